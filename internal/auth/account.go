@@ -1,0 +1,123 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/text/unicode/norm"
+)
+
+const maxName = 100
+
+// Account is a person as their own account page shows them.
+type Account struct {
+	ID         int64
+	Name       string
+	Email      string // of the password way in; "" when there is none
+	Identities []Identity
+}
+
+// Identity is a way in by a provider.
+type Identity struct {
+	ID       int64
+	Provider string
+	Subject  string
+	Since    time.Time
+}
+
+// Ways counts the ways into the account.
+func (a Account) Ways() int {
+	ways := len(a.Identities)
+	if a.Email != "" {
+		ways++
+	}
+	return ways
+}
+
+// Get reads an account with its ways in.
+func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
+	account := Account{ID: userID}
+	err := a.pool.QueryRow(ctx, `
+		SELECT u.display_name, COALESCE(p.email, '')
+		FROM cairn.users u
+		LEFT JOIN cairn.passwords p ON p.user_id = u.id
+		WHERE u.id = $1`, userID).Scan(&account.Name, &account.Email)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Account{}, ErrNotFound
+	}
+	if err != nil {
+		return Account{}, fmt.Errorf("auth: read user %d: %w", userID, err)
+	}
+	rows, err := a.pool.Query(ctx, `
+		SELECT id, provider, subject, created_at FROM cairn.identities WHERE user_id = $1 ORDER BY created_at, id`, userID)
+	if err != nil {
+		return Account{}, fmt.Errorf("auth: read identities of user %d: %w", userID, err)
+	}
+	account.Identities, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Identity])
+	if err != nil {
+		return Account{}, fmt.Errorf("auth: read identities of user %d: %w", userID, err)
+	}
+	return account, nil
+}
+
+// Rename changes the name a person is greeted by. Errors: *FieldError.
+func (a *Accounts) Rename(ctx context.Context, userID int64, name string) error {
+	name, err := cleanName(name)
+	if err != nil {
+		return err
+	}
+	if _, err := a.pool.Exec(ctx, `UPDATE cairn.users SET display_name = $2 WHERE id = $1`, userID, name); err != nil {
+		return fmt.Errorf("auth: rename user %d: %w", userID, err)
+	}
+	return nil
+}
+
+func cleanName(name string) (string, error) {
+	name = strings.Join(strings.Fields(norm.NFC.String(name)), " ")
+	if name == "" || utf8.RuneCountInString(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return "", &FieldError{Field: "name", Message: fmt.Sprintf("Please enter a name of 1 to %d characters.", maxName)}
+	}
+	return name, nil
+}
+
+// nameFrom makes an acceptable name of what a provider or an address offers.
+func nameFrom(offers ...string) string {
+	for _, offer := range offers {
+		runes := []rune(offer)
+		if name, err := cleanName(string(runes[:min(len(runes), maxName)])); err == nil {
+			return name
+		}
+	}
+	return "Traveller"
+}
+
+// removeWay runs remove unless it would take the last way in. The user's row is locked, so that two removals at once
+// cannot each see the other's way as the one that is left.
+func (a *Accounts) removeWay(ctx context.Context, userID int64, remove func(tx pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		var ways int
+		err := tx.QueryRow(ctx, `SELECT 1 FROM cairn.users WHERE id = $1 FOR UPDATE`, userID).Scan(&ways)
+		if err != nil {
+			return fmt.Errorf("auth: lock user %d: %w", userID, err)
+		}
+		if err := remove(tx); err != nil {
+			return err
+		}
+		err = tx.QueryRow(ctx, `
+			SELECT (SELECT count(*) FROM cairn.identities WHERE user_id = $1) + (SELECT count(*) FROM cairn.passwords WHERE user_id = $1)`,
+			userID).Scan(&ways)
+		if err != nil {
+			return fmt.Errorf("auth: count ways in of user %d: %w", userID, err)
+		}
+		if ways == 0 {
+			return ErrLastWay
+		}
+		return nil
+	})
+}

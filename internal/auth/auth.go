@@ -1,0 +1,63 @@
+// Package auth knows who has an account and which ways lead into it. It speaks no HTTP.
+//
+//	account.go   people: their name, their ways in
+//	password.go  the way in by e-mail and password: sign up, sign in, set, change, remove
+//	identity.go  the way in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
+//	hash.go      argon2id behind a limit on how much of it runs at once; which passwords are refused
+//	limit.go     limits per account and per address, counted in PostgreSQL for all instances
+//
+// An e-mail address is unproven until the server can send mail: it selects the password to compare with and nothing else.
+// Rules that must hold together run in one transaction; uniqueness is the schema's.
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DB is what a statement needs; a pool and a transaction both have it.
+type DB interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+// Kinds of errors. What a person reads about them is decided where pages are made.
+var (
+	ErrCredentials = errors.New("auth: e-mail and password do not match an account")
+	ErrEmailTaken  = errors.New("auth: an account with this e-mail exists")
+	ErrLastWay     = errors.New("auth: the last way in cannot be removed")
+	ErrNotFound    = errors.New("auth: not found")
+	ErrLinked      = errors.New("auth: the provider's account belongs to another user")
+	ErrBusy        = errors.New("auth: too many passwords are being checked")
+)
+
+// FieldError is a value that cannot be accepted, with a sentence for the person who typed it.
+type FieldError struct {
+	Field   string // "name", "email" or "password"
+	Message string
+}
+
+func (e *FieldError) Error() string { return "auth: " + e.Field + " refused" }
+
+// LimitError says that an action was tried too often and when it may be tried again.
+type LimitError struct{ RetryAfter time.Duration }
+
+func (e *LimitError) Error() string { return "auth: tried too often" }
+
+// Accounts is the store of accounts. Make it with New.
+type Accounts struct {
+	pool *pgxpool.Pool
+	hash *hasher
+}
+
+// New returns the accounts in a database.
+func New(pool *pgxpool.Pool) *Accounts {
+	return &Accounts{pool: pool, hash: newHasher()}
+}

@@ -1,0 +1,142 @@
+package oauth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/oauth2"
+)
+
+// Owner is who begins an attempt and may finish it: a signed-in person in one session, or a visitor's browser, known by a
+// short-lived cookie of its own.
+type Owner struct {
+	UserID, SessionID int64
+	Browser           string // the value of that cookie; used when UserID is 0
+}
+
+// Attempt is one attempt that came back.
+type Attempt struct {
+	Provider   *Provider
+	SignIn     bool // false: connect to the account of UserID
+	UserID     int64
+	ReturnPath string
+	verifier   string
+}
+
+// maxAttempts is how many attempts one browser has under way; starting one more forgets the oldest.
+const maxAttempts = 10
+
+// Begin writes an attempt down and returns the address of the provider's consent page.
+func (s *Store) Begin(ctx context.Context, p *Provider, owner Owner, returnPath string) (string, error) {
+	state, verifier := rand.Text(), oauth2.GenerateVerifier()
+	purpose, browser := "connect", []byte(nil)
+	if owner.UserID == 0 {
+		purpose, browser = "sign_in", digest(owner.Browser)
+	}
+	_, err := s.pool.Exec(ctx, `
+		WITH forgotten AS (
+			DELETE FROM cairn.oauth_attempts WHERE state_hash IN (
+				SELECT state_hash FROM cairn.oauth_attempts
+				WHERE session_id = NULLIF($5, 0) OR browser_hash = $6
+				ORDER BY created_at DESC OFFSET $9 - 1))
+		INSERT INTO cairn.oauth_attempts (state_hash, provider, purpose, user_id, session_id, browser_hash, verifier, return_path)
+		VALUES ($1, $2, $3, NULLIF($4, 0), NULLIF($5, 0), $6, $7, $8)`,
+		digest(state), p.Key, purpose, owner.UserID, owner.SessionID, browser, verifier, returnPath, maxAttempts)
+	if err != nil {
+		return "", fmt.Errorf("oauth: begin an attempt at %s: %w", p.Key, err)
+	}
+	options := p.authParams
+	if p.PKCE {
+		options = append(options[:len(options):len(options)], oauth2.S256ChallengeOption(verifier))
+	}
+	return p.Config.AuthCodeURL(state, options...), nil
+}
+
+// Take takes the attempt with this state out and checks that it is this browser's, at this provider. Whatever it returns,
+// the state is spent. Errors: ErrAttempt (unknown, used, too old, another provider's), ErrOtherBrowser.
+func (s *Store) Take(ctx context.Context, p *Provider, state string, owner Owner) (Attempt, error) {
+	if state == "" {
+		return Attempt{}, ErrAttempt
+	}
+	var provider, purpose string
+	var userID, sessionID int64
+	var browser []byte
+	var live bool
+	a := Attempt{Provider: p}
+	err := s.pool.QueryRow(ctx, `
+		DELETE FROM cairn.oauth_attempts WHERE state_hash = $1
+		RETURNING provider, purpose, COALESCE(user_id, 0), COALESCE(session_id, 0), browser_hash, verifier, return_path,
+		          created_at > now() - interval '10 minutes'`, digest(state)).
+		Scan(&provider, &purpose, &userID, &sessionID, &browser, &a.verifier, &a.ReturnPath, &live)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Attempt{}, ErrAttempt
+	}
+	if err != nil {
+		return Attempt{}, fmt.Errorf("oauth: take an attempt at %s: %w", p.Key, err)
+	}
+	if !live || provider != p.Key {
+		return Attempt{}, ErrAttempt
+	}
+	a.SignIn, a.UserID = purpose == "sign_in", userID
+	if a.SignIn && subtle.ConstantTimeCompare(browser, digest(owner.Browser)) == 0 ||
+		!a.SignIn && (userID != owner.UserID || sessionID != owner.SessionID) {
+		return Attempt{}, ErrOtherBrowser
+	}
+	return a, nil
+}
+
+// Grant is what a finished attempt yields: whose account it is and the tokens for it.
+type Grant struct {
+	Provider *Provider
+	Account
+	token *oauth2.Token
+}
+
+// Finish redeems the callback of an attempt that was taken: the code is sent once, then the provider is asked whose
+// account it is. Errors: ErrDenied, *Error.
+func (s *Store) Finish(ctx context.Context, a Attempt, callback url.Values) (Grant, error) {
+	code := callback.Get("code")
+	if callback.Get("error") == "access_denied" || code == "" && callback.Get("error") == "" {
+		return Grant{}, ErrDenied
+	}
+	c := s.caller(a.Provider)
+	if code == "" || len(code) > 2048 {
+		return Grant{}, c.fail("authorize", ErrUnavailable, 0, knownCode(callback.Get("error")))
+	}
+	token, err := c.exchange(ctx, code, a.verifier)
+	if err != nil {
+		return Grant{}, err
+	}
+	account, err := a.Provider.whoAmI(ctx, c, token.AccessToken)
+	if err != nil {
+		return Grant{}, err
+	}
+	if a.Provider.grantedOf != nil {
+		account.Granted = a.Provider.grantedOf(callback, token)
+	}
+	return Grant{Provider: a.Provider, Account: account, token: token}, nil
+}
+
+// Sweep deletes one batch of attempts nobody came back from and reports whether more may be left.
+func (s *Store) Sweep(ctx context.Context) (more bool, err error) {
+	tag, err := s.pool.Exec(ctx, `
+		DELETE FROM cairn.oauth_attempts WHERE state_hash IN (
+			SELECT state_hash FROM cairn.oauth_attempts
+			WHERE created_at < now() - interval '10 minutes'
+			ORDER BY created_at LIMIT 500 FOR UPDATE SKIP LOCKED)`)
+	if err != nil {
+		return false, fmt.Errorf("oauth: sweep: %w", err)
+	}
+	return tag.RowsAffected() == 500, nil
+}
+
+func digest(secret string) []byte {
+	sum := sha256.Sum256([]byte(secret))
+	return sum[:]
+}

@@ -1,0 +1,154 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const (
+	callTimeout = 10 * time.Second // one call, from dialling to the last byte
+	maxBody     = 64 << 10         // of an answer, after decompression
+)
+
+// caller makes the calls to one provider.
+type caller struct {
+	provider *Provider
+	client   *http.Client
+}
+
+// newClient returns the client for all providers. A redirect is an answer like any other: following it could carry
+// secrets to another host.
+func newClient() *http.Client {
+	return &http.Client{
+		Timeout:       callTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     boundedBodies{http.DefaultTransport.(*http.Transport).Clone()},
+	}
+}
+
+// boundedBodies fails the reading of an answer past maxBody.
+type boundedBodies struct{ http.RoundTripper }
+
+func (b boundedBodies) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxBody)
+	}
+	return resp, err
+}
+
+// exchange redeems a code. It is sent exactly once.
+func (c *caller) exchange(ctx context.Context, code, verifier string) (*oauth2.Token, error) {
+	var options []oauth2.AuthCodeOption
+	if c.provider.PKCE {
+		options = append(options, oauth2.VerifierOption(verifier))
+	}
+	t, err := c.provider.Config.Exchange(c.with(ctx), code, options...)
+	return c.token("exchange", t, err)
+}
+
+// refresh asks for a new pair of tokens. The answer must be stored before it is used.
+func (c *caller) refresh(ctx context.Context, refreshToken string) (*oauth2.Token, error) {
+	t, err := c.provider.Config.TokenSource(c.with(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
+	return c.token("refresh", t, err)
+}
+
+func (c *caller) with(ctx context.Context) context.Context {
+	return context.WithValue(ctx, oauth2.HTTPClient, c.client)
+}
+
+// token checks a token answer and gives it an end where the provider should have named one.
+func (c *caller) token(call string, t *oauth2.Token, err error) (*oauth2.Token, error) {
+	if err != nil {
+		return nil, c.tokenError(call, err)
+	}
+	if !printable(t.AccessToken) || !printable(t.RefreshToken) {
+		return nil, c.fail(call, ErrUnavailable, 0, "token_charset")
+	}
+	if t.Expiry.IsZero() && c.provider.AssumedLife > 0 {
+		t.Expiry = time.Now().Add(c.provider.AssumedLife)
+	}
+	return t, nil
+}
+
+// tokenError tells the definite refusals of a token address from its bad days. Strava has no "error" field: there the
+// resource that it names decides (providers differ in the texts, which are not looked at).
+func (c *caller) tokenError(call string, err error) error {
+	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok || refused.Response == nil {
+		return c.fail(call, ErrUnavailable, 0, "")
+	}
+	status := refused.Response.StatusCode
+	code := knownCode(refused.ErrorCode)
+	var strava struct {
+		Errors []struct{ Resource, Field string }
+	}
+	if code == "" && json.Unmarshal(refused.Body, &strava) == nil && len(strava.Errors) > 0 {
+		code = knownCode(strava.Errors[0].Resource)
+	}
+	switch {
+	case status == http.StatusTooManyRequests:
+		return c.fail(call, ErrRateLimited, status, code)
+	case code == "invalid_grant", code == "RefreshToken", code == "RequestToken", code == "AuthorizationCode":
+		return c.fail(call, ErrRefused, status, code)
+	}
+	return c.fail(call, ErrUnavailable, status, code)
+}
+
+// knownCode lets through only codes that the providers document, so that nothing else of an answer reaches a log.
+func knownCode(code string) string {
+	switch code {
+	case "invalid_grant", "invalid_client", "invalid_request", "unauthorized_client", "unsupported_grant_type",
+		"redirect_uri_mismatch", "RefreshToken", "RequestToken", "AuthorizationCode", "Application", "Athlete", "AccessToken",
+		"invalid_auth", "param_error", "endpoint_error", "not_authorized", "rate_limit_exceeded", "quota_exceeded",
+		"server_error", "deprecated":
+		return code
+	}
+	return ""
+}
+
+// call sends a request to the provider's API and decodes a JSON answer into out, which may be nil. An error carries the
+// status; 401 is ErrRefused, everything else that is not a success may pass.
+func (c *caller) call(ctx context.Context, name string, r *http.Request, out any) error {
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("User-Agent", "Cairn")
+	resp, err := c.client.Do(r.WithContext(ctx))
+	if err != nil {
+		return c.fail(name, ErrUnavailable, 0, "")
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	switch {
+	case err != nil:
+		return c.fail(name, ErrUnavailable, resp.StatusCode, "")
+	case resp.StatusCode == http.StatusTooManyRequests:
+		return c.fail(name, ErrRateLimited, resp.StatusCode, "")
+	case resp.StatusCode == http.StatusUnauthorized:
+		return c.fail(name, ErrRefused, resp.StatusCode, "")
+	case resp.StatusCode < 200 || resp.StatusCode > 299:
+		return c.fail(name, ErrUnavailable, resp.StatusCode, foursquareCode(body))
+	}
+	if out != nil && json.Unmarshal(body, out) != nil {
+		return c.fail(name, ErrUnavailable, resp.StatusCode, "")
+	}
+	return nil
+}
+
+func (c *caller) fail(call string, kind error, status int, code string) error {
+	if code == "rate_limit_exceeded" || code == "quota_exceeded" {
+		kind = ErrRateLimited
+	}
+	return &Error{Provider: c.provider.Key, Call: call, Kind: kind, Status: status, Code: code}
+}
+
+// printable tells whether a token can stand in a header: visible ASCII, or empty.
+func printable(token string) bool {
+	return len(token) <= 8192 && !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
+}

@@ -1,0 +1,87 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// Garmin is OAuth 2 with PKCE and a secret. There are no scopes: what a person permits is read from the API. It names no
+// person either, so an account is known by its opaque id.
+func Garmin(app App) *Provider {
+	return newProvider(Provider{
+		Key: "garmin", Name: "Garmin Connect", ManageURL: "https://connect.garmin.com/app/settings/connectedapps",
+		Hosts: "https://*.garmin.com", PKCE: true,
+		Permissions: []Permission{
+			{Key: "ACTIVITY_EXPORT", Words: "Receive your activities", Needed: true},
+			{Key: "HEALTH_EXPORT", Words: "Receive your daily health data"},
+			{Key: "HISTORICAL_DATA_EXPORT", Words: "Receive data from before you connected"},
+			{Key: "WORKOUT_IMPORT", Words: "Send workouts to your device"},
+			{Key: "COURSE_IMPORT", Words: "Send courses to your device"},
+			{Key: "MCT_EXPORT", Words: "Receive your cycle tracking data"},
+		},
+		RefreshEarly: 10 * time.Minute, AssumedLife: 24 * time.Hour,
+		whoAmI: garminUser, revoke: garminDeregister,
+	}, app, Endpoints{
+		Authorize: "https://connect.garmin.com/oauth2Confirm",
+		Token:     "https://diauth.garmin.com/di-oauth2-service/oauth/token",
+		API:       "https://apis.garmin.com",
+	})
+}
+
+func garminUser(ctx context.Context, c *caller, accessToken string) (Account, error) {
+	var user struct{ UserID string }
+	if err := c.garmin(ctx, http.MethodGet, "who-am-I", "/wellness-api/rest/user/id", accessToken, &user); err != nil {
+		return Account{}, err
+	}
+	if user.UserID == "" || len(user.UserID) > 255 {
+		return Account{}, c.fail("who-am-I", ErrUnavailable, http.StatusOK, "")
+	}
+	granted, err := garminPermissions(ctx, c, accessToken)
+	return Account{Subject: user.UserID, Granted: granted}, err
+}
+
+// garminPermissions accepts both shapes that the permissions are said to come in: an object and a bare array.
+func garminPermissions(ctx context.Context, c *caller, accessToken string) ([]string, error) {
+	var raw json.RawMessage
+	if err := c.garmin(ctx, http.MethodGet, "permissions", "/wellness-api/rest/user/permissions", accessToken, &raw); err != nil {
+		return nil, err
+	}
+	var object struct{ Permissions []string }
+	if json.Unmarshal(raw, &object) == nil {
+		return object.Permissions, nil
+	}
+	var array []string
+	if json.Unmarshal(raw, &array) != nil {
+		return nil, c.fail("permissions", ErrUnavailable, http.StatusOK, "")
+	}
+	return array, nil
+}
+
+// garminDeregister ends the link. It needs a live access token, so one that is over is refreshed for it.
+func garminDeregister(ctx context.Context, c *caller, t *oauth2.Token) error {
+	if t.RefreshToken != "" && !t.Expiry.IsZero() && time.Until(t.Expiry) < c.provider.RefreshEarly {
+		fresh, err := c.refresh(ctx, t.RefreshToken)
+		if err != nil {
+			return goneIsFine(err)
+		}
+		t = fresh
+	}
+	err := c.garmin(ctx, http.MethodDelete, "revoke", "/wellness-api/rest/user/registration", t.AccessToken, nil)
+	if failed, ok := errors.AsType[*Error](err); ok && failed.Status == http.StatusNotFound {
+		return nil
+	}
+	return goneIsFine(err)
+}
+
+func (c *caller) garmin(ctx context.Context, method, name, path, accessToken string, out any) error {
+	r, err := http.NewRequest(method, c.provider.API+path, nil)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, name, bearer(r, accessToken), out)
+}

@@ -1,0 +1,166 @@
+// Package oauth connects people's Garmin, Foursquare and Strava accounts. It speaks no HTTP to browsers.
+//
+//	oauth.go       what a provider is; kinds of errors
+//	client.go      the calls to providers: bounded in time and size, no redirects, errors without secrets
+//	strava.go, garmin.go, foursquare.go   one provider each: addresses, permissions, who-am-I, revocation
+//	attempt.go     begin and finish one attempt: single use, bound to the browser that began it
+//	connection.go  connections and their sealed tokens
+//	token.go       a usable access token; the one way to refresh
+//	sandbox/       the three providers played on this machine
+//
+// An attempt is a row that one DELETE … RETURNING takes out, before anything else is looked at. A refresh is made by the
+// one instance that holds the connection's lease: it re-reads the tokens when it gets the lease, and stores the new pair,
+// fenced by the lease, before anybody uses it. No database connection is held while a provider is asked.
+package oauth
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// Provider is what we know of one provider: addresses, manners, and how to read its answers. The three are made by
+// Strava, Garmin and Foursquare.
+type Provider struct {
+	Key       string // "strava"; also in routes and in the database
+	Name      string // as people call it
+	Config    oauth2.Config
+	API       string // base address of the API
+	Revoke    string // address that takes tokens back; unused where the API does
+	ManageURL string // where people see our access at the provider
+	Hosts     string // CSP source of pages the consent page may pass through, "" if none are known
+
+	Permissions []Permission // that we ask for, or look at
+	PKCE        bool
+	// RefreshEarly is how long before its end an access token counts as over. AssumedLife is used when the provider does
+	// not say how long one lives; 0: for ever.
+	RefreshEarly, AssumedLife time.Duration
+
+	authParams []oauth2.AuthCodeOption
+	whoAmI     func(ctx context.Context, c *caller, accessToken string) (Account, error)
+	revoke     func(ctx context.Context, c *caller, t *oauth2.Token) error
+	// grantedOf reads the granted permissions from the callback and the token answer, where the provider tells there.
+	grantedOf func(callback url.Values, t *oauth2.Token) []string
+}
+
+// Permission is something a person can grant, in the provider's word and in ours.
+type Permission struct {
+	Key, Words string
+	Needed     bool
+}
+
+// Account is whose account at a provider it is.
+type Account struct {
+	Subject    string // the provider's own, immutable id
+	Name       string // may be empty
+	PictureURL string // an https address, or empty
+	Granted    []string
+}
+
+// Endpoints are the addresses of a provider. Empty ones keep their defaults.
+type Endpoints struct{ Authorize, Token, API, Revoke string }
+
+// App is our registration at a provider.
+type App struct {
+	ClientID, ClientSecret, RedirectURL string
+	Endpoints
+}
+
+// Error is a provider's refusal or silence. It carries nothing of the answer's text, which may contain tokens.
+type Error struct {
+	Provider string
+	Call     string // "exchange", "refresh", "who-am-I", "revoke"
+	Kind     error  // ErrRefused, ErrRateLimited or ErrUnavailable
+	Status   int    // HTTP status, 0 if there was no answer
+	Code     string // the provider's short code, where it is a known one
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("oauth: %s: %s: %v (status %d, code %q)", e.Provider, e.Call, e.Kind, e.Status, e.Code)
+}
+
+func (e *Error) Unwrap() error { return e.Kind }
+
+// Kinds of errors. Only ErrRefused is definite; the others say nothing about a connection.
+var (
+	ErrRefused     = errors.New("the provider refused")
+	ErrRateLimited = errors.New("the provider asks us to slow down")
+	ErrUnavailable = errors.New("the provider did not answer usably")
+
+	ErrAttempt      = errors.New("oauth: no such attempt")
+	ErrOtherBrowser = errors.New("oauth: the attempt belongs to another browser or user")
+	ErrDenied       = errors.New("oauth: the person declined")
+	ErrNotFound     = errors.New("oauth: no such connection")
+	ErrReconnect    = errors.New("oauth: the connection has to be made again")
+	ErrOtherAccount = errors.New("oauth: another account of this provider is connected")
+)
+
+// AuthorizeSources are the CSP sources that the consent page of a provider needs in form-action, because browsers apply
+// it to the redirects that follow a form.
+func (p *Provider) AuthorizeSources() []string {
+	u, err := url.Parse(p.Config.Endpoint.AuthURL)
+	if err != nil {
+		return nil
+	}
+	sources := []string{u.Scheme + "://" + u.Host}
+	if p.Hosts != "" {
+		sources = append(sources, p.Hosts)
+	}
+	return sources
+}
+
+// Missing returns the needed permissions that are not among the granted ones, in words.
+func (p *Provider) Missing(granted []string) (words []string) {
+	for _, permission := range p.Permissions {
+		if permission.Needed && !slices.Contains(granted, permission.Key) {
+			words = append(words, permission.Words)
+		}
+	}
+	return words
+}
+
+// InWords returns granted permissions in words; unknown ones keep the provider's word.
+func (p *Provider) InWords(granted []string) (words []string) {
+	for _, key := range granted {
+		word := key
+		if i := slices.IndexFunc(p.Permissions, func(p Permission) bool { return p.Key == key }); i >= 0 {
+			word = p.Permissions[i].Words
+		}
+		words = append(words, word)
+	}
+	return words
+}
+
+// newProvider fills in what all three share: credentials in the body (unset, x/oauth2 tries twice and burns the code) and
+// addresses that configuration may move.
+func newProvider(p Provider, app App, standard Endpoints) *Provider {
+	p.Config.ClientID, p.Config.ClientSecret, p.Config.RedirectURL = app.ClientID, app.ClientSecret, app.RedirectURL
+	p.Config.Endpoint = oauth2.Endpoint{
+		AuthURL:   cmp.Or(app.Authorize, standard.Authorize),
+		TokenURL:  cmp.Or(app.Token, standard.Token),
+		AuthStyle: oauth2.AuthStyleInParams,
+	}
+	p.API, p.Revoke = cmp.Or(app.API, standard.API), cmp.Or(app.Revoke, standard.Revoke)
+	return &p
+}
+
+// httpsOnly keeps an address that can be shown as a link and drops everything else.
+func httpsOnly(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" || u.Host == "" || len(address) > 2048 {
+		return ""
+	}
+	return u.String()
+}
+
+func bearer(r *http.Request, accessToken string) *http.Request {
+	r.Header.Set("Authorization", "Bearer "+accessToken)
+	return r
+}

@@ -1,0 +1,107 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// Strava is OAuth 2 with a secret and without PKCE. People may untick scopes, and the callback says which were granted.
+// Scopes travel as one string with commas: x/oauth2 would join them with spaces, which Strava has misread.
+func Strava(app App) *Provider {
+	return newProvider(Provider{
+		Key: "strava", Name: "Strava", ManageURL: "https://www.strava.com/settings/apps",
+		Config: oauth2.Config{Scopes: []string{"read,activity:read_all"}},
+		Permissions: []Permission{
+			{Key: "read", Words: "See your public profile"},
+			{Key: "activity:read", Words: "See your activities, except those only you can see"},
+			{Key: "activity:read_all", Words: "See your activities, including those only you can see", Needed: true},
+		},
+		RefreshEarly: time.Minute, AssumedLife: 6 * time.Hour,
+		authParams: []oauth2.AuthCodeOption{oauth2.SetAuthURLParam("approval_prompt", "auto")},
+		whoAmI:     stravaAthlete, revoke: stravaRevoke, grantedOf: stravaScopes,
+	}, app, Endpoints{
+		Authorize: "https://www.strava.com/oauth/authorize",
+		Token:     "https://www.strava.com/oauth/token",
+		API:       "https://www.strava.com/api/v3",
+		Revoke:    "https://www.strava.com/oauth/revoke",
+	})
+}
+
+func stravaAthlete(ctx context.Context, c *caller, accessToken string) (Account, error) {
+	r, err := http.NewRequest(http.MethodGet, c.provider.API+"/athlete", nil)
+	if err != nil {
+		return Account{}, err
+	}
+	var athlete struct {
+		ID                  json.Number // int64, beyond what a float holds
+		Firstname, Lastname string
+		Profile             string
+	}
+	if err := c.call(ctx, "who-am-I", bearer(r, accessToken), &athlete); err != nil {
+		return Account{}, err
+	}
+	if id, err := athlete.ID.Int64(); err != nil || id <= 0 {
+		return Account{}, c.fail("who-am-I", ErrUnavailable, http.StatusOK, "")
+	}
+	return Account{
+		Subject:    athlete.ID.String(),
+		Name:       strings.TrimSpace(athlete.Firstname + " " + athlete.Lastname),
+		PictureURL: httpsOnly(athlete.Profile),
+	}, nil
+}
+
+// stravaScopes prefers the token answer, which comes from Strava, to the callback, which comes through the browser. One
+// separates by spaces, the other by commas; the first is not always there.
+func stravaScopes(callback url.Values, t *oauth2.Token) []string {
+	scope, _ := t.Extra("scope").(string)
+	if scope == "" {
+		scope = callback.Get("scope")
+	}
+	return strings.FieldsFunc(scope, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// stravaRevoke uses the revocation address that Strava has had since June 2026 and falls back to the one it retires in
+// June 2027. A token that is already gone is what we want.
+func stravaRevoke(ctx context.Context, c *caller, t *oauth2.Token) error {
+	token := t.RefreshToken
+	if token == "" {
+		token = t.AccessToken
+	}
+	form := url.Values{"token": {token}}
+	r, err := http.NewRequest(http.MethodPost, c.provider.Revoke, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(url.QueryEscape(c.provider.Config.ClientID), url.QueryEscape(c.provider.Config.ClientSecret))
+	err = c.call(ctx, "revoke", r, nil)
+	failed, _ := errors.AsType[*Error](err)
+	if failed != nil && (failed.Status == http.StatusNotFound || failed.Status == http.StatusMethodNotAllowed) {
+		err = stravaDeauthorize(ctx, c, t.AccessToken)
+	}
+	return goneIsFine(err)
+}
+
+func stravaDeauthorize(ctx context.Context, c *caller, accessToken string) error {
+	address := strings.TrimSuffix(c.provider.Revoke, "/revoke") + "/deauthorize"
+	r, err := http.NewRequest(http.MethodPost, address, nil)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, "revoke", bearer(r, accessToken), nil)
+}
+
+// goneIsFine turns "this token is not valid" into success: that is what revoking is for.
+func goneIsFine(err error) error {
+	if errors.Is(err, ErrRefused) {
+		return nil
+	}
+	return err
+}

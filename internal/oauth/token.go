@@ -1,0 +1,191 @@
+package oauth
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/oauth2"
+)
+
+const (
+	// leaseTime is how long one instance may refresh a connection; it is longer than a call can take, so a lease that is
+	// over belongs to an instance that died.
+	leaseTime = 2 * callTimeout
+	leasePoll = 100 * time.Millisecond
+)
+
+// stored is a connection's tokens as they stood at one moment.
+type stored struct {
+	identityID, userID, generation int64
+	token                          *oauth2.Token
+	state                          string
+	fresh                          bool // good for a call now
+	leased                         bool // somebody refreshes it
+}
+
+// Token returns a usable access token of a person's connection. One that is nearly over is refreshed, by one instance at a
+// time; the others wait for its result. Errors: ErrNotFound, ErrReconnect, *Error.
+func (s *Store) Token(ctx context.Context, p *Provider, userID int64) (string, error) {
+	return s.tokenAfter(ctx, p, userID, 0)
+}
+
+// tokenAfter is Token for a caller to whom the provider has refused the tokens of one generation: those are not fresh,
+// whatever their end says.
+func (s *Store) tokenAfter(ctx context.Context, p *Provider, userID, refused int64) (string, error) {
+	for {
+		row, err := s.read(ctx, p, userID)
+		switch {
+		case err != nil:
+			return "", err
+		case row.state == "needs_reconnect":
+			return "", ErrReconnect
+		case row.fresh && row.generation > refused:
+			return row.token.AccessToken, nil
+		case row.token.RefreshToken == "":
+			return "", errors.Join(ErrReconnect, s.markBroken(ctx, row))
+		case !row.leased:
+			lease, err := s.lease(ctx, row)
+			if err != nil {
+				return "", err
+			}
+			if lease != "" {
+				return s.refresh(ctx, p, row, lease)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", s.caller(p).fail("refresh", ErrUnavailable, 0, "")
+		case <-time.After(leasePoll):
+		}
+	}
+}
+
+func (s *Store) read(ctx context.Context, p *Provider, userID int64) (stored, error) {
+	row := stored{userID: userID}
+	var sealed []byte
+	err := s.pool.QueryRow(ctx, `
+		SELECT identity_id, generation, sealed_tokens, state,
+		       token_expires_at IS NULL OR token_expires_at - $3::interval > now(),
+		       COALESCE(refresh_lease_until > now(), false)
+		FROM cairn.connections WHERE user_id = $1 AND provider = $2`, userID, p.Key, p.RefreshEarly).
+		Scan(&row.identityID, &row.generation, &sealed, &row.state, &row.fresh, &row.leased)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return stored{}, ErrNotFound
+	}
+	if err != nil {
+		return stored{}, fmt.Errorf("oauth: read connection to %s: %w", p.Key, err)
+	}
+	row.token, err = s.openTokens(sealed, row.identityID, userID, p.Key)
+	return row, err
+}
+
+// lease tries to become the one that refreshes the generation that was read; "" means that somebody else was faster.
+func (s *Store) lease(ctx context.Context, row stored) (string, error) {
+	lease := rand.Text()
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE cairn.connections SET refresh_lease = $3, refresh_lease_until = now() + $4::interval
+		WHERE identity_id = $1 AND generation = $2 AND state = 'active'
+		  AND (refresh_lease_until IS NULL OR refresh_lease_until <= now())`,
+		row.identityID, row.generation, lease, leaseTime)
+	if err != nil {
+		return "", fmt.Errorf("oauth: lease identity %d: %w", row.identityID, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return "", nil
+	}
+	return lease, nil
+}
+
+// refresh makes the call under a lease. From here on the browser may leave: an answer that is not stored would cost the
+// connection.
+func (s *Store) refresh(ctx context.Context, p *Provider, row stored, lease string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTime)
+	defer cancel()
+	token, err := s.caller(p).refresh(ctx, row.token.RefreshToken)
+	if errors.Is(err, ErrRefused) {
+		return "", errors.Join(ErrReconnect, err, s.settle(ctx, row, lease, "needs_reconnect"))
+	}
+	if err != nil {
+		return "", errors.Join(err, s.settle(ctx, row, lease, "active"))
+	}
+	sealed, err := s.sealTokens(token, row.identityID, row.userID, p.Key)
+	if err != nil {
+		return "", err
+	}
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE cairn.connections SET sealed_tokens = $3, token_expires_at = now() + $4::interval, generation = generation + 1,
+			checked_at = now(), refresh_lease = NULL, refresh_lease_until = NULL
+		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease, sealed, lifeOf(token))
+	if err != nil {
+		return "", fmt.Errorf("oauth: store refreshed tokens of identity %d: %w", row.identityID, err)
+	}
+	if tag.RowsAffected() == 0 { // disconnected or connected anew meanwhile
+		return "", ErrNotFound
+	}
+	return token.AccessToken, nil
+}
+
+// settle gives a lease back, with the state the refresh left. Only the holder's word counts: the tokens it was refused
+// are then the newest there are.
+func (s *Store) settle(ctx context.Context, row stored, lease, state string) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE cairn.connections SET state = $3, refresh_lease = NULL, refresh_lease_until = NULL
+		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease, state)
+	if err != nil {
+		return fmt.Errorf("oauth: settle identity %d: %w", row.identityID, err)
+	}
+	return nil
+}
+
+// markBroken notes that the provider refused the newest tokens and nothing can renew them.
+func (s *Store) markBroken(ctx context.Context, row stored) error {
+	_, err := s.pool.Exec(ctx, `UPDATE cairn.connections SET state = 'needs_reconnect' WHERE identity_id = $1 AND generation = $2`,
+		row.identityID, row.generation)
+	if err != nil {
+		return fmt.Errorf("oauth: mark identity %d: %w", row.identityID, err)
+	}
+	return nil
+}
+
+// Check asks the provider whose account a connection is and stores the answer. A refused access token is refreshed once;
+// refused again, the connection has to be made again. Errors: ErrNotFound, ErrReconnect, *Error.
+func (s *Store) Check(ctx context.Context, p *Provider, userID int64) error {
+	var account Account
+	refused := int64(0)
+	for {
+		token, err := s.tokenAfter(ctx, p, userID, refused)
+		if err != nil {
+			return err
+		}
+		row, err := s.read(ctx, p, userID)
+		if err != nil {
+			return err
+		}
+		account, err = p.whoAmI(ctx, s.caller(p), token)
+		if err == nil {
+			return s.storeAccount(ctx, row, account)
+		}
+		if !errors.Is(err, ErrRefused) {
+			return err
+		}
+		if refused > 0 {
+			return errors.Join(ErrReconnect, err, s.markBroken(ctx, row))
+		}
+		refused = row.generation
+	}
+}
+
+// storeAccount keeps what the provider answered. Permissions are kept only where the provider told them here.
+func (s *Store) storeAccount(ctx context.Context, row stored, account Account) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE cairn.connections SET account_name = $2, picture_url = $3, granted = COALESCE($4, granted), checked_at = now()
+		WHERE identity_id = $1`, row.identityID, account.Name, account.PictureURL, account.Granted)
+	if err != nil {
+		return fmt.Errorf("oauth: store account of identity %d: %w", row.identityID, err)
+	}
+	return nil
+}

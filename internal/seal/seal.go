@@ -1,0 +1,88 @@
+// Package seal encrypts small secrets (provider tokens) that rest in the database.
+//
+// A sealed value is AES-256-GCM with a random nonce and names the key that made it:
+//
+//	version 1 byte (1) | key id 4 bytes | nonce 12 bytes | ciphertext and tag
+//
+// The key id is the beginning of SHA-256 over a label and the key, so it can be shown to an operator. Every value is
+// bound to the place it belongs to (associated data), so a value copied into another row does not open.
+//
+// Rotation: put the new key in front. The first key seals, all keys open.
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+)
+
+const (
+	version   = 1
+	keyIDSize = 4
+	headSize  = 1 + keyIDSize
+)
+
+// ErrKey says that a value was sealed with a key that is not configured.
+var ErrKey = errors.New("seal: the key of this value is not configured")
+
+// ErrOpen says that a value is damaged or was sealed for another place.
+var ErrOpen = errors.New("seal: value does not open")
+
+// Sealer seals with its first key and opens with any. The zero value cannot be used; call New.
+type Sealer struct {
+	sealing string
+	keys    map[string]cipher.AEAD
+}
+
+// New makes a Sealer of one or more 32-byte keys, newest first.
+func New(keys ...[]byte) (*Sealer, error) {
+	if len(keys) == 0 {
+		return nil, errors.New("seal: no key")
+	}
+	s := &Sealer{sealing: keyID(keys[0]), keys: make(map[string]cipher.AEAD, len(keys))}
+	for _, key := range keys {
+		if len(key) != 32 {
+			return nil, errors.New("seal: a key has 32 bytes")
+		}
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return nil, fmt.Errorf("seal: make cipher: %w", err)
+		}
+		// The standard library draws the nonce itself and puts it in front of the ciphertext.
+		if s.keys[keyID(key)], err = cipher.NewGCMWithRandomNonce(block); err != nil {
+			return nil, fmt.Errorf("seal: make cipher: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// Seal encrypts plaintext for one place, for example "cairn.connections/sealed_tokens/7/strava/12".
+func (s *Sealer) Seal(plaintext []byte, place string) []byte {
+	head := append([]byte{version}, s.sealing...)
+	return s.keys[s.sealing].Seal(head, nil, plaintext, []byte(place))
+}
+
+// Open decrypts what Seal made for the same place. Errors: ErrKey, ErrOpen.
+func (s *Sealer) Open(sealed []byte, place string) ([]byte, error) {
+	if len(sealed) < headSize || sealed[0] != version {
+		return nil, ErrOpen
+	}
+	id := string(sealed[1:headSize])
+	aead, ok := s.keys[id]
+	if !ok {
+		return nil, fmt.Errorf("%w: key id %s", ErrKey, hex.EncodeToString([]byte(id)))
+	}
+	plaintext, err := aead.Open(nil, nil, sealed[headSize:], []byte(place))
+	if err != nil {
+		return nil, ErrOpen
+	}
+	return plaintext, nil
+}
+
+func keyID(key []byte) string {
+	sum := sha256.Sum256(append([]byte("cairn key id\x00"), key...))
+	return string(sum[:keyIDSize])
+}

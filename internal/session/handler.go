@@ -1,0 +1,179 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+)
+
+type requestKey struct{}
+
+// request is what one request knows and wants of its session. It belongs to the request's goroutine.
+type request struct {
+	stored    string   // the token, hashed, as it stands in the database; "" if nothing was found
+	found     *Session // nil: a visitor
+	due       bool     // the sliding expiry wants an extension
+	unseen    bool     // last_seen is out of date
+	signIn    *signIn
+	rotate    bool
+	ended     bool
+	flash     string
+	address   string
+	userAgent string
+	remaining time.Duration // what the last save returned
+}
+
+type signIn struct {
+	userID int64
+	method string
+}
+
+// Handler gives the requests of next their session. The answer is held back until the session is saved: a save that fails
+// or finds the session gone replaces the whole answer, and no cookie is sent that was not stored.
+func (m *Manager) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Cookie")
+		token := m.token(r)
+		rq := &request{address: m.Address(r), userAgent: r.UserAgent()}
+		ctx := context.WithValue(r.Context(), requestKey{}, rq)
+		loaded, err := m.scs.Load(ctx, token)
+		if errors.Is(err, errUndecodable) {
+			rq.found = nil
+			m.scs.WriteSessionCookie(ctx, w, "", time.Time{})
+			loaded, err = m.scs.Load(ctx, "")
+		}
+		if err != nil {
+			m.Failed(w, r, err)
+			return
+		}
+		if rq.found != nil {
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		answer := &answer{header: w.Header().Clone(), status: http.StatusOK}
+		next.ServeHTTP(answer, r.WithContext(loaded))
+		switch err := m.save(ctx, loaded, answer, token); {
+		case errors.Is(err, errGone):
+			m.Gone(w, r)
+		case err != nil:
+			m.Failed(w, r, err)
+		default:
+			answer.send(w)
+			m.note(rq)
+		}
+	})
+}
+
+// token returns the cookie's value if it could be one of ours: anything else is not worth a query.
+func (m *Manager) token(r *http.Request) string {
+	for _, cookie := range r.CookiesNamed(m.scs.Cookie.Name) {
+		if validToken(cookie.Value) {
+			return cookie.Value
+		}
+	}
+	return ""
+}
+
+// validToken tells whether a value has the shape of scs's tokens: 32 bytes in unpadded base64url.
+func validToken(value string) bool {
+	if len(value) != 43 {
+		return false
+	}
+	_, err := base64.RawURLEncoding.Strict().DecodeString(value)
+	return err == nil
+}
+
+// save does what the handler asked for and writes the cookie that goes with it into the answer. fresh has no scs data,
+// so a new token is made from it; loaded has this request's.
+func (m *Manager) save(fresh, loaded context.Context, a *answer, token string) error {
+	rq := requestOf(fresh)
+	switch {
+	case rq.signIn != nil || rq.rotate && !rq.ended:
+		return m.replace(fresh, a)
+	case rq.ended:
+		m.writeCookie(fresh, a, "", time.Time{})
+		return nil
+	case rq.found == nil:
+		return nil
+	}
+	if rq.flash != "" {
+		m.scs.Put(loaded, flashKey, rq.flash)
+	}
+	if m.scs.Status(loaded) == scs.Modified {
+		if _, _, err := m.scs.Commit(loaded); err != nil {
+			return err
+		}
+	}
+	m.renew(loaded, a, token)
+	return nil
+}
+
+// replace saves under a new token and sends that one.
+func (m *Manager) replace(ctx context.Context, a *answer) error {
+	ctx, err := m.scs.Load(ctx, "")
+	if err != nil {
+		return err
+	}
+	rq := requestOf(ctx)
+	if rq.flash != "" {
+		m.scs.Put(ctx, flashKey, rq.flash)
+	}
+	token, _, err := m.scs.Commit(ctx)
+	if err != nil {
+		return err
+	}
+	m.writeCookie(ctx, a, token, time.Now().Add(rq.remaining))
+	return nil
+}
+
+// renew extends the session and its cookie when that is due. The cookie is sent again only if this request did it. A
+// failure is no reason to take the page away: the next request tries again.
+func (m *Manager) renew(ctx context.Context, a *answer, token string) {
+	rq := requestOf(ctx)
+	if !rq.due {
+		return
+	}
+	if remaining, renewed := m.store.renew(ctx, rq.stored); renewed {
+		m.writeCookie(ctx, a, token, time.Now().Add(remaining))
+	}
+}
+
+func (m *Manager) writeCookie(ctx context.Context, a *answer, token string, expiry time.Time) {
+	m.scs.WriteSessionCookie(ctx, a, token, expiry)
+	a.header.Set("Cache-Control", "no-store")
+}
+
+// answer holds a response back. It is deliberately no Flusher and no Hijacker, and drops 1xx answers: whatever goes out
+// before the session is saved can't be taken back.
+type answer struct {
+	header  http.Header
+	status  int
+	started bool
+	body    bytes.Buffer
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.started || status < 200 {
+		return
+	}
+	a.status, a.started = status, true
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
+}
+
+func (a *answer) send(w http.ResponseWriter) {
+	clear(w.Header())
+	maps.Copy(w.Header(), a.header)
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body.Bytes()) // the browser has gone: nothing is lost, and nobody is left to tell
+}

@@ -1,0 +1,170 @@
+// Package session keeps people signed in: across requests, restarts, deploys and instances.
+//
+// A session is one row of cairn.sessions (pgxstore's layout: token, data, expiry; plus our columns) and one cookie.
+// The row begins when somebody signs in and is gone when they sign out; a visitor who does neither has no cookie, no row
+// and causes no query. scs keeps the data of a request and makes tokens; what it and pgxstore leave open is closed here:
+//
+//	handler.go  the request: find the row, buffer the answer, save before its first byte, renew the cookie
+//	store.go    the statements: insert at sign-in, update otherwise, and zero rows updated means the session is gone
+//	codec.go    the data column: JSON; what does not decode is no session
+//	upkeep.go   expired rows, and when a session was last seen
+//
+// What a handler asks for (SignIn, SignOut, Rotate, Flash) happens when its answer is ready and before it is sent, in one
+// statement each. An answer whose session was ended meanwhile is thrown away. All expiry is by the database's clock.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DB is what a statement needs; a pool and a transaction both have it.
+type DB interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+// ErrNone says that there is no session to change: the request is a visitor's.
+var ErrNone = errors.New("session: nobody is signed in")
+
+// Options are the promises a Manager makes.
+type Options struct {
+	Pool        *pgxpool.Pool
+	Lifetime    time.Duration // without a visit, sliding; 30 days if zero
+	MaxLifetime time.Duration // since sign-in, never extended; 365 days if zero
+	Secure      bool          // the site is served over https
+	Address     func(*http.Request) string
+
+	// Gone answers a request whose session was ended while it ran; Failed one whose session can't be read or saved.
+	Gone   http.HandlerFunc
+	Failed func(http.ResponseWriter, *http.Request, error)
+}
+
+// Manager reads, begins, renews and ends sessions. Its methods are safe for concurrent use.
+type Manager struct {
+	Options
+	scs   *scs.SessionManager
+	store store
+
+	mu   sync.Mutex
+	seen map[string]bool // tokens (hashed) of sessions to mark as seen
+}
+
+// Session is a signed-in person's session, as found at the start of the request.
+type Session struct {
+	ID        int64
+	UserID    int64
+	Name      string // the user's
+	AvatarURL string
+	Method    string // how they signed in: "password" or a provider's key
+	Created   time.Time
+}
+
+// renewEvery bounds how often a sliding session is extended: a write a day, not one a request.
+const renewEvery = 24 * time.Hour
+
+// New returns a Manager with the defaults filled in.
+func New(o Options) *Manager {
+	if o.Lifetime == 0 {
+		o.Lifetime = 30 * 24 * time.Hour
+	}
+	if o.MaxLifetime == 0 {
+		o.MaxLifetime = 365 * 24 * time.Hour
+	}
+	m := &Manager{Options: o, scs: scs.New(), store: newStore(o), seen: map[string]bool{}}
+	m.scs.Store = m.store
+	m.scs.Codec = jsonCodec{}
+	m.scs.HashTokenInStore = true
+	m.scs.Lifetime = o.MaxLifetime
+	m.scs.Cookie = scs.SessionCookie{
+		Name: CookieName(o.Secure), Path: "/", HttpOnly: true, Secure: o.Secure, SameSite: http.SameSiteLaxMode, Persist: true,
+	}
+	return m
+}
+
+// CookieName is "__Host-session" over https, where browsers guard that prefix, and "session" on plain http, where they
+// refuse it.
+func CookieName(secure bool) string {
+	if secure {
+		return "__Host-session"
+	}
+	return "session"
+}
+
+// Current returns the session of the request and whether somebody is signed in.
+func Current(ctx context.Context) (Session, bool) {
+	if rq, ok := ctx.Value(requestKey{}).(*request); ok && rq.found != nil && !rq.ended {
+		return *rq.found, true
+	}
+	return Session{}, false
+}
+
+// SignIn begins a session with a new token for the user once the answer is ready. A session this browser had ends in the
+// same statement.
+func (m *Manager) SignIn(ctx context.Context, userID int64, method string) {
+	rq := requestOf(ctx)
+	rq.signIn = &signIn{userID: userID, method: method}
+}
+
+// Rotate gives the current session a new token once the answer is ready; the old one is dead from then on. The session
+// keeps its id, its age and so its absolute limit.
+func (m *Manager) Rotate(ctx context.Context) error {
+	rq := requestOf(ctx)
+	if rq.found == nil {
+		return ErrNone
+	}
+	rq.rotate = true
+	return nil
+}
+
+// SignOut deletes the row of the current session, if there is one, and clears the cookie.
+func (m *Manager) SignOut(ctx context.Context) error {
+	rq := requestOf(ctx)
+	if rq.found != nil {
+		if err := m.scs.Destroy(ctx); err != nil {
+			return err
+		}
+	}
+	rq.ended = true
+	return nil
+}
+
+// EndOthers ends all sessions of a user but the one with the id keep (0: all). db may be a transaction, so that they end
+// together with what made them end.
+func (m *Manager) EndOthers(ctx context.Context, db DB, userID, keep int64) error {
+	if _, err := db.Exec(ctx, `DELETE FROM cairn.sessions WHERE user_id = $1 AND id <> $2`, userID, keep); err != nil {
+		return fmt.Errorf("session: end the others of user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// Flash keeps a message for the next page this session shows.
+func (m *Manager) Flash(ctx context.Context, message string) {
+	requestOf(ctx).flash = message
+}
+
+// TakeFlash returns the message kept for this page, once.
+func (m *Manager) TakeFlash(ctx context.Context) string {
+	if _, ok := Current(ctx); !ok {
+		return ""
+	}
+	return m.scs.PopString(ctx, flashKey)
+}
+
+const flashKey = "flash"
+
+// requestOf panics where the middleware is missing: that is a mistake in the route table, not a condition.
+func requestOf(ctx context.Context) *request {
+	return ctx.Value(requestKey{}).(*request)
+}

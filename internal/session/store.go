@@ -1,0 +1,137 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/scs/pgxstore"
+	"github.com/jackc/pgx/v5"
+)
+
+// errGone says that the session was ended while this request ran.
+var errGone = errors.New("session: ended meanwhile")
+
+// statementTimeout bounds each statement on the sessions table; a page is worth waiting for only so long.
+const statementTimeout = 3 * time.Second
+
+// store is scs's store. pgxstore supplies the layout and the context-free methods of scs.Store, which scs does not call
+// where it finds the three below; its clean-up goroutine stays off, because ours is bounded and stops with the server.
+// scs hands in tokens already hashed.
+type store struct {
+	*pgxstore.PostgresStore
+	Options
+}
+
+func newStore(o Options) store {
+	return store{PostgresStore: pgxstore.NewWithCleanupInterval(o.Pool, 0), Options: o}
+}
+
+// FindCtx reads a session and its user in one round trip and notes both in the request.
+func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	rq := requestOf(ctx)
+	var row Session
+	err = s.Pool.QueryRow(ctx, `
+		SELECT s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''), s.method, s.created,
+		       s.expiry < LEAST(now() + $2::interval, s.created + $3::interval) - $4::interval,
+		       s.last_seen < now() - interval '5 minutes'
+		FROM cairn.sessions s
+		JOIN cairn.users u ON u.id = s.user_id
+		WHERE s.token = $1 AND now() < s.expiry AND now() < s.created + $3::interval`,
+		token, s.Lifetime, s.MaxLifetime, s.renewAfter()).
+		Scan(&data, &row.ID, &row.UserID, &row.Name, &row.AvatarURL, &row.Method, &row.Created, &rq.due, &rq.unseen)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("session: find: %w", err)
+	}
+	rq.found, rq.stored = &row, token
+	return data, true, nil
+}
+
+// CommitCtx saves under a token. Which statement that is depends on what the request found and asked for: a row is
+// inserted only at sign-in, and a known one only updated, so nothing that was ended can come back.
+func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.Time) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
+	rq := requestOf(ctx)
+	var row pgx.Row
+	switch {
+	case rq.signIn != nil:
+		row = s.insert(ctx, rq, token, data)
+	case rq.found != nil:
+		row = s.Pool.QueryRow(ctx, `
+			UPDATE cairn.sessions SET token = $2, data = $3
+			WHERE token = $1 AND now() < expiry
+			RETURNING EXTRACT(epoch FROM expiry - now())::float8`, rq.stored, token, data)
+	default:
+		return ErrNone
+	}
+	var seconds float64
+	err := row.Scan(&seconds)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errGone
+	}
+	if err != nil {
+		return fmt.Errorf("session: save: %w", err)
+	}
+	rq.remaining = time.Duration(seconds * float64(time.Second))
+	return nil
+}
+
+// insert begins a session and ends the one the browser had, in one statement: a crash leaves one of the two.
+func (s store) insert(ctx context.Context, rq *request, token string, data []byte) pgx.Row {
+	return s.Pool.QueryRow(ctx, `
+		WITH ended AS (DELETE FROM cairn.sessions WHERE token = $1)
+		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, address, user_agent)
+		VALUES ($2, $3, now() + LEAST($4::interval, $5::interval), $6, $7, $8, $9)
+		RETURNING EXTRACT(epoch FROM expiry - now())::float8`,
+		rq.stored, token, data, s.Lifetime, s.MaxLifetime, rq.signIn.userID, rq.signIn.method, rq.address, plain(rq.userAgent, 512))
+}
+
+// DeleteCtx ends a session. It finishes even when the browser has gone: a sign-out must not depend on the line.
+func (s store) DeleteCtx(ctx context.Context, token string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
+	if _, err := s.Pool.Exec(ctx, `DELETE FROM cairn.sessions WHERE token = $1`, token); err != nil {
+		return fmt.Errorf("session: delete: %w", err)
+	}
+	return nil
+}
+
+// renew extends a sliding session. It reports false when another request did so first, the session is gone or the
+// database failed.
+func (s store) renew(ctx context.Context, token string) (remaining time.Duration, renewed bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
+	var seconds float64
+	err := s.Pool.QueryRow(ctx, `
+		UPDATE cairn.sessions SET expiry = LEAST(now() + $2::interval, created + $3::interval)
+		WHERE token = $1 AND now() < expiry
+		  AND expiry < LEAST(now() + $2::interval, created + $3::interval) - $4::interval
+		RETURNING EXTRACT(epoch FROM expiry - now())::float8`,
+		token, s.Lifetime, s.MaxLifetime, s.renewAfter()).Scan(&seconds)
+	return time.Duration(seconds * float64(time.Second)), err == nil
+}
+
+// renewAfter is how much of the lifetime passes between two renewals; short lifetimes, set by an operator, need more of
+// them.
+func (s store) renewAfter() time.Duration {
+	return min(renewEvery, s.Lifetime/2)
+}
+
+// plain makes text from a header fit for a text column: valid UTF-8, no control characters, at most n characters.
+func plain(text string, n int) string {
+	clean := []rune(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?")))
+	return string(clean[:min(n, len(clean))])
+}
