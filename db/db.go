@@ -1,0 +1,126 @@
+// Package db opens the database and brings its schema up to date.
+//
+//	db.go       Open: one pool with safe defaults, waiting for a database that is not there yet
+//	failure.go  what went wrong with a connection, in words that give no credentials away
+//	migrate.go  Migrate and Ready: the embedded migrations and whether the database has them
+//	migrations  numbered SQL files, never edited after a release
+//
+// embedded runs a private PostgreSQL for development, dbtest gives each test a database of its own.
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	waitLimit      = time.Minute     // for a database that does not answer yet
+	connectTimeout = 5 * time.Second // for one attempt, unless the URL has a connect_timeout
+	firstPause     = 100 * time.Millisecond
+	longestPause   = 5 * time.Second
+)
+
+// defaults are session settings that a URL may override. They bound what a statement, a lock and a forgotten
+// transaction can cost everybody else.
+func defaults() map[string]string {
+	return map[string]string{
+		"application_name":                    "cairn",
+		"search_path":                         "cairn",
+		"timezone":                            "UTC",
+		"statement_timeout":                   "10s",
+		"lock_timeout":                        "5s",
+		"idle_in_transaction_session_timeout": "30s",
+	}
+}
+
+// Open connects to the database at url, postgres://user:password@host:port/name?sslmode=…. It waits up to a minute, or
+// until ctx ends, for one that is down, unreachable or starting up, and gives up at once where waiting cannot help:
+// malformed URL, refused credentials, no such database, distrusted certificate. Neither its errors nor its log lines
+// contain credentials.
+func Open(ctx context.Context, url string, log *slog.Logger) (*pgxpool.Pool, error) {
+	config, err := parse(url)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("db: open a pool: %s", explain(err).text)
+	}
+	if err := wait(ctx, pool, log.With("database", address(config))); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("db: connect to %s: %w", address(config), err)
+	}
+	return pool, nil
+}
+
+func parse(url string) (*pgxpool.Config, error) {
+	if url == "" {
+		return nil, errors.New("db: the database URL is empty")
+	}
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("db: " + malformed(err))
+	}
+	connection := config.ConnConfig
+	if connection.ConnectTimeout == 0 {
+		connection.ConnectTimeout = connectTimeout
+	}
+	for name, value := range defaults() {
+		// What comes with "options" would lose against a parameter of the same name.
+		if strings.Contains(connection.RuntimeParams["options"], name) {
+			continue
+		}
+		if _, set := connection.RuntimeParams[name]; !set {
+			connection.RuntimeParams[name] = value
+		}
+	}
+	return config, nil
+}
+
+// wait pings until it succeeds, or until that is hopeless or has taken too long.
+func wait(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
+	began, reason := time.Now(), "no answer yet"
+	limited, cancel := context.WithTimeout(ctx, waitLimit)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		err := pool.Ping(limited)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: given up after %v: %w", reason, time.Since(began).Round(time.Millisecond), context.Cause(ctx))
+		}
+		if limited.Err() != nil {
+			return fmt.Errorf("%s: given up after %v", reason, waitLimit)
+		}
+		failure := explain(err)
+		if failure.permanent {
+			return errors.New(failure.text)
+		}
+		reason = failure.text
+		log.WarnContext(ctx, "the database is not available yet, trying again", "reason", reason, "pause", pause)
+		select {
+		case <-limited.Done():
+		case <-time.After(pause/2 + rand.N(pause/2)): // several instances must not knock in step
+		}
+	}
+}
+
+// address names the hosts and ports of a database, the only part of its URL that may be shown.
+func address(config *pgxpool.Config) string {
+	first := config.ConnConfig
+	hosts := map[string]bool{fmt.Sprintf("%s:%d", first.Host, first.Port): true}
+	for _, next := range first.Fallbacks {
+		hosts[fmt.Sprintf("%s:%d", next.Host, next.Port)] = true
+	}
+	return strings.Join(slices.Sorted(maps.Keys(hosts)), ",")
+}

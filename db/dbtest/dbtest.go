@@ -1,0 +1,194 @@
+// Package dbtest gives each test a PostgreSQL database of its own.
+//
+//	func TestMain(m *testing.M) { dbtest.Main(m) }
+//
+//	func TestSomething(t *testing.T) {
+//		pool := dbtest.New(t)
+//
+// The server is the one in TEST_DATABASE_URL (whose user must be allowed to create databases), or a private one without
+// durability that all test processes of this user share. Databases are copies of a template that has been migrated once.
+package dbtest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cairn/db"
+	"cairn/db/embedded"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// variable names the server. Main sets it where it is unset, for New and for the processes that tests start.
+const variable = "TEST_DATABASE_URL"
+
+const cleanupLimit = 30 * time.Second
+
+// Main runs the tests of a package and exits. Without PostgreSQL it fails: skipped tests prove nothing.
+func Main(m *testing.M) {
+	embedded.Supervise()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if os.Getenv(variable) == "" {
+		server, err := start()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "dbtest:", err)
+			return 1
+		}
+		defer func() { _ = server.Stop() }()
+		if err := os.Setenv(variable, server.URL()); err != nil {
+			fmt.Fprintln(os.Stderr, "dbtest:", err)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+func start() (*embedded.Server, error) {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("cairn-test-%d", os.Getuid()))
+	if err := ownDir(dir); err != nil {
+		return nil, err
+	}
+	return embedded.Start(context.Background(), embedded.Options{Dir: dir, Ephemeral: true})
+}
+
+// ownDir makes dir, and refuses one that somebody else has put in the shared temporary directory under our name.
+func ownDir(dir string) error {
+	mode := fs.FileMode(0o700)
+	if os.Getuid() == 0 {
+		mode = 0o711 // PostgreSQL runs under another account then
+	}
+	if err := os.Mkdir(dir, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make a directory for PostgreSQL: %w", err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("look at the directory for PostgreSQL: %w", err)
+	}
+	if !info.IsDir() || info.Mode().Perm()&0o022 != 0 || !owned(info) {
+		return fmt.Errorf("%s is not a directory of this user alone", dir)
+	}
+	return nil
+}
+
+// New returns a pool on a database with all migrations that nobody else uses. It is gone when the test ends.
+func New(t testing.TB) *pgxpool.Pool {
+	t.Helper()
+	return open(t, NewURL(t))
+}
+
+// NewURL is New for tests that start whole processes: it returns the database's URL.
+func NewURL(t testing.TB) string {
+	t.Helper()
+	template, err := template(t.Context(), server(t))
+	if err != nil {
+		t.Fatalf("dbtest: make a template database: %v", err)
+	}
+	return create(t, template)
+}
+
+// NewEmptyURL returns the URL of a database without anything in it.
+func NewEmptyURL(t testing.TB) string {
+	t.Helper()
+	return create(t, "template0")
+}
+
+func open(t testing.TB, url string) *pgxpool.Pool {
+	t.Helper()
+	if !strings.Contains(url, "pool_max_conns=") {
+		url = withParameter(url, "pool_max_conns", "10")
+	}
+	pool, err := db.Open(t.Context(), url, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatalf("dbtest: open the test's database: %v", err)
+	}
+	t.Cleanup(func() { closePool(t, pool) })
+	return pool
+}
+
+// closePool does not wait for ever when the test has forgotten to give a connection back.
+func closePool(t testing.TB, pool *pgxpool.Pool) {
+	closed := make(chan struct{})
+	go func() { pool.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(cleanupLimit):
+		t.Errorf("dbtest: the test kept %d connections", pool.Stat().AcquiredConns())
+	}
+}
+
+// create copies template to a new database and drops that when the test ends.
+func create(t testing.TB, template string) string {
+	t.Helper()
+	server := server(t)
+	name := "cairn_test_" + strings.ToLower(rand.Text()[:16])
+	statement := fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, template)
+	if err := execute(t.Context(), server, statement); err != nil {
+		t.Fatalf("dbtest: create a database: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), cleanupLimit)
+		defer cancel()
+		if err := execute(ctx, server, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", name)); err != nil {
+			t.Errorf("dbtest: drop the test's database: %v", err)
+		}
+	})
+	url, err := withDatabase(server, name)
+	if err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	return url
+}
+
+func server(t testing.TB) string {
+	t.Helper()
+	url := os.Getenv(variable)
+	if url == "" {
+		t.Fatalf("dbtest: this package's TestMain must call dbtest.Main (or set %s)", variable)
+	}
+	if !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
+		t.Fatalf("dbtest: %s must be a URL, postgres://…", variable)
+	}
+	return url
+}
+
+func execute(ctx context.Context, server, statement string) error {
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, statement)
+	return err
+}
+
+// withDatabase returns the URL of another database on the server.
+func withDatabase(server, name string) (string, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "", fmt.Errorf("%s is malformed", variable) // the cause quotes the password
+	}
+	u.Path = "/" + name
+	return u.String(), nil
+}
+
+func withParameter(server, name, value string) string {
+	separator := "?"
+	if strings.Contains(server, "?") {
+		separator = "&"
+	}
+	return server + separator + name + "=" + value
+}

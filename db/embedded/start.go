@@ -1,0 +1,201 @@
+//go:build unix
+
+package embedded
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const (
+	startLimit    = 2 * time.Minute // initdb and crash recovery on a slow machine included
+	pollPause     = 10 * time.Millisecond
+	spawnAttempts = 3
+	oldLogSize    = 10 << 20
+)
+
+// orders are what a supervisor is told by the process that spawns it.
+type orders struct {
+	Dir       string
+	Ephemeral bool
+	Search    []string
+}
+
+// answer is the one line a supervisor sends to each lease holder.
+type answer struct {
+	URL   string
+	Error string
+}
+
+// Start returns a lease on the PostgreSQL of o.Dir, starting it (and making the cluster) where nobody has done so. ctx
+// bounds the start only. The calling program must run Supervise first thing in main or TestMain.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	dir, err := makeDir(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	o.Dir = dir
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	return joinOrSpawn(ctx, o)
+}
+
+// joinOrSpawn tries in turn to join a supervisor and to become the one that may spawn it, until the first succeeds.
+func joinOrSpawn(ctx context.Context, o Options) (*Server, error) {
+	began := time.Now()
+	for spawned := 0; ctx.Err() == nil; {
+		server, err := join(ctx, o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		if server != nil {
+			o.Log.InfoContext(ctx, "the private PostgreSQL is running", "dir", o.Dir,
+				"started", spawned > 0, "after", time.Since(began).Round(time.Millisecond))
+			return server, nil
+		}
+		lock, err := tryLock(o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		if lock != nil && spawned == spawnAttempts {
+			_ = lock.Close()
+			return nil, fmt.Errorf("embedded: the supervisor of PostgreSQL ended at once:\n%s", logTail(o.Dir, 0))
+		}
+		if lock != nil {
+			if err := spawn(o, lock); err != nil {
+				return nil, err
+			}
+			spawned++
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pollPause):
+		}
+	}
+	return nil, fmt.Errorf("embedded: wait for PostgreSQL in %s: %w", o.Dir, context.Cause(ctx))
+}
+
+// makeDir makes dir where it is missing and returns its one true absolute name. Root leaves it enterable, so that the
+// account PostgreSQL runs under can live in it.
+func makeDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("embedded: find the data directory: %w", err)
+	}
+	mode := fs.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o711
+	}
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return "", fmt.Errorf("embedded: make the data directory: %w", err)
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", fmt.Errorf("embedded: find the data directory: %w", err)
+	}
+	return dir, nil
+}
+
+// join takes a lease from the supervisor of dir. Nil without an error means that there is none, or that it is stopping.
+func join(ctx context.Context, dir string) (*Server, error) {
+	socket, err := os.Readlink(filepath.Join(dir, "postgres.lease"))
+	if err != nil {
+		return nil, nil
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, nil
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })()
+	var a answer
+	if err := json.NewDecoder(conn).Decode(&a); err != nil {
+		_ = conn.Close()
+		return nil, nil
+	}
+	if a.Error != "" {
+		_ = conn.Close()
+		return nil, fmt.Errorf("embedded: %s", a.Error)
+	}
+	return &Server{url: a.URL, lease: conn}, nil
+}
+
+// tryLock returns the locked file when dir has no supervisor, nil when it has.
+func tryLock(dir string) (*os.File, error) {
+	name := filepath.Join(dir, "postgres.lock")
+	lock, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, foreign(name, dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("embedded: open the lock: %w", err)
+	}
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return lock, nil
+	}
+	_ = lock.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("embedded: lock %s: %w", name, err)
+}
+
+// spawn runs this program again as the supervisor and leaves the lock with it. Nothing else is shared: a session of its
+// own keeps the terminal's Ctrl-C away, and no pipe of ours stays open in it.
+func spawn(o Options, lock *os.File) error {
+	defer func() { _ = lock.Close() }()
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("embedded: find this program: %w", err)
+	}
+	task, err := json.Marshal(orders{Dir: o.Dir, Ephemeral: o.Ephemeral, Search: o.search})
+	if err != nil {
+		return fmt.Errorf("embedded: write the supervisor's orders: %w", err)
+	}
+	log, err := openLog(o.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	cmd := &exec.Cmd{
+		Path:        program,
+		Dir:         "/",
+		Args:        []string{supervisorName, string(task)},
+		Stdout:      log,
+		Stderr:      log,
+		ExtraFiles:  []*os.File{lock},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("embedded: start the supervisor: %w", err)
+	}
+	go func() { _ = cmd.Wait() }() // a long-running server must not collect zombies
+	return nil
+}
+
+func openLog(dir string) (*os.File, error) {
+	name := filepath.Join(dir, "postgres.log")
+	if info, err := os.Stat(name); err == nil && info.Size() > oldLogSize {
+		_ = os.Rename(name, name+".old")
+	}
+	log, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, foreign(name, dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("embedded: open the log: %w", err)
+	}
+	return log, nil
+}

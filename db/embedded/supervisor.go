@@ -1,0 +1,187 @@
+//go:build unix
+
+package embedded
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+const (
+	supervisorName = "cairn-postgres-supervisor" // argv[0], so that it is also what ps shows
+	lockDescriptor = 3
+
+	firstLeaseLimit = 5 * time.Second // how long the spawning process may take to come for its lease
+	ephemeralGrace  = 5 * time.Second // how long a test cluster waits for the next test process
+)
+
+// Supervise turns this process into the supervisor if Start made it to be one, and then does not return. Otherwise it
+// does nothing.
+func Supervise() {
+	if len(os.Args) != 2 || os.Args[0] != supervisorName {
+		return
+	}
+	// PostgreSQL is told to die with the thread that forked it, so that must be one which lasts.
+	runtime.LockOSThread()
+	syscall.CloseOnExec(lockDescriptor)
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("supervisor", os.Getpid())
+	if err := supervise(os.Args[1], log); err != nil {
+		log.Error("PostgreSQL is not running", "error", err)
+		os.Exit(1)
+	}
+	os.Exit(0) // releases the lock, and the last lease holder's Stop
+}
+
+// supervisor serves leases on one cluster. Everything but accepting and watching connections happens in one goroutine.
+type supervisor struct {
+	cluster *cluster
+	log     *slog.Logger
+	grace   time.Duration
+	joins   chan net.Conn
+	leaves  chan net.Conn
+	signals chan os.Signal
+}
+
+func supervise(task string, log *slog.Logger) error {
+	var o orders
+	if err := json.Unmarshal([]byte(task), &o); err != nil {
+		return fmt.Errorf("read the supervisor's orders: %w", err)
+	}
+	s := &supervisor{
+		log:     log,
+		joins:   make(chan net.Conn),
+		leaves:  make(chan net.Conn),
+		signals: make(chan os.Signal, 1),
+	}
+	if o.Ephemeral {
+		s.grace = ephemeralGrace
+	}
+	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT)
+	run, err := makeRunDir()
+	if err != nil {
+		return err
+	}
+	defer removeRunDir(run)
+	listener, err := listen(o.Dir, run)
+	if err != nil {
+		return err
+	}
+	go s.accept(listener)
+
+	s.cluster = &cluster{orders: o, run: run, log: log}
+	if err := s.cluster.open(); err != nil {
+		s.refuse(err)
+		return err
+	}
+	err = s.serve()
+	_ = listener.Close() // who comes now is not answered, and starts over when the lock is free
+	return errors.Join(err, s.cluster.close())
+}
+
+// listen opens the lease socket and publishes it, replacing what a predecessor published.
+func listen(dir, run string) (net.Listener, error) {
+	socket := filepath.Join(run, "lease")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("listen for lease holders: %w", err)
+	}
+	link := filepath.Join(dir, "postgres.lease")
+	if former, err := os.Readlink(link); err == nil {
+		removeRunDir(filepath.Dir(former))
+	}
+	_ = os.Remove(link)
+	if err := os.Symlink(socket, link); err != nil {
+		_ = listener.Close()
+		return nil, fmt.Errorf("publish the lease socket: %w", err)
+	}
+	return listener, nil
+}
+
+func (s *supervisor) accept(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(pollPause) // out of descriptors, say: those waiting can wait
+			continue
+		}
+		s.joins <- conn
+	}
+}
+
+// serve hands out leases until nobody holds one.
+func (s *supervisor) serve() error {
+	leases := 0
+	idle := time.NewTimer(firstLeaseLimit)
+	for {
+		select {
+		case conn := <-s.joins:
+			if send(conn, answer{URL: s.cluster.url()}) != nil {
+				continue
+			}
+			leases++
+			idle.Stop()
+			go s.watch(conn)
+		case conn := <-s.leaves:
+			leases--
+			if leases == 0 {
+				idle.Reset(s.grace)
+			}
+			if leases > 0 || s.grace > 0 {
+				_ = conn.Close() // otherwise our exit closes it, which tells Stop that PostgreSQL has stopped
+			}
+		case <-s.cluster.exited:
+			if err := s.cluster.restart(); err != nil {
+				return err
+			}
+		case <-idle.C:
+			return nil
+		case <-s.signals:
+			return nil
+		}
+	}
+}
+
+// watch waits for the end of a lease: holders never send anything.
+func (s *supervisor) watch(conn net.Conn) {
+	_, _ = io.Copy(io.Discard, conn)
+	s.leaves <- conn
+}
+
+// refuse tells those who wait for a lease why there is none.
+func (s *supervisor) refuse(reason error) {
+	limit := time.After(firstLeaseLimit)
+	for told := false; ; told = true {
+		if told {
+			limit = time.After(pollPause)
+		}
+		select {
+		case conn := <-s.joins:
+			_ = send(conn, answer{Error: reason.Error()})
+			_ = conn.Close()
+		case <-limit:
+			return
+		}
+	}
+}
+
+func send(conn net.Conn, a answer) error {
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+	err := json.NewEncoder(conn).Encode(a)
+	if err != nil {
+		_ = conn.Close()
+	}
+	return err
+}

@@ -1,0 +1,172 @@
+package db
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations/*.sql
+var embedded embed.FS
+
+// Migrations are the embedded files, named as goose wants them: 0001_what.sql.
+func Migrations() fs.FS {
+	files, err := fs.Sub(embedded, "migrations")
+	if err != nil {
+		panic(err) // not a valid path: cannot be
+	}
+	return files
+}
+
+// Migrate brings the schema cairn up to date. Any number of instances may do so at once: one works, the others wait for
+// it, until ctx ends. A database that is newer than this program is left as it is, because going back one release must
+// be possible. The lock is held by a session, so the connection must not go through a transaction pooler.
+func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
+	return migrate(ctx, pool, log, Migrations())
+}
+
+func migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, files fs.FS) error {
+	config := patient(pool)
+	lock, err := lockMigrations(ctx, config, log)
+	if err != nil {
+		return fmt.Errorf("db: lock the migrations: %w", concealed(err))
+	}
+	defer hangUp(ctx, lock)
+	// goose would use a lock of its own only after looking for, and creating, its table: too late for us.
+	if err := createSchema(ctx, lock); err != nil {
+		return fmt.Errorf("db: create the schema: %w", err)
+	}
+	database := stdlib.OpenDB(*config)
+	defer func() { _ = database.Close() }()
+	provider, err := goose.NewProvider(goose.DialectPostgres, database, files,
+		goose.WithTableName("cairn.goose_db_version"),
+		goose.WithDisableGlobalRegistry(true),
+		goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return fmt.Errorf("db: read the migrations: %w", err)
+	}
+	applied, err := provider.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("db: migrate: %w", concealed(err))
+	}
+	for _, migration := range applied {
+		log.InfoContext(ctx, "migrated the database", "migration", migration.Source.Path, "duration", migration.Duration)
+	}
+	version, target, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("db: read the schema version: %w", concealed(err))
+	}
+	if version > target {
+		log.WarnContext(ctx, "the database is newer than this program", "version", version, "known", target)
+	}
+	return nil
+}
+
+// lockKey is the advisory lock of everything that changes the schema: "cairn" in ASCII.
+const lockKey = 0x636169726e
+
+// lockMigrations returns a connection that holds the lock until it is closed.
+func lockMigrations(ctx context.Context, config *pgx.ConnConfig, log *slog.Logger) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	var held bool
+	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lockKey).Scan(&held)
+	if err == nil && !held {
+		log.InfoContext(ctx, "another instance is migrating the database, waiting for it")
+		_, err = conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockKey)
+	}
+	if err != nil {
+		hangUp(ctx, conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// hangUp closes conn even when ctx has ended, so that the server frees the lock now.
+func hangUp(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+// createSchema asks first, because even IF NOT EXISTS needs the right to create, which a schema's owner may lack.
+func createSchema(ctx context.Context, conn *pgx.Conn) error {
+	var exists bool
+	err := conn.QueryRow(ctx, "SELECT to_regnamespace('cairn') IS NOT NULL").Scan(&exists)
+	if err != nil || exists {
+		return err
+	}
+	_, err = conn.Exec(ctx, "CREATE SCHEMA cairn")
+	return err
+}
+
+// patient is the pool's configuration without the time limits that are meant for requests.
+func patient(pool *pgxpool.Pool) *pgx.ConnConfig {
+	config := pool.Config().ConnConfig
+	for _, limit := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
+		config.RuntimeParams[limit] = "0"
+	}
+	return config
+}
+
+// concealed replaces a connection error, whose text names user and database.
+func concealed(err error) error {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return errors.New(explain(err).text)
+	}
+	return err
+}
+
+// Ready tells in one round trip whether requests can be served: the database answers, can be written to, and has at
+// least the newest schema that this program knows. The error says what is missing, without credentials.
+func Ready(ctx context.Context, pool *pgxpool.Pool) error {
+	known, err := newest()
+	if err != nil {
+		return err
+	}
+	var recovering, readOnly bool
+	var version int64
+	err = pool.QueryRow(ctx, `
+		SELECT pg_is_in_recovery(),
+		       current_setting('default_transaction_read_only')::boolean,
+		       (SELECT coalesce(max(version_id), 0) FROM cairn.goose_db_version WHERE is_applied)`,
+		pgx.QueryExecModeExec, // no round trip to prepare it first
+	).Scan(&recovering, &readOnly, &version)
+	switch refusal, _ := errors.AsType[*pgconn.PgError](err); {
+	case refusal != nil && (refusal.Code == "42P01" || refusal.Code == "3F000"):
+		return errors.New("db: not ready: the database has no schema yet, run the migrations")
+	case refusal != nil:
+		return fmt.Errorf("db: not ready: the database refuses the question (SQLSTATE %s)", refusal.Code)
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("db: not ready: the database does not answer: %w", context.Cause(ctx))
+	case err != nil:
+		return fmt.Errorf("db: not ready: the database does not answer: %s", explain(err).text)
+	case recovering:
+		return errors.New("db: not ready: the database is a standby and cannot be written to")
+	case readOnly:
+		return errors.New("db: not ready: the database is read-only")
+	case version < known:
+		return fmt.Errorf("db: not ready: the schema has version %d, this program needs %d", version, known)
+	}
+	return nil
+}
+
+// newest returns the highest version among the embedded migrations.
+func newest() (int64, error) {
+	names, err := fs.Glob(Migrations(), "*.sql")
+	if err != nil || len(names) == 0 {
+		return 0, fmt.Errorf("db: list the migrations: %w", err)
+	}
+	return goose.NumericComponent(names[len(names)-1])
+}
