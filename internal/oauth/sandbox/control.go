@@ -1,0 +1,169 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+type controlPage struct {
+	page
+	Providers []providerView
+	PullURL   string // just made, to be shown once
+}
+
+type providerView struct {
+	Key, Name   string
+	Controls    []controlView
+	Failing     bool
+	Expires     bool // its access tokens have an end
+	Codes       int  // token requests by grant type
+	Refreshes   int
+	Connections []connectionView
+}
+
+type controlView struct {
+	control
+	Value   string
+	Changed bool // not at its default
+}
+
+type connectionView struct {
+	Grant
+	Name, Subject, Picture, Tokens string
+	Pulls                          bool // data is fetched through a ping's URL
+}
+
+func (s *Sandbox) controlPage(w http.ResponseWriter, r *http.Request) error {
+	return s.showControl(w, r, "")
+}
+
+func (s *Sandbox) showControl(w http.ResponseWriter, r *http.Request, pullURL string) error {
+	data := controlPage{page: s.page("", "Control page"), PullURL: pullURL}
+	for _, provider := range s.providers() {
+		view, err := s.providerView(r.Context(), provider)
+		if err != nil {
+			return err
+		}
+		data.Providers = append(data.Providers, view)
+	}
+	return s.render(w, http.StatusOK, "control", "", data)
+}
+
+func (s *Sandbox) providerView(ctx context.Context, provider string) (providerView, error) {
+	v := providerView{Key: provider, Name: nameOf(provider), Expires: provider != Foursquare}
+	for _, c := range controlsOf(provider) {
+		value, err := s.position(ctx, provider, c.Name)
+		if err != nil {
+			return v, err
+		}
+		v.Controls = append(v.Controls, controlView{c, value, value != c.Values[0]})
+		v.Failing = v.Failing || (c.Name == Token || c.Name == API) && value != ModeNone
+	}
+	requests, err := s.TokenRequests(ctx, provider)
+	if err != nil {
+		return v, err
+	}
+	v.Codes, v.Refreshes = requests["authorization_code"], requests["refresh_token"]
+	v.Connections, err = s.connections(ctx, provider)
+	return v, err
+}
+
+func (s *Sandbox) connections(ctx context.Context, provider string) ([]connectionView, error) {
+	type stored struct {
+		Grant
+		Issued, Live bool
+		Ends         *time.Time
+	}
+	rows, _ := s.pool.Query(ctx, `
+		SELECT g.id, g.provider, g.person, g.permissions, g.granted_at,
+			count(t.id) > 0 AS issued,
+			coalesce(bool_or(t.expires_at IS NULL OR t.expires_at > now()), false) AS live,
+			max(t.expires_at) AS ends
+		FROM cairn_sandbox.grants g
+		LEFT JOIN cairn_sandbox.tokens t ON t.grant_id = g.id AND t.kind = 'access'
+		WHERE g.provider = $1
+		GROUP BY g.id
+		ORDER BY g.granted_at DESC, g.id DESC`, provider)
+	grants, err := pgx.CollectRows(rows, pgx.RowToStructByName[stored])
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: list connections: %w", err)
+	}
+	var views []connectionView
+	for _, g := range grants {
+		p, _ := personBy(g.Person)
+		v := connectionView{Grant: g.Grant, Name: p.name(), Subject: p.subject(provider), Pulls: provider == Garmin,
+			Picture: s.path + "/people/small/" + p.key + ".svg"}
+		switch {
+		case !g.Issued:
+			v.Tokens = "Allowed, but no tokens fetched yet"
+		case !g.Live:
+			v.Tokens = "Access token expired"
+		case g.Ends == nil:
+			v.Tokens = "Access token without an end"
+		default:
+			v.Tokens = "Access token good until " + g.Ends.UTC().Format("2 Jan, 15:04 UTC")
+		}
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+func (s *Sandbox) postSwitches(w http.ResponseWriter, r *http.Request) error {
+	provider := r.PathValue("provider")
+	for _, c := range controlsOf(provider) {
+		if err := s.SetSwitch(r.Context(), provider, c.Name, r.PostFormValue(c.Name)); err != nil {
+			return s.refuse(w, "", err.Error())
+		}
+	}
+	return s.backTo(w, provider)
+}
+
+func (s *Sandbox) postExpire(w http.ResponseWriter, r *http.Request) error {
+	provider := r.PathValue("provider")
+	if err := s.ExpireTokens(r.Context(), provider); err != nil {
+		return err
+	}
+	return s.backTo(w, provider)
+}
+
+// postRevoke does not mind a grant that is gone: that is what was wanted.
+func (s *Sandbox) postRevoke(w http.ResponseWriter, r *http.Request) error {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return s.notFound(w, r)
+	}
+	if err := s.RevokeGrant(r.Context(), id); err != nil && !errors.Is(err, ErrNoGrant) {
+		return err
+	}
+	return s.backTo(w, "")
+}
+
+// postPull shows the URL in its answer, as it is a secret that is not stored.
+func (s *Sandbox) postPull(w http.ResponseWriter, r *http.Request) error {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return s.notFound(w, r)
+	}
+	pullURL, err := s.PullURL(r.Context(), id)
+	if errors.Is(err, ErrNoGrant) {
+		return s.notFound(w, r)
+	}
+	if err != nil {
+		return err
+	}
+	return s.showControl(w, r, pullURL)
+}
+
+func (s *Sandbox) backTo(w http.ResponseWriter, provider string) error {
+	to := s.path + "/"
+	if nameOf(provider) != "" {
+		to += "#" + provider
+	}
+	return redirect(w, to)
+}

@@ -1,0 +1,160 @@
+package sandbox
+
+import (
+	"cmp"
+	"encoding/base32"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// foursquareAccess never ends and is the same at every exchange.
+func foursquareAccess() tokenSpec {
+	return tokenSpec{kind: "access", text: func(seed [32]byte) string {
+		return base32.StdEncoding.EncodeToString(seed[:30]) // 48 upper-case letters and digits
+	}}
+}
+
+func (s *Sandbox) mountFoursquare(handle func(string, handler)) {
+	for _, page := range []string{"authenticate", "authorize"} {
+		handle("GET /foursquare/oauth2/"+page, s.foursquareAuthorize)
+		handle("POST /foursquare/oauth2/"+page, s.foursquareAuthorize)
+	}
+	token := s.tokenCall(Foursquare, s.foursquareToken)
+	handle("GET /foursquare/oauth2/access_token", token)
+	handle("POST /foursquare/oauth2/access_token", token)
+	handle("GET /foursquare/v2/users/self", s.apiCall(Foursquare, s.foursquareAs(s.foursquareSelf)))
+	handle("GET /foursquare/v2/users/self/checkins", s.apiCall(Foursquare, s.foursquareAs(s.foursquareCheckins)))
+	handle("/foursquare/v2/", s.apiCall(Foursquare, func(w http.ResponseWriter, _ *http.Request) error {
+		return foursquareProblem(w, http.StatusNotFound, "endpoint_error", "No matching endpoint")
+	}))
+}
+
+func (s *Sandbox) foursquareAuthorize(w http.ResponseWriter, r *http.Request) error {
+	query, app := r.URL.Query(), s.apps[Foursquare]
+	redirectURI, state := query.Get("redirect_uri"), query.Get("state")
+	switch {
+	case query.Get("client_id") != app.ClientID:
+		return s.refuse(w, Foursquare, "The client_id is not one we know.")
+	case redirectURI != app.RedirectURI:
+		return s.refuse(w, Foursquare, "The callback uri is not valid for this consumer.")
+	case query.Get("response_type") != "code":
+		return s.refuse(w, Foursquare, "The response_type must be code.")
+	}
+	code := randomHex(24)
+	return s.ask(w, r, consent{
+		provider: Foursquare, redirectURI: redirectURI, code: code,
+		allowed: func([]string) string { return withQuery(redirectURI, "code", code, "state", state) },
+		denied:  withQuery(redirectURI, "error", "access_denied", "state", state),
+	})
+}
+
+func (s *Sandbox) foursquareToken(w http.ResponseWriter, r *http.Request) error {
+	refuse := func(code string) error { return writeJSON(w, http.StatusBadRequest, object{"error": code}) }
+	form, app := r.Form, s.apps[Foursquare] // query or body
+	if form.Get("client_id") != app.ClientID || !same(form.Get("client_secret"), app.ClientSecret) {
+		return refuse("invalid_client")
+	}
+	if form.Get("grant_type") != "authorization_code" {
+		return refuse("unsupported_grant_type")
+	}
+	code, found, err := s.spendCode(r.Context(), Foursquare, form.Get("code"))
+	switch {
+	case err != nil:
+		return err
+	case !found || !code.Fresh:
+		return refuse("invalid_grant")
+	case form.Get("redirect_uri") != code.RedirectURI:
+		return refuse("redirect_uri_mismatch")
+	}
+	access, err := s.reuse(r.Context(), code.Grant, foursquareAccess())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, object{"access_token": access.Text})
+}
+
+// foursquareAs lets a call through that says which version it wants and has a good access token.
+func (s *Sandbox) foursquareAs(next func(http.ResponseWriter, *http.Request, Grant) error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		query := r.URL.Query()
+		if v, err := strconv.Atoi(query.Get("v")); err != nil || v <= 20120609 {
+			return foursquareProblem(w, http.StatusGone, "param_error",
+				"The Foursquare API no longer supports requests that do not pass in a version parameter.")
+		}
+		b, found, err := s.findToken(r.Context(), Foursquare, "access", cmp.Or(query.Get("oauth_token"), bearerOf(r)))
+		if err != nil {
+			return err
+		}
+		if !found {
+			return foursquareProblem(w, http.StatusUnauthorized, "invalid_auth", "OAuth token invalid or revoked.")
+		}
+		return next(w, r, b.Grant)
+	}
+}
+
+func foursquareAnswer(w http.ResponseWriter, response object) error {
+	return writeJSON(w, http.StatusOK, object{
+		"meta":          object{"code": http.StatusOK, "requestId": randomHex(12)},
+		"notifications": []object{{"type": "notificationTray", "item": object{"unreadCount": 0}}},
+		"response":      response,
+	})
+}
+
+func foursquareProblem(w http.ResponseWriter, status int, kind, detail string) error {
+	return writeJSON(w, status, foursquareError(status, kind, detail))
+}
+
+func foursquareError(status int, kind, detail string) object {
+	return object{
+		"meta":     object{"code": status, "errorType": kind, "errorDetail": detail, "requestId": randomHex(12)},
+		"response": object{},
+	}
+}
+
+func (s *Sandbox) foursquareSelf(w http.ResponseWriter, _ *http.Request, g Grant) error {
+	return foursquareAnswer(w, object{"user": swarmUser(g, s.base)})
+}
+
+func (s *Sandbox) foursquareCheckins(w http.ResponseWriter, r *http.Request, g Grant) error {
+	q := numbers{query: r.URL.Query()}
+	limit, offset := q.get("limit", 100, 1, 250), q.get("offset", 0, 0, math.MaxInt32)
+	after := q.get("afterTimestamp", math.MinInt64, 0, math.MaxInt64)
+	before := q.get("beforeTimestamp", math.MaxInt64, 0, math.MaxInt64)
+	sort := cmp.Or(q.query.Get("sort"), "newestfirst")
+	if sort != "newestfirst" && sort != "oldestfirst" && q.bad == "" {
+		q.bad = "sort"
+	}
+	if q.bad != "" {
+		return foursquareProblem(w, http.StatusBadRequest, "param_error", "Value of "+q.bad+" is not valid.")
+	}
+	items := []object{}
+	for _, v := range diaryOf(g.Person, time.Now()).visits { // newest first
+		if at := v.at.Unix(); at > after && at < before {
+			items = append(items, v.checkin())
+		}
+	}
+	if sort == "oldestfirst" {
+		slices.Reverse(items)
+	}
+	return foursquareAnswer(w, object{"checkins": object{"count": len(items), "items": cut(items, offset, limit)}})
+}
+
+// foursquareHeaders are on every API answer: 500 calls an hour, told and not enforced.
+func foursquareHeaders(h http.Header, used usage) {
+	h.Set("X-RateLimit-Limit", "500")
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(max(0, 500-used.Hour)))
+}
+
+func foursquareFailure(call string, status int) any {
+	if call == Token {
+		code := map[int]string{http.StatusBadRequest: "invalid_grant", http.StatusUnauthorized: "invalid_client",
+			http.StatusForbidden: "unauthorized_client"}[status]
+		return object{"error": cmp.Or(code, "server_error")}
+	}
+	kind := map[int]string{http.StatusBadRequest: "param_error", http.StatusUnauthorized: "invalid_auth",
+		http.StatusForbidden: "rate_limit_exceeded", http.StatusTooManyRequests: "quota_exceeded"}[status]
+	return foursquareError(status, cmp.Or(kind, "server_error"), "Failing on demand.")
+}

@@ -1,0 +1,138 @@
+package sandbox
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// person is somebody to sign in as. Each is awkward in a way of their own.
+type person struct {
+	key, first, last             string
+	city, state, country, cc     string
+	lat, lng                     float64
+	utcOffset                    int // seconds
+	zone                         string
+	sex                          string
+	strava                       int64
+	garmin, foursquare, username string
+	hue                          int  // of the picture
+	quiet                        bool // does nothing, so has nothing to show
+}
+
+var people = []person{
+	{ // nothing special, which needs testing too
+		key: "ada", first: "Ada", last: "Example", username: "adaexample", sex: "F", hue: 265,
+		city: "Lyon", state: "Auvergne-Rhône-Alpes", country: "France", cc: "FR", lat: 45.7606, lng: 4.8359,
+		utcOffset: 3600, zone: "(GMT+01:00) Europe/Paris",
+		strava: 5_000_000_101, garmin: "d3315b1072e84c1f9a7c1f0e5b6a9c01", foursquare: "1234567",
+	},
+	{ // several scripts
+		key: "zofie", first: "Žofie", last: "Ångström-李", username: "zofie", sex: "F", hue: 160,
+		city: "Český Krumlov", country: "Česko", cc: "CZ", lat: 48.8127, lng: 14.3175,
+		utcOffset: 3600, zone: "(GMT+01:00) Europe/Prague",
+		strava: 5_000_000_202, garmin: "8c1f0e5b-6a9c-4d33-95b1-072e84c1f9a7", foursquare: "20260000123",
+	},
+	{ // one name, no history, and a Strava id that a float64 cannot hold
+		key: "moss", first: "Moss", hue: 95, city: "Reykjavík", country: "Iceland", cc: "IS", lat: 64.1466, lng: -21.9426,
+		zone: "(GMT+00:00) Atlantic/Reykjavik", quiet: true,
+		strava: 9_007_199_254_740_993, garmin: "00000000000000000000000000000042", foursquare: "42",
+	},
+	{ // too long for most layouts, with characters that HTML minds
+		key: "max", first: "Maximiliana-Konstantina", last: `Featherstonehaugh & O'Brien <of> "Llanfairpwll"`,
+		username: "max", sex: "F", hue: 20, city: "Santiago", state: "Región Metropolitana", country: "Chile", cc: "CL",
+		lat: -33.4489, lng: -70.6693, utcOffset: -10800, zone: "(GMT-03:00) America/Santiago",
+		strava: 5_000_000_404, garmin: "ffffffffffffffffffffffffffffffff", foursquare: "99999999999",
+	},
+}
+
+func personBy(key string) (person, bool) {
+	i := slices.IndexFunc(people, func(p person) bool { return p.key == key })
+	if i < 0 {
+		return person{}, false
+	}
+	return people[i], true
+}
+
+func (p person) name() string { return strings.TrimSpace(p.first + " " + p.last) }
+
+// subject is the person's id at the provider.
+func (p person) subject(provider string) string {
+	switch provider {
+	case Strava:
+		return strconv.FormatInt(p.strava, 10)
+	case Garmin:
+		return p.garmin
+	}
+	return p.foursquare
+}
+
+// athlete is Strava's SummaryAthlete, with detail its DetailedAthlete.
+func athlete(g Grant, base string, detail bool) object {
+	p, _ := personBy(g.Person)
+	answer := object{
+		"id": p.strava, "username": orNull(p.username), "resource_state": 2, "firstname": p.first, "lastname": p.last,
+		"bio": nil, "city": p.city, "state": p.state, "country": p.country, "sex": orNull(p.sex),
+		"premium": false, "summit": false, "created_at": "2019-04-02T17:20:11Z", "updated_at": "2026-10-01T06:00:00Z",
+		"badge_type_id": 0, "weight": nil, "friend": nil, "follower": nil,
+		"profile":        base + "/people/large/" + p.key + ".svg",
+		"profile_medium": base + "/people/medium/" + p.key + ".svg",
+	}
+	if p.quiet { // who never chose a picture has a relative path for one
+		answer["profile"], answer["profile_medium"] = "avatar/athlete/large.png", "avatar/athlete/medium.png"
+	}
+	if detail {
+		answer["resource_state"] = 3
+		for _, field := range []string{"follower_count", "friend_count", "mutual_friend_count", "athlete_type", "postable_clubs_count"} {
+			answer[field] = 0
+		}
+		answer["blocked"], answer["can_follow"], answer["ftp"] = false, false, nil
+		answer["date_preference"], answer["measurement_preference"] = "%m/%d/%Y", "meters"
+		answer["clubs"], answer["bikes"], answer["shoes"] = []object{}, []object{}, []object{}
+	}
+	return answer
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// swarmUser is Foursquare's user; what a person does not have is absent.
+func swarmUser(g Grant, base string) object {
+	p, _ := personBy(g.Person)
+	user := object{
+		"id": p.foursquare, "firstName": p.first, "privateProfile": false, "countryCode": p.cc, "relationship": "self",
+		"photo":    object{"prefix": base + "/people/", "suffix": "/" + p.key + ".svg"},
+		"homeCity": p.city + ", " + p.cc, "bio": "", "contact": object{}, "checkinPings": "off", "pings": false,
+		"type": "user", "canonicalUrl": "https://app.foursquare.com/user/" + p.foursquare,
+	}
+	if p.last != "" {
+		user["lastName"] = p.last
+	}
+	if p.username != "" {
+		user["handle"] = p.username
+		user["contact"] = object{"email": p.username + "@example.org"}
+	}
+	return user
+}
+
+// picture draws the person's initial; the size in the path is only there because providers have one.
+func (s *Sandbox) picture(w http.ResponseWriter, r *http.Request) error {
+	key, _ := strings.CutSuffix(r.PathValue("picture"), ".svg")
+	p, known := personBy(key)
+	if !known {
+		return s.notFound(w, r)
+	}
+	w.Header().Set("Content-Type", "image/svg+xml")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="300" height="300" viewBox="0 0 300 300">`+
+		`<rect width="300" height="300" fill="hsl(%d 32%% 40%%)"/><text x="150" y="152" fill="#fff" font-size="150" `+
+		`font-family="system-ui,sans-serif" text-anchor="middle" dominant-baseline="central">%c</text></svg>`,
+		p.hue, []rune(p.first)[0])
+	return nil
+}

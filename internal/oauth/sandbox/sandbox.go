@@ -1,0 +1,197 @@
+// Package sandbox plays Strava, Garmin Connect and Foursquare on this machine, over HTTP, so that the server runs
+// without keys and the tests meet something that behaves like the real three: their consent page, token endpoint,
+// who-am-I, recent data, revocation and failures. It is for development only and imports nothing of ours.
+//
+//	sandbox.go     what it is told (Options), where everything is (Endpoints), the URL map
+//	store.go       grants, codes, tokens, switches and counts in the PostgreSQL schema cairn_sandbox
+//	token.go       how tokens are made, looked up, spent and given out again
+//	consent.go     the page that asks, and what Allow and Deny do
+//	strava.go, garmin.go, foursquare.go
+//	               one provider each: its checks, its answers, its errors
+//	faults.go      failures on demand
+//	control.go     the control page at "/", and the same for tests as methods
+//	people.go, diary.go
+//	               made-up people and what they have been doing
+//	pages.go       templates, stylesheet, headers
+//	request.go     reading queries and headers
+//
+// All state is in the database: instances share it, it survives restarts, and the database's clock is the only one
+// that decides whether a code or token is still good. Codes and tokens are stored as hashes.
+//
+// # Approving without a browser
+//
+// The consent form is posted to the very URL that showed it, query included, and answers 303 to the redirect URI:
+//
+//	person      one of "ada", "zofie", "moss", "max"
+//	decision    "allow" or "deny"
+//	scope       Strava, repeated: the ticked scopes; "read" is granted whenever it was asked for
+//	permission  Garmin, repeated: ACTIVITY_EXPORT, HEALTH_EXPORT, HISTORICAL_DATA_EXPORT
+//
+// The page is shown even to someone who approved before, as there is no provider session that could remember whom
+// to sign in; Strava's approval_prompt is therefore accepted and ignored.
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The three providers, as they are called in Options.Apps and everywhere else.
+const (
+	Strava     = "strava"
+	Garmin     = "garmin"
+	Foursquare = "foursquare"
+)
+
+// App is our registration at one provider.
+type App struct{ ClientID, ClientSecret, RedirectURI string }
+
+// Options is what a Sandbox needs.
+type Options struct {
+	Pool    *pgxpool.Pool
+	BaseURL string         // where browsers and the server reach the handler, e.g. "http://127.0.0.1:3001/sandbox"
+	Apps    map[string]App // by provider; one that is missing is not played
+	Log     *slog.Logger   // nil: silent
+}
+
+// Sandbox plays the providers it has an App for.
+type Sandbox struct {
+	store
+	base  string // BaseURL without a slash at its end
+	path  string // its path
+	apps  map[string]App
+	log   *slog.Logger
+	pages *template.Template
+}
+
+// Endpoints are the addresses a client of one provider needs.
+type Endpoints struct {
+	Authorize string // opened in the browser
+	Token     string
+	API       string // what the real API's paths are appended to: "/athlete", "/wellness-api/rest/user/id", "/users/self"
+	Revoke    string // Strava: POST, with ".../oauth/deauthorize" beside it; Garmin: DELETE; Foursquare has none
+}
+
+// EndpointsOf returns where the provider is played below baseURL, and nothing for a provider that is not known.
+func EndpointsOf(baseURL, provider string) Endpoints {
+	base := strings.TrimRight(baseURL, "/") + "/" + provider
+	switch provider {
+	case Strava:
+		return Endpoints{base + "/oauth/authorize", base + "/oauth/token", base + "/api/v3", base + "/oauth/revoke"}
+	case Garmin:
+		return Endpoints{base + "/oauth2Confirm", base + "/di-oauth2-service/oauth/token", base,
+			base + "/wellness-api/rest/user/registration"}
+	case Foursquare:
+		return Endpoints{Authorize: base + "/oauth2/authenticate", Token: base + "/oauth2/access_token", API: base + "/v2"}
+	}
+	return Endpoints{}
+}
+
+// New makes the schema where it is missing and returns the providers ready to serve.
+func New(ctx context.Context, o Options) (*Sandbox, error) {
+	base, err := url.Parse(strings.TrimRight(o.BaseURL, "/"))
+	if err != nil || base.Host == "" || base.Path == "" {
+		return nil, fmt.Errorf("sandbox: base URL %q: want one like http://127.0.0.1:3001/sandbox", o.BaseURL)
+	}
+	for provider, app := range o.Apps {
+		if nameOf(provider) == "" {
+			return nil, fmt.Errorf("sandbox: unknown provider %q", provider)
+		}
+		if app.ClientID == "" || app.ClientSecret == "" || app.RedirectURI == "" {
+			return nil, fmt.Errorf("sandbox: %s: client id, secret and redirect URI are all needed", provider)
+		}
+	}
+	pages, err := parsePages()
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: parse pages: %w", err)
+	}
+	s := &Sandbox{store: store{o.Pool}, base: base.String(), path: base.Path, apps: o.Apps, log: o.Log, pages: pages}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s, s.setUp(ctx)
+}
+
+// nameOf returns what people call the provider, or "" for one that is not known.
+func nameOf(provider string) string {
+	return map[string]string{Strava: "Strava", Garmin: "Garmin Connect", Foursquare: "Foursquare"}[provider]
+}
+
+// providers lists the ones that are played, in the order of the control page.
+func (s *Sandbox) providers() []string {
+	var played []string
+	for _, p := range []string{Strava, Garmin, Foursquare} {
+		if _, ok := s.apps[p]; ok {
+			played = append(played, p)
+		}
+	}
+	return played
+}
+
+// Handler serves everything below the base URL's path, which it expects in the request.
+func (s *Sandbox) Handler() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, h handler) {
+		method, path, found := strings.Cut(pattern, " ")
+		if !found {
+			method, path = "", pattern
+		}
+		mux.Handle(strings.TrimSpace(method+" "+s.path+path), s.catch(h))
+	}
+	handle("/", s.notFound)
+	handle("GET /{$}", s.controlPage)
+	handle("GET /style.css", s.stylesheet)
+	handle("GET /people/{size}/{picture}", s.picture)
+	handle("POST /control/{provider}/switches", s.postSwitches)
+	handle("POST /control/{provider}/expire", s.postExpire)
+	handle("POST /control/grants/{id}/revoke", s.postRevoke)
+	handle("POST /control/grants/{id}/pull", s.postPull)
+	for _, provider := range s.providers() {
+		switch provider {
+		case Strava:
+			s.mountStrava(handle)
+		case Garmin:
+			s.mountGarmin(handle)
+		case Foursquare:
+			s.mountFoursquare(handle)
+		}
+	}
+	return mux
+}
+
+// handler returns an error only when the sandbox itself fails; a refusal that belongs to the play is an answer.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+func (s *Sandbox) catch(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := h(w, r)
+		if err == nil || r.Context().Err() != nil {
+			return
+		}
+		s.log.ErrorContext(r.Context(), "sandbox failed", "path", r.URL.Path, "error", err)
+		http.Error(w, "The sandbox itself failed; the server's log says why.", http.StatusInternalServerError)
+	})
+}
+
+// object is a JSON answer spelt out field by field, as the provider documents it.
+type object = map[string]any
+
+func writeJSON(w http.ResponseWriter, status int, answer any) error {
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return fmt.Errorf("sandbox: encode answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // nobody is left to tell when the client has gone
+	return nil
+}

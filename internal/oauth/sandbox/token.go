@@ -1,0 +1,152 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// tokenSpec says how one provider's tokens of one kind look and last.
+type tokenSpec struct {
+	kind   string        // "access", "refresh" or "pull"
+	life   time.Duration // 0: for ever
+	enough time.Duration // reuse: one that lasts longer than this is given out again
+	text   func(seed [32]byte) string
+}
+
+type token struct {
+	ID        int64
+	Text      string
+	ExpiresAt int64 // epoch seconds; 0: never
+	Left      int   // seconds
+}
+
+// issue makes a new token for the grant.
+func (s *Sandbox) issue(ctx context.Context, g Grant, spec tokenSpec) (token, error) {
+	nonce := make([]byte, 16)
+	_, _ = rand.Read(nonce) // cannot fail
+	t := token{Text: spec.text(s.seed(g.Provider, nonce)), Left: int(spec.life.Seconds())}
+	err := s.pool.QueryRow(ctx, `
+		INSERT INTO cairn_sandbox.tokens (grant_id, kind, nonce, hash, expires_at)
+		VALUES ($1, $2, $3, $4, CASE WHEN $5::int > 0 THEN now() + make_interval(secs => $5::int) END)
+		RETURNING id, coalesce(extract(epoch FROM expires_at)::bigint, 0)`,
+		g.ID, spec.kind, nonce, hashOf(t.Text), t.Left).Scan(&t.ID, &t.ExpiresAt)
+	if err != nil {
+		return token{}, fmt.Errorf("sandbox: issue %s token: %w", spec.kind, err)
+	}
+	return t, nil
+}
+
+// reuse gives out the grant's newest token again while it lasts long enough, else a new one.
+func (s *Sandbox) reuse(ctx context.Context, g Grant, spec tokenSpec) (token, error) {
+	type stored struct {
+		token
+		Nonce, Hash []byte
+	}
+	old, found, err := oneRow[stored](ctx, s.store, "find token", `
+		SELECT id, '' AS text, nonce, hash,
+			coalesce(extract(epoch FROM expires_at)::bigint, 0) AS expires_at,
+			coalesce(floor(extract(epoch FROM expires_at - now()))::int, 0) AS "left"
+		FROM cairn_sandbox.tokens
+		WHERE grant_id = $1 AND kind = $2
+			AND (expires_at IS NULL OR expires_at > now() + make_interval(secs => $3))
+		ORDER BY id DESC LIMIT 1`, g.ID, spec.kind, spec.enough.Seconds())
+	if err != nil {
+		return token{}, err
+	}
+	old.Text = spec.text(s.seed(g.Provider, old.Nonce))
+	if !found || !bytes.Equal(hashOf(old.Text), old.Hash) { // the client secret was changed since
+		return s.issue(ctx, g, spec)
+	}
+	return old.token, nil
+}
+
+// seed is what a token is made of. Only its hash is stored, yet a token can be given out again: the nonce beside the
+// hash is worth nothing without the client secret, which is not in the database.
+func (s *Sandbox) seed(provider string, nonce []byte) [32]byte {
+	mac := hmac.New(sha256.New, []byte(s.apps[provider].ClientSecret))
+	mac.Write(nonce)
+	return [32]byte(mac.Sum(nil))
+}
+
+// bearer is what an access token stands for.
+type bearer struct {
+	Grant
+	Fresh bool // not expired
+}
+
+func (s store) findToken(ctx context.Context, provider, kind, text string) (bearer, bool, error) {
+	return oneRow[bearer](ctx, s, "find token", `
+		SELECT g.id, g.provider, g.person, g.permissions, g.granted_at,
+			t.expires_at IS NULL OR t.expires_at > now() AS fresh
+		FROM cairn_sandbox.tokens t
+		JOIN cairn_sandbox.grants g ON g.id = t.grant_id
+		WHERE t.hash = $1 AND t.kind = $2 AND g.provider = $3`, hashOf(text), kind, provider)
+}
+
+// spendRefresh takes the refresh token out and says whose it was.
+func (s store) spendRefresh(ctx context.Context, provider, text string) (bearer, bool, error) {
+	return oneRow[bearer](ctx, s, "spend refresh token", `
+		DELETE FROM cairn_sandbox.tokens t
+		USING cairn_sandbox.grants g
+		WHERE t.hash = $1 AND t.kind = 'refresh' AND g.id = t.grant_id AND g.provider = $2
+		RETURNING g.id, g.provider, g.person, g.permissions, g.granted_at,
+			t.expires_at IS NULL OR t.expires_at > now() AS fresh`, hashOf(text), provider)
+}
+
+// findRefresh says whose the refresh token is and leaves it alive, for when it does not rotate.
+func (s store) findRefresh(ctx context.Context, provider, text string) (bearer, bool, error) {
+	return s.findToken(ctx, provider, "refresh", text)
+}
+
+// retireRefresh ends the grant's refresh tokens that are older than t. Of two that are issued at once the later stays.
+func (s store) retireRefresh(ctx context.Context, g Grant, t token) error {
+	_, err := s.pool.Exec(ctx, `
+		DELETE FROM cairn_sandbox.tokens WHERE grant_id = $1 AND kind = 'refresh' AND id < $2`, g.ID, t.ID)
+	if err != nil {
+		return fmt.Errorf("sandbox: retire refresh tokens: %w", err)
+	}
+	return nil
+}
+
+// revokeByToken ends the grant behind a token of either kind; a token that is not known is fine.
+func (s store) revokeByToken(ctx context.Context, provider, text string) error {
+	_, err := s.pool.Exec(ctx, `
+		DELETE FROM cairn_sandbox.grants g
+		USING cairn_sandbox.tokens t
+		WHERE t.hash = $1 AND t.kind IN ('access', 'refresh') AND g.id = t.grant_id AND g.provider = $2`,
+		hashOf(text), provider)
+	if err != nil {
+		return fmt.Errorf("sandbox: revoke token: %w", err)
+	}
+	return nil
+}
+
+// ExpireTokens ends the life of the provider's access tokens now. Foursquare's have no end and stay.
+func (s store) ExpireTokens(ctx context.Context, provider string) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE cairn_sandbox.tokens t SET expires_at = now()
+		FROM cairn_sandbox.grants g
+		WHERE g.id = t.grant_id AND g.provider = $1 AND t.kind = 'access' AND t.expires_at > now()`, provider)
+	if err != nil {
+		return fmt.Errorf("sandbox: expire tokens: %w", err)
+	}
+	return nil
+}
+
+func hashOf(secret string) []byte {
+	sum := sha256.Sum256([]byte(secret))
+	return sum[:]
+}
+
+// randomHex is a fresh secret of n bytes, in twice as many hex digits.
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return hex.EncodeToString(b)
+}
