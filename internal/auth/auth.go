@@ -53,11 +53,13 @@ func (e *LimitError) Error() string { return "auth: tried too often" }
 
 // Accounts is the store of accounts. Make it with New.
 type Accounts struct {
-	pool *pgxpool.Pool
-	hash *hasher
+	pool   *pgxpool.Pool
+	secret []byte
+	hash   *hasher
 }
 
-// New returns the accounts in a database.
-func New(pool *pgxpool.Pool) *Accounts {
-	return &Accounts{pool: pool, hash: newHasher()}
+// New returns the accounts in a database. With secret, the same on all instances, the counters of limits are named so
+// that their table tells nobody's address.
+func New(pool *pgxpool.Pool, secret string) *Accounts {
+	return &Accounts{pool: pool, secret: []byte(secret), hash: newHasher()}
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -39,7 +40,7 @@ func (a *Accounts) hit(ctx context.Context, l limit, who string) error {
 			hits = CASE WHEN r.resets_at <= now() THEN 1 ELSE LEAST(r.hits, 1000000) + 1 END,
 			resets_at = CASE WHEN r.resets_at <= now() THEN EXCLUDED.resets_at ELSE r.resets_at END
 		RETURNING hits, EXTRACT(epoch FROM resets_at - now())::float8`,
-		l.bucket(who), l.window).Scan(&hits, &seconds)
+		a.bucket(l, who), l.window).Scan(&hits, &seconds)
 	if err != nil {
 		return fmt.Errorf("auth: count %s: %w", l.action, err)
 	}
@@ -51,7 +52,7 @@ func (a *Accounts) hit(ctx context.Context, l limit, who string) error {
 
 // forgive forgets the count of an action after it succeeded.
 func (a *Accounts) forgive(ctx context.Context, l limit, who string) error {
-	if _, err := a.pool.Exec(ctx, `DELETE FROM cairn.rate_limits WHERE bucket = $1`, l.bucket(who)); err != nil {
+	if _, err := a.pool.Exec(ctx, `DELETE FROM cairn.rate_limits WHERE bucket = $1`, a.bucket(l, who)); err != nil {
 		return fmt.Errorf("auth: forget count of %s: %w", l.action, err)
 	}
 	return nil
@@ -73,10 +74,11 @@ func (a *Accounts) Sweep(ctx context.Context) (more bool, err error) {
 	return tag.RowsAffected() == 500, nil
 }
 
-// bucket hashes whom it counts, so that the table lists neither addresses nor e-mails.
-func (l limit) bucket(who string) string {
-	sum := sha256.Sum256([]byte(who))
-	return l.action + " " + hex.EncodeToString(sum[:16])
+// bucket names a counter. It is keyed, because there are too few addresses for a plain hash to hide one.
+func (a *Accounts) bucket(l limit, who string) string {
+	mac := hmac.New(sha256.New, a.secret)
+	mac.Write([]byte(l.action + "\x00" + who))
+	return l.action + " " + hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
 // network is what one household or host has: an IPv4 address or an IPv6 /64.

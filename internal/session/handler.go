@@ -34,39 +34,49 @@ type signIn struct {
 	method string
 }
 
-// Handler gives the requests of next their session. The answer is held back until the session is saved: a save that fails
-// or finds the session gone replaces the whole answer, and no cookie is sent that was not stored.
-func (m *Manager) Handler(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Add("Vary", "Cookie")
-		token := m.token(r)
-		rq := &request{address: m.Address(r), userAgent: r.UserAgent()}
-		ctx := context.WithValue(r.Context(), requestKey{}, rq)
-		loaded, err := m.scs.Load(ctx, token)
-		if errors.Is(err, errUndecodable) {
-			rq.found = nil
-			m.scs.WriteSessionCookie(ctx, w, "", time.Time{})
-			loaded, err = m.scs.Load(ctx, "")
-		}
-		if err != nil {
-			m.Failed(w, r, err)
-			return
-		}
-		if rq.found != nil {
-			w.Header().Set("Cache-Control", "no-store")
-		}
-		answer := &answer{header: w.Header().Clone(), status: http.StatusOK}
-		next.ServeHTTP(answer, r.WithContext(loaded))
-		switch err := m.save(ctx, loaded, answer, token); {
-		case errors.Is(err, errGone):
-			m.Gone(w, r)
-		case err != nil:
-			m.Failed(w, r, err)
-		default:
-			answer.send(w)
-			m.note(rq)
-		}
-	})
+// Handler is the middleware that gives requests their session. The answer is held back until the session is saved: a save
+// that fails or finds the session gone replaces the whole answer, and no cookie is sent that was not stored.
+func (m *Manager) Handler(hooks Hooks) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serve(w, r, next, hooks) })
+	}
+}
+
+func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handler, hooks Hooks) {
+	w.Header().Add("Vary", "Cookie")
+	token := m.token(r)
+	rq := &request{address: hooks.Address(r), userAgent: r.UserAgent()}
+	ctx := context.WithValue(r.Context(), requestKey{}, rq)
+	loaded, err := m.load(ctx, w, rq, token)
+	if err != nil {
+		hooks.Failed(w, r, err)
+		return
+	}
+	if rq.found != nil {
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	answer := &answer{header: w.Header().Clone(), status: http.StatusOK}
+	next.ServeHTTP(answer, r.WithContext(loaded))
+	switch err := m.save(ctx, loaded, answer, token); {
+	case errors.Is(err, errGone):
+		hooks.Gone(w, r)
+	case err != nil:
+		hooks.Failed(w, r, err)
+	default:
+		answer.send(w)
+		m.note(rq)
+	}
+}
+
+// load finds the session. Data that does not decode is no session, and its cookie is of no use to anybody.
+func (m *Manager) load(ctx context.Context, w http.ResponseWriter, rq *request, token string) (context.Context, error) {
+	loaded, err := m.scs.Load(ctx, token)
+	if !errors.Is(err, errUndecodable) {
+		return loaded, err
+	}
+	rq.found = nil
+	m.scs.WriteSessionCookie(ctx, w, "", time.Time{})
+	return m.scs.Load(ctx, "")
 }
 
 // token returns the cookie's value if it could be one of ours: anything else is not worth a query.

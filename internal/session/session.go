@@ -44,8 +44,11 @@ type Options struct {
 	Lifetime    time.Duration // without a visit, sliding; 30 days if zero
 	MaxLifetime time.Duration // since sign-in, never extended; 365 days if zero
 	Secure      bool          // the site is served over https
-	Address     func(*http.Request) string
+}
 
+// Hooks are what the middleware needs of the routes it guards.
+type Hooks struct {
+	Address func(*http.Request) string // the client's, written down at sign-in
 	// Gone answers a request whose session was ended while it ran; Failed one whose session can't be read or saved.
 	Gone   http.HandlerFunc
 	Failed func(http.ResponseWriter, *http.Request, error)

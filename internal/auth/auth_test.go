@@ -1,0 +1,359 @@
+package auth_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db/dbtest"
+	"cairn/internal/auth"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+const (
+	good    = "granite lichen and slow rain"
+	another = "a different heap of pebbles"
+	address = "192.0.2.7"
+)
+
+func newAccounts(t *testing.T) (*auth.Accounts, *pgxpool.Pool) {
+	t.Helper()
+	pool := dbtest.New(t)
+	return auth.New(pool, "the secret of this test"), pool
+}
+
+func signUp(t *testing.T, a *auth.Accounts, email string) int64 {
+	t.Helper()
+	id, err := a.SignUp(t.Context(), "Ada", email, good, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestSignUpAndSignIn(t *testing.T) {
+	t.Parallel()
+	a, pool := newAccounts(t)
+	id := signUp(t, a, "Ada@Example.org")
+	for _, email := range []string{"Ada@Example.org", "ada@example.org", "ADA@EXAMPLE.ORG", " ada@example.org "} {
+		if got, err := a.SignIn(t.Context(), email, good, address); err != nil || got != id {
+			t.Errorf("sign in as %q: user %d, error %v; want %d", email, got, err, id)
+		}
+		if _, err := a.SignUp(t.Context(), "", email, good, address); !errors.Is(err, auth.ErrEmailTaken) {
+			t.Errorf("sign up again as %q: error %v, want ErrEmailTaken", email, err)
+		}
+	}
+	if n := scalar[int](t, pool, `SELECT count(*)::int FROM cairn.users`); n != 1 {
+		t.Errorf("%d users, want 1: a refused sign-up leaves none behind", n)
+	}
+	for _, tt := range []struct{ email, password string }{
+		{"ada@example.org", good + " "}, {"ada@example.org", strings.ToUpper(good)}, {"ada@example.org", ""}, {"nobody@example.org", good}, {"", ""},
+	} {
+		if _, err := a.SignIn(t.Context(), tt.email, tt.password, address); !errors.Is(err, auth.ErrCredentials) {
+			t.Errorf("sign in as %q with %q: error %v, want ErrCredentials", tt.email, tt.password, err)
+		}
+	}
+}
+
+func scalar[T any](t *testing.T, pool *pgxpool.Pool, sql string, args ...any) T {
+	t.Helper()
+	var v T
+	if err := pool.QueryRow(t.Context(), sql, args...).Scan(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestStoredHash(t *testing.T) {
+	t.Parallel()
+	a, pool := newAccounts(t)
+	one, two := signUp(t, a, "one@example.org"), signUp(t, a, "two@example.org")
+	hash := func(id int64) string {
+		return scalar[string](t, pool, `SELECT hash FROM cairn.passwords WHERE user_id = $1`, id)
+	}
+	if !strings.HasPrefix(hash(one), "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("got %q, want OWASP's parameters", hash(one))
+	}
+	if hash(one) == hash(two) {
+		t.Error("two people with the same password have the same hash")
+	}
+}
+
+func TestPasswordsAreNormalised(t *testing.T) {
+	t.Parallel()
+	a, _ := newAccounts(t)
+	composed, decomposed := "caf\u00e9 by the quiet harbour", "cafe\u0301 by the quiet harbour"
+	id, err := a.SignUp(t.Context(), "", "ada@example.org", decomposed, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := a.SignIn(t.Context(), "ada@example.org", composed, address); err != nil || got != id {
+		t.Errorf("got user %d, error %v", got, err)
+	}
+}
+
+func TestSignUpRefuses(t *testing.T) {
+	t.Parallel()
+	a, _ := newAccounts(t)
+	tests := []struct{ name, person, email, password, field string }{
+		{"short password", "Ada", "a@example.org", "elevenchars", "password"},
+		{"too long password", "Ada", "a@example.org", strings.Repeat("pebble ", 40), "password"},
+		{"common password", "Ada", "a@example.org", "password1234", "password"},
+		{"keyboard walk", "Ada", "a@example.org", "qwertyuiop12", "password"},
+		{"repeated", "Ada", "a@example.org", strings.Repeat("a", 40), "password"},
+		{"product and year", "Ada", "a@example.org", "strava2026garmin", "password"},
+		{"own address", "Ada", "adalovelace1815@example.org", "adalovelace1815", "password"},
+		{"bytes that are no text", "Ada", "a@example.org", "\xff\xfe and some more words", "password"},
+		{"no e-mail", "Ada", "", good, "email"},
+		{"no at", "Ada", "example.org", good, "email"},
+		{"two ats", "Ada", "a@b@example.org", good, "email"},
+		{"a name too", "Ada", "Ada <a@example.org>", good, "email"},
+		{"a list", "Ada", "a@example.org, b@example.org", good, "email"},
+		{"line break", "Ada", "a@example.org\r\nBcc: b@example.org", good, "email"},
+		{"endless e-mail", "Ada", strings.Repeat("a", 250) + "@example.org", good, "email"},
+		{"NUL in the name", "A\x00da", "a@example.org", good, "name"},
+		{"endless name", strings.Repeat("a", 101), "a@example.org", good, "name"},
+	}
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := a.SignUp(t.Context(), tt.person, tt.email, tt.password, fmt.Sprintf("192.0.2.%d", i))
+			field, ok := errors.AsType[*auth.FieldError](err)
+			if !ok || field.Field != tt.field || field.Message == "" {
+				t.Errorf("got error %v, want one of the field %s", err, tt.field)
+			}
+		})
+	}
+
+	t.Run("accepts", func(t *testing.T) {
+		for i, password := range []string{good, strings.Repeat("öde Täler, ", 23), "Tr0ub4dor&3 and more"} {
+			if _, err := a.SignUp(t.Context(), "", fmt.Sprintf("ok%d@example.org", i), password, "198.51.100.1"); err != nil {
+				t.Errorf("%q: %v", password, err)
+			}
+		}
+	})
+
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	one, pool := newAccounts(t)
+	two := auth.New(pool, "the secret of this test") // another instance
+	signUp(t, one, "ada@example.org")
+	limited := func(a *auth.Accounts, email, password, from string) bool {
+		_, err := a.SignIn(t.Context(), email, password, from)
+		limit, ok := errors.AsType[*auth.LimitError](err)
+		if ok && limit.RetryAfter <= 0 {
+			t.Errorf("limited without saying until when")
+		}
+		return ok
+	}
+	for i := range 10 {
+		if limited([]*auth.Accounts{one, two}[i%2], "ada@example.org", "wrong", "203.0.113.1") {
+			t.Fatalf("limited at try %d", i+1)
+		}
+	}
+	if !limited(one, "ADA@example.org", good, "203.0.113.1") || !limited(two, "ada@example.org", good, "203.0.113.1") {
+		t.Error("the eleventh try passed, in another case or on another instance")
+	}
+	if limited(one, "ada@example.org", good, "203.0.113.2") {
+		t.Error("a stranger's tries locked the owner out elsewhere")
+	}
+	if n := scalar[int](t, pool, `SELECT count(*)::int FROM cairn.rate_limits WHERE bucket LIKE '%ada%' OR bucket LIKE '%203.0%'`); n != 0 {
+		t.Error("the table of counters names people or addresses")
+	}
+	if _, err := pool.Exec(t.Context(), `UPDATE cairn.rate_limits SET resets_at = now() - interval '1 second'`); err != nil {
+		t.Fatal(err)
+	}
+	if limited(one, "ada@example.org", good, "203.0.113.1") {
+		t.Error("limited after the window is over")
+	}
+}
+
+func TestLimitHoldsInParallel(t *testing.T) {
+	t.Parallel()
+	a, _ := newAccounts(t)
+	var passed atomic.Int64
+	var wg sync.WaitGroup
+	for range 150 {
+		wg.Go(func() {
+			if err := a.AllowAttempt(t.Context(), "2001:db8:1:2::1"); err == nil {
+				passed.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if passed.Load() != 100 {
+		t.Errorf("%d of 150 parallel attempts passed, want 100", passed.Load())
+	}
+	if err := a.AllowAttempt(t.Context(), "2001:db8:1:2:ffff::1"); err == nil {
+		t.Error("another address of the same network is counted apart")
+	}
+	if err := a.AllowAttempt(t.Context(), "2001:db8:1:3::1"); err != nil {
+		t.Errorf("another network: %v", err)
+	}
+}
+
+func TestChangePassword(t *testing.T) {
+	t.Parallel()
+	a, _ := newAccounts(t)
+	id := signUp(t, a, "ada@example.org")
+	ended := 0
+	end := func(pgx.Tx) error { ended++; return nil }
+	if err := a.ChangePassword(t.Context(), id, "not the current one", another, end); !errors.Is(err, auth.ErrCredentials) {
+		t.Errorf("wrong current password: %v", err)
+	}
+	if err := a.ChangePassword(t.Context(), id, good, "short", end); err == nil {
+		t.Error("a short password was accepted")
+	}
+	failing := errors.New("sessions can't be ended")
+	if err := a.ChangePassword(t.Context(), id, good, another, func(pgx.Tx) error { return failing }); !errors.Is(err, failing) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := a.SignIn(t.Context(), "ada@example.org", good, address); err != nil || ended != 0 {
+		t.Fatalf("after failed changes the old password is refused (%v), or sessions ended %d times", err, ended)
+	}
+	if err := a.ChangePassword(t.Context(), id, good, another, end); err != nil || ended != 1 {
+		t.Fatalf("error %v, sessions ended %d times", err, ended)
+	}
+	if _, err := a.SignIn(t.Context(), "ada@example.org", good, address); !errors.Is(err, auth.ErrCredentials) {
+		t.Errorf("the old password: %v", err)
+	}
+	if _, err := a.SignIn(t.Context(), "ada@example.org", another, address); err != nil {
+		t.Errorf("the new password: %v", err)
+	}
+}
+
+// enter signs in with a provider's account as the callback does.
+func enter(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, provider, subject string) (user, identity int64) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) (err error) {
+		user, identity, err = a.Enter(t.Context(), tx, provider, subject, "Ada", "")
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return user, identity
+}
+
+func claim(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user int64, provider, subject string) error {
+	t.Helper()
+	return pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		_, err := a.Claim(t.Context(), tx, user, provider, subject)
+		return err
+	})
+}
+
+func TestIdentities(t *testing.T) {
+	t.Parallel()
+	a, pool := newAccounts(t)
+	ada, _ := enter(t, a, pool, "strava", "1")
+	if again, _ := enter(t, a, pool, "strava", "1"); again != ada {
+		t.Errorf("the second visit leads to user %d, the first to %d", again, ada)
+	}
+	if other, _ := enter(t, a, pool, "garmin", "1"); other == ada {
+		t.Error("the same id at another provider leads to the same user")
+	}
+	moss := signUp(t, a, "moss@example.org")
+	if err := claim(t, a, pool, moss, "strava", "1"); !errors.Is(err, auth.ErrLinked) {
+		t.Errorf("claiming another user's account: %v, want ErrLinked", err)
+	}
+	for range 2 {
+		if err := claim(t, a, pool, moss, "strava", "2"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestFirstVisitsAtOnceMakeOneUser(t *testing.T) {
+	t.Parallel()
+	a, pool := newAccounts(t)
+	for round := range 10 {
+		subject := fmt.Sprint(round)
+		users := make([]int64, 6)
+		var wg sync.WaitGroup
+		for i := range users {
+			wg.Go(func() { users[i], _ = enter(t, a, pool, "strava", subject) })
+		}
+		wg.Wait()
+		for _, user := range users {
+			if user != users[0] {
+				t.Fatalf("six first visits made users %v", users)
+			}
+		}
+	}
+}
+
+func TestTheLastWayInStays(t *testing.T) {
+	t.Parallel()
+	a, pool := newAccounts(t)
+	kept := func(pgx.Tx, string) error { return nil }
+	user, strava := enter(t, a, pool, "strava", "1")
+	if err := a.RemoveIdentity(t.Context(), user, strava, kept); !errors.Is(err, auth.ErrLastWay) {
+		t.Errorf("removing the only way in: %v, want ErrLastWay", err)
+	}
+	if err := a.AddPassword(t.Context(), user, "ada@example.org", good); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.RemoveIdentity(t.Context(), user+1, strava, kept); err == nil {
+		t.Error("somebody else removed it")
+	}
+	if err := a.RemoveIdentity(t.Context(), user, strava, kept); err != nil {
+		t.Error(err)
+	}
+	if err := a.RemovePassword(t.Context(), user); !errors.Is(err, auth.ErrLastWay) {
+		t.Errorf("removing the only password: %v, want ErrLastWay", err)
+	}
+}
+
+func TestTwoRemovalsAtOnceLeaveAWayIn(t *testing.T) {
+	t.Parallel()
+	a, pool := newAccounts(t)
+	for round := range 15 {
+		user, strava := enter(t, a, pool, "strava", fmt.Sprint(round))
+		if err := claim(t, a, pool, user, "garmin", fmt.Sprint(round)); err != nil {
+			t.Fatal(err)
+		}
+		garmin := scalar[int64](t, pool, `SELECT id FROM cairn.identities WHERE user_id = $1 AND provider = 'garmin'`, user)
+		var wg sync.WaitGroup
+		var removed atomic.Int64
+		for _, id := range []int64{strava, garmin} {
+			wg.Go(func() {
+				if err := a.RemoveIdentity(t.Context(), user, id, func(pgx.Tx, string) error { return nil }); err == nil {
+					removed.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if removed.Load() != 1 {
+			t.Fatalf("%d of two removals succeeded, want 1", removed.Load())
+		}
+	}
+}
+
+func TestSweepOfCounters(t *testing.T) {
+	t.Parallel()
+	a, pool := newAccounts(t)
+	if _, err := pool.Exec(t.Context(), `INSERT INTO cairn.rate_limits SELECT n, 1, now() - interval '1 minute' FROM generate_series(1, 700) n`); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.AllowAttempt(t.Context(), address); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{true, false} {
+		if more, err := a.Sweep(t.Context()); err != nil || more != want {
+			t.Fatalf("more %t, error %v; want %t", more, err, want)
+		}
+	}
+	if n := scalar[int](t, pool, `SELECT count(*)::int FROM cairn.rate_limits`); n != 1 {
+		t.Errorf("%d counters are left, want the live one", n)
+	}
+}

@@ -1,0 +1,83 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+)
+
+func TestHashingIsBounded(t *testing.T) {
+	t.Parallel()
+	h := newHasher()
+	var running, most, refused atomic.Int64
+	var wg sync.WaitGroup
+	for range 10 * h.queue {
+		wg.Go(func() {
+			err := h.run(t.Context(), func() error {
+				now := running.Add(1)
+				for was := most.Load(); now > was && !most.CompareAndSwap(was, now); was = most.Load() {
+				}
+				time.Sleep(time.Millisecond) // stands for the work
+				running.Add(-1)
+				return nil
+			})
+			if errors.Is(err, ErrBusy) {
+				refused.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if cores := h.queue / 50; most.Load() > cores {
+		t.Errorf("%d hashes ran at once on %d cores", most.Load(), cores)
+	}
+	if refused.Load() == 0 {
+		t.Error("nobody was told to come back")
+	}
+	if h.waiting.Load() != 0 {
+		t.Errorf("%d are still counted as waiting", h.waiting.Load())
+	}
+}
+
+func TestWhoGivesUpWaitingIsLetGo(t *testing.T) {
+	t.Parallel()
+	h := newHasher()
+	release := make(chan struct{})
+	var wg sync.WaitGroup
+	for range h.queue / 50 {
+		entered := make(chan struct{})
+		wg.Go(func() { _ = h.run(t.Context(), func() error { close(entered); <-release; return nil }) })
+		<-entered
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := h.run(ctx, func() error { return nil }); !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v, want ErrBusy", err)
+	}
+	close(release)
+	wg.Wait()
+}
+
+// The decoy must cost what a real hash costs, or the time of a failed sign-in tells whether there is an account.
+func TestDecoyCostsWhatHashesCost(t *testing.T) {
+	t.Parallel()
+	params, salt, key, err := argon2id.DecodeHash(decoy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *params != *hashParams || len(salt) != int(hashParams.SaltLength) || len(key) != int(hashParams.KeyLength) {
+		t.Errorf("the decoy has %+v, hashes have %+v", *params, *hashParams)
+	}
+}
+
+func TestStoredHashMayNotAskForAnything(t *testing.T) {
+	t.Parallel()
+	huge := "$argon2id$v=19$m=4194304,t=2,p=1$+JxlSEZmWxZ9YxOzhqrdKw$YH0BplG49RR6RcX3IukpM5rZCpXaBJtRHIDRyQ53kSA"
+	if _, err := newHasher().matches(t.Context(), "x", huge); err == nil {
+		t.Error("a hash of 4 GiB was computed")
+	}
+}

@@ -1,0 +1,167 @@
+package session_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db/dbtest"
+	"cairn/internal/session"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+// site is one instance: a manager, and a server whose handlers are the test's own beside the four that all tests need.
+type site struct {
+	*session.Manager
+	*httptest.Server
+}
+
+type handlers map[string]func(m *session.Manager, w http.ResponseWriter, r *http.Request)
+
+func newSite(t *testing.T, o session.Options, own handlers) site {
+	t.Helper()
+	m := session.New(o)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/signin/{user}", func(_ http.ResponseWriter, r *http.Request) {
+		var user int64
+		_, _ = fmt.Sscan(r.PathValue("user"), &user)
+		m.SignIn(r.Context(), user, "password")
+	})
+	mux.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {
+		current, ok := session.Current(r.Context())
+		_, _ = fmt.Fprint(w, ok, " ", current.UserID, " ", m.TakeFlash(r.Context()))
+	})
+	mux.HandleFunc("/out", func(_ http.ResponseWriter, r *http.Request) {
+		if err := m.SignOut(r.Context()); err != nil {
+			panic(err)
+		}
+	})
+	mux.HandleFunc("/rotate", func(_ http.ResponseWriter, r *http.Request) {
+		if err := m.Rotate(r.Context()); err != nil {
+			panic(err)
+		}
+	})
+	for pattern, h := range own {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { h(m, w, r) })
+	}
+	server := httptest.NewUnstartedServer(m.Handler(session.Hooks{
+		Address: func(*http.Request) string { return "192.0.2.1" },
+		Gone:    func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone", http.StatusUnauthorized) },
+		Failed: func(w http.ResponseWriter, _ *http.Request, _ error) {
+			http.Error(w, "failed", http.StatusServiceUnavailable)
+		},
+	})(mux))
+	if o.Secure {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	t.Cleanup(server.Close)
+	return site{m, server}
+}
+
+// browser is a client with cookies that does not follow redirects.
+type browser struct {
+	t *testing.T
+	*http.Client
+}
+
+func newBrowser(t *testing.T, s site) browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return browser{t, &http.Client{Jar: jar, Transport: s.Client().Transport, Timeout: 20 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+// copied is a browser with the same cookies as they are now: a thief, or a request sent earlier.
+func (b browser) copied(s site) browser {
+	c := newBrowser(b.t, s)
+	u := mustURL(b.t, s.URL)
+	c.Jar.SetCookies(u, b.Jar.Cookies(u))
+	return c
+}
+
+type answer struct {
+	status int
+	body   string
+	header http.Header
+	cookie *http.Cookie // the session cookie that it set
+}
+
+func (b browser) get(url string) answer {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	resp, err := b.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	a := answer{status: resp.StatusCode, body: strings.TrimSpace(string(body)), header: resp.Header}
+	for _, cookie := range resp.Cookies() {
+		if strings.HasSuffix(cookie.Name, "session") {
+			a.cookie = cookie
+		}
+	}
+	return a
+}
+
+// want checks an answer's status and how its body begins.
+func (a answer) want(t *testing.T, status int, body string) answer {
+	t.Helper()
+	if a.status != status || !strings.HasPrefix(a.body, body) {
+		t.Fatalf("got %d %q, want %d %q", a.status, a.body, status, body)
+	}
+	return a
+}
+
+func newUser(t *testing.T, pool *pgxpool.Pool) int64 {
+	t.Helper()
+	return scalar[int64](t, pool, `INSERT INTO cairn.users (display_name) VALUES ('Ada') RETURNING id`)
+}
+
+func signIn(t *testing.T, s site, user int64) browser {
+	t.Helper()
+	b := newBrowser(t, s)
+	b.get(s.URL+fmt.Sprint("/signin/", user)).want(t, 200, "")
+	b.get(s.URL+"/who").want(t, 200, fmt.Sprint("true ", user))
+	return b
+}
+
+func scalar[T any](t *testing.T, pool *pgxpool.Pool, sql string, args ...any) T {
+	t.Helper()
+	var v T
+	if err := pool.QueryRow(t.Context(), sql, args...).Scan(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func exec(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sessionsOf(t *testing.T, pool *pgxpool.Pool, user int64) int {
+	t.Helper()
+	return scalar[int](t, pool, `SELECT count(*)::int FROM cairn.sessions WHERE user_id = $1`, user)
+}
