@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/oauth2"
@@ -28,6 +29,9 @@ type Attempt struct {
 	ReturnPath string
 	verifier   string
 }
+
+// AttemptLife is how long a person has at the provider.
+const AttemptLife = 10 * time.Minute
 
 // maxAttempts is how many attempts one browser has under way; starting one more forgets the oldest.
 const maxAttempts = 10
@@ -72,7 +76,7 @@ func (s *Store) Take(ctx context.Context, p *Provider, state string, owner Owner
 	err := s.pool.QueryRow(ctx, `
 		DELETE FROM cairn.oauth_attempts WHERE state_hash = $1
 		RETURNING provider, purpose, COALESCE(user_id, 0), COALESCE(session_id, 0), browser_hash, verifier, return_path,
-		          created_at > now() - interval '10 minutes'`, digest(state)).
+		          created_at > now() - $2::interval`, digest(state), AttemptLife).
 		Scan(&provider, &purpose, &userID, &sessionID, &browser, &a.verifier, &a.ReturnPath, &live)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Attempt{}, ErrAttempt
@@ -128,8 +132,8 @@ func (s *Store) Sweep(ctx context.Context) (more bool, err error) {
 	tag, err := s.pool.Exec(ctx, `
 		DELETE FROM cairn.oauth_attempts WHERE state_hash IN (
 			SELECT state_hash FROM cairn.oauth_attempts
-			WHERE created_at < now() - interval '10 minutes'
-			ORDER BY created_at LIMIT 500 FOR UPDATE SKIP LOCKED)`)
+			WHERE created_at < now() - $1::interval
+			ORDER BY created_at LIMIT 500 FOR UPDATE SKIP LOCKED)`, AttemptLife)
 	if err != nil {
 		return false, fmt.Errorf("oauth: sweep: %w", err)
 	}

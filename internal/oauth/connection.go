@@ -103,7 +103,7 @@ func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userI
 // Disconnect forgets a connection and its tokens, and only then tells the provider: ours are gone even if it is down.
 // told reports whether the provider confirmed. Errors: ErrNotFound.
 func (s *Store) Disconnect(ctx context.Context, p *Provider, userID int64) (told bool, err error) {
-	token, err := s.Forget(ctx, s.pool, p, userID)
+	token, err := s.Forget(ctx, s.pool, p, userID, 0)
 	if err != nil {
 		return false, err
 	}
@@ -115,15 +115,15 @@ type rowQuerier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Forget deletes a connection and returns its tokens for Withdraw. Errors: ErrNotFound.
-func (s *Store) Forget(ctx context.Context, db rowQuerier, p *Provider, userID int64) (*oauth2.Token, error) {
-	var identityID int64
+// Forget deletes a person's connection at a provider and returns its tokens for Withdraw; with an identityID other than 0
+// only if it hangs on that identity. Errors: ErrNotFound.
+func (s *Store) Forget(ctx context.Context, db rowQuerier, p *Provider, userID, identityID int64) (*oauth2.Token, error) {
 	var sealed []byte
 	var left *float64
 	err := db.QueryRow(ctx, `
-		DELETE FROM cairn.connections WHERE user_id = $1 AND provider = $2
+		DELETE FROM cairn.connections WHERE user_id = $1 AND provider = $2 AND $3::bigint IN (0, identity_id)
 		RETURNING identity_id, sealed_tokens, EXTRACT(epoch FROM token_expires_at - now())::float8`,
-		userID, p.Key).Scan(&identityID, &sealed, &left)
+		userID, p.Key, identityID).Scan(&identityID, &sealed, &left)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNotFound
 	}

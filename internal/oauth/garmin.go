@@ -72,16 +72,21 @@ func garminDeregister(ctx context.Context, c *caller, t *oauth2.Token) error {
 		t = fresh
 	}
 	err := c.garmin(ctx, http.MethodDelete, "revoke", "/wellness-api/rest/user/registration", t.AccessToken, nil)
-	if failed, ok := errors.AsType[*Error](err); ok && failed.Status == http.StatusNotFound {
+	if statusIs(err, http.StatusNotFound) {
 		return nil
 	}
 	return goneIsFine(err)
 }
 
+// garmin calls the API. 403 is how it refuses a token it does not know any more; 401 is for one that is over.
 func (c *caller) garmin(ctx context.Context, method, name, path, accessToken string, out any) error {
 	r, err := http.NewRequest(method, c.provider.API+path, nil)
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, name, bearer(r, accessToken), out)
+	err = c.call(ctx, name, bearer(r, accessToken), out)
+	if failed, ok := errors.AsType[*Error](err); ok && failed.Status == http.StatusForbidden {
+		failed.Kind = ErrRefused
+	}
+	return err
 }

@@ -88,6 +88,11 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Kind }
 
+func statusIs(err error, status int) bool {
+	failed, ok := errors.AsType[*Error](err)
+	return ok && failed.Status == status
+}
+
 // Kinds of errors. Only ErrRefused is definite; the others say nothing about a connection.
 var (
 	ErrRefused     = errors.New("the provider refused")
@@ -115,6 +120,18 @@ func (p *Provider) AuthorizeSources() []string {
 	}
 	return sources
 }
+
+// CallbackPath is where browsers come back to, on our site.
+func (p *Provider) CallbackPath() string {
+	u, err := url.Parse(p.Config.RedirectURL)
+	if err != nil {
+		return ""
+	}
+	return u.Path
+}
+
+// Revocable tells whether the provider can be told that we no longer want access.
+func (p *Provider) Revocable() bool { return p.revoke != nil }
 
 // Missing returns the needed permissions that are not among the granted ones, in words.
 func (p *Provider) Missing(granted []string) (words []string) {

@@ -82,8 +82,7 @@ func stravaRevoke(ctx context.Context, c *caller, t *oauth2.Token) error {
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.SetBasicAuth(url.QueryEscape(c.provider.Config.ClientID), url.QueryEscape(c.provider.Config.ClientSecret))
 	err = c.call(ctx, "revoke", r, nil)
-	failed, _ := errors.AsType[*Error](err)
-	if failed != nil && (failed.Status == http.StatusNotFound || failed.Status == http.StatusMethodNotAllowed) {
+	if statusIs(err, http.StatusNotFound) || statusIs(err, http.StatusMethodNotAllowed) {
 		err = stravaDeauthorize(ctx, c, t.AccessToken)
 	}
 	return goneIsFine(err)

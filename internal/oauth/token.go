@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -152,9 +153,8 @@ func (s *Store) markBroken(ctx context.Context, row stored) error {
 }
 
 // Check asks the provider whose account a connection is and stores the answer. A refused access token is refreshed once;
-// refused again, the connection has to be made again. Errors: ErrNotFound, ErrReconnect, *Error.
+// a fresh one that is refused too says that consent was taken back. Errors: ErrNotFound, ErrReconnect, *Error.
 func (s *Store) Check(ctx context.Context, p *Provider, userID int64) error {
-	var account Account
 	refused := int64(0)
 	for {
 		token, err := s.tokenAfter(ctx, p, userID, refused)
@@ -165,14 +165,15 @@ func (s *Store) Check(ctx context.Context, p *Provider, userID int64) error {
 		if err != nil {
 			return err
 		}
-		account, err = p.whoAmI(ctx, s.caller(p), token)
-		if err == nil {
+		account, err := p.whoAmI(ctx, s.caller(p), token)
+		switch {
+		case err == nil:
 			return s.storeAccount(ctx, row, account)
-		}
-		if !errors.Is(err, ErrRefused) {
+		case !errors.Is(err, ErrRefused):
 			return err
-		}
-		if refused > 0 {
+		case refused > 0 && !statusIs(err, http.StatusUnauthorized):
+			return err
+		case refused > 0:
 			return errors.Join(ErrReconnect, err, s.markBroken(ctx, row))
 		}
 		refused = row.generation

@@ -1,0 +1,381 @@
+package oauth_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
+)
+
+func TestConnect(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tests := []struct {
+		provider, person string
+		scopes           []string
+		subject, name    string
+		granted          []string
+		missing          int
+	}{
+		{sandbox.Strava, "ada", nil, "5000000101", "Ada Example", []string{"activity:read_all", "read"}, 0},
+		{sandbox.Strava, "moss", []string{"read"}, "9007199254740993", "Moss", []string{"read"}, 1}, // beyond a float64
+		{sandbox.Garmin, "ada", nil, "d3315b1072e84c1f9a7c1f0e5b6a9c01", "", []string{"ACTIVITY_EXPORT", "HEALTH_EXPORT", "HISTORICAL_DATA_EXPORT"}, 0},
+		{sandbox.Garmin, "moss", []string{"HEALTH_EXPORT"}, "00000000000000000000000000000042", "", []string{"HEALTH_EXPORT"}, 1},
+		{sandbox.Foursquare, "zofie", nil, "20260000123", "Žofie Ångström-李", []string{"account"}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.provider+" "+tt.person, func(t *testing.T) {
+			r := r
+			r.t = t
+			owner := r.owner()
+			before := r.requests(tt.provider, "authorization_code")
+			r.connect(tt.provider, owner, tt.person, tt.scopes...)
+			c := r.connection(tt.provider, owner)
+			slices.Sort(c.Granted)
+			if c.Subject != tt.subject || c.Name != tt.name || !slices.Equal(c.Granted, tt.granted) || c.State != "active" {
+				t.Errorf("got %+v", c)
+			}
+			if missing := r.providers[tt.provider].Missing(c.Granted); len(missing) != tt.missing {
+				t.Errorf("missing %q, want %d", missing, tt.missing)
+			}
+			if n := r.requests(tt.provider, "authorization_code") - before; n != 1 {
+				t.Errorf("%d token requests for one code, want 1", n)
+			}
+		})
+	}
+}
+
+func TestConsentURL(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for provider, want := range map[string]map[string]string{
+		sandbox.Strava:     {"scope": "read,activity:read_all", "approval_prompt": "auto", "code_challenge": ""},
+		sandbox.Garmin:     {"scope": "", "code_challenge_method": "S256"},
+		sandbox.Foursquare: {"scope": "", "code_challenge": ""},
+	} {
+		u, err := url.Parse(r.begin(provider, r.owner()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want["response_type"], want["redirect_uri"], want["client_id"] = "code", "http://cairn.test/"+provider, provider+"-client"
+		for name, value := range want {
+			if got := u.Query().Get(name); got != value {
+				t.Errorf("%s: %s is %q, want %q", provider, name, got, value)
+			}
+		}
+		if len(u.Query().Get("state")) < 26 || strings.Contains(u.String(), "s3cr3t") {
+			t.Errorf("%s: no state of 128 bits, or a secret, in the address", provider)
+		}
+	}
+}
+
+func TestRefusedAttempts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tests := []struct {
+		name string
+		want error
+		// change makes a good callback bad, or somebody else's.
+		change func(r rig, owner oauth.Owner, back url.Values) (provider string, by oauth.Owner)
+	}{
+		{"no state", oauth.ErrAttempt, func(_ rig, o oauth.Owner, back url.Values) (string, oauth.Owner) {
+			back.Del("state")
+			return sandbox.Strava, o
+		}},
+		{"empty state", oauth.ErrAttempt, func(_ rig, o oauth.Owner, back url.Values) (string, oauth.Owner) {
+			back.Set("state", "")
+			return sandbox.Strava, o
+		}},
+		{"wrong state", oauth.ErrAttempt, func(_ rig, o oauth.Owner, back url.Values) (string, oauth.Owner) {
+			back.Set("state", back.Get("state")+"A")
+			return sandbox.Strava, o
+		}},
+		{"used", oauth.ErrAttempt, func(r rig, o oauth.Owner, back url.Values) (string, oauth.Owner) {
+			if _, err := r.finish(sandbox.Strava, o, back); err != nil {
+				r.t.Fatal(err)
+			}
+			return sandbox.Strava, o
+		}},
+		{"old", oauth.ErrAttempt, func(r rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) {
+			r.exec(`UPDATE cairn.oauth_attempts SET created_at = now() - interval '10 minutes 1 second'`)
+			return sandbox.Strava, o
+		}},
+		{"other provider's", oauth.ErrAttempt, func(_ rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) { return sandbox.Garmin, o }},
+		{"other user", oauth.ErrOtherBrowser, func(r rig, _ oauth.Owner, _ url.Values) (string, oauth.Owner) { return sandbox.Strava, r.owner() }},
+		{"same user, other session", oauth.ErrOtherBrowser, func(r rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) {
+			o.SessionID = r.owner().SessionID
+			return sandbox.Strava, o
+		}},
+		{"nobody", oauth.ErrOtherBrowser, func(rig, oauth.Owner, url.Values) (string, oauth.Owner) { return sandbox.Strava, oauth.Owner{} }},
+		{"session ended", oauth.ErrAttempt, func(r rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) {
+			r.exec(`DELETE FROM cairn.sessions WHERE id = $1`, o.SessionID)
+			return sandbox.Strava, o
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := r
+			r.t = t
+			owner := r.owner()
+			back := r.decide(r.begin(sandbox.Strava, owner), "ada", "allow")
+			provider, by := tt.change(r, owner, back)
+			before := r.requests(sandbox.Strava, "authorization_code")
+			if _, err := r.finish(provider, by, back); kindOf(err) != tt.want.Error() {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+			if n := r.requests(sandbox.Strava, "authorization_code"); n != before {
+				t.Error("the code was sent for an attempt that was refused")
+			}
+			if tt.want == oauth.ErrOtherBrowser { // and a state that was shown to us is spent
+				if _, err := r.finish(sandbox.Strava, owner, back); kindOf(err) != oauth.ErrAttempt.Error() {
+					t.Errorf("after it was refused, the owner got %v, want ErrAttempt", err)
+				}
+			}
+		})
+	}
+}
+
+func TestSignInAttemptBelongsToItsBrowser(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	mine, theirs := oauth.Owner{Browser: "AAAAAAAAAAAAAAAAAAAAAAAAAA"}, oauth.Owner{Browser: "BBBBBBBBBBBBBBBBBBBBBBBBBB"}
+	for name, by := range map[string]oauth.Owner{"another browser": theirs, "no cookie": {}, "somebody signed in elsewhere": r.owner()} {
+		back := r.decide(r.begin(sandbox.Strava, mine), "ada", "allow")
+		if _, err := r.finish(sandbox.Strava, by, back); kindOf(err) != oauth.ErrOtherBrowser.Error() {
+			t.Errorf("%s: got %v, want ErrOtherBrowser", name, err)
+		}
+	}
+	back := r.decide(r.begin(sandbox.Strava, mine), "ada", "allow")
+	if _, err := r.finish(sandbox.Strava, mine, back); err != nil {
+		t.Errorf("the browser itself: %v", err)
+	}
+}
+
+// Z4: a state is good once, also when two requests bring it at the same moment.
+func TestAttemptIsTakenOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	for range 30 {
+		u, err := url.Parse(r.begin(sandbox.Strava, owner))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var taken atomic.Int64
+		var wg sync.WaitGroup
+		for range 6 {
+			wg.Go(func() {
+				if _, err := r.Take(t.Context(), r.providers[sandbox.Strava], u.Query().Get("state"), owner); err == nil {
+					taken.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if taken.Load() != 1 {
+			t.Fatalf("taken %d times, want 1", taken.Load())
+		}
+	}
+}
+
+// Z5: attempts of several tabs and providers do not disturb each other, in whatever order they come back.
+func TestManyAttemptsAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	var states []string
+	var providers []string
+	for range 3 {
+		for key := range makers {
+			u, err := url.Parse(r.begin(key, owner))
+			if err != nil {
+				t.Fatal(err)
+			}
+			states, providers = append(states, u.Query().Get("state")), append(providers, key)
+		}
+	}
+	for i := len(states) - 1; i >= 0; i-- {
+		if _, err := r.Take(t.Context(), r.providers[providers[i]], states[i], owner); err != nil {
+			t.Errorf("attempt %d at %s: %v", i, providers[i], err)
+		}
+	}
+	first := r.begin(sandbox.Strava, owner)
+	for range 10 {
+		r.begin(sandbox.Strava, owner)
+	}
+	var n int
+	if err := r.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.oauth_attempts WHERE session_id = $1`, owner.SessionID).Scan(&n); err != nil || n != 10 {
+		t.Errorf("%d attempts are kept (error %v), want the newest 10", n, err)
+	}
+	u, _ := url.Parse(first)
+	if _, err := r.Take(t.Context(), r.providers[sandbox.Strava], u.Query().Get("state"), owner); kindOf(err) != oauth.ErrAttempt.Error() {
+		t.Errorf("the oldest attempt: %v, want ErrAttempt", err)
+	}
+}
+
+func TestDeniedAndIncompleteCallbacks(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	for provider := range makers {
+		if _, err := r.finish(provider, owner, r.decide(r.begin(provider, owner), "ada", "deny")); kindOf(err) != oauth.ErrDenied.Error() {
+			t.Errorf("%s: declined: got %v, want ErrDenied", provider, err)
+		}
+		for name, change := range map[string]url.Values{
+			"error of another kind": {"error": {"server_error"}, "code": {""}},
+			"endless code":          {"code": {strings.Repeat("a", 5000)}},
+			"made-up code":          {"code": {"made-up"}},
+		} {
+			back := r.decide(r.begin(provider, owner), "ada", "allow")
+			for name, value := range change {
+				back[name] = value
+			}
+			_, err := r.finish(provider, owner, back)
+			if kind := kindOf(err); kind != oauth.ErrUnavailable.Error() && kind != oauth.ErrRefused.Error() {
+				t.Errorf("%s: %s: got %v", provider, name, err)
+			}
+		}
+	}
+}
+
+// O1, O2, O5, O9: whatever a token address or an API does, the code is sent once, the wait ends, and no error tells a
+// secret.
+func TestProviderFailuresDuringAnAttempt(t *testing.T) {
+	t.Parallel()
+	modes := map[string]string{
+		"400": "", "403": "", "500": "", "429": oauth.ErrRateLimited.Error(), sandbox.ModeHTML: oauth.ErrUnavailable.Error(),
+		sandbox.ModeReset: oauth.ErrUnavailable.Error(), sandbox.ModeEmpty: oauth.ErrUnavailable.Error(), sandbox.ModeHuge: oauth.ErrUnavailable.Error(),
+		sandbox.ModeSlow: oauth.ErrUnavailable.Error(),
+	}
+	for provider := range makers {
+		t.Run(provider, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			owner := r.owner()
+			for _, call := range []string{sandbox.Token, sandbox.API} {
+				for mode, want := range modes {
+					if mode == sandbox.ModeSlow && (provider != sandbox.Strava || call != sandbox.Token) {
+						continue // ten seconds once are enough
+					}
+					back := r.decide(r.begin(provider, owner), "ada", "allow")
+					before := r.requests(provider, "authorization_code")
+					r.set(provider, call, mode)
+					_, err := r.finish(provider, owner, back)
+					r.set(provider, call, sandbox.ModeNone)
+					if kind := kindOf(err); err == nil || want != "" && kind != want {
+						t.Errorf("%s %s: got %v, want %s", call, mode, err, want)
+					}
+					if n := r.requests(provider, "authorization_code") - before; n > 1 {
+						t.Errorf("%s %s: the code was sent %d times", call, mode, n)
+					}
+					for _, secret := range []string{"s3cr3t", back.Get("code"), "http"} {
+						if err != nil && strings.Contains(err.Error(), secret) {
+							t.Errorf("%s %s: the error tells %q: %v", call, mode, secret, err)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// O3: a token address that redirects does not get our secret sent elsewhere.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var hits atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
+	t.Cleanup(elsewhere.Close)
+	token := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(token.Close)
+	owner := r.owner()
+	back := r.decide(r.begin(sandbox.Strava, owner), "ada", "allow")
+	r.providers[sandbox.Strava].Config.Endpoint.TokenURL = token.URL
+	if _, err := r.finish(sandbox.Strava, owner, back); err == nil || hits.Load() != 0 {
+		t.Errorf("got error %v, and %d requests elsewhere", err, hits.Load())
+	}
+}
+
+// O4, O10: what a token answer may look like.
+func TestTokenAnswers(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, answer string
+		ok           bool
+	}{
+		{"complete", `{"access_token":"a","refresh_token":"r","token_type":"Bearer","expires_in":3600}`, true},
+		{"expires_in as text", `{"access_token":"a","refresh_token":"r","expires_in":"3600"}`, true},
+		{"without an end", `{"access_token":"a","refresh_token":"r"}`, true},
+		{"no access token", `{"refresh_token":"r"}`, false},
+		{"line break in the token", `{"access_token":"a\r\nX-Evil: 1","refresh_token":"r"}`, false},
+		{"line break in the refresh token", `{"access_token":"a","refresh_token":"r\n"}`, false},
+		{"endless token", `{"access_token":"` + strings.Repeat("a", 9000) + `"}`, false},
+		{"beyond all bounds", `{"access_token":"a","x":"` + strings.Repeat("a", 200_000) + `"}`, false},
+	}
+	r := newRig(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := r
+			r.t = t
+			mux := http.NewServeMux()
+			mux.HandleFunc("/token", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = w.Write([]byte(tt.answer))
+			})
+			mux.HandleFunc("/athlete", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"id":7}`)) })
+			server := httptest.NewServer(mux)
+			t.Cleanup(server.Close)
+			p := oauth.Strava(oauth.App{ClientID: "c", ClientSecret: "s", Endpoints: oauth.Endpoints{Token: server.URL + "/token", API: server.URL}})
+			owner := r.owner()
+			consent, err := r.Begin(t.Context(), p, owner, "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, _ := url.Parse(consent)
+			attempt, err := r.Take(t.Context(), p, u.Query().Get("state"), owner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			grant, err := r.Finish(t.Context(), attempt, url.Values{"code": {"c"}, "scope": {"read"}})
+			if err == nil {
+				err = r.store(owner, grant)
+			}
+			if (err == nil) != tt.ok {
+				t.Fatalf("got error %v, want success %t", err, tt.ok)
+			}
+			if !tt.ok {
+				return
+			}
+			var ends bool
+			if err := r.pool.QueryRow(t.Context(), `SELECT token_expires_at > now() FROM cairn.connections WHERE user_id = $1`, owner.UserID).Scan(&ends); err != nil || !ends {
+				t.Errorf("the token has no end in the future (error %v): it would never be refreshed", err)
+			}
+			if _, err := r.Disconnect(t.Context(), p, owner.UserID); err != nil {
+				t.Error(err)
+			}
+			r.exec(`DELETE FROM cairn.identities WHERE user_id = $1`, owner.UserID)
+		})
+	}
+}
+
+func TestAttemptsAreSwept(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.begin(sandbox.Strava, owner)
+	r.exec(`UPDATE cairn.oauth_attempts SET created_at = now() - interval '11 minutes'`)
+	r.begin(sandbox.Garmin, owner)
+	if more, err := r.Sweep(t.Context()); more || err != nil {
+		t.Fatalf("more %t, error %v", more, err)
+	}
+	var n int
+	if err := r.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.oauth_attempts`).Scan(&n); err != nil || n != 1 {
+		t.Errorf("%d attempts are left (error %v), want 1", n, err)
+	}
+}

@@ -1,0 +1,296 @@
+package oauth_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
+	"cairn/internal/seal"
+)
+
+func TestTokensRestSealed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Strava, owner, "ada")
+	token, err := r.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sealed []byte
+	if err := r.pool.QueryRow(t.Context(), `SELECT sealed_tokens FROM cairn.connections`).Scan(&sealed); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(sealed, []byte(token)) {
+		t.Error("the access token can be read in the database")
+	}
+
+	rotated := oauth.New(r.pool, newSealer(t, 2, 1))
+	if again, err := rotated.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil || again != token {
+		t.Errorf("with a new key in front: error %v", err)
+	}
+	lost := oauth.New(r.pool, newSealer(t, 2))
+	if _, err := lost.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); !errors.Is(err, seal.ErrKey) {
+		t.Errorf("with the old key gone: %v, want ErrKey", err)
+	}
+
+	other := r.owner() // tokens copied into another row do not open there
+	r.connect(sandbox.Strava, other, "moss")
+	r.exec(`UPDATE cairn.connections SET sealed_tokens = $1 WHERE user_id = $2`, sealed, other.UserID)
+	if _, err := r.Token(t.Context(), r.providers[sandbox.Strava], other.UserID); !errors.Is(err, seal.ErrOpen) {
+		t.Errorf("tokens of another row: %v, want ErrOpen", err)
+	}
+}
+
+func TestReconnectAndOtherAccounts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ada, moss := r.owner(), r.owner()
+	r.connect(sandbox.Strava, ada, "ada", "read")
+	r.exec(`UPDATE cairn.connections SET state = 'needs_reconnect', connected_at = now() - interval '3 days'`)
+	before := r.connection(sandbox.Strava, ada)
+	r.connect(sandbox.Strava, ada, "ada")
+	after := r.connection(sandbox.Strava, ada)
+	if after.State != "active" || !after.Since.Equal(before.Since) || after.IdentityID != before.IdentityID || len(after.Granted) != 2 {
+		t.Errorf("got %+v after %+v", after, before)
+	}
+	for _, tt := range []struct {
+		name, person string
+		owner        oauth.Owner
+		want         error
+	}{{"another user's", "ada", moss, auth.ErrLinked}, {"another of mine", "moss", ada, oauth.ErrOtherAccount}} {
+		grant, err := r.finish(sandbox.Strava, tt.owner, r.decide(r.begin(sandbox.Strava, tt.owner), tt.person, "allow"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.store(tt.owner, grant); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+	if c := r.connection(sandbox.Strava, ada); c.Subject != before.Subject {
+		t.Errorf("refused attempts changed the connection to %+v", c)
+	}
+	if c := r.connection(sandbox.Strava, moss); c.Subject != "" {
+		t.Errorf("a refused attempt left %+v", c)
+	}
+	var n int
+	if err := r.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.identities`).Scan(&n); err != nil || n != 1 {
+		t.Errorf("%d identities (error %v), want 1: what is refused leaves nothing", n, err)
+	}
+}
+
+func TestDisconnect(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, provider string
+		prepare        func(r rig)
+		told           bool
+		grantsLeft     int
+	}{
+		{"strava", sandbox.Strava, func(rig) {}, true, 0},
+		{"strava, the old address only", sandbox.Strava, func(r rig) { r.set(sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off) }, true, 0},
+		{"strava, expired", sandbox.Strava, func(r rig) { r.expire(sandbox.Strava) }, true, 0},
+		{"strava, revoked there already", sandbox.Strava, func(r rig) {
+			if err := r.sandbox.RevokeGrant(r.t.Context(), r.grants(sandbox.Strava)[0].ID); err != nil {
+				r.t.Fatal(err)
+			}
+		}, true, 0},
+		{"strava down", sandbox.Strava, func(r rig) { r.set(sandbox.Strava, sandbox.API, "500") }, false, 1},
+		{"garmin", sandbox.Garmin, func(rig) {}, true, 0},
+		{"garmin, expired", sandbox.Garmin, func(r rig) { r.expire(sandbox.Garmin) }, true, 0},
+		{"garmin down", sandbox.Garmin, func(r rig) { r.set(sandbox.Garmin, sandbox.API, sandbox.ModeReset) }, false, 1},
+		{"foursquare has no way", sandbox.Foursquare, func(rig) {}, false, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			owner := r.owner()
+			r.connect(tt.provider, owner, "ada")
+			tt.prepare(r)
+			ctx, leave := context.WithCancel(t.Context())
+			told, err := r.Disconnect(ctx, r.providers[tt.provider], owner.UserID)
+			leave()
+			if err != nil || told != tt.told {
+				t.Errorf("told %t, error %v; want %t", told, err, tt.told)
+			}
+			if n := len(r.grants(tt.provider)); n != tt.grantsLeft {
+				t.Errorf("the provider has %d grants, want %d", n, tt.grantsLeft)
+			}
+			if c := r.connection(tt.provider, owner); c.Subject != "" {
+				t.Errorf("still connected: %+v", c)
+			}
+			if _, err := r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID); !errors.Is(err, oauth.ErrNotFound) {
+				t.Errorf("again: %v, want ErrNotFound", err)
+			}
+		})
+	}
+}
+
+// An expired token is refreshed once, however many ask for it at the same moment on however many instances: the second
+// refresh would use a token that the first made invalid.
+func TestRefreshHappensOnce(t *testing.T) {
+	t.Parallel()
+	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
+		t.Run(provider, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			owner := r.owner()
+			r.connect(provider, owner, "ada")
+			otherPool, err := pgxpool.NewWithConfig(t.Context(), r.pool.Config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(otherPool.Close)
+			stores := []*oauth.Store{r.Store, oauth.New(otherPool, newSealer(t, 1))}
+			for round := range 8 {
+				r.expire(provider)
+				tokens := make([]string, 10)
+				var wg sync.WaitGroup
+				for i := range tokens {
+					wg.Go(func() {
+						token, err := stores[i%2].Token(t.Context(), r.providers[provider], owner.UserID)
+						if err != nil {
+							t.Error(err)
+						}
+						tokens[i] = token
+					})
+				}
+				wg.Wait()
+				for _, token := range tokens {
+					if token != tokens[0] {
+						t.Fatal("two callers got different tokens")
+					}
+				}
+				if n := r.requests(provider, "refresh_token"); n != round+1 {
+					t.Fatalf("%d refreshes after %d rounds", n, round+1)
+				}
+				if err := r.Check(t.Context(), r.providers[provider], owner.UserID); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestRefreshGoesOnWhenTheBrowserLeaves(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Strava, owner, "ada")
+	r.expire(sandbox.Strava)
+	r.exec(`CREATE FUNCTION cairn.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$`)
+	r.exec(`CREATE TRIGGER slow BEFORE INSERT ON cairn_sandbox.tokens FOR EACH ROW EXECUTE FUNCTION cairn.slow()`)
+	ctx, leave := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.Token(ctx, r.providers[sandbox.Strava], owner.UserID)
+		done <- err
+	}()
+	for r.requests(sandbox.Strava, "refresh_token") == 0 {
+		select {
+		case err := <-done:
+			t.Fatalf("over before it was asked: %v", err)
+		default:
+		}
+	}
+	leave()
+	<-done
+	r.exec(`DROP TRIGGER slow ON cairn_sandbox.tokens`)
+	if err := r.Check(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
+		t.Errorf("the refreshed tokens were lost: %v", err)
+	}
+	if n := r.requests(sandbox.Strava, "refresh_token"); n != 1 {
+		t.Errorf("%d refreshes, want 1", n)
+	}
+}
+
+// A lease that is over belongs to an instance that died; one that holds is waited for.
+func TestLeaseOfADeadInstance(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Strava, owner, "ada")
+	r.expire(sandbox.Strava)
+	r.exec(`UPDATE cairn.connections SET refresh_lease = 'dead', refresh_lease_until = now() + interval '1 second'`)
+	if _, err := r.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
+		t.Fatal(err)
+	}
+	var after bool
+	if err := r.pool.QueryRow(t.Context(), `SELECT refresh_lease IS NULL AND generation = 2 FROM cairn.connections`).Scan(&after); err != nil || !after {
+		t.Errorf("the lease is not given back (error %v)", err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	revoke := func(r rig, provider string) {
+		if err := r.sandbox.RevokeGrant(r.t.Context(), r.grants(provider)[0].ID); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name    string
+		prepare func(r rig, provider string)
+		want    string // kind of error, "<nil>" for none
+		state   string
+		except  string // a provider whose tokens have no end
+	}{
+		{"works", func(rig, string) {}, "<nil>", "active", ""},
+		{"expired", func(r rig, p string) { r.expire(p) }, "<nil>", "active", sandbox.Foursquare},
+		{"expired there, good by our clock", func(r rig, p string) {
+			if err := r.sandbox.ExpireTokens(r.t.Context(), p); err != nil {
+				r.t.Fatal(err)
+			}
+		}, "<nil>", "active", sandbox.Foursquare},
+		{"revoked", revoke, oauth.ErrReconnect.Error(), "needs_reconnect", ""},
+		{"expired and revoked", func(r rig, p string) { r.expire(p); revoke(r, p) }, oauth.ErrReconnect.Error(), "needs_reconnect", sandbox.Foursquare},
+		{"API down", func(r rig, p string) { r.set(p, sandbox.API, "500") }, oauth.ErrUnavailable.Error(), "active", ""},
+		{"API says slow down", func(r rig, p string) { r.set(p, sandbox.API, "429") }, oauth.ErrRateLimited.Error(), "active", ""},
+		{"API forbids", func(r rig, p string) { r.set(p, sandbox.API, "403") }, "", "active", ""},
+		{"expired, token address down", func(r rig, p string) { r.expire(p); r.set(p, sandbox.Token, "500") }, oauth.ErrUnavailable.Error(), "active", sandbox.Foursquare},
+		{"expired, token address says 403", func(r rig, p string) { r.expire(p); r.set(p, sandbox.Token, "403") }, oauth.ErrUnavailable.Error(), "active", sandbox.Foursquare},
+	}
+	for _, tt := range tests {
+		for provider := range makers {
+			if provider == tt.except {
+				continue
+			}
+			t.Run(tt.name+" "+provider, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t)
+				owner := r.owner()
+				r.connect(provider, owner, "ada")
+				r.exec(`UPDATE cairn.connections SET account_name = 'old', checked_at = now() - interval '1 day'`)
+				tt.prepare(r, provider)
+				err := r.Check(t.Context(), r.providers[provider], owner.UserID)
+				if kind := kindOf(err); tt.want != "" && kind != tt.want || tt.want == "" && err == nil {
+					t.Errorf("got %v, want %s", err, tt.want)
+				}
+				c := r.connection(provider, owner)
+				if c.State != tt.state {
+					t.Errorf("state %s, want %s", c.State, tt.state)
+				}
+				if (tt.want == "<nil>") != (c.Name != "old") {
+					t.Errorf("after %q the name is %q", tt.want, c.Name)
+				}
+				if len(c.Granted) == 0 {
+					t.Error("the permissions are forgotten")
+				}
+				for _, secret := range []string{"s3cr3t", "http"} {
+					if err != nil && strings.Contains(err.Error(), secret) {
+						t.Errorf("the error tells %q: %v", secret, err)
+					}
+				}
+			})
+		}
+	}
+}
