@@ -1,0 +1,188 @@
+package routes
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+type accountView struct {
+	view
+	Name        string
+	Email       string // "": no password
+	HasPassword bool
+	Ways        []way
+	LastWay     bool
+	Cards       []card
+	Providers   []providerView
+	SignedIn    string
+	Since       time.Time
+	Errors      map[string]string
+}
+
+// way is a way in by a provider.
+type way struct {
+	ID        int64
+	Provider  string
+	Label     string // whose account: the name if it is connected, the provider's id otherwise
+	Connected bool
+}
+
+func (s *server) account(w http.ResponseWriter, r *http.Request) error {
+	return s.showAccount(w, r, http.StatusOK, nil, func(*accountView) {})
+}
+
+// showAccount shows the account page; keep puts back what a person typed into a form that has problems.
+func (s *server) showAccount(w http.ResponseWriter, r *http.Request, status int, problems map[string]string, keep func(*accountView)) error {
+	current, _ := session.Current(r.Context())
+	account, err := s.Accounts.Get(r.Context(), current.UserID)
+	if err != nil {
+		return err
+	}
+	cards, err := s.cards(r, current.UserID)
+	if err != nil {
+		return err
+	}
+	v := accountView{
+		view: s.view(r, "Your account"), Name: account.Name, Email: account.Email, HasPassword: account.Email != "",
+		Ways: waysOf(account, cards), LastWay: account.Ways() == 1, Cards: cards, Providers: s.providerViews(),
+		SignedIn: signedInWith(current.Method, cards), Since: current.Created, Errors: problems,
+	}
+	v.Path = "/account"
+	keep(&v)
+	return s.render(w, r, status, "account", v)
+}
+
+func waysOf(account auth.Account, cards []card) []way {
+	ways := make([]way, len(account.Identities))
+	for i, identity := range account.Identities {
+		ways[i] = way{ID: identity.ID, Provider: identity.Provider, Label: identity.Subject}
+		for _, c := range cards {
+			if c.Key != identity.Provider {
+				continue
+			}
+			ways[i].Provider = c.Name
+			if c.Connected && c.Subject == identity.Subject {
+				ways[i].Connected = true
+				if c.Account != "" {
+					ways[i].Label = c.Account
+				}
+			}
+		}
+	}
+	return ways
+}
+
+func signedInWith(method string, cards []card) string {
+	for _, c := range cards {
+		if c.Key == method {
+			return "with " + c.Name
+		}
+	}
+	return "with your password"
+}
+
+func (s *server) rename(w http.ResponseWriter, r *http.Request) error {
+	if err := parseForm(r); err != nil {
+		return err
+	}
+	current, _ := session.Current(r.Context())
+	name := r.PostForm.Get("name")
+	err := s.Accounts.Rename(r.Context(), current.UserID, name)
+	if status, problems, ok := formProblem(w, err); ok {
+		return s.showAccount(w, r, status, problems, func(v *accountView) { v.Name = name })
+	}
+	if err != nil {
+		return err
+	}
+	s.tell(r, good, "Your name is saved.")
+	see(w, r, "/account")
+	return nil
+}
+
+// setPassword adds a password or changes it. A change ends all other sessions in the same transaction and gives this one
+// a new token, so whoever knew the old password, or stole a cookie, is out.
+func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
+	if err := parseForm(r); err != nil {
+		return err
+	}
+	current, _ := session.Current(r.Context())
+	account, err := s.Accounts.Get(r.Context(), current.UserID)
+	if err != nil {
+		return err
+	}
+	email, message := account.Email, "Your password is changed. Everywhere else you are signed out."
+	if email == "" {
+		email, message = r.PostForm.Get("email"), "You can now sign in with your e-mail and password too."
+		err = s.Accounts.AddPassword(r.Context(), current.UserID, email, r.PostForm.Get("password"))
+	} else {
+		err = s.Accounts.ChangePassword(r.Context(), current.UserID, r.PostForm.Get("current"), r.PostForm.Get("password"),
+			func(tx pgx.Tx) error { return s.Sessions.EndOthers(r.Context(), tx, current.UserID, current.ID) })
+	}
+	status, problems, ok := formProblem(w, err)
+	if errors.Is(err, auth.ErrCredentials) {
+		problems = map[string]string{"current": "This is not your current password."}
+	}
+	if ok {
+		return s.showAccount(w, r, status, problems, func(v *accountView) { v.Email = email })
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.Sessions.Rotate(r.Context()); err != nil {
+		return err
+	}
+	s.Log.InfoContext(r.Context(), "password set", "id", requestID(r.Context()), "user", current.UserID)
+	s.tell(r, good, message)
+	see(w, r, "/account")
+	return nil
+}
+
+func (s *server) removePassword(w http.ResponseWriter, r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	if err := s.Accounts.RemovePassword(r.Context(), current.UserID); err != nil {
+		return err
+	}
+	s.Log.InfoContext(r.Context(), "password removed", "id", requestID(r.Context()), "user", current.UserID)
+	s.tell(r, good, "Your password is removed.")
+	see(w, r, "/account")
+	return nil
+}
+
+// removeIdentity takes a way in away, together with the connection that hangs on it.
+func (s *server) removeIdentity(w http.ResponseWriter, r *http.Request) error {
+	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
+	if err != nil {
+		return errNoPage
+	}
+	current, _ := session.Current(r.Context())
+	withdraw := func() {}
+	err = s.Accounts.RemoveIdentity(r.Context(), current.UserID, id, func(tx pgx.Tx, provider string) error {
+		p, err := s.provider(provider)
+		if err != nil {
+			return nil // a provider that has no keys any more: the row goes with the identity
+		}
+		token, err := s.Connections.Forget(r.Context(), tx, p, current.UserID, id)
+		if errors.Is(err, oauth.ErrNotFound) {
+			return nil
+		}
+		withdraw = func() { s.Connections.Withdraw(r.Context(), p, token) }
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	withdraw()
+	s.Log.InfoContext(r.Context(), "way in removed", "id", requestID(r.Context()), "user", current.UserID)
+	s.tell(r, good, "It is removed.")
+	see(w, r, "/account")
+	return nil
+}

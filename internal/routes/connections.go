@@ -1,0 +1,208 @@
+package routes
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// connect begins an attempt to connect a provider to the account of the signed-in person.
+func (s *server) connect(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.provider(chi.URLParam(r, "provider"))
+	if err != nil {
+		return err
+	}
+	consent, err := s.Connections.Begin(r.Context(), p, s.owner(r), "/")
+	if err != nil {
+		return err
+	}
+	see(w, r, consent)
+	return nil
+}
+
+// signInAt begins an attempt to sign in with a provider's account. It belongs to this browser by a cookie of its own,
+// which later attempts share, so that several tabs can be under way.
+func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.provider(chi.URLParam(r, "provider"))
+	if err != nil {
+		return err
+	}
+	if err := parseForm(r); err != nil {
+		return err
+	}
+	if err := s.Accounts.AllowAttempt(r.Context(), address(r)); err != nil {
+		return err
+	}
+	browser := s.browser(r)
+	if browser == "" {
+		browser = rand.Text()
+	}
+	consent, err := s.Connections.Begin(r.Context(), p, oauth.Owner{Browser: browser}, returnPath(r.PostForm.Get("next")))
+	if err != nil {
+		return err
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: s.browserCookie(), Value: browser, Path: "/", MaxAge: int(oauth.AttemptLife.Seconds()),
+		HttpOnly: true, Secure: s.PublicURL.Scheme == "https", SameSite: http.SameSiteLaxMode,
+	})
+	see(w, r, consent)
+	return nil
+}
+
+// owner is who may finish an attempt in this browser.
+func (s *server) owner(r *http.Request) oauth.Owner {
+	current, _ := session.Current(r.Context())
+	return oauth.Owner{UserID: current.UserID, SessionID: current.ID, Browser: s.browser(r)}
+}
+
+func (s *server) browserCookie() string {
+	if s.PublicURL.Scheme == "https" {
+		return "__Host-signin"
+	}
+	return "signin"
+}
+
+func (s *server) browser(r *http.Request) string {
+	cookie, err := r.Cookie(s.browserCookie())
+	if err != nil || len(cookie.Value) != len(rand.Text()) {
+		return ""
+	}
+	return cookie.Value
+}
+
+// callback is where a provider sends people back to. The attempt is taken out before anything else is looked at, and the
+// answer is a redirect, so that code and state stay in no address bar. Once the code is on its way, a browser that leaves
+// does not stop it: the code is good only once.
+func (s *server) callback(p *oauth.Provider) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		query := r.URL.Query()
+		attempt, err := s.Connections.Take(r.Context(), p, query.Get("state"), s.owner(r))
+		if err != nil {
+			return &providerError{p, err}
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), providerDeadline)
+		defer cancel()
+		grant, err := s.Connections.Finish(ctx, attempt, query)
+		switch {
+		case errors.Is(err, oauth.ErrDenied):
+			s.declined(w, r, attempt)
+			return nil
+		case err != nil:
+			return &providerError{p, err}
+		case attempt.SignIn:
+			return s.enter(ctx, w, r, attempt, grant)
+		}
+		return s.connected(ctx, w, r, attempt, grant)
+	}
+}
+
+func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) {
+	if attempt.SignIn {
+		see(w, r, "/login?notice=declined-"+attempt.Provider.Key)
+		return
+	}
+	s.tell(r, info, attempt.Provider.Name+" was not connected: you declined there. Nothing was changed.")
+	see(w, r, attempt.ReturnPath)
+}
+
+// enter signs in the person whose account at the provider it is, and makes an account at the first visit. The tokens are
+// kept too, unless that person has connected another account of this provider.
+func (s *server) enter(ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant) error {
+	p := attempt.Provider
+	var userID int64
+	err := s.Connections.Connect(ctx, grant, func(tx pgx.Tx) (_, identityID int64, err error) {
+		userID, identityID, err = s.Accounts.Enter(ctx, tx, p.Key, grant.Subject, grant.Name, grant.PictureURL)
+		return userID, identityID, err
+	})
+	switch {
+	case errors.Is(err, oauth.ErrOtherAccount):
+		s.tell(r, info, "You are signed in. Your other "+p.Name+" account stays the connected one.")
+	case err != nil:
+		return &providerError{p, err}
+	default:
+		s.tellConnected(r, p, grant)
+	}
+	s.Log.InfoContext(ctx, "signed in", "id", requestID(ctx), "user", userID, "method", p.Key)
+	s.Sessions.SignIn(r.Context(), userID, p.Key)
+	see(w, r, attempt.ReturnPath)
+	return nil
+}
+
+func (s *server) connected(ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant) error {
+	p := attempt.Provider
+	err := s.Connections.Connect(ctx, grant, func(tx pgx.Tx) (int64, int64, error) {
+		identityID, err := s.Accounts.Claim(ctx, tx, attempt.UserID, p.Key, grant.Subject)
+		return attempt.UserID, identityID, err
+	})
+	if err != nil {
+		return &providerError{p, err}
+	}
+	s.Log.InfoContext(ctx, "connected", "id", requestID(ctx), "user", attempt.UserID, "provider", p.Key)
+	s.tellConnected(r, p, grant)
+	see(w, r, attempt.ReturnPath)
+	return nil
+}
+
+func (s *server) tellConnected(r *http.Request, p *oauth.Provider, grant oauth.Grant) {
+	if len(p.Missing(grant.Granted)) > 0 {
+		s.tell(r, info, p.Name+" is connected without activity access. That works, and you can allow it below whenever you like.")
+		return
+	}
+	s.tell(r, good, p.Name+" is connected.")
+}
+
+// check asks the provider whose account it is, now.
+func (s *server) check(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.provider(chi.URLParam(r, "provider"))
+	if err != nil {
+		return err
+	}
+	current, _ := session.Current(r.Context())
+	err = s.Connections.Check(r.Context(), p, current.UserID)
+	switch {
+	case errors.Is(err, oauth.ErrReconnect):
+		s.Log.InfoContext(r.Context(), "connection refused", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key, "reason", err)
+		s.tell(r, bad, p.Name+" no longer accepts our access. Please connect it again.")
+	case err != nil:
+		return &providerError{p, err}
+	default:
+		s.tell(r, good, p.Name+" answered: the connection works.")
+	}
+	see(w, r, "/")
+	return nil
+}
+
+// disconnect forgets the tokens first, and then tells the provider.
+func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.provider(chi.URLParam(r, "provider"))
+	if err != nil {
+		return err
+	}
+	current, _ := session.Current(r.Context())
+	told, err := s.Connections.Disconnect(r.Context(), p, current.UserID)
+	if err != nil {
+		return &providerError{p, err}
+	}
+	s.Log.InfoContext(r.Context(), "disconnected", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key, "provider_told", told)
+	s.tellDisconnected(r, p, told)
+	see(w, r, "/")
+	return nil
+}
+
+func (s *server) tellDisconnected(r *http.Request, p *oauth.Provider, told bool) {
+	switch {
+	case told:
+		s.tell(r, good, p.Name+" is disconnected: the access is deleted here and taken back there.")
+	case p.Revocable():
+		s.tell(r, info, p.Name+" is disconnected and the access is deleted here. "+p.Name+" could not be told just now; to be sure, remove Cairn at "+p.ManageURL)
+	default:
+		s.tell(r, info, p.Name+" is disconnected and the access is deleted here. "+p.Name+" lets only you take it back there: remove Cairn at "+p.ManageURL)
+	}
+}

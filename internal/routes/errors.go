@@ -1,0 +1,270 @@
+package routes
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// Kinds of errors that requests themselves make.
+var (
+	errNoPage    = errors.New("routes: no such page")
+	errCrossSite = errors.New("routes: a form was sent from another site")
+	errTooLarge  = errors.New("routes: body too large")
+	errNoLength  = errors.New("routes: body of unknown length")
+	errForm      = errors.New("routes: form does not parse")
+	errMethod    = errors.New("routes: method not allowed")
+)
+
+// providerError says at which provider something went wrong, so that the page can name it.
+type providerError struct {
+	provider *oauth.Provider
+	err      error
+}
+
+func (e *providerError) Error() string { return e.err.Error() }
+func (e *providerError) Unwrap() error { return e.err }
+
+// errorView is the page for everything that can go wrong.
+type errorView struct {
+	view
+	problem
+	Reference string
+}
+
+// problem is what a person is told: what happened, whether anything changed, and what to do now.
+type problem struct {
+	Status     int
+	Heading    string
+	Detail     string
+	Changed    string
+	Action     *action
+	retryAfter time.Duration
+}
+
+type action struct {
+	Label, URL string
+	Post       bool
+}
+
+const (
+	nothingChanged = "Nothing was changed."
+	busyFor        = 5 * time.Second
+)
+
+// back is where most problems end.
+func back() *action { return &action{Label: "Back to Cairn", URL: "/"} }
+
+// handler answers a request or says why it could not.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// page is where an error of a handler meets a person.
+func (s *server) page(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			s.fail(w, r, err)
+		}
+	}
+}
+
+// fail writes the page for an error and logs it once: ours as errors, a provider's as warnings, a person's not at all.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(r.Context().Err(), context.Canceled) {
+		return // the browser has gone, and that is what failed
+	}
+	p := explain(r, err)
+	if p.Status >= 500 {
+		level := s.Log.ErrorContext
+		if _, ok := errors.AsType[*oauth.Error](err); ok {
+			level = s.Log.WarnContext
+		}
+		level(r.Context(), "request failed", "id", requestID(r.Context()), "status", p.Status, "error", err)
+	}
+	if strings.HasPrefix(r.URL.Path, "/api/auth/me") {
+		writeJSON(w, p.Status, map[string]string{"error": p.Heading})
+		return
+	}
+	if p.Status == http.StatusInternalServerError {
+		s.writeBroken(w, r)
+		return
+	}
+	errorHeaders(w.Header())
+	if p.retryAfter > 0 {
+		retryAfter(w, p.retryAfter)
+	}
+	page := errorView{view: s.view(r, p.Heading), problem: p, Reference: requestID(r.Context())}
+	if err := s.render(w, r, p.Status, "error", page); err != nil {
+		s.Log.ErrorContext(r.Context(), "request failed", "id", requestID(r.Context()), "error", err)
+		s.writeBroken(w, r)
+	}
+}
+
+func retryAfter(w http.ResponseWriter, d time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
+}
+
+func errorHeaders(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Robots-Tag", "noindex")
+}
+
+const referencePlace = "reference-goes-here"
+
+// renderBroken makes the page for our own failures while nothing has failed yet.
+func (s *server) renderBroken() ([]byte, error) {
+	var body bytes.Buffer
+	page := errorView{
+		view: view{Title: "Something went wrong", CSS: s.assets["app.css"].url, Icon: s.assets["icon.svg"].url, Sandbox: s.Sandbox != nil},
+		problem: problem{
+			Status:  http.StatusInternalServerError,
+			Heading: "Something went wrong on our side.",
+			Detail:  "It is written down under the reference below. Please try again; what you did last may not have been saved.",
+			Action:  back(),
+		},
+		Reference: referencePlace,
+	}
+	if err := s.pages["error"].ExecuteTemplate(&body, "layout", page); err != nil {
+		return nil, fmt.Errorf("routes: render error page: %w", err)
+	}
+	return body.Bytes(), nil
+}
+
+func (s *server) writeBroken(w http.ResponseWriter, r *http.Request) {
+	errorHeaders(w.Header())
+	writePage(w, http.StatusInternalServerError, bytes.ReplaceAll(s.broken, []byte(referencePlace), []byte(requestID(r.Context()))))
+}
+
+// methodNotAllowed names the methods that a path has, as RFC 9110 section 15.5.6 wants.
+func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	routes := chi.RouteContext(r.Context()).Routes
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
+			allowed = append(allowed, method)
+		}
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	s.fail(w, r, errMethod)
+}
+
+// explain is the table from kinds of errors to what people read. Nothing of an error's text gets onto a page.
+func explain(r *http.Request, err error) problem {
+	if limit, ok := errors.AsType[*auth.LimitError](err); ok {
+		return problem{Status: http.StatusTooManyRequests, Heading: "That was tried too often.", Changed: nothingChanged, Action: back(),
+			Detail: "Please try again " + in(limit.RetryAfter) + ".", retryAfter: limit.RetryAfter}
+	}
+	if at, ok := errors.AsType[*providerError](err); ok {
+		if p, ok := explainProvider(r, at.provider, err); ok {
+			return p
+		}
+	}
+	switch {
+	case errors.Is(err, errNoPage), errors.Is(err, auth.ErrNotFound), errors.Is(err, oauth.ErrNotFound):
+		return problem{Status: http.StatusNotFound, Heading: "There is nothing here.", Action: back(),
+			Detail: "The address may be mistyped, or what was here is gone."}
+	case errors.Is(err, errMethod):
+		return problem{Status: http.StatusMethodNotAllowed, Heading: "This address can't be used like that.", Changed: nothingChanged, Action: back(),
+			Detail: "Please go on from one of our pages."}
+	case errors.Is(err, errCrossSite):
+		return problem{Status: http.StatusForbidden, Heading: "Please use the button on our page.", Changed: nothingChanged, Action: back(),
+			Detail: "Your browser says that another site sent this on your behalf, so we did not do it."}
+	case errors.Is(err, errTooLarge):
+		return problem{Status: http.StatusRequestEntityTooLarge, Heading: "That is too much.", Changed: nothingChanged, Action: back(),
+			Detail: "The form was larger than anything we ask for."}
+	case errors.Is(err, errNoLength):
+		return problem{Status: http.StatusLengthRequired, Heading: "The length is missing.", Changed: nothingChanged, Action: back(),
+			Detail: "A request with a body has to say how long it is."}
+	case errors.Is(err, errForm):
+		return problem{Status: http.StatusBadRequest, Heading: "This form could not be read.", Changed: nothingChanged, Action: back(),
+			Detail: "Please go back and send it again."}
+	case errors.Is(err, auth.ErrLastWay):
+		return problem{Status: http.StatusConflict, Heading: "This is the only way into your account.", Changed: nothingChanged,
+			Detail: "Add another one first: a password, or another provider.", Action: &action{Label: "Back to your account", URL: "/account"}}
+	case errors.Is(err, auth.ErrBusy):
+		return problem{Status: http.StatusServiceUnavailable, Heading: "Many people are signing in right now.", Changed: nothingChanged, Action: back(),
+			Detail: "Please try again in a few seconds.", retryAfter: busyFor}
+	case databaseDown(err):
+		return problem{Status: http.StatusServiceUnavailable, Heading: "Cairn can't reach its database.", Action: back(),
+			Detail: "You are still signed in. Please try again in a minute.", retryAfter: time.Minute}
+	}
+	return problem{Status: http.StatusInternalServerError, Heading: "Something went wrong on our side."}
+}
+
+// explainProvider is explain for what happens between us and a provider.
+func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bool) {
+	again := &action{Label: "Sign in", URL: "/login"}
+	if _, ok := session.Current(r.Context()); ok {
+		again = &action{Label: "Start again", URL: "/connect/" + p.Key, Post: true}
+	}
+	switch {
+	case errors.Is(err, oauth.ErrAttempt):
+		return problem{Status: http.StatusBadRequest, Heading: "This connection attempt has expired.", Changed: nothingChanged, Action: again,
+			Detail: "An attempt is good once, for ten minutes, while you stay signed in."}, true
+	case errors.Is(err, oauth.ErrOtherBrowser):
+		return problem{Status: http.StatusForbidden, Heading: "This connection attempt was begun elsewhere.", Changed: nothingChanged, Action: again,
+			Detail: "It has to be finished in the browser, and by the person, that began it. If someone sent you here, you may close this page."}, true
+	case errors.Is(err, auth.ErrLinked):
+		return problem{Status: http.StatusConflict, Heading: "This " + p.Name + " account is connected to another user here.", Changed: nothingChanged, Action: back(),
+			Detail: "If that is you, sign out and continue with " + p.Name + "."}, true
+	case errors.Is(err, oauth.ErrOtherAccount):
+		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.", Changed: nothingChanged, Action: back(),
+			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}, true
+	}
+	failure, ok := errors.AsType[*oauth.Error](err)
+	if !ok {
+		return problem{}, false
+	}
+	answer := problem{Status: http.StatusBadGateway, Changed: nothingChanged, Action: again, Detail: "Please try again in a minute.",
+		Heading: p.Name + " gave an answer that can't be used."}
+	switch {
+	case errors.Is(err, oauth.ErrRateLimited):
+		answer.Status, answer.retryAfter = http.StatusServiceUnavailable, time.Minute
+		answer.Heading = p.Name + " asks us to slow down."
+	case errors.Is(err, oauth.ErrRefused):
+		answer.Heading = p.Name + " did not accept this attempt."
+	case failure.Status == 0:
+		answer.Status, answer.Heading = http.StatusGatewayTimeout, p.Name+" did not answer."
+	}
+	return answer, true
+}
+
+// databaseDown tells a database that is away, overloaded or read-only (PostgreSQL's error classes 08, 53 and 57, and 25006,
+// 55P03) from a mistake of ours.
+func databaseDown(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return slices.Contains([]string{"08", "53", "57"}, pg.Code[:min(2, len(pg.Code))]) || pg.Code == "25006" || pg.Code == "55P03"
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) || pgconn.SafeToRetry(err)
+}
+
+// in says a duration as people do.
+func in(d time.Duration) string {
+	switch {
+	case d < 90*time.Second:
+		return "in a minute"
+	case d < time.Hour:
+		return fmt.Sprintf("in %d minutes", int(math.Ceil(d.Minutes())))
+	}
+	return "in an hour"
+}

@@ -1,0 +1,229 @@
+package routes
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+type requestIDKey struct{}
+
+// withRequestID gives each request an id of ours. One that a client sends is ignored: it would let strangers write into
+// the log.
+func withRequestID(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := context.WithValue(r.Context(), requestIDKey{}, strings.ToLower(rand.Text()[:12]))
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// clientIP finds the client's address: the peer's, unless the peer is a proxy that the operator trusts to name it.
+func clientIP(trusted []netip.Prefix) func(http.Handler) http.Handler {
+	if len(trusted) == 0 {
+		return middleware.ClientIPFromRemoteAddr
+	}
+	prefixes := make([]string, len(trusted))
+	for i, prefix := range trusted {
+		prefixes[i] = prefix.String()
+	}
+	return middleware.ClientIPFromXFF(prefixes...)
+}
+
+func address(r *http.Request) string {
+	if ip := middleware.GetClientIP(r.Context()); ip != "" {
+		return ip
+	}
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	return host
+}
+
+// logged writes one line a request. The path is the route's pattern, never what was asked for: queries carry codes.
+func (s *server) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		defer func() {
+			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", slog.String("id", requestID(r.Context())),
+				slog.String("method", method(r)), slog.String("route", pattern(r)), slog.Int("status", ww.Status()),
+				slog.Duration("duration", time.Since(start).Round(time.Microsecond)))
+		}()
+		next.ServeHTTP(ww, r)
+	})
+}
+
+func pattern(r *http.Request) string {
+	if p := chi.RouteContext(r.Context()).RoutePattern(); p != "" {
+		return p
+	}
+	return "(none)"
+}
+
+func method(r *http.Request) string {
+	if slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}, r.Method) {
+		return r.Method
+	}
+	return "(other)"
+}
+
+// recovered turns a panic into the page for our own failures. http.ErrAbortHandler is the way to cut a connection on
+// purpose and goes on.
+func (s *server) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch v := recover(); v {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(v)
+			default:
+				s.Log.ErrorContext(r.Context(), "panic", "id", requestID(r.Context()), "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+				s.writeBroken(w, r)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// headers go on every answer, errors included; handlers may only make them stricter.
+func (s *server) headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", s.csp)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin") // "no-referrer" would make browsers send "Origin: null" with our own forms
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		if s.PublicURL.Scheme == "https" {
+			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// contentSecurityPolicy allows our own stylesheet and images and nothing else. form-action names the providers, because
+// browsers apply it to the redirects that follow a form.
+func contentSecurityPolicy(providers []*oauth.Provider) string {
+	forms := []string{"'self'"}
+	for _, p := range providers {
+		for _, source := range p.AuthorizeSources() {
+			if !slices.Contains(forms, source) {
+				forms = append(forms, source)
+			}
+		}
+	}
+	return "default-src 'none'; style-src 'self'; img-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; " +
+		"form-action " + strings.Join(forms, " ")
+}
+
+// bounded refuses what no page of ours needs: large bodies, and bodies of unknown length, after which the connection is
+// not used again (net/http keeps it open although RFC 9112 section 6.1 wants it closed).
+func (s *server) bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case len(r.TransferEncoding) > 0:
+			w.Header().Set("Connection", "close")
+			s.fail(w, r, errNoLength)
+			return
+		case r.ContentLength > maxBody:
+			w.Header().Set("Connection", "close")
+			s.fail(w, r, errTooLarge)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// oneSite keeps us and the sandbox on their own hosts, so that browsers apply to it what they apply to real providers.
+func (s *server) oneSite(next http.Handler) http.Handler {
+	if s.Sandbox == nil || hostname(s.Sandbox.Host) == s.PublicURL.Hostname() {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		wanted := r.URL.Path == "/sandbox" || strings.HasPrefix(r.URL.Path, "/sandbox/")
+		there := hostname(r.Host) == hostname(s.Sandbox.Host)
+		health := strings.HasPrefix(r.URL.Path, "/health") || r.URL.Path == "/readyz"
+		switch isGet := r.Method == http.MethodGet; {
+		case wanted && !there && isGet:
+			s.move(w, r, &url.URL{Scheme: "http", Host: s.Sandbox.Host})
+		case wanted && !there:
+			s.fail(w, r, errNoPage)
+		case !wanted && there && isGet && !health:
+			s.move(w, r, s.PublicURL)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+func hostname(hostport string) string { return (&url.URL{Host: hostport}).Hostname() }
+
+func (s *server) move(w http.ResponseWriter, r *http.Request, site *url.URL) {
+	target := *r.URL
+	target.Scheme, target.Host = site.Scheme, site.Host
+	see(w, r, target.String())
+}
+
+// deadline bounds all that a request waits for.
+func deadline(d time.Duration) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), d)
+			defer cancel()
+			next.ServeHTTP(w, r.WithContext(ctx))
+		})
+	}
+}
+
+// mustSignIn sends visitors to the sign-in page, and from there back to the page they wanted. A form of theirs is not
+// carried over, so they land on the page it was on.
+func mustSignIn(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := session.Current(r.Context()); ok {
+			next.ServeHTTP(w, r)
+			return
+		}
+		see(w, r, signInURL(r))
+	})
+}
+
+func signInURL(r *http.Request) string {
+	back := "/"
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		back = returnPath(r.URL.EscapedPath())
+	case strings.HasPrefix(r.URL.Path, "/account"):
+		back = "/account"
+	}
+	return "/login?" + url.Values{"next": {back}, "notice": {"sign-in"}}.Encode()
+}
+
+// sessionGone answers a request whose session was ended elsewhere while it ran.
+func (s *server) sessionGone(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if strings.HasPrefix(r.URL.Path, "/api/auth/me") {
+		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "Authentication required"})
+		return
+	}
+	see(w, r, signInURL(r))
+}

@@ -1,0 +1,94 @@
+package routes
+
+import (
+	"net/http"
+	"time"
+
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+type landingView struct {
+	view
+	Providers []providerView
+}
+
+type homeView struct {
+	view
+	Cards []card
+}
+
+// card is one provider on the home page.
+type card struct {
+	Key, Name   string
+	Connected   bool
+	State       string // "active", "limited" or "needs_reconnect"
+	StateText   string
+	Problem     string
+	Account     string
+	PictureURL  string
+	Subject     string
+	Since       time.Time
+	CheckedAt   time.Time
+	Permissions []string
+	Missing     []string
+	Offers      string // not connected: what connecting brings
+	ManageURL   string
+	Attribution string
+}
+
+func (s *server) home(w http.ResponseWriter, r *http.Request) error {
+	current, ok := session.Current(r.Context())
+	if !ok {
+		return s.render(w, r, http.StatusOK, "landing", landingView{s.view(r, "Your activity accounts in one place"), s.providerViews()})
+	}
+	cards, err := s.cards(r, current.UserID)
+	if err != nil {
+		return err
+	}
+	return s.render(w, r, http.StatusOK, "home", homeView{s.view(r, "Connections"), cards})
+}
+
+func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
+	connections, err := s.Connections.List(r.Context(), userID)
+	if err != nil {
+		return nil, err
+	}
+	var cards []card
+	for _, p := range s.Providers {
+		connection, connected := connections[p.Key]
+		if !connected {
+			cards = append(cards, card{Key: p.Key, Name: p.Name, Offers: offers[p.Key]})
+			continue
+		}
+		cards = append(cards, cardOf(p, connection))
+	}
+	return cards, nil
+}
+
+var offers = map[string]string{
+	"garmin":     "Lets Cairn receive the activities your watch records, and the health data you choose to share.",
+	"foursquare": "Lets Cairn see your profile and your check-ins.",
+	"strava":     "Lets Cairn see your profile and your activities. You choose at Strava which.",
+}
+
+// cardOf says how a connection is by its last real answer.
+func cardOf(p *oauth.Provider, c oauth.Connection) card {
+	v := card{
+		Key: p.Key, Name: p.Name, Connected: true, Account: c.Name, PictureURL: c.PictureURL, Subject: c.Subject,
+		Since: c.Since, CheckedAt: c.CheckedAt, ManageURL: p.ManageURL,
+		Permissions: p.InWords(c.Granted), Missing: p.Missing(c.Granted),
+		State: "active", StateText: "Working",
+	}
+	if p.Key == "strava" {
+		v.Attribution = "Powered by Strava"
+	}
+	switch {
+	case c.State == "needs_reconnect":
+		v.State, v.StateText = "needs_reconnect", p.Name+" no longer accepts our access"
+		v.Problem = "It was taken back at " + p.Name + ", or it ran out. Connect it again to go on; nothing else is lost."
+	case len(v.Missing) > 0:
+		v.State, v.StateText = "limited", "Connected without activity access"
+	}
+	return v
+}

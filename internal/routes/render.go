@@ -1,0 +1,110 @@
+package routes
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// pageSet is one page with the layout and the partials.
+type pageSet = *template.Template
+
+// view is what every page has.
+type view struct {
+	Title   string
+	User    *viewer // nil: signed out
+	Sandbox bool
+	Notice  *notice
+	Path    string
+	CSS     string
+	Icon    string
+}
+
+type viewer struct{ Name string }
+
+type providerView struct{ Key, Name string }
+
+func parsePages(files fs.FS) (map[string]pageSet, error) {
+	names, err := fs.Glob(files, "pages/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("routes: list pages: %w", err)
+	}
+	pages := map[string]pageSet{}
+	for _, name := range names {
+		set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"date": date})
+		if set, err = set.ParseFS(files, "layout/*.html", "partials/*.html", name); err != nil {
+			return nil, fmt.Errorf("routes: parse pages: %w", err)
+		}
+		pages[strings.TrimSuffix(path.Base(name), ".html")] = set
+	}
+	for _, name := range []string{"landing", "signup", "login", "home", "account", "error"} {
+		if pages[name] == nil || pages[name].Lookup("layout") == nil || pages[name].Lookup("main") == nil {
+			return nil, fmt.Errorf("routes: page %q is missing or incomplete", name)
+		}
+	}
+	return pages, nil
+}
+
+// view fills in what every page has. It takes the notice that waits for the person, so it is called once a request.
+func (s *server) view(r *http.Request, title string) view {
+	v := view{Title: title, Sandbox: s.Sandbox != nil, Path: r.URL.Path, CSS: s.assets["app.css"].url, Icon: s.assets["icon.svg"].url}
+	if current, ok := session.Current(r.Context()); ok {
+		v.User = &viewer{Name: current.Name}
+	}
+	v.Notice = s.takeNotice(r)
+	return v
+}
+
+func (s *server) providerViews() []providerView {
+	views := make([]providerView, len(s.Providers))
+	for i, p := range s.Providers {
+		views[i] = providerView{Key: p.Key, Name: p.Name}
+	}
+	return views
+}
+
+// render writes a page from a buffer, so that a template that fails leaves room for the error page.
+func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) error {
+	var body bytes.Buffer
+	if err := s.pages[name].ExecuteTemplate(&body, "layout", data); err != nil {
+		return fmt.Errorf("routes: render %s: %w", name, err)
+	}
+	writePage(w, status, body.Bytes())
+	return nil
+}
+
+func writePage(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the browser has gone: nobody is left to tell
+}
+
+// see answers a form: look there now, with a GET.
+func see(w http.ResponseWriter, r *http.Request, path string) {
+	http.Redirect(w, r, path, http.StatusSeeOther)
+}
+
+// date shows a time so that people and machines can read it.
+func date(t time.Time) template.HTML {
+	t = t.UTC()
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s UTC</time>`, t.Format(time.RFC3339), t.Format("2 Jan 2006, 15:04")))
+}
+
+func (s *server) provider(key string) (*oauth.Provider, error) {
+	for _, p := range s.Providers {
+		if p.Key == key {
+			return p, nil
+		}
+	}
+	return nil, errNoPage
+}

@@ -1,0 +1,23 @@
+package routes
+
+import (
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// returnPath returns where to send a person after they signed in: path if it stays on this site, "/" otherwise. Browsers
+// drop tabs and turn backslashes into slashes, so neither may be in it, also not escaped.
+func returnPath(path string) string {
+	u, err := url.Parse(path)
+	if err != nil || len(path) > 500 || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" ||
+		!safePath(path) || !safePath(u.Path) {
+		return "/"
+	}
+	return path
+}
+
+func safePath(path string) bool {
+	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") &&
+		!strings.ContainsFunc(path, func(r rune) bool { return r == '\\' || unicode.IsControl(r) || r == unicode.ReplacementChar })
+}

@@ -1,0 +1,156 @@
+// Package routes is what browsers and the operator's tools talk to. It is the only package that knows URLs, status codes
+// and wording.
+//
+//	routes.go       the whole URL map and the order of the middleware
+//	middleware.go   request ids, the log line, panics, security headers, limits, who may enter
+//	signin.go       sign up, sign in, sign out
+//	connections.go  the three providers: begin, come back, check, disconnect
+//	pages.go        the home page and what its cards say
+//	account.go      the account page and its forms
+//	api.go          JSON as the Node server answered it, and health
+//	errors.go       kind of error → status and sentences; the only writer of error pages
+//	render.go       page sets, parsed at start, written from a buffer
+//	static.go       assets, cached for ever under the hash of their content
+//	returnpath.go   where a person may be sent after signing in
+//
+// A handler parses, calls, and answers; what goes wrong it returns, and page turns that into a page. Nothing changes on a
+// GET but the attempt that a provider's callback spends.
+package routes
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// Deps are the parts that the routes put to work. All but Sandbox and TrustedProxies are needed.
+type Deps struct {
+	PublicURL      *url.URL // where browsers reach us; nothing is ever built from a request's Host
+	TrustedProxies []netip.Prefix
+	Log            *slog.Logger
+	Sessions       *session.Manager
+	Accounts       *auth.Accounts
+	Connections    *oauth.Store
+	Providers      []*oauth.Provider // those with keys, in the order they are shown
+	Sandbox        *Sandbox          // nil: the providers are the real ones
+	Templates      fs.FS             // layout/, partials/, pages/
+	Static         fs.FS
+	Ready          func(context.Context) error // nil when traffic is welcome
+}
+
+// Sandbox plays the providers below /sandbox, on a host that is another site to browsers than ours.
+type Sandbox struct {
+	Host    string // with port: "127.0.0.1:3001"
+	Handler http.Handler
+}
+
+const (
+	pageDeadline     = 10 * time.Second // for a request that asks the database only
+	providerDeadline = 30 * time.Second // for one that asks a provider, perhaps three times
+	maxBody          = 64 << 10         // of a form
+)
+
+type server struct {
+	Deps
+	pages  map[string]pageSet
+	assets map[string]asset
+	broken []byte // the page for our own failures: made at start, so that it cannot fail
+	csp    string
+}
+
+// New returns the handler of the whole site. It fails when a page does not parse.
+func New(d Deps) (http.Handler, error) {
+	s := &server{Deps: d, csp: contentSecurityPolicy(d.Providers)}
+	var err error
+	if s.assets, err = readAssets(d.Static); err != nil {
+		return nil, err
+	}
+	if s.pages, err = parsePages(d.Templates); err != nil {
+		return nil, err
+	}
+	if s.broken, err = s.renderBroken(); err != nil {
+		return nil, err
+	}
+	crossOrigin := http.NewCrossOriginProtection()
+	if err := crossOrigin.AddTrustedOrigin(d.PublicURL.Scheme + "://" + d.PublicURL.Host); err != nil {
+		return nil, err
+	}
+	crossOrigin.SetDenyHandler(s.page(func(http.ResponseWriter, *http.Request) error { return errCrossSite }))
+
+	sessions := d.Sessions.Handler(session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail})
+	r := chi.NewRouter()
+	r.Use(withRequestID, clientIP(d.TrustedProxies), s.logged, s.headers, s.recovered, s.bounded, s.oneSite, crossOrigin.Handler)
+	r.NotFound(sessions(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
+	r.MethodNotAllowed(sessions(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
+	r.Get("/health", s.health)
+	r.Get("/healthz", s.healthz)
+	r.Get("/readyz", s.readyz)
+	page(r, "/static/{file}", s.static)
+	if d.Sandbox != nil {
+		r.Mount("/sandbox", d.Sandbox.Handler)
+	}
+	r.Group(func(r chi.Router) {
+		r.Use(sessions)
+		r.Group(s.open)
+		r.Group(s.signedIn)
+	})
+	return r, nil
+}
+
+// open is for everybody.
+func (s *server) open(r chi.Router) {
+	r.Group(func(r chi.Router) {
+		r.Use(deadline(pageDeadline))
+		page(r, "/", s.page(s.home))
+		page(r, "/signup", s.page(s.signUpPage))
+		r.Post("/signup", s.page(s.signUp))
+		page(r, "/login", s.page(s.signInPage))
+		r.Post("/login", s.page(s.signIn))
+		r.Post("/login/{provider}", s.page(s.signInAt))
+		r.Post("/logout", s.page(s.signOut))
+		r.Get("/api/auth/me", s.me)
+		r.Get("/api/auth/login", func(w http.ResponseWriter, r *http.Request) { see(w, r, "/login") })
+	})
+	r.Group(func(r chi.Router) {
+		r.Use(deadline(providerDeadline))
+		for _, p := range s.Providers {
+			r.Get(p.CallbackPath(), s.page(s.callback(p)))
+		}
+	})
+}
+
+// signedIn is for people with a session; others are asked to sign in first.
+func (s *server) signedIn(r chi.Router) {
+	r.Use(mustSignIn)
+	r.Group(func(r chi.Router) {
+		r.Use(deadline(pageDeadline))
+		page(r, "/account", s.page(s.account))
+		r.Post("/account/name", s.page(s.rename))
+		r.Post("/account/password", s.page(s.setPassword))
+		r.Post("/account/password/remove", s.page(s.removePassword))
+		r.Post("/connect/{provider}", s.page(s.connect))
+	})
+	r.Group(func(r chi.Router) {
+		r.Use(deadline(providerDeadline))
+		r.Post("/connections/{provider}/check", s.page(s.check))
+		r.Post("/connections/{provider}/disconnect", s.page(s.disconnect))
+		r.Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
+	})
+}
+
+// page serves a path for reading: GET, and HEAD for those who only ask whether it is there. Callbacks are not among them,
+// because a scanner's HEAD would spend the attempt.
+func page(r chi.Router, path string, h http.HandlerFunc) {
+	r.Get(path, h)
+	r.Head(path, h)
+}

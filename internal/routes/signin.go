@@ -1,0 +1,138 @@
+package routes
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+
+	"cairn/internal/auth"
+	"cairn/internal/session"
+)
+
+type signUpView struct {
+	view
+	Name, Email, Next string
+	Errors            map[string]string
+	Providers         []providerView
+}
+
+type signInView struct {
+	view
+	Email, Next string
+	Errors      map[string]string
+	Providers   []providerView
+}
+
+func (s *server) signUpPage(w http.ResponseWriter, r *http.Request) error {
+	next := returnPath(cmp.Or(r.URL.Query().Get("next"), "/"))
+	if _, ok := session.Current(r.Context()); ok {
+		see(w, r, next)
+		return nil
+	}
+	return s.showSignUp(w, r, http.StatusOK, signUpView{Next: next})
+}
+
+func (s *server) showSignUp(w http.ResponseWriter, r *http.Request, status int, v signUpView) error {
+	v.view, v.Providers = s.view(r, "Create your account"), s.providerViews()
+	return s.render(w, r, status, "signup", v)
+}
+
+func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
+	if err := parseForm(r); err != nil {
+		return err
+	}
+	v := signUpView{Name: r.PostForm.Get("name"), Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next"))}
+	userID, err := s.Accounts.SignUp(r.Context(), v.Name, v.Email, r.PostForm.Get("password"), address(r))
+	if status, messages, ok := formProblem(w, err); ok {
+		v.Errors = messages
+		return s.showSignUp(w, r, status, v)
+	}
+	if err != nil {
+		return err
+	}
+	s.Log.InfoContext(r.Context(), "signed up", "id", requestID(r.Context()), "user", userID, "method", "password")
+	s.Sessions.SignIn(r.Context(), userID, "password")
+	s.tell(r, good, "Welcome to Cairn. Your account is ready: connect what you like.")
+	see(w, r, v.Next)
+	return nil
+}
+
+func (s *server) signInPage(w http.ResponseWriter, r *http.Request) error {
+	next := returnPath(cmp.Or(r.URL.Query().Get("next"), "/"))
+	if _, ok := session.Current(r.Context()); ok {
+		see(w, r, next)
+		return nil
+	}
+	return s.showSignIn(w, r, http.StatusOK, signInView{Next: next})
+}
+
+func (s *server) showSignIn(w http.ResponseWriter, r *http.Request, status int, v signInView) error {
+	v.view, v.Providers = s.view(r, "Sign in"), s.providerViews()
+	return s.render(w, r, status, "login", v)
+}
+
+func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
+	if err := parseForm(r); err != nil {
+		return err
+	}
+	v := signInView{Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next"))}
+	userID, err := s.Accounts.SignIn(r.Context(), v.Email, r.PostForm.Get("password"), address(r))
+	if status, messages, ok := formProblem(w, err); ok {
+		s.Log.InfoContext(r.Context(), "sign-in refused", "id", requestID(r.Context()), "address", address(r), "reason", err)
+		v.Errors = messages
+		return s.showSignIn(w, r, status, v)
+	}
+	if err != nil {
+		return err
+	}
+	s.Log.InfoContext(r.Context(), "signed in", "id", requestID(r.Context()), "user", userID, "method", "password")
+	s.Sessions.SignIn(r.Context(), userID, "password")
+	see(w, r, v.Next)
+	return nil
+}
+
+// signOut works for everybody: whoever presses the button twice is signed out all the same.
+func (s *server) signOut(w http.ResponseWriter, r *http.Request) error {
+	current, ok := session.Current(r.Context())
+	if err := s.Sessions.SignOut(r.Context()); err != nil {
+		return err
+	}
+	if ok {
+		s.Log.InfoContext(r.Context(), "signed out", "id", requestID(r.Context()), "user", current.UserID)
+	}
+	see(w, r, "/?notice=signed-out")
+	return nil
+}
+
+func parseForm(r *http.Request) error {
+	err := r.ParseForm()
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return errTooLarge
+	}
+	if err != nil {
+		return errForm
+	}
+	return nil
+}
+
+// formProblem turns what is wrong with a form into the status and the messages with which it is shown again; the key
+// "form" stands above the fields.
+func formProblem(w http.ResponseWriter, err error) (status int, messages map[string]string, ok bool) {
+	if field, ok := errors.AsType[*auth.FieldError](err); ok {
+		return http.StatusUnprocessableEntity, map[string]string{field.Field: field.Message}, true
+	}
+	limit, limited := errors.AsType[*auth.LimitError](err)
+	switch {
+	case limited:
+		retryAfter(w, limit.RetryAfter)
+		return http.StatusTooManyRequests, map[string]string{"form": "That was tried too often. Please try again " + in(limit.RetryAfter) + "."}, true
+	case errors.Is(err, auth.ErrCredentials):
+		return http.StatusUnprocessableEntity, map[string]string{"form": "This e-mail and password do not belong together. Please check both."}, true
+	case errors.Is(err, auth.ErrEmailTaken):
+		return http.StatusUnprocessableEntity, map[string]string{"email": "There is an account with this e-mail already. Please sign in instead."}, true
+	case errors.Is(err, auth.ErrBusy):
+		retryAfter(w, busyFor)
+		return http.StatusServiceUnavailable, map[string]string{"form": "Many people are signing in right now. Please try again in a few seconds."}, true
+	}
+	return 0, nil, false
+}
