@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -81,9 +82,12 @@ func (c *caller) token(call string, t *oauth2.Token, err error) (*oauth2.Token, 
 // tokenError tells the definite refusals of a token address from its bad days. Strava has no "error" field: there the
 // resource that it names decides (providers differ in the texts, which are not looked at).
 func (c *caller) tokenError(call string, err error) error {
-	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
-	if !ok || refused.Response == nil {
+	if _, ok := errors.AsType[*url.Error](err); ok {
 		return c.fail(call, ErrUnavailable, 0, "")
+	}
+	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok || refused.Response == nil { // an answer, but not one with tokens
+		return c.fail(call, ErrUnavailable, http.StatusOK, "")
 	}
 	status := refused.Response.StatusCode
 	code := knownCode(refused.ErrorCode)

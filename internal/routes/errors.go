@@ -246,11 +246,11 @@ func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bo
 // databaseDown tells a database that is away, overloaded or read-only (PostgreSQL's error classes 08, 53 and 57, and 25006,
 // 55P03) from a mistake of ours.
 func databaseDown(err error) bool {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return slices.Contains([]string{"08", "53", "57"}, pg.Code[:min(2, len(pg.Code))]) || pg.Code == "25006" || pg.Code == "55P03"
-	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return slices.Contains([]string{"08", "53", "57"}, pg.Code[:min(2, len(pg.Code))]) || pg.Code == "25006" || pg.Code == "55P03"
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true

@@ -34,14 +34,14 @@ type viewer struct{ Name string }
 type providerView struct{ Key, Name string }
 
 func parsePages(files fs.FS) (map[string]pageSet, error) {
-	names, err := fs.Glob(files, "pages/*.html")
+	names, err := fs.Glob(files, "templates/pages/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("routes: list pages: %w", err)
 	}
 	pages := map[string]pageSet{}
 	for _, name := range names {
-		set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"date": date})
-		if set, err = set.ParseFS(files, "layout/*.html", "partials/*.html", name); err != nil {
+		set := template.New("").Funcs(template.FuncMap{"date": date})
+		if set, err = set.ParseFS(files, "templates/layout/*.html", "templates/partials/*.html", name); err != nil {
 			return nil, fmt.Errorf("routes: parse pages: %w", err)
 		}
 		pages[strings.TrimSuffix(path.Base(name), ".html")] = set

@@ -10,8 +10,9 @@ import (
 // drop tabs and turn backslashes into slashes, so neither may be in it, also not escaped.
 func returnPath(path string) string {
 	u, err := url.Parse(path)
-	if err != nil || len(path) > 500 || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" ||
-		!safePath(path) || !safePath(u.Path) {
+	unescaped, escapeErr := url.PathUnescape(path)
+	if err != nil || escapeErr != nil || len(path) > 500 || u.Scheme != "" || u.Host != "" || u.User != nil ||
+		!safePath(path) || !safePath(unescaped) {
 		return "/"
 	}
 	return path

@@ -41,10 +41,9 @@ type Deps struct {
 	Sessions       *session.Manager
 	Accounts       *auth.Accounts
 	Connections    *oauth.Store
-	Providers      []*oauth.Provider // those with keys, in the order they are shown
-	Sandbox        *Sandbox          // nil: the providers are the real ones
-	Templates      fs.FS             // layout/, partials/, pages/
-	Static         fs.FS
+	Providers      []*oauth.Provider           // those with keys, in the order they are shown
+	Sandbox        *Sandbox                    // nil: the providers are the real ones
+	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when traffic is welcome
 }
 
@@ -72,10 +71,10 @@ type server struct {
 func New(d Deps) (http.Handler, error) {
 	s := &server{Deps: d, csp: contentSecurityPolicy(d.Providers)}
 	var err error
-	if s.assets, err = readAssets(d.Static); err != nil {
+	if s.assets, err = readAssets(d.Web); err != nil {
 		return nil, err
 	}
-	if s.pages, err = parsePages(d.Templates); err != nil {
+	if s.pages, err = parsePages(d.Web); err != nil {
 		return nil, err
 	}
 	if s.broken, err = s.renderBroken(); err != nil {

@@ -20,13 +20,13 @@ type asset struct {
 }
 
 func readAssets(files fs.FS) (map[string]asset, error) {
-	entries, err := fs.ReadDir(files, ".")
+	entries, err := fs.ReadDir(files, "static")
 	if err != nil {
 		return nil, fmt.Errorf("routes: list assets: %w", err)
 	}
 	assets := map[string]asset{}
 	for _, entry := range entries {
-		body, err := fs.ReadFile(files, entry.Name())
+		body, err := fs.ReadFile(files, "static/"+entry.Name())
 		if err != nil {
 			return nil, fmt.Errorf("routes: read asset: %w", err)
 		}

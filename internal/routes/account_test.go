@@ -1,0 +1,93 @@
+package routes_test
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestAccountPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "Ada@example.org")
+	page := b.get("/account").want(200, "main", "Ada@example.org")
+	if page.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("Cache-Control is %q", page.header.Get("Cache-Control"))
+	}
+	b.post("/account/name", "name", "  Ada   Lovelace ").to("/account")
+	b.get("/account").want(200, "#notice", "saved").want(200, "header", "Ada Lovelace")
+	a := b.post("/account/name", "name", " ").want(422, "#name-error", "1 to 100")
+	if a.Find("form[action='/account/name'] input[name=name]").AttrOr("value", "x") != " " {
+		t.Error("what was typed is lost")
+	}
+}
+
+func TestChangePasswordEndsOtherSessions(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	other := newSiteWith(t, options{pool: s.pool})
+	b := signedUp(t, s, "ada@example.org")
+	phone, thief := newBrowser(t, other), newBrowser(t, s)
+	phone.post("/login", "email", "ada@example.org", "password", password).to("/")
+	for _, cookie := range b.Jar.Cookies(mustParse(t, s.url)) {
+		thief.Jar.SetCookies(mustParse(t, s.url), append(thief.Jar.Cookies(mustParse(t, s.url)), cookie))
+	}
+	if !thief.signedIn() || !phone.signedIn() {
+		t.Fatal("the test is wrong: neither the thief nor the phone is signed in")
+	}
+	const next = "a different heap of pebbles"
+	b.post("/account/password", "current", "wrong", "password", next).want(422, "#current-error", "not your current")
+	b.post("/account/password", "current", password, "password", "short").want(422, "#password-error", "12")
+	if !phone.signedIn() {
+		t.Error("a refused change signed the phone out")
+	}
+	b.post("/account/password", "current", password, "password", next).to("/account")
+	b.get("/account").want(200, "#notice", "Everywhere else you are signed out")
+	if phone.signedIn() || thief.signedIn() {
+		t.Error("the phone, or a thief with the old cookie, is still signed in")
+	}
+	phone.post("/login", "email", "ada@example.org", "password", password).want(422, "#form-error", "")
+	phone.post("/login", "email", "ada@example.org", "password", next).to("/")
+}
+
+func TestWaysIn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := newBrowser(t, s)
+	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).to("/")
+	way := func(provider string) string {
+		return fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities WHERE provider = $1`, provider))
+	}
+	if b.get("/account").want(200, "main", "with Strava").Find("form[action='"+way("strava")+"']").Length() != 0 {
+		t.Error("the only way in has a button that removes it")
+	}
+	b.post(way("strava")).want(409, "h1", "only way into your account")
+	b.connect("garmin", "ada").to("/")
+	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account")
+	if n := b.get("/account").Find("form[action^='/account/ways/']").Length(); n != 2 {
+		t.Errorf("%d ways in can be removed, want 2", n)
+	}
+	stranger := signedUp(t, s, "moss@example.org")
+	stranger.post(way("garmin")).want(404, "h1", "")
+	b.post(way("garmin")).to("/account")
+	b.get("/").want(200, "#card-garmin[data-state=none]", "")
+	if n := count(t, s, `SELECT count(*) FROM cairn_sandbox.grants WHERE provider = 'garmin'`); n != 0 {
+		t.Error("Garmin was not told")
+	}
+	b.post("/account/password/remove").to("/account")
+	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", password).want(422, "#form-error", "")
+	b.post(way("strava")).want(409, "h1", "only way into your account")
+	b.get("/").want(200, "#card-strava[data-state=active]", "")
+	b.post("/account/ways/abc/remove").want(404, "h1", "")
+}
+
+// Removing a second identity of a provider leaves the connection of the first alone.
+func TestRemovingAnIdentityTakesOnlyItsOwnConnection(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	b.post("/connections/strava/disconnect").to("/")
+	b.connect("strava", "moss").to("/")
+	b.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT min(id) FROM cairn.identities`))).to("/account")
+	b.get("/").want(200, "#card-strava[data-state=active]", "Moss")
+}

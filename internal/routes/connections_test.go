@@ -1,0 +1,217 @@
+package routes_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"cairn/internal/oauth/sandbox"
+)
+
+func TestConnectCheckDisconnect(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		provider, name, account, subject, permission, gone string
+	}{
+		{"strava", "Strava", "Ada Example", "5000000101", "including those only you can see", "taken back there"},
+		{"garmin", "Garmin Connect", "", "d3315b1072e84c1f9a7c1f0e5b6a9c01", "Receive your activities", "taken back there"},
+		{"foursquare", "Foursquare", "Ada Example", "1234567", "check-ins", "foursquare.com/settings/connections"},
+	} {
+		t.Run(tt.provider, func(t *testing.T) {
+			t.Parallel()
+			b := signedUp(t, newSite(t), "ada@example.org")
+			selector := "#card-" + tt.provider
+			b.get("/").want(200, selector+"[data-state=none] button", "Connect")
+			b.connect(tt.provider, "ada").to("/")
+			page := b.get("/").want(200, "#notice", tt.name+" is connected").want(200, selector+"[data-state=active]", "Working")
+			for _, text := range []string{tt.account, tt.subject, tt.permission} {
+				page.want(200, selector, text)
+			}
+			if page.Find(selector+" time").Length() == 0 {
+				t.Error("the card does not say since when")
+			}
+			b.post("/connections/" + tt.provider + "/check").to("/")
+			b.get("/").want(200, "#notice", "the connection works")
+			b.connect(tt.provider, "ada").to("/") // again
+			b.get("/").want(200, selector+"[data-state=active]", "Working")
+			b.post("/connections/" + tt.provider + "/disconnect").to("/")
+			b.get("/").want(200, "#notice", tt.gone).want(200, selector+"[data-state=none]", "")
+			b.post("/connections/"+tt.provider+"/disconnect").want(404, "h1", "")
+		})
+	}
+}
+
+func TestCallbackProblems(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	other := signedUp(t, s, "moss@example.org")
+	fresh := func() string { return b.decide(b.consent("/connect/strava"), "ada", "allow") }
+	used := fresh()
+	b.get(used).to("/")
+	b.post("/connections/strava/disconnect").to("/")
+	old := fresh()
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.oauth_attempts SET created_at = now() - interval '11 minutes'`); err != nil {
+		t.Fatal(err)
+	}
+	without := func(callback, name string) string {
+		u, _ := url.Parse(callback)
+		q := u.Query()
+		q.Del(name)
+		return u.Path + "?" + q.Encode()
+	}
+	tests := []struct {
+		name     string
+		by       browser
+		callback string
+		status   int
+		text     string
+	}{
+		{"bare", b, "/api/strava/auth/callback", 400, "expired"},
+		{"no state", b, without(fresh(), "state"), 400, "expired"},
+		{"wrong state", b, "/api/strava/auth/callback?code=x&state=AAAAAAAAAAAAAAAAAAAAAAAAAA", 400, "expired"},
+		{"used", b, used, 400, "expired"},
+		{"old", b, old, 400, "expired"},
+		{"other provider's path", b, strings.Replace(fresh(), "/api/strava/auth/callback", "/api/garmin/callback", 1), 400, "expired"},
+		{"other user", other, fresh(), 403, "begun elsewhere"},
+		{"nobody", newBrowser(t, s), fresh(), 403, "begun elsewhere"},
+	}
+	for _, tt := range tests {
+		a := tt.by.get(tt.callback).want(tt.status, "h1", tt.text)
+		if !strings.Contains(a.Find("main").Text(), "Nothing was changed") || a.Find("main form button, main a").Length() == 0 || a.Find("#reference").Text() == "" {
+			t.Errorf("%s: the page lacks what to do, that nothing was changed, or a reference", tt.name)
+		}
+		if strings.Contains(a.body, "state=") || strings.Contains(a.body, "code=") {
+			t.Errorf("%s: the page repeats the query", tt.name)
+		}
+	}
+	b.get("/").want(200, "#card-strava[data-state=none]", "")
+	other.get("/").want(200, "#card-strava[data-state=none]", "")
+}
+
+func TestSignedOutHalfWay(t *testing.T) {
+	t.Parallel()
+	b := signedUp(t, newSite(t), "ada@example.org")
+	callback := b.decide(b.consent("/connect/strava"), "ada", "allow")
+	b.post("/logout").to("/?notice=signed-out")
+	b.get(callback).want(400, "main a[href='/login']", "Sign in")
+}
+
+func TestDeclinedAndUnticked(t *testing.T) {
+	t.Parallel()
+	b := signedUp(t, newSite(t), "ada@example.org")
+	b.get(b.decide(b.consent("/connect/strava"), "ada", "deny")).to("/")
+	b.get("/").want(200, "#notice", "Strava was not connected").want(200, "#card-strava[data-state=none]", "")
+	b.connect("strava", "ada", "read").to("/")
+	b.get("/").want(200, "#notice", "without activity access").want(200, "#card-strava[data-state=limited] form[action='/connect/strava'] button", "")
+	b.connect("strava", "ada").to("/")
+	b.get("/").want(200, "#card-strava[data-state=active]", "")
+}
+
+func TestProviderDown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	set := func(name, value string) {
+		t.Helper()
+		if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for mode, status := range map[string]int{"500": 502, "429": 503, sandbox.ModeHTML: 502, sandbox.ModeReset: 504} {
+		callback := b.decide(b.consent("/connect/strava"), "ada", "allow")
+		set(sandbox.Token, mode)
+		a := b.get(callback).want(status, "h1", "Strava")
+		if !strings.Contains(a.Find("main").Text(), "Nothing was changed") || a.Find("form[action='/connect/strava']").Length() != 1 {
+			t.Errorf("%s: the page lacks a way to start again", mode)
+		}
+		set(sandbox.Token, sandbox.ModeNone)
+	}
+	b.connect("strava", "ada").to("/")
+	set(sandbox.API, "500")
+	b.post("/connections/strava/check").want(502, "h1", "Strava")
+	b.get("/").want(200, "#card-strava[data-state=active]", "")
+	b.post("/connections/strava/disconnect").to("/")
+	b.get("/").want(200, "#notice", "could not be told").want(200, "#card-strava[data-state=none]", "")
+}
+
+func TestRevokedAtTheProvider(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	grants, err := s.sandbox.Grants(t.Context(), sandbox.Strava)
+	if err != nil || len(grants) != 1 {
+		t.Fatalf("%d grants, error %v", len(grants), err)
+	}
+	if err := s.sandbox.RevokeGrant(t.Context(), grants[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	b.post("/connections/strava/check").to("/")
+	b.get("/").want(200, "#notice", "no longer accepts").want(200, "#card-strava[data-state=needs_reconnect] form[action='/connect/strava'] button", "econnect")
+	b.connect("strava", "ada").to("/")
+	b.get("/").want(200, "#card-strava[data-state=active]", "")
+}
+
+func TestNamesFromProvidersAreEscaped(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t, newSite(t))
+	b.get(b.decide(b.consent("/login/strava"), "max", "allow")).to("/")
+	for _, path := range []string{"/", "/account"} {
+		a := b.get(path).want(200, "main", `Featherstonehaugh & O'Brien <of> "Llanfairpwll"`)
+		if a.Find("of").Length() != 0 {
+			t.Errorf("%s: a name became an element", path)
+		}
+	}
+}
+
+// Nothing changes on a GET, and a scanner's HEAD does not spend an attempt.
+func TestSafeMethodsChangeNothing(t *testing.T) {
+	t.Parallel()
+	b := signedUp(t, newSite(t), "ada@example.org")
+	for _, path := range []string{"/logout", "/connect/strava", "/connections/strava/disconnect", "/login/strava", "/account/password"} {
+		if a := b.get(path).want(405, "h1", ""); a.header.Get("Allow") != "POST" {
+			t.Errorf("%s: Allow is %q, want POST", path, a.header.Get("Allow"))
+		}
+	}
+	callback := b.decide(b.consent("/connect/strava"), "ada", "allow")
+	if a := b.do(http.MethodHead, callback, nil); a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "GET" {
+		t.Errorf("HEAD on the callback: %d, Allow %q", a.status, a.header.Get("Allow"))
+	}
+	b.get(callback).to("/")
+	if !b.signedIn() {
+		t.Error("signed out by a GET")
+	}
+}
+
+func TestFormsFromOtherSitesAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"}} {
+		for _, path := range []string{"/logout", "/login", "/signup", "/connect/strava", "/connections/strava/disconnect", "/account/name", "/login/strava"} {
+			a := b.do(http.MethodPost, path, url.Values{}, header...)
+			a.want(403, "h1", "Please use the button on our page")
+		}
+	}
+	if !b.signedIn() {
+		t.Error("another site signed us out")
+	}
+	if a := b.do(http.MethodPost, "/logout", url.Values{}, "Origin", s.url); a.status != http.StatusSeeOther {
+		t.Errorf("our own origin: %d", a.status)
+	}
+}
+
+func TestSandboxLivesOnAnotherSite(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := newBrowser(t, s)
+	there := strings.Replace(s.url, "localhost", "127.0.0.1", 1)
+	b.get("/sandbox/").to(there + "/sandbox/")
+	b.get(there + "/account").to(s.url + "/account")
+	b.get(there+"/sandbox/").want(200, "h1", "")
+	b.post("/sandbox/control/strava/expire").want(404, "", "")
+	b.get(there+"/readyz").want(200, "", "")
+	b.get("/").want(200, "#sandbox", "andbox")
+}

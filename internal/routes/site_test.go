@@ -1,0 +1,292 @@
+package routes_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/PuerkitoBio/goquery"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db"
+	"cairn/db/dbtest"
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
+	"cairn/internal/routes"
+	"cairn/internal/seal"
+	"cairn/internal/session"
+	"cairn/web"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+const password = "granite lichen and slow rain"
+
+// site is one instance: the real router on a real database, with the three providers played beside it.
+type site struct {
+	url     string // as browsers know it, on localhost; the sandbox is on 127.0.0.1
+	pool    *pgxpool.Pool
+	sandbox *sandbox.Sandbox
+	log     *logBuffer
+	handler http.Handler
+}
+
+type options struct {
+	pool    *pgxpool.Pool // nil: a database of its own
+	public  string        // PUBLIC_URL; "": where it really is
+	proxies []netip.Prefix
+	ready   func(context.Context) error
+}
+
+func newSite(t *testing.T) site { t.Helper(); return newSiteWith(t, options{}) }
+
+func newSiteWith(t *testing.T, o options) site {
+	t.Helper()
+	if o.pool == nil {
+		o.pool = dbtest.New(t)
+	}
+	server := httptest.NewUnstartedServer(nil)
+	host := server.Listener.Addr().String()
+	s := site{url: "http://" + strings.Replace(host, "127.0.0.1", "localhost", 1), pool: o.pool, log: &logBuffer{}}
+	public := s.url
+	if o.public != "" {
+		public = o.public
+	}
+	publicURL, err := url.Parse(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.ready == nil {
+		o.ready = func(ctx context.Context) error { return db.Ready(ctx, o.pool) }
+	}
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(s.log, t.Output()), nil))
+	providers, played := newProviders(t, &s, "http://"+host+"/sandbox", public)
+	sealer, err := seal.New(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.handler, err = routes.New(routes.Deps{
+		PublicURL: publicURL, TrustedProxies: o.proxies, Log: log,
+		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https"}),
+		Accounts: auth.New(o.pool, "test"), Connections: oauth.New(o.pool, sealer),
+		Providers: providers, Sandbox: &routes.Sandbox{Host: host, Handler: played}, Web: web.Files, Ready: o.ready,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Config.Handler = s.handler
+	server.Start()
+	t.Cleanup(server.Close)
+	return s
+}
+
+func newProviders(t *testing.T, s *site, base, public string) ([]*oauth.Provider, http.Handler) {
+	t.Helper()
+	apps := map[string]sandbox.App{}
+	var providers []*oauth.Provider
+	for _, p := range []struct {
+		key, callback string
+		make          func(oauth.App) *oauth.Provider
+	}{
+		{"garmin", "/api/garmin/callback", oauth.Garmin}, {"foursquare", "/api/auth/callback", oauth.Foursquare},
+		{"strava", "/api/strava/auth/callback", oauth.Strava},
+	} {
+		app := sandbox.App{ClientID: p.key + "-id", ClientSecret: p.key + "-s3cr3t", RedirectURI: public + p.callback}
+		apps[p.key] = app
+		providers = append(providers, p.make(oauth.App{ClientID: app.ClientID, ClientSecret: app.ClientSecret, RedirectURL: app.RedirectURI,
+			Endpoints: oauth.Endpoints(sandbox.EndpointsOf(base, p.key))}))
+	}
+	var err error
+	if s.sandbox, err = sandbox.New(t.Context(), sandbox.Options{Pool: s.pool, BaseURL: base, Apps: apps}); err != nil {
+		t.Fatal(err)
+	}
+	return providers, s.sandbox.Handler()
+}
+
+// logBuffer keeps what was logged, for tests that look for what must not be there.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// browser has cookies and follows no redirects.
+type browser struct {
+	t    *testing.T
+	site site
+	*http.Client
+}
+
+func newBrowser(t *testing.T, s site) browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return browser{t, s, &http.Client{Jar: jar, Timeout: 30 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+// at is the same browser at another instance.
+func (b browser) at(s site) browser { return browser{b.t, s, b.Client} }
+
+type answer struct {
+	t      *testing.T
+	status int
+	header http.Header
+	body   string
+	*goquery.Document
+}
+
+// do sends a request to a path of the site, or to a whole address. header holds names and values in turn.
+func (b browser) do(method, path string, form url.Values, header ...string) answer {
+	b.t.Helper()
+	if strings.HasPrefix(path, "/") {
+		path = b.site.url + path
+	}
+	var body io.Reader
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	r, err := http.NewRequestWithContext(b.t.Context(), method, path, body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+		if header[i] == "Host" {
+			r.Host = header[i+1]
+		}
+	}
+	resp, err := b.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	doc, err := goquery.NewDocumentFromReader(bytes.NewReader(text))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return answer{b.t, resp.StatusCode, resp.Header, string(text), doc}
+}
+
+func (b browser) get(path string, header ...string) answer {
+	b.t.Helper()
+	return b.do(http.MethodGet, path, nil, header...)
+}
+
+func (b browser) post(path string, fields ...string) answer {
+	b.t.Helper()
+	form := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		form.Add(fields[i], fields[i+1])
+	}
+	return b.do(http.MethodPost, path, form)
+}
+
+// want checks the status and that the element has the text.
+func (a answer) want(status int, selector, text string) answer {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("got status %d (%q), want %d", a.status, strings.TrimSpace(a.Find("h1").Text()), status)
+	}
+	if selector != "" && !strings.Contains(a.Find(selector).Text(), text) {
+		a.t.Fatalf("%s is %q, want %q in it", selector, a.Find(selector).Text(), text)
+	}
+	return a
+}
+
+// to checks that the answer sends the browser to an address.
+func (a answer) to(location string) answer {
+	a.t.Helper()
+	if a.status != http.StatusSeeOther || a.header.Get("Location") != location {
+		a.t.Fatalf("got %d to %q (%q), want 303 to %q", a.status, a.header.Get("Location"), strings.TrimSpace(a.Find("h1").Text()), location)
+	}
+	return a
+}
+
+// signedUp is a browser of a new person.
+func signedUp(t *testing.T, s site, email string) browser {
+	t.Helper()
+	b := newBrowser(t, s)
+	b.post("/signup", "name", "Ada", "email", email, "password", password).to("/")
+	return b
+}
+
+// consent presses a button of ours that leads to a provider and returns the address of its consent page.
+func (b browser) consent(path string, fields ...string) string {
+	b.t.Helper()
+	a := b.post(path, fields...)
+	if a.status != http.StatusSeeOther || !strings.Contains(a.header.Get("Location"), "/sandbox/") {
+		b.t.Fatalf("%s answered %d to %q", path, a.status, a.header.Get("Location"))
+	}
+	return a.header.Get("Location")
+}
+
+// decide answers a consent page and returns the address that the provider sends the browser back to.
+func (b browser) decide(consent, person, decision string, scopes ...string) string {
+	b.t.Helper()
+	form := url.Values{"person": {person}, "decision": {decision}, "scope": {"read", "activity:read_all"},
+		"permission": {"ACTIVITY_EXPORT", "HEALTH_EXPORT", "HISTORICAL_DATA_EXPORT"}}
+	if scopes != nil {
+		form["scope"], form["permission"] = scopes, scopes
+	}
+	a := b.do(http.MethodPost, consent, form)
+	if a.status != http.StatusSeeOther {
+		b.t.Fatalf("the consent page answered %d: %s", a.status, a.Find("main").Text())
+	}
+	back, err := url.Parse(a.header.Get("Location"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return back.RequestURI()
+}
+
+// connect connects a provider account, the whole way.
+func (b browser) connect(provider, person string, scopes ...string) answer {
+	b.t.Helper()
+	return b.get(b.decide(b.consent("/connect/"+provider), person, "allow", scopes...))
+}
+
+func (b browser) signedIn() bool {
+	b.t.Helper()
+	return b.get("/").Find("form[action='/logout']").Length() > 0
+}
+
+func count(t *testing.T, s site, sql string, args ...any) int {
+	t.Helper()
+	var n int
+	if err := s.pool.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

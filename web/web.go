@@ -1,0 +1,16 @@
+// Package web holds what browsers are sent: templates and static files, embedded into the program.
+//
+//	templates/layout/    base.html, the frame of every page ("layout"), which calls the page's "main"
+//	templates/partials/  pieces that pages share
+//	templates/pages/     one file a page, named after its address
+//	static/              the stylesheet and images; no scripts
+//
+// Package routes parses the templates and says what data each gets.
+package web
+
+import "embed"
+
+// Files is this directory as it was when the program was built.
+//
+//go:embed templates static
+var Files embed.FS
