@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -27,9 +26,9 @@ func searchList() []string {
 	)
 }
 
-// findBinaries returns the first directory of search (nil: searchList) with an initdb and postgres that fit: the major
-// version that made data, or for a new cluster (data "") any that is recent enough.
-func findBinaries(search []string, data string) (string, error) {
+// findBinaries returns the first directory of search (nil: searchList) with an initdb and postgres that user may run
+// and that fit: the major version that made data, or for a new cluster (data "") any that is recent enough.
+func findBinaries(search []string, user account, data string) (string, error) {
 	if search == nil {
 		search = searchList()
 	}
@@ -42,8 +41,8 @@ func findBinaries(search []string, data string) (string, error) {
 		want, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 	}
 	var found []string
-	for _, dir := range candidates(search) {
-		major, err := majorVersion(dir)
+	for _, dir := range candidates(search, user) {
+		major, err := majorVersion(dir, user)
 		if err != nil {
 			continue
 		}
@@ -66,7 +65,7 @@ func findBinaries(search []string, data string) (string, error) {
 }
 
 // candidates lists directories with both programs, the newest first within a pattern.
-func candidates(search []string) []string {
+func candidates(search []string, user account) []string {
 	var dirs []string
 	for _, pattern := range search {
 		matches, _ := filepath.Glob(filepath.Join(pattern, "postgres"))
@@ -74,7 +73,9 @@ func candidates(search []string) []string {
 		slices.Reverse(matches)
 		for _, match := range matches {
 			dir := filepath.Dir(match)
-			if _, err := os.Stat(filepath.Join(dir, "initdb")); err == nil && !slices.Contains(dirs, dir) {
+			_, err := os.Stat(filepath.Join(dir, "initdb"))
+			program, linkErr := filepath.EvalSymlinks(match)
+			if err == nil && linkErr == nil && user.canEnter(filepath.Dir(program)) {
 				dirs = append(dirs, dir)
 			}
 		}
@@ -83,8 +84,8 @@ func candidates(search []string) []string {
 }
 
 // majorVersion asks the binary, which says something like "postgres (PostgreSQL) 15.12 (Debian 15.12-0+deb12u2)".
-func majorVersion(dir string) (int, error) {
-	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
+func majorVersion(dir string, user account) (int, error) {
+	out, err := user.command(filepath.Join(dir, "postgres"), "--version").Output()
 	if err != nil {
 		return 0, fmt.Errorf("ask %s for its version: %w", dir, err)
 	}

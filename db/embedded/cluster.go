@@ -3,7 +3,6 @@
 package embedded
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +87,7 @@ func (c *cluster) prepare() (err error) {
 		}
 		c.data = ""
 	}
-	if c.bin, err = findBinaries(c.Search, c.data); err != nil {
+	if c.bin, err = findBinaries(c.Search, c.user, c.data); err != nil {
 		return err
 	}
 	if err := c.makeSocketDir(); err != nil {
@@ -102,7 +101,7 @@ func (c *cluster) prepare() (err error) {
 
 // initdb makes a cluster in dir, an empty directory of the cluster's account.
 func (c *cluster) initdb(dir string) error {
-	cmd := c.command("initdb", "--pgdata="+dir, "--no-sync", "--username="+superuser, "--auth=trust",
+	cmd := c.user.command(filepath.Join(c.bin, "initdb"), "--pgdata="+dir, "--no-sync", "--username="+superuser, "--auth=trust",
 		"--encoding=UTF8", "--locale=C", "--no-instructions")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb in %s: %w:\n%s", dir, err, lastLines(string(out)))
@@ -128,7 +127,7 @@ func (c *cluster) start() error {
 }
 
 func (c *cluster) launch() error {
-	cmd := c.command("postgres", append([]string{"-D", c.data}, c.settings()...)...)
+	cmd := c.user.command(filepath.Join(c.bin, "postgres"), append([]string{"-D", c.data}, c.settings()...)...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr // the log, see spawn
 	if err := cmd.Start(); err != nil {
 		return err
@@ -199,22 +198,6 @@ func (c *cluster) url() string {
 	query := url.Values{"host": {c.sockets()}, "port": {"5432"}, "user": {superuser}, "sslmode": {"disable"}}
 	// libpq reads a plus sign as itself.
 	return "postgres:///postgres?" + strings.ReplaceAll(query.Encode(), "+", "%20")
-}
-
-// command prepares one of PostgreSQL's programs: under its account, in a directory everybody may enter, without our
-// secrets and the PG… variables that it would obey, and not to outlive us.
-func (c *cluster) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(c.bin, name), args...)
-	cmd.Dir = "/"
-	cmd.Env = []string{"LC_ALL=C", "HOME=" + cmp.Or(c.user.home, os.Getenv("HOME"), "/")}
-	for _, name := range []string{"PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {
-		if value, set := os.LookupEnv(name); set {
-			cmd.Env = append(cmd.Env, name+"="+value)
-		}
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.user.credential}
-	dieWithUs(cmd.SysProcAttr)
-	return cmd
 }
 
 // close stops the server; an ephemeral cluster's data goes with it.

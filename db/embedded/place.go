@@ -3,7 +3,6 @@
 package embedded
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,7 +13,7 @@ import (
 
 const (
 	// places is where root keeps the clusters of directories that PostgreSQL's account cannot enter:
-	// places/<hash of Dir>-<random>/{owner,postgres}. owner names the Dir whose link leads there.
+	// places/cluster-<random>/{owner,postgres}. owner names the Dir whose link leads there.
 	places = "/var/lib/cairn"
 
 	// runDirLimit keeps socket paths under the 104 bytes that macOS allows.
@@ -111,8 +110,7 @@ func (c *cluster) create() error {
 
 // makePlace makes a place for dir and removes those that belonged to a dir which was since deleted.
 func makePlace(dir string) (string, error) {
-	prefix := fmt.Sprintf("%.12x-", sha256.Sum256([]byte(dir)))
-	former, _ := filepath.Glob(filepath.Join(places, prefix+"*"))
+	former, _ := filepath.Glob(filepath.Join(places, "cluster-*"))
 	for _, place := range former {
 		owner, err := os.ReadFile(filepath.Join(place, "owner"))
 		if err == nil && string(owner) == dir && !running(filepath.Join(place, "postgres")) {
@@ -122,7 +120,7 @@ func makePlace(dir string) (string, error) {
 	if err := os.MkdirAll(places, 0o755); err != nil {
 		return "", fmt.Errorf("make a data directory that PostgreSQL's account can enter: %w", err)
 	}
-	place, err := os.MkdirTemp(places, prefix)
+	place, err := os.MkdirTemp(places, "cluster-")
 	if err == nil {
 		err = os.Chmod(place, 0o711)
 	}

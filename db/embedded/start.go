@@ -35,11 +35,15 @@ type orders struct {
 type answer struct {
 	URL   string
 	Error string
+	Lock  string // which lock the supervisor holds, see lockID
 }
 
 // Start returns a lease on the PostgreSQL of o.Dir, starting it (and making the cluster) where nobody has done so. ctx
 // bounds the start only. The calling program must run Supervise first thing in main or TestMain.
 func Start(ctx context.Context, o Options) (*Server, error) {
+	if o.Dir == "" {
+		return nil, errors.New("embedded: no directory given")
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -120,8 +124,8 @@ func join(ctx context.Context, dir string) (*Server, error) {
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })()
 	var a answer
-	if err := json.NewDecoder(conn).Decode(&a); err != nil {
-		_ = conn.Close()
+	if err := json.NewDecoder(conn).Decode(&a); err != nil || a.Lock != lockID(os.Stat(lockName(dir))) {
+		_ = conn.Close() // it is stopping, or dir is a copy and this is the supervisor of the original
 		return nil, nil
 	}
 	if a.Error != "" {
@@ -131,9 +135,20 @@ func join(ctx context.Context, dir string) (*Server, error) {
 	return &Server{url: a.URL, lease: conn}, nil
 }
 
+func lockName(dir string) string { return filepath.Join(dir, "postgres.lock") }
+
+// lockID tells lock files apart, whatever happens to their names.
+func lockID(info fs.FileInfo, err error) string {
+	if err != nil {
+		return ""
+	}
+	stat := info.Sys().(*syscall.Stat_t)
+	return fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
+}
+
 // tryLock returns the locked file when dir has no supervisor, nil when it has.
 func tryLock(dir string) (*os.File, error) {
-	name := filepath.Join(dir, "postgres.lock")
+	name := lockName(dir)
 	lock, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, foreign(name, dir)

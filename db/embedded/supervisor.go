@@ -45,6 +45,7 @@ func Supervise() {
 // supervisor serves leases on one cluster. Everything but accepting and watching connections happens in one goroutine.
 type supervisor struct {
 	cluster *cluster
+	lock    *os.File
 	log     *slog.Logger
 	grace   time.Duration
 	joins   chan net.Conn
@@ -58,6 +59,7 @@ func supervise(task string, log *slog.Logger) error {
 		return fmt.Errorf("read the supervisor's orders: %w", err)
 	}
 	s := &supervisor{
+		lock:    os.NewFile(lockDescriptor, lockName(o.Dir)),
 		log:     log,
 		joins:   make(chan net.Conn),
 		leaves:  make(chan net.Conn),
@@ -97,7 +99,11 @@ func listen(dir, run string) (net.Listener, error) {
 	}
 	link := filepath.Join(dir, "postgres.lease")
 	if former, err := os.Readlink(link); err == nil {
-		removeRunDir(filepath.Dir(former))
+		if conn, err := net.Dial("unix", former); err == nil {
+			_ = conn.Close() // somebody's, whose directory was copied to make ours
+		} else {
+			removeRunDir(filepath.Dir(former))
+		}
 	}
 	_ = os.Remove(link)
 	if err := os.Symlink(socket, link); err != nil {
@@ -124,15 +130,19 @@ func (s *supervisor) accept(listener net.Listener) {
 // serve hands out leases until nobody holds one.
 func (s *supervisor) serve() error {
 	leases := 0
+	var last net.Conn // of whoever waits for PostgreSQL to stop
 	idle := time.NewTimer(firstLeaseLimit)
 	for {
 		select {
 		case conn := <-s.joins:
-			if send(conn, answer{URL: s.cluster.url()}) != nil {
-				continue
-			}
 			leases++
 			idle.Stop()
+			if last != nil {
+				_ = last.Close()
+			}
+			if err := s.send(conn, answer{URL: s.cluster.url()}); err != nil {
+				s.log.Info("a process left before it had its lease", "error", err)
+			}
 			go s.watch(conn)
 		case conn := <-s.leaves:
 			leases--
@@ -140,7 +150,9 @@ func (s *supervisor) serve() error {
 				idle.Reset(s.grace)
 			}
 			if leases > 0 || s.grace > 0 {
-				_ = conn.Close() // otherwise our exit closes it, which tells Stop that PostgreSQL has stopped
+				_ = conn.Close()
+			} else {
+				last = conn // our exit closes it, which tells Stop that PostgreSQL has stopped
 			}
 		case <-s.cluster.exited:
 			if err := s.cluster.restart(); err != nil {
@@ -169,7 +181,7 @@ func (s *supervisor) refuse(reason error) {
 		}
 		select {
 		case conn := <-s.joins:
-			_ = send(conn, answer{Error: reason.Error()})
+			_ = s.send(conn, answer{Error: reason.Error()})
 			_ = conn.Close()
 		case <-limit:
 			return
@@ -177,11 +189,8 @@ func (s *supervisor) refuse(reason error) {
 	}
 }
 
-func send(conn net.Conn, a answer) error {
+func (s *supervisor) send(conn net.Conn, a answer) error {
+	a.Lock = lockID(s.lock.Stat())
 	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-	err := json.NewEncoder(conn).Encode(a)
-	if err != nil {
-		_ = conn.Close()
-	}
-	return err
+	return json.NewEncoder(conn).Encode(a)
 }

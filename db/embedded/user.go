@@ -3,10 +3,12 @@
 package embedded
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -129,6 +131,22 @@ func (a account) mkdir(dir string) error {
 		return err
 	}
 	return os.Lchown(dir, int(a.credential.Uid), int(a.credential.Gid))
+}
+
+// command prepares one of PostgreSQL's programs: under the account, in a directory everybody may enter, without our
+// secrets and the PG… variables that it would obey, and not to outlive us.
+func (a account) command(program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Dir = "/"
+	cmd.Env = []string{"LC_ALL=C", "HOME=" + cmp.Or(a.home, os.Getenv("HOME"), "/")}
+	for _, name := range []string{"PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {
+		if value, set := os.LookupEnv(name); set {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.credential}
+	dieWithUs(cmd.SysProcAttr)
+	return cmd
 }
 
 func ownerOf(info fs.FileInfo) (uid, gid uint32) {

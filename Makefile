@@ -1,0 +1,35 @@
+# make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
+.DEFAULT_GOAL := help
+.PHONY: help run build test bench lint fuzz postgres chromium
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: postgres build ## run the server with a private database and the sandbox: http://localhost:3001
+	@exec bin/server
+
+build: ## build bin/server
+	@CGO_ENABLED=0 go build -trimpath -o bin/server ./cmd/server
+
+test: postgres chromium ## run all tests, the browser's too, with the race detector
+	go test -race -shuffle=on ./...
+
+bench: postgres ## measure; compare only figures of one run
+	go test -run '^$$' -bench . -benchmem ./...
+
+lint: ## check formatting, vet, staticcheck, modern Go
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run: gofmt -w .'; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go fix -diff ./...
+
+fuzz: ## try return paths and cookies for half a minute each
+	go test -run '^$$' -fuzz FuzzReturnPath -fuzztime 30s ./internal/routes
+	go test -run '^$$' -fuzz FuzzCookieShape -fuzztime 30s ./internal/session
+
+# The two below install what is missing, and say so first.
+postgres:
+	@sh scripts/install.sh postgres
+
+chromium:
+	@sh scripts/install.sh chromium

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/joho/godotenv"
+
+	"cairn/internal/oauth"
+)
+
+// Config is what the environment says. It is read once, at start; .env.example explains the variables.
+type Config struct {
+	Production     bool
+	Port           int      // 0: any free one
+	PublicURL      *url.URL // nil: http://localhost with the port
+	DatabaseURL    string   // "": a private PostgreSQL below DataDir
+	DataDir        string
+	SessionSecret  string   // "" in development: kept in DataDir
+	EncryptionKeys [][]byte // likewise
+	TrustedProxies []netip.Prefix
+	Lifetime       time.Duration // of a session without a visit; 0: the default
+	MaxLifetime    time.Duration // of a session at all; 0: the default
+	Apps           map[string]oauth.App
+}
+
+// Sandbox tells whether the three providers are played here: in development, while no provider has keys.
+func (c Config) Sandbox() bool { return !c.Production && len(c.Apps) == 0 }
+
+// configReader reads variables and collects all that is wrong with them, so that an operator mends it in one go. No
+// message contains a value that could be secret.
+type configReader struct {
+	getenv   func(string) string
+	problems []error
+}
+
+func (c *configReader) problem(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Errorf(format, args...))
+}
+
+// first returns the first variable that is set, and its name.
+func (c *configReader) first(names ...string) (value, name string) {
+	for _, name := range names {
+		if value := strings.TrimSpace(c.getenv(name)); value != "" {
+			return value, name
+		}
+	}
+	return "", names[0]
+}
+
+func (c *configReader) value(names ...string) string {
+	value, _ := c.first(names...)
+	return value
+}
+
+// loadConfig reads the environment. Its error lists every problem by the name of the variable.
+func loadConfig(getenv func(string) string) (Config, error) {
+	c := &configReader{getenv: getenv}
+	config := Config{
+		Production:     c.production(),
+		DatabaseURL:    c.databaseURL(),
+		DataDir:        cmp.Or(c.value("DATA_DIR"), "data"),
+		SessionSecret:  c.sessionSecret(),
+		EncryptionKeys: c.encryptionKeys(),
+		TrustedProxies: c.trustedProxies(),
+		Lifetime:       c.duration("SESSION_LIFETIME"),
+		MaxLifetime:    c.duration("SESSION_MAX_LIFETIME"),
+	}
+	config.Port = c.port()
+	config.PublicURL = c.publicURL()
+	config.Apps = c.apps(config)
+	if config.Lifetime > 0 && config.MaxLifetime > 0 && config.Lifetime > config.MaxLifetime {
+		c.problem("SESSION_LIFETIME is longer than SESSION_MAX_LIFETIME")
+	}
+	if config.Production {
+		c.needed(config)
+	}
+	return config, errors.Join(c.problems...)
+}
+
+// withDotEnv adds the variables of the file .env in the working directory to those of the environment, which win. In
+// production there is no such file to read: what a server runs with stands in its unit.
+func withDotEnv(getenv func(string) string) (func(string) string, error) {
+	if (&configReader{getenv: getenv}).production() {
+		return getenv, nil
+	}
+	file, err := godotenv.Read(".env")
+	if errors.Is(err, os.ErrNotExist) {
+		return getenv, nil
+	}
+	if err != nil {
+		return nil, errors.New(".env can't be read: every line is NAME=value, a # comment, or empty")
+	}
+	return func(name string) string { return cmp.Or(getenv(name), file[name]) }, nil
+}
+
+func (c *configReader) production() bool {
+	switch value, name := c.first("APP_ENV", "NODE_ENV"); {
+	case value == "production":
+		return true
+	case name == "APP_ENV" && value != "" && value != "development":
+		c.problem("APP_ENV is neither production nor development")
+	}
+	return false
+}
+
+func (c *configReader) port() int {
+	value := cmp.Or(c.value("PORT"), "3001")
+	port, err := strconv.ParseUint(value, 10, 16)
+	if err != nil {
+		c.problem("PORT is not a number from 0 to 65535")
+	}
+	return int(port)
+}
+
+func (c *configReader) publicURL() *url.URL {
+	value, name := c.first("PUBLIC_URL", "API_URL")
+	if value == "" {
+		return nil
+	}
+	u, err := url.Parse(strings.TrimRight(value, "/"))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+		c.problem("%s is not an address like https://cairn.example.org, without a path", name)
+		return nil
+	}
+	return u
+}
+
+func (c *configReader) databaseURL() string {
+	value := c.value("DATABASE_URL")
+	if _, err := pgxpool.ParseConfig(value); value != "" && err != nil {
+		c.problem("DATABASE_URL is not an address like postgres://user:password@host:5432/database")
+	}
+	return value
+}
+
+// wellKnown are words that are not secrets, however long the value around them is.
+var wellKnown = []string{"secret", "password", "changeme", "change-me", "change_me", "keyboard cat", "default", "example", "your-", "12345678", "cairn"}
+
+func (c *configReader) sessionSecret() string {
+	value := c.value("SESSION_SECRET")
+	if value == "" {
+		return ""
+	}
+	distinct := map[rune]bool{}
+	for _, r := range value {
+		distinct[r] = true
+	}
+	lower := strings.ToLower(value)
+	switch {
+	case len(value) < 32:
+		c.problem("SESSION_SECRET has fewer than 32 characters")
+	case len(distinct) < 10 || slices.ContainsFunc(wellKnown, func(word string) bool { return strings.Contains(lower, word) }):
+		c.problem("SESSION_SECRET can be guessed: make one with: openssl rand -base64 48")
+	}
+	return value
+}
+
+func (c *configReader) encryptionKeys() (keys [][]byte) {
+	value := c.value("ENCRYPTION_KEY")
+	if value == "" {
+		return nil
+	}
+	for part := range strings.SplitSeq(value, ",") {
+		key, err := hex.DecodeString(strings.TrimSpace(part))
+		if err != nil || len(key) != 32 {
+			c.problem("ENCRYPTION_KEY is not 64 hex digits (or several such, with commas): make one with: openssl rand -hex 32")
+			return nil
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+func (c *configReader) trustedProxies() (prefixes []netip.Prefix) {
+	for part := range strings.SplitSeq(c.value("TRUSTED_PROXIES"), ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(part)
+		if addr, addrErr := netip.ParseAddr(part); addrErr == nil {
+			prefix, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			c.problem("TRUSTED_PROXIES: %q is neither an address nor a range like 10.0.0.0/8", part)
+			continue
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return prefixes
+}
+
+// duration reads Go's notation and, because sessions last long, days: "30d".
+func (c *configReader) duration(name string) time.Duration {
+	value := c.value(name)
+	if value == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(value)
+	if days, isDays := strings.CutSuffix(value, "d"); isDays {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 12)
+		d = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || d < time.Minute {
+		c.problem("%s is not a time of a minute or more, like 30d or 12h", name)
+	}
+	return d
+}
+
+// needed checks what may have a default only while nobody relies on us.
+func (c *configReader) needed(config Config) {
+	switch {
+	case config.PublicURL == nil && c.value("PUBLIC_URL", "API_URL") == "":
+		c.problem("PUBLIC_URL is needed in production")
+	case config.PublicURL != nil && config.PublicURL.Scheme != "https":
+		c.problem("PUBLIC_URL has to begin with https:// in production")
+	}
+	for _, name := range []string{"DATABASE_URL", "SESSION_SECRET", "ENCRYPTION_KEY"} {
+		if c.value(name) == "" {
+			c.problem("%s is needed in production", name)
+		}
+	}
+}

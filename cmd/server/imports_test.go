@@ -1,0 +1,46 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport is the architecture: which of our packages a package may import. Tests may import everything.
+var mayImport = map[string][]string{
+	"cairn/cmd/server":             {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/auth", "cairn/internal/oauth", "cairn/internal/oauth/sandbox", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
+	"cairn/internal/routes":        {"cairn/internal/auth", "cairn/internal/oauth", "cairn/internal/session"},
+	"cairn/internal/oauth":         {"cairn/internal/seal"},
+	"cairn/internal/oauth/sandbox": {},
+	"cairn/internal/auth":          {},
+	"cairn/internal/session":       {},
+	"cairn/internal/seal":          {},
+	"cairn/db":                     {},
+	"cairn/db/embedded":            {},
+	"cairn/db/dbtest":              {"cairn/db", "cairn/db/embedded"},
+	"cairn/web":                    {},
+}
+
+func TestImportDirections(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "cairn/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		allowed, known := mayImport[fields[0]]
+		if !known {
+			t.Errorf("%s is new: say here what it may import", fields[0])
+		}
+		for _, imported := range fields[1:] {
+			if strings.HasPrefix(imported, "cairn/") && !slices.Contains(allowed, imported) {
+				t.Errorf("%s may not import %s", fields[0], imported)
+			}
+			if imported == "net/http" && slices.Contains([]string{"cairn/internal/auth", "cairn/internal/seal", "cairn/db", "cairn/web"}, fields[0]) {
+				t.Errorf("%s speaks no HTTP and may not import net/http", fields[0])
+			}
+		}
+	}
+}

@@ -1,0 +1,221 @@
+// Command server is Cairn: it signs people in, connects their accounts at Garmin, Foursquare and Strava, and keeps them
+// signed in.
+//
+//	server           migrates the database and serves
+//	server migrate   migrates the database and stops
+//	server health    asks the server that listens on PORT whether it is ready, for images without a shell
+//
+//	main.go       what happens, in order
+//	config.go     the environment, read once
+//	providers.go  our registrations at providers, and the sandbox that stands in for them
+//	secrets.go    secrets that development makes for itself
+//	upkeep.go     what is done off the requests' path
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"cairn/db"
+	"cairn/db/embedded"
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/routes"
+	"cairn/internal/seal"
+	"cairn/internal/session"
+	"cairn/web"
+)
+
+func main() {
+	embedded.Supervise()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
+	if err := run(ctx, os.Args[1:], os.Getenv, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "cairn:", err)
+		os.Exit(1)
+	}
+}
+
+var errUsage = errors.New("usage: server [migrate | health]")
+
+// run is the whole program but the exit. It returns nil when it was asked to stop and everything had its end.
+func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) error {
+	command := strings.Join(args, " ")
+	if !slices.Contains([]string{"", "migrate", "health"}, command) {
+		return errUsage
+	}
+	getenv, err := withDotEnv(getenv)
+	if err != nil {
+		return err
+	}
+	config, err := loadConfig(getenv)
+	if err != nil {
+		return fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	log := newLogger(stderr)
+	switch command {
+	case "migrate":
+		return withDatabase(ctx, config, log, func(*pgxpool.Pool) error { return nil })
+	case "health":
+		return health(ctx, config.Port)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(config.Port))
+	if err != nil {
+		return fmt.Errorf("PORT %d can't be used: %w", config.Port, err)
+	}
+	defer func() { _ = listener.Close() }()
+	return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return serve(ctx, config, log, listener, pool) })
+}
+
+func health(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", strconv.Itoa(port))+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s", resp.Status)
+	}
+	return nil
+}
+
+// newLogger writes text for people at a terminal, and JSON for everything else.
+func newLogger(w io.Writer) *slog.Logger {
+	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		return slog.New(slog.NewTextHandler(w, nil))
+	}
+	return slog.New(slog.NewJSONHandler(w, nil))
+}
+
+// withDatabase opens and migrates the database, starting a private one if none is configured, and closes it after use.
+func withDatabase(ctx context.Context, config Config, log *slog.Logger, use func(*pgxpool.Pool) error) error {
+	address := config.DatabaseURL
+	if address == "" {
+		server, err := embedded.Start(ctx, embedded.Options{Dir: config.DataDir, Log: log})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = server.Stop() }()
+		address = server.URL()
+	}
+	pool, err := db.Open(ctx, address, log)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := db.Migrate(ctx, pool, log); err != nil {
+		return err
+	}
+	return use(pool)
+}
+
+// serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off, requests in
+// flight finish, upkeep ends.
+func serve(ctx context.Context, config Config, log *slog.Logger, listener net.Listener, pool *pgxpool.Pool) error {
+	var stopping atomic.Bool
+	ready := func(ctx context.Context) error {
+		if stopping.Load() {
+			return errors.New("the server is stopping")
+		}
+		return db.Ready(ctx, pool)
+	}
+	handler, jobs, err := assemble(ctx, config, log, listener.Addr().(*net.TCPAddr).Port, pool, ready)
+	if err != nil {
+		return err
+	}
+	server := newHTTPServer(handler, log)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error { return jobs.run(ctx) })
+	group.Go(func() error {
+		<-ctx.Done()
+		log.Info("stopping", "cause", context.Cause(ctx))
+		stopping.Store(true)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		if err := server.Shutdown(drain); err != nil {
+			return fmt.Errorf("stop: requests were cut off: %w", err)
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// assemble makes every part and hands it what it needs. port is the one that is listened on.
+func assemble(ctx context.Context, config Config, log *slog.Logger, port int, pool *pgxpool.Pool, ready func(context.Context) error) (http.Handler, upkeep, error) {
+	config, err := withSecrets(config)
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	sealer, err := seal.New(config.EncryptionKeys...)
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	site := cmp.Or(config.PublicURL, localSite(port))
+	providers, played, err := makeProviders(ctx, config, log, pool, site, port)
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	jobs := upkeep{
+		log: log,
+		sessions: session.New(session.Options{
+			Pool: pool, Lifetime: config.Lifetime, MaxLifetime: config.MaxLifetime, Secure: site.Scheme == "https",
+		}),
+		accounts:    auth.New(pool, config.SessionSecret),
+		connections: oauth.New(pool, sealer),
+	}
+	handler, err := routes.New(routes.Deps{
+		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
+		Sessions: jobs.sessions, Accounts: jobs.accounts, Connections: jobs.connections,
+		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready,
+	})
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	log.Info("Cairn is ready: open " + site.String())
+	return handler, jobs, nil
+}
+
+// drainTime is how long requests in flight may take after SIGTERM; a callback that waits for a provider needs the most.
+const drainTime = 35 * time.Second
+
+func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      45 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
+	"cairn/internal/routes"
+)
+
+// provider is one we can speak with. Callbacks are where the Node server had them, because they are registered there.
+type provider struct {
+	key, prefix, callback string
+	make                  func(oauth.App) *oauth.Provider
+}
+
+// known are the providers in the order in which they are shown.
+var known = []provider{
+	{"garmin", "GARMIN", "/api/garmin/callback", oauth.Garmin},
+	{"foursquare", "FOURSQUARE", "/api/auth/callback", oauth.Foursquare},
+	{"strava", "STRAVA", "/api/strava/auth/callback", oauth.Strava},
+}
+
+// apps reads our registrations at the providers. One without keys is left out.
+func (c *configReader) apps(config Config) map[string]oauth.App {
+	apps := map[string]oauth.App{}
+	for _, p := range known {
+		id, idName := c.first(p.prefix+"_CLIENT_ID", p.prefix+"_CONSUMER_KEY")
+		secret, secretName := c.first(p.prefix+"_CLIENT_SECRET", p.prefix+"_CONSUMER_SECRET")
+		switch {
+		case id == "" && secret == "":
+			continue
+		case id == "":
+			c.problem("%s is missing: %s is set", idName, secretName)
+		case secret == "":
+			c.problem("%s is missing: %s is set", secretName, idName)
+		}
+		apps[p.key] = oauth.App{
+			ClientID: id, ClientSecret: secret, RedirectURL: c.redirectURL(config, p.prefix),
+			Endpoints: oauth.Endpoints{
+				Authorize: c.address(config, p.prefix+"_AUTHORIZE_URL"),
+				Token:     c.address(config, p.prefix+"_TOKEN_URL"),
+				API:       c.address(config, p.prefix+"_API_URL"),
+				Revoke:    c.address(config, p.prefix+"_REVOKE_URL"),
+			},
+		}
+	}
+	return apps
+}
+
+// redirectURL reads where a provider sends people back to. It must be on our own site: elsewhere, the browser has no
+// cookie of ours.
+func (c *configReader) redirectURL(config Config, prefix string) string {
+	value, name := c.first(prefix+"_REDIRECT_URI", prefix+"_CALLBACK_URL")
+	if value == "" {
+		return ""
+	}
+	site := cmp.Or(config.PublicURL, localSite(config.Port))
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != site.Scheme || u.Host != site.Host || len(u.Path) < 2 || u.RawQuery != "" || u.Fragment != "" {
+		c.problem("%s is not an address on PUBLIC_URL, like %s/api/callback", name, site)
+	}
+	return value
+}
+
+func (c *configReader) address(config Config, name string) string {
+	value := strings.TrimRight(c.value(name), "/")
+	u, err := url.Parse(value)
+	if value != "" && (err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || config.Production)) {
+		c.problem("%s is not an https address", name)
+	}
+	return value
+}
+
+func localSite(port int) *url.URL {
+	return &url.URL{Scheme: "http", Host: net.JoinHostPort("localhost", strconv.Itoa(port))}
+}
+
+// makeProviders returns the providers that have keys, or the three of the sandbox and what plays them.
+func makeProviders(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.Pool, site *url.URL, port int) ([]*oauth.Provider, *routes.Sandbox, error) {
+	if !config.Sandbox() {
+		providers, err := registered(config.Apps, site)
+		return providers, nil, err
+	}
+	played, apps, err := startSandbox(ctx, pool, log, config.SessionSecret, site, port)
+	if err != nil {
+		return nil, nil, err
+	}
+	providers, err := registered(apps, site)
+	return providers, played, err
+}
+
+// registered makes the providers we are registered at; the sandbox's are made just like them.
+func registered(apps map[string]oauth.App, site *url.URL) ([]*oauth.Provider, error) {
+	var providers []*oauth.Provider
+	paths := map[string]string{}
+	for _, p := range known {
+		app, ok := apps[p.key]
+		if !ok {
+			continue
+		}
+		app.RedirectURL = cmp.Or(app.RedirectURL, site.String()+p.callback)
+		made := p.make(app)
+		if other, taken := paths[made.CallbackPath()]; taken {
+			return nil, fmt.Errorf("%s_REDIRECT_URI has the path of %s_REDIRECT_URI: each provider needs its own", p.prefix, other)
+		}
+		paths[made.CallbackPath()] = p.prefix
+		providers = append(providers, made)
+	}
+	return providers, nil
+}
+
+// startSandbox plays the three providers on 127.0.0.1, which is another site to browsers than localhost. Browsers reach it
+// by the port they reach us by, we by the one we listen on; in a container they differ.
+func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, secret string, site *url.URL, port int) (*routes.Sandbox, map[string]oauth.App, error) {
+	host := site.Host
+	if site.Hostname() == "localhost" {
+		host = net.JoinHostPort("127.0.0.1", cmp.Or(site.Port(), "80"))
+	}
+	base := site.Scheme + "://" + host + "/sandbox"
+	inside := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) + "/sandbox"
+	played, apps := map[string]sandbox.App{}, map[string]oauth.App{}
+	for _, p := range known {
+		app := oauth.App{ClientID: "sandbox-" + p.key, ClientSecret: derive(secret, p.key), RedirectURL: site.String() + p.callback}
+		app.Authorize = sandbox.EndpointsOf(base, p.key).Authorize
+		at := sandbox.EndpointsOf(inside, p.key)
+		app.Token, app.API, app.Revoke = at.Token, at.API, at.Revoke
+		played[p.key] = sandbox.App{ClientID: app.ClientID, ClientSecret: app.ClientSecret, RedirectURI: app.RedirectURL}
+		apps[p.key] = app
+	}
+	s, err := sandbox.New(ctx, sandbox.Options{Pool: pool, BaseURL: base, Apps: played, Log: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	return &routes.Sandbox{Host: host, Handler: s.Handler()}, apps, nil
+}
+
+// derive makes the sandbox's client secrets, so that instances and restarts agree on them.
+func derive(secret, provider string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte("sandbox client secret " + provider))
+	return hex.EncodeToString(mac.Sum(nil)[:20])
+}

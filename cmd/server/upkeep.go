@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// upkeep is what has to be done off the requests' path, on every instance: expired rows go in small batches, and the
+// times at which sessions were last seen are written down.
+type upkeep struct {
+	log         *slog.Logger
+	sessions    *session.Manager
+	accounts    *auth.Accounts
+	connections *oauth.Store
+}
+
+const (
+	sweepEvery  = 10 * time.Minute
+	recordEvery = time.Minute
+	jobDeadline = 10 * time.Second
+)
+
+// run works until ctx is done. Waits vary by half, so that instances started together spread out.
+func (u upkeep) run(ctx context.Context) error {
+	sweep, record := time.NewTimer(vary(sweepEvery)), time.NewTimer(vary(recordEvery))
+	defer sweep.Stop()
+	defer record.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			u.record(context.WithoutCancel(ctx))
+			return nil
+		case <-record.C:
+			u.record(ctx)
+			record.Reset(vary(recordEvery))
+		case <-sweep.C:
+			for _, batch := range []func(context.Context) (bool, error){u.sessions.Sweep, u.connections.Sweep, u.accounts.Sweep} {
+				u.sweep(ctx, batch)
+			}
+			sweep.Reset(vary(sweepEvery))
+		}
+	}
+}
+
+func vary(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+func (u upkeep) sweep(ctx context.Context, batch func(context.Context) (more bool, err error)) {
+	for more := true; more && ctx.Err() == nil; {
+		jobCtx, cancel := context.WithTimeout(ctx, jobDeadline)
+		var err error
+		more, err = batch(jobCtx)
+		cancel()
+		if err != nil {
+			u.log.WarnContext(ctx, "upkeep failed", "error", err)
+			return
+		}
+	}
+}
+
+func (u upkeep) record(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, jobDeadline)
+	defer cancel()
+	if err := u.sessions.RecordSeen(ctx); err != nil {
+		u.log.WarnContext(ctx, "upkeep failed", "error", err)
+	}
+}

@@ -1,0 +1,18 @@
+package embedded
+
+import (
+	"syscall"
+	"testing"
+)
+
+func TestPostgresGoesWithItsKilledSupervisor(t *testing.T) {
+	t.Parallel()
+	dir := newDir(t, false)
+	start(t, Options{Dir: dir})
+	pid := postmaster(t, dir)
+	if err := syscall.Kill(parent(t, pid), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "PostgreSQL is gone", gone(pid))
+	start(t, Options{Dir: dir}) // removes the sockets of the dead
+}

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Installs PostgreSQL's server programs or Chromium where they are missing, by apt or Homebrew, and says so first.
+#
+#   sh scripts/install.sh postgres|chromium
+set -eu
+
+have_postgres() {
+	[ -n "${TEST_DATABASE_URL:-}${DATABASE_URL:-}" ] && return 0
+	for dir in $(printf '%s' "$PATH" | tr ' :' '? ') /usr/lib/postgresql/*/bin /usr/pgsql-*/bin \
+		/opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin /home/linuxbrew/.linuxbrew/opt/postgresql*/bin; do
+		[ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] && return 0
+	done
+	return 1
+}
+
+have_chromium() {
+	for name in chromium chromium-browser google-chrome google-chrome-stable; do
+		command -v "$name" >/dev/null 2>&1 && return 0
+	done
+	[ -x '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome' ] || [ -x '/Applications/Chromium.app/Contents/MacOS/Chromium' ]
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null 2>&1; then
+		sudo "$@"
+	else
+		echo "cairn: that needs root: please run: $*" >&2
+		exit 1
+	fi
+}
+
+apt_install() {
+	echo "cairn: $1 is missing; installing it with apt-get."
+	as_root apt-get update -qq
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+}
+
+case "${1:-}" in
+postgres)
+	have_postgres && exit 0
+	if command -v apt-get >/dev/null 2>&1; then
+		# Debian's package would start a server of its own; Cairn needs the programs only.
+		[ -e /etc/postgresql-common/createcluster.conf ] || {
+			as_root mkdir -p /etc/postgresql-common
+			echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+		}
+		apt_install PostgreSQL postgresql
+	elif command -v brew >/dev/null 2>&1; then
+		echo 'cairn: PostgreSQL is missing; installing it with Homebrew.'
+		brew install postgresql@17
+	else
+		echo 'cairn: PostgreSQL is missing. Install it with your system'\''s packages, or set DATABASE_URL, or use: docker compose up' >&2
+		exit 1
+	fi
+	;;
+chromium)
+	have_chromium && exit 0
+	if command -v apt-get >/dev/null 2>&1; then
+		apt_install Chromium chromium
+	elif command -v brew >/dev/null 2>&1; then
+		echo 'cairn: Chromium is missing; installing it with Homebrew.'
+		brew install --cask chromium
+	else
+		echo 'cairn: Chromium is missing, and the browser tests need it. Install it with your system'\''s packages.' >&2
+		exit 1
+	fi
+	;;
+*)
+	echo 'usage: sh scripts/install.sh postgres|chromium' >&2
+	exit 2
+	;;
+esac
