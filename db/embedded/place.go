@@ -108,15 +108,9 @@ func (c *cluster) create() error {
 	return os.Symlink(c.data, filepath.Join(c.Dir, "postgres"))
 }
 
-// makePlace makes a place for dir and removes those that belonged to a dir which was since deleted.
+// makePlace makes a place for dir.
 func makePlace(dir string) (string, error) {
-	former, _ := filepath.Glob(filepath.Join(places, "cluster-*"))
-	for _, place := range former {
-		owner, err := os.ReadFile(filepath.Join(place, "owner"))
-		if err == nil && string(owner) == dir && !running(filepath.Join(place, "postgres")) {
-			_ = os.RemoveAll(place)
-		}
-	}
+	removeAbandoned(dir)
 	if err := os.MkdirAll(places, 0o755); err != nil {
 		return "", fmt.Errorf("make a data directory that PostgreSQL's account can enter: %w", err)
 	}
@@ -131,6 +125,23 @@ func makePlace(dir string) (string, error) {
 		return "", fmt.Errorf("make a data directory that PostgreSQL's account can enter: %w", err)
 	}
 	return place, nil
+}
+
+// removeAbandoned removes places that belonged to the dir which was here before, and to temporary ones that are gone.
+// Any other that cannot be seen may have been moved, or be on a disk that is not mounted.
+func removeAbandoned(dir string) {
+	former, _ := filepath.Glob(filepath.Join(places, "cluster-*"))
+	for _, place := range former {
+		owner, err := os.ReadFile(filepath.Join(place, "owner"))
+		if err != nil || running(filepath.Join(place, "postgres")) {
+			continue
+		}
+		_, err = os.Stat(string(owner))
+		gone := errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(string(owner), os.TempDir()+"/")
+		if gone || string(owner) == dir {
+			_ = os.RemoveAll(place)
+		}
+	}
 }
 
 // remove deletes the cluster's files.

@@ -83,7 +83,17 @@ func TestRootInADirectoryNobodyElseCanEnter(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, start(t, Options{Dir: moved}))
-	place(t, moved)
+	third := place(t, moved)
+
+	t.Log("a temporary directory is deleted for good")
+	if err := os.RemoveAll(moved); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, start(t, Options{Dir: dir + " elsewhere"}))
+	place(t, dir+" elsewhere")
+	if _, err := os.Stat(third); !os.IsNotExist(err) {
+		t.Errorf("the place of a deleted temporary directory is still there: %v", err)
+	}
 }
 
 func TestOrdinaryUser(t *testing.T) {

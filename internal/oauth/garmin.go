@@ -14,7 +14,7 @@ import (
 // person either, so an account is known by its opaque id.
 func Garmin(app App) *Provider {
 	return newProvider(Provider{
-		Key: "garmin", Name: "Garmin Connect", ManageURL: "https://connect.garmin.com/app/settings/connectedapps",
+		Key: "garmin", Name: "Garmin", ManageURL: "https://connect.garmin.com/app/settings/connectedapps",
 		Hosts: "https://*.garmin.com", PKCE: true,
 		Permissions: []Permission{
 			{Key: "ACTIVITY_EXPORT", Words: "Receive your activities", Needed: true},

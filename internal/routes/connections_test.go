@@ -15,7 +15,7 @@ func TestConnectCheckDisconnect(t *testing.T) {
 		provider, name, account, subject, permission, gone string
 	}{
 		{"strava", "Strava", "Ada Example", "5000000101", "including those only you can see", "taken back there"},
-		{"garmin", "Garmin Connect", "", "d3315b1072e84c1f9a7c1f0e5b6a9c01", "Receive your activities", "taken back there"},
+		{"garmin", "Garmin", "", "d3315b1072e84c1f9a7c1f0e5b6a9c01", "Receive your activities", "taken back there"},
 		{"foursquare", "Foursquare", "Ada Example", "1234567", "check-ins", "foursquare.com/settings/connections"},
 	} {
 		t.Run(tt.provider, func(t *testing.T) {

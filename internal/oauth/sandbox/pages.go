@@ -51,10 +51,13 @@ func (s *Sandbox) render(w http.ResponseWriter, status int, name, formTarget str
 	return nil
 }
 
-func (s *Sandbox) stylesheet(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Cache-Control", "no-cache")
-	http.ServeFileFS(w, r, assets, "assets/style.css")
-	return nil
+// asset serves a file of the pages' looks.
+func (s *Sandbox) asset(name string) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Cache-Control", "no-cache")
+		http.ServeFileFS(w, r, assets, "assets/"+name)
+		return nil
+	}
 }
 
 func (s *Sandbox) notFound(w http.ResponseWriter, _ *http.Request) error {

@@ -148,7 +148,8 @@ func (s *Sandbox) Handler() http.Handler {
 	}
 	handle("/", s.notFound)
 	handle("GET /{$}", s.controlPage)
-	handle("GET /style.css", s.stylesheet)
+	handle("GET /style.css", s.asset("style.css"))
+	handle("GET /icon.svg", s.asset("icon.svg"))
 	handle("GET /people/{size}/{picture}", s.picture)
 	handle("POST /control/{provider}/switches", s.postSwitches)
 	handle("POST /control/{provider}/expire", s.postExpire)

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// The main path in a real browser, which applies what no test client does: SameSite, the cross-site redirects of the
+// providers, and the Content-Security-Policy with its form-action.
+func TestMainPathInChromium(t *testing.T) {
+	t.Parallel()
+	env := []string{"DATA_DIR=" + dataDir(t), "PORT=" + freePort(t)}
+	server := start(t, env...)
+	b := newChromium(t)
+
+	b.run("open the site", chromedp.Navigate(server.url+"/"), chromedp.WaitVisible(`a[href="/signup"]`))
+	b.capture("landing")
+	b.run("go to sign-up", chromedp.Click(`main a[href="/signup"]`), chromedp.WaitVisible(`#email`))
+	b.capture("signup")
+	b.run("choose a common password", chromedp.SendKeys(`#name`, "Ada Lovelace"), chromedp.SendKeys(`#email`, "ada@example.org"),
+		chromedp.SendKeys(`#password`, "password1234"), chromedp.Click(`form[action="/signup"] button`), chromedp.WaitVisible(`#password-error`))
+	b.capture("signup-error")
+	b.run("choose a better one", chromedp.SendKeys(`#password`, "granite lichen and slow rain"), chromedp.Click(`form[action="/signup"] button`),
+		chromedp.WaitVisible(`#card-strava[data-state=none]`))
+	b.capture("home-empty")
+
+	for _, provider := range []string{"garmin", "foursquare", "strava"} {
+		b.run("connect "+provider, chromedp.Click(`#card-`+provider+` form[action="/connect/`+provider+`"] button`), chromedp.WaitVisible(`input[name=person]`))
+		b.capture("consent-" + provider)
+		b.run("allow "+provider, chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
+			chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
+	}
+	b.capture("home")
+	b.wantURL(server.url + "/")
+
+	if code := server.end(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	server = start(t, env...)
+	b.run("come back after a deploy", chromedp.Navigate(server.url+"/"), chromedp.WaitVisible(`#card-strava[data-state=active]`))
+	server.end(syscall.SIGKILL)
+	server = start(t, env...)
+	b.run("come back after a crash", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`form[action="/account/password"]`))
+	b.capture("account")
+
+	b.run("untick a scope", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connections/strava/disconnect"] button`), chromedp.WaitVisible(`#card-strava[data-state=none]`),
+		chromedp.Click(`form[action="/connect/strava"] button`), chromedp.WaitVisible(`input[name=scope]`),
+		chromedp.Click(`input[name=scope][value="activity:read_all"]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-strava[data-state=limited]`))
+	b.capture("home-limited")
+	b.run("take Garmin back there", chromedp.Navigate(strings.Replace(server.url, "localhost", "127.0.0.1", 1)+"/sandbox/"),
+		chromedp.Click(`#garmin form[action$="/revoke"] button`), chromedp.WaitVisible(`#garmin .none`))
+	b.capture("sandbox")
+	b.run("notice it", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connections/garmin/check"] button`), chromedp.WaitVisible(`#card-garmin[data-state=needs_reconnect]`))
+	b.capture("home-reconnect")
+
+	b.run("sign out", chromedp.Click(`form[action="/logout"] button`), chromedp.WaitVisible(`#notice`), chromedp.WaitVisible(`main a[href="/signup"]`))
+	b.run("find the door closed", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`form[action="/login"]`))
+	b.capture("login")
+	b.run("sign in with Strava", chromedp.Click(`form[action="/login/strava"] button`), chromedp.WaitVisible(`input[name=person]`),
+		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`form[action="/account/password"]`))
+	b.run("get lost", chromedp.Navigate(server.url+"/nowhere"), chromedp.WaitVisible(`#reference`))
+	b.capture("error")
+	b.run("come back too late", chromedp.Navigate(server.url+"/api/strava/auth/callback?state=x&code=y"), chromedp.WaitVisible(`#reference`))
+	b.capture("error-expired")
+	b.wantNoComplaints()
+}
+
+type chromium struct {
+	t    *testing.T
+	ctx  context.Context
+	said *complaints
+}
+
+// newChromium starts a browser without a profile, and without talking to anybody but the pages it is sent to.
+func newChromium(t *testing.T) chromium {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
+		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Fatal("the browser tests need Chromium: make test installs it")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WindowSize(1280, 900), chromedp.WSURLReadTimeout(patience))
+	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(stop)
+	ctx, cancel := chromedp.NewContext(allocator)
+	t.Cleanup(cancel)
+	b := chromium{t: t, ctx: ctx, said: &complaints{}}
+	b.listen()
+	return b
+}
+
+func (b chromium) run(step string, actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, chromedp.EmulateViewport(1280, 900)); err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		where, _ := chromedp.Run(b.ctx, chromedp.Location())
+		text, _ := chromedp.Run(b.ctx, chromedp.Text("body"))
+		b.t.Fatalf("%s: %v; the browser is at %s:\n%s", step, err, where, text)
+	}
+}
+
+func (b chromium) wantURL(want string) {
+	b.t.Helper()
+	if got, err := chromedp.Run(b.ctx, chromedp.Location()); err != nil || got != want {
+		b.t.Errorf("the browser is at %s (error %v), want %s", got, err, want)
+	}
+}
+
+// capture takes pictures of the page, phone and desktop, light and dark, into the directory SCREENSHOTS, if that is set;
+// make screenshots does.
+func (b chromium) capture(name string) {
+	b.t.Helper()
+	b.wantFits(name)
+	dir := os.Getenv("SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	for _, width := range []int64{390, 1280} {
+		for _, scheme := range []string{"light", "dark"} {
+			_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+			if err == nil {
+				err = chromedp.Do(b.ctx, chromedp.EmulateViewport(width, 844), chromedp.Sleep(150*time.Millisecond)) // transitions
+			}
+			var picture []byte
+			if err == nil {
+				picture, err = chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+			}
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), picture, 0o644)
+			}
+			if err != nil {
+				b.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// wantFits checks that no page has to be pushed sideways, down to the narrowest phones.
+func (b chromium) wantFits(name string) {
+	b.t.Helper()
+	for _, width := range []int64{320, 390, 1280} {
+		err := chromedp.Do(b.ctx, chromedp.EmulateViewport(width, 844))
+		wide, evalErr := chromedp.Run(b.ctx, chromedp.Evaluate[int64](`document.documentElement.scrollWidth`))
+		if err = errors.Join(err, evalErr); err != nil || wide > width {
+			b.t.Errorf("%s is %d pixels wide on a screen of %d (error %v)", name, wide, width, err)
+		}
+	}
+}
