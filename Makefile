@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench lint fuzz postgres chromium
+.PHONY: help run build test lint fuzz screenshots postgres chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,9 +14,6 @@ build: ## build bin/server
 test: postgres chromium ## run all tests, the browser's too, with the race detector
 	go test -race -shuffle=on ./...
 
-bench: postgres ## measure; compare only figures of one run
-	go test -run '^$$' -bench . -benchmem ./...
-
 lint: ## check formatting, vet, staticcheck, modern Go
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run: gofmt -w .'; exit 1; }
 	go vet ./...
@@ -26,6 +23,10 @@ lint: ## check formatting, vet, staticcheck, modern Go
 fuzz: ## try return paths and cookies for half a minute each
 	go test -run '^$$' -fuzz FuzzReturnPath -fuzztime 30s ./internal/routes
 	go test -run '^$$' -fuzz FuzzCookieShape -fuzztime 30s ./internal/session
+
+screenshots: postgres chromium ## take pictures of every page into screenshots/
+	@mkdir -p screenshots
+	SCREENSHOTS=$(CURDIR)/screenshots go test -count=1 -run TestMainPathInChromium ./cmd/server
 
 # The two below install what is missing, and say so first.
 postgres:

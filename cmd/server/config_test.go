@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -154,7 +153,7 @@ func TestVariablesAreDocumented(t *testing.T) {
 				general = "GARMIN" + strings.TrimPrefix(general, "P") // the others never had that name
 			}
 			if !strings.Contains(string(text), name) && !strings.Contains(string(text), general) {
-				t.Error(fmt.Sprintf("%s does not mention %s", file, name))
+				t.Errorf("%s does not mention %s", file, name)
 			}
 		}
 	}

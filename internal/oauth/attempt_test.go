@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -233,9 +234,7 @@ func TestDeniedAndIncompleteCallbacks(t *testing.T) {
 			"made-up code":          {"code": {"made-up"}},
 		} {
 			back := r.decide(r.begin(provider, owner), "ada", "allow")
-			for name, value := range change {
-				back[name] = value
-			}
+			maps.Copy(back, change)
 			_, err := r.finish(provider, owner, back)
 			if kind := kindOf(err); kind != oauth.ErrUnavailable.Error() && kind != oauth.ErrRefused.Error() {
 				t.Errorf("%s: %s: got %v", provider, name, err)

@@ -14,8 +14,9 @@ import (
 // person either, so an account is known by its opaque id.
 func Garmin(app App) *Provider {
 	return newProvider(Provider{
-		Key: "garmin", Name: "Garmin", ManageURL: "https://connect.garmin.com/app/settings/connectedapps",
-		Hosts: "https://*.garmin.com", PKCE: true,
+		Key: "garmin", Name: "Garmin", FullName: "Garmin Connect",
+		ManageURL: "https://connect.garmin.com/app/settings/connectedapps",
+		Hosts:     "https://*.garmin.com", PKCE: true,
 		Permissions: []Permission{
 			{Key: "ACTIVITY_EXPORT", Words: "Receive your activities", Needed: true},
 			{Key: "HEALTH_EXPORT", Words: "Receive your daily health data"},

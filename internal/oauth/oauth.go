@@ -31,6 +31,7 @@ import (
 type Provider struct {
 	Key       string // "strava"; also in routes and in the database
 	Name      string // as people call it
+	FullName  string // as its brand rules want it where people connect; Name if empty
 	Config    oauth2.Config
 	API       string // base address of the API
 	Revoke    string // address that takes tokens back; unused where the API does

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -21,6 +22,7 @@ type homeView struct {
 // card is one provider on the home page.
 type card struct {
 	Key, Name   string
+	FullName    string
 	Connected   bool
 	State       string // "active", "limited" or "needs_reconnect"
 	StateText   string
@@ -58,7 +60,7 @@ func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
 	for _, p := range s.Providers {
 		connection, connected := connections[p.Key]
 		if !connected {
-			cards = append(cards, card{Key: p.Key, Name: p.Name, Offers: offers[p.Key]})
+			cards = append(cards, card{Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Offers: offers[p.Key]})
 			continue
 		}
 		cards = append(cards, cardOf(p, connection))
@@ -75,7 +77,7 @@ var offers = map[string]string{
 // cardOf says how a connection is by its last real answer.
 func cardOf(p *oauth.Provider, c oauth.Connection) card {
 	v := card{
-		Key: p.Key, Name: p.Name, Connected: true, Account: c.Name, PictureURL: c.PictureURL, Subject: c.Subject,
+		Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Connected: true, Account: c.Name, PictureURL: c.PictureURL, Subject: c.Subject,
 		Since: c.Since, CheckedAt: c.CheckedAt, ManageURL: p.ManageURL,
 		Permissions: p.InWords(c.Granted), Missing: p.Missing(c.Granted),
 		State: "active", StateText: "Working",
