@@ -40,9 +40,7 @@ func (u upkeep) run(ctx context.Context) error {
 			u.record(ctx)
 			record.Reset(vary(recordEvery))
 		case <-sweep.C:
-			for _, batch := range []func(context.Context) (bool, error){u.sessions.Sweep, u.connections.Sweep, u.accounts.Sweep} {
-				u.sweep(ctx, batch)
-			}
+			u.sweepAll(ctx)
 			sweep.Reset(vary(sweepEvery))
 		}
 	}
@@ -50,6 +48,13 @@ func (u upkeep) run(ctx context.Context) error {
 
 func vary(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
+func (u upkeep) sweepAll(ctx context.Context) {
+	u.sweep(ctx, u.sessions.Sweep)
+	u.sweep(ctx, u.connections.Sweep)
+	u.sweep(ctx, u.accounts.Sweep)
+}
+
+// sweep takes batch after batch until nothing is left.
 func (u upkeep) sweep(ctx context.Context, batch func(context.Context) (more bool, err error)) {
 	for more := true; more && ctx.Err() == nil; {
 		jobCtx, cancel := context.WithTimeout(ctx, jobDeadline)

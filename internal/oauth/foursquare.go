@@ -51,7 +51,7 @@ func foursquareSelf(ctx context.Context, c *caller, accessToken string) (Account
 	}
 	account := Account{Subject: user.ID, Name: strings.TrimSpace(user.FirstName + " " + user.LastName), Granted: []string{"account"}}
 	if user.Photo.Prefix != "" {
-		account.PictureURL = httpsOnly(user.Photo.Prefix + "300x300" + user.Photo.Suffix)
+		account.PictureURL = c.provider.link(user.Photo.Prefix + "300x300" + user.Photo.Suffix)
 	}
 	return account, nil
 }

@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -61,7 +62,7 @@ type Permission struct {
 type Account struct {
 	Subject    string // the provider's own, immutable id
 	Name       string // may be empty
-	PictureURL string // an https address, or empty
+	PictureURL string // an address that is fit to be a link, or empty
 	Granted    []string
 }
 
@@ -116,7 +117,7 @@ func (p *Provider) AuthorizeSources() []string {
 		return nil
 	}
 	sources := []string{u.Scheme + "://" + u.Host}
-	if p.Hosts != "" {
+	if domain, ok := strings.CutPrefix(p.Hosts, "https://*"); ok && strings.HasSuffix("."+u.Hostname(), domain) {
 		sources = append(sources, p.Hosts)
 	}
 	return sources
@@ -169,10 +170,11 @@ func newProvider(p Provider, app App, standard Endpoints) *Provider {
 	return &p
 }
 
-// httpsOnly keeps an address that can be shown as a link and drops everything else.
-func httpsOnly(address string) string {
+// link keeps an address that can be shown as a link: one with https, or at the provider's own API, which may be played on
+// this machine. Everything else that a provider sends is dropped.
+func (p *Provider) link(address string) string {
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "https" || u.Host == "" || len(address) > 2048 {
+	if err != nil || u.Host == "" || len(address) > 2048 || u.Scheme != "https" && !strings.HasPrefix(p.API, u.Scheme+"://"+u.Host+"/") {
 		return ""
 	}
 	return u.String()

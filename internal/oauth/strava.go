@@ -53,7 +53,7 @@ func stravaAthlete(ctx context.Context, c *caller, accessToken string) (Account,
 	return Account{
 		Subject:    athlete.ID.String(),
 		Name:       strings.TrimSpace(athlete.Firstname + " " + athlete.Lastname),
-		PictureURL: httpsOnly(athlete.Profile),
+		PictureURL: c.provider.link(athlete.Profile),
 	}, nil
 }
 

@@ -28,6 +28,9 @@ func TestConnectCheckDisconnect(t *testing.T) {
 			for _, text := range []string{tt.account, tt.subject, tt.permission} {
 				page.want(200, selector, text)
 			}
+			if tt.account != "" && page.Find(selector+" a[href*='/people/']").Length() != 1 {
+				t.Error("the card has no link to the picture")
+			}
 			if page.Find(selector+" time").Length() == 0 {
 				t.Error("the card does not say since when")
 			}

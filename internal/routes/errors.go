@@ -200,7 +200,7 @@ func explain(r *http.Request, err error) problem {
 			Detail: "Please try again in a few seconds.", retryAfter: busyFor}
 	case databaseDown(err):
 		return problem{Status: http.StatusServiceUnavailable, Heading: "Cairn can't reach its database.", Action: back(),
-			Detail: "You are still signed in. Please try again in a minute.", retryAfter: time.Minute}
+			Detail: "This signs nobody out. Please try again in a minute.", retryAfter: time.Minute}
 	}
 	return problem{Status: http.StatusInternalServerError, Heading: "Something went wrong on our side."}
 }

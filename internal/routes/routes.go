@@ -91,9 +91,9 @@ func New(d Deps) (http.Handler, error) {
 	r.Use(withRequestID, clientIP(d.TrustedProxies), s.logged, s.headers, s.recovered, s.bounded, s.oneSite, crossOrigin.Handler)
 	r.NotFound(sessions(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
 	r.MethodNotAllowed(sessions(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
-	r.Get("/health", s.health)
-	r.Get("/healthz", s.healthz)
-	r.Get("/readyz", s.readyz)
+	page(r, "/health", s.health)
+	page(r, "/healthz", s.healthz)
+	page(r, "/readyz", s.readyz)
 	page(r, "/static/{file}", s.static)
 	if d.Sandbox != nil {
 		r.Mount("/sandbox", d.Sandbox.Handler)

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"cairn/db/dbtest"
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+func productionEnv(t *testing.T) []string {
+	t.Helper()
+	return []string{"APP_ENV=production", "PORT=" + freePort(t), "PUBLIC_URL=https://cairn.example.org", "DATABASE_URL=" + dbtest.NewURL(t),
+		"SESSION_SECRET=" + secret, "ENCRYPTION_KEY=" + key1, "DATA_DIR=/nowhere"}
+}
+
+// local is where a server listens, whatever address it is known by outside.
+func (p *process) local(env []string) string {
+	for _, variable := range env {
+		if port, ok := strings.CutPrefix(variable, "PORT="); ok {
+			return "http://127.0.0.1:" + port
+		}
+	}
+	p.t.Fatal("no port")
+	return ""
+}
+
+// The sandbox is never reachable in production, and a provider without keys is absent.
+func TestProduction(t *testing.T) {
+	t.Parallel()
+	env := append(productionEnv(t), "STRAVA_CLIENT_ID=1", "STRAVA_CLIENT_SECRET=hunter2hunter2")
+	server := start(t, env...)
+	at := server.local(env)
+	b := newBrowser(t)
+	b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, path := range []string{"/sandbox", "/sandbox/", "/sandbox/strava/oauth/authorize", "/api/garmin/callback"} {
+		if status, _ := b.do(http.MethodGet, at+path, nil); status != http.StatusNotFound {
+			t.Errorf("%s answers %d, want 404", path, status)
+		}
+	}
+	status, page := b.do(http.MethodGet, at+"/login", nil)
+	if status != http.StatusOK || page.Find("form[action='/login/strava']").Length() != 1 || page.Find("form[action^='/login/']").Length() != 1 || page.Find("#sandbox").Length() != 0 {
+		t.Errorf("the sign-in page has other providers than those with keys, or a sandbox: %s", page.Find("main").Text())
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, at+"/login/strava", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := b.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if location := resp.Header.Get("Location"); !strings.HasPrefix(location, "https://www.strava.com/oauth/authorize?") || strings.Contains(location, "hunter2") {
+		t.Errorf("sent to %q", location)
+	}
+	if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' https://www.strava.com") {
+		t.Errorf("CSP is %q", csp)
+	}
+	if strings.Contains(server.logged(), "hunter2") || strings.Contains(server.logged(), secret) || strings.Contains(server.logged(), key1) {
+		t.Error("the log tells a secret")
+	}
+}
+
+func TestHealthCommand(t *testing.T) {
+	t.Parallel()
+	env := productionEnv(t)
+	wantFailure(t, command(t, []string{"health"}, env...))
+	start(t, env...)
+	if out, err := command(t, []string{"health"}, env...).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Requests that never end and headers without end are cut off.
+func TestServerLimits(t *testing.T) {
+	t.Parallel()
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t))
+	address := strings.TrimPrefix(server.url, "http://")
+	send := func(text string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_, err = io.WriteString(conn, text)
+		return conn, err
+	}
+	endless, err := send("GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n")
+	if answer := make([]byte, 12); err == nil {
+		if _, err = io.ReadFull(endless, answer); err == nil && string(answer) != "HTTP/1.1 431" {
+			t.Errorf("64 KiB of header got %q", answer)
+		}
+	}
+	slow, err := send("GET / HTTP/1.1\r\nHost: x\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { _, err := io.Copy(io.Discard, slow); ended <- err }()
+	select {
+	case <-ended:
+	case <-t.Context().Done():
+		t.Error("a header that never ends is waited for")
+	}
+}
+
+// Upkeep takes all batches of what is expired, however many.
+func TestUpkeepSweepsEverything(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	for _, sql := range []string{
+		`INSERT INTO cairn.users (display_name) VALUES ('Ada')`,
+		`INSERT INTO cairn.sessions (token, data, expiry, user_id, method) SELECT n, '{}', now() - interval '1 s', 1, 'password' FROM generate_series(1, 1200) n`,
+		`INSERT INTO cairn.rate_limits SELECT n, 1, now() - interval '1 s' FROM generate_series(1, 1200) n`,
+	} {
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u := upkeep{log: slog.New(slog.DiscardHandler), sessions: session.New(session.Options{Pool: pool}), accounts: auth.New(pool, secret), connections: oauth.New(pool, nil)}
+	u.sweepAll(t.Context())
+	var left int
+	if err := pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.rate_limits)`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d rows are left (error %v)", left, err)
+	}
+}
+
+func TestInstancesDoNotSweepInStep(t *testing.T) {
+	t.Parallel()
+	waits := map[string]bool{}
+	for range 50 {
+		d := vary(sweepEvery)
+		if d < sweepEvery/2 || d >= sweepEvery*3/2 {
+			t.Fatalf("waits %v around %v", d, sweepEvery)
+		}
+		waits[fmt.Sprint(d)] = true
+	}
+	if len(waits) < 40 {
+		t.Errorf("only %d different waits of 50", len(waits))
+	}
+}
