@@ -54,6 +54,7 @@ type Sandbox struct {
 }
 
 const (
+	readyDeadline    = 3 * time.Second  // for a probe: a database that takes longer does not want traffic
 	pageDeadline     = 10 * time.Second // for a request that asks the database only
 	providerDeadline = 30 * time.Second // for one that asks a provider, perhaps three times
 	maxBody          = 64 << 10         // of a form
@@ -93,7 +94,7 @@ func New(d Deps) (http.Handler, error) {
 	r.MethodNotAllowed(sessions(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
 	page(r, "/health", s.health)
 	page(r, "/healthz", s.healthz)
-	page(r, "/readyz", s.readyz)
+	page(r.With(deadline(readyDeadline)), "/readyz", s.readyz)
 	page(r, "/static/{file}", s.static)
 	if d.Sandbox != nil {
 		r.Mount("/sandbox", d.Sandbox.Handler)
