@@ -52,6 +52,8 @@ func TestMainPathInChromium(t *testing.T) {
 	server.end(syscall.SIGKILL)
 	server = start(t, env...)
 	b.run("come back after a crash", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`form[action="/account/password"]`))
+	newBrowser(t).signIn(server.url, "ada@example.org")
+	b.run("see the other device", chromedp.Reload(), chromedp.WaitVisible(`#sessions form[action$="/end"]`))
 	b.capture("account")
 
 	b.run("untick a scope", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connections/strava/disconnect"] button`), chromedp.WaitVisible(`#card-strava[data-state=none]`),

@@ -181,6 +181,14 @@ func (b browser) signUp(site, email string) {
 	}
 }
 
+func (b browser) signIn(site, email string) {
+	b.t.Helper()
+	status, page := b.do(http.MethodPost, site+"/login", url.Values{"email": {email}, "password": {"granite lichen and slow rain"}, "keep": {"on"}})
+	if status != http.StatusOK || page.Find("form[action='/logout']").Length() == 0 {
+		b.t.Fatalf("sign-in answered %d: %s", status, page.Find("main").Text())
+	}
+}
+
 // connect presses the button of a card and allows everything on the consent page.
 func (b browser) connect(site, provider, person string) {
 	b.t.Helper()

@@ -50,6 +50,7 @@ func vary(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
 func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.sessions.Sweep)
+	u.sweep(ctx, u.sessions.SweepEndings)
 	u.sweep(ctx, u.connections.Sweep)
 	u.sweep(ctx, u.accounts.Sweep)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5"
@@ -23,8 +22,7 @@ type accountView struct {
 	LastWay     bool
 	Cards       []card
 	Providers   []providerView
-	SignedIn    string
-	Since       time.Time
+	Devices     []device
 	Errors      map[string]string
 }
 
@@ -51,10 +49,14 @@ func (s *server) showAccount(w http.ResponseWriter, r *http.Request, status int,
 	if err != nil {
 		return err
 	}
+	devices, err := s.devices(r, current, cards)
+	if err != nil {
+		return err
+	}
 	v := accountView{
 		view: s.view(r, "Your account"), Name: account.Name, Email: account.Email, HasPassword: account.Email != "",
 		Ways: waysOf(account, cards), LastWay: account.Ways() == 1, Cards: cards, Providers: s.providerViews(),
-		SignedIn: signedInWith(current.Method, cards), Since: current.Created, Errors: problems,
+		Devices: devices, Errors: problems,
 	}
 	v.Path = "/account"
 	keep(&v)
@@ -125,7 +127,10 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 		err = s.Accounts.AddPassword(r.Context(), current.UserID, email, r.PostForm.Get("password"))
 	} else {
 		err = s.Accounts.ChangePassword(r.Context(), current.UserID, r.PostForm.Get("current"), r.PostForm.Get("password"),
-			func(tx pgx.Tx) error { return s.Sessions.EndOthers(r.Context(), tx, current.UserID, current.ID) })
+			func(tx pgx.Tx) error {
+				_, err := s.Sessions.EndOthers(r.Context(), tx, current.UserID, current.ID, session.PasswordChanged)
+				return err
+			})
 	}
 	status, problems, ok := formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {

@@ -130,7 +130,7 @@ func (s *server) enter(ctx context.Context, w http.ResponseWriter, r *http.Reque
 		s.tellConnected(r, p, grant)
 	}
 	s.Log.InfoContext(ctx, "signed in", "id", requestID(ctx), "user", userID, "method", p.Key)
-	s.Sessions.SignIn(r.Context(), userID, p.Key)
+	s.Sessions.SignIn(r.Context(), userID, p.Key, true)
 	see(w, r, attempt.ReturnPath)
 	return nil
 }

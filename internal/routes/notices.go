@@ -31,9 +31,14 @@ func (s *server) takeNotice(r *http.Request) *notice {
 		}
 		return nil
 	}
-	switch code := r.URL.Query().Get("notice"); code {
-	case "signed-out":
+	code := r.URL.Query().Get("notice")
+	if code == "signed-out" {
 		return &notice{Kind: good, Text: "You are signed out."}
+	}
+	if ending, ok := s.Sessions.Ended(r.Context()); ok && endingInWords(ending) != "" {
+		return &notice{Kind: info, Text: endingInWords(ending)}
+	}
+	switch code {
 	case "sign-in":
 		return &notice{Kind: info, Text: "Please sign in to go on."}
 	default:

@@ -7,6 +7,8 @@
 //	connections.go  the three providers: begin, come back, check, disconnect
 //	pages.go        the home page and what its cards say
 //	account.go      the account page and its forms
+//	sessions.go     where a person is signed in, and ending it
+//	notices.go      what the next page says about what was just done
 //	api.go          JSON as the Node server answered it, and health
 //	errors.go       kind of error → status and sentences; the only writer of error pages
 //	render.go       page sets, parsed at start, written from a buffer
@@ -138,6 +140,8 @@ func (s *server) signedIn(r chi.Router) {
 		r.Post("/account/name", s.page(s.rename))
 		r.Post("/account/password", s.page(s.setPassword))
 		r.Post("/account/password/remove", s.page(s.removePassword))
+		r.Post("/account/sessions/end-others", s.page(s.endOtherSessions))
+		r.Post("/account/sessions/{id}/end", s.page(s.endSession))
 		r.Post("/connect/{provider}", s.page(s.connect))
 	})
 	r.Group(func(r chi.Router) {

@@ -19,6 +19,7 @@ type signUpView struct {
 type signInView struct {
 	view
 	Email, Next string
+	Brief       bool // "Keep me signed in" is not ticked
 	Errors      map[string]string
 	Providers   []providerView
 }
@@ -51,7 +52,7 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "signed up", "id", requestID(r.Context()), "user", userID, "method", "password")
-	s.Sessions.SignIn(r.Context(), userID, "password")
+	s.Sessions.SignIn(r.Context(), userID, "password", true)
 	s.tell(r, good, "Welcome to Cairn. Your account is ready: connect what you like.")
 	see(w, r, v.Next)
 	return nil
@@ -75,7 +76,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err := parseForm(r); err != nil {
 		return err
 	}
-	v := signInView{Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next"))}
+	v := signInView{Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next")), Brief: r.PostForm.Get("keep") == ""}
 	userID, err := s.Accounts.SignIn(r.Context(), v.Email, r.PostForm.Get("password"), address(r))
 	if status, messages, ok := formProblem(w, err); ok {
 		s.Log.InfoContext(r.Context(), "sign-in refused", "id", requestID(r.Context()), "address", address(r), "reason", err)
@@ -86,7 +87,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "signed in", "id", requestID(r.Context()), "user", userID, "method", "password")
-	s.Sessions.SignIn(r.Context(), userID, "password")
+	s.Sessions.SignIn(r.Context(), userID, "password", !v.Brief)
 	see(w, r, v.Next)
 	return nil
 }

@@ -98,7 +98,7 @@ func TestZ2EndingOthersEndsThem(t *testing.T) {
 	pool := dbtest.New(t)
 	s := newSite(t, session.Options{Pool: pool}, handlers{"/others": func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
 		current, _ := session.Current(r.Context())
-		if err := m.EndOthers(r.Context(), pool, current.UserID, current.ID); err != nil {
+		if _, err := m.EndOthers(r.Context(), pool, current.UserID, current.ID, session.EndedElsewhere); err != nil {
 			panic(err)
 		}
 	}})
@@ -145,7 +145,7 @@ func TestZ6WhatIsAskedAfterTheFirstByteIsSaved(t *testing.T) {
 		w.WriteHeader(http.StatusEarlyHints)
 		_, _ = fmt.Fprint(w, "begun")
 		_ = http.NewResponseController(w).Flush()
-		m.SignIn(r.Context(), user, "password")
+		m.SignIn(r.Context(), user, "password", true)
 	}})
 	user := newUser(t, pool)
 	b := newBrowser(t, s)
@@ -266,7 +266,7 @@ func TestZ13ShortWritesFinishWhenTheBrowserHasGone(t *testing.T) {
 	user := newUser(t, pool)
 	ctx, leave := context.WithCancel(t.Context())
 	h := m.Handler(session.Hooks{Address: func(*http.Request) string { return "" }})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		m.SignIn(r.Context(), user, "password")
+		m.SignIn(r.Context(), user, "password", true)
 		leave()
 	}))
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))

@@ -17,6 +17,7 @@ type requestKey struct{}
 // request is what one request knows and wants of its session. It belongs to the request's goroutine.
 type request struct {
 	stored    string   // the token, hashed, as it stands in the database; "" if nothing was found
+	dead      string   // the token, hashed, that led to nothing
 	found     *Session // nil: a visitor
 	due       bool     // the sliding expiry wants an extension
 	unseen    bool     // last_seen is out of date
@@ -32,6 +33,7 @@ type request struct {
 type signIn struct {
 	userID int64
 	method string
+	kept   bool // it outlives the browser
 }
 
 // Handler is the middleware that gives requests their session. The answer is held back until the session is saved: a save
@@ -75,13 +77,15 @@ func (m *Manager) load(ctx context.Context, w http.ResponseWriter, rq *request, 
 		return loaded, err
 	}
 	rq.found = nil
-	m.scs.WriteSessionCookie(ctx, w, "", time.Time{})
+	cleared := m.cookie("")
+	cleared.MaxAge = -1
+	http.SetCookie(w, cleared)
 	return m.scs.Load(ctx, "")
 }
 
 // token returns the cookie's value if it could be one of ours: anything else is not worth a query.
 func (m *Manager) token(r *http.Request) string {
-	for _, cookie := range r.CookiesNamed(m.scs.Cookie.Name) {
+	for _, cookie := range r.CookiesNamed(CookieName(m.Secure)) {
 		if validToken(cookie.Value) {
 			return cookie.Value
 		}
@@ -106,7 +110,7 @@ func (m *Manager) save(fresh, loaded context.Context, a *answer, token string) e
 	case rq.signIn != nil || rq.rotate && !rq.ended:
 		return m.replace(fresh, a)
 	case rq.ended:
-		m.writeCookie(fresh, a, "", time.Time{})
+		m.writeCookie(a, "", 0, true)
 		return nil
 	case rq.found == nil:
 		return nil
@@ -137,8 +141,16 @@ func (m *Manager) replace(ctx context.Context, a *answer) error {
 	if err != nil {
 		return err
 	}
-	m.writeCookie(ctx, a, token, time.Now().Add(rq.remaining))
+	m.writeCookie(a, token, rq.remaining, rq.keeps())
 	return nil
+}
+
+// keeps tells whether the session that was just saved outlives the browser.
+func (rq *request) keeps() bool {
+	if rq.signIn != nil {
+		return rq.signIn.kept
+	}
+	return rq.found.Kept
 }
 
 // renew extends the session and its cookie when that is due. The cookie is sent again only if this request did it. A
@@ -149,13 +161,28 @@ func (m *Manager) renew(ctx context.Context, a *answer, token string) {
 		return
 	}
 	if remaining, renewed := m.store.renew(ctx, rq.stored); renewed {
-		m.writeCookie(ctx, a, token, time.Now().Add(remaining))
+		m.writeCookie(a, token, remaining, true)
 	}
 }
 
-func (m *Manager) writeCookie(ctx context.Context, a *answer, token string, expiry time.Time) {
-	m.scs.WriteSessionCookie(ctx, a, token, expiry)
+// writeCookie sends the cookie, or clears it if there is no token. One that is not kept has no end of its own: browsers
+// drop it when they are closed.
+func (m *Manager) writeCookie(a *answer, token string, remaining time.Duration, kept bool) {
+	cookie := m.cookie(token)
+	switch {
+	case token == "":
+		cookie.MaxAge = -1
+	case kept:
+		cookie.MaxAge = int(remaining.Round(time.Second).Seconds())
+	}
+	http.SetCookie(a, cookie)
 	a.header.Set("Cache-Control", "no-store")
+}
+
+func (m *Manager) cookie(token string) *http.Cookie {
+	return &http.Cookie{
+		Name: CookieName(m.Secure), Value: token, Path: "/", HttpOnly: true, Secure: m.Secure, SameSite: http.SameSiteLaxMode,
+	}
 }
 
 // answer holds a response back. It is deliberately no Flusher and no Hijacker, and drops 1xx answers: whatever goes out

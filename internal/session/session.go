@@ -7,6 +7,7 @@
 //	handler.go  the request: find the row, buffer the answer, save before its first byte, renew the cookie
 //	store.go    the statements: insert at sign-in, update otherwise, and zero rows updated means the session is gone
 //	codec.go    the data column: JSON; what does not decode is no session
+//	ending.go   the list of a person's sessions, ending them, and why one ended
 //	upkeep.go   expired rows, and when a session was last seen
 //
 // What a handler asks for (SignIn, SignOut, Rotate, Flash) happens when its answer is ready and before it is sent, in one
@@ -16,7 +17,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -72,10 +72,14 @@ type Session struct {
 	AvatarURL string
 	Method    string // how they signed in: "password" or a provider's key
 	Created   time.Time
+	Kept      bool // it outlives the browser
 }
 
 // renewEvery bounds how often a sliding session is extended: a write a day, not one a request.
 const renewEvery = 24 * time.Hour
+
+// briefly is how long a session lasts, and its cookie at the most, that is not kept.
+const briefly = 12 * time.Hour
 
 // New returns a Manager with the defaults filled in.
 func New(o Options) *Manager {
@@ -90,9 +94,6 @@ func New(o Options) *Manager {
 	m.scs.Codec = jsonCodec{}
 	m.scs.HashTokenInStore = true
 	m.scs.Lifetime = o.MaxLifetime
-	m.scs.Cookie = scs.SessionCookie{
-		Name: CookieName(o.Secure), Path: "/", HttpOnly: true, Secure: o.Secure, SameSite: http.SameSiteLaxMode, Persist: true,
-	}
 	return m
 }
 
@@ -114,10 +115,10 @@ func Current(ctx context.Context) (Session, bool) {
 }
 
 // SignIn begins a session with a new token for the user once the answer is ready. A session this browser had ends in the
-// same statement.
-func (m *Manager) SignIn(ctx context.Context, userID int64, method string) {
+// same statement. One that is not kept ends with the browser, and after 12 hours.
+func (m *Manager) SignIn(ctx context.Context, userID int64, method string, kept bool) {
 	rq := requestOf(ctx)
-	rq.signIn = &signIn{userID: userID, method: method}
+	rq.signIn = &signIn{userID: userID, method: method, kept: kept}
 }
 
 // Rotate gives the current session a new token once the answer is ready; the old one is dead from then on. The session
@@ -140,15 +141,6 @@ func (m *Manager) SignOut(ctx context.Context) error {
 		}
 	}
 	rq.ended = true
-	return nil
-}
-
-// EndOthers ends all sessions of a user but the one with the id keep (0: all). db may be a transaction, so that they end
-// together with what made them end.
-func (m *Manager) EndOthers(ctx context.Context, db DB, userID, keep int64) error {
-	if _, err := db.Exec(ctx, `DELETE FROM cairn.sessions WHERE user_id = $1 AND id <> $2`, userID, keep); err != nil {
-		return fmt.Errorf("session: end the others of user %d: %w", userID, err)
-	}
 	return nil
 }
 

@@ -177,7 +177,7 @@ func TestFlashIsShownOnce(t *testing.T) {
 		"/welcome": func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
 			current, _ := session.Current(r.Context())
 			m.Flash(r.Context(), "welcome")
-			m.SignIn(r.Context(), current.UserID, "strava")
+			m.SignIn(r.Context(), current.UserID, "strava", true)
 		},
 	})
 	user := newUser(t, pool)

@@ -33,7 +33,7 @@ func newSite(t *testing.T, o session.Options, own handlers) site {
 	mux.HandleFunc("/signin/{user}", func(_ http.ResponseWriter, r *http.Request) {
 		var user int64
 		_, _ = fmt.Sscan(r.PathValue("user"), &user)
-		m.SignIn(r.Context(), user, "password")
+		m.SignIn(r.Context(), user, "password", r.URL.Query().Get("brief") == "")
 	})
 	mux.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {
 		current, ok := session.Current(r.Context())

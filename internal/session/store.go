@@ -36,15 +36,16 @@ func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 	rq := requestOf(ctx)
 	var row Session
 	err = s.Pool.QueryRow(ctx, `
-		SELECT s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''), s.method, s.created,
-		       s.expiry < LEAST(now() + $2::interval, s.created + $3::interval) - $4::interval,
+		SELECT s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''), s.method, s.created, s.kept,
+		       s.kept AND s.expiry < LEAST(now() + $2::interval, s.created + $3::interval) - $4::interval,
 		       s.last_seen < now() - interval '5 minutes'
 		FROM cairn.sessions s
 		JOIN cairn.users u ON u.id = s.user_id
 		WHERE s.token = $1 AND now() < s.expiry AND now() < s.created + $3::interval`,
 		token, s.Lifetime, s.MaxLifetime, s.renewAfter()).
-		Scan(&data, &row.ID, &row.UserID, &row.Name, &row.AvatarURL, &row.Method, &row.Created, &rq.due, &rq.unseen)
+		Scan(&data, &row.ID, &row.UserID, &row.Name, &row.AvatarURL, &row.Method, &row.Created, &row.Kept, &rq.due, &rq.unseen)
 	if errors.Is(err, pgx.ErrNoRows) {
+		rq.dead = token
 		return nil, false, nil
 	}
 	if err != nil {
@@ -64,11 +65,13 @@ func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.
 	switch {
 	case rq.signIn != nil:
 		row = s.insert(ctx, rq, token, data)
+	case rq.rotate:
+		row = s.rotate(ctx, rq, token, data)
 	case rq.found != nil:
 		row = s.Pool.QueryRow(ctx, `
-			UPDATE cairn.sessions SET token = $2, data = $3
+			UPDATE cairn.sessions SET data = $2
 			WHERE token = $1 AND now() < expiry
-			RETURNING EXTRACT(epoch FROM expiry - now())::float8`, rq.stored, token, data)
+			RETURNING EXTRACT(epoch FROM expiry - now())::float8`, token, data)
 	default:
 		return ErrNone
 	}
@@ -84,24 +87,45 @@ func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.
 	return nil
 }
 
+// rotate gives a session a new token. Whoever comes with the old one learns why it is over: tokens are changed when the
+// password is.
+func (s store) rotate(ctx context.Context, rq *request, token string, data []byte) pgx.Row {
+	return s.Pool.QueryRow(ctx, `
+		WITH moved AS (
+			UPDATE cairn.sessions SET token = $2, data = $3
+			WHERE token = $1 AND now() < expiry
+			RETURNING user_id, expiry
+		), noted AS (
+			INSERT INTO cairn.ended_sessions (token, user_id, reason)
+			SELECT $1, user_id, $4 FROM moved
+			ON CONFLICT (token) DO NOTHING
+		)
+		SELECT EXTRACT(epoch FROM expiry - now())::float8 FROM moved`, rq.stored, token, data, PasswordChanged)
+}
+
 // insert begins a session and ends the one the browser had, in one statement: a crash leaves one of the two.
 func (s store) insert(ctx context.Context, rq *request, token string, data []byte) pgx.Row {
 	return s.Pool.QueryRow(ctx, `
 		WITH ended AS (DELETE FROM cairn.sessions WHERE token = $1)
-		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, address, user_agent)
-		VALUES ($2, $3, now() + LEAST($4::interval, $5::interval), $6, $7, $8, $9)
+		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, kept, address, user_agent)
+		VALUES ($2, $3, now() + $4::interval, $5, $6, $7, $8, $9)
 		RETURNING EXTRACT(epoch FROM expiry - now())::float8`,
-		rq.stored, token, data, s.Lifetime, s.MaxLifetime, rq.signIn.userID, rq.signIn.method, rq.address, plain(rq.userAgent, 512))
+		rq.stored, token, data, s.lifetime(rq.signIn.kept), rq.signIn.userID, rq.signIn.method, rq.signIn.kept, rq.address, plain(rq.userAgent, 512))
 }
 
-// DeleteCtx ends a session. It finishes even when the browser has gone: a sign-out must not depend on the line.
+func (s store) lifetime(kept bool) time.Duration {
+	if !kept {
+		return min(briefly, s.Lifetime, s.MaxLifetime)
+	}
+	return min(s.Lifetime, s.MaxLifetime)
+}
+
+// DeleteCtx ends a session whose browser signs out. It finishes even when the browser has gone: a sign-out must not depend on the line.
 func (s store) DeleteCtx(ctx context.Context, token string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
 	defer cancel()
-	if _, err := s.Pool.Exec(ctx, `DELETE FROM cairn.sessions WHERE token = $1`, token); err != nil {
-		return fmt.Errorf("session: delete: %w", err)
-	}
-	return nil
+	_, err := end(ctx, s.Pool, SignedOut, `token = $2`, token)
+	return err
 }
 
 // renew extends a sliding session. It reports false when another request did so first, the session is gone or the
@@ -112,7 +136,7 @@ func (s store) renew(ctx context.Context, token string) (remaining time.Duration
 	var seconds float64
 	err := s.Pool.QueryRow(ctx, `
 		UPDATE cairn.sessions SET expiry = LEAST(now() + $2::interval, created + $3::interval)
-		WHERE token = $1 AND now() < expiry
+		WHERE token = $1 AND now() < expiry AND kept
 		  AND expiry < LEAST(now() + $2::interval, created + $3::interval) - $4::interval
 		RETURNING EXTRACT(epoch FROM expiry - now())::float8`,
 		token, s.Lifetime, s.MaxLifetime, s.renewAfter()).Scan(&seconds)

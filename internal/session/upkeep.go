@@ -9,18 +9,39 @@ import (
 
 const sweepBatch = 500
 
-// Sweep deletes one small batch of expired sessions and reports whether more may be left. Instances that sweep at the
-// same time skip each other's rows.
+// Sweep takes one small batch of expired sessions away, leaving only why they ended, and reports whether more may be
+// left. Instances that sweep at the same time skip each other's rows.
 func (m *Manager) Sweep(ctx context.Context) (more bool, err error) {
 	tag, err := m.Pool.Exec(ctx, `
-		DELETE FROM cairn.sessions WHERE token IN (
-			SELECT token FROM cairn.sessions
-			WHERE expiry < now()
-			ORDER BY expiry
-			LIMIT $1
-			FOR UPDATE SKIP LOCKED)`, sweepBatch)
+		WITH gone AS (
+			DELETE FROM cairn.sessions WHERE token IN (
+				SELECT token FROM cairn.sessions
+				WHERE expiry < now()
+				ORDER BY expiry
+				LIMIT $1
+				FOR UPDATE SKIP LOCKED)
+			RETURNING token, user_id, expiry, created
+		)
+		INSERT INTO cairn.ended_sessions (token, user_id, reason, ended_at)
+		SELECT token, user_id, CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END, expiry FROM gone
+		ON CONFLICT (token) DO NOTHING`, sweepBatch, m.MaxLifetime)
 	if err != nil {
 		return false, fmt.Errorf("session: sweep: %w", err)
+	}
+	return tag.RowsAffected() == sweepBatch, nil
+}
+
+// SweepEndings forgets one small batch of endings that nobody will ask about any more.
+func (m *Manager) SweepEndings(ctx context.Context) (more bool, err error) {
+	tag, err := m.Pool.Exec(ctx, `
+		DELETE FROM cairn.ended_sessions WHERE token IN (
+			SELECT token FROM cairn.ended_sessions
+			WHERE ended_at < now() - $2::interval
+			ORDER BY ended_at
+			LIMIT $1
+			FOR UPDATE SKIP LOCKED)`, sweepBatch, keepEndings)
+	if err != nil {
+		return false, fmt.Errorf("session: sweep endings: %w", err)
 	}
 	return tag.RowsAffected() == sweepBatch, nil
 }

@@ -1,0 +1,130 @@
+package routes
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/mileusna/useragent"
+
+	"cairn/internal/session"
+)
+
+// device is one session in the list of a person's own.
+type device struct {
+	ID       int64
+	Browser  string // "Firefox on Linux"
+	Address  string
+	SignedIn string // "with Strava"
+	Since    time.Time
+	LastSeen time.Time
+	Current  bool
+	Brief    bool // ends with the browser
+}
+
+// devices lists a person's sessions, this one first.
+func (s *server) devices(r *http.Request, current session.Session, cards []card) ([]device, error) {
+	sessions, err := s.Sessions.List(r.Context(), current.UserID)
+	if err != nil {
+		return nil, err
+	}
+	devices := make([]device, len(sessions))
+	for i, d := range sessions {
+		devices[i] = device{
+			ID: d.ID, Browser: browserInWords(d.UserAgent), Address: d.Address, SignedIn: signedInWith(d.Method, cards),
+			Since: d.Created, LastSeen: d.LastSeen, Current: d.ID == current.ID, Brief: !d.Kept,
+		}
+		if devices[i].Current {
+			devices[i].LastSeen = time.Now() // it is asking; the row is brought up to date at leisure
+		}
+	}
+	if here := slices.IndexFunc(devices, func(d device) bool { return d.Current }); here > 0 {
+		devices = slices.Insert(slices.Delete(slices.Clone(devices), here, here+1), 0, devices[here])
+	}
+	return devices, nil
+}
+
+// browserInWords names a browser and its system as far as the header tells. Whoever cares can send anything, so it is a
+// help to remember and nothing more.
+func browserInWords(header string) string {
+	ua := useragent.Parse(header)
+	name, system := ua.Name, ua.OS
+	if (ua.Mobile || ua.Tablet) && ua.Device != "K" { // what Chrome calls every Android device
+		system = cmp.Or(plainWord(ua.Device), system)
+	}
+	switch name, system = plainWord(name), plainWord(system); {
+	case name == "":
+		return "Unknown browser"
+	case system == "":
+		return name
+	}
+	return name + " on " + system
+}
+
+// plainWord keeps what can be the name of a thing: for a header it does not know, the library returns its beginning.
+func plainWord(name string) string {
+	strange := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(" .-", r) }
+	if len(name) > 30 || strings.ContainsFunc(name, strange) {
+		return ""
+	}
+	return name
+}
+
+// endSession ends one of the person's own sessions. Another one's is as if it were not there.
+func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
+	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
+	if err != nil {
+		return errNoPage
+	}
+	current, _ := session.Current(r.Context())
+	if id == current.ID {
+		return s.signOut(w, r)
+	}
+	err = s.Sessions.End(r.Context(), current.UserID, id)
+	if errors.Is(err, session.ErrNone) {
+		return errNoPage
+	}
+	if err != nil {
+		return err
+	}
+	s.Log.InfoContext(r.Context(), "session ended", "id", requestID(r.Context()), "user", current.UserID)
+	s.tell(r, good, "That session is ended.")
+	see(w, r, "/account#sessions")
+	return nil
+}
+
+func (s *server) endOtherSessions(w http.ResponseWriter, r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	ended, err := s.Sessions.EndOthers(r.Context(), s.Sessions.Pool, current.UserID, current.ID, session.EndedElsewhere)
+	if err != nil {
+		return err
+	}
+	s.Log.InfoContext(r.Context(), "other sessions ended", "id", requestID(r.Context()), "user", current.UserID, "sessions", ended)
+	s.tell(r, good, "Everywhere else you are signed out.")
+	see(w, r, "/account#sessions")
+	return nil
+}
+
+// endingInWords tells a person why they are signed out; "" when they know.
+func endingInWords(e session.Ending) string {
+	at := e.At.UTC().Format("2 January 2006, 15:04 UTC")
+	switch e.Reason {
+	case session.Expired:
+		return "You were signed out on " + at + ", because you had not been here for a while."
+	case session.Limit:
+		return "You were signed out on " + at + ": no session lasts longer than that."
+	case session.EndedElsewhere:
+		return "You were signed out from another of your devices on " + at + "."
+	case session.PasswordChanged:
+		return "You were signed out on " + at + ", because your password was changed."
+	case session.ByOperator:
+		return "The operator of this site signed you out on " + at + "."
+	}
+	return ""
+}

@@ -1,0 +1,126 @@
+package routes_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+const (
+	firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+	iphone  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"
+)
+
+// signedIn is a browser of a known person that says what it is.
+func signedIn(t *testing.T, s site, email, agent string) browser {
+	t.Helper()
+	b := newBrowser(t, s)
+	b.do(http.MethodPost, "/login", url.Values{"email": {email}, "password": {password}, "keep": {"on"}}, "User-Agent", agent).to("/")
+	return b
+}
+
+func TestSeeAndEndSessions(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	other := newSiteWith(t, options{pool: s.pool})
+	signedUp(t, s, "ada@example.org").post("/logout")
+	laptop, phone, odd := signedIn(t, s, "ada@example.org", firefox), signedIn(t, other, "ada@example.org", iphone), signedIn(t, s, "ada@example.org", "<b>x</b>")
+	stranger := signedUp(t, s, "moss@example.org")
+
+	page := laptop.get("/account", "User-Agent", firefox)
+	items := page.Find("#sessions .rows li")
+	if items.Length() != 3 || !items.First().HasClass("here") {
+		t.Fatalf("%d sessions, first %q; want 3 with this one first", items.Length(), items.First().Text())
+	}
+	for _, text := range []string{"Firefox on Linux", "this device", "127.0.0.1", "with your password"} {
+		page.want(200, "#sessions .rows li.here", text)
+	}
+	page.want(200, "#sessions", "Safari on iPhone").want(200, "#sessions", "Unknown browser")
+	for _, cookie := range laptop.Jar.Cookies(mustParse(t, s.url)) {
+		if strings.Contains(page.body, cookie.Value) {
+			t.Error("the page shows the token")
+		}
+	}
+	button := func(browser string) string {
+		t.Helper()
+		action := ""
+		for i := range items.Length() {
+			if item := items.Eq(i); strings.Contains(item.Text(), browser) {
+				action = item.Find("form").AttrOr("action", "")
+			}
+		}
+		return action
+	}
+	stranger.post(button("Safari on iPhone")).want(404, "h1", "nothing here")
+	laptop.post("/account/sessions/0/end").want(404, "h1", "")
+	laptop.post("/account/sessions/x/end").want(404, "h1", "")
+	if !phone.signedIn() {
+		t.Fatal("a stranger ended the phone's session")
+	}
+	laptop.post(button("Safari on iPhone")).to("/account#sessions")
+	laptop.get("/account").want(200, "#notice", "ended")
+	phone.get("/").want(200, "#notice", "from another of your devices")
+	phone.get("/account").to("/login?next=%2Faccount&notice=sign-in")
+	phone.get("/login?next=%2Faccount&notice=sign-in").want(200, "#notice", "from another of your devices")
+
+	phone = signedIn(t, other, "ada@example.org", iphone)
+	laptop.post("/account/sessions/end-others").to("/account#sessions")
+	laptop.get("/account").want(200, "#sessions", "You are signed in nowhere else")
+	for _, b := range []browser{phone, odd} {
+		if b.signedIn() {
+			t.Error("a session survived the end of all others")
+		}
+	}
+	if !stranger.signedIn() {
+		t.Error("somebody else was signed out")
+	}
+}
+
+func TestEndingTheOwnSessionFromTheListSignsOut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	id := count(t, s, `SELECT max(id) FROM cairn.sessions`)
+	a := b.post(fmt.Sprintf("/account/sessions/%d/end", id)).to("/?notice=signed-out")
+	if !strings.Contains(a.header.Get("Set-Cookie"), "Max-Age=0") {
+		t.Errorf("Set-Cookie is %q, want it cleared", a.header.Get("Set-Cookie"))
+	}
+}
+
+func TestKeepMeSignedIn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	signedUp(t, s, "ada@example.org")
+	b := newBrowser(t, s)
+	if b.get("/login").Find("input[name=keep][checked]").Length() != 1 {
+		t.Error("it is not ticked to begin with")
+	}
+	if b.post("/login", "email", "ada@example.org", "password", "wrong").Find("input[name=keep][checked]").Length() != 0 {
+		t.Error("it was not ticked, and is after a mistake")
+	}
+	brief := b.post("/login", "email", "ada@example.org", "password", password).to("/").header.Get("Set-Cookie")
+	if strings.Contains(brief, "Max-Age") || strings.Contains(brief, "Expires") {
+		t.Errorf("not ticked: Set-Cookie is %q", brief)
+	}
+	b.get("/account").want(200, "#sessions .here", "until the browser is closed")
+	kept := b.post("/login", "email", "ada@example.org", "password", password, "keep", "on").to("/").header.Get("Set-Cookie")
+	if !strings.Contains(kept, "Max-Age=2592000") {
+		t.Errorf("ticked: Set-Cookie is %q", kept)
+	}
+}
+
+func TestPasswordChangeTellsTheOthersWhy(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	phone := signedIn(t, s, "ada@example.org", iphone)
+	thief := newBrowser(t, s)
+	thief.Jar.SetCookies(mustParse(t, s.url), b.Jar.Cookies(mustParse(t, s.url)))
+	b.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account")
+	for _, out := range []browser{phone, thief} {
+		out.get("/login").want(200, "#notice", "because your password was changed")
+	}
+	b.get("/account").want(200, "#notice", "Everywhere else you are signed out")
+}

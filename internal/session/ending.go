@@ -1,0 +1,111 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Reason is why a session ended.
+type Reason string
+
+// Reasons, as they stand in cairn.ended_sessions.
+const (
+	Expired         Reason = "expired"    // not used for its lifetime
+	Limit           Reason = "limit"      // as old as a session may get
+	SignedOut       Reason = "signed_out" // by its own browser
+	EndedElsewhere  Reason = "ended"      // by its owner, from another session
+	PasswordChanged Reason = "password_changed"
+	ByOperator      Reason = "operator"
+)
+
+// Ending is what is known of a session that is over. It is kept for 30 days.
+type Ending struct {
+	Reason Reason
+	At     time.Time
+}
+
+// keepEndings is for how long a browser can be told why it is signed out.
+const keepEndings = 30 * 24 * time.Hour
+
+// end deletes the sessions that the condition names and writes down why, in one statement. args are $2 and up.
+func end(ctx context.Context, db DB, why Reason, condition string, args ...any) (ended int64, err error) {
+	tag, err := db.Exec(ctx, `
+		WITH gone AS (DELETE FROM cairn.sessions WHERE `+condition+` RETURNING token, user_id)
+		INSERT INTO cairn.ended_sessions (token, user_id, reason)
+		SELECT token, user_id, $1 FROM gone
+		ON CONFLICT (token) DO NOTHING`, append([]any{why}, args...)...)
+	if err != nil {
+		return 0, fmt.Errorf("session: end: %w", err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+// End ends one session of a user, from another one. Errors: ErrNone when the user has no such session.
+func (m *Manager) End(ctx context.Context, userID, id int64) error {
+	ended, err := end(ctx, m.Pool, EndedElsewhere, `user_id = $2 AND id = $3`, userID, id)
+	if err == nil && ended == 0 {
+		return ErrNone
+	}
+	return err
+}
+
+// EndOthers ends all sessions of a user but the one with the id keep (0: all) and returns how many there were. db may be a
+// transaction, so that they end together with what made them end.
+func (m *Manager) EndOthers(ctx context.Context, db DB, userID, keep int64, why Reason) (int64, error) {
+	return end(ctx, db, why, `user_id = $2 AND id <> $3`, userID, keep)
+}
+
+// EndAll ends every session of everybody and returns how many there were. It is the operator's.
+func (m *Manager) EndAll(ctx context.Context) (int64, error) {
+	return end(ctx, m.Pool, ByOperator, `true`)
+}
+
+// Ended tells why the session of this request's cookie is over, if it is and that is known. It asks the database only
+// when the request brought a token that led to nothing.
+func (m *Manager) Ended(ctx context.Context) (Ending, bool) {
+	rq, ok := ctx.Value(requestKey{}).(*request)
+	if !ok || rq.found != nil || rq.dead == "" {
+		return Ending{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	var e Ending
+	err := m.Pool.QueryRow(ctx, `
+		SELECT reason, ended_at FROM cairn.ended_sessions WHERE token = $1
+		UNION ALL
+		SELECT CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END, LEAST(expiry, created + $2::interval)
+		FROM cairn.sessions WHERE token = $1
+		LIMIT 1`, rq.dead, m.MaxLifetime).Scan(&e.Reason, &e.At)
+	return e, err == nil // an explanation is not worth an error page
+}
+
+// Device is a session as its owner sees it in the list of theirs.
+type Device struct {
+	ID        int64 // names the session in addresses; not its token
+	Method    string
+	Created   time.Time
+	LastSeen  time.Time
+	Address   string
+	UserAgent string
+	Kept      bool
+}
+
+// List returns a user's live sessions, the last used first.
+func (m *Manager) List(ctx context.Context, userID int64) ([]Device, error) {
+	rows, err := m.Pool.Query(ctx, `
+		SELECT id, method, created, last_seen, address, user_agent, kept
+		FROM cairn.sessions
+		WHERE user_id = $1 AND now() < expiry AND now() < created + $2::interval
+		ORDER BY last_seen DESC, id DESC`, userID, m.MaxLifetime)
+	if err != nil {
+		return nil, fmt.Errorf("session: list those of user %d: %w", userID, err)
+	}
+	devices, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Device])
+	if err != nil {
+		return nil, fmt.Errorf("session: list those of user %d: %w", userID, err)
+	}
+	return devices, nil
+}
