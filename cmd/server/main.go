@@ -3,12 +3,14 @@
 //
 //	server           migrates the database and serves
 //	server migrate   migrates the database and stops
+//	server sessions  lists or ends sessions: list|end --user E-MAIL | --all
 //	server health    asks the server that listens on PORT whether it is ready, for images without a shell
 //
 //	main.go       what happens, in order
 //	config.go     the environment, read once
 //	providers.go  our registrations at providers, and the sandbox that stands in for them
 //	secrets.go    secrets that development makes for itself
+//	operator.go   what an operator does with sessions
 //	upkeep.go     what is done off the requests' path
 package main
 
@@ -23,9 +25,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -48,21 +48,21 @@ func main() {
 	embedded.Supervise()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	if err := run(ctx, os.Args[1:], os.Getenv, os.Stderr); err != nil {
+	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "cairn:", err)
 		os.Exit(1)
 	}
 }
 
-var errUsage = errors.New("usage: server [migrate | health]")
+var errUsage = errors.New("usage: server [migrate | health | sessions list|end --user E-MAIL|--all]")
 
 // run is the whole program but the exit. It returns nil when it was asked to stop and everything had its end.
-func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) error {
-	command := strings.Join(args, " ")
-	if !slices.Contains([]string{"", "migrate", "health"}, command) {
-		return errUsage
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	command, err := parseCommand(args)
+	if err != nil {
+		return err
 	}
-	getenv, err := withDotEnv(getenv)
+	getenv, err = withDotEnv(getenv)
 	if err != nil {
 		return err
 	}
@@ -71,11 +71,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
 	log := newLogger(stderr)
-	switch command {
+	switch command.name {
 	case "migrate":
 		return withDatabase(ctx, config, log, func(*pgxpool.Pool) error { return nil })
 	case "health":
 		return health(ctx, config.Port)
+	case "sessions":
+		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return operate(ctx, config, pool, command.order, stdout) })
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(config.Port))
 	if err != nil {
@@ -83,6 +85,25 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	}
 	defer func() { _ = listener.Close() }()
 	return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return serve(ctx, config, log, listener, pool) })
+}
+
+// command is what the program was called for; the zero value is to serve.
+type command struct {
+	name  string
+	order order
+}
+
+func parseCommand(args []string) (command, error) {
+	switch {
+	case len(args) == 0:
+		return command{}, nil
+	case args[0] == "sessions":
+		o, err := parseOrder(args[1:])
+		return command{name: "sessions", order: o}, err
+	case len(args) == 1 && (args[0] == "migrate" || args[0] == "health"):
+		return command{name: args[0]}, nil
+	}
+	return command{}, errUsage
 }
 
 func health(ctx context.Context, port int) error {

@@ -148,7 +148,7 @@ func TestMigrateAlone(t *testing.T) {
 	t.Parallel()
 	address := dbtest.NewEmptyURL(t)
 	for range 2 {
-		if out, err := command(t, []string{"migrate"}, "DATABASE_URL="+address).CombinedOutput(); err != nil {
+		if out, err := serverCommand(t, []string{"migrate"}, "DATABASE_URL="+address).CombinedOutput(); err != nil {
 			t.Fatalf("%v:\n%s", err, out)
 		}
 	}
@@ -176,7 +176,7 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 		env  []string
 		want []string
 	}{
-		{"usage", []string{"serve"}, nil, []string{"usage: server [migrate | health]"}},
+		{"usage", []string{"serve"}, nil, []string{"usage: server [migrate | health | sessions"}},
 		{"port taken", nil, []string{"PORT=" + port}, []string{"PORT " + port}},
 		{"no PostgreSQL", nil, []string{"PORT=0", "PATH=/nowhere", "DATA_DIR=" + dataDir(t)}, nil},
 		{"several at once", nil, []string{"PORT=x", "ENCRYPTION_KEY=12", "SESSION_SECRET=short", "NODE_ENV=production"},
@@ -186,12 +186,12 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 	for _, tt := range tests[:2] {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			wantFailure(t, command(t, tt.args, tt.env...), tt.want...)
+			wantFailure(t, serverCommand(t, tt.args, tt.env...), tt.want...)
 		})
 	}
 	t.Run(tests[3].name, func(t *testing.T) {
 		t.Parallel()
-		wantFailure(t, command(t, nil, tests[3].env...), tests[3].want...)
+		wantFailure(t, serverCommand(t, nil, tests[3].env...), tests[3].want...)
 	})
 }
 
@@ -211,7 +211,7 @@ func wantFailure(t *testing.T, cmd *exec.Cmd, want ...string) {
 // A database that is down is waited for, and the log says so without telling how to get in.
 func TestDatabaseThatComesLater(t *testing.T) {
 	t.Parallel()
-	cmd := command(t, nil, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL=postgres://ada:hunter2hunter2@127.0.0.1:1/cairn")
+	cmd := serverCommand(t, nil, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL=postgres://ada:hunter2hunter2@127.0.0.1:1/cairn")
 	var out strings.Builder
 	var mu sync.Mutex
 	cmd.Stderr = writerFunc(func(p []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return out.Write(p) })

@@ -50,8 +50,8 @@ type process struct {
 	log bytes.Buffer
 }
 
-// command is the server with these variables and nothing else of ours in its environment.
-func command(t *testing.T, args []string, env ...string) *exec.Cmd {
+// serverCommand is the server with these variables and nothing else of ours in its environment.
+func serverCommand(t *testing.T, args []string, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir() // no .env of this directory
@@ -62,7 +62,7 @@ func command(t *testing.T, args []string, env ...string) *exec.Cmd {
 // start starts a server and waits until it says where it is.
 func start(t *testing.T, env ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: command(t, nil, env...), done: make(chan struct{})}
+	p := &process{t: t, cmd: serverCommand(t, nil, env...), done: make(chan struct{})}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -72,9 +72,9 @@ func TestProduction(t *testing.T) {
 func TestHealthCommand(t *testing.T) {
 	t.Parallel()
 	env := productionEnv(t)
-	wantFailure(t, command(t, []string{"health"}, env...))
+	wantFailure(t, serverCommand(t, []string{"health"}, env...))
 	start(t, env...)
-	if out, err := command(t, []string{"health"}, env...).CombinedOutput(); err != nil {
+	if out, err := serverCommand(t, []string{"health"}, env...).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 }

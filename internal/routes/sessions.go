@@ -69,7 +69,9 @@ func browserInWords(header string) string {
 
 // plainWord keeps what can be the name of a thing: for a header it does not know, the library returns its beginning.
 func plainWord(name string) string {
-	strange := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(" .-", r) }
+	strange := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(" .-", r)
+	}
 	if len(name) > 30 || strings.ContainsFunc(name, strange) {
 		return ""
 	}

@@ -85,6 +85,7 @@ func (m *Manager) Ended(ctx context.Context) (Ending, bool) {
 // Device is a session as its owner sees it in the list of theirs.
 type Device struct {
 	ID        int64 // names the session in addresses; not its token
+	UserID    int64
 	Method    string
 	Created   time.Time
 	LastSeen  time.Time
@@ -96,7 +97,7 @@ type Device struct {
 // List returns a user's live sessions, the last used first.
 func (m *Manager) List(ctx context.Context, userID int64) ([]Device, error) {
 	rows, err := m.Pool.Query(ctx, `
-		SELECT id, method, created, last_seen, address, user_agent, kept
+		SELECT id, user_id, method, created, last_seen, address, user_agent, kept
 		FROM cairn.sessions
 		WHERE user_id = $1 AND now() < expiry AND now() < created + $2::interval
 		ORDER BY last_seen DESC, id DESC`, userID, m.MaxLifetime)
@@ -108,4 +109,27 @@ func (m *Manager) List(ctx context.Context, userID int64) ([]Device, error) {
 		return nil, fmt.Errorf("session: list those of user %d: %w", userID, err)
 	}
 	return devices, nil
+}
+
+// Each hands over everybody's live sessions, one after the other. It is the operator's.
+func (m *Manager) Each(ctx context.Context, do func(Device) error) error {
+	rows, err := m.Pool.Query(ctx, `
+		SELECT id, user_id, method, created, last_seen, address, user_agent, kept
+		FROM cairn.sessions
+		WHERE now() < expiry AND now() < created + $1::interval
+		ORDER BY user_id, last_seen DESC`, m.MaxLifetime)
+	if err != nil {
+		return fmt.Errorf("session: list: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		d, err := pgx.RowToStructByPos[Device](rows)
+		if err != nil {
+			return fmt.Errorf("session: list: %w", err)
+		}
+		if err := do(d); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
