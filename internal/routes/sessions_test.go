@@ -106,7 +106,7 @@ func TestKeepMeSignedIn(t *testing.T) {
 	}
 	b.get("/account").want(200, "#sessions .here", "until the browser is closed")
 	kept := b.post("/login", "email", "ada@example.org", "password", password, "keep", "on").to("/").header.Get("Set-Cookie")
-	if !strings.Contains(kept, "Max-Age=2592000") {
+	if !strings.Contains(kept, "Max-Age=31536000") {
 		t.Errorf("ticked: Set-Cookie is %q", kept)
 	}
 }

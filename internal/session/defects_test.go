@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -59,38 +58,6 @@ func TestZ1OverlappingRequestDoesNotUndoSignOut(t *testing.T) {
 		t.Errorf("%d sessions after sign-out, want 0", n)
 	}
 	thief.get(s.URL+"/who").want(t, 200, "false")
-}
-
-func TestZ1ManyOverlapsOnTwoInstances(t *testing.T) {
-	t.Parallel()
-	pool := dbtest.New(t)
-	other, err := pgxpool.NewWithConfig(t.Context(), pool.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(other.Close)
-	write := handlers{"/write": func(m *session.Manager, _ http.ResponseWriter, r *http.Request) { m.Flash(r.Context(), "x") }}
-	one, two := newSite(t, session.Options{Pool: pool}, write), newSite(t, session.Options{Pool: other}, write)
-	for range 25 {
-		user := newUser(t, pool)
-		b := signIn(t, one, user)
-		end := []string{"/out", "/rotate"}[user%2]
-		before := b.copied(one)
-		var wg sync.WaitGroup
-		for i := range 8 {
-			s := []site{one, two}[i%2]
-			c := b.copied(s)
-			wg.Go(func() { c.get(s.URL + "/write") })
-		}
-		wg.Go(func() { b.get(two.URL + end) })
-		wg.Wait()
-		for _, s := range []site{one, two} {
-			before.get(s.URL+"/who").want(t, 200, "false")
-		}
-		if end == "/rotate" {
-			b.get(one.URL+"/who").want(t, 200, fmt.Sprint("true ", user))
-		}
-	}
 }
 
 func TestZ2EndingOthersEndsThem(t *testing.T) {

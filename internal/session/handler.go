@@ -27,7 +27,7 @@ type request struct {
 	flash     string
 	address   string
 	userAgent string
-	remaining time.Duration // what the last save returned
+	remaining time.Duration // how much older the session that was saved may get
 }
 
 type signIn struct {
@@ -59,7 +59,7 @@ func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	}
 	answer := &answer{header: w.Header().Clone(), status: http.StatusOK}
 	next.ServeHTTP(answer, r.WithContext(loaded))
-	switch err := m.save(ctx, loaded, answer, token); {
+	switch err := m.save(ctx, loaded, answer); {
 	case errors.Is(err, errGone):
 		hooks.Gone(w, r)
 	case err != nil:
@@ -104,7 +104,7 @@ func validToken(value string) bool {
 
 // save does what the handler asked for and writes the cookie that goes with it into the answer. fresh has no scs data,
 // so a new token is made from it; loaded has this request's.
-func (m *Manager) save(fresh, loaded context.Context, a *answer, token string) error {
+func (m *Manager) save(fresh, loaded context.Context, a *answer) error {
 	rq := requestOf(fresh)
 	switch {
 	case rq.signIn != nil || rq.rotate && !rq.ended:
@@ -123,7 +123,9 @@ func (m *Manager) save(fresh, loaded context.Context, a *answer, token string) e
 			return err
 		}
 	}
-	m.renew(loaded, a, token)
+	if rq.due {
+		m.store.renew(loaded, rq.stored)
+	}
 	return nil
 }
 
@@ -153,27 +155,19 @@ func (rq *request) keeps() bool {
 	return rq.found.Kept
 }
 
-// renew extends the session and its cookie when that is due. The cookie is sent again only if this request did it. A
-// failure is no reason to take the page away: the next request tries again.
-func (m *Manager) renew(ctx context.Context, a *answer, token string) {
-	rq := requestOf(ctx)
-	if !rq.due {
-		return
-	}
-	if remaining, renewed := m.store.renew(ctx, rq.stored); renewed {
-		m.writeCookie(a, token, remaining, true)
-	}
-}
+// maxCookieAge is what browsers cut longer cookies to (RFC 6265bis, section 5.5).
+const maxCookieAge = 400 * 24 * time.Hour
 
-// writeCookie sends the cookie, or clears it if there is no token. One that is not kept has no end of its own: browsers
-// drop it when they are closed.
+// writeCookie sends the cookie, or clears it if there is no token. It lasts as long as the session may get old, so that
+// only a new token is ever sent: an answer that sent the old one again, to extend it, could reach the browser after the
+// answer with the new one. One that is not kept has no end of its own: browsers drop it when they are closed.
 func (m *Manager) writeCookie(a *answer, token string, remaining time.Duration, kept bool) {
 	cookie := m.cookie(token)
 	switch {
 	case token == "":
 		cookie.MaxAge = -1
 	case kept:
-		cookie.MaxAge = int(remaining.Round(time.Second).Seconds())
+		cookie.MaxAge = int(min(remaining, maxCookieAge).Round(time.Second).Seconds())
 	}
 	http.SetCookie(a, cookie)
 	a.header.Set("Cache-Control", "no-store")

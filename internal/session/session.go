@@ -4,7 +4,7 @@
 // The row begins when somebody signs in and is gone when they sign out; a visitor who does neither has no cookie, no row
 // and causes no query. scs keeps the data of a request and makes tokens; what it and pgxstore leave open is closed here:
 //
-//	handler.go  the request: find the row, buffer the answer, save before its first byte, renew the cookie
+//	handler.go  the request: find the row, buffer the answer, save before its first byte, send the cookie
 //	store.go    the statements: insert at sign-in, update otherwise, and zero rows updated means the session is gone
 //	codec.go    the data column: JSON; what does not decode is no session
 //	ending.go   the list of a person's sessions, ending them, and why one ended

@@ -71,7 +71,7 @@ func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.
 		row = s.Pool.QueryRow(ctx, `
 			UPDATE cairn.sessions SET data = $2
 			WHERE token = $1 AND now() < expiry
-			RETURNING EXTRACT(epoch FROM expiry - now())::float8`, token, data)
+			RETURNING EXTRACT(epoch FROM created + $3::interval - now())::float8`, token, data, s.MaxLifetime)
 	default:
 		return ErrNone
 	}
@@ -94,13 +94,14 @@ func (s store) rotate(ctx context.Context, rq *request, token string, data []byt
 		WITH moved AS (
 			UPDATE cairn.sessions SET token = $2, data = $3
 			WHERE token = $1 AND now() < expiry
-			RETURNING user_id, expiry
+			RETURNING user_id, created
 		), noted AS (
 			INSERT INTO cairn.ended_sessions (token, user_id, reason)
 			SELECT $1, user_id, $4 FROM moved
 			ON CONFLICT (token) DO NOTHING
 		)
-		SELECT EXTRACT(epoch FROM expiry - now())::float8 FROM moved`, rq.stored, token, data, PasswordChanged)
+		SELECT EXTRACT(epoch FROM created + $5::interval - now())::float8 FROM moved`,
+		rq.stored, token, data, PasswordChanged, s.MaxLifetime)
 }
 
 // insert begins a session and ends the one the browser had, in one statement: a crash leaves one of the two.
@@ -109,8 +110,9 @@ func (s store) insert(ctx context.Context, rq *request, token string, data []byt
 		WITH ended AS (DELETE FROM cairn.sessions WHERE token = $1)
 		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, kept, address, user_agent)
 		VALUES ($2, $3, now() + $4::interval, $5, $6, $7, $8, $9)
-		RETURNING EXTRACT(epoch FROM expiry - now())::float8`,
-		rq.stored, token, data, s.lifetime(rq.signIn.kept), rq.signIn.userID, rq.signIn.method, rq.signIn.kept, rq.address, plain(rq.userAgent, 512))
+		RETURNING EXTRACT(epoch FROM $10::interval)::float8`,
+		rq.stored, token, data, s.lifetime(rq.signIn.kept), rq.signIn.userID, rq.signIn.method, rq.signIn.kept, rq.address, plain(rq.userAgent, 512),
+		s.MaxLifetime)
 }
 
 func (s store) lifetime(kept bool) time.Duration {
@@ -128,19 +130,16 @@ func (s store) DeleteCtx(ctx context.Context, token string) error {
 	return err
 }
 
-// renew extends a sliding session. It reports false when another request did so first, the session is gone or the
-// database failed.
-func (s store) renew(ctx context.Context, token string) (remaining time.Duration, renewed bool) {
+// renew extends a sliding session, unless another request did so first. A failure is no reason to take the page away: the
+// next request tries again.
+func (s store) renew(ctx context.Context, token string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
 	defer cancel()
-	var seconds float64
-	err := s.Pool.QueryRow(ctx, `
+	_, _ = s.Pool.Exec(ctx, `
 		UPDATE cairn.sessions SET expiry = LEAST(now() + $2::interval, created + $3::interval)
 		WHERE token = $1 AND now() < expiry AND kept
-		  AND expiry < LEAST(now() + $2::interval, created + $3::interval) - $4::interval
-		RETURNING EXTRACT(epoch FROM expiry - now())::float8`,
-		token, s.Lifetime, s.MaxLifetime, s.renewAfter()).Scan(&seconds)
-	return time.Duration(seconds * float64(time.Second)), err == nil
+		  AND expiry < LEAST(now() + $2::interval, created + $3::interval) - $4::interval`,
+		token, s.Lifetime, s.MaxLifetime, s.renewAfter())
 }
 
 // renewAfter is how much of the lifetime passes between two renewals; short lifetimes, set by an operator, need more of

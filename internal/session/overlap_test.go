@@ -1,0 +1,190 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db/dbtest"
+	"cairn/internal/session"
+)
+
+// rounds is how often each ending meets requests that are under way.
+func rounds() int {
+	if testing.Short() {
+		return 20
+	}
+	return 200
+}
+
+// fleet is two instances on one database, whose handlers read, write and end sessions.
+func fleet(t *testing.T) (pool *pgxpool.Pool, sites [2]site) {
+	t.Helper()
+	pool = dbtest.New(t)
+	other, err := pgxpool.NewWithConfig(t.Context(), pool.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Close)
+	for i, p := range []*pgxpool.Pool{pool, other} {
+		sites[i] = newSite(t, session.Options{Pool: p}, handlers{
+			"/write": func(m *session.Manager, w http.ResponseWriter, r *http.Request) {
+				m.Flash(r.Context(), "x")
+				current, ok := session.Current(r.Context())
+				_, _ = fmt.Fprint(w, ok, " ", current.UserID)
+			},
+			"/end": func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
+				current, _ := session.Current(r.Context())
+				must(m.End(r.Context(), current.UserID, number(r, "id")))
+			},
+			"/others": func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
+				current, _ := session.Current(r.Context())
+				_, err := m.EndOthers(r.Context(), p, current.UserID, current.ID, session.EndedElsewhere)
+				must(err)
+			},
+			"/password": func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
+				current, _ := session.Current(r.Context())
+				must(pgx.BeginFunc(r.Context(), p, func(tx pgx.Tx) error {
+					_, err := m.EndOthers(r.Context(), tx, current.UserID, current.ID, session.PasswordChanged)
+					return err
+				}))
+				must(m.Rotate(r.Context()))
+			},
+		})
+	}
+	return pool, sites
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func number(r *http.Request, name string) (n int64) {
+	_, _ = fmt.Sscan(r.URL.Query().Get(name), &n)
+	return n
+}
+
+// TestNothingBringsAnEndedSessionBack lets requests of one browser overlap with what ends its session. Once the ending is
+// answered, no instance serves the old token as that user, no row of it comes back and no answer carries a cookie.
+func TestNothingBringsAnEndedSessionBack(t *testing.T) {
+	t.Parallel()
+	pool, sites := fleet(t)
+	// end ends the session of b and tells which session of the user, if any, has to be there afterwards.
+	tests := map[string]func(t *testing.T, s site, b browser, user int64) (survivor *browser){
+		"sign-out": func(_ *testing.T, s site, b browser, _ int64) *browser { b.get(s.URL + "/out"); return nil },
+		"end one": func(t *testing.T, s site, _ browser, user int64) *browser {
+			id := idOf(t, pool, user)
+			from := signIn(t, s, user)
+			from.get(s.URL+fmt.Sprint("/end?id=", id)).want(t, 200, "")
+			return &from
+		},
+		"end others": func(t *testing.T, s site, _ browser, user int64) *browser {
+			from := signIn(t, s, user)
+			from.get(s.URL+"/others").want(t, 200, "")
+			return &from
+		},
+		"password change": func(t *testing.T, s site, b browser, _ int64) *browser {
+			b.get(s.URL+"/password").want(t, 200, "")
+			return &b
+		},
+		"sign-in again": func(t *testing.T, s site, b browser, user int64) *browser {
+			b.get(s.URL+fmt.Sprint("/signin/", user)).want(t, 200, "")
+			return &b
+		},
+	}
+	for name, end := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for range rounds() {
+				user := newUser(t, pool)
+				b := signIn(t, sites[0], user)
+				var old [2]browser // the same cookie, at each instance
+				for i, s := range sites {
+					old[i] = b.copied(s)
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				for i := range 4 {
+					path := []string{"/write", "/who"}[i/2]
+					wg.Go(func() {
+						for ctx.Err() == nil {
+							if a := old[i%2].get(sites[i%2].URL + path); a.cookie != nil {
+								t.Errorf("a request of the old session was sent the cookie %v", a.cookie)
+							}
+						}
+					})
+				}
+				survivor := end(t, sites[user%2], b, user)
+				for i, s := range sites {
+					for _, path := range []string{"/who", "/write"} {
+						if a := old[i].get(s.URL + path); a.status == 200 && a.body[:4] == "true" {
+							t.Fatalf("after the end was answered, %s says %q", path, a.body)
+						}
+					}
+				}
+				stop()
+				wg.Wait()
+				want := 0
+				if survivor != nil {
+					want = 1
+					survivor.get(sites[1-user%2].URL+"/who").want(t, 200, fmt.Sprint("true ", user))
+				}
+				if n := sessionsOf(t, pool, user); n != want {
+					t.Fatalf("%d sessions, want %d", n, want)
+				}
+			}
+		})
+	}
+}
+
+// Two tabs of one browser sign in and out as they like: whatever cookie is left in it works, or there is none.
+func TestTwoTabs(t *testing.T) {
+	t.Parallel()
+	pool, sites := fleet(t)
+	for range rounds() {
+		user := newUser(t, pool)
+		b := signIn(t, sites[0], user)
+		before := b.copied(sites[0])
+		var wg sync.WaitGroup
+		for i, path := range []string{"/out", fmt.Sprint("/signin/", user), "/write", "/who"} {
+			wg.Go(func() { b.get(sites[i%2].URL + path) })
+		}
+		wg.Wait()
+		for _, s := range sites {
+			before.get(s.URL+"/who").want(t, 200, "false")
+		}
+		cookies := b.Jar.Cookies(mustURL(t, sites[0].URL))
+		if a := b.get(sites[0].URL + "/who"); len(cookies) > 0 && a.body[:4] != "true" {
+			t.Fatalf("the browser is left with a dead cookie: %q", a.body)
+		}
+	}
+}
+
+// A browser's own parallel requests never sign it out, whatever is due at that moment.
+func TestParallelRequestsOfOneBrowser(t *testing.T) {
+	t.Parallel()
+	pool, sites := fleet(t)
+	for round := range rounds() {
+		user := newUser(t, pool)
+		b := signIn(t, sites[0], user)
+		if round%2 == 0 { // a renewal
+			exec(t, pool, `UPDATE cairn.sessions SET expiry = now() + interval '1 day' WHERE user_id = $1`, user)
+		}
+		var wg sync.WaitGroup
+		for i, path := range []string{"/write", "/who", "/password", "/write", "/who", "/write"} {
+			wg.Go(func() { b.get(sites[i%2].URL + path) })
+		}
+		wg.Wait()
+		b.get(sites[1].URL+"/who").want(t, 200, fmt.Sprint("true ", user))
+		if n := sessionsOf(t, pool, user); n != 1 {
+			t.Fatalf("%d sessions, want 1", n)
+		}
+	}
+}
