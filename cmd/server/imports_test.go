@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +42,26 @@ func TestImportDirections(t *testing.T) {
 			}
 			if imported == "net/http" && slices.Contains([]string{"cairn/internal/auth", "cairn/internal/seal", "cairn/db", "cairn/web"}, fields[0]) {
 				t.Errorf("%s speaks no HTTP and may not import net/http", fields[0])
+			}
+		}
+	}
+}
+
+// Sessions know one clock, the database's: an instance whose own clock is wrong changes nothing.
+func TestSessionsHaveNoClockOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../internal/session/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files (error %v)", err)
+	}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range []string{"time.Now(", "time.Since(", "time.Until("} {
+			if !strings.HasSuffix(file, "_test.go") && strings.Contains(string(source), call) {
+				t.Errorf("%s asks its own clock: %s", file, call)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -95,7 +96,7 @@ func (m *Manager) token(r *http.Request) string {
 
 // validToken tells whether a value has the shape of scs's tokens: 32 bytes in unpadded base64url.
 func validToken(value string) bool {
-	if len(value) != 43 {
+	if len(value) != 43 || strings.ContainsAny(value, "\r\n") { // which the decoder skips
 		return false
 	}
 	_, err := base64.RawURLEncoding.Strict().DecodeString(value)
