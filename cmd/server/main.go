@@ -3,6 +3,7 @@
 //
 //	server           migrates the database and serves
 //	server migrate   migrates the database and stops
+//	server rekey     seals all tokens with the newest encryption key
 //	server sessions  lists or ends sessions: list|end --user E-MAIL | --all
 //	server health    asks the server that listens on PORT whether it is ready, for images without a shell
 //
@@ -10,6 +11,7 @@
 //	config.go     the environment, read once
 //	providers.go  our registrations at providers, and the sandbox that stands in for them
 //	secrets.go    secrets that development makes for itself
+//	rekey.go      sealing anew after a change of keys
 //	operator.go   what an operator does with sessions
 //	upkeep.go     what is done off the requests' path
 package main
@@ -25,6 +27,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -54,7 +57,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: server [migrate | health | sessions list|end --user E-MAIL|--all]")
+var errUsage = errors.New("usage: server [migrate | rekey | health | sessions list|end --user E-MAIL|--all]")
 
 // run is the whole program but the exit. It returns nil when it was asked to stop and everything had its end.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
@@ -76,6 +79,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return withDatabase(ctx, config, log, func(*pgxpool.Pool) error { return nil })
 	case "health":
 		return health(ctx, config.Port)
+	case "rekey":
+		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return rekey(ctx, config, pool, stdout) })
 	case "sessions":
 		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return operate(ctx, config, pool, command.order, stdout) })
 	}
@@ -100,7 +105,7 @@ func parseCommand(args []string) (command, error) {
 	case args[0] == "sessions":
 		o, err := parseOrder(args[1:])
 		return command{name: "sessions", order: o}, err
-	case len(args) == 1 && (args[0] == "migrate" || args[0] == "health"):
+	case len(args) == 1 && slices.Contains([]string{"migrate", "rekey", "health"}, args[0]):
 		return command{name: args[0]}, nil
 	}
 	return command{}, errUsage
@@ -213,6 +218,9 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		}),
 		accounts:    auth.New(pool, config.SessionSecret),
 		connections: oauth.New(pool, sealer),
+	}
+	if err := jobs.connections.CheckKeys(ctx); err != nil {
+		return nil, upkeep{}, fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
 	}
 	handler, err := routes.New(routes.Deps{
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,

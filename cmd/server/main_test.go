@@ -41,9 +41,7 @@ func TestStaySignedInAcrossRestartAndKill(t *testing.T) {
 		server = start(t, env...)
 		b.wantConnected(server.url, 3)
 	}
-	if status, page := b.do(http.MethodPost, server.url+"/connections/strava/check", url.Values{}); status != 200 || !strings.Contains(page.Find("#notice").Text(), "works") {
-		t.Errorf("checking answered %d %q", status, page.Find("#notice, h1").Text())
-	}
+	b.check(server.url, "strava")
 	for _, secret := range []string{"granite", "state=", "code="} {
 		if strings.Contains(server.logged(), secret) {
 			t.Errorf("the log tells %q", secret)
@@ -176,7 +174,7 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 		env  []string
 		want []string
 	}{
-		{"usage", []string{"serve"}, nil, []string{"usage: server [migrate | health | sessions"}},
+		{"usage", []string{"serve"}, nil, []string{"usage: server [migrate | rekey | health | sessions"}},
 		{"port taken", nil, []string{"PORT=" + port}, []string{"PORT " + port}},
 		{"no PostgreSQL", nil, []string{"PORT=0", "PATH=/nowhere", "DATA_DIR=" + dataDir(t)}, nil},
 		{"several at once", nil, []string{"PORT=x", "ENCRYPTION_KEY=12", "SESSION_SECRET=short", "NODE_ENV=production"},

@@ -206,6 +206,15 @@ func (b browser) connect(site, provider, person string) {
 	}
 }
 
+// check presses "Check now" and expects that the connection works.
+func (b browser) check(site, provider string) {
+	b.t.Helper()
+	status, page := b.do(http.MethodPost, site+"/connections/"+provider+"/check", url.Values{})
+	if status != http.StatusOK || !strings.Contains(page.Find("#notice").Text(), "works") {
+		b.t.Fatalf("checking %s answered %d %q", provider, status, page.Find("#notice, h1").Text())
+	}
+}
+
 // wantConnected checks that somebody is signed in and sees that many working connections.
 func (b browser) wantConnected(site string, connections int) {
 	b.t.Helper()

@@ -82,6 +82,17 @@ func (s *Sealer) Open(sealed []byte, place string) ([]byte, error) {
 	return plaintext, nil
 }
 
+// KeyIDs returns the ids of all keys, in hex, the sealing one first.
+func (s *Sealer) KeyIDs() []string {
+	ids := []string{hex.EncodeToString([]byte(s.sealing))}
+	for id := range s.keys {
+		if id != s.sealing {
+			ids = append(ids, hex.EncodeToString([]byte(id)))
+		}
+	}
+	return ids
+}
+
 func keyID(key []byte) string {
 	sum := sha256.Sum256(append([]byte("cairn key id\x00"), key...))
 	return string(sum[:keyIDSize])

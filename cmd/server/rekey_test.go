@@ -1,0 +1,31 @@
+package main
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"cairn/db/dbtest"
+)
+
+func TestRotateTheEncryptionKey(t *testing.T) {
+	t.Parallel()
+	env := []string{"PORT=" + freePort(t), "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t)}
+	with := func(keys string) []string { return append([]string{"ENCRYPTION_KEY=" + keys}, env...) }
+	server := start(t, with(key1)...)
+	b := newBrowser(t)
+	b.signUp(server.url, "ada@example.org")
+	b.connect(server.url, "strava", "ada")
+	server.end(syscall.SIGTERM)
+	wantFailure(t, serverCommand(t, nil, with(key2)...), "ENCRYPTION_KEY", "sealed with the key")
+
+	server = start(t, with(key2+","+key1)...)
+	out, err := serverCommand(t, []string{"rekey"}, with(key2+","+key1)...).Output()
+	if err != nil || !strings.HasPrefix(string(out), "1 connections are sealed anew") {
+		t.Fatalf("%q, error %v", out, err)
+	}
+	b.check(server.url, "strava")
+	server.end(syscall.SIGTERM)
+	server = start(t, with(key2)...)
+	b.check(server.url, "strava")
+}

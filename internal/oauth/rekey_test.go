@@ -1,0 +1,45 @@
+package oauth_test
+
+import (
+	"strings"
+	"testing"
+
+	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
+)
+
+func TestRekey(t *testing.T) {
+	t.Parallel()
+	r := newRig(t) // seals with key 1
+	owners := []oauth.Owner{r.owner(), r.owner()}
+	r.connect(sandbox.Strava, owners[0], "ada")
+	r.connect(sandbox.Garmin, owners[0], "ada")
+	r.connect(sandbox.Strava, owners[1], "moss")
+	if err := oauth.New(r.pool, newSealer(t, 2)).CheckKeys(t.Context()); err == nil || !strings.Contains(err.Error(), newSealer(t, 1).KeyIDs()[0]) {
+		t.Errorf("with the old key missing: %v, want its id named", err)
+	}
+	both := oauth.New(r.pool, newSealer(t, 2, 1))
+	if err := both.CheckKeys(t.Context()); err != nil {
+		t.Error(err)
+	}
+	before, err := r.Token(t.Context(), r.providers[sandbox.Strava], owners[0].UserID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, more, err := both.Rekey(t.Context()); done != 3 || more || err != nil {
+		t.Fatalf("rekeyed %d, more %t, error %v; want all 3", done, more, err)
+	}
+	if done, _, err := both.Rekey(t.Context()); done != 0 || err != nil {
+		t.Errorf("again: %d, error %v; want none", done, err)
+	}
+	fresh := oauth.New(r.pool, newSealer(t, 2))
+	if err := fresh.CheckKeys(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if after, err := fresh.Token(t.Context(), r.providers[sandbox.Strava], owners[0].UserID); err != nil || after != before {
+		t.Errorf("with the new key alone: %v", err)
+	}
+	if err := r.CheckKeys(t.Context()); err == nil {
+		t.Error("the old key alone is accepted")
+	}
+}
