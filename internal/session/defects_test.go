@@ -110,13 +110,14 @@ func TestZ6WhatIsAskedAfterTheFirstByteIsSaved(t *testing.T) {
 		var user int64
 		_, _ = fmt.Sscan(r.PathValue("user"), &user)
 		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusCreated)
 		_, _ = fmt.Fprint(w, "begun")
 		_ = http.NewResponseController(w).Flush()
 		m.SignIn(r.Context(), user, "password", true)
 	}})
 	user := newUser(t, pool)
 	b := newBrowser(t, s)
-	b.get(s.URL+fmt.Sprint("/late/", user)).want(t, 200, "begun")
+	b.get(s.URL+fmt.Sprint("/late/", user)).want(t, 201, "begun")
 	b.get(s.URL+"/who").want(t, 200, "true")
 }
 
@@ -200,7 +201,13 @@ func TestZ10Z12NoCleanUpGoroutine(t *testing.T) {
 
 func TestZ11StatementsEndWithTheirContext(t *testing.T) {
 	t.Parallel()
-	pool := dbtest.New(t)
+	config := dbtest.New(t).Config()
+	config.ConnConfig.RuntimeParams["lock_timeout"], config.ConnConfig.RuntimeParams["statement_timeout"] = "0", "0" // the server's own limits
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
 	s := newSite(t, session.Options{Pool: pool}, nil)
 	b := signIn(t, s, newUser(t, pool))
 	tx, err := pool.Begin(t.Context())

@@ -174,6 +174,31 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+// Requests that find at the same moment that a renewal is due write once between them.
+func TestParallelRequestsRenewOnce(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	s := newSite(t, session.Options{Pool: pool}, nil)
+	user := newUser(t, pool)
+	b := signIn(t, s, user)
+	exec(t, pool, `CREATE TABLE cairn.renewals (n int)`)
+	exec(t, pool, `CREATE FUNCTION cairn.renewed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO cairn.renewals VALUES (1); RETURN NEW; END $$`)
+	for range 20 {
+		exec(t, pool, `DROP TRIGGER IF EXISTS renewed ON cairn.sessions`)
+		exec(t, pool, `UPDATE cairn.sessions SET expiry = now() + interval '1 day'`)
+		exec(t, pool, `CREATE TRIGGER renewed AFTER UPDATE ON cairn.sessions FOR EACH ROW EXECUTE FUNCTION cairn.renewed()`)
+		exec(t, pool, `DELETE FROM cairn.renewals`)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() { b.get(s.URL + "/who") })
+		}
+		wg.Wait()
+		if n := scalar[int](t, pool, `SELECT count(*)::int FROM cairn.renewals`); n != 1 {
+			t.Fatalf("written %d times, want 1", n)
+		}
+	}
+}
+
 func TestFlashIsShownOnce(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
