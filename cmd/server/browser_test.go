@@ -63,7 +63,8 @@ func TestMainPathInChromium(t *testing.T) {
 	b.run("take Garmin back there", chromedp.Navigate(strings.Replace(server.url, "localhost", "127.0.0.1", 1)+"/sandbox/"),
 		chromedp.Click(`#garmin form[action$="/revoke"] button`), chromedp.WaitVisible(`#garmin .none`))
 	b.capture("sandbox")
-	b.run("notice it", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connections/garmin/check"] button`), chromedp.WaitVisible(`#card-garmin[data-state=needs_reconnect]`))
+	b.run("notice it", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connections/garmin/check"] button`), chromedp.WaitVisible(`#card-garmin[data-state=needs_reconnect]`),
+		chromedp.Click(`#card-garmin summary`), chromedp.WaitVisible(`#card-garmin .events li`))
 	b.capture("home-reconnect")
 
 	b.run("sign out", chromedp.Click(`form[action="/logout"] button`), chromedp.WaitVisible(`#notice`), chromedp.WaitVisible(`main a[href="/signup"]`))

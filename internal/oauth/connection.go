@@ -34,7 +34,9 @@ type Connection struct {
 	UserID     int64
 	Provider   string
 	Account
-	State     string // "active" or "needs_reconnect"
+	State     State
+	Cause     Cause
+	InState   time.Time // since when
 	Since     time.Time
 	CheckedAt time.Time // when the provider last gave a real answer
 }
@@ -43,7 +45,7 @@ type Connection struct {
 func (s *Store) List(ctx context.Context, userID int64) (map[string]Connection, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT c.identity_id, c.user_id, c.provider, i.subject, c.account_name, c.picture_url, c.granted, c.state,
-		       c.connected_at, c.checked_at
+		       c.cause, c.state_since, c.connected_at, c.checked_at
 		FROM cairn.connections c
 		JOIN cairn.identities i ON i.id = c.identity_id
 		WHERE c.user_id = $1`, userID)
@@ -53,7 +55,7 @@ func (s *Store) List(ctx context.Context, userID int64) (map[string]Connection, 
 	connections := map[string]Connection{}
 	var c Connection
 	_, err = pgx.ForEachRow(rows, []any{&c.IdentityID, &c.UserID, &c.Provider, &c.Subject, &c.Name, &c.PictureURL, &c.Granted, &c.State,
-		&c.Since, &c.CheckedAt}, func() error {
+		&c.Cause, &c.InState, &c.Since, &c.CheckedAt}, func() error {
 		connections[c.Provider] = c
 		return nil
 	})
@@ -80,23 +82,29 @@ func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userI
 		if granted == nil {
 			granted = []string{}
 		}
-		_, err = tx.Exec(ctx, `
+		var anew bool
+		err = tx.QueryRow(ctx, `
 			INSERT INTO cairn.connections AS c
-				(identity_id, user_id, provider, account_name, picture_url, granted, sealed_tokens, token_expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval)
+				(identity_id, user_id, provider, account_name, picture_url, granted, sealed_tokens, token_expires_at, cause)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval, 'connected')
 			ON CONFLICT (identity_id) DO UPDATE SET
 				account_name = EXCLUDED.account_name, picture_url = EXCLUDED.picture_url, granted = EXCLUDED.granted,
 				sealed_tokens = EXCLUDED.sealed_tokens, token_expires_at = EXCLUDED.token_expires_at,
-				state = 'active', checked_at = now(), generation = c.generation + 1,
-				refresh_lease = NULL, refresh_lease_until = NULL`,
-			identityID, userID, g.Provider.Key, g.Name, g.PictureURL, granted, sealed, lifeOf(g.token))
+				state = 'active', cause = 'reconnected', state_since = now(), checked_at = now(), generation = c.generation + 1,
+				refresh_lease = NULL, refresh_lease_until = NULL
+			RETURNING generation > 1`,
+			identityID, userID, g.Provider.Key, g.Name, g.PictureURL, granted, sealed, lifeOf(g.token)).Scan(&anew)
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "connections_user_id_provider" {
 			return ErrOtherAccount
 		}
 		if err != nil {
 			return fmt.Errorf("oauth: store connection to %s: %w", g.Provider.Key, err)
 		}
-		return nil
+		cause := Connected
+		if anew {
+			cause = Reconnected
+		}
+		return tell(ctx, tx, userID, g.Provider.Key, Active, cause)
 	})
 }
 
@@ -121,9 +129,15 @@ func (s *Store) Forget(ctx context.Context, db rowQuerier, p *Provider, userID, 
 	var sealed []byte
 	var left *float64
 	err := db.QueryRow(ctx, `
-		DELETE FROM cairn.connections WHERE user_id = $1 AND provider = $2 AND $3::bigint IN (0, identity_id)
-		RETURNING identity_id, sealed_tokens, EXTRACT(epoch FROM token_expires_at - now())::float8`,
-		userID, p.Key, identityID).Scan(&identityID, &sealed, &left)
+		WITH gone AS (
+			DELETE FROM cairn.connections WHERE user_id = $1 AND provider = $2 AND $3::bigint IN (0, identity_id)
+			RETURNING identity_id, sealed_tokens, EXTRACT(epoch FROM token_expires_at - now())::float8 AS life
+		), noted AS (
+			INSERT INTO cairn.connection_events (user_id, provider, state, cause, reference)
+			SELECT $1, $2, 'ended', 'disconnected', $4 FROM gone
+		)
+		SELECT identity_id, sealed_tokens, life FROM gone`,
+		userID, p.Key, identityID, reference(ctx)).Scan(&identityID, &sealed, &left)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNotFound
 	}

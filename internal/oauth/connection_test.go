@@ -241,7 +241,7 @@ func TestCheck(t *testing.T) {
 		name    string
 		prepare func(r rig, provider string)
 		want    string // kind of error, "<nil>" for none
-		state   string
+		state   oauth.State
 		except  string // a provider whose tokens have no end
 	}{
 		{"works", func(rig, string) {}, "<nil>", "active", ""},
@@ -253,11 +253,11 @@ func TestCheck(t *testing.T) {
 		}, "<nil>", "active", sandbox.Foursquare},
 		{"revoked", revoke, oauth.ErrReconnect.Error(), "needs_reconnect", ""},
 		{"expired and revoked", func(r rig, p string) { r.expire(p); revoke(r, p) }, oauth.ErrReconnect.Error(), "needs_reconnect", sandbox.Foursquare},
-		{"API down", func(r rig, p string) { r.set(p, sandbox.API, "500") }, oauth.ErrUnavailable.Error(), "active", ""},
-		{"API says slow down", func(r rig, p string) { r.set(p, sandbox.API, "429") }, oauth.ErrRateLimited.Error(), "active", ""},
-		{"API forbids", func(r rig, p string) { r.set(p, sandbox.API, "403") }, "", "active", ""},
-		{"expired, token address down", func(r rig, p string) { r.expire(p); r.set(p, sandbox.Token, "500") }, oauth.ErrUnavailable.Error(), "active", sandbox.Foursquare},
-		{"expired, token address says 403", func(r rig, p string) { r.expire(p); r.set(p, sandbox.Token, "403") }, oauth.ErrUnavailable.Error(), "active", sandbox.Foursquare},
+		{"API down", func(r rig, p string) { r.set(p, sandbox.API, "500") }, oauth.ErrUnavailable.Error(), oauth.Trouble, ""},
+		{"API says slow down", func(r rig, p string) { r.set(p, sandbox.API, "429") }, oauth.ErrRateLimited.Error(), oauth.Trouble, ""},
+		{"API forbids", func(r rig, p string) { r.set(p, sandbox.API, "403") }, "", "", ""},
+		{"expired, token address down", func(r rig, p string) { r.expire(p); r.set(p, sandbox.Token, "500") }, oauth.ErrUnavailable.Error(), oauth.Trouble, sandbox.Foursquare},
+		{"expired, token address says 403", func(r rig, p string) { r.expire(p); r.set(p, sandbox.Token, "403") }, oauth.ErrUnavailable.Error(), "", sandbox.Foursquare},
 	}
 	for _, tt := range tests {
 		for provider := range makers {
@@ -276,8 +276,15 @@ func TestCheck(t *testing.T) {
 					t.Errorf("got %v, want %s", err, tt.want)
 				}
 				c := r.connection(provider, owner)
-				if c.State != tt.state {
-					t.Errorf("state %s, want %s", c.State, tt.state)
+				want := tt.state
+				if want == "" { // a 403 of Strava's is about our whole application
+					want = map[string]oauth.State{sandbox.Strava: oauth.Paused}[provider]
+				}
+				if want == "" {
+					want = oauth.Trouble
+				}
+				if c.State != want {
+					t.Errorf("state %s, want %s", c.State, want)
 				}
 				if (tt.want == "<nil>") != (c.Name != "old") {
 					t.Errorf("after %q the name is %q", tt.want, c.Name)

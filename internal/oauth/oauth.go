@@ -5,7 +5,9 @@
 //	strava.go, garmin.go, foursquare.go   one provider each: addresses, permissions, who-am-I, revocation
 //	attempt.go     begin and finish one attempt: single use, bound to the browser that began it
 //	connection.go  connections and their sealed tokens
+//	state.go       how a connection is, why, and its history
 //	token.go       a usable access token; the one way to refresh
+//	rekey.go       sealing tokens anew after a change of keys
 //	sandbox/       the three providers played on this machine
 //
 // An attempt is a row that one DELETE … RETURNING takes out, before anything else is looked at. A refresh is made by the

@@ -23,7 +23,7 @@ const (
 type stored struct {
 	identityID, userID, generation int64
 	token                          *oauth2.Token
-	state                          string
+	state                          State
 	fresh                          bool // good for a call now
 	leased                         bool // somebody refreshes it
 }
@@ -42,12 +42,12 @@ func (s *Store) tokenAfter(ctx context.Context, p *Provider, userID, refused int
 		switch {
 		case err != nil:
 			return "", err
-		case row.state == "needs_reconnect":
+		case row.state == NeedsReconnect:
 			return "", ErrReconnect
 		case row.fresh && row.generation > refused:
 			return row.token.AccessToken, nil
 		case row.token.RefreshToken == "":
-			return "", errors.Join(ErrReconnect, s.markBroken(ctx, row))
+			return "", errors.Join(ErrReconnect, s.move(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
 		case !row.leased:
 			lease, err := s.lease(ctx, row)
 			if err != nil {
@@ -89,7 +89,7 @@ func (s *Store) lease(ctx context.Context, row stored) (string, error) {
 	lease := rand.Text()
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE cairn.connections SET refresh_lease = $3, refresh_lease_until = now() + $4::interval
-		WHERE identity_id = $1 AND generation = $2 AND state = 'active'
+		WHERE identity_id = $1 AND generation = $2 AND state <> 'needs_reconnect'
 		  AND (refresh_lease_until IS NULL OR refresh_lease_until <= now())`,
 		row.identityID, row.generation, lease, leaseTime)
 	if err != nil {
@@ -107,11 +107,8 @@ func (s *Store) refresh(ctx context.Context, p *Provider, row stored, lease stri
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTime)
 	defer cancel()
 	token, err := s.caller(p).refresh(ctx, row.token.RefreshToken)
-	if errors.Is(err, ErrRefused) {
-		return "", errors.Join(ErrReconnect, err, s.settle(ctx, row, lease, "needs_reconnect"))
-	}
 	if err != nil {
-		return "", errors.Join(err, s.settle(ctx, row, lease, "active"))
+		return "", errors.Join(s.refreshFailed(ctx, row, err), s.release(ctx, row, lease))
 	}
 	sealed, err := s.sealTokens(token, row.identityID, row.userID, p.Key)
 	if err != nil {
@@ -127,27 +124,36 @@ func (s *Store) refresh(ctx context.Context, p *Provider, row stored, lease stri
 	if tag.RowsAffected() == 0 { // disconnected or connected anew meanwhile
 		return "", ErrNotFound
 	}
-	return token.AccessToken, nil
+	row.generation++
+	return token.AccessToken, s.recovered(ctx, row)
 }
 
-// settle gives a lease back, with the state the refresh left. Only the holder's word counts: the tokens it was refused
-// are then the newest there are.
-func (s *Store) settle(ctx context.Context, row stored, lease, state string) error {
-	_, err := s.pool.Exec(ctx, `
-		UPDATE cairn.connections SET state = $3, refresh_lease = NULL, refresh_lease_until = NULL
-		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease, state)
-	if err != nil {
-		return fmt.Errorf("oauth: settle identity %d: %w", row.identityID, err)
+// refreshFailed notes what a failed refresh says about the connection. The lease is still held, so the refresh token
+// that was refused is the newest there is.
+func (s *Store) refreshFailed(ctx context.Context, row stored, err error) error {
+	if errors.Is(err, ErrRefused) {
+		failure, _ := errors.AsType[*Error](err)
+		return errors.Join(ErrReconnect, err, s.move(ctx, row, NeedsReconnect, RefreshRefused, failure.Status))
 	}
-	return nil
+	state, cause, status := failed(err)
+	return errors.Join(err, s.move(ctx, row, state, cause, status))
 }
 
-// markBroken notes that the provider refused the newest tokens and nothing can renew them.
-func (s *Store) markBroken(ctx context.Context, row stored) error {
-	_, err := s.pool.Exec(ctx, `UPDATE cairn.connections SET state = 'needs_reconnect' WHERE identity_id = $1 AND generation = $2`,
-		row.identityID, row.generation)
+// recovered notes that a connection that was not active gave a usable answer.
+func (s *Store) recovered(ctx context.Context, row stored) error {
+	if row.state == Active {
+		return nil
+	}
+	return s.move(ctx, row, Active, Works, http.StatusOK)
+}
+
+// release gives a lease back, so that the next who needs a token need not wait for its end.
+func (s *Store) release(ctx context.Context, row stored, lease string) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE cairn.connections SET refresh_lease = NULL, refresh_lease_until = NULL
+		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease)
 	if err != nil {
-		return fmt.Errorf("oauth: mark identity %d: %w", row.identityID, err)
+		return fmt.Errorf("oauth: release identity %d: %w", row.identityID, err)
 	}
 	return nil
 }
@@ -168,13 +174,12 @@ func (s *Store) Check(ctx context.Context, p *Provider, userID int64) error {
 		account, err := p.whoAmI(ctx, s.caller(p), token)
 		switch {
 		case err == nil:
-			return s.storeAccount(ctx, row, account)
-		case !errors.Is(err, ErrRefused):
-			return err
-		case refused > 0 && !statusIs(err, http.StatusUnauthorized):
-			return err
+			return errors.Join(s.storeAccount(ctx, row, account), s.recovered(ctx, row))
+		case !errors.Is(err, ErrRefused), refused > 0 && !statusIs(err, http.StatusUnauthorized):
+			state, cause, status := failed(err)
+			return errors.Join(err, s.move(ctx, row, state, cause, status))
 		case refused > 0:
-			return errors.Join(ErrReconnect, err, s.markBroken(ctx, row))
+			return errors.Join(ErrReconnect, err, s.move(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
 		}
 		refused = row.generation
 	}

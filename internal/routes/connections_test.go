@@ -3,8 +3,11 @@ package routes_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/PuerkitoBio/goquery"
 
 	"cairn/internal/oauth/sandbox"
 )
@@ -134,7 +137,14 @@ func TestProviderDown(t *testing.T) {
 	b.connect("strava", "ada").to("/")
 	set(sandbox.API, "500")
 	b.post("/connections/strava/check").want(502, "h1", "Strava")
-	b.get("/").want(200, "#card-strava[data-state=active]", "")
+	b.get("/").want(200, "#card-strava[data-state=trouble] .problem", "can't be used").want(200, "#card-strava[data-state=trouble]", "Your connection is kept")
+	set(sandbox.API, "403")
+	b.post("/connections/strava/check").want(502, "h1", "Strava")
+	b.get("/").want(200, "#card-strava[data-state=paused]", "Paused by Strava")
+	set(sandbox.API, sandbox.ModeNone)
+	b.post("/connections/strava/check").to("/")
+	b.get("/").want(200, "#card-strava[data-state=active] .events", "Strava answered again.")
+	set(sandbox.API, "500")
 	b.post("/connections/strava/disconnect").to("/")
 	b.get("/").want(200, "#notice", "could not be told").want(200, "#card-strava[data-state=none]", "")
 }
@@ -154,7 +164,14 @@ func TestRevokedAtTheProvider(t *testing.T) {
 	b.post("/connections/strava/check").to("/")
 	b.get("/").want(200, "#notice", "no longer accepts").want(200, "#card-strava[data-state=needs_reconnect] form[action='/connect/strava'] button", "econnect")
 	b.connect("strava", "ada").to("/")
-	b.get("/").want(200, "#card-strava[data-state=active]", "")
+	page := b.get("/").want(200, "#card-strava[data-state=active]", "")
+	var story []string
+	page.Find("#card-strava .events li").Each(func(_ int, li *goquery.Selection) {
+		story = append(story, strings.SplitN(li.Text(), ".", 2)[0])
+	})
+	if want := []string{"You connected Strava again", "Strava refused to renew our access", "You connected Strava"}; !slices.Equal(story, want) {
+		t.Errorf("the card tells %q, want %q", story, want)
+	}
 }
 
 func TestNamesFromProvidersAreEscaped(t *testing.T) {

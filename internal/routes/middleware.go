@@ -27,7 +27,8 @@ type requestIDKey struct{}
 // the log.
 func withRequestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := context.WithValue(r.Context(), requestIDKey{}, strings.ToLower(rand.Text()[:12]))
+		id := strings.ToLower(rand.Text()[:12])
+		ctx := oauth.WithReference(context.WithValue(r.Context(), requestIDKey{}, id), id)
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

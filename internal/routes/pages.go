@@ -24,7 +24,7 @@ type card struct {
 	Key, Name   string
 	FullName    string
 	Connected   bool
-	State       string // "active", "limited" or "needs_reconnect"
+	State       string // "active", "limited", "trouble", "paused" or "needs_reconnect"
 	StateText   string
 	Problem     string
 	Account     string
@@ -32,6 +32,8 @@ type card struct {
 	Subject     string
 	Since       time.Time
 	CheckedAt   time.Time
+	InState     time.Time
+	Events      []event // what happened, newest first
 	Permissions []string
 	Missing     []string
 	Offers      string // not connected: what connecting brings
@@ -47,6 +49,13 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	cards, err := s.cards(r, current.UserID)
 	if err != nil {
 		return err
+	}
+	history, err := s.Connections.History(r.Context(), current.UserID)
+	if err != nil {
+		return err
+	}
+	for i, p := range s.Providers {
+		cards[i].Events = eventsInWords(p, history[p.Key])
 	}
 	return s.render(w, r, http.StatusOK, "home", homeView{s.view(r, "Connections"), cards})
 }
@@ -77,20 +86,13 @@ var offers = map[string]string{
 // cardOf says how a connection is by its last real answer.
 func cardOf(p *oauth.Provider, c oauth.Connection) card {
 	v := card{
-		Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Connected: true, Account: c.Name, PictureURL: c.PictureURL, Subject: c.Subject,
-		Since: c.Since, CheckedAt: c.CheckedAt, ManageURL: p.ManageURL,
+		Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Connected: true, Account: c.Name, PictureURL: c.PictureURL,
+		Subject: c.Subject, Since: c.Since, CheckedAt: c.CheckedAt, InState: c.InState, ManageURL: p.ManageURL,
 		Permissions: p.InWords(c.Granted), Missing: p.Missing(c.Granted),
-		State: "active", StateText: "Working",
 	}
+	v.State, v.StateText, v.Problem = stateOf(p, c)
 	if p.Key == "strava" {
 		v.Attribution = "Powered by Strava"
-	}
-	switch {
-	case c.State == "needs_reconnect":
-		v.State, v.StateText = "needs_reconnect", p.Name+" no longer accepts our access"
-		v.Problem = "It was taken back at " + p.Name + ", or it ran out. Connect it again to go on; nothing else is lost."
-	case len(v.Missing) > 0:
-		v.State, v.StateText = "limited", "Connected without activity access"
 	}
 	return v
 }

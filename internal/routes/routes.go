@@ -6,6 +6,7 @@
 //	signin.go       sign up, sign in, sign out
 //	connections.go  the three providers: begin, come back, check, disconnect
 //	pages.go        the home page and what its cards say
+//	states.go       how a connection is, and what happened to it, in words
 //	account.go      the account page and its forms
 //	sessions.go     where a person is signed in, and ending it
 //	notices.go      what the next page says about what was just done

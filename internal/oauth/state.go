@@ -1,0 +1,149 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// State is how a connection is, by its last real result.
+//
+//	        Connect
+//	           │
+//	           ▼      no usable answer, too many requests
+//	        active ◄────────────────────────────────► trouble
+//	         ▲  │     our application is refused
+//	         │  ├───────────────────────────────────► paused
+//	         │  │     the newest tokens are refused, or a fresh one
+//	Connect  │  └───────────────────────────────────► needs reconnect
+//	         └────────────────────────────────────────────┘
+//
+// A usable answer leads back from trouble and paused; what needs a reconnect gets that only from its owner. Disconnecting
+// ends any state. Whether a connection is limited is not a state: it follows from the granted permissions (Provider.Missing).
+type State string
+
+// States, as they stand in cairn.connections and cairn.connection_events.
+const (
+	Active         State = "active"
+	Trouble        State = "trouble"
+	Paused         State = "paused"
+	NeedsReconnect State = "needs_reconnect"
+	Ended          State = "ended" // in events only
+)
+
+// Cause is why a connection came into its state.
+type Cause string
+
+// Causes. The first three belong to Active, NoAnswer to SlowDown to Trouble.
+const (
+	Connected      Cause = "connected"
+	Reconnected    Cause = "reconnected"
+	Works          Cause = "works" // it answered again
+	NoAnswer       Cause = "no_answer"
+	BadAnswer      Cause = "bad_answer"
+	SlowDown       Cause = "slow_down"
+	AppRefused     Cause = "app_refused"     // Paused
+	RefreshRefused Cause = "refresh_refused" // NeedsReconnect
+	AccessRefused  Cause = "access_refused"  // NeedsReconnect
+	Disconnected   Cause = "disconnected"    // Ended
+)
+
+// Event is one change of a connection's state.
+type Event struct {
+	At     time.Time
+	State  State
+	Cause  Cause
+	Status int // the provider's HTTP status, 0 if it gave none
+}
+
+type referenceKey struct{}
+
+// WithReference gives the id of the request that is served, for the history that its calls leave.
+func WithReference(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, referenceKey{}, id)
+}
+
+func reference(ctx context.Context) string {
+	id, _ := ctx.Value(referenceKey{}).(string)
+	return id
+}
+
+// failed is the state that a failed call leaves a connection in. A refusal becomes NeedsReconnect only where the caller
+// knows that it is definite.
+func failed(err error) (State, Cause, int) {
+	failure, ok := errors.AsType[*Error](err)
+	switch {
+	case !ok:
+		return Trouble, NoAnswer, 0
+	case errors.Is(err, ErrRateLimited):
+		return Trouble, SlowDown, failure.Status
+	case failure.Provider == "strava" && failure.Status == http.StatusForbidden: // the application is inactive, or full
+		return Paused, AppRefused, failure.Status
+	case failure.Status == 0:
+		return Trouble, NoAnswer, 0
+	}
+	return Trouble, BadAnswer, failure.Status
+}
+
+// move changes the state of the connection as it was read, and writes the change down. Nothing happens if it is like that
+// already, or was made anew or disconnected meanwhile. It finishes when the browser has left.
+func (s *Store) move(ctx context.Context, row stored, to State, cause Cause, status int) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
+	defer cancel()
+	_, err := s.pool.Exec(ctx, `
+		WITH moved AS (
+			UPDATE cairn.connections SET state = $3, cause = $4, state_since = now()
+			WHERE identity_id = $1 AND generation = $2 AND (state <> $3 OR state <> 'active' AND cause <> $4)
+			RETURNING user_id, provider
+		)
+		INSERT INTO cairn.connection_events (user_id, provider, state, cause, status, reference)
+		SELECT user_id, provider, $3, $4, $5, $6 FROM moved`,
+		row.identityID, row.generation, to, cause, status, reference(ctx))
+	if err != nil {
+		return fmt.Errorf("oauth: note that identity %d is in %s: %w", row.identityID, to, err)
+	}
+	return nil
+}
+
+const moveTimeout = 3 * time.Second
+
+// tell writes down what happened to a person's connection in a transaction of its own making.
+func tell(ctx context.Context, tx pgx.Tx, userID int64, provider string, state State, cause Cause) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO cairn.connection_events (user_id, provider, state, cause, reference) VALUES ($1, $2, $3, $4, $5)`,
+		userID, provider, state, cause, reference(ctx))
+	if err != nil {
+		return fmt.Errorf("oauth: note that %s is %s: %w", provider, cause, err)
+	}
+	return nil
+}
+
+// shownEvents is how much of a connection's history its owner sees.
+const shownEvents = 8
+
+// History returns the latest events of a person's connections by provider, newest first.
+func (s *Store) History(ctx context.Context, userID int64) (map[string][]Event, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT provider, at, state, cause, status FROM (
+			SELECT *, row_number() OVER (PARTITION BY provider ORDER BY id DESC) AS place
+			FROM cairn.connection_events WHERE user_id = $1
+		) e WHERE place <= $2 ORDER BY provider, place`, userID, shownEvents)
+	if err != nil {
+		return nil, fmt.Errorf("oauth: read history of user %d: %w", userID, err)
+	}
+	history := map[string][]Event{}
+	var provider string
+	var e Event
+	_, err = pgx.ForEachRow(rows, []any{&provider, &e.At, &e.State, &e.Cause, &e.Status}, func() error {
+		history[provider] = append(history[provider], e)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("oauth: read history of user %d: %w", userID, err)
+	}
+	return history, nil
+}

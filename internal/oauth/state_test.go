@@ -1,0 +1,75 @@
+package oauth_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
+)
+
+// story is a connection's history, oldest first, without times.
+func (r rig) story(provider string, owner oauth.Owner) (story []string) {
+	r.t.Helper()
+	history, err := r.History(r.t.Context(), owner.UserID)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, e := range slices.Backward(history[provider]) {
+		story = append(story, fmt.Sprintf("%s: %s %d", e.State, e.Cause, e.Status))
+	}
+	return story
+}
+
+func TestHistoryTellsEveryChangeOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner, other := r.owner(), r.owner()
+	strava := r.providers[sandbox.Strava]
+	r.connect(sandbox.Strava, other, "moss")
+	check := func() { _ = r.Check(oauth.WithReference(t.Context(), "ref1"), strava, owner.UserID) }
+	r.connect(sandbox.Strava, owner, "ada")
+	check() // works, as before: nothing to tell
+	r.set(sandbox.Strava, sandbox.API, "500")
+	check()
+	check() // the same trouble: told once
+	r.set(sandbox.Strava, sandbox.API, "429")
+	check()
+	r.set(sandbox.Strava, sandbox.API, "403")
+	check()
+	r.set(sandbox.Strava, sandbox.API, sandbox.ModeNone)
+	check()
+	r.expire(sandbox.Strava)
+	r.set(sandbox.Strava, sandbox.Token, sandbox.ModeReset)
+	check()
+	r.set(sandbox.Strava, sandbox.Token, sandbox.ModeNone)
+	check()
+	for _, g := range r.grants(sandbox.Strava) {
+		if err := r.sandbox.RevokeGrant(t.Context(), g.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check()
+	check()
+	r.connect(sandbox.Strava, owner, "ada")
+	want := []string{"paused: app_refused 403", "active: works 200", "trouble: no_answer 0", "active: works 200",
+		"needs_reconnect: refresh_refused 400", "active: reconnected 0"}
+	if got := r.story(sandbox.Strava, owner); !slices.Equal(got[2:], want) {
+		t.Errorf("got %q, want %q at the end", got, want)
+	}
+	if _, err := r.Disconnect(t.Context(), strava, owner.UserID); err != nil {
+		t.Fatal(err)
+	}
+	got := r.story(sandbox.Strava, owner)
+	if len(got) != 8 || got[7] != "ended: disconnected 0" || got[0] != "trouble: slow_down 429" {
+		t.Errorf("got %q, want the 8 newest", got)
+	}
+	if got := r.story(sandbox.Strava, other); len(got) != 1 {
+		t.Errorf("another person's history tells %q", got)
+	}
+	var referenced int
+	if err := r.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.connection_events WHERE reference = 'ref1'`).Scan(&referenced); err != nil || referenced != 7 {
+		t.Errorf("%d events lead to the request in the log (error %v), want 7", referenced, err)
+	}
+}

@@ -1,0 +1,67 @@
+package routes
+
+import (
+	"time"
+
+	"cairn/internal/oauth"
+)
+
+// event is one line of "What happened".
+type event struct {
+	At   time.Time
+	Text string
+}
+
+// stateOf says how a connection is by its last real result: the card's state, a few words, and what that means for its
+// owner.
+func stateOf(p *oauth.Provider, c oauth.Connection) (state, words, problem string) {
+	switch c.State {
+	case oauth.NeedsReconnect:
+		return "needs_reconnect", p.Name + " no longer accepts our access",
+			"It was taken back at " + p.Name + ", or it ran out. Connect it again to go on; nothing else is lost."
+	case oauth.Trouble:
+		return "trouble", p.Name + " has trouble", inWords(p, c.Cause) + " Your connection is kept, and the next try may work."
+	case oauth.Paused:
+		return "paused", "Paused by " + p.Name,
+			p.Name + " does not serve Cairn at the moment. Your connection is kept; the operator of this site has to settle it."
+	}
+	if len(p.Missing(c.Granted)) > 0 {
+		return "limited", "Connected without activity access", ""
+	}
+	return "active", "Working", ""
+}
+
+// inWords tells a cause as a sentence for the connection's owner.
+func inWords(p *oauth.Provider, cause oauth.Cause) string {
+	switch cause {
+	case oauth.Connected:
+		return "You connected " + p.Name + "."
+	case oauth.Reconnected:
+		return "You connected " + p.Name + " again."
+	case oauth.Works:
+		return p.Name + " answered again."
+	case oauth.NoAnswer:
+		return p.Name + " did not answer."
+	case oauth.SlowDown:
+		return p.Name + " asked us to slow down."
+	case oauth.AppRefused:
+		return p.Name + " refused Cairn as a whole, not you."
+	case oauth.RefreshRefused:
+		return p.Name + " refused to renew our access."
+	case oauth.AccessRefused:
+		return p.Name + " refused our access."
+	case oauth.Disconnected:
+		return "You disconnected " + p.Name + "."
+	case oauth.BadAnswer:
+		return p.Name + " gave an answer that can't be used."
+	}
+	return string(cause)
+}
+
+func eventsInWords(p *oauth.Provider, history []oauth.Event) []event {
+	events := make([]event, len(history))
+	for i, e := range history {
+		events[i] = event{At: e.At, Text: inWords(p, e.Cause)}
+	}
+	return events
+}
