@@ -32,7 +32,23 @@ func (p *process) local(env []string) string {
 	return ""
 }
 
-// The sandbox is never reachable in production, and a provider without keys is absent.
+// The sandbox is never reachable in production, not even while no provider has keys.
+func TestProductionWithoutKeys(t *testing.T) {
+	t.Parallel()
+	env := productionEnv(t)
+	at := start(t, env...).local(env)
+	b := newBrowser(t)
+	for _, path := range []string{"/sandbox", "/sandbox/", "/sandbox/strava/oauth/authorize"} {
+		if status, _ := b.do(http.MethodGet, at+path, nil); status != http.StatusNotFound {
+			t.Errorf("%s answers %d, want 404", path, status)
+		}
+	}
+	if _, page := b.do(http.MethodGet, at+"/login", nil); page.Find("form[action^='/login/'], #sandbox").Length() != 0 {
+		t.Errorf("the sign-in page offers providers without keys: %s", page.Find("main").Text())
+	}
+}
+
+// A provider without keys is absent.
 func TestProduction(t *testing.T) {
 	t.Parallel()
 	env := append(productionEnv(t), "STRAVA_CLIENT_ID=1", "STRAVA_CLIENT_SECRET=hunter2hunter2")
