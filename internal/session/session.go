@@ -6,6 +6,7 @@
 //
 //	handler.go  the request: find the row, buffer the answer, save before its first byte, send the cookie
 //	store.go    the statements: insert at sign-in, update otherwise, and zero rows updated means the session is gone
+//	lookup.go   requests that look at the same moment share one SELECT
 //	codec.go    the data column: JSON; what does not decode is no session
 //	ending.go   the list of a person's sessions, ending them, and why one ended
 //	upkeep.go   expired rows, and when a session was last seen

@@ -23,36 +23,64 @@ const statementTimeout = 3 * time.Second
 type store struct {
 	*pgxstore.PostgresStore
 	Options
+	lookups *lookups
 }
 
 func newStore(o Options) store {
-	return store{PostgresStore: pgxstore.NewWithCleanupInterval(o.Pool, 0), Options: o}
+	s := store{PostgresStore: pgxstore.NewWithCleanupInterval(o.Pool, 0), Options: o}
+	s.lookups = &lookups{query: s.query}
+	return s
+}
+
+// row is a session as one query finds it, together with its user.
+type row struct {
+	Session
+	data   []byte
+	due    bool // the sliding expiry wants an extension
+	unseen bool // last_seen is out of date
 }
 
 // FindCtx reads a session and its user in one round trip and notes both in the request.
 func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
+	r, found, err := s.lookups.find(ctx, token)
+	if err != nil {
+		return nil, false, fmt.Errorf("session: find: %w", err)
+	}
 	rq := requestOf(ctx)
-	var row Session
-	err = s.Pool.QueryRow(ctx, `
-		SELECT s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''), s.method, s.created, s.kept,
+	if !found {
+		rq.dead = token
+		return nil, false, nil
+	}
+	rq.found, rq.stored, rq.due, rq.unseen = &r.Session, token, r.due, r.unseen
+	return r.data, true, nil
+}
+
+// query reads the sessions that are alive, by token.
+func (s store) query(ctx context.Context, tokens []string) (map[string]row, error) {
+	rows, err := s.Pool.Query(ctx, `
+		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''), s.method, s.created, s.kept,
 		       s.kept AND s.expiry < LEAST(now() + $2::interval, s.created + $3::interval) - $4::interval,
 		       s.last_seen < now() - interval '5 minutes'
 		FROM cairn.sessions s
 		JOIN cairn.users u ON u.id = s.user_id
-		WHERE s.token = $1 AND now() < s.expiry AND now() < s.created + $3::interval`,
-		token, s.Lifetime, s.MaxLifetime, s.renewAfter()).
-		Scan(&data, &row.ID, &row.UserID, &row.Name, &row.AvatarURL, &row.Method, &row.Created, &row.Kept, &rq.due, &rq.unseen)
-	if errors.Is(err, pgx.ErrNoRows) {
-		rq.dead = token
-		return nil, false, nil
-	}
+		WHERE s.token = ANY($1) AND now() < s.expiry AND now() < s.created + $3::interval`,
+		tokens, s.Lifetime, s.MaxLifetime, s.renewAfter())
 	if err != nil {
-		return nil, false, fmt.Errorf("session: find: %w", err)
+		return nil, err
 	}
-	rq.found, rq.stored = &row, token
-	return data, true, nil
+	found := make(map[string]row, len(tokens))
+	var token string
+	var r row
+	_, err = pgx.ForEachRow(rows, []any{
+		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.Method, &r.Created, &r.Kept, &r.due, &r.unseen,
+	}, func() error {
+		found[token] = r
+		r.data = nil // the next row's is its own
+		return nil
+	})
+	return found, err
 }
 
 // CommitCtx saves under a token. Which statement that is depends on what the request found and asked for: a row is
