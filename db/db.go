@@ -29,8 +29,8 @@ const (
 	longestPause   = 5 * time.Second
 )
 
-// defaults are session settings that a URL may override. They bound what a statement, a lock and a forgotten
-// transaction can cost everybody else.
+// defaults are session settings that a URL may override. Most bound what a statement, a lock and a forgotten transaction can
+// cost everybody else.
 func defaults() map[string]string {
 	return map[string]string{
 		"application_name":                    "cairn",
@@ -39,6 +39,9 @@ func defaults() map[string]string {
 		"statement_timeout":                   "10s",
 		"lock_timeout":                        "5s",
 		"idle_in_transaction_session_timeout": "30s",
+		// All our statements find rows by key, so one plan fits every value. Left alone, PostgreSQL plans those that take
+		// arrays anew each time, which costs more than running them.
+		"plan_cache_mode": "force_generic_plan",
 	}
 }
 

@@ -18,6 +18,7 @@ var mayImport = map[string][]string{
 	"cairn/internal/auth":          {},
 	"cairn/internal/session":       {},
 	"cairn/internal/seal":          {},
+	"cairn/internal/bench":         {},
 	"cairn/db":                     {},
 	"cairn/db/embedded":            {},
 	"cairn/db/dbtest":              {"cairn/db", "cairn/db/embedded"},

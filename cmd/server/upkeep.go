@@ -21,7 +21,7 @@ type upkeep struct {
 }
 
 const (
-	sweepEvery  = 10 * time.Minute
+	sweepEvery  = time.Minute
 	recordEvery = time.Minute
 	jobDeadline = 10 * time.Second
 )
@@ -55,10 +55,11 @@ func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.accounts.Sweep)
 }
 
-// sweep takes batch after batch until nothing is left.
+// sweep takes batch after batch until nothing is left. It rests as long as it works, because requests come first.
 func (u upkeep) sweep(ctx context.Context, batch func(context.Context) (more bool, err error)) {
 	for more := true; more && ctx.Err() == nil; {
 		jobCtx, cancel := context.WithTimeout(ctx, jobDeadline)
+		began := time.Now()
 		var err error
 		more, err = batch(jobCtx)
 		cancel()
@@ -66,6 +67,7 @@ func (u upkeep) sweep(ctx context.Context, batch func(context.Context) (more boo
 			u.log.WarnContext(ctx, "upkeep failed", "error", err)
 			return
 		}
+		rest(ctx, time.Since(began))
 	}
 }
 
@@ -74,5 +76,12 @@ func (u upkeep) record(ctx context.Context) {
 	defer cancel()
 	if err := u.sessions.RecordSeen(ctx); err != nil {
 		u.log.WarnContext(ctx, "upkeep failed", "error", err)
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }

@@ -18,6 +18,8 @@ import (
 const (
 	minPassword = 12
 	maxPassword = 256 // characters
+
+	waitingPerHash = 100 // some three seconds' work
 )
 
 // hashParams is the second choice of OWASP's password storage sheet: m=19 MiB, t=2, p=1.
@@ -27,8 +29,8 @@ var hashParams = &argon2id.Params{Memory: 19 * 1024, Iterations: 2, Parallelism:
 // is nobody's: the hash is of 32 random bytes that were thrown away.
 const decoy = "$argon2id$v=19$m=19456,t=2,p=1$+JxlSEZmWxZ9YxOzhqrdKw$YH0BplG49RR6RcX3IukpM5rZCpXaBJtRHIDRyQ53kSA"
 
-// hasher runs argon2id. A hash takes 19 MiB and a core for some 20 ms, so only as many run as there are cores, and only
-// so many wait; the rest is told to come back rather than let memory run out.
+// hasher runs argon2id. A hash takes 19 MiB and a core for some 20 ms, so one core is left to everybody else, and only so
+// many wait; the rest is told to come back rather than let memory run out.
 type hasher struct {
 	slots   *semaphore.Weighted
 	waiting atomic.Int64
@@ -36,8 +38,8 @@ type hasher struct {
 }
 
 func newHasher() *hasher {
-	cores := int64(runtime.GOMAXPROCS(0))
-	return &hasher{slots: semaphore.NewWeighted(cores), queue: 50 * cores}
+	slots := max(1, int64(runtime.GOMAXPROCS(0))-1)
+	return &hasher{slots: semaphore.NewWeighted(slots), queue: waitingPerHash * slots}
 }
 
 func (h *hasher) make(ctx context.Context, password string) (hash string, err error) {

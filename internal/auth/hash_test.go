@@ -32,7 +32,7 @@ func TestHashingIsBounded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if cores := h.queue / 50; most.Load() > cores {
+	if cores := h.queue / waitingPerHash; most.Load() > cores {
 		t.Errorf("%d hashes ran at once on %d cores", most.Load(), cores)
 	}
 	if refused.Load() == 0 {
@@ -48,7 +48,7 @@ func TestWhoGivesUpWaitingIsLetGo(t *testing.T) {
 	h := newHasher()
 	release := make(chan struct{})
 	var wg sync.WaitGroup
-	for range h.queue / 50 {
+	for range h.queue / waitingPerHash {
 		entered := make(chan struct{})
 		wg.Go(func() { _ = h.run(t.Context(), func() error { close(entered); <-release; return nil }) })
 		<-entered

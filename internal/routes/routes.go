@@ -68,12 +68,11 @@ type server struct {
 	pages  map[string]pageSet
 	assets map[string]asset
 	broken []byte // the page for our own failures: made at start, so that it cannot fail
-	csp    string
 }
 
 // New returns the handler of the whole site. It fails when a page does not parse.
 func New(d Deps) (http.Handler, error) {
-	s := &server{Deps: d, csp: contentSecurityPolicy(d.Providers)}
+	s := &server{Deps: d}
 	var err error
 	if s.assets, err = readAssets(d.Web); err != nil {
 		return nil, err
@@ -104,6 +103,7 @@ func New(d Deps) (http.Handler, error) {
 	}
 	r.Group(func(r chi.Router) {
 		r.Use(sessions)
+		r.Get("/api/auth/me", s.me) // waits for nothing but the session, which has its own deadline
 		r.Group(s.open)
 		r.Group(s.signedIn)
 	})
@@ -121,7 +121,6 @@ func (s *server) open(r chi.Router) {
 		r.Post("/login", s.page(s.signIn))
 		r.Post("/login/{provider}", s.page(s.signInAt))
 		r.Post("/logout", s.page(s.signOut))
-		r.Get("/api/auth/me", s.me)
 		r.Get("/api/auth/login", func(w http.ResponseWriter, r *http.Request) { see(w, r, "/login") })
 	})
 	r.Group(func(r chi.Router) {

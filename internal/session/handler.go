@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,15 +59,17 @@ func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	if rq.found != nil {
 		w.Header().Set("Cache-Control", "no-store")
 	}
-	answer := &answer{header: w.Header().Clone(), status: http.StatusOK}
+	answer := newAnswer(w)
 	next.ServeHTTP(answer, r.WithContext(loaded))
 	switch err := m.save(ctx, loaded, answer); {
 	case errors.Is(err, errGone):
+		answer.discard()
 		hooks.Gone(w, r)
 	case err != nil:
+		answer.discard()
 		hooks.Failed(w, r, err)
 	default:
-		answer.send(w)
+		answer.send()
 		m.note(rq)
 	}
 }
@@ -171,7 +174,7 @@ func (m *Manager) writeCookie(a *answer, token string, remaining time.Duration, 
 		cookie.MaxAge = int(min(remaining, maxCookieAge).Round(time.Second).Seconds())
 	}
 	http.SetCookie(a, cookie)
-	a.header.Set("Cache-Control", "no-store")
+	a.Header().Set("Cache-Control", "no-store")
 }
 
 func (m *Manager) cookie(token string) *http.Cookie {
@@ -183,13 +186,18 @@ func (m *Manager) cookie(token string) *http.Cookie {
 // answer holds a response back. It is deliberately no Flusher and no Hijacker, and drops 1xx answers: whatever goes out
 // before the session is saved can't be taken back.
 type answer struct {
-	header  http.Header
+	w       http.ResponseWriter
+	before  http.Header // what was set before the handler ran
 	status  int
 	started bool
 	body    bytes.Buffer
 }
 
-func (a *answer) Header() http.Header { return a.header }
+func newAnswer(w http.ResponseWriter) *answer {
+	return &answer{w: w, before: maps.Clone(w.Header()), status: http.StatusOK}
+}
+
+func (a *answer) Header() http.Header { return a.w.Header() }
 
 func (a *answer) WriteHeader(status int) {
 	if a.started || status < 200 {
@@ -203,9 +211,16 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.body.Write(p)
 }
 
-func (a *answer) send(w http.ResponseWriter) {
-	clear(w.Header())
-	maps.Copy(w.Header(), a.header)
-	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body.Bytes()) // the browser has gone: nothing is lost, and nobody is left to tell
+func (a *answer) send() {
+	if a.body.Len() > 0 {
+		a.Header().Set("Content-Length", strconv.Itoa(a.body.Len()))
+	}
+	a.w.WriteHeader(a.status)
+	_, _ = a.w.Write(a.body.Bytes()) // the browser has gone: nothing is lost, and nobody is left to tell
+}
+
+// discard leaves the response as it was before the handler ran.
+func (a *answer) discard() {
+	clear(a.Header())
+	maps.Copy(a.Header(), a.before)
 }

@@ -17,7 +17,7 @@ const maxLookups = 2
 // starts after the lookups that share it, so none sees what was true before it began.
 type lookups struct {
 	// query returns the sessions that are alive, by token.
-	query func(ctx context.Context, tokens []string) (map[string]row, error)
+	query func(ctx context.Context, tokens []string) (map[string]*row, error)
 
 	mu      sync.Mutex
 	running int
@@ -28,49 +28,75 @@ type lookups struct {
 type batch struct {
 	tokens []string
 	done   chan struct{}
-	rows   map[string]row
+	rows   map[string]*row
 	err    error
 }
 
-// find returns the row of a token, and whether there is one. It waits no longer than ctx lasts; the query goes on for the
-// others.
-func (l *lookups) find(ctx context.Context, token string) (row, bool, error) {
-	b := l.join(token)
+// find returns the row of a token, nil if there is none. Others may get the same row, so it must not be changed. It waits
+// no longer than a statement may take, or ctx lasts; but a lookup that is alone and is cancelled sees its query through,
+// because breaking it off would cost the connection.
+func (l *lookups) find(ctx context.Context, token string) (found *row, err error) {
+	b, alone := l.join(token)
+	if alone {
+		l.answerAlone(ctx, b)
+	} else if err := b.wait(ctx); err != nil {
+		return nil, err
+	}
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.rows[token], nil
+}
+
+func (b *batch) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
 	select {
 	case <-b.done:
-		if b.err != nil {
-			return row{}, false, b.err
-		}
-		found, ok := b.rows[token]
-		return found, ok, nil
+		return nil
 	case <-ctx.Done():
-		return row{}, false, ctx.Err()
+		return ctx.Err()
 	}
 }
 
-// join puts a token into a batch whose query has not begun.
-func (l *lookups) join(token string) *batch {
+// join puts a token into a batch whose query has not begun. The first of a batch that need not wait is alone in it.
+func (l *lookups) join(token string) (b *batch, alone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.next != nil {
 		l.next.tokens = append(l.next.tokens, token)
-		return l.next
+		return l.next, false
 	}
-	b := &batch{tokens: []string{token}, done: make(chan struct{})}
+	b = &batch{tokens: []string{token}, done: make(chan struct{})}
 	if l.running == maxLookups {
 		l.next = b
-		return b
+		return b, false
 	}
 	l.running++
-	go l.run(b)
-	return b
+	return b, true
+}
+
+// answerAlone runs the query of a caller that shares it with nobody on the caller's own goroutine: handing it over takes
+// longer than all else we do for a lone request. What has gathered meanwhile is for another goroutine.
+func (l *lookups) answerAlone(ctx context.Context, b *batch) {
+	uncancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
+	if deadline, ok := ctx.Deadline(); ok {
+		uncancelled, cancel = context.WithDeadline(uncancelled, deadline)
+		defer cancel()
+	}
+	l.answer(uncancelled, b)
+	if next := l.take(); next != nil {
+		go l.run(next)
+	}
 }
 
 // run answers a batch, and what has gathered meanwhile, until nobody waits.
 func (l *lookups) run(b *batch) {
 	for b != nil {
-		b.rows, b.err = l.ask(b.tokens)
-		close(b.done)
+		ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+		l.answer(ctx, b)
+		cancel()
 		b = l.take()
 	}
 }
@@ -87,16 +113,14 @@ func (l *lookups) take() *batch {
 	return b
 }
 
-// ask runs the query on a context of its own, because those who share it come and go. A connection that broke is no reason
-// to fail them all: a read may be repeated, once.
-func (l *lookups) ask(tokens []string) (map[string]row, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
-	defer cancel()
-	rows, err := l.query(ctx, tokens)
-	if err != nil && ctx.Err() == nil && connectionBroke(err) {
-		rows, err = l.query(ctx, tokens)
+// answer runs the query of a batch. A connection that broke is no reason to fail everybody in it: a read may be repeated,
+// once.
+func (l *lookups) answer(ctx context.Context, b *batch) {
+	b.rows, b.err = l.query(ctx, b.tokens)
+	if b.err != nil && ctx.Err() == nil && connectionBroke(b.err) {
+		b.rows, b.err = l.query(ctx, b.tokens)
 	}
-	return rows, err
+	close(b.done)
 }
 
 // connectionBroke tells a connection that was cut, by the network or by a PostgreSQL that shuts down (57P01, 57P02), from a

@@ -32,7 +32,7 @@ func newDatabase() (database, *lookups) {
 	return d, &lookups{query: d.query}
 }
 
-func (d database) query(ctx context.Context, tokens []string) (map[string]row, error) {
+func (d database) query(ctx context.Context, tokens []string) (map[string]*row, error) {
 	a := asked{ctx, slices.Clone(tokens), make(chan error)}
 	select {
 	case d.queries <- a:
@@ -47,11 +47,11 @@ func (d database) query(ctx context.Context, tokens []string) (map[string]row, e
 	}
 }
 
-func rowsOf(tokens []string) map[string]row {
-	rows := map[string]row{}
+func rowsOf(tokens []string) map[string]*row {
+	rows := map[string]*row{}
 	for _, token := range tokens {
 		if token != "nobody" {
-			rows[token] = row{Session: Session{Name: token}}
+			rows[token] = &row{Session: Session{Name: token}}
 		}
 	}
 	return rows
@@ -61,8 +61,7 @@ func rowsOf(tokens []string) map[string]row {
 type lookup struct {
 	cancel context.CancelFunc
 	done   chan struct{}
-	row    row
-	found  bool
+	row    *row
 	err    error
 }
 
@@ -70,7 +69,7 @@ func begin(l *lookups, token string) *lookup {
 	ctx, cancel := context.WithCancel(context.Background())
 	k := &lookup{cancel: cancel, done: make(chan struct{})}
 	go func() {
-		k.row, k.found, k.err = l.find(ctx, token)
+		k.row, k.err = l.find(ctx, token)
 		close(k.done)
 	}()
 	synctest.Wait()
@@ -80,16 +79,16 @@ func begin(l *lookups, token string) *lookup {
 func (k *lookup) want(t *testing.T, token string) {
 	t.Helper()
 	<-k.done
-	if k.err != nil || !k.found || k.row.Name != token {
-		t.Errorf("got %q %v %v, want %q", k.row.Name, k.found, k.err, token)
+	if k.err != nil || k.row == nil || k.row.Name != token {
+		t.Errorf("got %+v, error %v, want %q", k.row, k.err, token)
 	}
 }
 
 func (k *lookup) wantError(t *testing.T, want error) {
 	t.Helper()
 	<-k.done
-	if !errors.Is(k.err, want) || k.found {
-		t.Errorf("got %v %v, want the error %v", k.found, k.err, want)
+	if !errors.Is(k.err, want) || k.row != nil {
+		t.Errorf("got %+v, error %v, want the error %v", k.row, k.err, want)
 	}
 }
 
@@ -140,7 +139,7 @@ func TestLookupsGather(t *testing.T) {
 		for i, token := range tokens {
 			if token == "nobody" {
 				<-waiting[i].done
-				if waiting[i].found || waiting[i].err != nil {
+				if waiting[i].row != nil || waiting[i].err != nil {
 					t.Errorf("nobody was found: %+v", waiting[i])
 				}
 				continue
@@ -167,14 +166,15 @@ func TestACallerThatLeavesTakesNobodyAlong(t *testing.T) {
 		begin(l, "busy")
 		second := <-d.queries
 		leaves, stays := begin(l, "leaves"), begin(l, "stays")
-		for _, k := range []*lookup{alone, leaves} {
-			k.cancel()
-			k.wantError(t, context.Canceled)
-		}
+		alone.cancel()
+		leaves.cancel()
+		leaves.wantError(t, context.Canceled)
+		synctest.Wait()
 		if first.ctx.Err() != nil {
-			t.Error("the query ended with the one who asked for it")
+			t.Error("the query was broken off, and its connection with it")
 		}
 		first.answer <- nil
+		alone.want(t, "alone")
 		(<-d.queries).answer <- nil
 		stays.want(t, "stays")
 		second.answer <- nil
@@ -187,6 +187,7 @@ func TestAQueryThatHangs(t *testing.T) {
 		d, l := newDatabase()
 		began := time.Now()
 		occupy(d, l)
+		time.Sleep(time.Second)
 		patient := begin(l, "patient")
 		q := <-d.queries // when the ones before it have been given up
 		if waited := time.Since(began); waited != statementTimeout {
@@ -256,11 +257,11 @@ func TestLookupsMixNothingUp(t *testing.T) {
 	t.Parallel()
 	const users, callers, each = 50, 64, 500
 	var versions [users]atomic.Int64
-	l := &lookups{query: func(_ context.Context, tokens []string) (map[string]row, error) {
-		rows := map[string]row{}
+	l := &lookups{query: func(_ context.Context, tokens []string) (map[string]*row, error) {
+		rows := map[string]*row{}
 		for _, token := range tokens {
 			user, _ := strconv.Atoi(token)
-			rows[token] = row{Session: Session{ID: versions[user].Load(), Name: token}}
+			rows[token] = &row{Session: Session{ID: versions[user].Load(), Name: token}}
 		}
 		if rand.N(20) == 0 {
 			return rows, &pgconn.PgError{Code: "XX000"}
@@ -277,9 +278,9 @@ func TestLookupsMixNothingUp(t *testing.T) {
 				if rand.N(4) == 0 {
 					go cancel()
 				}
-				r, found, err := l.find(ctx, token)
-				if err == nil && (!found || r.Name != token || r.ID < version) {
-					t.Errorf("%s at version %d got %q at %d (found %v)", token, version, r.Name, r.ID, found)
+				r, err := l.find(ctx, token)
+				if err == nil && (r == nil || r.Name != token || r.ID < version) {
+					t.Errorf("%s at version %d got %+v", token, version, r)
 				}
 				cancel()
 			}

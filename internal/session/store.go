@@ -42,14 +42,12 @@ type row struct {
 
 // FindCtx reads a session and its user in one round trip and notes both in the request.
 func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	r, found, err := s.lookups.find(ctx, token)
+	r, err := s.lookups.find(ctx, token)
 	if err != nil {
 		return nil, false, fmt.Errorf("session: find: %w", err)
 	}
 	rq := requestOf(ctx)
-	if !found {
+	if r == nil {
 		rq.dead = token
 		return nil, false, nil
 	}
@@ -58,7 +56,7 @@ func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 }
 
 // query reads the sessions that are alive, by token.
-func (s store) query(ctx context.Context, tokens []string) (map[string]row, error) {
+func (s store) query(ctx context.Context, tokens []string) (map[string]*row, error) {
 	rows, err := s.Pool.Query(ctx, `
 		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''), s.method, s.created, s.kept,
 		       s.kept AND s.expiry < LEAST(now() + $2::interval, s.created + $3::interval) - $4::interval,
@@ -70,14 +68,14 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]row, erro
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[string]row, len(tokens))
+	found := make(map[string]*row, len(tokens))
 	var token string
 	var r row
 	_, err = pgx.ForEachRow(rows, []any{
 		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.Method, &r.Created, &r.Kept, &r.due, &r.unseen,
 	}, func() error {
-		found[token] = r
-		r.data = nil // the next row's is its own
+		one := r // its data is not the next row's: pgx allocates for each
+		found[token] = &one
 		return nil
 	})
 	return found, err
