@@ -31,6 +31,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	Lifetime       time.Duration // of a session without a visit; 0: the default
 	MaxLifetime    time.Duration // of a session at all; 0: the default
+	Stop           stopTimes
 	Apps           map[string]oauth.App
 }
 
@@ -73,9 +74,10 @@ func loadConfig(getenv func(string) string) (Config, error) {
 		SessionSecret:  c.sessionSecret(),
 		EncryptionKeys: c.encryptionKeys(),
 		TrustedProxies: c.trustedProxies(),
-		Lifetime:       c.duration("SESSION_LIFETIME"),
-		MaxLifetime:    c.duration("SESSION_MAX_LIFETIME"),
+		Lifetime:       c.duration("SESSION_LIFETIME", time.Minute, 0),
+		MaxLifetime:    c.duration("SESSION_MAX_LIFETIME", time.Minute, 0),
 	}
+	config.Stop = c.stopTimes(config)
 	config.Port = c.port()
 	config.PublicURL = c.publicURL()
 	config.Apps = c.apps(config)
@@ -201,11 +203,23 @@ func (c *configReader) trustedProxies() (prefixes []netip.Prefix) {
 	return prefixes
 }
 
+// stopTimes reads how long stopping takes. The delay is for balancers, which development does not have.
+func (c *configReader) stopTimes(config Config) stopTimes {
+	var delay time.Duration
+	if config.Production {
+		delay = 5 * time.Second
+	}
+	return stopTimes{
+		delay:   c.duration("SHUTDOWN_DELAY", 0, delay),
+		timeout: c.duration("SHUTDOWN_TIMEOUT", time.Second, 35*time.Second),
+	}
+}
+
 // duration reads Go's notation and, because sessions last long, days: "30d".
-func (c *configReader) duration(name string) time.Duration {
+func (c *configReader) duration(name string, least, fallback time.Duration) time.Duration {
 	value := c.value(name)
 	if value == "" {
-		return 0
+		return fallback
 	}
 	d, err := time.ParseDuration(value)
 	if days, isDays := strings.CutSuffix(value, "d"); isDays {
@@ -213,8 +227,8 @@ func (c *configReader) duration(name string) time.Duration {
 		n, err = strconv.ParseUint(days, 10, 12)
 		d = time.Duration(n) * 24 * time.Hour
 	}
-	if err != nil || d < time.Minute {
-		c.problem("%s is not a time of a minute or more, like 30d or 12h", name)
+	if err != nil || d < least {
+		c.problem("%s is not a time of %v or more, like 30d, 12h or 90s", name, least)
 	}
 	return d
 }

@@ -30,6 +30,9 @@ func TestDefaults(t *testing.T) {
 	if c.Port != 3001 || c.PublicURL != nil || c.DataDir != "data" || c.Production || !c.Sandbox() || len(c.Apps) != 0 {
 		t.Errorf("got %+v", c)
 	}
+	if want := (stopTimes{timeout: 35 * time.Second}); c.Stop != want {
+		t.Errorf("it stops in %v, want %v", c.Stop, want)
+	}
 }
 
 func TestProductionConfig(t *testing.T) {
@@ -39,6 +42,7 @@ func TestProductionConfig(t *testing.T) {
 		"SESSION_SECRET": secret, "ENCRYPTION_KEY": key1 + ", " + key2, "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7",
 		"GARMIN_CONSUMER_KEY": "g", "GARMIN_CONSUMER_SECRET": "gs", "STRAVA_CLIENT_ID": "s", "STRAVA_CLIENT_SECRET": "ss",
 		"STRAVA_CALLBACK_URL": "https://cairn.example.org/strava/back", "SESSION_LIFETIME": "7d", "SESSION_MAX_LIFETIME": "720h",
+		"SHUTDOWN_TIMEOUT": "1m",
 	}
 	c, err := load(t, env)
 	if err != nil {
@@ -49,6 +53,9 @@ func TestProductionConfig(t *testing.T) {
 	}
 	if c.Lifetime != 7*24*time.Hour || c.MaxLifetime != 720*time.Hour {
 		t.Errorf("lifetimes %v and %v", c.Lifetime, c.MaxLifetime)
+	}
+	if want := (stopTimes{delay: 5 * time.Second, timeout: time.Minute}); c.Stop != want {
+		t.Errorf("it stops in %v, want %v", c.Stop, want)
 	}
 	providers, err := registered(c.Apps, c.PublicURL)
 	if err != nil {
@@ -76,8 +83,9 @@ func TestConfigProblems(t *testing.T) {
 		{"everything wrong", map[string]string{
 			"PORT": "99999", "PUBLIC_URL": "localhost", "DATABASE_URL": "postgres://u:hunter2hunter2@h:x/db", "SESSION_SECRET": "hunter2hunter2",
 			"ENCRYPTION_KEY": "hunter2hunter2", "APP_ENV": "prod", "TRUSTED_PROXIES": "proxy", "SESSION_LIFETIME": "soon", "STRAVA_CLIENT_ID": "1",
+			"SHUTDOWN_DELAY": "5", "SHUTDOWN_TIMEOUT": "0s",
 			"GARMIN_CLIENT_SECRET": "hunter2hunter2", "GARMIN_API_URL": "ftp://x",
-		}, []string{"PORT", "PUBLIC_URL", "DATABASE_URL", "SESSION_SECRET", "ENCRYPTION_KEY", "APP_ENV", "TRUSTED_PROXIES", "SESSION_LIFETIME",
+		}, []string{"PORT", "PUBLIC_URL", "DATABASE_URL", "SESSION_SECRET", "ENCRYPTION_KEY", "APP_ENV", "TRUSTED_PROXIES", "SESSION_LIFETIME", "SHUTDOWN_DELAY", "SHUTDOWN_TIMEOUT",
 			"STRAVA_CLIENT_SECRET", "GARMIN_CLIENT_ID", "GARMIN_API_URL"}},
 		{"well-known secret", map[string]string{"SESSION_SECRET": "this-is-a-very-long-secret-0123456789"}, []string{"SESSION_SECRET"}},
 		{"dull secret", map[string]string{"SESSION_SECRET": strings.Repeat("ab", 20)}, []string{"SESSION_SECRET"}},

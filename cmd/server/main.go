@@ -9,6 +9,8 @@
 //
 //	main.go       what happens, in order
 //	config.go     the environment, read once
+//	listen.go     the socket: PORT's, or one that systemd passes
+//	stop.go       stopping so that nobody notices
 //	providers.go  our registrations at providers, and the sandbox that stands in for them
 //	secrets.go    secrets that development makes for itself
 //	rekey.go      sealing anew after a change of keys
@@ -29,7 +31,6 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -84,9 +85,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case "sessions":
 		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return operate(ctx, config, pool, command.order, stdout) })
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(config.Port))
+	listener, err := listen(ctx, config.Port)
 	if err != nil {
-		return fmt.Errorf("PORT %d can't be used: %w", config.Port, err)
+		return err
 	}
 	defer func() { _ = listener.Close() }()
 	return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return serve(ctx, config, log, listener, pool) })
@@ -162,36 +163,27 @@ func withDatabase(ctx context.Context, config Config, log *slog.Logger, use func
 // serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off, requests in
 // flight finish, upkeep ends.
 func serve(ctx context.Context, config Config, log *slog.Logger, listener net.Listener, pool *pgxpool.Pool) error {
-	var stopping atomic.Bool
-	ready := func(ctx context.Context) error {
-		if stopping.Load() {
-			return errors.New("the server is stopping")
-		}
-		return db.Ready(ctx, pool)
-	}
+	stop := &stopping{stopTimes: config.Stop}
+	ready := stop.ready(func(ctx context.Context) error { return db.Ready(ctx, pool) })
 	handler, jobs, err := assemble(ctx, config, log, listener.Addr().(*net.TCPAddr).Port, pool, ready)
 	if err != nil {
 		return err
 	}
-	server := newHTTPServer(handler, log)
+	server := newHTTPServer(stop.handler(handler), log)
 	group, ctx := errgroup.WithContext(ctx)
+	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve: %w", err)
 		}
 		return nil
 	})
-	group.Go(func() error { return jobs.run(ctx) })
+	group.Go(func() error { return jobs.run(working) })
 	group.Go(func() error {
 		<-ctx.Done()
+		defer rest()
 		log.Info("stopping", "cause", context.Cause(ctx))
-		stopping.Store(true)
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-		defer cancel()
-		if err := server.Shutdown(drain); err != nil {
-			return fmt.Errorf("stop: requests were cut off: %w", err)
-		}
-		return nil
+		return stop.drain(context.WithoutCancel(ctx), server)
 	})
 	return group.Wait()
 }
@@ -233,9 +225,6 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	log.Info("Cairn is ready: open " + site.String())
 	return handler, jobs, nil
 }
-
-// drainTime is how long requests in flight may take after SIGTERM; a callback that waits for a provider needs the most.
-const drainTime = 35 * time.Second
 
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cairn/db/dbtest"
+)
+
+// wire is a connection on which a test speaks HTTP itself, to see when it ends.
+type wire struct {
+	t *testing.T
+	net.Conn
+	answers *bufio.Reader
+}
+
+func dial(t *testing.T, site string) wire {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(site, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	return wire{t, conn, bufio.NewReader(conn)}
+}
+
+func (w wire) get(path string) *http.Response {
+	w.t.Helper()
+	if _, err := fmt.Fprintf(w, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path); err != nil {
+		w.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(w.answers, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		w.t.Fatal(err)
+	}
+	return resp
+}
+
+// While it stops, a server tells so and serves on, on new connections and old ones, each of which it ends after an answer.
+func TestStopIsAnnounced(t *testing.T) {
+	t.Parallel()
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewURL(t), "SHUTDOWN_DELAY=10m")
+	old, unused := dial(t, server.url), dial(t, server.url)
+	for _, w := range []wire{old, unused} {
+		if resp := w.get("/readyz"); resp.StatusCode != http.StatusOK || resp.Close {
+			t.Fatalf("before: %s, closes: %t", resp.Status, resp.Close)
+		}
+	}
+	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "readiness is off", func() bool {
+		return dial(t, server.url).get("/readyz").StatusCode == http.StatusServiceUnavailable
+	})
+	for path, w := range map[string]wire{"/login": old, "/signup": dial(t, server.url), "/healthz": dial(t, server.url)} {
+		if resp := w.get(path); resp.StatusCode != http.StatusOK || !resp.Close {
+			t.Errorf("%s while it stops: %s, closes: %t", path, resp.Status, resp.Close)
+		}
+		if _, err := w.answers.ReadByte(); err != io.EOF {
+			t.Errorf("%s: after the answer came %v, want the end", path, err)
+		}
+	}
+	if resp := unused.get("/login"); resp.StatusCode != http.StatusOK {
+		t.Errorf("on a connection that had been idle: %s", resp.Status)
+	}
+	begun := time.Now()
+	if code := server.end(syscall.SIGTERM); code != -1 || time.Since(begun) > patience/2 {
+		t.Errorf("a second signal: code %d after %v, want a kill at once", code, time.Since(begun))
+	}
+}
+
+// A request that takes longer than SHUTDOWN_TIMEOUT is cut off, and the exit code says so.
+func TestStopDoesNotWaitForever(t *testing.T) {
+	t.Parallel()
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewURL(t), "SHUTDOWN_TIMEOUT=1s")
+	w := dial(t, server.url)
+	w.get("/login") // so that the next request is read at once
+	_, _ = io.WriteString(w, "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n"+
+		"Expect: 100-continue\r\n\r\n")
+	if line, err := w.answers.ReadString('\n'); !strings.Contains(line, "100 Continue") {
+		t.Fatalf("the form is not waited for: %q %v", line, err)
+	}
+	if code := server.end(syscall.SIGTERM); code != 1 || !strings.Contains(server.logged(), "requests were cut off") {
+		t.Errorf("exit code %d, want 1:\n%s", code, server.logged())
+	}
+}
