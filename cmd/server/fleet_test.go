@@ -1,0 +1,132 @@
+package main
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db/dbtest"
+	"cairn/internal/oauth/sandbox"
+)
+
+// fleet is several servers behind a balancer, on one database, with providers that outlive each of them.
+type fleet struct {
+	t         *testing.T
+	url       string // where browsers reach it
+	pool      *pgxpool.Pool
+	balancer  *balancer
+	instances []*instance
+}
+
+// instance is a place in a fleet: a port, and whichever process listens there now.
+type instance struct {
+	*process
+	env []string
+}
+
+func newFleet(t *testing.T, size int, env ...string) *fleet {
+	t.Helper()
+	ports := make([]string, size)
+	addresses := make([]string, size)
+	for i := range ports {
+		ports[i] = lastingPort(t)
+		addresses[i] = "http://127.0.0.1:" + ports[i]
+	}
+	f := &fleet{t: t, balancer: newBalancer(t, addresses...)}
+	front := httptest.NewServer(f.balancer)
+	t.Cleanup(front.Close)
+	_, port, _ := net.SplitHostPort(front.Listener.Addr().String())
+	f.url = "http://localhost:" + port // the providers are at 127.0.0.1, another site
+	database := dbtest.NewURL(t)
+	var err error
+	if f.pool, err = pgxpool.New(t.Context(), database); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.pool.Close)
+	env = append(env, "DATABASE_URL="+database, "DATA_DIR="+dataDir(t), "PUBLIC_URL="+f.url, "TRUSTED_PROXIES=127.0.0.0/8,::1")
+	env = append(env, playProviders(t, f.pool, f.url)...)
+	for _, port := range ports {
+		at := &instance{env: append([]string{"PORT=" + port}, env...)}
+		at.process = start(t, at.env...)
+		f.instances = append(f.instances, at)
+	}
+	f.awaitReady()
+	return f
+}
+
+// replace ends an instance with a signal and puts a new one in its place. It returns the old one's exit code (-1 after a
+// kill).
+func (f *fleet) replace(i int, signal syscall.Signal) int {
+	f.t.Helper()
+	at := f.instances[i]
+	code := at.end(signal)
+	at.process = start(f.t, at.env...)
+	f.awaitReady()
+	return code
+}
+
+func (f *fleet) awaitReady() {
+	f.t.Helper()
+	for _, b := range f.balancer.backends {
+		eventually(f.t, "the balancer sees that "+b.url.Host+" is ready", b.ready.Load)
+	}
+}
+
+// playProviders serves the sandbox from the test, for a site whose servers come and go, and returns the registrations.
+func playProviders(t *testing.T, pool *pgxpool.Pool, site string) (env []string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	base := "http://" + server.Listener.Addr().String() + "/sandbox"
+	apps := map[string]sandbox.App{}
+	for _, p := range known {
+		apps[p.key] = sandbox.App{ClientID: "fleet", ClientSecret: "fleet-" + p.key, RedirectURI: site + p.callback}
+		at := sandbox.EndpointsOf(base, p.key)
+		env = append(env, p.prefix+"_CLIENT_ID=fleet", p.prefix+"_CLIENT_SECRET=fleet-"+p.key,
+			p.prefix+"_AUTHORIZE_URL="+at.Authorize, p.prefix+"_TOKEN_URL="+at.Token, p.prefix+"_API_URL="+at.API, p.prefix+"_REVOKE_URL="+at.Revoke)
+	}
+	played, err := sandbox.New(t.Context(), sandbox.Options{Pool: pool, BaseURL: base, Apps: apps})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Config.Handler = played.Handler()
+	server.Start()
+	t.Cleanup(server.Close)
+	return env
+}
+
+// lastingPort returns a free port below those that systems hand out by themselves (from 32768 on), so that nobody takes
+// it while the server of this place is being replaced.
+func lastingPort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", ":"+port)
+		if err == nil {
+			_ = listener.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+// deployRounds is how many times a test replaces servers: few, or as many as `make deploy-test` asks for.
+func deployRounds(t *testing.T, name string, few int) int {
+	t.Helper()
+	value := os.Getenv(name)
+	if value == "" {
+		return few
+	}
+	rounds, err := strconv.Atoi(strings.TrimSpace(value))
+	if err != nil || rounds < 1 {
+		t.Fatalf("%s is not a number of rounds", name)
+	}
+	return rounds
+}

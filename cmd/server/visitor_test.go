@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// visitor is one person at one browser. What goes wrong it returns, so that many can be on their way at once.
+type visitor struct {
+	http.Client
+	site, name, email string
+}
+
+// errSignedOut says that somebody who should be signed in is not: a page or an answer said so.
+var errSignedOut = errors.New("signed out")
+
+// newVisitor is somebody new. Every answer the site gives is counted.
+func newVisitor(site string, figures *figures) *visitor {
+	id := strings.ToLower(rand.Text()[:16])
+	v := &visitor{site: site, name: "Ada " + id, email: id + "@example.org"}
+	return v.elsewhere(figures)
+}
+
+// elsewhere is the same person at a new browser. Its address is new too, because sign-ins are limited by address.
+func (v *visitor) elsewhere(figures *figures) *visitor {
+	jar, _ := cookiejar.New(nil) // never fails without options
+	n := mathrand.Uint32()
+	address := fmt.Sprintf("10.%d.%d.%d", byte(n>>16), byte(n>>8), byte(n))
+	return &visitor{
+		site: v.site, name: v.name, email: v.email,
+		Client: http.Client{Jar: jar, Timeout: patience, Transport: counting{figures, v.site, address}},
+	}
+}
+
+// page is what a browser shows in the end, after redirects.
+type page struct {
+	status int
+	url    string
+	body   string
+}
+
+// open gets an address, or posts a form if there is one.
+func (v *visitor) open(ctx context.Context, address string, form url.Values) (page, error) {
+	method, body := http.MethodGet, io.Reader(http.NoBody)
+	if form != nil {
+		method, body = http.MethodPost, strings.NewReader(form.Encode())
+	}
+	r, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return page{}, err
+	}
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, err := v.Do(r)
+	if err != nil {
+		return page{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return page{}, err
+	}
+	p := page{resp.StatusCode, resp.Request.URL.String(), string(text)}
+	if p.status >= http.StatusBadRequest && p.status != http.StatusUnauthorized {
+		return p, fmt.Errorf("%s %s answered %s", method, r.URL.Path, resp.Status)
+	}
+	return p, nil
+}
+
+// member opens a page that only somebody who is signed in gets.
+func (v *visitor) member(ctx context.Context, address string, form url.Values) (page, error) {
+	p, err := v.open(ctx, address, form)
+	if err == nil && !strings.Contains(p.body, `action="/logout"`) {
+		return p, fmt.Errorf("%w: %d on the way to %s", errSignedOut, p.status, v.site)
+	}
+	return p, err
+}
+
+// me asks who is signed in, and minds another answer than its own name.
+func (v *visitor) me(ctx context.Context) error {
+	p, err := v.open(ctx, v.site+"/api/auth/me", nil)
+	if err != nil {
+		return err
+	}
+	var who struct{ DisplayName string }
+	if err := json.Unmarshal([]byte(p.body), &who); err != nil {
+		return err
+	}
+	if who.DisplayName != v.name {
+		return fmt.Errorf("%w: the site knows %q", errSignedOut, who.DisplayName)
+	}
+	return nil
+}
+
+const password = "granite lichen and slow rain"
+
+func (v *visitor) signUp(ctx context.Context) error {
+	_, err := v.member(ctx, v.site+"/signup", url.Values{"name": {v.name}, "email": {v.email}, "password": {password}})
+	return err
+}
+
+func (v *visitor) signIn(ctx context.Context) error {
+	_, err := v.member(ctx, v.site+"/login", url.Values{"email": {v.email}, "password": {password}, "keep": {"on"}})
+	return err
+}
+
+func (v *visitor) signOut(ctx context.Context) error {
+	p, err := v.open(ctx, v.site+"/logout", url.Values{})
+	if err == nil && strings.Contains(p.body, `action="/logout"`) {
+		return errors.New("still signed in after signing out")
+	}
+	return err
+}
+
+// connect goes to a provider, reads its page for a while, allows everything as that person, and comes back.
+func (v *visitor) connect(ctx context.Context, provider, person string, reading time.Duration) error {
+	consent, err := v.open(ctx, v.site+"/connect/"+provider, url.Values{})
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(consent.body, `name="person"`) {
+		return fmt.Errorf("%s: no consent page, but %s", provider, strings.SplitN(consent.url, "?", 2)[0])
+	}
+	time.Sleep(reading)
+	back, err := v.member(ctx, consent.url, url.Values{
+		"person": {person}, "decision": {"allow"}, "scope": {"read", "activity:read_all"},
+		"permission": {"ACTIVITY_EXPORT", "HEALTH_EXPORT", "HISTORICAL_DATA_EXPORT"},
+	})
+	if err != nil {
+		return err
+	}
+	if !back.connected(provider) {
+		return fmt.Errorf("%s: not connected after allowing", provider)
+	}
+	return nil
+}
+
+func (p page) connected(provider string) bool {
+	return strings.Contains(p.body, `id="card-`+provider+`" data-state="active"`)
+}
+
+// check lets the site ask the provider whether the connection works.
+func (v *visitor) check(ctx context.Context, provider string) error {
+	p, err := v.member(ctx, v.site+"/connections/"+provider+"/check", url.Values{})
+	if err == nil && !strings.Contains(p.body, "the connection works") {
+		return fmt.Errorf("%s: the connection does not work", provider)
+	}
+	return err
+}
+
+func (v *visitor) disconnect(ctx context.Context, provider string) error {
+	p, err := v.member(ctx, v.site+"/connections/"+provider+"/disconnect", url.Values{})
+	if err == nil && p.connected(provider) {
+		return fmt.Errorf("%s: still connected after disconnecting", provider)
+	}
+	return err
+}
