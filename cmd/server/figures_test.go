@@ -73,23 +73,20 @@ func (f *figures) String() string {
 // some shortens a list for a message.
 func some(all []string) string { return strings.Join(all[:min(len(all), 20)], "\n") }
 
-// counting counts the answers of a site, and tells it where the browser is.
+// counting counts the answers of a site, which asks each visitor's address of it. Other sites it only reaches.
 type counting struct {
-	figures       *figures
-	site, address string
+	site
+	address string
 }
 
-// wires are the connections of all visitors.
-var wires = &http.Transport{MaxIdleConnsPerHost: 64}
-
 func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme+"://"+r.URL.Host != c.site {
-		return wires.RoundTrip(r)
+	if r.URL.Scheme+"://"+r.URL.Host != c.url {
+		return c.wires.RoundTrip(r)
 	}
 	r = r.Clone(r.Context())
 	r.Header.Set("X-Forwarded-For", c.address)
 	begun := time.Now()
-	resp, err := once{wires}.RoundTrip(r)
+	resp, err := once{c.wires}.RoundTrip(r)
 	c.figures.answered(r, resp, err, time.Since(begun))
 	return resp, err
 }

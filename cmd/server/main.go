@@ -163,7 +163,7 @@ func withDatabase(ctx context.Context, config Config, log *slog.Logger, use func
 // serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off, requests in
 // flight finish, upkeep ends.
 func serve(ctx context.Context, config Config, log *slog.Logger, listener net.Listener, pool *pgxpool.Pool) error {
-	stop := &stopping{stopTimes: config.Stop}
+	stop := newStopping(config.Stop)
 	ready := stop.ready(func(ctx context.Context) error { return db.Ready(ctx, pool) })
 	handler, jobs, err := assemble(ctx, config, log, listener.Addr().(*net.TCPAddr).Port, pool, ready)
 	if err != nil {
@@ -172,18 +172,13 @@ func serve(ctx context.Context, config Config, log *slog.Logger, listener net.Li
 	server := newHTTPServer(stop.handler(handler), log)
 	group, ctx := errgroup.WithContext(ctx)
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
-	group.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve: %w", err)
-		}
-		return nil
-	})
+	group.Go(func() error { return stop.serve(server, listener) })
 	group.Go(func() error { return jobs.run(working) })
 	group.Go(func() error {
 		<-ctx.Done()
 		defer rest()
 		log.Info("stopping", "cause", context.Cause(ctx))
-		return stop.drain(context.WithoutCancel(ctx), server)
+		return stop.drain(context.WithoutCancel(ctx), server, listener)
 	})
 	return group.Wait()
 }

@@ -62,7 +62,12 @@ func serverCommand(t *testing.T, args []string, env ...string) *exec.Cmd {
 // start starts a server and waits until it says where it is.
 func start(t *testing.T, env ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: serverCommand(t, nil, env...), done: make(chan struct{})}
+	return startCommand(t, serverCommand(t, nil, env...))
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, done: make(chan struct{})}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -18,10 +20,20 @@ type stopTimes struct {
 // stopping is a server that goes out of service unnoticed. During the delay it serves as before, but is not ready, and its
 // answers ask clients to close the connection. So a balancer sends new requests elsewhere, and a connection in use ends
 // between two requests. To close idle connections already now (SetKeepAlivesEnabled does) would cut off the request
-// that a balancer is just sending on one. Those that Shutdown closes in the end were unused for the whole delay.
+// that a balancer is just sending on one. Those that are closed in the end were unused for the whole delay.
+//
+// http.Server.Shutdown is not used: from its start, it drops a request that arrives on a connection already accepted.
 type stopping struct {
 	stopTimes
-	begun atomic.Bool
+	begun  atomic.Bool
+	closed chan struct{} // no connection is accepted any more
+
+	mu   sync.Mutex
+	busy map[net.Conn]struct{} // accepted, and not idle: a request is awaited or in flight
+}
+
+func newStopping(times stopTimes) *stopping {
+	return &stopping{stopTimes: times, closed: make(chan struct{}), busy: map[net.Conn]struct{}{}}
 }
 
 // ready is check until stopping begins, and an error from then on.
@@ -43,14 +55,48 @@ func (s *stopping) handler(next http.Handler) http.Handler {
 	})
 }
 
-// drain stops the server and returns when its last request is answered. It fails when requests had to be cut off.
-func (s *stopping) drain(ctx context.Context, server *http.Server) error {
-	s.begun.Store(true)
-	time.Sleep(s.delay)
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		return fmt.Errorf("stop: requests were cut off: %w", err)
+// serve accepts connections until drain closes the listener.
+func (s *stopping) serve(server *http.Server, listener net.Listener) error {
+	defer close(s.closed)
+	server.ConnState = s.watch
+	if err := server.Serve(listener); !s.begun.Load() {
+		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
+}
+
+func (s *stopping) watch(conn net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateNew || state == http.StateActive {
+		s.busy[conn] = struct{}{}
+	} else {
+		delete(s.busy, conn)
+	}
+}
+
+// drain stops the server and returns when its last request is answered. It fails when requests had to be cut off.
+func (s *stopping) drain(ctx context.Context, server *http.Server, listener net.Listener) error {
+	s.begun.Store(true)
+	time.Sleep(s.delay)
+	_ = listener.Close()
+	<-s.closed
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	defer func() { _ = server.Close() }()
+	for tick := time.Tick(10 * time.Millisecond); s.isBusy(); {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stop: requests were cut off: %w", ctx.Err())
+		case <-tick:
+		}
+	}
+	return nil
+}
+
+// isBusy is false in the end even if clients open connections and send nothing: ReadHeaderTimeout closes those.
+func (s *stopping) isBusy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.busy) > 0
 }

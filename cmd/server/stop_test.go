@@ -80,6 +80,31 @@ func TestStopIsAnnounced(t *testing.T) {
 	}
 }
 
+// A connection that was accepted before the listener closed gets its answer, even if its request comes after that.
+func TestStopServesWhomItAccepted(t *testing.T) {
+	t.Parallel()
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewURL(t))
+	silent := dial(t, server.url)
+	dial(t, server.url).get("/login") // accepted after the silent one
+	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the listener is closed", func() bool {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(server.url, "http://"))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err != nil
+	})
+	if resp := silent.get("/login"); resp.StatusCode != http.StatusOK || !resp.Close {
+		t.Errorf("%s, closes: %t", resp.Status, resp.Close)
+	}
+	<-server.done
+	if code := server.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d, want 0:\n%s", code, server.logged())
+	}
+}
+
 // A request that takes longer than SHUTDOWN_TIMEOUT is cut off, and the exit code says so.
 func TestStopDoesNotWaitForever(t *testing.T) {
 	t.Parallel()

@@ -15,30 +15,42 @@ import (
 	"time"
 )
 
+// site is a place that visitors go to, the way they get there, and what they see together.
+type site struct {
+	url     string
+	wires   http.RoundTripper
+	figures *figures
+}
+
+// newSite is reached on connections that are kept, or on a new one each time.
+func newSite(url string, kept bool) site {
+	return site{url, &http.Transport{MaxIdleConnsPerHost: 64, DisableKeepAlives: !kept}, newFigures()}
+}
+
 // visitor is one person at one browser. What goes wrong it returns, so that many can be on their way at once.
 type visitor struct {
 	http.Client
-	site, name, email string
+	site
+	name, email string
 }
 
 // errSignedOut says that somebody who should be signed in is not: a page or an answer said so.
 var errSignedOut = errors.New("signed out")
 
-// newVisitor is somebody new. Every answer the site gives is counted.
-func newVisitor(site string, figures *figures) *visitor {
+// newVisitor is somebody new.
+func newVisitor(at site) *visitor {
 	id := strings.ToLower(rand.Text()[:16])
-	v := &visitor{site: site, name: "Ada " + id, email: id + "@example.org"}
-	return v.elsewhere(figures)
+	return (&visitor{site: at, name: "Ada " + id, email: id + "@example.org"}).elsewhere()
 }
 
 // elsewhere is the same person at a new browser. Its address is new too, because sign-ins are limited by address.
-func (v *visitor) elsewhere(figures *figures) *visitor {
+func (v *visitor) elsewhere() *visitor {
 	jar, _ := cookiejar.New(nil) // never fails without options
 	n := mathrand.Uint32()
 	address := fmt.Sprintf("10.%d.%d.%d", byte(n>>16), byte(n>>8), byte(n))
 	return &visitor{
 		site: v.site, name: v.name, email: v.email,
-		Client: http.Client{Jar: jar, Timeout: patience, Transport: counting{figures, v.site, address}},
+		Client: http.Client{Jar: jar, Timeout: patience, Transport: counting{v.site, address}},
 	}
 }
 
@@ -82,14 +94,14 @@ func (v *visitor) open(ctx context.Context, address string, form url.Values) (pa
 func (v *visitor) member(ctx context.Context, address string, form url.Values) (page, error) {
 	p, err := v.open(ctx, address, form)
 	if err == nil && !strings.Contains(p.body, `action="/logout"`) {
-		return p, fmt.Errorf("%w: %d on the way to %s", errSignedOut, p.status, v.site)
+		return p, fmt.Errorf("%w: %d for %s", errSignedOut, p.status, address)
 	}
 	return p, err
 }
 
 // me asks who is signed in, and minds another answer than its own name.
 func (v *visitor) me(ctx context.Context) error {
-	p, err := v.open(ctx, v.site+"/api/auth/me", nil)
+	p, err := v.open(ctx, v.site.url+"/api/auth/me", nil)
 	if err != nil {
 		return err
 	}
@@ -106,17 +118,17 @@ func (v *visitor) me(ctx context.Context) error {
 const password = "granite lichen and slow rain"
 
 func (v *visitor) signUp(ctx context.Context) error {
-	_, err := v.member(ctx, v.site+"/signup", url.Values{"name": {v.name}, "email": {v.email}, "password": {password}})
+	_, err := v.member(ctx, v.site.url+"/signup", url.Values{"name": {v.name}, "email": {v.email}, "password": {password}})
 	return err
 }
 
 func (v *visitor) signIn(ctx context.Context) error {
-	_, err := v.member(ctx, v.site+"/login", url.Values{"email": {v.email}, "password": {password}, "keep": {"on"}})
+	_, err := v.member(ctx, v.site.url+"/login", url.Values{"email": {v.email}, "password": {password}, "keep": {"on"}})
 	return err
 }
 
 func (v *visitor) signOut(ctx context.Context) error {
-	p, err := v.open(ctx, v.site+"/logout", url.Values{})
+	p, err := v.open(ctx, v.site.url+"/logout", url.Values{})
 	if err == nil && strings.Contains(p.body, `action="/logout"`) {
 		return errors.New("still signed in after signing out")
 	}
@@ -125,7 +137,7 @@ func (v *visitor) signOut(ctx context.Context) error {
 
 // connect goes to a provider, reads its page for a while, allows everything as that person, and comes back.
 func (v *visitor) connect(ctx context.Context, provider, person string, reading time.Duration) error {
-	consent, err := v.open(ctx, v.site+"/connect/"+provider, url.Values{})
+	consent, err := v.open(ctx, v.site.url+"/connect/"+provider, url.Values{})
 	if err != nil {
 		return err
 	}
@@ -152,7 +164,7 @@ func (p page) connected(provider string) bool {
 
 // check lets the site ask the provider whether the connection works.
 func (v *visitor) check(ctx context.Context, provider string) error {
-	p, err := v.member(ctx, v.site+"/connections/"+provider+"/check", url.Values{})
+	p, err := v.member(ctx, v.site.url+"/connections/"+provider+"/check", url.Values{})
 	if err == nil && !strings.Contains(p.body, "the connection works") {
 		return fmt.Errorf("%s: the connection does not work", provider)
 	}
@@ -160,7 +172,7 @@ func (v *visitor) check(ctx context.Context, provider string) error {
 }
 
 func (v *visitor) disconnect(ctx context.Context, provider string) error {
-	p, err := v.member(ctx, v.site+"/connections/"+provider+"/disconnect", url.Values{})
+	p, err := v.member(ctx, v.site.url+"/connections/"+provider+"/disconnect", url.Values{})
 	if err == nil && p.connected(provider) {
 		return fmt.Errorf("%s: still connected after disconnecting", provider)
 	}
