@@ -15,7 +15,7 @@ import (
 )
 
 // balancer spreads requests over the backends that are ready, one after the other. It sends a request once: what a backend
-// drops, the client sees as 502.
+// drops, the client sees as 502, with the header that tells it from a backend's own answer.
 type balancer struct {
 	backends []*backend
 	turn     atomic.Uint64
@@ -27,6 +27,9 @@ type backend struct {
 	ready atomic.Bool
 	proxy *httputil.ReverseProxy
 }
+
+// noAnswer is a header on the balancer's own answers.
+const noAnswer = "No-Answer"
 
 // probeEvery is how often readiness is asked for; a SHUTDOWN_DELAY below it would be noticed.
 const probeEvery = 50 * time.Millisecond
@@ -55,6 +58,10 @@ func newProxy(target *url.URL, transport http.RoundTripper) *httputil.ReversePro
 	return &httputil.ReverseProxy{
 		Transport: once{transport},
 		ErrorLog:  log.New(io.Discard, "", 0), // clients count what went wrong
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			w.Header().Set(noAnswer, err.Error())
+			w.WriteHeader(http.StatusBadGateway)
+		},
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
 			p.Out.Host = p.In.Host
@@ -70,7 +77,8 @@ func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	http.Error(w, "no backend is ready", http.StatusServiceUnavailable)
+	w.Header().Set(noAnswer, "no backend is ready")
+	w.WriteHeader(http.StatusServiceUnavailable)
 }
 
 func (b *backend) watch(ctx context.Context) {
@@ -144,7 +152,7 @@ func TestBalancerSendsRequestsOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		if resp.StatusCode != want || asked.Load() != int64(i+1) {
+		if resp.StatusCode != want || (resp.Header.Get(noAnswer) != "") != (want == http.StatusBadGateway) || asked.Load() != int64(i+1) {
 			t.Errorf("answer %d is %s after the backend was asked %d times", i+1, resp.Status, asked.Load())
 		}
 	}

@@ -34,8 +34,14 @@ type visitor struct {
 	name, email string
 }
 
-// errSignedOut says that somebody who should be signed in is not: a page or an answer said so.
-var errSignedOut = errors.New("signed out")
+var (
+	// errSignedOut says that somebody who should be signed in is not: a page or an answer said so.
+	errSignedOut = errors.New("signed out")
+	// errLost says that no server answered. Whether the request was served is open.
+	errLost = errors.New("no answer")
+	// errTaken says that there is an account with this e-mail.
+	errTaken = errors.New("the e-mail is taken")
+)
 
 // newVisitor is somebody new.
 func newVisitor(at site) *visitor {
@@ -52,6 +58,17 @@ func (v *visitor) elsewhere() *visitor {
 		site: v.site, name: v.name, email: v.email,
 		Client: http.Client{Jar: jar, Timeout: patience, Transport: counting{v.site, address}},
 	}
+}
+
+// signedIn tells whether the browser has been given a session.
+func (v *visitor) signedIn() bool {
+	address, _ := url.Parse(v.site.url)
+	for _, cookie := range v.Jar.Cookies(address) {
+		if cookie.Name == "session" {
+			return true
+		}
+	}
+	return false
 }
 
 // page is what a browser shows in the end, after redirects.
@@ -76,12 +93,15 @@ func (v *visitor) open(ctx context.Context, address string, form url.Values) (pa
 	}
 	resp, err := v.Do(r)
 	if err != nil {
-		return page{}, err
+		return page{}, fmt.Errorf("%w: %w", errLost, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return page{}, err
+		return page{}, fmt.Errorf("%w: %w", errLost, err)
+	}
+	if why := resp.Header.Get(noAnswer); why != "" {
+		return page{}, fmt.Errorf("%w: %s %s: %s", errLost, method, r.URL.Path, why)
 	}
 	p := page{resp.StatusCode, resp.Request.URL.String(), string(text)}
 	if p.status >= http.StatusBadRequest && p.status != http.StatusUnauthorized {
@@ -118,7 +138,10 @@ func (v *visitor) me(ctx context.Context) error {
 const password = "granite lichen and slow rain"
 
 func (v *visitor) signUp(ctx context.Context) error {
-	_, err := v.member(ctx, v.site.url+"/signup", url.Values{"name": {v.name}, "email": {v.email}, "password": {password}})
+	p, err := v.member(ctx, v.site.url+"/signup", url.Values{"name": {v.name}, "email": {v.email}, "password": {password}})
+	if strings.Contains(p.body, "There is an account with this e-mail already") {
+		return errTaken
+	}
 	return err
 }
 
