@@ -1,9 +1,9 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fuzz screenshots postgres chromium
+.PHONY: help run build test deploy-test lint fuzz screenshots postgres chromium
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: postgres build ## run the server with a private database and the sandbox: http://localhost:3001
 	@exec bin/server
@@ -13,6 +13,10 @@ build: ## build bin/server
 
 test: postgres chromium ## run all tests, the browser's too, with the race detector
 	go test -race -shuffle=on ./...
+
+deploy-test: postgres ## replace and kill servers under load, 20 rounds and 100 kills, and print the figures
+	DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 go test -count=1 -v -parallel 1 -timeout 30m \
+		-run '^(TestRollingRestart|TestPassedSocketOutlivesServers|TestKillAtRandom)$$' ./cmd/server
 
 lint: ## check formatting, vet, staticcheck, modern Go
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run: gofmt -w .'; exit 1; }
