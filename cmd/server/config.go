@@ -26,6 +26,7 @@ type Config struct {
 	PublicURL      *url.URL // nil: http://localhost with the port
 	DatabaseURL    string   // "": a private PostgreSQL below DataDir
 	DataDir        string
+	MetricsAddr    string   // "": nobody can fetch metrics
 	SessionSecret  string   // "" in development: kept in DataDir
 	EncryptionKeys [][]byte // likewise
 	TrustedProxies []netip.Prefix
@@ -80,6 +81,7 @@ func loadConfig(getenv func(string) string) (Config, error) {
 	config.Stop = c.stopTimes(config)
 	config.Port = c.port()
 	config.PublicURL = c.publicURL()
+	config.MetricsAddr = c.metricsAddr()
 	config.Apps = c.apps(config)
 	if config.Lifetime > 0 && config.MaxLifetime > 0 && config.Lifetime > config.MaxLifetime {
 		c.problem("SESSION_LIFETIME is longer than SESSION_MAX_LIFETIME")

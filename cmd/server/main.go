@@ -15,6 +15,7 @@
 //	secrets.go    secrets that development makes for itself
 //	rekey.go      sealing anew after a change of keys
 //	operator.go   what an operator does with sessions
+//	metrics.go    the listener where Prometheus asks
 //	upkeep.go     what is done off the requests' path
 package main
 
@@ -41,6 +42,7 @@ import (
 	"cairn/db"
 	"cairn/db/embedded"
 	"cairn/internal/auth"
+	"cairn/internal/metrics"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
 	"cairn/internal/seal"
@@ -163,9 +165,15 @@ func withDatabase(ctx context.Context, config Config, log *slog.Logger, use func
 // serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off, requests in
 // flight finish, upkeep ends.
 func serve(ctx context.Context, config Config, log *slog.Logger, listener net.Listener, pool *pgxpool.Pool) error {
+	scrapes, err := listenMetrics(ctx, config.MetricsAddr)
+	if err != nil {
+		return err
+	}
+	watch := metrics.New(pool)
+	defer serveMetrics(scrapes, watch, log)()
 	stop := newStopping(config.Stop)
 	ready := stop.ready(func(ctx context.Context) error { return db.Ready(ctx, pool) })
-	handler, jobs, err := assemble(ctx, config, log, listener.Addr().(*net.TCPAddr).Port, pool, ready)
+	handler, jobs, err := assemble(ctx, config, log, listener.Addr().(*net.TCPAddr).Port, pool, ready, watch)
 	if err != nil {
 		return err
 	}
@@ -184,7 +192,7 @@ func serve(ctx context.Context, config Config, log *slog.Logger, listener net.Li
 }
 
 // assemble makes every part and hands it what it needs. port is the one that is listened on.
-func assemble(ctx context.Context, config Config, log *slog.Logger, port int, pool *pgxpool.Pool, ready func(context.Context) error) (http.Handler, upkeep, error) {
+func assemble(ctx context.Context, config Config, log *slog.Logger, port int, pool *pgxpool.Pool, ready func(context.Context) error, watch *metrics.Metrics) (http.Handler, upkeep, error) {
 	config, err := withSecrets(config)
 	if err != nil {
 		return nil, upkeep{}, err
@@ -206,6 +214,8 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		accounts:    auth.New(pool, config.SessionSecret),
 		connections: oauth.New(pool, sealer),
 	}
+	jobs.connections.Observe = watch.ProviderCall
+	watch.Count(jobs.sessions, jobs.connections)
 	if err := jobs.connections.CheckKeys(ctx); err != nil {
 		return nil, upkeep{}, fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
 	}
@@ -213,6 +223,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
 		Sessions: jobs.sessions, Accounts: jobs.accounts, Connections: jobs.connections,
 		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready,
+		Watch: routes.Watch{Request: watch.Request, SignIn: watch.SignIn},
 	})
 	if err != nil {
 		return nil, upkeep{}, err

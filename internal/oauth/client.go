@@ -22,6 +22,26 @@ const (
 type caller struct {
 	provider *Provider
 	client   *http.Client
+	heard    func(provider, call, result string, took time.Duration) // may be nil
+}
+
+// observe tells of a call that is over.
+func (c *caller) observe(call string, began time.Time, err *error) {
+	if c.heard != nil {
+		c.heard(c.provider.Key, call, resultOf(*err), time.Since(began))
+	}
+}
+
+func resultOf(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, ErrRefused):
+		return "refused"
+	case errors.Is(err, ErrRateLimited):
+		return "rate_limited"
+	}
+	return "unavailable"
 }
 
 // newClient returns the client for all providers. A redirect is an answer like any other: following it could carry
@@ -46,18 +66,20 @@ func (b boundedBodies) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // exchange redeems a code. It is sent exactly once.
-func (c *caller) exchange(ctx context.Context, code, verifier string) (*oauth2.Token, error) {
+func (c *caller) exchange(ctx context.Context, code, verifier string) (t *oauth2.Token, err error) {
+	defer c.observe("exchange", time.Now(), &err)
 	var options []oauth2.AuthCodeOption
 	if c.provider.PKCE {
 		options = append(options, oauth2.VerifierOption(verifier))
 	}
-	t, err := c.provider.Config.Exchange(c.with(ctx), code, options...)
+	t, err = c.provider.Config.Exchange(c.with(ctx), code, options...)
 	return c.token("exchange", t, err)
 }
 
 // refresh asks for a new pair of tokens. The answer must be stored before it is used.
-func (c *caller) refresh(ctx context.Context, refreshToken string) (*oauth2.Token, error) {
-	t, err := c.provider.Config.TokenSource(c.with(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
+func (c *caller) refresh(ctx context.Context, refreshToken string) (t *oauth2.Token, err error) {
+	defer c.observe("refresh", time.Now(), &err)
+	t, err = c.provider.Config.TokenSource(c.with(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
 	return c.token("refresh", t, err)
 }
 
@@ -119,8 +141,9 @@ func knownCode(code string) string {
 }
 
 // call sends a request to the provider's API and decodes a JSON answer into out, which may be nil. An error carries the
-// status; 401 is ErrRefused, everything else that is not a success may pass.
-func (c *caller) call(ctx context.Context, name string, r *http.Request, out any) error {
+// status; 401 is ErrRefused, and 403 where the provider means that by it; everything else that is not a success may pass.
+func (c *caller) call(ctx context.Context, name string, r *http.Request, out any) (err error) {
+	defer c.observe(name, time.Now(), &err)
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", "Cairn")
 	resp, err := c.client.Do(r.WithContext(ctx))
@@ -134,7 +157,7 @@ func (c *caller) call(ctx context.Context, name string, r *http.Request, out any
 		return c.fail(name, ErrUnavailable, resp.StatusCode, "")
 	case resp.StatusCode == http.StatusTooManyRequests:
 		return c.fail(name, ErrRateLimited, resp.StatusCode, "")
-	case resp.StatusCode == http.StatusUnauthorized:
+	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden && c.provider.forbidsUnknown:
 		return c.fail(name, ErrRefused, resp.StatusCode, "")
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return c.fail(name, ErrUnavailable, resp.StatusCode, foursquareCode(body))

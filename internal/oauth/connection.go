@@ -18,6 +18,10 @@ import (
 
 // Store holds the attempts and connections of all people. Make it with New.
 type Store struct {
+	// Observe, if it is set before the first use, hears of every call to a provider that is over. call is as in Error.Call,
+	// result is "ok", "refused", "rate_limited" or "unavailable".
+	Observe func(provider, call, result string, took time.Duration)
+
 	pool   *pgxpool.Pool
 	sealer *seal.Sealer
 	client *http.Client
@@ -165,7 +169,9 @@ func (s *Store) Withdraw(ctx context.Context, p *Provider, token *oauth2.Token) 
 	return p.revoke(ctx, s.caller(p), token) == nil
 }
 
-func (s *Store) caller(p *Provider) *caller { return &caller{provider: p, client: s.client} }
+func (s *Store) caller(p *Provider) *caller {
+	return &caller{provider: p, client: s.client, heard: s.Observe}
+}
 
 // tokens is what is sealed.
 type tokens struct {

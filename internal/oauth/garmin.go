@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"time"
 
@@ -26,7 +25,7 @@ func Garmin(app App) *Provider {
 			{Key: "MCT_EXPORT", Words: "Receive your cycle tracking data"},
 		},
 		RefreshEarly: 10 * time.Minute, AssumedLife: 24 * time.Hour,
-		whoAmI: garminUser, revoke: garminDeregister,
+		whoAmI: garminUser, revoke: garminDeregister, forbidsUnknown: true,
 	}, app, Endpoints{
 		Authorize: "https://connect.garmin.com/oauth2Confirm",
 		Token:     "https://diauth.garmin.com/di-oauth2-service/oauth/token",
@@ -79,15 +78,10 @@ func garminDeregister(ctx context.Context, c *caller, t *oauth2.Token) error {
 	return goneIsFine(err)
 }
 
-// garmin calls the API. 403 is how it refuses a token it does not know any more; 401 is for one that is over.
 func (c *caller) garmin(ctx context.Context, method, name, path, accessToken string, out any) error {
 	r, err := http.NewRequest(method, c.provider.API+path, nil)
 	if err != nil {
 		return err
 	}
-	err = c.call(ctx, name, bearer(r, accessToken), out)
-	if failed, ok := errors.AsType[*Error](err); ok && failed.Status == http.StatusForbidden {
-		failed.Kind = ErrRefused
-	}
-	return err
+	return c.call(ctx, name, bearer(r, accessToken), out)
 }

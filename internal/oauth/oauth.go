@@ -48,8 +48,10 @@ type Provider struct {
 	RefreshEarly, AssumedLife time.Duration
 
 	authParams []oauth2.AuthCodeOption
-	whoAmI     func(ctx context.Context, c *caller, accessToken string) (Account, error)
-	revoke     func(ctx context.Context, c *caller, t *oauth2.Token) error
+	// forbidsUnknown says that the API refuses a token it does not know any more with 403; 401 is for one that is over.
+	forbidsUnknown bool
+	whoAmI         func(ctx context.Context, c *caller, accessToken string) (Account, error)
+	revoke         func(ctx context.Context, c *caller, t *oauth2.Token) error
 	// grantedOf reads the granted permissions from the callback and the token answer, where the provider tells there.
 	grantedOf func(callback url.Values, t *oauth2.Token) []string
 }

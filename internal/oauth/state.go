@@ -122,6 +122,27 @@ func tell(ctx context.Context, tx pgx.Tx, userID int64, provider string, state S
 	return nil
 }
 
+// Tally is how many connections to a provider are in a state.
+type Tally struct {
+	Provider string
+	State    State
+	N        int
+}
+
+// Count counts everybody's connections by provider and state. It is the operator's.
+func (s *Store) Count(ctx context.Context) ([]Tally, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT provider, state, count(*)::int FROM cairn.connections GROUP BY provider, state ORDER BY provider, state`)
+	if err != nil {
+		return nil, fmt.Errorf("oauth: count connections: %w", err)
+	}
+	tallies, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Tally])
+	if err != nil {
+		return nil, fmt.Errorf("oauth: count connections: %w", err)
+	}
+	return tallies, nil
+}
+
 // shownEvents is how much of a connection's history its owner sees.
 const shownEvents = 8
 

@@ -38,6 +38,7 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := s.Accounts.AllowAttempt(r.Context(), address(r)); err != nil {
+		s.Watch.SignIn(p.Key, signInResult(err))
 		return err
 	}
 	browser := s.browser(r)
@@ -82,25 +83,34 @@ func (s *server) browser(r *http.Request) string {
 // does not stop it: the code is good only once.
 func (s *server) callback(p *oauth.Provider) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		query := r.URL.Query()
-		attempt, err := s.Connections.Take(r.Context(), p, query.Get("state"), s.owner(r))
+		attempt, err := s.Connections.Take(r.Context(), p, r.URL.Query().Get("state"), s.owner(r))
 		if err != nil {
 			return &providerError{p, err}
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), providerDeadline)
-		defer cancel()
-		grant, err := s.Connections.Finish(ctx, attempt, query)
-		switch {
-		case errors.Is(err, oauth.ErrDenied):
+		err = s.finish(w, r, attempt)
+		if attempt.SignIn {
+			s.Watch.SignIn(p.Key, signInResult(err))
+		}
+		if errors.Is(err, oauth.ErrDenied) {
 			s.declined(w, r, attempt)
 			return nil
-		case err != nil:
-			return &providerError{p, err}
-		case attempt.SignIn:
-			return s.enter(ctx, w, r, attempt, grant)
 		}
-		return s.connected(ctx, w, r, attempt, grant)
+		return err
 	}
+}
+
+// finish redeems what an attempt brought back, and signs in or connects.
+func (s *server) finish(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), providerDeadline)
+	defer cancel()
+	grant, err := s.Connections.Finish(ctx, attempt, r.URL.Query())
+	switch {
+	case err != nil:
+		return &providerError{attempt.Provider, err}
+	case attempt.SignIn:
+		return s.enter(ctx, w, r, attempt, grant)
+	}
+	return s.connected(ctx, w, r, attempt, grant)
 }
 
 func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) {

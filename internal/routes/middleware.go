@@ -59,15 +59,17 @@ func address(r *http.Request) string {
 	return host
 }
 
-// logged writes one line a request. The path is the route's pattern, never what was asked for: queries carry codes.
+// logged writes one line a request, and tells who watches. The path is the route's pattern, never what was asked for: queries carry codes.
 func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		defer func() {
+			took := time.Since(start)
 			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", slog.String("id", requestID(r.Context())),
 				slog.String("method", method(r)), slog.String("route", pattern(r)), slog.Int("status", ww.Status()),
-				slog.Duration("duration", time.Since(start).Round(time.Microsecond)))
+				slog.Duration("duration", took.Round(time.Microsecond)))
+			s.Watch.Request(method(r), pattern(r), ww.Status(), took)
 		}()
 		next.ServeHTTP(ww, r)
 	})

@@ -2,6 +2,7 @@
 // and wording.
 //
 //	routes.go       the whole URL map and the order of the middleware
+//	watch.go        who hears what happens, for the operator's metrics
 //	middleware.go   request ids, the log line, panics, security headers, limits, who may enter
 //	signin.go       sign up, sign in, sign out
 //	connections.go  the three providers: begin, come back, check, disconnect
@@ -36,7 +37,7 @@ import (
 	"cairn/internal/session"
 )
 
-// Deps are the parts that the routes put to work. All but Sandbox and TrustedProxies are needed.
+// Deps are the parts that the routes put to work. All but TrustedProxies, Sandbox and Watch are needed.
 type Deps struct {
 	PublicURL      *url.URL // where browsers reach us; nothing is ever built from a request's Host
 	TrustedProxies []netip.Prefix
@@ -48,6 +49,7 @@ type Deps struct {
 	Sandbox        *Sandbox                    // nil: the providers are the real ones
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when traffic is welcome
+	Watch          Watch
 }
 
 // Sandbox plays the providers below /sandbox, on a host that is another site to browsers than ours.
@@ -73,6 +75,7 @@ type server struct {
 // New returns the handler of the whole site. It fails when a page does not parse.
 func New(d Deps) (http.Handler, error) {
 	s := &server{Deps: d}
+	s.Watch = d.Watch.complete()
 	var err error
 	if s.assets, err = readAssets(d.Web); err != nil {
 		return nil, err

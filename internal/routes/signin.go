@@ -78,6 +78,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := signInView{Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next")), Brief: r.PostForm.Get("keep") == ""}
 	userID, err := s.Accounts.SignIn(r.Context(), v.Email, r.PostForm.Get("password"), address(r))
+	s.Watch.SignIn("password", signInResult(err))
 	if status, messages, ok := formProblem(w, err); ok {
 		s.Log.InfoContext(r.Context(), "sign-in refused", "id", requestID(r.Context()), "address", address(r), "reason", err)
 		v.Errors = messages

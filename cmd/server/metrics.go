@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+
+	"cairn/internal/metrics"
+)
+
+// metricsAddr reads where Prometheus may ask. The port is in the variable, because metrics are not for those who reach PORT.
+func (c *configReader) metricsAddr() string {
+	value := c.value("METRICS_ADDR")
+	if value == "" {
+		return ""
+	}
+	_, port, err := net.SplitHostPort(value)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		c.problem("METRICS_ADDR is not an address to listen on, like 127.0.0.1:9464 or :9464")
+	}
+	return value
+}
+
+// listenMetrics opens METRICS_ADDR; without one it returns nil.
+func listenMetrics(ctx context.Context, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("METRICS_ADDR %s can't be used: %w", address, err)
+	}
+	return listener, nil
+}
+
+// serveMetrics answers /metrics until stop is called, which is after the last request has been answered: what happens while a
+// server stops is worth seeing too. A nil listener is served by nobody.
+func serveMetrics(listener net.Listener, m *metrics.Metrics, log *slog.Logger) (stop func()) {
+	if listener == nil {
+		return func() {}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.Handler())
+	server := newHTTPServer(mux, log)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("metrics are not served any more", "error", err)
+		}
+	}()
+	log.Info("metrics are at http://" + listener.Addr().String() + "/metrics")
+	return func() {
+		_ = server.Close()
+		<-done
+	}
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"cairn/db/dbtest"
+)
+
+// metricsOf returns where a server says that its metrics are.
+func metricsOf(p *process) string {
+	p.t.Helper()
+	found := regexp.MustCompile(`metrics are at (http://[^"]*)`).FindStringSubmatch(p.logged())
+	if found == nil {
+		p.t.Fatalf("it does not say where metrics are:\n%s", p.logged())
+	}
+	return found[1]
+}
+
+func scrape(p *process) string {
+	p.t.Helper()
+	resp, err := http.Get(metricsOf(p))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		p.t.Fatalf("metrics answered %d, error %v: %s", resp.StatusCode, err, text)
+	}
+	return string(text)
+}
+
+func wantLines(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !slices.Contains(strings.Split(text, "\n"), line) {
+			name, _, _ := strings.Cut(line, "{")
+			t.Errorf("%q is missing; there is %q", line, regexp.MustCompile(`(?m)^`+name+`[{ ].*$`).FindAllString(text, -1))
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t))
+	sandbox := strings.Replace(server.url, "localhost", "127.0.0.1", 1) + "/sandbox"
+	ada, visitor := newBrowser(t), newBrowser(t)
+	ada.signUp(server.url, "ada@example.org")
+	newBrowser(t).signIn(server.url, "ada@example.org")
+	ada.connect(server.url, "strava", "ada")
+	ada.connect(server.url, "garmin", "moss")
+	wantLines(t, scrape(server), "cairn_sessions 2", "cairn_database_answered 1",
+		`cairn_connections{provider="strava",state="active"} 1`, `cairn_connections{provider="garmin",state="active"} 1`)
+
+	visitor.do(http.MethodPost, sandbox+"/control/strava/expire", url.Values{})
+	ada.check(server.url, "strava")
+	ada.do(http.MethodPost, server.url+"/connections/strava/disconnect", url.Values{})
+	for range 11 {
+		visitor.do(http.MethodPost, server.url+"/login", url.Values{"email": {"ada@example.org"}, "password": {"hunter2hunter2"}})
+	}
+	_, consent := visitor.do(http.MethodPost, server.url+"/login/foursquare", url.Values{})
+	visitor.do(http.MethodPost, consent.Url.String(), url.Values{"person": {"zofie"}, "decision": {"deny"}})
+	_, consent = visitor.do(http.MethodPost, server.url+"/login/foursquare", url.Values{})
+	visitor.do(http.MethodPost, consent.Url.String(), url.Values{"person": {"zofie"}, "decision": {"allow"}})
+	for _, path := range []string{"/hunter2?code=hunter2", "/connect/hunter2", "/static/hunter2", "/api/strava/auth/callback?code=hunter2&state=hunter2"} {
+		visitor.do(http.MethodGet, server.url+path, nil)
+		visitor.do("HUNTER2", server.url+path, nil)
+	}
+
+	text := scrape(server)
+	wantLines(t, text,
+		`cairn_sign_ins_total{method="password",result="ok"} 1`,
+		`cairn_sign_ins_total{method="password",result="refused"} 10`,
+		`cairn_sign_ins_total{method="password",result="limited"} 1`,
+		`cairn_sign_ins_total{method="foursquare",result="declined"} 1`,
+		`cairn_sign_ins_total{method="foursquare",result="ok"} 1`,
+		`cairn_provider_calls_total{call="exchange",provider="strava",result="ok"} 1`,
+		`cairn_provider_calls_total{call="refresh",provider="strava",result="ok"} 1`,
+		`cairn_provider_calls_total{call="revoke",provider="strava",result="ok"} 1`,
+		`cairn_provider_call_duration_seconds_count{call="refresh",provider="strava"} 1`,
+		`cairn_http_requests_total{method="POST",route="/connections/{provider}/check",status="303"} 1`,
+		`cairn_http_request_duration_seconds_count{method="POST",route="/connections/{provider}/check"} 1`,
+		`cairn_http_requests_total{method="GET",route="(none)",status="404"} 1`,
+		`cairn_pool_connections_max 4`)
+	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes", "cairn_pool_connections_acquired", "cairn_pool_acquire_waits_total"} {
+		if !strings.Contains(text, "\n"+name+" ") {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if found := regexp.MustCompile(`(?i).*(hunter2|@|\bada\b|zofie|moss|code=|state=[^"]).*`).FindAllString(text, -1); found != nil {
+		t.Errorf("metrics tell too much: %q", found)
+	}
+	for _, address := range []string{server.url + "/metrics", strings.TrimSuffix(metricsOf(server), "/metrics") + "/"} {
+		if status, _ := visitor.do(http.MethodGet, address, nil); status != http.StatusNotFound {
+			t.Errorf("%s answers %d, want 404", address, status)
+		}
+	}
+}
+
+func TestMetricsListener(t *testing.T) {
+	t.Parallel()
+	address := dbtest.NewURL(t)
+	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
+	at, err := url.Parse(metricsOf(server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFailure(t, serverCommand(t, nil, "PORT=0", "METRICS_ADDR="+at.Host, "DATA_DIR="+dataDir(t), "DATABASE_URL="+address), "METRICS_ADDR "+at.Host+" can't be used")
+	wantFailure(t, serverCommand(t, nil, "PORT=0", "METRICS_ADDR=9464"), "METRICS_ADDR is not an address")
+	if code := server.end(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, server.logged())
+	}
+	if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at.Host); err == nil {
+		_ = conn.Close()
+		t.Error("metrics are served by a server that has stopped")
+	}
+	silent := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
+	if strings.Contains(silent.logged(), "metrics") {
+		t.Errorf("metrics are served although nobody asked for it:\n%s", silent.logged())
+	}
+}

@@ -1,0 +1,9 @@
+package metrics
+
+import (
+	"testing"
+
+	"cairn/db/dbtest"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }

@@ -1,0 +1,75 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cairn/db/dbtest"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// However many scrape, the database counts once in a while.
+func TestCountsAreKeptForAWhile(t *testing.T) {
+	t.Parallel()
+	asked, failure := 0, error(nil)
+	one := count{prometheus.NewDesc("n", "", nil, nil), func(_ context.Context, tell func(int, ...string)) error {
+		asked++
+		tell(asked)
+		return failure
+	}}
+	s := &stored{answered: prometheus.NewDesc("answered", "", nil, nil), counts: []count{one}}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(s)
+	scrape := func() (values []float64) {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			values = append(values, family.Metric[0].GetGauge().GetValue())
+		}
+		return values
+	}
+	for range 3 {
+		if got := scrape(); len(got) != 2 || got[0] != 1 || got[1] != 1 {
+			t.Errorf("got %v, want an answer, and 1", got)
+		}
+	}
+	s.at, failure = time.Now().Add(-keepCounts), errors.New("no")
+	if got := scrape(); len(got) != 1 || got[0] != 0 {
+		t.Errorf("got %v, want no answer and no count", got)
+	}
+	scrape()
+	if asked != 2 {
+		t.Errorf("asked %d times, want 2: also a failure is kept", asked)
+	}
+}
+
+// A database that is away takes its own metrics with it, and no others.
+func TestScrapeWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	m := New(pool)
+	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil))
+	m.SignIn("password", "ok")
+	pool.Close()
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	text := answer.Body.String()
+	for _, line := range []string{"cairn_database_answered 0\n", "cairn_sign_ins_total{method=\"password\",result=\"ok\"} 1\n"} {
+		if !strings.Contains(text, line) {
+			t.Errorf("%q is missing in:\n%s", line, text)
+		}
+	}
+	if answer.Code != 200 || strings.Contains(text, "\ncairn_sessions") {
+		t.Errorf("answered %d:\n%s", answer.Code, text)
+	}
+}
