@@ -3,6 +3,7 @@
 //	db.go       Open: one pool with safe defaults, waiting for a database that is not there yet
 //	failure.go  what went wrong with a connection, in words that give no credentials away
 //	migrate.go  Migrate and Ready: the embedded migrations and whether the database has them
+//	inspect.go  what can be said of a database without changing it
 //	migrations  numbered SQL files, never edited after a release
 //
 // embedded runs a private PostgreSQL for development, dbtest gives each test a database of its own.

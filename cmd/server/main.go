@@ -5,6 +5,7 @@
 //	server migrate   migrates the database and stops
 //	server rekey     seals all tokens with the newest encryption key
 //	server sessions  lists or ends sessions: list|end --user E-MAIL | --all
+//	server doctor    checks everything a server needs, and explains what it finds
 //	server health    asks the server that listens on PORT whether it is ready, for images without a shell
 //
 //	main.go       what happens, in order
@@ -15,6 +16,7 @@
 //	secrets.go    secrets that development makes for itself
 //	rekey.go      sealing anew after a change of keys
 //	operator.go   what an operator does with sessions
+//	doctor.go     what the doctor looks at, in order; doctor_database.go and doctor_providers.go have the checks
 //	metrics.go    the listener where Prometheus asks
 //	upkeep.go     what is done off the requests' path
 package main
@@ -60,13 +62,16 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: server [migrate | rekey | health | sessions list|end --user E-MAIL|--all]")
+var errUsage = errors.New("usage: server [migrate | rekey | doctor | health | sessions list|end --user E-MAIL|--all]")
 
 // run is the whole program but the exit. It returns nil when it was asked to stop and everything had its end.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	command, err := parseCommand(args)
 	if err != nil {
 		return err
+	}
+	if command.name == "doctor" { // a configuration with problems is among what it explains
+		return doctor(ctx, getenv, stdout)
 	}
 	getenv, err = withDotEnv(getenv)
 	if err != nil {
@@ -108,7 +113,7 @@ func parseCommand(args []string) (command, error) {
 	case args[0] == "sessions":
 		o, err := parseOrder(args[1:])
 		return command{name: "sessions", order: o}, err
-	case len(args) == 1 && slices.Contains([]string{"migrate", "rekey", "health"}, args[0]):
+	case len(args) == 1 && slices.Contains([]string{"migrate", "rekey", "doctor", "health"}, args[0]):
 		return command{name: args[0]}, nil
 	}
 	return command{}, errUsage

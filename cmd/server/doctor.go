@@ -1,0 +1,167 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db"
+	"cairn/db/embedded"
+	"cairn/internal/oauth"
+)
+
+// checks is what the doctor looks at, in this order. One more is a function beside these, and a line here.
+var checks = []func(context.Context, examined) []finding{
+	checkConfiguration,
+	checkDatabase,
+	checkSchema,
+	checkKeys,
+	checkClock,
+	checkProviders,
+	checkCallbacks,
+	checkConnections,
+	checkOldTokens,
+	checkDates,
+}
+
+// finding is a line of the doctor's. It holds nothing secret.
+type finding struct {
+	verdict     verdict
+	what        string // at most 19 characters
+	explanation string // what it is like, and what to do if it is not well
+}
+
+type verdict string
+
+const (
+	well    verdict = "ok"
+	warning verdict = "warn" // look at it; the server works
+	wrong   verdict = "FAIL"
+)
+
+// examined is what the checks look at. What could not be had is nil, and the check of it says why.
+type examined struct {
+	getenv      func(string) string
+	config      Config // as far as it could be read
+	configErr   error
+	pool        *pgxpool.Pool
+	database    db.Report
+	databaseErr error
+	providers   []*oauth.Provider // those with keys
+	callbackErr error
+	today       time.Time
+}
+
+// doctor looks at everything that a server needs, changes nothing, and explains what it finds. Its error says that
+// something is wrong.
+func doctor(ctx context.Context, getenv func(string) string, out io.Writer) error {
+	e, end := examine(ctx, getenv)
+	defer end()
+	failed := 0
+	for _, check := range checks {
+		for _, f := range check(ctx, e) {
+			if f.verdict == wrong {
+				failed++
+			}
+			if _, err := fmt.Fprintf(out, "%-4s  %-19s  %s\n", f.verdict, f.what, f.explanation); err != nil {
+				return err
+			}
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("doctor: lines with %s: %d", wrong, failed)
+	}
+	return nil
+}
+
+// examine reads the configuration and opens the database, as far as both can be.
+func examine(ctx context.Context, getenv func(string) string) (e examined, end func()) {
+	e = examined{getenv: getenv, today: time.Now().UTC()}
+	withFile, fileErr := withDotEnv(getenv)
+	if fileErr == nil {
+		e.getenv = withFile
+	}
+	e.config, e.configErr = loadConfig(e.getenv)
+	e.configErr = errors.Join(fileErr, e.configErr)
+	if !e.config.Sandbox() {
+		e.providers, e.callbackErr = registered(e.config.Apps, cmp.Or(e.config.PublicURL, localSite(e.config.Port)))
+	}
+	address, stop, err := e.config.database(ctx)
+	if err != nil {
+		e.databaseErr = err
+		return e, stop
+	}
+	openCtx, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	silent := slog.New(slog.DiscardHandler)
+	if e.pool, e.databaseErr = db.Open(openCtx, address, silent); e.databaseErr != nil {
+		return e, stop
+	}
+	e.database, e.databaseErr = db.Inspect(openCtx, e.pool)
+	return e, func() { e.pool.Close(); stop() }
+}
+
+// doctorPatience is how long the doctor waits for anything to answer.
+const doctorPatience = 5 * time.Second
+
+// errNoDatabase says that a private database would be made by the first start.
+var errNoDatabase = errors.New("there is none yet: the first start makes a private one in DATA_DIR, or set DATABASE_URL")
+
+// database returns the address of the database. A private one is started if nobody uses it now, and stopped by stop, but
+// not made.
+func (c Config) database(ctx context.Context) (address string, stop func(), err error) {
+	stop = func() {}
+	switch _, err := os.Lstat(filepath.Join(c.DataDir, "postgres")); {
+	case c.DatabaseURL != "":
+		return c.DatabaseURL, stop, nil
+	case c.Production:
+		return "", stop, errors.New("DATABASE_URL is not set")
+	case errors.Is(err, fs.ErrNotExist):
+		return "", stop, errNoDatabase
+	}
+	server, err := embedded.Start(ctx, embedded.Options{Dir: c.DataDir})
+	if err != nil {
+		return "", stop, err
+	}
+	return server.URL(), func() { _ = server.Stop() }, nil
+}
+
+// checkConfiguration lists every problem that would keep a server from starting.
+func checkConfiguration(_ context.Context, e examined) (found []finding) {
+	for _, problem := range each(e.configErr) {
+		found = append(found, finding{wrong, "configuration", problem.Error()})
+	}
+	switch {
+	case len(found) > 0:
+	case e.config.Production:
+		found = append(found, finding{well, "configuration", "complete, for production"})
+	default:
+		found = append(found, finding{well, "configuration", "complete, for development (APP_ENV is not production)"})
+	}
+	return found
+}
+
+// each takes apart what errors.Join put together.
+func each(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		if err == nil {
+			return nil
+		}
+		return []error{err}
+	}
+	var all []error
+	for _, err := range joined.Unwrap() {
+		all = append(all, each(err)...)
+	}
+	return all
+}

@@ -1,0 +1,78 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pressly/goose/v3"
+)
+
+// Report is what Inspect found.
+type Report struct {
+	Address  string        // hosts and ports, without credentials
+	Server   string        // PostgreSQL's version, like 17.6
+	Took     time.Duration // for a round trip
+	ReadOnly string        // why it can't be written to; "" if it can
+	Ahead    time.Duration // by how much this machine's clock is ahead of the database's, give or take a round trip
+	Version  int64         // of the schema; 0: there is none yet
+	Known    int64         // the newest version that this program knows
+	Pending  []string      // migrations that Migrate would run, by file name
+}
+
+// Inspect looks at a database and changes nothing. Its error gives no credentials away.
+func Inspect(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
+	r := Report{Address: address(pool.Config())}
+	var recovering, readOnly, hasSchema bool
+	var now time.Time
+	asked := time.Now()
+	err := pool.QueryRow(ctx, `
+		SELECT split_part(current_setting('server_version'), ' ', 1), pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean,
+		       clock_timestamp(), to_regclass('cairn.goose_db_version') IS NOT NULL`,
+		pgx.QueryExecModeExec, // no round trip to prepare it first
+	).
+		Scan(&r.Server, &recovering, &readOnly, &now, &hasSchema)
+	if err != nil {
+		return Report{}, fmt.Errorf("db: inspect: %w", concealed(err))
+	}
+	r.Took = time.Since(asked)
+	r.Ahead = asked.Add(r.Took / 2).Sub(now)
+	switch {
+	case recovering:
+		r.ReadOnly = "it is a standby"
+	case readOnly:
+		r.ReadOnly = "default_transaction_read_only is on"
+	}
+	if hasSchema {
+		err = pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM cairn.goose_db_version WHERE is_applied`).Scan(&r.Version)
+		if err != nil {
+			return Report{}, fmt.Errorf("db: inspect the schema: %w", concealed(err))
+		}
+	}
+	if r.Known, err = newest(); err != nil {
+		return Report{}, err
+	}
+	r.Pending, err = pending(r.Version)
+	return r, err
+}
+
+// pending lists the embedded migrations that come after a version.
+func pending(version int64) (names []string, err error) {
+	files, err := fs.Glob(Migrations(), "*.sql")
+	if err != nil {
+		return nil, fmt.Errorf("db: list the migrations: %w", err)
+	}
+	for _, name := range files {
+		number, err := goose.NumericComponent(name)
+		if err != nil {
+			return nil, fmt.Errorf("db: list the migrations: %w", err)
+		}
+		if number > version {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
