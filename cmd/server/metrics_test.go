@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"cairn/db/dbtest"
 )
 
@@ -42,7 +44,7 @@ func wantLines(t *testing.T, text string, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
 		if !slices.Contains(strings.Split(text, "\n"), line) {
-			name, _, _ := strings.Cut(line, "{")
+			name := line[:strings.IndexAny(line, "{ ")]
 			t.Errorf("%q is missing; there is %q", line, regexp.MustCompile(`(?m)^`+name+`[{ ].*$`).FindAllString(text, -1))
 		}
 	}
@@ -125,5 +127,51 @@ func TestMetricsListener(t *testing.T) {
 	silent := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
 	if strings.Contains(silent.logged(), "metrics") {
 		t.Errorf("metrics are served although nobody asked for it:\n%s", silent.logged())
+	}
+}
+
+// A server that stops tells how until its last request is answered.
+func TestMetricsWhileStopping(t *testing.T) {
+	t.Parallel()
+	address := dbtest.NewURL(t)
+	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
+	b := newBrowser(t)
+	b.signUp(server.url, "ada@example.org")
+	wantLines(t, scrape(server), "cairn_sessions 1") // counted now, and not again soon
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE cairn.users IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan int, 1)
+	go func() {
+		status, _ := b.do(http.MethodGet, server.url+"/api/auth/me", nil)
+		answered <- status
+	}()
+	waits := func() bool { return strings.Contains(scrape(server), "\ncairn_pool_connections_acquired 1\n") }
+	eventually(t, "the request waits for the lock", waits)
+	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it says that it stops", func() bool { return strings.Contains(server.logged(), `"stopping"`) })
+	if !waits() {
+		t.Error("the metrics do not tell that a request is in flight")
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("the request in flight got %d", status)
+	}
+	<-server.done
+	if code := server.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, server.logged())
 	}
 }
