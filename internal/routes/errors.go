@@ -96,6 +96,10 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		level(r.Context(), "request failed", "id", requestID(r.Context()), "status", p.Status, "error", err)
 	}
+	errorHeaders(w.Header())
+	if p.retryAfter > 0 {
+		retryAfter(w, p.retryAfter)
+	}
 	if strings.HasPrefix(r.URL.Path, "/api/auth/me") {
 		writeJSON(w, p.Status, map[string]string{"error": p.Heading})
 		return
@@ -103,10 +107,6 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status == http.StatusInternalServerError {
 		s.writeBroken(w, r)
 		return
-	}
-	errorHeaders(w.Header())
-	if p.retryAfter > 0 {
-		retryAfter(w, p.retryAfter)
 	}
 	page := errorView{view: s.view(r, p.Heading), problem: p, Reference: requestID(r.Context())}
 	if err := s.render(w, r, p.Status, "error", page); err != nil {
