@@ -7,6 +7,7 @@
 //
 // The server is the one in TEST_DATABASE_URL (whose user must be allowed to create databases), or a private one without
 // durability that all test processes of this user share. Databases are copies of a template that has been migrated once.
+// Tests that stop, kill or freeze their server have one to themselves: NewCluster.
 package dbtest
 
 import (

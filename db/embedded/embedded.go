@@ -8,6 +8,7 @@
 //	place.go       where the cluster's files and sockets lie
 //	user.go        the unprivileged account PostgreSQL runs under when we are root
 //	binaries.go    finding initdb and postgres
+//	tools.go       the same programs, for tests with a cluster in their own hands
 //	pidfile.go     what a killed predecessor may have left behind
 //
 // PostgreSQL is nobody's child but the supervisor's. Each process that uses it keeps one connection to the supervisor's

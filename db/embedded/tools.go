@@ -1,0 +1,53 @@
+//go:build unix
+
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Tools are PostgreSQL's programs on this machine, for tests that need a cluster in their own hands: to stop, to kill, to
+// freeze. They run as Start would run them.
+type Tools struct {
+	user account
+	bin  string
+}
+
+// FindTools finds the newest programs that are recent enough.
+func FindTools() (Tools, error) {
+	user, err := accountFor("", "")
+	if err != nil {
+		return Tools{}, fmt.Errorf("embedded: %w", err)
+	}
+	bin, err := findBinaries(nil, user, "")
+	if err != nil {
+		return Tools{}, fmt.Errorf("embedded: %w", err)
+	}
+	program, err := filepath.EvalSymlinks(filepath.Join(bin, "postgres")) // the rest may have no links beside these
+	if err != nil {
+		return Tools{}, fmt.Errorf("embedded: %w", err)
+	}
+	return Tools{user: user, bin: filepath.Dir(program)}, nil
+}
+
+// Command prepares a program, such as "postgres". It ends when this process is killed, where the kernel can see to that.
+func (t Tools) Command(program string, args ...string) *exec.Cmd {
+	return t.user.command(filepath.Join(t.bin, program), args...)
+}
+
+// TempDir makes a directory for a cluster, which the caller removes together with the one it is in.
+func (t Tools) TempDir() (string, error) {
+	parent, err := makeRunDir()
+	if err != nil {
+		return "", fmt.Errorf("embedded: %w", err)
+	}
+	dir := filepath.Join(parent, "data")
+	if err := t.user.mkdir(dir); err != nil {
+		return "", fmt.Errorf("embedded: make a directory for a cluster: %w", errors.Join(err, os.Remove(parent)))
+	}
+	return dir, nil
+}
