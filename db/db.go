@@ -1,6 +1,7 @@
 // Package db opens the database and brings its schema up to date.
 //
 //	db.go       Open: one pool with safe defaults, waiting for a database that is not there yet
+//	idle_*.go   whether a connection was closed while nobody used it
 //	failure.go  what went wrong with a connection, in words that give no credentials away
 //	migrate.go  Migrate and Ready: the embedded migrations and whether the database has them
 //	inspect.go  what can be said of a database without changing it
@@ -28,6 +29,7 @@ const (
 	connectTimeout = 5 * time.Second // for one attempt, unless the URL has a connect_timeout
 	firstPause     = 100 * time.Millisecond
 	longestPause   = 5 * time.Second
+	pingAfter      = time.Second // of idleness, before a connection is used again
 )
 
 // defaults are session settings that a URL may override. Most bound what a statement, a lock and a forgotten transaction can
@@ -86,6 +88,9 @@ func parse(url string) (*pgxpool.Config, error) {
 		if _, set := connection.RuntimeParams[name]; !set {
 			connection.RuntimeParams[name] = value
 		}
+	}
+	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
+		return p.IdleDuration > pingAfter || somethingToRead(p.Conn.PgConn().Conn())
 	}
 	return config, nil
 }

@@ -1,0 +1,40 @@
+package db_test
+
+import (
+	"syscall"
+	"testing"
+
+	"cairn/db"
+	"cairn/db/dbtest"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Connections that PostgreSQL closed while nobody used them must not fail those who ask next, however soon that is.
+func TestARestartIsNotNoticedAfterwards(t *testing.T) {
+	t.Parallel()
+	postgres := dbtest.NewCluster(t)
+	pool, err := db.Open(t.Context(), postgres.URL()+"&pool_max_conns=4", quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for name, signal := range map[string]syscall.Signal{"fast": syscall.SIGINT, "immediate": syscall.SIGQUIT, "killed": syscall.SIGKILL} {
+		var conns []*pgxpool.Conn
+		for range pool.Config().MaxConns {
+			conn, err := pool.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, conn)
+		}
+		for _, conn := range conns {
+			conn.Release()
+		}
+		postgres.Stop(signal)
+		postgres.Start()
+		if _, err := pool.Exec(t.Context(), "SELECT 1"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
