@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -31,6 +32,9 @@ const (
 	longestPause   = 5 * time.Second
 	pingAfter      = time.Second // of idleness, before a connection is used again
 )
+
+// readOnly is the SQLSTATE of a statement that writes where that can't be done.
+const readOnly = "25006"
 
 // defaults are session settings that a URL may override. Most bound what a statement, a lock and a forgotten transaction can
 // cost everybody else.
@@ -51,13 +55,22 @@ func defaults() map[string]string {
 // Open connects to the database at url, postgres://user:password@host:port/name?sslmode=…. It waits up to a minute, or
 // until ctx ends, for one that is down, unreachable or starting up, and gives up at once where waiting cannot help:
 // malformed URL, refused credentials, no such database, distrusted certificate. Neither its errors nor its log lines
-// contain credentials.
+// contain credentials. When a server turns out to be read-only, because another one has taken over, the pool leaves all
+// connections it has.
 func Open(ctx context.Context, url string, log *slog.Logger) (*pgxpool.Pool, error) {
 	config, err := parse(url)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	var pool *pgxpool.Pool
+	refused := config.ConnConfig.OnPgError
+	config.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		if err.Code == readOnly { // only a statement gets that, so there is a pool
+			pool.Reset()
+		}
+		return refused(conn, err)
+	}
+	pool, err = pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("db: open a pool: %s", explain(err).text)
 	}

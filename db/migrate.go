@@ -129,20 +129,24 @@ func concealed(err error) error {
 }
 
 // Ready tells in one round trip whether requests can be served: the database answers, can be written to, and has at
-// least the newest schema that this program knows. The error says what is missing, without credentials.
+// least the newest schema that this program knows. The error says what is missing, without credentials. Connections to a
+// server that can't be written to are left: the next ones may find another.
 func Ready(ctx context.Context, pool *pgxpool.Pool) error {
 	known, err := newest()
 	if err != nil {
 		return err
 	}
-	var recovering, readOnly bool
+	var recovering, writeProtected bool
 	var version int64
 	err = pool.QueryRow(ctx, `
 		SELECT pg_is_in_recovery(),
 		       current_setting('default_transaction_read_only')::boolean,
 		       (SELECT coalesce(max(version_id), 0) FROM cairn.goose_db_version WHERE is_applied)`,
 		pgx.QueryExecModeExec, // no round trip to prepare it first
-	).Scan(&recovering, &readOnly, &version)
+	).Scan(&recovering, &writeProtected, &version)
+	if recovering || writeProtected {
+		pool.Reset()
+	}
 	switch refusal, _ := errors.AsType[*pgconn.PgError](err); {
 	case refusal != nil && (refusal.Code == "42P01" || refusal.Code == "3F000"):
 		return errors.New("db: not ready: the database has no schema yet, run the migrations")
@@ -154,7 +158,7 @@ func Ready(ctx context.Context, pool *pgxpool.Pool) error {
 		return fmt.Errorf("db: not ready: the database does not answer: %s", explain(err).text)
 	case recovering:
 		return errors.New("db: not ready: the database is a standby and cannot be written to")
-	case readOnly:
+	case writeProtected:
 		return errors.New("db: not ready: the database is read-only")
 	case version < known:
 		return fmt.Errorf("db: not ready: the schema has version %d, this program needs %d", version, known)
