@@ -27,7 +27,7 @@ import (
 
 const (
 	waitLimit      = time.Minute     // for a database that does not answer yet
-	connectTimeout = 5 * time.Second // for one attempt, unless the URL has a connect_timeout
+	connectTimeout = 3 * time.Second // for one attempt at one host, unless the URL has a connect_timeout
 	firstPause     = 100 * time.Millisecond
 	longestPause   = 5 * time.Second
 	pingAfter      = time.Second // of idleness, before a connection is used again
