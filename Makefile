@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test deploy-test lint fuzz screenshots postgres chromium
+.PHONY: help run build test deploy-test fault-test bench lint fuzz screenshots postgres chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,12 @@ test: postgres chromium ## run all tests, the browser's too, with the race detec
 deploy-test: postgres ## replace and kill servers under load, 20 rounds and 100 kills, and print the figures
 	DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 go test -count=1 -v -parallel 1 -timeout 30m \
 		-run '^(TestRollingRestart|TestPassedSocketOutlivesServers|TestKillAtRandom)$$' ./cmd/server
+
+fault-test: postgres ## restart, freeze and lose PostgreSQL under load for ten minutes, and print what people notice
+	FAULT_MINUTES=10 go test -race -count=1 -v -timeout 30m -run TestFault ./cmd/server
+
+bench: postgres ## measure the server against others on this machine, in one run; half an hour
+	go test -run '^$$' -bench . -benchtime 1x -timeout 90m ./internal/bench
 
 lint: ## check formatting, vet, staticcheck, modern Go
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run: gofmt -w .'; exit 1; }

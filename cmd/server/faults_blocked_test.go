@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"cairn/db/dbtest"
+)
+
+// Somebody's transaction holds a table, and all connections of the pool wait for it. Those who wait are sent away in time,
+// the rest of the site goes on, and so does everything when the lock is gone.
+func TestFaultBlockedConnections(t *testing.T) {
+	t.Parallel()
+	long := 4 * time.Second
+	if _, full := faultTime(t); full {
+		long = 30 * time.Second
+	}
+	for name, tables := range map[string]string{
+		"sessions": "cairn.sessions", "users": "cairn.users", "connections": "cairn.connections", "all": "cairn.sessions, cairn.users, cairn.connections",
+	} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); block(t, tables, long) })
+	}
+}
+
+func block(t *testing.T, tables string, long time.Duration) {
+	database := dbtest.NewURL(t)
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+database+"&pool_max_conns=4")
+	people := newCanaries(t, server.url, database, 50)
+	conn := connect(t, database)
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE `+tables+` IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	stop := people.walk(40)
+	defer stop()
+	for begun := time.Now(); time.Since(begun) < long; time.Sleep(50 * time.Millisecond) {
+		for path, limit := range map[string]time.Duration{"/healthz": slack, "/": slack, "/login": slack, "/readyz": lookupDeadline + slack} {
+			a := get(t, server.url+path, nil)
+			busy := path == "/readyz" && a.status == http.StatusServiceUnavailable
+			if a.status != http.StatusOK && !busy || a.took > limit {
+				t.Errorf("while tables are locked, %s answers %d after %v", path, a.status, a.took)
+			}
+		}
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	released := time.Now()
+	if !within(recovery, func() bool { return people.look(t.Context(), people.people[0], "/account") == http.StatusOK }) {
+		t.Errorf("pages are missing %v after the lock is gone", recovery)
+	}
+	back := time.Since(released)
+	time.Sleep(time.Second)
+	stop()
+	for _, v := range people.visits(func(v visit) bool { return v.ended.Sub(v.begun) > allowed(v)+slack }) {
+		t.Errorf("%s took %v", v.page, v.ended.Sub(v.begun).Round(time.Millisecond))
+	}
+	if late := people.visits(func(v visit) bool { return failed(v) && v.begun.After(released.Add(back)) }); len(late) > 0 {
+		t.Errorf("%d refused after pages were back", len(late))
+	}
+	people.mustAllBeSignedIn()
+	server.mustBeSound()
+	t.Logf("locked for %v: refused %s; %v until pages were back", long, tally(people.visits(failed)), back.Round(time.Millisecond))
+}

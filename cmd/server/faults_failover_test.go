@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/db/dbtest"
+)
+
+// The primary dies, or falls silent, and its standby takes over: people who are signed in stay so, and no server is
+// restarted for it. Silence takes longer: pgx gives each connection 15 seconds to end, and its place in the pool with it.
+func TestFaultStandbyTakesOver(t *testing.T) {
+	t.Parallel()
+	t.Run("killed", func(t *testing.T) {
+		t.Parallel()
+		primary := dbtest.NewCluster(t)
+		takeOver(t, primary, func() { primary.Stop(syscall.SIGKILL) }, recovery)
+	})
+	t.Run("silent", func(t *testing.T) {
+		t.Parallel()
+		primary := dbtest.NewCluster(t)
+		takeOver(t, primary, primary.Freeze, 25*time.Second)
+	})
+}
+
+// takeOver promotes a standby when the primary is lost, and expects that all is well soon after.
+func takeOver(t *testing.T, primary *dbtest.Cluster, lose func(), recovery time.Duration) {
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+primary.URL()) // migrates
+	server.end(syscall.SIGTERM)
+	standby := primary.NewStandby()
+	server = start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+either(primary, standby))
+	people := newCanaries(t, server.url, primary.URL(), 100)
+	eventually(t, "the standby has all sessions", func() bool {
+		return ask[int](t, standby.URL(), `SELECT count(*) FROM cairn.sessions`) == len(people.people)
+	})
+	stop := people.walk(8)
+	defer stop()
+	time.Sleep(time.Second)
+
+	lost := time.Now()
+	lose()
+	if !within(lookupDeadline+slack, func() bool { return get(t, server.url+"/readyz", nil).status == 503 }) {
+		t.Error("ready without a primary")
+	}
+	standby.Promote()
+	promoted := time.Now()
+	writes := within(recovery, func() bool { return people.rename(t.Context(), people.people[0]) == http.StatusSeeOther })
+	ready := within(recovery, func() bool { return get(t, server.url+"/readyz", nil).status == http.StatusOK })
+	if !writes || !ready {
+		t.Errorf("%v after the promotion: writes %v, ready %v", recovery, writes, ready)
+	}
+	back := time.Since(promoted)
+	time.Sleep(time.Second)
+	stop()
+	refused := people.visits(failed)
+	for _, v := range refused {
+		if v.ended.Before(lost) || v.ended.After(promoted.Add(recovery)) {
+			t.Errorf("%s was refused %v after the promotion", v.page, v.ended.Sub(promoted))
+		}
+	}
+	people.mustAllBeSignedIn()
+	server.mustBeSound()
+	t.Logf("%v from the loss to the promotion, %v more until all was well; %d pages served, %d refused",
+		promoted.Sub(lost).Round(time.Millisecond), back.Round(time.Millisecond), len(people.visits(served)), len(refused))
+}
+
+// A primary that hands over and lives on, read-only, must not keep the connections it has.
+func TestFaultPrimaryTurnsReadOnly(t *testing.T) {
+	t.Parallel()
+	primary := dbtest.NewCluster(t)
+	standby := primary.NewStandby()
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+either(primary, standby))
+	people := newCanaries(t, server.url, primary.URL(), 5)
+	ada := people.people[0]
+	people.during(200 * time.Millisecond)
+	eventually(t, "the standby has all sessions", func() bool {
+		return ask[bool](t, standby.URL(), `SELECT to_regclass('cairn.sessions') IS NOT NULL`) &&
+			ask[int](t, standby.URL(), `SELECT count(*) FROM cairn.sessions`) == len(people.people)
+	})
+	readOnly(t, primary, "on")
+	eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == 503 })
+	standby.Promote()
+	promoted := time.Now()
+	if !within(recovery, func() bool { return people.rename(t.Context(), ada) == http.StatusSeeOther }) {
+		t.Errorf("nothing can be written %v after the promotion", recovery)
+	}
+	t.Logf("writes work %v after the promotion", time.Since(promoted).Round(time.Millisecond))
+	people.mustAllBeSignedIn()
+	server.mustBeSound()
+	if n := ask[int](t, primary.URL(), `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cairn'`); n != 0 {
+		t.Errorf("%d connections are still on the former primary", n)
+	}
+}
+
+// A database that is read-only for a while takes the server out of the balancer. Pages can still be read.
+func TestFaultReadOnly(t *testing.T) {
+	t.Parallel()
+	postgres := dbtest.NewCluster(t)
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+postgres.URL())
+	people := newCanaries(t, server.url, postgres.URL(), 5)
+	ada := people.people[0]
+	for _, state := range []struct {
+		readOnly             string
+		ready, read, written int
+	}{{"on", 503, 200, 503}, {"off", 200, 200, 303}, {"on", 503, 200, 503}, {"off", 200, 200, 303}} {
+		readOnly(t, postgres, state.readOnly)
+		eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == state.ready })
+		if status := people.look(t.Context(), ada, "/"); status != state.read {
+			t.Errorf("read-only %s: the page answers %d", state.readOnly, status)
+		}
+		if status := people.rename(t.Context(), ada); status != state.written {
+			t.Errorf("read-only %s: the form answers %d", state.readOnly, status)
+		}
+		people.look(t.Context(), ada, "/") // takes the notice about it, which is a write
+	}
+	people.mustAllBeSignedIn()
+	server.mustBeSound()
+}
+
+// either is a URL for whichever of two servers can be written to.
+func either(one, other *dbtest.Cluster) string {
+	return "postgres://cairn@" + one.Address() + "," + other.Address() + "/cairn?" + url.Values{
+		"sslmode": {"disable"}, "target_session_attrs": {"read-write"}, "pool_max_conns": {"4"},
+	}.Encode()
+}
+
+func readOnly(t *testing.T, postgres *dbtest.Cluster, value string) {
+	t.Helper()
+	conn := connect(t, postgres.URL())
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	for _, statement := range []string{`ALTER SYSTEM SET default_transaction_read_only = ` + value, `SELECT pg_reload_conf()`} {
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// ask returns the one value that a query has.
+func ask[T any](t *testing.T, database, query string) (value T) {
+	t.Helper()
+	conn := connect(t, database)
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	if err := conn.QueryRow(t.Context(), query).Scan(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func connect(t *testing.T, database string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}

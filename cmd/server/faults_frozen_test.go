@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/db/dbtest"
+)
+
+// The deadlines that README promises, and what a busy machine may add.
+const (
+	lookupDeadline = 3 * time.Second
+	pageDeadline   = 10 * time.Second
+	answerDeadline = lookupDeadline + pageDeadline + lookupDeadline // the session is read before, and saved after
+	recovery       = 5 * time.Second
+	slack          = 2500 * time.Millisecond
+)
+
+// A database that says nothing at all is the worst kind of away: nothing is refused, everything waits. Each request has its
+// answer in time all the same, what needs no database works, and everything does soon after.
+func TestFaultFrozen(t *testing.T) {
+	t.Parallel()
+	frozen := 4 * time.Second
+	if _, full := faultTime(t); full {
+		frozen = 30 * time.Second
+	}
+	t.Run("processes stopped", func(t *testing.T) {
+		t.Parallel()
+		postgres := dbtest.NewCluster(t)
+		freeze(t, postgres, postgres.URL(), frozen, postgres.Freeze, postgres.Thaw)
+	})
+	t.Run("network silent", func(t *testing.T) {
+		t.Parallel()
+		postgres := dbtest.NewCluster(t)
+		network := newNetwork(t, postgres.Address())
+		silence := func() {
+			network.add("timeout", "upstream", 1, map[string]any{"timeout": 0})
+			network.add("timeout", "downstream", 1, map[string]any{"timeout": 0})
+		}
+		freeze(t, postgres, network.url(), frozen, silence, network.heal)
+	})
+}
+
+// freeze lets people look around before, while and after the database at address, postgres's, says nothing.
+func freeze(t *testing.T, postgres *dbtest.Cluster, address string, long time.Duration, begin, end func()) {
+	const pool = 4
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+address+"&pool_max_conns=4")
+	b := newBrowser(t)
+	b.signUp(server.url, "ada@example.org")
+	people := newCanaries(t, server.url, postgres.URL(), 50)
+	watch := watchConnections(t, postgres)
+	stop := people.walk(12)
+	defer stop()
+	time.Sleep(time.Second)
+
+	begin()
+	begun := time.Now()
+	visitors := visit503(t, server.url, begun.Add(long))
+	if status := people.ask(t.Context(), people.people[0], http.MethodPost, "/logout", url.Values{}); status != http.StatusServiceUnavailable {
+		t.Errorf("without a database signing out answers %d", status)
+	}
+	time.Sleep(time.Until(begun.Add(long)))
+	end()
+	ended := time.Now()
+	visitors()
+	if !within(recovery, func() bool { return get(t, server.url+"/readyz", nil).status == http.StatusOK }) {
+		t.Errorf("not ready %v after the end", recovery)
+	}
+	ready := time.Since(ended)
+	time.Sleep(long / 4)
+	stop()
+	most := watch()
+
+	during := people.visits(func(v visit) bool { return v.ended.After(begun) && v.ended.Before(ended) })
+	late := people.visits(func(v visit) bool { return failed(v) && v.begun.After(ended) })
+	for _, v := range people.visits(func(v visit) bool { return v.ended.Sub(v.begun) > allowed(v)+slack }) {
+		t.Errorf("%s took %v", v.page, v.ended.Sub(v.begun).Round(time.Millisecond))
+	}
+	for _, v := range people.visits(failed) {
+		if v.begun.After(ended.Add(recovery)) || v.ended.Before(begun) {
+			t.Errorf("%s was refused %v after the end", v.page, v.begun.Sub(ended))
+		}
+	}
+	if most > 2*pool {
+		t.Errorf("%d connections on PostgreSQL, with a pool of %d", most, pool)
+	}
+	b.wantConnected(server.url, 0)
+	people.mustAllBeSignedIn()
+	server.mustBeSound()
+	t.Logf("silent for %v: %d answers: %s", long, len(during), tally(during))
+	t.Logf("ready %v after the end, %d requests refused after it; at most %d connections on PostgreSQL", ready.Round(time.Millisecond), len(late), most)
+}
+
+// allowed is how long an answer may take.
+func allowed(v visit) time.Duration {
+	if strings.HasSuffix(v.page, "/api/auth/me") {
+		return lookupDeadline
+	}
+	return answerDeadline
+}
+
+// visit503 asks for what needs no database, which must be there at once, and for what tells that it is away, until the
+// time given. The function it returns waits for the end of that.
+func visit503(t *testing.T, site string, until time.Time) (wait func()) {
+	style := stylesheet(t, site)
+	var group sync.WaitGroup
+	for path, want := range map[string]int{
+		"/": 200, "/login": 200, "/signup": 200, style: 200, "/healthz": 200, "/health": 200, "/no-such-page": 404, "/account": 303,
+		"/readyz": 503,
+	} {
+		limit := slack
+		if path == "/readyz" {
+			limit += lookupDeadline
+		}
+		group.Go(func() {
+			for time.Until(until) > limit {
+				if a := get(t, site+path, nil); a.status != want || a.took > limit {
+					t.Errorf("without a database %s answers %d after %v", path, a.status, a.took)
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+		})
+	}
+	group.Go(func() {
+		form := url.Values{"email": {"ada@example.org"}, "password": {"granite lichen and slow rain"}}
+		a := get(t, site+"/login", form)
+		refused := a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "" && a.header.Get("Set-Cookie") == ""
+		waited := a.status == http.StatusSeeOther && time.Now().After(until)
+		if !refused && !waited || a.took > answerDeadline+slack {
+			t.Errorf("without a database signing in answers %d after %v", a.status, a.took)
+		}
+	})
+	return group.Wait
+}
+
+type got struct {
+	status int
+	took   time.Duration
+	header http.Header
+	body   string
+}
+
+// get asks for a page without a cookie, or posts a form.
+func get(t *testing.T, address string, form url.Values) got {
+	t.Helper()
+	method := http.MethodGet
+	if form != nil {
+		method = http.MethodPost
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Error(err)
+		return got{}
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Close = true
+	begun := time.Now()
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Errorf("%s: %v", r.URL.Path, err)
+		return got{}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, _ := io.ReadAll(resp.Body)
+	return got{resp.StatusCode, time.Since(begun).Round(time.Millisecond), resp.Header, string(body)}
+}
+
+func stylesheet(t *testing.T, site string) string {
+	t.Helper()
+	_, page := newBrowser(t).do(http.MethodGet, site+"/", nil)
+	return page.Find("link[rel=stylesheet]").AttrOr("href", "")
+}
+
+// within waits for something for so long and no longer.
+func within(limit time.Duration, happened func() bool) bool {
+	for deadline := time.Now().Add(limit); !happened(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// watchConnections counts the server's connections on PostgreSQL, again and again. The function it returns stops that and
+// says how many there were at most.
+func watchConnections(t *testing.T, postgres *dbtest.Cluster) (stop func() (most int)) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), postgres.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	counted := make(chan int)
+	go func() {
+		most := 0
+		for ctx.Err() == nil {
+			var n int
+			err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cairn'`).Scan(&n)
+			if err != nil {
+				t.Errorf("count connections: %v", err)
+				break
+			}
+			most = max(most, n)
+			time.Sleep(5 * time.Millisecond)
+		}
+		_ = conn.Close(context.WithoutCancel(ctx))
+		counted <- most
+	}()
+	return func() int { cancel(); return <-counted }
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cairn/db/dbtest"
+)
+
+// A line that is slow, cuts connections, or brings packets in pieces, leads to late answers and to refusals, but to no wrong
+// one; and what the server opened for them it closes. A second server, on a good line, shows what is normal.
+func TestFaultBadLine(t *testing.T) {
+	t.Parallel()
+	const pool = 4
+	long := 2 * time.Second
+	if _, full := faultTime(t); full {
+		long = 30 * time.Second
+	}
+	postgres := dbtest.NewCluster(t)
+	line := newNetwork(t, postgres.Address())
+	good := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+postgres.URL()+"&pool_max_conns=4")
+	bad := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+line.url()+"&pool_max_conns=4")
+	usual := max(descriptors(t, good), descriptors(t, bad))
+	people := newCanaries(t, good.url, postgres.URL(), 50)
+	people.during(long)
+	if refused := people.visits(failed); len(refused) > 0 {
+		t.Errorf("%d refused on a good line", len(refused))
+	}
+
+	for _, fault := range []struct {
+		name, kind string
+		toxicity   float64 // the share of connections
+		attributes map[string]any
+		mayRefuse  bool
+		times      time.Duration // how long, because little happens on a slow line
+	}{
+		{"500 ms ± 400 later", "latency", 1, map[string]any{"latency": 500, "jitter": 400}, true, 3},
+		{"half of the connections reset", "reset_peer", 0.5, map[string]any{"timeout": 50}, true, 1},
+		{"in pieces of 8 bytes", "slicer", 1, map[string]any{"average_size": 8, "size_variation": 4, "delay": 50}, false, 1},
+	} {
+		people.site, people.seen = bad.url, nil
+		line.add(fault.kind, "downstream", fault.toxicity, fault.attributes)
+		people.during(fault.times * long)
+		refused := people.visits(failed)
+		t.Logf("%s: served %s", fault.name, tally(people.visits(served)))
+		t.Logf("%s: refused %s", fault.name, tally(refused))
+		if len(people.visits(served)) == 0 || len(refused) > 0 && !fault.mayRefuse {
+			t.Errorf("%s: %d refused", fault.name, len(refused))
+		}
+		for _, v := range people.visits(func(v visit) bool { return v.ended.Sub(v.begun) > allowed(v)+slack }) {
+			t.Errorf("%s: %s took %v", fault.name, v.page, v.ended.Sub(v.begun))
+		}
+		line.heal()
+		if !within(recovery, func() bool { return get(t, bad.url+"/readyz", nil).status == 200 }) {
+			t.Errorf("%s: not ready %v after the end", fault.name, recovery)
+		}
+	}
+	people.mustAllBeSignedIn()
+	bad.mustBeSound()
+	people.client.CloseIdleConnections()
+	if !within(20*time.Second, func() bool { return max(descriptors(t, good), descriptors(t, bad)) <= usual+pool }) {
+		t.Error("descriptors are left open")
+	}
+	t.Logf("%d descriptors are left open, %d on a good line, %d before anybody came", descriptors(t, bad), descriptors(t, good), usual)
+	left, normal := goroutines(bad), goroutines(good)
+	if len(left) > len(normal)+pool {
+		t.Errorf("%d goroutines are left, %d are usual: %s", len(left), len(normal), strings.Join(left, "; "))
+	}
+	t.Logf("%d goroutines are left, %d are usual", len(left), len(normal))
+}
+
+// during lets some callers walk for so long.
+func (c *canaries) during(long time.Duration) {
+	stop := c.walk(8)
+	time.Sleep(long)
+	stop()
+}
+
+// descriptors counts the open files of a server, where the system tells; connections of our clients are to be closed first.
+func descriptors(t *testing.T, p *process) int {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		return 0
+	}
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(open)
+}
+
+// goroutines ends a server and returns who began what it was doing: Go programs tell on SIGQUIT.
+func goroutines(p *process) (creators []string) {
+	p.end(syscall.SIGQUIT)
+	for line := range strings.Lines(p.logged()) {
+		if creator, ok := strings.CutPrefix(line, "created by "); ok {
+			creators = append(creators, strings.TrimSpace(creator))
+		}
+	}
+	return creators
+}
