@@ -123,9 +123,10 @@ func (m *Manager) save(fresh, loaded context.Context, a *answer) error {
 		m.scs.Put(loaded, flashKey, rq.flash)
 	}
 	if m.scs.Status(loaded) == scs.Modified {
-		if _, _, err := m.scs.Commit(loaded); err != nil {
+		_, _, err := m.scs.Commit(loaded)
+		if errors.Is(err, errGone) || err != nil && rq.flash != "" {
 			return err
-		}
+		} // a message that was shown and can't be taken off is no reason to take the page away
 	}
 	if rq.due {
 		m.store.renew(loaded, rq.stored)

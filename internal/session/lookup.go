@@ -85,7 +85,11 @@ func (l *lookups) answerAlone(ctx context.Context, b *batch) {
 		uncancelled, cancel = context.WithDeadline(uncancelled, deadline)
 		defer cancel()
 	}
+	defer l.passOn()
 	l.answer(uncancelled, b)
+}
+
+func (l *lookups) passOn() {
 	if next := l.take(); next != nil {
 		go l.run(next)
 	}
@@ -116,11 +120,11 @@ func (l *lookups) take() *batch {
 // answer runs the query of a batch. A connection that broke is no reason to fail everybody in it: a read may be repeated,
 // once.
 func (l *lookups) answer(ctx context.Context, b *batch) {
+	defer close(b.done)
 	b.rows, b.err = l.query(ctx, b.tokens)
 	if b.err != nil && ctx.Err() == nil && connectionBroke(b.err) {
 		b.rows, b.err = l.query(ctx, b.tokens)
 	}
-	close(b.done)
 }
 
 // connectionBroke tells a connection that was cut, by the network or by a PostgreSQL that shuts down (57P01, 57P02), from a

@@ -56,17 +56,20 @@ func (m *Manager) note(rq *request) {
 	m.mu.Unlock()
 }
 
-// RecordSeen writes down which sessions were used since it was last called.
+// RecordSeen writes down which sessions were used since it last did.
 func (m *Manager) RecordSeen(ctx context.Context) error {
 	m.mu.Lock()
-	tokens := slices.Collect(maps.Keys(m.seen))
-	clear(m.seen)
+	seen := m.seen
+	m.seen = map[string]bool{}
 	m.mu.Unlock()
-	if len(tokens) == 0 {
+	if len(seen) == 0 {
 		return nil
 	}
-	_, err := m.Pool.Exec(ctx, `UPDATE cairn.sessions SET last_seen = now() WHERE token = ANY($1)`, tokens)
+	_, err := m.Pool.Exec(ctx, `UPDATE cairn.sessions SET last_seen = now() WHERE token = ANY($1)`, slices.Collect(maps.Keys(seen)))
 	if err != nil {
+		m.mu.Lock()
+		maps.Copy(m.seen, seen) // for the next time
+		m.mu.Unlock()
 		return fmt.Errorf("session: record last seen: %w", err)
 	}
 	return nil
