@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test deploy-test fault-test bench lint fuzz screenshots postgres chromium
+.PHONY: help run build test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,8 +14,8 @@ build: ## build bin/server
 test: postgres chromium ## run all tests, the browser's too, with the race detector
 	go test -race -shuffle=on ./...
 
-deploy-test: postgres ## replace and kill servers under load, 20 rounds and 100 kills, and print the figures
-	DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 go test -count=1 -v -parallel 1 -timeout 30m \
+deploy-test: postgres $(if $(PREVIOUS),previous) ## replace and kill servers under load and print the figures; PREVIOUS=commit mixes that version in
+	DEPLOY_PREVIOUS=$(if $(PREVIOUS),$(CURDIR)/bin/previous/server) DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 go test -count=1 -v -parallel 1 -timeout 30m \
 		-run '^(TestRollingRestart|TestPassedSocketOutlivesServers|TestKillAtRandom)$$' ./cmd/server
 
 fault-test: postgres ## restart, freeze and lose PostgreSQL under load for ten minutes, and print what people notice
@@ -37,6 +37,10 @@ fuzz: ## try return paths and cookies for half a minute each
 screenshots: postgres chromium ## take pictures of every page into screenshots/
 	@mkdir -p screenshots
 	SCREENSHOTS=$(CURDIR)/screenshots go test -count=1 -run TestMainPathInChromium ./cmd/server
+
+previous:
+	@rm -rf bin/previous && mkdir -p bin/previous && git archive $(PREVIOUS) | tar -x -C bin/previous
+	@cd bin/previous && CGO_ENABLED=0 go build -o server ./cmd/server
 
 # The two below install what is missing, and say so first.
 postgres:

@@ -65,11 +65,27 @@ func newFleet(t *testing.T, size int, env ...string) *fleet {
 // kill).
 func (f *fleet) replace(i int, signal syscall.Signal) int {
 	f.t.Helper()
+	return f.replaceBy(os.Args[0], i, signal)
+}
+
+// replaceBy is replace with another build of the server.
+func (f *fleet) replaceBy(program string, i int, signal syscall.Signal) int {
+	f.t.Helper()
 	at := f.instances[i]
 	code := at.end(signal)
-	at.process = start(f.t, at.env...)
+	cmd := serverCommand(f.t, nil, at.env...)
+	cmd.Path = program
+	at.process = startCommand(f.t, cmd)
 	f.awaitReady()
 	return code
+}
+
+// builds are the programs that take turns in a rolling restart: this one, and the one in DEPLOY_PREVIOUS if there is one.
+func builds() []string {
+	if previous := os.Getenv("DEPLOY_PREVIOUS"); previous != "" {
+		return []string{previous, os.Args[0]}
+	}
+	return []string{os.Args[0]}
 }
 
 func (f *fleet) awaitReady() {
