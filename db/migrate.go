@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
 )
 
 //go:embed migrations/*.sql
@@ -45,6 +47,9 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, files fs
 	if err := createSchema(ctx, lock); err != nil {
 		return fmt.Errorf("db: create the schema: %w", err)
 	}
+	if err := migrateJobs(ctx, pool, log); err != nil {
+		return err
+	}
 	database := stdlib.OpenDB(*config)
 	defer func() { _ = database.Close() }()
 	provider, err := goose.NewProvider(goose.DialectPostgres, database, files,
@@ -67,6 +72,23 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, files fs
 	}
 	if version > target {
 		log.WarnContext(ctx, "the database is newer than this program", "version", version, "known", target)
+	}
+	return nil
+}
+
+// migrateJobs brings river's tables up to date. It comes before our own migrations, so that whoever has the newest of
+// these has river's too.
+func migrateJobs(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: "cairn", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return fmt.Errorf("db: read river's migrations: %w", err)
+	}
+	done, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
+	if err != nil {
+		return fmt.Errorf("db: migrate river's tables: %w", concealed(err))
+	}
+	for _, version := range done.Versions {
+		log.InfoContext(ctx, "migrated the database", "migration", "river "+version.Name, "duration", version.Duration)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@
 //	server migrate   migrates the database and stops
 //	server rekey     seals all tokens with the newest encryption key
 //	server sessions  lists or ends sessions: list|end --user E-MAIL | --all
+//	server jobs      counts the background work by kind and state
 //	server doctor    checks everything a server needs, and explains what it finds
 //	server health    asks the server that listens on PORT whether it is ready, for images without a shell
 //
@@ -44,6 +45,7 @@ import (
 	"cairn/db"
 	"cairn/db/embedded"
 	"cairn/internal/auth"
+	"cairn/internal/jobs"
 	"cairn/internal/metrics"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
@@ -62,7 +64,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: server [migrate | rekey | doctor | health | sessions list|end --user E-MAIL|--all]")
+var errUsage = errors.New("usage: server [migrate | rekey | jobs | doctor | health | sessions list|end --user E-MAIL|--all]")
 
 // run is the whole program but the exit. It returns nil when it was asked to stop and everything had its end.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
@@ -89,6 +91,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return health(ctx, config.Port)
 	case "rekey":
 		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return rekey(ctx, config, pool, stdout) })
+	case "jobs":
+		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return listJobs(ctx, pool, stdout) })
 	case "sessions":
 		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return operate(ctx, config, pool, command.order, stdout) })
 	}
@@ -113,7 +117,7 @@ func parseCommand(args []string) (command, error) {
 	case args[0] == "sessions":
 		o, err := parseOrder(args[1:])
 		return command{name: "sessions", order: o}, err
-	case len(args) == 1 && slices.Contains([]string{"migrate", "rekey", "doctor", "health"}, args[0]):
+	case len(args) == 1 && slices.Contains([]string{"migrate", "rekey", "jobs", "doctor", "health"}, args[0]):
 		return command{name: args[0]}, nil
 	}
 	return command{}, errUsage
@@ -178,7 +182,7 @@ func serve(ctx context.Context, config Config, log *slog.Logger, listener net.Li
 	defer serveMetrics(scrapes, watch, log)()
 	stop := newStopping(config.Stop)
 	ready := stop.ready(func(ctx context.Context) error { return db.Ready(ctx, pool) })
-	handler, jobs, err := assemble(ctx, config, log, listener.Addr().(*net.TCPAddr).Port, pool, ready, watch)
+	handler, own, err := assemble(ctx, config, log, listener.Addr().(*net.TCPAddr).Port, pool, ready, watch)
 	if err != nil {
 		return err
 	}
@@ -186,7 +190,7 @@ func serve(ctx context.Context, config Config, log *slog.Logger, listener net.Li
 	group, ctx := errgroup.WithContext(ctx)
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return stop.serve(server, listener) })
-	group.Go(func() error { return jobs.run(working) })
+	group.Go(func() error { return own.run(working) })
 	group.Go(func() error {
 		<-ctx.Done()
 		defer rest()
@@ -211,7 +215,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	jobs := upkeep{
+	own := upkeep{
 		log: log,
 		sessions: session.New(session.Options{
 			Pool: pool, Lifetime: config.Lifetime, MaxLifetime: config.MaxLifetime, Secure: site.Scheme == "https",
@@ -219,14 +223,19 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		accounts:    auth.New(pool, config.SessionSecret),
 		connections: oauth.New(pool, sealer),
 	}
-	jobs.connections.Observe = watch.ProviderCall
-	watch.Count(jobs.sessions, jobs.connections)
-	if err := jobs.connections.CheckKeys(ctx); err != nil {
+	own.connections.Observe = watch.ProviderCall
+	if err := own.connections.CheckKeys(ctx); err != nil {
 		return nil, upkeep{}, fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
 	}
+	own.jobs, err = jobs.New(jobs.Deps{Pool: pool, Log: log, Connections: own.connections, Providers: providers})
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	own.connections.Later = own.jobs.Withdraw
+	watch.Count(own.sessions, own.connections, pool)
 	handler, err := routes.New(routes.Deps{
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
-		Sessions: jobs.sessions, Accounts: jobs.accounts, Connections: jobs.connections,
+		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections,
 		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready,
 		Watch: routes.Watch{Request: watch.Request, SignIn: watch.SignIn},
 	})
@@ -234,7 +243,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		return nil, upkeep{}, err
 	}
 	log.Info("Cairn is ready: open " + site.String())
-	return handler, jobs, nil
+	return handler, own, nil
 }
 
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {

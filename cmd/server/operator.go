@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/internal/auth"
+	"cairn/internal/jobs"
 	"cairn/internal/session"
 )
 
@@ -88,6 +89,20 @@ func listSessions(ctx context.Context, sessions *session.Manager, userID int64, 
 		if err := write(d); err != nil {
 			return err
 		}
+	}
+	return table.Flush()
+}
+
+// listJobs prints how much background work there is.
+func listJobs(ctx context.Context, pool *pgxpool.Pool, out io.Writer) error {
+	tallies, err := jobs.Count(ctx, pool)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "KIND\tSTATE\tJOBS\tOLDEST")
+	for _, t := range tallies {
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", t.Kind, t.State, t.N, t.Oldest.UTC().Format(time.DateTime))
 	}
 	return table.Flush()
 }

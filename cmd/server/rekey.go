@@ -28,10 +28,10 @@ func rekey(ctx context.Context, config Config, pool *pgxpool.Pool, out io.Writer
 		done, more, err = connections.Rekey(ctx)
 		total += done
 		if err != nil {
-			return fmt.Errorf("stopped after %d connections, run it again: %w", total, err)
+			return fmt.Errorf("stopped after %d sealed tokens, run it again: %w", total, err)
 		}
 	}
-	_, err = fmt.Fprintf(out, "%d connections are sealed anew with the key %s. Once every server has it in front, and this command finds nothing to do, the older keys can go.\n",
+	_, err = fmt.Fprintf(out, "The tokens of %d connections and withdrawals are sealed anew with the key %s. Once every server has it in front, and this command finds nothing to do, the older keys can go.\n",
 		total, sealer.KeyIDs()[0])
 	return err
 }

@@ -21,7 +21,7 @@ func TestRotateTheEncryptionKey(t *testing.T) {
 
 	server = start(t, with(key2+","+key1)...)
 	out, err := serverCommand(t, []string{"rekey"}, with(key2+","+key1)...).Output()
-	if err != nil || !strings.HasPrefix(string(out), "1 connections are sealed anew") {
+	if err != nil || !strings.HasPrefix(string(out), "The tokens of 1 connections and withdrawals") {
 		t.Fatalf("%q, error %v", out, err)
 	}
 	b.check(server.url, "strava")

@@ -6,7 +6,10 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"cairn/internal/auth"
+	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -18,6 +21,7 @@ type upkeep struct {
 	sessions    *session.Manager
 	accounts    *auth.Accounts
 	connections *oauth.Store
+	jobs        *jobs.Jobs
 }
 
 const (
@@ -26,8 +30,16 @@ const (
 	jobDeadline = 10 * time.Second
 )
 
-// run works until ctx is done. Waits vary by half, so that instances started together spread out.
+// run works until ctx is done, and then finishes what is under way.
 func (u upkeep) run(ctx context.Context) error {
+	var group errgroup.Group
+	group.Go(func() error { return u.jobs.Run(ctx) })
+	group.Go(func() error { return u.repeat(ctx) })
+	return group.Wait()
+}
+
+// repeat does what each instance does for itself. Waits vary by half, so that instances started together spread out.
+func (u upkeep) repeat(ctx context.Context) error {
 	sweep, record := time.NewTimer(vary(sweepEvery)), time.NewTimer(vary(recordEvery))
 	defer sweep.Stop()
 	defer record.Stop()

@@ -134,3 +134,38 @@ func (a *Accounts) removeWay(ctx context.Context, userID int64, remove func(tx p
 		return nil
 	})
 }
+
+// Confirm compares the password of somebody who is signed in already, before what can't be undone. Errors:
+// ErrCredentials, also where there is no password; *LimitError, ErrBusy.
+func (a *Accounts) Confirm(ctx context.Context, userID int64, password string) error {
+	if err := a.hit(ctx, passwordCheck, fmt.Sprint(userID)); err != nil {
+		return err
+	}
+	var hash string
+	err := a.pool.QueryRow(ctx, `SELECT hash FROM cairn.passwords WHERE user_id = $1`, userID).Scan(&hash)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrCredentials
+	}
+	if err != nil {
+		return fmt.Errorf("auth: find password of user %d: %w", userID, err)
+	}
+	match, err := a.hash.matches(ctx, password, hash)
+	if err == nil && !match {
+		return ErrCredentials
+	}
+	return err
+}
+
+// Delete removes a person and everything that is theirs: ways in, sessions, connections. before runs first, in the same
+// transaction. Errors: before's.
+func (a *Accounts) Delete(ctx context.Context, userID int64, before func(tx pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		if err := before(tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM cairn.users WHERE id = $1`, userID); err != nil {
+			return fmt.Errorf("auth: delete user %d: %w", userID, err)
+		}
+		return nil
+	})
+}

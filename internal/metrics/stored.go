@@ -5,8 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -17,7 +19,7 @@ const (
 )
 
 // Count adds what is counted in the database. A count that is new belongs here: its name, its labels, and who counts.
-func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store) {
+func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, pool *pgxpool.Pool) {
 	m.registry.MustRegister(&stored{
 		answered: prometheus.NewDesc("cairn_database_answered", "1 if the database could be asked for the counts below, 0 if they are missing.", nil, nil),
 		counts: []count{
@@ -32,6 +34,14 @@ func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store) {
 					tallies, err := connections.Count(ctx)
 					for _, t := range tallies {
 						tell(t.N, t.Provider, string(t.State))
+					}
+					return err
+				}},
+			{prometheus.NewDesc("cairn_jobs", "Background jobs by kind and state, on all instances.", []string{"kind", "state"}, nil),
+				func(ctx context.Context, tell func(int, ...string)) error {
+					tallies, err := jobs.Count(ctx, pool)
+					for _, t := range tallies {
+						tell(t.N, t.Kind, t.State)
 					}
 					return err
 				}},

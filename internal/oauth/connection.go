@@ -22,6 +22,10 @@ type Store struct {
 	// result is "ok", "refused", "rate_limited" or "unavailable".
 	Observe func(provider, call, result string, took time.Duration)
 
+	// Later has a withdrawal carried out in the background (Withdraw), once the transaction in which it was made is over. If it
+	// is nil, the withdrawal waits until somebody asks for those that are Pending.
+	Later func(ctx context.Context, tx pgx.Tx, withdrawalID int64) error
+
 	pool   *pgxpool.Pool
 	sealer *seal.Sealer
 	client *http.Client
@@ -45,30 +49,6 @@ type Connection struct {
 	CheckedAt time.Time // when the provider last gave a real answer
 }
 
-// List returns a person's connections by provider.
-func (s *Store) List(ctx context.Context, userID int64) (map[string]Connection, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT c.identity_id, c.user_id, c.provider, i.subject, c.account_name, c.picture_url, c.granted, c.state,
-		       c.cause, c.state_since, c.connected_at, c.checked_at
-		FROM cairn.connections c
-		JOIN cairn.identities i ON i.id = c.identity_id
-		WHERE c.user_id = $1`, userID)
-	if err != nil {
-		return nil, fmt.Errorf("oauth: list connections of user %d: %w", userID, err)
-	}
-	connections := map[string]Connection{}
-	var c Connection
-	_, err = pgx.ForEachRow(rows, []any{&c.IdentityID, &c.UserID, &c.Provider, &c.Subject, &c.Name, &c.PictureURL, &c.Granted, &c.State,
-		&c.Cause, &c.InState, &c.Since, &c.CheckedAt}, func() error {
-		connections[c.Provider] = c
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("oauth: list connections of user %d: %w", userID, err)
-	}
-	return connections, nil
-}
-
 // Connect stores what an attempt yielded. own decides, in the same transaction, whose it is. A connection to the same
 // account is renewed and keeps its beginning. Errors: own's; ErrOtherAccount when the person has another account of this
 // provider connected.
@@ -78,8 +58,11 @@ func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userI
 		if err != nil {
 			return err
 		}
-		sealed, err := s.sealTokens(g.token, identityID, userID, g.Provider.Key)
+		sealed, err := s.sealTokens(g.token, place(identityID, userID, g.Provider.Key))
 		if err != nil {
+			return err
+		}
+		if err := forgetWithdrawals(ctx, tx, g.Provider.Key, g.Subject); err != nil {
 			return err
 		}
 		granted := g.Granted
@@ -94,7 +77,7 @@ func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userI
 			ON CONFLICT (identity_id) DO UPDATE SET
 				account_name = EXCLUDED.account_name, picture_url = EXCLUDED.picture_url, granted = EXCLUDED.granted,
 				sealed_tokens = EXCLUDED.sealed_tokens, token_expires_at = EXCLUDED.token_expires_at,
-				state = 'active', cause = 'reconnected', state_since = now(), checked_at = now(), generation = c.generation + 1,
+				state = 'active', cause = 'reconnected', state_since = now(), checked_at = now(), generation = c.generation + 1, tokens_at = now(),
 				refresh_lease = NULL, refresh_lease_until = NULL
 			RETURNING generation > 1`,
 			identityID, userID, g.Provider.Key, g.Name, g.PictureURL, granted, sealed, lifeOf(g.token)).Scan(&anew)
@@ -112,63 +95,6 @@ func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userI
 	})
 }
 
-// Disconnect forgets a connection and its tokens, and only then tells the provider: ours are gone even if it is down.
-// told reports whether the provider confirmed. Errors: ErrNotFound.
-func (s *Store) Disconnect(ctx context.Context, p *Provider, userID int64) (told bool, err error) {
-	token, err := s.Forget(ctx, s.pool, p, userID, 0)
-	if err != nil {
-		return false, err
-	}
-	return s.Withdraw(ctx, p, token), nil
-}
-
-// rowQuerier is what Forget needs; a pool and a transaction both have it.
-type rowQuerier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
-// Forget deletes a person's connection at a provider and returns its tokens for Withdraw; with an identityID other than 0
-// only if it hangs on that identity. Errors: ErrNotFound.
-func (s *Store) Forget(ctx context.Context, db rowQuerier, p *Provider, userID, identityID int64) (*oauth2.Token, error) {
-	var sealed []byte
-	var left *float64
-	err := db.QueryRow(ctx, `
-		WITH gone AS (
-			DELETE FROM cairn.connections WHERE user_id = $1 AND provider = $2 AND $3::bigint IN (0, identity_id)
-			RETURNING identity_id, sealed_tokens, EXTRACT(epoch FROM token_expires_at - now())::float8 AS life
-		), noted AS (
-			INSERT INTO cairn.connection_events (user_id, provider, state, cause, reference)
-			SELECT $1, $2, 'ended', 'disconnected', $4 FROM gone
-		)
-		SELECT identity_id, sealed_tokens, life FROM gone`,
-		userID, p.Key, identityID, reference(ctx)).Scan(&identityID, &sealed, &left)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("oauth: forget connection to %s: %w", p.Key, err)
-	}
-	token, err := s.openTokens(sealed, identityID, userID, p.Key)
-	if err != nil { // it can't be told, but it is gone, which is what was asked for
-		return &oauth2.Token{}, nil
-	}
-	if left != nil {
-		token.Expiry = time.Now().Add(time.Duration(*left * float64(time.Second)))
-	}
-	return token, nil
-}
-
-// Withdraw tells the provider that its tokens are not wanted any more and reports whether it confirmed. It goes on when
-// the browser leaves, within the time of one call or two.
-func (s *Store) Withdraw(ctx context.Context, p *Provider, token *oauth2.Token) bool {
-	if p.revoke == nil || token.AccessToken == "" {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
-	defer cancel()
-	return p.revoke(ctx, s.caller(p), token) == nil
-}
-
 func (s *Store) caller(p *Provider) *caller {
 	return &caller{provider: p, client: s.client, heard: s.Observe}
 }
@@ -179,22 +105,22 @@ type tokens struct {
 	Refresh string `json:"refresh,omitempty"`
 }
 
-func (s *Store) sealTokens(t *oauth2.Token, identityID, userID int64, provider string) ([]byte, error) {
+func (s *Store) sealTokens(t *oauth2.Token, place string) ([]byte, error) {
 	plain, err := json.Marshal(tokens{Access: t.AccessToken, Refresh: t.RefreshToken})
 	if err != nil {
 		return nil, fmt.Errorf("oauth: encode tokens: %w", err)
 	}
-	return s.sealer.Seal(plain, place(identityID, userID, provider)), nil
+	return s.sealer.Seal(plain, place), nil
 }
 
-func (s *Store) openTokens(sealed []byte, identityID, userID int64, provider string) (*oauth2.Token, error) {
-	plain, err := s.sealer.Open(sealed, place(identityID, userID, provider))
+func (s *Store) openTokens(sealed []byte, place string) (*oauth2.Token, error) {
+	plain, err := s.sealer.Open(sealed, place)
 	if err != nil {
-		return nil, fmt.Errorf("oauth: open tokens of identity %d: %w", identityID, err)
+		return nil, fmt.Errorf("oauth: open %s: %w", place, err)
 	}
 	var t tokens
 	if err := json.Unmarshal(plain, &t); err != nil {
-		return nil, fmt.Errorf("oauth: decode tokens of identity %d", identityID)
+		return nil, fmt.Errorf("oauth: decode %s", place) // the cause quotes the text
 	}
 	return &oauth2.Token{AccessToken: t.Access, RefreshToken: t.Refresh}, nil
 }

@@ -87,54 +87,6 @@ func TestReconnectAndOtherAccounts(t *testing.T) {
 	}
 }
 
-func TestDisconnect(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name, provider string
-		prepare        func(r rig)
-		told           bool
-		grantsLeft     int
-	}{
-		{"strava", sandbox.Strava, func(rig) {}, true, 0},
-		{"strava, the old address only", sandbox.Strava, func(r rig) { r.set(sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off) }, true, 0},
-		{"strava, expired", sandbox.Strava, func(r rig) { r.expire(sandbox.Strava) }, true, 0},
-		{"strava, revoked there already", sandbox.Strava, func(r rig) {
-			if err := r.sandbox.RevokeGrant(r.t.Context(), r.grants(sandbox.Strava)[0].ID); err != nil {
-				r.t.Fatal(err)
-			}
-		}, true, 0},
-		{"strava down", sandbox.Strava, func(r rig) { r.set(sandbox.Strava, sandbox.API, "500") }, false, 1},
-		{"garmin", sandbox.Garmin, func(rig) {}, true, 0},
-		{"garmin, expired", sandbox.Garmin, func(r rig) { r.expire(sandbox.Garmin) }, true, 0},
-		{"garmin down", sandbox.Garmin, func(r rig) { r.set(sandbox.Garmin, sandbox.API, sandbox.ModeReset) }, false, 1},
-		{"foursquare has no way", sandbox.Foursquare, func(rig) {}, false, 1},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			r.connect(tt.provider, owner, "ada")
-			tt.prepare(r)
-			ctx, leave := context.WithCancel(t.Context())
-			told, err := r.Disconnect(ctx, r.providers[tt.provider], owner.UserID)
-			leave()
-			if err != nil || told != tt.told {
-				t.Errorf("told %t, error %v; want %t", told, err, tt.told)
-			}
-			if n := len(r.grants(tt.provider)); n != tt.grantsLeft {
-				t.Errorf("the provider has %d grants, want %d", n, tt.grantsLeft)
-			}
-			if c := r.connection(tt.provider, owner); c.Subject != "" {
-				t.Errorf("still connected: %+v", c)
-			}
-			if _, err := r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID); !errors.Is(err, oauth.ErrNotFound) {
-				t.Errorf("again: %v, want ErrNotFound", err)
-			}
-		})
-	}
-}
-
 // An expired token is refreshed once, however many ask for it at the same moment on however many instances: the second
 // refresh would use a token that the first made invalid.
 func TestRefreshHappensOnce(t *testing.T) {

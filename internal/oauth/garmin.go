@@ -24,8 +24,8 @@ func Garmin(app App) *Provider {
 			{Key: "COURSE_IMPORT", Words: "Send courses to your device"},
 			{Key: "MCT_EXPORT", Words: "Receive your cycle tracking data"},
 		},
-		RefreshEarly: 10 * time.Minute, AssumedLife: 24 * time.Hour,
-		whoAmI: garminUser, revoke: garminDeregister, forbidsUnknown: true,
+		RefreshEarly: 10 * time.Minute, AssumedLife: 24 * time.Hour, RefreshIdle: 30 * 24 * time.Hour,
+		whoAmI: garminUser, revoke: garminDeregister, revokesByAccess: true, forbidsUnknown: true,
 	}, app, Endpoints{
 		Authorize: "https://connect.garmin.com/oauth2Confirm",
 		Token:     "https://diauth.garmin.com/di-oauth2-service/oauth/token",
@@ -62,20 +62,13 @@ func garminPermissions(ctx context.Context, c *caller, accessToken string) ([]st
 	return array, nil
 }
 
-// garminDeregister ends the link. It needs a live access token, so one that is over is refreshed for it.
+// garminDeregister ends the link.
 func garminDeregister(ctx context.Context, c *caller, t *oauth2.Token) error {
-	if t.RefreshToken != "" && !t.Expiry.IsZero() && time.Until(t.Expiry) < c.provider.RefreshEarly {
-		fresh, err := c.refresh(ctx, t.RefreshToken)
-		if err != nil {
-			return goneIsFine(err)
-		}
-		t = fresh
-	}
 	err := c.garmin(ctx, http.MethodDelete, "revoke", "/wellness-api/rest/user/registration", t.AccessToken, nil)
 	if statusIs(err, http.StatusNotFound) {
 		return nil
 	}
-	return goneIsFine(err)
+	return err
 }
 
 func (c *caller) garmin(ctx context.Context, method, name, path, accessToken string, out any) error {

@@ -7,6 +7,9 @@
 //	connection.go  connections and their sealed tokens
 //	state.go       how a connection is, why, and its history
 //	token.go       a usable access token; the one way to refresh
+//	overview.go    what people see of their connections
+//	idle.go        tokens that would lapse because nobody uses them
+//	withdrawal.go  disconnecting, and telling the provider until it confirms
 //	rekey.go       sealing tokens anew after a change of keys
 //	sandbox/       the three providers played on this machine
 //
@@ -46,12 +49,16 @@ type Provider struct {
 	// RefreshEarly is how long before its end an access token counts as over. AssumedLife is used when the provider does
 	// not say how long one lives; 0: for ever.
 	RefreshEarly, AssumedLife time.Duration
+	// RefreshIdle is after how long unused tokens are refreshed, well before they lapse; 0: they do not.
+	RefreshIdle time.Duration
 
 	authParams []oauth2.AuthCodeOption
 	// forbidsUnknown says that the API refuses a token it does not know any more with 403; 401 is for one that is over.
 	forbidsUnknown bool
-	whoAmI         func(ctx context.Context, c *caller, accessToken string) (Account, error)
-	revoke         func(ctx context.Context, c *caller, t *oauth2.Token) error
+	// revokesByAccess says that it takes a live access token to revoke.
+	revokesByAccess bool
+	whoAmI          func(ctx context.Context, c *caller, accessToken string) (Account, error)
+	revoke          func(ctx context.Context, c *caller, t *oauth2.Token) error
 	// grantedOf reads the granted permissions from the callback and the token answer, where the provider tells there.
 	grantedOf func(callback url.Values, t *oauth2.Token) []string
 }

@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func TestObserve(t *testing.T) {
 				heard = append(heard, provider+" "+call+" "+result)
 			}
 			_ = r.Check(t.Context(), r.providers[tt.provider], owner.UserID)
-			_, _ = r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID)
+			_ = errors.Join(r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID), r.withdraw())
 			if !slices.Equal(heard, tt.want) {
 				t.Errorf("heard %q, want %q", heard, tt.want)
 			}

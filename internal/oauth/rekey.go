@@ -8,11 +8,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Keys counts the connections by the id of the key that sealed their tokens, in hex. The id stands behind the first byte
-// of a sealed value (package seal).
+// Keys counts the sealed tokens, of connections and withdrawals, by the id of the key that sealed them, in hex. The id
+// stands behind the first byte of a sealed value (package seal).
 func (s *Store) Keys(ctx context.Context) (map[string]int, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT encode(substring(sealed_tokens FROM 2 FOR 4), 'hex'), count(*)::int FROM cairn.connections GROUP BY 1`)
+		SELECT encode(substring(sealed_tokens FROM 2 FOR 4), 'hex'), count(*)::int
+		FROM (SELECT sealed_tokens FROM cairn.connections UNION ALL SELECT sealed_tokens FROM cairn.withdrawals) t
+		GROUP BY 1`)
 	if err != nil {
 		return nil, fmt.Errorf("oauth: count keys: %w", err)
 	}
@@ -34,7 +36,7 @@ func (s *Store) CheckKeys(ctx context.Context) error {
 	}
 	for id, n := range counts {
 		if !slices.Contains(s.sealer.KeyIDs(), id) {
-			return fmt.Errorf("oauth: %d connections are sealed with the key %s, which is not configured", n, id)
+			return fmt.Errorf("oauth: %d sealed tokens need the key %s, which is not configured", n, id)
 		}
 	}
 	return nil
@@ -42,38 +44,60 @@ func (s *Store) CheckKeys(ctx context.Context) error {
 
 const rekeyBatch = 100
 
-// Rekey seals one batch of connections anew that are not sealed with the newest key, and returns how many it did and
-// whether more may be left. It can be stopped and run again at any time, also beside servers that refresh tokens: a value
-// that changed since it was read is sealed with the newest key already.
+// sealedRow is a row with sealed tokens that is to be sealed anew.
+type sealedRow struct {
+	Withdrawal        bool  // else a connection
+	ID                int64 // of the withdrawal, or of the connection's identity
+	UserID            int64
+	Provider, Subject string
+	Sealed            []byte
+}
+
+func (r sealedRow) place() string {
+	if r.Withdrawal {
+		return withdrawalPlace(r.Provider, r.Subject)
+	}
+	return place(r.ID, r.UserID, r.Provider)
+}
+
+// Rekey seals one batch of tokens anew that are not sealed with the newest key, and returns how many it did and whether
+// more may be left. It can be stopped and run again at any time, also beside servers that refresh tokens: a value that
+// changed since it was read is sealed with the newest key already.
 func (s *Store) Rekey(ctx context.Context) (done int, more bool, err error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT identity_id, user_id, provider, sealed_tokens FROM cairn.connections
+		SELECT false, identity_id, user_id, provider, '', sealed_tokens FROM cairn.connections
 		WHERE encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') <> $1
-		ORDER BY identity_id LIMIT $2`, s.sealer.KeyIDs()[0], rekeyBatch)
+		UNION ALL
+		SELECT true, id, user_id, provider, subject, sealed_tokens FROM cairn.withdrawals
+		WHERE encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') <> $1
+		LIMIT $2`, s.sealer.KeyIDs()[0], rekeyBatch)
 	if err != nil {
 		return 0, false, fmt.Errorf("oauth: find what to rekey: %w", err)
 	}
-	type row struct {
-		IdentityID, UserID int64
-		Provider           string
-		Sealed             []byte
-	}
-	batch, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
+	batch, err := pgx.CollectRows(rows, pgx.RowToStructByPos[sealedRow])
 	if err != nil {
 		return 0, false, fmt.Errorf("oauth: find what to rekey: %w", err)
 	}
 	for _, r := range batch {
-		at := place(r.IdentityID, r.UserID, r.Provider)
-		plain, err := s.sealer.Open(r.Sealed, at)
-		if err != nil {
-			return done, false, fmt.Errorf("oauth: rekey identity %d: %w", r.IdentityID, err)
-		}
-		_, err = s.pool.Exec(ctx, `UPDATE cairn.connections SET sealed_tokens = $3 WHERE identity_id = $1 AND sealed_tokens = $2`,
-			r.IdentityID, r.Sealed, s.sealer.Seal(plain, at))
-		if err != nil {
-			return done, false, fmt.Errorf("oauth: rekey identity %d: %w", r.IdentityID, err)
+		if err := s.rekey(ctx, r); err != nil {
+			return done, false, err
 		}
 		done++
 	}
 	return done, len(batch) == rekeyBatch, nil
+}
+
+func (s *Store) rekey(ctx context.Context, r sealedRow) error {
+	plain, err := s.sealer.Open(r.Sealed, r.place())
+	if err != nil {
+		return fmt.Errorf("oauth: rekey %s: %w", r.place(), err)
+	}
+	update := `UPDATE cairn.connections SET sealed_tokens = $3 WHERE identity_id = $1 AND sealed_tokens = $2`
+	if r.Withdrawal {
+		update = `UPDATE cairn.withdrawals SET sealed_tokens = $3 WHERE id = $1 AND sealed_tokens = $2`
+	}
+	if _, err := s.pool.Exec(ctx, update, r.ID, r.Sealed, s.sealer.Seal(plain, r.place())); err != nil {
+		return fmt.Errorf("oauth: rekey %s: %w", r.place(), err)
+	}
+	return nil
 }

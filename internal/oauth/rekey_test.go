@@ -15,6 +15,8 @@ func TestRekey(t *testing.T) {
 	r.connect(sandbox.Strava, owners[0], "ada")
 	r.connect(sandbox.Garmin, owners[0], "ada")
 	r.connect(sandbox.Strava, owners[1], "moss")
+	r.connect(sandbox.Garmin, owners[1], "moss")
+	r.disconnect(sandbox.Garmin, owners[1])
 	if err := oauth.New(r.pool, newSealer(t, 2)).CheckKeys(t.Context()); err == nil || !strings.Contains(err.Error(), newSealer(t, 1).KeyIDs()[0]) {
 		t.Errorf("with the old key missing: %v, want its id named", err)
 	}
@@ -26,8 +28,8 @@ func TestRekey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if done, more, err := both.Rekey(t.Context()); done != 3 || more || err != nil {
-		t.Fatalf("rekeyed %d, more %t, error %v; want all 3", done, more, err)
+	if done, more, err := both.Rekey(t.Context()); done != 4 || more || err != nil {
+		t.Fatalf("rekeyed %d, more %t, error %v; want all 4", done, more, err)
 	}
 	if done, _, err := both.Rekey(t.Context()); done != 0 || err != nil {
 		t.Errorf("again: %d, error %v; want none", done, err)
@@ -39,7 +41,11 @@ func TestRekey(t *testing.T) {
 	if after, err := fresh.Token(t.Context(), r.providers[sandbox.Strava], owners[0].UserID); err != nil || after != before {
 		t.Errorf("with the new key alone: %v", err)
 	}
-	if err := r.CheckKeys(t.Context()); err == nil {
+	r.Store = fresh
+	if err := r.withdraw(); err != nil || len(r.grants(sandbox.Garmin)) != 1 {
+		t.Errorf("the withdrawal with the new key alone: %v", err)
+	}
+	if err := oauth.New(r.pool, newSealer(t, 1)).CheckKeys(t.Context()); err == nil {
 		t.Error("the old key alone is accepted")
 	}
 }

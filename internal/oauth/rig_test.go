@@ -151,11 +151,24 @@ func (r rig) connect(provider string, owner oauth.Owner, person string, scopes .
 
 func (r rig) connection(provider string, owner oauth.Owner) oauth.Connection {
 	r.t.Helper()
-	all, err := r.List(r.t.Context(), owner.UserID)
+	all, err := r.Overview(r.t.Context(), owner.UserID)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return all[provider]
+	return all.Connections[provider]
+}
+
+// withdraw carries out what is pending, and returns the first error.
+func (r rig) withdraw() (err error) {
+	r.t.Helper()
+	pending, listErr := r.Pending(r.t.Context())
+	if listErr != nil {
+		r.t.Fatal(listErr)
+	}
+	for _, id := range pending {
+		err = errors.Join(err, r.Withdraw(r.t.Context(), id, func(key string) *oauth.Provider { return r.providers[key] }))
+	}
+	return err
 }
 
 func (r rig) set(provider, name, value string) {

@@ -22,8 +22,10 @@ import (
 //	Connect  │  └───────────────────────────────────► needs reconnect
 //	         └────────────────────────────────────────────┘
 //
-// A usable answer leads back from trouble and paused; what needs a reconnect gets that only from its owner. Disconnecting
-// ends any state. Whether a connection is limited is not a state: it follows from the granted permissions (Provider.Missing).
+// Disconnecting leads from each of these to withdrawing, until the provider has confirmed that it forgets us, and then to
+// ended; to ended at once where a provider can't be told.
+//
+// A usable answer leads back from trouble and paused; what needs a reconnect gets that only from its owner. Whether a connection is limited is not a state: it follows from the granted permissions (Provider.Missing).
 type State string
 
 // States, as they stand in cairn.connections and cairn.connection_events.
@@ -32,7 +34,8 @@ const (
 	Trouble        State = "trouble"
 	Paused         State = "paused"
 	NeedsReconnect State = "needs_reconnect"
-	Ended          State = "ended" // in events only
+	Withdrawing    State = "withdrawing" // in events only, as it is no connection any more
+	Ended          State = "ended"       // likewise
 )
 
 // Cause is why a connection came into its state.
@@ -49,7 +52,9 @@ const (
 	AppRefused     Cause = "app_refused"     // Paused
 	RefreshRefused Cause = "refresh_refused" // NeedsReconnect
 	AccessRefused  Cause = "access_refused"  // NeedsReconnect
-	Disconnected   Cause = "disconnected"    // Ended
+	Disconnected   Cause = "disconnected"    // Withdrawing, or Ended
+	Told           Cause = "told"            // Ended: the provider confirmed
+	NotTold        Cause = "not_told"        // Ended: it did not for days, or can't be told any more
 )
 
 // Event is one change of a connection's state.
@@ -141,30 +146,4 @@ func (s *Store) Count(ctx context.Context) ([]Tally, error) {
 		return nil, fmt.Errorf("oauth: count connections: %w", err)
 	}
 	return tallies, nil
-}
-
-// shownEvents is how much of a connection's history its owner sees.
-const shownEvents = 8
-
-// History returns the latest events of a person's connections by provider, newest first.
-func (s *Store) History(ctx context.Context, userID int64) (map[string][]Event, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT provider, at, state, cause, status FROM (
-			SELECT *, row_number() OVER (PARTITION BY provider ORDER BY id DESC) AS place
-			FROM cairn.connection_events WHERE user_id = $1
-		) e WHERE place <= $2 ORDER BY provider, place`, userID, shownEvents)
-	if err != nil {
-		return nil, fmt.Errorf("oauth: read history of user %d: %w", userID, err)
-	}
-	history := map[string][]Event{}
-	var provider string
-	var e Event
-	_, err = pgx.ForEachRow(rows, []any{&provider, &e.At, &e.State, &e.Cause, &e.Status}, func() error {
-		history[provider] = append(history[provider], e)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("oauth: read history of user %d: %w", userID, err)
-	}
-	return history, nil
 }

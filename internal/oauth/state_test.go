@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -12,11 +13,11 @@ import (
 // story is a connection's history, oldest first, without times.
 func (r rig) story(provider string, owner oauth.Owner) (story []string) {
 	r.t.Helper()
-	history, err := r.History(r.t.Context(), owner.UserID)
+	overview, err := r.Overview(r.t.Context(), owner.UserID)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for _, e := range slices.Backward(history[provider]) {
+	for _, e := range slices.Backward(overview.History[provider]) {
 		story = append(story, fmt.Sprintf("%s: %s %d", e.State, e.Cause, e.Status))
 	}
 	return story
@@ -58,11 +59,11 @@ func TestHistoryTellsEveryChangeOnce(t *testing.T) {
 	if got := r.story(sandbox.Strava, owner); !slices.Equal(got[2:], want) {
 		t.Errorf("got %q, want %q at the end", got, want)
 	}
-	if _, err := r.Disconnect(t.Context(), strava, owner.UserID); err != nil {
+	if err := errors.Join(r.Disconnect(t.Context(), strava, owner.UserID), r.withdraw()); err != nil {
 		t.Fatal(err)
 	}
 	got := r.story(sandbox.Strava, owner)
-	if len(got) != 8 || got[7] != "ended: disconnected 0" || got[0] != "trouble: slow_down 429" {
+	if len(got) != 8 || got[6] != "withdrawing: disconnected 0" || got[7] != "ended: told 0" || got[0] != "paused: app_refused 403" {
 		t.Errorf("got %q, want the 8 newest", got)
 	}
 	if got := r.story(sandbox.Strava, other); len(got) != 1 {

@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -85,7 +84,7 @@ func stravaRevoke(ctx context.Context, c *caller, t *oauth2.Token) error {
 	if statusIs(err, http.StatusNotFound) || statusIs(err, http.StatusMethodNotAllowed) {
 		err = stravaDeauthorize(ctx, c, t.AccessToken)
 	}
-	return goneIsFine(err)
+	return err
 }
 
 func stravaDeauthorize(ctx context.Context, c *caller, accessToken string) error {
@@ -95,12 +94,4 @@ func stravaDeauthorize(ctx context.Context, c *caller, accessToken string) error
 		return err
 	}
 	return c.call(ctx, "revoke", bearer(r, accessToken), nil)
-}
-
-// goneIsFine turns "this token is not valid" into success: that is what revoking is for.
-func goneIsFine(err error) error {
-	if errors.Is(err, ErrRefused) {
-		return nil
-	}
-	return err
 }

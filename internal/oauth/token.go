@@ -80,7 +80,7 @@ func (s *Store) read(ctx context.Context, p *Provider, userID int64) (stored, er
 	if err != nil {
 		return stored{}, fmt.Errorf("oauth: read connection to %s: %w", p.Key, err)
 	}
-	row.token, err = s.openTokens(sealed, row.identityID, userID, p.Key)
+	row.token, err = s.openTokens(sealed, place(row.identityID, userID, p.Key))
 	return row, err
 }
 
@@ -110,13 +110,13 @@ func (s *Store) refresh(ctx context.Context, p *Provider, row stored, lease stri
 	if err != nil {
 		return "", errors.Join(s.refreshFailed(ctx, row, err), s.release(ctx, row, lease))
 	}
-	sealed, err := s.sealTokens(token, row.identityID, row.userID, p.Key)
+	sealed, err := s.sealTokens(token, place(row.identityID, row.userID, p.Key))
 	if err != nil {
 		return "", err
 	}
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE cairn.connections SET sealed_tokens = $3, token_expires_at = now() + $4::interval, generation = generation + 1,
-			checked_at = now(), refresh_lease = NULL, refresh_lease_until = NULL
+			checked_at = now(), tokens_at = now(), refresh_lease = NULL, refresh_lease_until = NULL
 		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease, sealed, lifeOf(token))
 	if err != nil {
 		return "", fmt.Errorf("oauth: store refreshed tokens of identity %d: %w", row.identityID, err)

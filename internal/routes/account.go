@@ -169,23 +169,19 @@ func (s *server) removeIdentity(w http.ResponseWriter, r *http.Request) error {
 		return errNoPage
 	}
 	current, _ := session.Current(r.Context())
-	withdraw := func() {}
 	err = s.Accounts.RemoveIdentity(r.Context(), current.UserID, id, func(tx pgx.Tx, provider string) error {
 		p, err := s.provider(provider)
 		if err != nil {
 			return nil // a provider that has no keys any more: the row goes with the identity
 		}
-		token, err := s.Connections.Forget(r.Context(), tx, p, current.UserID, id)
-		if errors.Is(err, oauth.ErrNotFound) {
-			return nil
+		if err := s.Connections.Forget(r.Context(), tx, p, current.UserID, id); !errors.Is(err, oauth.ErrNotFound) {
+			return err
 		}
-		withdraw = func() { s.Connections.Withdraw(r.Context(), p, token) }
-		return err
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	withdraw()
 	s.Log.InfoContext(r.Context(), "way in removed", "id", requestID(r.Context()), "user", current.UserID)
 	s.tell(r, good, "It is removed.")
 	see(w, r, "/account")

@@ -189,30 +189,22 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// disconnect forgets the tokens first, and then tells the provider.
+// disconnect ends a connection here, at once; the provider is told in the background.
 func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.provider(chi.URLParam(r, "provider"))
 	if err != nil {
 		return err
 	}
 	current, _ := session.Current(r.Context())
-	told, err := s.Connections.Disconnect(r.Context(), p, current.UserID)
-	if err != nil {
+	if err := s.Connections.Disconnect(r.Context(), p, current.UserID); err != nil {
 		return &providerError{p, err}
 	}
-	s.Log.InfoContext(r.Context(), "disconnected", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key, "provider_told", told)
-	s.tellDisconnected(r, p, told)
-	see(w, r, "/")
-	return nil
-}
-
-func (s *server) tellDisconnected(r *http.Request, p *oauth.Provider, told bool) {
-	switch {
-	case told:
-		s.tell(r, good, p.Name+" is disconnected: the access is deleted here and taken back there.")
-	case p.Revocable():
-		s.tell(r, info, p.Name+" is disconnected and the access is deleted here. "+p.Name+" could not be told just now; to be sure, remove Cairn at "+p.ManageURL)
-	default:
+	s.Log.InfoContext(r.Context(), "disconnected", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key)
+	if p.Revocable() {
+		s.tell(r, good, p.Name+" is disconnected. It is being told to forget Cairn, until it confirms.")
+	} else {
 		s.tell(r, info, p.Name+" is disconnected and the access is deleted here. "+p.Name+" lets only you take it back there: remove Cairn at "+p.ManageURL)
 	}
+	see(w, r, "/")
+	return nil
 }

@@ -17,8 +17,8 @@ func TestConnectCheckDisconnect(t *testing.T) {
 	for _, tt := range []struct {
 		provider, name, account, subject, permission, gone string
 	}{
-		{"strava", "Strava", "Ada Example", "5000000101", "including those only you can see", "taken back there"},
-		{"garmin", "Garmin", "", "d3315b1072e84c1f9a7c1f0e5b6a9c01", "Receive your activities", "taken back there"},
+		{"strava", "Strava", "Ada Example", "5000000101", "including those only you can see", "being told"},
+		{"garmin", "Garmin", "", "d3315b1072e84c1f9a7c1f0e5b6a9c01", "Receive your activities", "being told"},
 		{"foursquare", "Foursquare", "Ada Example", "1234567", "check-ins", "foursquare.com/settings/connections"},
 	} {
 		t.Run(tt.provider, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestConnectCheckDisconnect(t *testing.T) {
 			b.connect(tt.provider, "ada").to("/") // again
 			b.get("/").want(200, selector+"[data-state=active]", "Working")
 			b.post("/connections/" + tt.provider + "/disconnect").to("/")
-			b.get("/").want(200, "#notice", tt.gone).want(200, selector+"[data-state=none]", "")
+			b.get("/").want(200, "#notice", tt.gone).want(200, selector+" form.connect", "")
 			b.post("/connections/"+tt.provider+"/disconnect").want(404, "h1", "")
 		})
 	}
@@ -146,7 +146,7 @@ func TestProviderDown(t *testing.T) {
 	b.get("/").want(200, "#card-strava[data-state=active] .events", "Strava answered again.")
 	set(sandbox.API, "500")
 	b.post("/connections/strava/disconnect").to("/")
-	b.get("/").want(200, "#notice", "could not be told").want(200, "#card-strava[data-state=none]", "")
+	b.get("/").want(200, "#card-strava[data-state=withdrawing] .problem", "until it confirms").want(200, "#card-strava form.connect button", "Connect")
 }
 
 func TestRevokedAtTheProvider(t *testing.T) {

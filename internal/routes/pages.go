@@ -37,6 +37,7 @@ type card struct {
 	Permissions []string
 	Missing     []string
 	Offers      string // not connected: what connecting brings
+	Withdrawing bool   // not connected any more, and the provider has not confirmed yet
 	ManageURL   string
 	Attribution string
 }
@@ -50,29 +51,24 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	history, err := s.Connections.History(r.Context(), current.UserID)
-	if err != nil {
-		return err
-	}
-	for i, p := range s.Providers {
-		cards[i].Events = eventsInWords(p, history[p.Key])
-	}
 	return s.render(w, r, http.StatusOK, "home", homeView{s.view(r, "Connections"), cards})
 }
 
 func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
-	connections, err := s.Connections.List(r.Context(), userID)
+	overview, err := s.Connections.Overview(r.Context(), userID)
 	if err != nil {
 		return nil, err
 	}
 	var cards []card
 	for _, p := range s.Providers {
-		connection, connected := connections[p.Key]
-		if !connected {
-			cards = append(cards, card{Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Offers: offers[p.Key]})
-			continue
+		v := card{
+			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Offers: offers[p.Key],
+			Withdrawing: overview.Withdrawing[p.Key], Events: eventsInWords(p, overview.History[p.Key]),
 		}
-		cards = append(cards, cardOf(p, connection))
+		if connection, connected := overview.Connections[p.Key]; connected {
+			v.show(p, connection)
+		}
+		cards = append(cards, v)
 	}
 	return cards, nil
 }
@@ -83,16 +79,13 @@ var offers = map[string]string{
 	"strava":     "Lets Cairn see your profile and your activities. You choose at Strava which.",
 }
 
-// cardOf says how a connection is by its last real answer.
-func cardOf(p *oauth.Provider, c oauth.Connection) card {
-	v := card{
-		Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Connected: true, Account: c.Name, PictureURL: c.PictureURL,
-		Subject: c.Subject, Since: c.Since, CheckedAt: c.CheckedAt, InState: c.InState, ManageURL: p.ManageURL,
-		Permissions: p.InWords(c.Granted), Missing: p.Missing(c.Granted),
-	}
+// show says how a connection is by its last real answer.
+func (v *card) show(p *oauth.Provider, c oauth.Connection) {
+	v.Connected, v.Account, v.PictureURL, v.Subject = true, c.Name, c.PictureURL, c.Subject
+	v.Since, v.CheckedAt, v.InState, v.ManageURL = c.Since, c.CheckedAt, c.InState, p.ManageURL
+	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)
 	v.State, v.StateText, v.Problem = stateOf(p, c)
 	if p.Key == "strava" {
 		v.Attribution = "Powered by Strava"
 	}
-	return v
 }

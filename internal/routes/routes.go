@@ -9,6 +9,7 @@
 //	pages.go        the home page and what its cards say
 //	states.go       how a connection is, and what happened to it, in words
 //	account.go      the account page and its forms
+//	deletion.go     deleting the account
 //	sessions.go     where a person is signed in, and ending it
 //	notices.go      what the next page says about what was just done
 //	api.go          JSON as the Node server answered it, and health
@@ -143,15 +144,17 @@ func (s *server) signedIn(r chi.Router) {
 		r.Post("/account/name", s.page(s.rename))
 		r.Post("/account/password", s.page(s.setPassword))
 		r.Post("/account/password/remove", s.page(s.removePassword))
+		page(r, "/account/delete", s.page(s.deletion))
+		r.Post("/account/delete", s.page(s.deleteAccount))
 		r.Post("/account/sessions/end-others", s.page(s.endOtherSessions))
 		r.Post("/account/sessions/{id}/end", s.page(s.endSession))
 		r.Post("/connect/{provider}", s.page(s.connect))
+		r.Post("/connections/{provider}/disconnect", s.page(s.disconnect))
+		r.Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
 	})
 	r.Group(func(r chi.Router) {
 		r.Use(deadline(providerDeadline))
 		r.Post("/connections/{provider}/check", s.page(s.check))
-		r.Post("/connections/{provider}/disconnect", s.page(s.disconnect))
-		r.Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
 	})
 }
 

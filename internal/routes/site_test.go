@@ -21,6 +21,7 @@ import (
 	"cairn/db"
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
+	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/sandbox"
 	"cairn/internal/routes"
@@ -47,6 +48,7 @@ type options struct {
 	public  string        // PUBLIC_URL; "": where it really is
 	proxies []netip.Prefix
 	ready   func(context.Context) error
+	works   bool // does background work
 }
 
 func newSite(t *testing.T) site { t.Helper(); return newSiteWith(t, options{}) }
@@ -76,10 +78,19 @@ func newSiteWith(t *testing.T, o options) site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	connections := oauth.New(o.pool, sealer)
+	background, err := jobs.New(jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Providers: providers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections.Later = background.Withdraw
+	if o.works {
+		run(t, background.Run)
+	}
 	s.handler, err = routes.New(routes.Deps{
 		PublicURL: publicURL, TrustedProxies: o.proxies, Log: log,
 		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https"}),
-		Accounts: auth.New(o.pool, "test"), Connections: oauth.New(o.pool, sealer),
+		Accounts: auth.New(o.pool, "test"), Connections: connections,
 		Providers: providers, Sandbox: &routes.Sandbox{Host: host, Handler: played}, Web: web.Files, Ready: o.ready,
 	})
 	if err != nil {
@@ -89,6 +100,20 @@ func newSiteWith(t *testing.T, o options) site {
 	server.Start()
 	t.Cleanup(server.Close)
 	return s
+}
+
+// run lets something work until the test ends.
+func run(t *testing.T, work func(context.Context) error) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func newProviders(t *testing.T, s *site, base, public string) ([]*oauth.Provider, http.Handler) {

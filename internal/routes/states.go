@@ -52,6 +52,10 @@ func inWords(p *oauth.Provider, cause oauth.Cause) string {
 		return p.Name + " refused our access."
 	case oauth.Disconnected:
 		return "You disconnected " + p.Name + "."
+	case oauth.Told:
+		return p.Name + " confirmed that it has forgotten Cairn."
+	case oauth.NotTold:
+		return p.Name + " did not confirm that it has forgotten Cairn. To be sure, remove Cairn at " + p.ManageURL
 	case oauth.BadAnswer:
 		return p.Name + " gave an answer that can't be used."
 	}

@@ -74,6 +74,7 @@ type Session struct {
 	Method    string // how they signed in: "password" or a provider's key
 	Created   time.Time
 	Kept      bool // it outlives the browser
+	Recent    bool // it began within the last ten minutes: this person has just signed in
 }
 
 // renewEvery bounds how often a sliding session is extended: a write a day, not one a request.

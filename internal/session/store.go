@@ -59,6 +59,7 @@ func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 func (s store) query(ctx context.Context, tokens []string) (map[string]*row, error) {
 	rows, err := s.Pool.Query(ctx, `
 		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''), s.method, s.created, s.kept,
+		       s.created > now() - interval '10 minutes',
 		       s.kept AND s.expiry < LEAST(now() + $2::interval, s.created + $3::interval) - $4::interval,
 		       s.last_seen < now() - interval '5 minutes'
 		FROM cairn.sessions s
@@ -72,7 +73,7 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 	var token string
 	var r row
 	_, err = pgx.ForEachRow(rows, []any{
-		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.Method, &r.Created, &r.Kept, &r.due, &r.unseen,
+		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.Method, &r.Created, &r.Kept, &r.Recent, &r.due, &r.unseen,
 	}, func() error {
 		one := r // its data is not the next row's: pgx allocates for each
 		found[token] = &one

@@ -1,0 +1,123 @@
+// Package jobs does what nobody should wait for, with river, in PostgreSQL: a job is put aside in the transaction that makes
+// it necessary, and tried again until it is done, by whichever instance has time.
+//
+//	jobs.go      the client: put aside, start, stop, count
+//	withdraw.go  telling providers that their tokens are not wanted any more
+//	keepalive.go refreshing tokens that would lapse unused
+//	look.go      looking for work of these kinds that was put aside nowhere
+//
+// Every job may run twice, on two instances, or be killed half-way; what it does is safe for that. Its arguments are ids: no
+// token and no name is in river's tables.
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"cairn/internal/oauth"
+)
+
+// Schema is where river's tables are; db.Migrate makes them.
+const Schema = "cairn"
+
+const (
+	jobTimeout = time.Minute
+	// rescueAfter is when a job counts as lost whose instance was killed.
+	rescueAfter = 5 * time.Minute
+	lookEvery   = time.Hour
+	stopTimeout = 15 * time.Second // for jobs under way: a call to a provider or two
+)
+
+// Deps are the parts that the jobs put to work.
+type Deps struct {
+	Pool        *pgxpool.Pool
+	Log         *slog.Logger
+	Connections *oauth.Store
+	Providers   []*oauth.Provider // those with keys
+}
+
+// Jobs is the background work of one instance. Make it with New.
+type Jobs struct {
+	client *river.Client[pgx.Tx]
+}
+
+// New returns the work, which begins with Run.
+func New(d Deps) (*Jobs, error) {
+	workers := river.NewWorkers()
+	river.AddWorker(workers, &withdrawer{Deps: d})
+	river.AddWorker(workers, &keeper{Deps: d})
+	river.AddWorker(workers, &looker{Deps: d})
+	client, err := river.NewClient(riverpgxv5.New(d.Pool), &river.Config{
+		Schema:               Schema,
+		Logger:               d.Log,
+		Workers:              workers,
+		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}},
+		PollOnly:             true, // LISTEN would keep one of a few connections for itself, and does not go through poolers
+		JobTimeout:           jobTimeout,
+		RescueStuckJobsAfter: rescueAfter,
+		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(lookEvery),
+			func() (river.JobArgs, *river.InsertOpts) { return look{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("jobs: %w", err)
+	}
+	return &Jobs{client}, nil
+}
+
+// provider returns the provider with a key, nil if it is not registered here.
+func (d Deps) provider(key string) *oauth.Provider {
+	for _, p := range d.Providers {
+		if p.Key == key {
+			return p
+		}
+	}
+	return nil
+}
+
+// Run works until ctx is done, and then lets the jobs under way finish. Those that do not are tried again by others.
+func (j *Jobs) Run(ctx context.Context) error {
+	if err := j.client.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("jobs: start: %w", err)
+	}
+	<-ctx.Done()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if j.client.Stop(stop) == nil {
+		return nil
+	}
+	cancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := j.client.StopAndCancel(cancelled); err != nil {
+		return fmt.Errorf("jobs: stop: %w", err)
+	}
+	return nil
+}
+
+// Tally is how many jobs of a kind are in a state of river's: available, running, retryable, scheduled, completed,
+// cancelled, discarded. Oldest is when the first of them was put aside.
+type Tally struct {
+	Kind, State string
+	N           int
+	Oldest      time.Time
+}
+
+// Count counts the jobs of all instances. It is the operator's.
+func Count(ctx context.Context, pool *pgxpool.Pool) ([]Tally, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT kind, state::text, count(*)::int, min(created_at) FROM cairn.river_job GROUP BY kind, state ORDER BY kind, state`)
+	if err != nil {
+		return nil, fmt.Errorf("jobs: count: %w", err)
+	}
+	tallies, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Tally])
+	if err != nil {
+		return nil, fmt.Errorf("jobs: count: %w", err)
+	}
+	return tallies, nil
+}

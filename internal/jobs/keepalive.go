@@ -1,0 +1,35 @@
+package jobs
+
+import (
+	"context"
+
+	"github.com/riverqueue/river"
+
+	"cairn/internal/oauth"
+)
+
+// keepAlive is a job: refresh a connection's tokens before they lapse.
+type keepAlive struct {
+	Provider   string `json:"provider" river:"unique"`
+	UserID     int64  `json:"user" river:"unique"`
+	Generation int64  `json:"generation" river:"unique"`
+}
+
+func (keepAlive) Kind() string { return "keep_alive" }
+
+func (keepAlive) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{MaxAttempts: 12, UniqueOpts: river.UniqueOpts{ByArgs: true}} // half a day; the next look tries again
+}
+
+type keeper struct {
+	river.WorkerDefaults[keepAlive]
+	Deps
+}
+
+func (k *keeper) Work(ctx context.Context, job *river.Job[keepAlive]) error {
+	p := k.provider(job.Args.Provider)
+	if p == nil {
+		return nil // no keys any more: nothing to be done
+	}
+	return k.Connections.KeepAlive(ctx, p, oauth.Idle{UserID: job.Args.UserID, Generation: job.Args.Generation})
+}

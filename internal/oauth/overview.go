@@ -1,0 +1,69 @@
+package oauth
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Overview is what a person's pages say about their connections, by provider.
+type Overview struct {
+	Connections map[string]Connection
+	Withdrawing map[string]bool    // disconnected, and the provider has not confirmed yet
+	History     map[string][]Event // newest first
+}
+
+// shownEvents is how much of a connection's history its owner sees.
+const shownEvents = 8
+
+// Overview reads all of a person's connections in one round trip.
+func (s *Store) Overview(ctx context.Context, userID int64) (Overview, error) {
+	o := Overview{Connections: map[string]Connection{}, Withdrawing: map[string]bool{}, History: map[string][]Event{}}
+	var batch pgx.Batch
+	batch.Queue(`
+		SELECT c.identity_id, c.user_id, c.provider, i.subject, c.account_name, c.picture_url, c.granted, c.state,
+		       c.cause, c.state_since, c.connected_at, c.checked_at
+		FROM cairn.connections c
+		JOIN cairn.identities i ON i.id = c.identity_id
+		WHERE c.user_id = $1`, userID).Query(o.readConnections)
+	batch.Queue(`SELECT DISTINCT provider FROM cairn.withdrawals WHERE user_id = $1`, userID).Query(o.readWithdrawing)
+	batch.Queue(`
+		SELECT provider, at, state, cause, status FROM (
+			SELECT *, row_number() OVER (PARTITION BY provider ORDER BY id DESC) AS place
+			FROM cairn.connection_events WHERE user_id = $1
+		) e WHERE place <= $2 ORDER BY provider, place`, userID, shownEvents).Query(o.readHistory)
+	if err := s.pool.SendBatch(ctx, &batch).Close(); err != nil {
+		return Overview{}, fmt.Errorf("oauth: read connections of user %d: %w", userID, err)
+	}
+	return o, nil
+}
+
+func (o Overview) readConnections(rows pgx.Rows) error {
+	var c Connection
+	_, err := pgx.ForEachRow(rows, []any{&c.IdentityID, &c.UserID, &c.Provider, &c.Subject, &c.Name, &c.PictureURL, &c.Granted, &c.State,
+		&c.Cause, &c.InState, &c.Since, &c.CheckedAt}, func() error {
+		o.Connections[c.Provider] = c
+		return nil
+	})
+	return err
+}
+
+func (o Overview) readWithdrawing(rows pgx.Rows) error {
+	var provider string
+	_, err := pgx.ForEachRow(rows, []any{&provider}, func() error {
+		o.Withdrawing[provider] = true
+		return nil
+	})
+	return err
+}
+
+func (o Overview) readHistory(rows pgx.Rows) error {
+	var provider string
+	var e Event
+	_, err := pgx.ForEachRow(rows, []any{&provider, &e.At, &e.State, &e.Cause, &e.Status}, func() error {
+		o.History[provider] = append(o.History[provider], e)
+		return nil
+	})
+	return err
+}

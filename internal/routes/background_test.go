@@ -1,0 +1,105 @@
+package routes_test
+
+import (
+	"testing"
+	"time"
+
+	"cairn/internal/oauth/sandbox"
+)
+
+// eventually waits for what happens in the background.
+func eventually(t *testing.T, what string, true func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !true(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not: %s", what)
+		}
+	}
+}
+
+func grantsOf(t *testing.T, s site, provider string) int {
+	t.Helper()
+	grants, err := s.sandbox.Grants(t.Context(), provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(grants)
+}
+
+// A provider that is down while somebody disconnects is told when it is back, and the card says so then.
+func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, options{works: true})
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("garmin", "ada").to("/")
+	set := func(mode string) {
+		t.Helper()
+		if err := s.sandbox.SetSwitch(t.Context(), sandbox.Garmin, sandbox.API, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("500")
+	b.post("/connections/garmin/disconnect").to("/")
+	eventually(t, "it was tried once", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'withdraw' AND attempt >= 1 AND state = 'retryable'`) == 1
+	})
+	b.get("/").want(200, "#card-garmin[data-state=withdrawing]", "until it confirms")
+	set(sandbox.ModeNone)
+	eventually(t, "Garmin is told", func() bool { return grantsOf(t, s, sandbox.Garmin) == 0 })
+	eventually(t, "nothing is left to tell", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	b.get("/").want(200, "#card-garmin[data-state=none] .events", "confirmed that it has forgotten Cairn")
+}
+
+// A withdrawal whose job was lost is found again.
+func TestLostJobIsFound(t *testing.T) {
+	t.Parallel()
+	idle := newSite(t)
+	b := signedUp(t, idle, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	b.post("/connections/strava/disconnect").to("/")
+	if n := count(t, idle, `WITH gone AS (DELETE FROM cairn.river_job RETURNING 1) SELECT count(*) FROM gone`); n != 1 {
+		t.Fatalf("%d jobs were put aside, want 1", n)
+	}
+	newSiteWith(t, options{pool: idle.pool, works: true})
+	eventually(t, "nothing is left to tell", func() bool { return count(t, idle, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	if n := grantsOf(t, idle, sandbox.Strava); n != 0 {
+		t.Errorf("Strava was not told: it has %d grants", n)
+	}
+}
+
+// After a week of tries the tokens go all the same, and the person knows that the provider did not confirm.
+func TestGivingUpIsSaid(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("garmin", "ada").to("/")
+	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Garmin, sandbox.API, "500"); err != nil {
+		t.Fatal(err)
+	}
+	b.post("/connections/garmin/disconnect").to("/")
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET attempt = max_attempts - 1`); err != nil {
+		t.Fatal(err)
+	}
+	newSiteWith(t, options{pool: s.pool, works: true})
+	eventually(t, "the tokens are gone", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	b.get("/").want(200, "#card-garmin[data-state=none] .events", "did not confirm")
+}
+
+// Tokens that nobody uses are refreshed in time.
+func TestIdleConnectionIsKeptAlive(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("garmin", "ada").to("/")
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.connections SET tokens_at = now() - interval '31 days'`); err != nil {
+		t.Fatal(err)
+	}
+	newSiteWith(t, options{pool: s.pool, works: true})
+	eventually(t, "a job is put aside", func() bool { return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'keep_alive'`) == 1 })
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET scheduled_at = now() WHERE kind = 'keep_alive'`); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the tokens are fresh", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.connections WHERE tokens_at > now() - interval '1 hour' AND generation = 2`) == 1
+	})
+}

@@ -1,0 +1,82 @@
+package routes_test
+
+import (
+	"testing"
+
+	"cairn/internal/oauth/sandbox"
+)
+
+// left counts all rows that are about anybody.
+func left(t *testing.T, s site) int {
+	t.Helper()
+	return int(count(t, s, `
+		SELECT (SELECT count(*) FROM cairn.users) + (SELECT count(*) FROM cairn.passwords) + (SELECT count(*) FROM cairn.identities)
+		     + (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.ended_sessions) + (SELECT count(*) FROM cairn.connections)
+		     + (SELECT count(*) FROM cairn.connection_events) + (SELECT count(*) FROM cairn.oauth_attempts)`))
+}
+
+func TestDeleteAccount(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, options{works: true})
+	b, phone, other := signedUp(t, s, "ada@example.org"), newBrowser(t, s), signedUp(t, s, "moss@example.org")
+	phone.post("/login", "email", "ada@example.org", "password", password).to("/")
+	for _, provider := range []string{"strava", "garmin", "foursquare"} {
+		b.connect(provider, "ada").to("/")
+	}
+	other.connect("strava", "moss").to("/")
+	b.get("/account").want(200, "a[href='/account/delete']", "Delete")
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = now() - interval '11 minutes'`); err != nil {
+		t.Fatal(err)
+	}
+	page := b.get("/account/delete").want(200, "main", "show first that it is you").want(200, "main", "Sign in again with Strava")
+	if page.Find("form[action='/account/delete'] input[name=password]").Length() != 1 {
+		t.Error("the page does not ask for the password")
+	}
+	b.post("/account/delete").want(422, "#password-error", "not your password")
+	b.post("/account/delete", "password", "wrong").want(422, "#password-error", "not your password")
+	if !phone.signedIn() {
+		t.Error("a refused deletion signed the phone out")
+	}
+	gone := b.post("/account/delete", "password", password).want(200, "h1", "deleted")
+	gone.want(200, "main", "Garmin and Strava are being told").want(200, "main a[href*='foursquare.com']", "remove Cairn at Foursquare")
+	if gone.Find("form[action='/logout']").Length() != 0 {
+		t.Error("the page looks signed in")
+	}
+	if b.signedIn() || phone.signedIn() {
+		t.Error("a session of the account is left")
+	}
+	b.post("/login", "email", "ada@example.org", "password", password).want(422, "#form-error", "")
+	eventually(t, "Garmin and Strava are told", func() bool {
+		return grantsOf(t, s, sandbox.Garmin) == 0 && grantsOf(t, s, sandbox.Strava) == 1
+	})
+	other.get("/").want(200, "#card-strava[data-state=active]", "Moss")
+	other.post("/account/delete").want(422, "#password-error", "")
+	other.post("/account/delete", "password", password).want(200, "h1", "deleted")
+	if n := left(t, s); n != 0 {
+		t.Errorf("%d rows are left of two accounts", n)
+	}
+	eventually(t, "the last token is gone", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	signedUp(t, s, "ada@example.org") // the address is free again
+}
+
+// Who has only a provider as a way in shows with it that it is them.
+func TestDeleteAccountWithoutAPassword(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := newBrowser(t, s)
+	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).to("/")
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = now() - interval '11 minutes'`); err != nil {
+		t.Fatal(err)
+	}
+	page := b.get("/account/delete").want(200, "form[action='/login/strava'] button", "Sign in again with Strava")
+	if page.Find("form[action='/account/delete']").Length() != 0 {
+		t.Error("the page offers what it would refuse")
+	}
+	b.post("/account/delete").want(422, "#password-error", "")
+	b.get(b.decide(b.consent("/login/strava", "next", "/account/delete"), "ada", "allow")).to("/account/delete")
+	b.get("/account/delete").want(200, "form[action='/account/delete'] button", "Delete my account")
+	b.post("/account/delete").want(200, "h1", "deleted")
+	if n := left(t, s); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
+}
