@@ -4,6 +4,7 @@
 //	jobs.go      the client: put aside, start, stop, count
 //	withdraw.go  telling providers that their tokens are not wanted any more
 //	keepalive.go refreshing tokens that would lapse unused
+//	log.go       what an operator reads of it
 //	look.go      looking for work of these kinds that was put aside nowhere
 //
 // Every job may run twice, on two instances, or be killed half-way; what it does is safe for that. Its arguments are ids: no
@@ -56,7 +57,8 @@ func New(d Deps) (*Jobs, error) {
 	river.AddWorker(workers, &looker{Deps: d})
 	client, err := river.NewClient(riverpgxv5.New(d.Pool), &river.Config{
 		Schema:               Schema,
-		Logger:               d.Log,
+		Logger:               slog.New(warnings{d.Log.Handler()}),
+		ErrorHandler:         failures{d.Log},
 		Workers:              workers,
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}},
 		PollOnly:             true, // LISTEN would keep one of a few connections for itself, and does not go through poolers
