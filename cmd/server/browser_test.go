@@ -56,8 +56,9 @@ func TestMainPathInChromium(t *testing.T) {
 	b.run("see the other device", chromedp.Reload(), chromedp.WaitVisible(`#sessions form[action$="/end"]`))
 	b.capture("account")
 
-	b.run("untick a scope", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connections/strava/disconnect"] button`), chromedp.WaitVisible(`#card-strava[data-state=none]`),
-		chromedp.Click(`form[action="/connect/strava"] button`), chromedp.WaitVisible(`input[name=scope]`),
+	b.run("disconnect", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connections/strava/disconnect"] button`), chromedp.WaitVisible(`#card-strava form.connect`))
+	b.capture("home-disconnected")
+	b.run("untick a scope", chromedp.Click(`form[action="/connect/strava"] button`), chromedp.WaitVisible(`input[name=scope]`),
 		chromedp.Click(`input[name=scope][value="activity:read_all"]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-strava[data-state=limited]`))
 	b.capture("home-limited")
 	b.run("take Garmin back there", chromedp.Navigate(strings.Replace(server.url, "localhost", "127.0.0.1", 1)+"/sandbox/"),
@@ -76,6 +77,10 @@ func TestMainPathInChromium(t *testing.T) {
 	b.capture("error")
 	b.run("come back too late", chromedp.Navigate(server.url+"/api/strava/auth/callback?state=x&code=y"), chromedp.WaitVisible(`#reference`))
 	b.capture("error-expired")
+	b.run("want to go", chromedp.Navigate(server.url+"/account/delete"), chromedp.WaitVisible(`form[action="/account/delete"]`))
+	b.capture("delete")
+	b.run("go", chromedp.Click(`form[action="/account/delete"] button`), chromedp.WaitVisible(`main a.button[href="/"]`))
+	b.capture("deleted")
 	b.wantNoComplaints()
 }
 
