@@ -22,7 +22,8 @@ fault-test: postgres ## restart, freeze and lose PostgreSQL under load for ten m
 	FAULT_MINUTES=10 go test -race -count=1 -v -timeout 30m -run TestFault ./cmd/server
 
 bench: postgres ## measure the server against others on this machine, in one run; half an hour
-	go test -run '^$$' -bench . -benchtime 1x -timeout 90m ./internal/bench
+	go test -run '^$$' -bench 'SignedIn|Storm|Expired' -benchtime 1x -timeout 90m ./internal/bench
+	go test -run '^$$' -bench Request -benchtime 3s ./internal/bench
 
 lint: ## check formatting, vet, staticcheck, modern Go
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run: gofmt -w .'; exit 1; }

@@ -237,7 +237,8 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
 		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections,
 		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready,
-		Watch: routes.Watch{Request: watch.Request, SignIn: watch.SignIn},
+		Webhooks: routes.Webhooks{Key: webhookKey(config), VerifyToken: verifyToken(config), Revisit: own.jobs.Revisit},
+		Watch:    routes.Watch{Request: watch.Request, SignIn: watch.SignIn},
 	})
 	if err != nil {
 		return nil, upkeep{}, err

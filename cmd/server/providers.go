@@ -133,7 +133,7 @@ func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, sec
 	inside := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) + "/sandbox"
 	played, apps := map[string]sandbox.App{}, map[string]oauth.App{}
 	for _, p := range known {
-		app := oauth.App{ClientID: "sandbox-" + p.key, ClientSecret: derive(secret, p.key), RedirectURL: site.String() + p.callback}
+		app := oauth.App{ClientID: "sandbox-" + p.key, ClientSecret: derive(secret, "sandbox client secret "+p.key), RedirectURL: site.String() + p.callback}
 		app.Authorize = sandbox.EndpointsOf(base, p.key).Authorize
 		at := sandbox.EndpointsOf(inside, p.key)
 		app.Token, app.API, app.Revoke = at.Token, at.API, at.Revoke
@@ -147,9 +147,14 @@ func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, sec
 	return &routes.Sandbox{Host: host, Handler: s.Handler()}, apps, nil
 }
 
-// derive makes the sandbox's client secrets, so that instances and restarts agree on them.
-func derive(secret, provider string) string {
+// derive makes a secret for a purpose, so that instances and restarts agree on it.
+func derive(secret, purpose string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte("sandbox client secret " + provider))
+	mac.Write([]byte(purpose))
 	return hex.EncodeToString(mac.Sum(nil)[:20])
 }
+
+// webhookKey and verifyToken are what providers are given to prove themselves with, as far as that goes.
+func webhookKey(config Config) string { return derive(config.SessionSecret, "webhook key") }
+
+func verifyToken(config Config) string { return derive(config.SessionSecret, "strava verify token") }

@@ -13,7 +13,6 @@ CREATE TABLE cairn.withdrawals (
     token_expires_at timestamptz,
     created_at       timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX withdrawals_user_id ON cairn.withdrawals (user_id);
 CREATE INDEX withdrawals_provider_subject ON cairn.withdrawals (provider, subject);
 
 ALTER TABLE cairn.connection_events DROP CONSTRAINT connection_events_state_check;

@@ -56,6 +56,7 @@ func newMachine(b *testing.B) machine {
 		b.Fatal(err)
 	}
 	execute(b, first.URL(), `ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'`)
+	execute(b, first.URL(), `ALTER SYSTEM SET shared_buffers = '1GB'`) // a million sessions and users fit
 	if err := first.Stop(); err != nil {
 		b.Fatal(err)
 	}

@@ -4,6 +4,7 @@
 //	jobs.go      the client: put aside, start, stop, count
 //	withdraw.go  telling providers that their tokens are not wanted any more
 //	keepalive.go refreshing tokens that would lapse unused
+//	revisit.go   asking how a connection is that something is said to have happened to
 //	log.go       what an operator reads of it
 //	look.go      looking for work of these kinds that was put aside nowhere
 //
@@ -46,7 +47,8 @@ type Deps struct {
 
 // Jobs is the background work of one instance. Make it with New.
 type Jobs struct {
-	client *river.Client[pgx.Tx]
+	client      *river.Client[pgx.Tx]
+	connections *oauth.Store
 }
 
 // New returns the work, which begins with Run.
@@ -54,6 +56,7 @@ func New(d Deps) (*Jobs, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &withdrawer{Deps: d})
 	river.AddWorker(workers, &keeper{Deps: d})
+	river.AddWorker(workers, &revisitor{Deps: d})
 	river.AddWorker(workers, &looker{Deps: d})
 	client, err := river.NewClient(riverpgxv5.New(d.Pool), &river.Config{
 		Schema:               Schema,
@@ -70,7 +73,7 @@ func New(d Deps) (*Jobs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jobs: %w", err)
 	}
-	return &Jobs{client}, nil
+	return &Jobs{client, d.Connections}, nil
 }
 
 // provider returns the provider with a key, nil if it is not registered here.

@@ -10,8 +10,13 @@ import (
 // Overview is what a person's pages say about their connections, by provider.
 type Overview struct {
 	Connections map[string]Connection
-	Withdrawing map[string]bool    // disconnected, and the provider has not confirmed yet
 	History     map[string][]Event // newest first
+}
+
+// Withdrawing tells whether a provider that was disconnected has not confirmed yet that it forgets us.
+func (o Overview) Withdrawing(provider string) bool {
+	events := o.History[provider]
+	return len(events) > 0 && events[0].State == Withdrawing
 }
 
 // shownEvents is how much of a connection's history its owner sees.
@@ -19,7 +24,7 @@ const shownEvents = 8
 
 // Overview reads all of a person's connections in one round trip.
 func (s *Store) Overview(ctx context.Context, userID int64) (Overview, error) {
-	o := Overview{Connections: map[string]Connection{}, Withdrawing: map[string]bool{}, History: map[string][]Event{}}
+	o := Overview{Connections: map[string]Connection{}, History: map[string][]Event{}}
 	var batch pgx.Batch
 	batch.Queue(`
 		SELECT c.identity_id, c.user_id, c.provider, i.subject, c.account_name, c.picture_url, c.granted, c.state,
@@ -27,7 +32,6 @@ func (s *Store) Overview(ctx context.Context, userID int64) (Overview, error) {
 		FROM cairn.connections c
 		JOIN cairn.identities i ON i.id = c.identity_id
 		WHERE c.user_id = $1`, userID).Query(o.readConnections)
-	batch.Queue(`SELECT DISTINCT provider FROM cairn.withdrawals WHERE user_id = $1`, userID).Query(o.readWithdrawing)
 	batch.Queue(`
 		SELECT provider, at, state, cause, status FROM (
 			SELECT *, row_number() OVER (PARTITION BY provider ORDER BY id DESC) AS place
@@ -44,15 +48,6 @@ func (o Overview) readConnections(rows pgx.Rows) error {
 	_, err := pgx.ForEachRow(rows, []any{&c.IdentityID, &c.UserID, &c.Provider, &c.Subject, &c.Name, &c.PictureURL, &c.Granted, &c.State,
 		&c.Cause, &c.InState, &c.Since, &c.CheckedAt}, func() error {
 		o.Connections[c.Provider] = c
-		return nil
-	})
-	return err
-}
-
-func (o Overview) readWithdrawing(rows pgx.Rows) error {
-	var provider string
-	_, err := pgx.ForEachRow(rows, []any{&provider}, func() error {
-		o.Withdrawing[provider] = true
 		return nil
 	})
 	return err

@@ -144,6 +144,11 @@ func contentSecurityPolicy(providers []*oauth.Provider) string {
 // not used again (net/http keeps it open although RFC 9112 section 6.1 wants it closed).
 func (s *server) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isWebhook(r) {
+			r.Body = http.MaxBytesReader(w, r.Body, maxWebhook)
+			next.ServeHTTP(w, r)
+			return
+		}
 		switch {
 		case len(r.TransferEncoding) > 0:
 			w.Header().Set("Connection", "close")

@@ -63,7 +63,7 @@ func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
 	for _, p := range s.Providers {
 		v := card{
 			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Offers: offers[p.Key],
-			Withdrawing: overview.Withdrawing[p.Key], Events: eventsInWords(p, overview.History[p.Key]),
+			Withdrawing: overview.Withdrawing(p.Key), Events: eventsInWords(p, overview.History[p.Key]),
 		}
 		if connection, connected := overview.Connections[p.Key]; connected {
 			v.show(p, connection)

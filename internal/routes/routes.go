@@ -13,6 +13,7 @@
 //	sessions.go     where a person is signed in, and ending it
 //	notices.go      what the next page says about what was just done
 //	api.go          JSON as the Node server answered it, and health
+//	webhooks.go     what providers tell us
 //	errors.go       kind of error → status and sentences; the only writer of error pages
 //	render.go       page sets, parsed at start, written from a buffer
 //	static.go       assets, cached for ever under the hash of their content
@@ -46,8 +47,9 @@ type Deps struct {
 	Sessions       *session.Manager
 	Accounts       *auth.Accounts
 	Connections    *oauth.Store
-	Providers      []*oauth.Provider           // those with keys, in the order they are shown
-	Sandbox        *Sandbox                    // nil: the providers are the real ones
+	Providers      []*oauth.Provider // those with keys, in the order they are shown
+	Sandbox        *Sandbox          // nil: the providers are the real ones
+	Webhooks       Webhooks
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when traffic is welcome
 	Watch          Watch
@@ -105,6 +107,7 @@ func New(d Deps) (http.Handler, error) {
 	if d.Sandbox != nil {
 		r.Mount("/sandbox", d.Sandbox.Handler)
 	}
+	r.Group(s.webhooks)
 	r.Group(func(r chi.Router) {
 		r.Use(sessions)
 		r.Get("/api/auth/me", s.me) // waits for nothing but the session, which has its own deadline

@@ -32,6 +32,8 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
+const webhookKey = "k3y-of-the-webhooks"
+
 const password = "granite lichen and slow rain"
 
 // site is one instance: the real router on a real database, with the three providers played beside it.
@@ -92,6 +94,7 @@ func newSiteWith(t *testing.T, o options) site {
 		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https"}),
 		Accounts: auth.New(o.pool, "test"), Connections: connections,
 		Providers: providers, Sandbox: &routes.Sandbox{Host: host, Handler: played}, Web: web.Files, Ready: o.ready,
+		Webhooks: routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", Revisit: background.Revisit},
 	})
 	if err != nil {
 		t.Fatal(err)
