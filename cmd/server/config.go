@@ -39,6 +39,9 @@ type Config struct {
 // Sandbox tells whether the three providers are played here: in development, while no provider has keys.
 func (c Config) Sandbox() bool { return !c.Production && len(c.Apps) == 0 }
 
+// site is where browsers reach us, as far as the configuration says it.
+func (c Config) site() *url.URL { return cmp.Or(c.PublicURL, localSite(c.Port)) }
+
 // configReader reads variables and collects all that is wrong with them, so that an operator mends it in one go. No
 // message contains a value that could be secret.
 type configReader struct {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +27,7 @@ var checks = []func(context.Context, examined) []finding{
 	checkClock,
 	checkProviders,
 	checkCallbacks,
+	checkWebhooks,
 	checkConnections,
 	checkOldTokens,
 	checkDates,
@@ -93,7 +93,7 @@ func examine(ctx context.Context, getenv func(string) string) (e examined, end f
 	e.config, e.configErr = loadConfig(e.getenv)
 	e.configErr = errors.Join(fileErr, e.configErr)
 	if !e.config.Sandbox() {
-		e.providers, e.callbackErr = registered(e.config.Apps, cmp.Or(e.config.PublicURL, localSite(e.config.Port)))
+		e.providers, e.callbackErr = registered(e.config.Apps, e.config.site())
 	}
 	address, stop, err := e.config.database(ctx)
 	if err != nil {

@@ -5,6 +5,8 @@
 //	server migrate   migrates the database and stops
 //	server rekey     seals all tokens with the newest encryption key
 //	server sessions  lists or ends sessions: list|end --user E-MAIL | --all
+//	server webhooks  prints the addresses that providers are given
+//	server strava    manages Strava's events: subscribe | show | unsubscribe
 //	server jobs      counts the background work by kind and state
 //	server doctor    checks everything a server needs, and explains what it finds
 //	server health    asks the server that listens on PORT whether it is ready, for images without a shell
@@ -17,6 +19,7 @@
 //	secrets.go    secrets that development makes for itself
 //	rekey.go      sealing anew after a change of keys
 //	operator.go   what an operator does with sessions
+//	strava.go     the subscription to Strava's events
 //	doctor.go     what the doctor looks at, in order; doctor_database.go and doctor_providers.go have the checks
 //	metrics.go    the listener where Prometheus asks
 //	upkeep.go     what is done off the requests' path
@@ -64,7 +67,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: server [migrate | rekey | jobs | doctor | health | sessions list|end --user E-MAIL|--all]")
+var errUsage = errors.New("usage: server [migrate | rekey | jobs | webhooks | doctor | health | strava subscribe|show|unsubscribe | sessions list|end --user E-MAIL|--all]")
 
 // run is the whole program but the exit. It returns nil when it was asked to stop and everything had its end.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
@@ -93,6 +96,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return rekey(ctx, config, pool, stdout) })
 	case "jobs":
 		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return listJobs(ctx, pool, stdout) })
+	case "webhooks":
+		return listWebhooks(config, stdout)
+	case "strava":
+		return stravaCommand(ctx, config, command.verb, stdout)
 	case "sessions":
 		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return operate(ctx, config, pool, command.order, stdout) })
 	}
@@ -107,7 +114,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 // command is what the program was called for; the zero value is to serve.
 type command struct {
 	name  string
-	order order
+	order order  // of "sessions"
+	verb  string // of "strava"
 }
 
 func parseCommand(args []string) (command, error) {
@@ -117,7 +125,12 @@ func parseCommand(args []string) (command, error) {
 	case args[0] == "sessions":
 		o, err := parseOrder(args[1:])
 		return command{name: "sessions", order: o}, err
-	case len(args) == 1 && slices.Contains([]string{"migrate", "rekey", "jobs", "doctor", "health"}, args[0]):
+	case args[0] == "strava":
+		if len(args) != 2 || !slices.Contains([]string{"subscribe", "show", "unsubscribe"}, args[1]) {
+			return command{}, errStravaUsage
+		}
+		return command{name: "strava", verb: args[1]}, nil
+	case len(args) == 1 && slices.Contains([]string{"migrate", "rekey", "jobs", "webhooks", "doctor", "health"}, args[0]):
 		return command{name: args[0]}, nil
 	}
 	return command{}, errUsage

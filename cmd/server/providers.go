@@ -67,7 +67,7 @@ func (c *configReader) redirectURL(config Config, prefix string) string {
 	if value == "" {
 		return ""
 	}
-	site := cmp.Or(config.PublicURL, localSite(config.Port))
+	site := config.site()
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != site.Scheme || u.Host != site.Host || len(u.Path) < 2 || u.RawQuery != "" || u.Fragment != "" {
 		c.problem("%s is not an address on PUBLIC_URL, like %s/api/callback", name, site)
