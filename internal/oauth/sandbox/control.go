@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,13 +19,18 @@ type controlPage struct {
 }
 
 type providerView struct {
-	Key, Name   string
-	Controls    []controlView
-	Failing     bool
-	Expires     bool // its access tokens have an end
-	Codes       int  // token requests by grant type
-	Refreshes   int
-	Connections []connectionView
+	Key, Name    string
+	Controls     []controlView // but those of single calls
+	CallControls []controlView
+	CallChanged  bool // one of them is
+	Failing      bool
+	Expires      bool // its access tokens have an end
+	Metered      bool // it has a quota
+	Codes        int  // token requests by grant type
+	Refreshes    int
+	Told         string // where events go, in words; empty: see the switches
+	Deliveries   []Delivery
+	Connections  []connectionView
 }
 
 type controlView struct {
@@ -37,6 +43,7 @@ type connectionView struct {
 	Grant
 	Name, Subject, Picture, Tokens string
 	Pulls                          bool // data is fetched through a ping's URL
+	Acts                           []act
 }
 
 func (s *Sandbox) controlPage(w http.ResponseWriter, r *http.Request) error {
@@ -56,20 +63,35 @@ func (s *Sandbox) showControl(w http.ResponseWriter, r *http.Request, pullURL st
 }
 
 func (s *Sandbox) providerView(ctx context.Context, provider string) (providerView, error) {
-	v := providerView{Key: provider, Name: nameOf(provider), Expires: provider != Foursquare}
-	for _, c := range controlsOf(provider) {
-		value, err := s.position(ctx, provider, c.Name)
-		if err != nil {
-			return v, err
+	v := providerView{Key: provider, Name: nameOf(provider), Expires: provider != Foursquare, Metered: provider != Garmin}
+	at, err := s.positions(ctx, provider)
+	if err != nil {
+		return v, err
+	}
+	for _, c := range s.controlsOf(provider) {
+		view := controlView{c, at[c.Name], at[c.Name] != c.Values[0]}
+		v.Failing = v.Failing || c.Fails && view.Changed
+		if slices.Contains(Calls(provider), c.Name) {
+			v.CallControls = append(v.CallControls, view)
+			v.CallChanged = v.CallChanged || view.Changed
+		} else {
+			v.Controls = append(v.Controls, view)
 		}
-		v.Controls = append(v.Controls, controlView{c, value, value != c.Values[0]})
-		v.Failing = v.Failing || (c.Name == Token || c.Name == API) && value != ModeNone
 	}
 	requests, err := s.TokenRequests(ctx, provider)
 	if err != nil {
 		return v, err
 	}
 	v.Codes, v.Refreshes = requests["authorization_code"], requests["refresh_token"]
+	if v.Deliveries, err = s.Deliveries(ctx, provider); err != nil {
+		return v, err
+	}
+	v.Deliveries = v.Deliveries[:min(5, len(v.Deliveries))]
+	if provider == Strava {
+		if v.Told, err = s.subscribed(ctx); err != nil {
+			return v, err
+		}
+	}
 	v.Connections, err = s.connections(ctx, provider)
 	return v, err
 }
@@ -97,7 +119,7 @@ func (s *Sandbox) connections(ctx context.Context, provider string) ([]connectio
 	var views []connectionView
 	for _, g := range grants {
 		p, _ := personBy(g.Person)
-		v := connectionView{Grant: g.Grant, Name: p.name(), Subject: p.subject(provider), Pulls: provider == Garmin,
+		v := connectionView{Grant: g.Grant, Name: p.name(), Subject: p.subject(provider), Pulls: provider == Garmin, Acts: actsAt(g.Grant),
 			Picture: s.path + "/people/small/" + p.key + ".svg"}
 		switch {
 		case !g.Issued:
@@ -116,7 +138,7 @@ func (s *Sandbox) connections(ctx context.Context, provider string) ([]connectio
 
 func (s *Sandbox) postSwitches(w http.ResponseWriter, r *http.Request) error {
 	provider := r.PathValue("provider")
-	for _, c := range controlsOf(provider) {
+	for _, c := range s.controlsOf(provider) {
 		if err := s.SetSwitch(r.Context(), provider, c.Name, r.PostFormValue(c.Name)); err != nil {
 			return s.refuse(w, "", err.Error())
 		}

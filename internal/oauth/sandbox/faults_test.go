@@ -17,7 +17,7 @@ import (
 func TestTokenFailures(t *testing.T) {
 	t.Parallel()
 	for provider, causes := range map[string]map[string]string{
-		sandbox.Strava: {"400": "RefreshToken/refresh_token/invalid", "401": "Athlete/access_token/invalid",
+		sandbox.Strava: {"400": "RequestToken/code/invalid", "401": "Athlete/access_token/invalid",
 			"403": "Application/Athletes/limit of connected athletes exceeded", "429": "Application/overall rate limit/exceeded"},
 		sandbox.Garmin:     {"400": "invalid_grant", "401": "invalid_client", "403": "access_denied", "429": "temporarily_unavailable", "500": "temporarily_unavailable"},
 		sandbox.Foursquare: {"400": "invalid_grant", "401": "invalid_client", "403": "unauthorized_client", "429": "server_error", "500": "server_error"},

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 )
 
 // foursquareAccess never ends and is the same at every exchange.
@@ -25,9 +24,9 @@ func (s *Sandbox) mountFoursquare(handle func(string, handler)) {
 	token := s.tokenCall(Foursquare, s.foursquareToken)
 	handle("GET /foursquare/oauth2/access_token", token)
 	handle("POST /foursquare/oauth2/access_token", token)
-	handle("GET /foursquare/v2/users/self", s.apiCall(Foursquare, s.foursquareAs(s.foursquareSelf)))
-	handle("GET /foursquare/v2/users/self/checkins", s.apiCall(Foursquare, s.foursquareAs(s.foursquareCheckins)))
-	handle("/foursquare/v2/", s.apiCall(Foursquare, func(w http.ResponseWriter, _ *http.Request) error {
+	handle("GET /foursquare/v2/users/self", s.apiCall(Foursquare, WhoAmI, s.foursquareAs(s.foursquareSelf)))
+	handle("GET /foursquare/v2/users/self/checkins", s.apiCall(Foursquare, Data, s.foursquareAs(s.foursquareCheckins)))
+	handle("/foursquare/v2/", s.apiCall(Foursquare, Other, func(w http.ResponseWriter, _ *http.Request) error {
 		return foursquareProblem(w, http.StatusNotFound, "endpoint_error", "No matching endpoint")
 	}))
 }
@@ -84,7 +83,7 @@ func (s *Sandbox) foursquareAs(next func(http.ResponseWriter, *http.Request, Gra
 			return foursquareProblem(w, http.StatusGone, "param_error",
 				"The Foursquare API no longer supports requests that do not pass in a version parameter.")
 		}
-		b, found, err := s.findToken(r.Context(), Foursquare, "access", cmp.Or(query.Get("oauth_token"), bearerOf(r)))
+		b, found, err := s.findToken(r.Context(), Foursquare, "access", foursquareTokenOf(r))
 		if err != nil {
 			return err
 		}
@@ -130,8 +129,12 @@ func (s *Sandbox) foursquareCheckins(w http.ResponseWriter, r *http.Request, g G
 	if q.bad != "" {
 		return foursquareProblem(w, http.StatusBadRequest, "param_error", "Value of "+q.bad+" is not valid.")
 	}
+	d, err := s.diary(r.Context(), g.Person)
+	if err != nil {
+		return err
+	}
 	items := []object{}
-	for _, v := range diaryOf(g.Person, time.Now()).visits { // newest first
+	for _, v := range d.visits { // newest first
 		if at := v.at.Unix(); at > after && at < before {
 			items = append(items, v.checkin())
 		}
@@ -142,19 +145,14 @@ func (s *Sandbox) foursquareCheckins(w http.ResponseWriter, r *http.Request, g G
 	return foursquareAnswer(w, object{"checkins": object{"count": len(items), "items": cut(items, offset, limit)}})
 }
 
-// foursquareHeaders are on every API answer: 500 calls an hour, told and not enforced.
-func foursquareHeaders(h http.Header, used usage) {
-	h.Set("X-RateLimit-Limit", "500")
-	h.Set("X-RateLimit-Remaining", strconv.Itoa(max(0, 500-used.Hour)))
-}
-
 func foursquareFailure(call string, status int) any {
-	if call == Token {
+	if groupOf(call) == Token {
 		code := map[int]string{http.StatusBadRequest: "invalid_grant", http.StatusUnauthorized: "invalid_client",
 			http.StatusForbidden: "unauthorized_client"}[status]
 		return object{"error": cmp.Or(code, "server_error")}
 	}
 	kind := map[int]string{http.StatusBadRequest: "param_error", http.StatusUnauthorized: "invalid_auth",
-		http.StatusForbidden: "rate_limit_exceeded", http.StatusTooManyRequests: "quota_exceeded"}[status]
+		http.StatusForbidden: "rate_limit_exceeded", http.StatusNotFound: "endpoint_error", http.StatusGone: "param_error",
+		http.StatusTooManyRequests: "quota_exceeded"}[status]
 	return foursquareError(status, cmp.Or(kind, "server_error"), "Failing on demand.")
 }

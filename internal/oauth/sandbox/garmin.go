@@ -1,7 +1,7 @@
 package sandbox
 
 import (
-	"context"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -63,11 +63,12 @@ func (s *Sandbox) mountGarmin(handle func(string, handler)) {
 	handle("POST /garmin/oauth2Confirm", s.garminAuthorize)
 	handle("POST /garmin/di-oauth2-service/oauth/token", s.tokenCall(Garmin, s.garminToken))
 	api := "/garmin/wellness-api/rest/"
-	handle("GET "+api+"user/id", s.apiCall(Garmin, s.garminAs(s.garminUserID)))
-	handle("GET "+api+"user/permissions", s.apiCall(Garmin, s.garminAs(s.garminUserPermissions)))
-	handle("DELETE "+api+"user/registration", s.apiCall(Garmin, s.garminAs(s.garminDeregister)))
-	handle("GET "+api+"activities", s.apiCall(Garmin, s.garminActivities))
-	handle(api, s.apiCall(Garmin, func(w http.ResponseWriter, _ *http.Request) error {
+	handle("GET "+api+"user/id", s.apiCall(Garmin, WhoAmI, s.garminAs(s.garminUserID)))
+	handle("GET "+api+"user/permissions", s.apiCall(Garmin, Permissions, s.garminAs(s.garminUserPermissions)))
+	handle("DELETE "+api+"user/registration", s.apiCall(Garmin, Revoke, s.garminAs(s.garminDeregister)))
+	handle("GET "+api+"backfill/activities", s.apiCall(Garmin, Data, s.garminAs(s.garminBackfill)))
+	handle("GET "+api+"activities", s.apiCall(Garmin, Data, s.garminActivities))
+	handle(api, s.apiCall(Garmin, Other, func(w http.ResponseWriter, _ *http.Request) error {
 		return garminProblem(w, http.StatusNotFound, "Not found")
 	}))
 }
@@ -201,9 +202,23 @@ func (s *Sandbox) garminDeregister(w http.ResponseWriter, r *http.Request, g Gra
 	return nil
 }
 
+// refusesHeader tells whether Garmin minds the request's Authorization header, or that there is none: reports differ.
+func (s *Sandbox) refusesHeader(r *http.Request) (bool, error) {
+	want, err := s.position(r.Context(), Garmin, PullHeader)
+	has := r.Header.Get("Authorization") != ""
+	return want == Forbidden && has || want == Required && !has, err
+}
+
 // garminActivities needs a pull token, which only a ping's callback URL has: an access token alone gets nothing.
 func (s *Sandbox) garminActivities(w http.ResponseWriter, r *http.Request) error {
 	query := numbers{query: r.URL.Query()}
+	refused, err := s.refusesHeader(r)
+	if err != nil {
+		return err
+	}
+	if refused {
+		return garminProblem(w, http.StatusBadRequest, "Unable to read oAuth header")
+	}
 	pull, found, err := s.findToken(r.Context(), Garmin, "pull", query.query.Get("token"))
 	if err != nil {
 		return err
@@ -223,8 +238,12 @@ func (s *Sandbox) garminActivities(w http.ResponseWriter, r *http.Request) error
 	case !slices.Contains(pull.Permissions, "ACTIVITY_EXPORT"):
 		return garminProblem(w, http.StatusPreconditionFailed, "User has not granted the required ACTIVITY_EXPORT")
 	}
+	d, err := s.diary(r.Context(), pull.Person)
+	if err != nil {
+		return err
+	}
 	summaries := []object{}
-	for _, o := range diaryOf(pull.Person, time.Now()).outings {
+	for _, o := range d.outings {
 		if at := o.uploaded().Unix(); from <= at && at <= to {
 			summaries = append(summaries, o.garminSummary())
 		}
@@ -232,37 +251,14 @@ func (s *Sandbox) garminActivities(w http.ResponseWriter, r *http.Request) error
 	return writeJSON(w, http.StatusOK, summaries)
 }
 
-// PullURL makes what a Garmin ping would carry as callbackURL for the grant: the day up to the newest activity.
-func (s *Sandbox) PullURL(ctx context.Context, grantID int64) (string, error) {
-	g, found, err := oneRow[Grant](ctx, s.store, "find grant", `
-		SELECT id, provider, person, permissions, granted_at
-		FROM cairn_sandbox.grants WHERE id = $1 AND provider = $2`, grantID, Garmin)
-	if err != nil {
-		return "", err
-	}
-	if !found {
-		return "", ErrNoGrant
-	}
-	pull, err := s.issue(ctx, g, garminPull())
-	if err != nil {
-		return "", err
-	}
-	to := time.Now()
-	if outings := diaryOf(g.Person, to).outings; len(outings) > 0 {
-		to = outings[0].uploaded()
-	}
-	return fmt.Sprintf("%s/wellness-api/rest/activities?uploadStartTimeInSeconds=%d&uploadEndTimeInSeconds=%d&token=%s",
-		EndpointsOf(s.base, Garmin).API, to.Unix()-86400, to.Unix(), pull.Text), nil
-}
-
 func garminFailure(call string, status int) any {
-	if call != Token {
+	if groupOf(call) == API {
+		if status == http.StatusPreconditionFailed {
+			return object{"errorMessage": "User has not granted the required ACTIVITY_EXPORT"}
+		}
 		return object{"errorMessage": http.StatusText(status)}
 	}
 	code := map[int]string{http.StatusBadRequest: "invalid_grant", http.StatusUnauthorized: "invalid_client",
 		http.StatusForbidden: "access_denied"}[status]
-	if code == "" {
-		code = "temporarily_unavailable"
-	}
-	return object{"error": code, "error_description": strconv.Itoa(status) + " on demand"}
+	return object{"error": cmp.Or(code, "temporarily_unavailable"), "error_description": strconv.Itoa(status) + " on demand"}
 }

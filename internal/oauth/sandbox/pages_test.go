@@ -118,8 +118,10 @@ func TestConsentFormRefuses(t *testing.T) {
 // press submits the form around the button as a browser would and returns the page that follows.
 func (r rig) press(page *goquery.Document, button string) *goquery.Document {
 	r.t.Helper()
-	form := page.Find(button).First().Closest("form")
-	fields := url.Values{}
+	pressed := page.Find(button).First()
+	form := pressed.Closest("form")
+	fields := url.Values{pressed.AttrOr("name", ""): {pressed.AttrOr("value", "")}}
+	form.Find("input").Each(func(_ int, s *goquery.Selection) { fields.Set(s.AttrOr("name", ""), s.AttrOr("value", "")) })
 	form.Find("select").Each(func(_ int, s *goquery.Selection) {
 		fields.Set(s.AttrOr("name", ""), s.Find("option[selected]").AttrOr("value", ""))
 	})
@@ -156,7 +158,7 @@ func TestControlPage(t *testing.T) {
 
 	page.Find("#strava select[name=api] option").RemoveAttr("selected")
 	page.Find("#strava select[name=api] option[value='429']").SetAttr("selected", "")
-	page = r.press(page, "#strava .switches button")
+	page = r.press(page, "#strava .switches > button")
 	if page.Find("#strava .flag").Length() != 1 || page.Find("#strava select[name=api] option[selected]").AttrOr("value", "") != "429" {
 		t.Error("the switch does not show")
 	}
@@ -169,7 +171,7 @@ func TestControlPage(t *testing.T) {
 	}
 	r.wantStatus("expired", r.whoAmI(sandbox.Strava, strava), http.StatusUnauthorized)
 
-	page = r.press(page, "#garmin .actions button")
+	page = r.press(page, "#garmin form[action$=pull] button")
 	r.wantStatus("pull URL", r.do("GET", page.Find(".url").Text(), nil), http.StatusOK)
 
 	page = r.press(page, "#strava button.bad")

@@ -6,45 +6,69 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// town is where people live, and where they go.
+type town struct {
+	city, state, country, cc string
+	lat, lng                 float64
+	zone                     string // as Strava writes it: winter's offset and the zone's name
+	utcOffset                int    // winter's, in seconds
+}
+
+// location is the town's clock; where this machine knows no time zones it is winter all year.
+func (t town) location() *time.Location {
+	_, name, _ := strings.Cut(t.zone, ") ")
+	location, err := time.LoadLocation(name)
+	if err != nil {
+		return time.FixedZone(name, t.utcOffset)
+	}
+	return location
+}
 
 // person is somebody to sign in as. Each is awkward in a way of their own.
 type person struct {
+	town
 	key, first, last             string
-	city, state, country, cc     string
-	lat, lng                     float64
-	utcOffset                    int // seconds
-	zone                         string
 	sex                          string
 	strava                       int64
 	garmin, foursquare, username string
-	hue                          int  // of the picture
-	quiet                        bool // does nothing, so has nothing to show
+	hue                          int      // of the picture
+	quiet                        bool     // does nothing, so has nothing to show
+	sports                       []string // what they do
+	device                       string
 }
 
 var people = []person{
 	{ // nothing special, which needs testing too
 		key: "ada", first: "Ada", last: "Example", username: "adaexample", sex: "F", hue: 265,
-		city: "Lyon", state: "Auvergne-Rhône-Alpes", country: "France", cc: "FR", lat: 45.7606, lng: 4.8359,
-		utcOffset: 3600, zone: "(GMT+01:00) Europe/Paris",
+		town: town{city: "Lyon", state: "Auvergne-Rhône-Alpes", country: "France", cc: "FR", lat: 45.7606, lng: 4.8359,
+			utcOffset: 3600, zone: "(GMT+01:00) Europe/Paris"},
 		strava: 5_000_000_101, garmin: "d3315b1072e84c1f9a7c1f0e5b6a9c01", foursquare: "1234567",
+		sports: []string{"run", "trail", "ride", "hike", "turbo"}, device: "Garmin Forerunner 965",
 	},
 	{ // several scripts
 		key: "zofie", first: "Žofie", last: "Ångström-李", username: "zofie", sex: "F", hue: 160,
-		city: "Český Krumlov", country: "Česko", cc: "CZ", lat: 48.8127, lng: 14.3175,
-		utcOffset: 3600, zone: "(GMT+01:00) Europe/Prague",
+		town: town{city: "Český Krumlov", country: "Česko", cc: "CZ", lat: 48.8127, lng: 14.3175,
+			utcOffset: 3600, zone: "(GMT+01:00) Europe/Prague"},
 		strava: 5_000_000_202, garmin: "8c1f0e5b-6a9c-4d33-95b1-072e84c1f9a7", foursquare: "20260000123",
+		sports: []string{"walk", "hike", "ski", "row", "swim"}, device: "Garmin fēnix 8 – 47 mm",
 	},
 	{ // one name, no history, and a Strava id that a float64 cannot hold
-		key: "moss", first: "Moss", hue: 95, city: "Reykjavík", country: "Iceland", cc: "IS", lat: 64.1466, lng: -21.9426,
-		zone: "(GMT+00:00) Atlantic/Reykjavik", quiet: true,
+		key: "moss", first: "Moss", hue: 95, quiet: true,
+		town: town{city: "Reykjavík", country: "Iceland", cc: "IS", lat: 64.1466, lng: -21.9426,
+			zone: "(GMT+00:00) Atlantic/Reykjavik"},
 		strava: 9_007_199_254_740_993, garmin: "00000000000000000000000000000042", foursquare: "42",
+		sports: []string{"walk"}, device: "Garmin vívoactive 5",
 	},
 	{ // too long for most layouts, with characters that HTML minds
 		key: "max", first: "Maximiliana-Konstantina", last: `Featherstonehaugh & O'Brien <of> "Llanfairpwll"`,
-		username: "max", sex: "F", hue: 20, city: "Santiago", state: "Región Metropolitana", country: "Chile", cc: "CL",
-		lat: -33.4489, lng: -70.6693, utcOffset: -10800, zone: "(GMT-03:00) America/Santiago",
+		username: "max", sex: "F", hue: 20,
+		town: town{city: "Santiago", state: "Región Metropolitana", country: "Chile", cc: "CL", lat: -33.4489, lng: -70.6693,
+			utcOffset: -14400, zone: "(GMT-04:00) America/Santiago"},
 		strava: 5_000_000_404, garmin: "ffffffffffffffffffffffffffffffff", foursquare: "99999999999",
+		sports: []string{"ride", "turbo", "strength", "run"}, device: "Garmin Edge 1050",
 	},
 }
 

@@ -3,20 +3,41 @@
 // who-am-I, recent data, revocation and failures. It is for development only and imports nothing of ours.
 //
 //	sandbox.go     what it is told (Options), where everything is (Endpoints), the URL map
-//	store.go       grants, codes, tokens, switches and counts in the PostgreSQL schema cairn_sandbox
-//	token.go       how tokens are made, looked up, spent and given out again
+//	store.go       grants, codes and counts in the PostgreSQL schema cairn_sandbox
+//	token.go       how tokens are made, looked up, spent, given out again and ended
 //	consent.go     the page that asks, and what Allow and Deny do
-//	strava.go, garmin.go, foursquare.go
+//	strava.go, strava_api.go, garmin.go, foursquare.go
 //	               one provider each: its checks, its answers, its errors
-//	faults.go      failures on demand
-//	control.go     the control page at "/", and the same for tests as methods
-//	people.go, diary.go
-//	               made-up people and what they have been doing
+//	modes.go, faults.go, spoil.go
+//	               the ways in which a call goes wrong: their names, failing instead of answering, spoiling an answer
+//	switches.go    what can be set about a provider, and FailNext
+//	quota.go       rate limits, counted and enforced
+//	hooks.go       what providers post to us: sent in the background, tried again, recorded
+//	strava_push.go, garmin_push.go, foursquare_push.go
+//	               one provider each: who is told, of what, in which shape
+//	people.go, diary.go, outing.go, route.go, visit.go
+//	               made-up people and what they have been doing, deterministic
+//	entries.go     what they do when told to: a new activity, a change, a check-in
+//	control.go, acts.go
+//	               the control page at "/", and the same for tests as methods
 //	pages.go       templates, stylesheet, headers
 //	request.go     reading queries and headers
 //
 // All state is in the database: instances share it, it survives restarts, and the database's clock is the only one
-// that decides whether a code or token is still good. Codes and tokens are stored as hashes.
+// that decides whether a code or token is still good. Codes and tokens are stored as hashes. Only what is being posted
+// is in memory.
+//
+// # Failing on demand
+//
+// Every call has a switch (Calls) that takes a mode (Modes): SetSwitch(ctx, Strava, Refresh, "502 html") lasts until
+// it is set to ModeNone, FailNext(ctx, Strava, Refresh, ModeLost, 1) for one request. Requests counts what came, by
+// call, and under Elsewhere what followed a redirect to another host. A provider's quota is a switch too.
+//
+// # Telling us
+//
+// Garmin and Foursquare post to the addresses in Options.Hooks, Strava to who has subscribed. NewActivity,
+// ChangeActivity, DeleteActivity, NewCheckin, SetPermissions and RevokeGrant, or their buttons on the control page,
+// make something happen to tell of; Deliveries says what became of it.
 //
 // # Approving without a browser
 //
@@ -32,6 +53,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -40,6 +62,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -52,24 +75,40 @@ const (
 )
 
 // App is our registration at one provider.
-type App struct{ ClientID, ClientSecret, RedirectURI string }
+type App struct {
+	ClientID, ClientSecret, RedirectURI string
+	PushSecret                          string // Foursquare: goes with every push; may be empty
+}
+
+// Hooks are the addresses that would be set in the providers' portals: where they post what happens. All may be
+// empty, and changed on the control page. Strava has none: its one subscription is made over its API.
+type Hooks struct {
+	GarminDeregistrations, GarminPermissions, GarminActivities string
+	Foursquare                                                 string
+}
 
 // Options is what a Sandbox needs.
 type Options struct {
 	Pool    *pgxpool.Pool
 	BaseURL string         // where browsers and the server reach the handler, e.g. "http://127.0.0.1:3001/sandbox"
+	Inside  string         // the same for the server alone, where it differs: callback URLs lead there
 	Apps    map[string]App // by provider; one that is missing is not played
-	Log     *slog.Logger   // nil: silent
+	Hooks   Hooks
+	Retry   time.Duration // from an event that was not taken to the next try; 0: two minutes, as at Strava
+	Log     *slog.Logger  // nil: silent
 }
 
 // Sandbox plays the providers it has an App for.
 type Sandbox struct {
 	store
-	base  string // BaseURL without a slash at its end
-	path  string // its path
-	apps  map[string]App
-	log   *slog.Logger
-	pages *template.Template
+	*hooks
+	base   string // BaseURL without a slash at its end
+	path   string // its path
+	inside string
+	apps   map[string]App
+	hooked Hooks
+	log    *slog.Logger
+	pages  *template.Template
 }
 
 // Endpoints are the addresses a client of one provider needs.
@@ -95,7 +134,8 @@ func EndpointsOf(baseURL, provider string) Endpoints {
 	return Endpoints{}
 }
 
-// New makes the schema where it is missing and returns the providers ready to serve.
+// New makes the schema where it is missing and returns the providers ready to serve. What they post in the background
+// ends with ctx, or with Close.
 func New(ctx context.Context, o Options) (*Sandbox, error) {
 	base, err := url.Parse(strings.TrimRight(o.BaseURL, "/"))
 	if err != nil || base.Host == "" || base.Path == "" {
@@ -113,7 +153,8 @@ func New(ctx context.Context, o Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: parse pages: %w", err)
 	}
-	s := &Sandbox{store: store{o.Pool}, base: base.String(), path: base.Path, apps: o.Apps, log: o.Log, pages: pages}
+	s := &Sandbox{store: store{o.Pool}, hooks: newHooks(ctx, cmp.Or(o.Retry, 2*time.Minute)), base: base.String(), path: base.Path,
+		inside: strings.TrimRight(cmp.Or(o.Inside, o.BaseURL), "/"), apps: o.Apps, hooked: o.Hooks, log: o.Log, pages: pages}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -151,8 +192,11 @@ func (s *Sandbox) Handler() http.Handler {
 	handle("GET /style.css", s.asset("style.css"))
 	handle("GET /icon.svg", s.asset("icon.svg"))
 	handle("GET /people/{size}/{picture}", s.picture)
+	handle("/elsewhere/{provider}", s.atElsewhere)
 	handle("POST /control/{provider}/switches", s.postSwitches)
 	handle("POST /control/{provider}/expire", s.postExpire)
+	handle("POST /control/{provider}/usage", s.postForgetUsage)
+	handle("POST /control/grants/{id}/act", s.postAct)
 	handle("POST /control/grants/{id}/revoke", s.postRevoke)
 	handle("POST /control/grants/{id}/pull", s.postPull)
 	for _, provider := range s.providers() {

@@ -56,6 +56,7 @@ func serve(t *testing.T, o sandbox.Options) rig {
 	server.Config.Handler = s.Handler()
 	server.Start()
 	t.Cleanup(server.Close)
+	t.Cleanup(s.Close)
 	return rig{s, t, o.Pool, o.BaseURL}
 }
 
@@ -324,7 +325,7 @@ func TestNoSecretIsStored(t *testing.T) {
 	err := r.pool.QueryRow(t.Context(), `
 		SELECT concat(
 			(SELECT json_agg(x) FROM cairn_sandbox.grants x), (SELECT json_agg(x) FROM cairn_sandbox.codes x),
-			(SELECT json_agg(x) FROM cairn_sandbox.tokens x), (SELECT json_agg(x) FROM cairn_sandbox.token_requests x))`).Scan(&stored)
+			(SELECT json_agg(x) FROM cairn_sandbox.tokens x), (SELECT json_agg(x) FROM cairn_sandbox.requests x))`).Scan(&stored)
 	if err != nil {
 		t.Fatal(err)
 	}

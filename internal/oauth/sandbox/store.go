@@ -44,8 +44,9 @@ func (s store) setUp(ctx context.Context) error {
 		_, err := tx.Exec(ctx, `
 			WITH codes AS (DELETE FROM cairn_sandbox.codes WHERE expires_at < now()),
 			     tokens AS (DELETE FROM cairn_sandbox.tokens WHERE expires_at < now() - interval '7 days'),
-			     requests AS (DELETE FROM cairn_sandbox.token_requests WHERE requested_at < now() - interval '30 days')
-			DELETE FROM cairn_sandbox.usage WHERE quarter < now() - interval '2 days'`)
+			     deliveries AS (DELETE FROM cairn_sandbox.deliveries WHERE sent_at < now() - interval '7 days'),
+			     requests AS (DELETE FROM cairn_sandbox.requests WHERE requested_at < now() - interval '30 days')
+			DELETE FROM cairn_sandbox.quota_use WHERE quarter < now() - interval '2 days'`)
 		if err != nil {
 			return fmt.Errorf("sandbox: clear what is long over: %w", err)
 		}
@@ -102,69 +103,47 @@ func (s store) Grants(ctx context.Context, provider string) ([]Grant, error) {
 	return grants, nil
 }
 
-// RevokeGrant is the person removing our app at the provider: the grant and all its tokens are gone.
-func (s store) RevokeGrant(ctx context.Context, id int64) error {
-	tag, err := s.pool.Exec(ctx, `DELETE FROM cairn_sandbox.grants WHERE id = $1`, id)
-	if err != nil {
-		return fmt.Errorf("sandbox: revoke grant: %w", err)
-	}
-	if tag.RowsAffected() == 0 {
-		return ErrNoGrant
-	}
-	return nil
+// grantOf finds the person's consent at the provider.
+func (s store) grantOf(ctx context.Context, provider, person string) (Grant, bool, error) {
+	return oneRow[Grant](ctx, s, "find grant", `
+		SELECT id, provider, person, permissions, granted_at
+		FROM cairn_sandbox.grants WHERE provider = $1 AND person = $2`, provider, person)
 }
 
-// recordTokenRequest counts a request to the token endpoint, whatever becomes of it.
-func (s store) recordTokenRequest(ctx context.Context, provider, grantType string) error {
-	if grantType != "authorization_code" && grantType != "refresh_token" {
-		grantType = "other"
-	}
+// recordRequest counts a request, whatever becomes of it.
+func (s store) recordRequest(ctx context.Context, provider, call string) error {
 	_, err := s.pool.Exec(ctx, `
-		INSERT INTO cairn_sandbox.token_requests (provider, grant_type) VALUES ($1, $2)`, provider, grantType)
+		INSERT INTO cairn_sandbox.requests (provider, call) VALUES ($1, $2)`, provider, call)
 	if err != nil {
-		return fmt.Errorf("sandbox: record token request: %w", err)
+		return fmt.Errorf("sandbox: record request: %w", err)
 	}
 	return nil
 }
 
-// TokenRequests counts the requests the provider's token endpoint has had in the last 30 days, refused ones
-// included, by grant type: "authorization_code", "refresh_token", "other".
-func (s store) TokenRequests(ctx context.Context, provider string) (map[string]int, error) {
+// Requests counts the requests that the provider has had in the last 30 days, refused and spoilt ones included, by
+// call: Exchange, Refresh, WhoAmI and so on, Elsewhere and Other among them.
+func (s store) Requests(ctx context.Context, provider string) (map[string]int, error) {
 	counts := map[string]int{}
 	rows, _ := s.pool.Query(ctx, `
-		SELECT grant_type, count(*) FROM cairn_sandbox.token_requests
-		WHERE provider = $1 GROUP BY grant_type`, provider)
-	var grantType string
+		SELECT call, count(*) FROM cairn_sandbox.requests
+		WHERE provider = $1 GROUP BY call`, provider)
+	var call string
 	var n int
-	_, err := pgx.ForEachRow(rows, []any{&grantType, &n}, func() error {
-		counts[grantType] = n
+	_, err := pgx.ForEachRow(rows, []any{&call, &n}, func() error {
+		counts[call] = n
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("sandbox: count token requests: %w", err)
+		return nil, fmt.Errorf("sandbox: count requests: %w", err)
 	}
 	return counts, nil
 }
 
-// usage is how many API calls a provider has had, this one included.
-type usage struct{ Quarter, Hour, Day int }
-
-// countCall counts one API call. Windows turn with the UTC clock, as Strava's do.
-func (s store) countCall(ctx context.Context, provider string) (usage, error) {
-	_, err := s.pool.Exec(ctx, `
-		INSERT INTO cairn_sandbox.usage (provider, quarter, calls)
-		VALUES ($1, date_bin('15 minutes', now(), 'epoch'), 1)
-		ON CONFLICT (provider, quarter) DO UPDATE SET calls = usage.calls + 1`, provider)
-	if err != nil {
-		return usage{}, fmt.Errorf("sandbox: count API call: %w", err)
-	}
-	used, _, err := oneRow[usage](ctx, s, "read usage", `
-		SELECT coalesce(sum(calls) FILTER (WHERE quarter = date_bin('15 minutes', now(), 'epoch')), 0) AS quarter,
-		       coalesce(sum(calls) FILTER (WHERE quarter >= date_bin('1 hour', now(), 'epoch')), 0) AS hour,
-		       coalesce(sum(calls), 0) AS day
-		FROM cairn_sandbox.usage
-		WHERE provider = $1 AND quarter >= date_bin('1 day', now(), 'epoch')`, provider)
-	return used, err
+// TokenRequests counts the requests to the provider's token endpoint by grant type: "authorization_code" and
+// "refresh_token".
+func (s store) TokenRequests(ctx context.Context, provider string) (map[string]int, error) {
+	requests, err := s.Requests(ctx, provider)
+	return map[string]int{"authorization_code": requests[Exchange], "refresh_token": requests[Refresh]}, err
 }
 
 // oneRow reads a row that may be missing.

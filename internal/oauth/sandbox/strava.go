@@ -1,10 +1,8 @@
 package sandbox
 
 import (
-	"cmp"
+	"context"
 	"encoding/hex"
-	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -37,11 +35,12 @@ func (s *Sandbox) mountStrava(handle func(string, handler)) {
 	token := s.tokenCall(Strava, s.stravaToken)
 	handle("POST /strava/oauth/token", token)
 	handle("POST /strava/api/v3/oauth/token", token)
-	handle("POST /strava/oauth/revoke", s.apiCall(Strava, s.stravaRevoke))
-	handle("POST /strava/oauth/deauthorize", s.apiCall(Strava, s.stravaAs(s.stravaDeauthorize)))
-	handle("GET /strava/api/v3/athlete", s.apiCall(Strava, s.stravaAs(s.stravaAthlete)))
-	handle("GET /strava/api/v3/athlete/activities", s.apiCall(Strava, s.stravaAs(s.stravaActivities)))
-	handle("/strava/api/v3/", s.apiCall(Strava, func(w http.ResponseWriter, _ *http.Request) error {
+	handle("POST /strava/oauth/revoke", s.apiCall(Strava, Revoke, s.stravaRevoke))
+	handle("POST /strava/oauth/deauthorize", s.apiCall(Strava, Revoke, s.stravaAs(s.stravaDeauthorize)))
+	handle("GET /strava/api/v3/athlete", s.apiCall(Strava, WhoAmI, s.stravaAs(s.stravaAthlete)))
+	handle("GET /strava/api/v3/athlete/activities", s.apiCall(Strava, Data, s.stravaAs(s.stravaActivities)))
+	s.mountStravaPush(handle)
+	handle("/strava/api/v3/", s.apiCall(Strava, Other, func(w http.ResponseWriter, _ *http.Request) error {
 		return writeJSON(w, http.StatusNotFound, stravaError("Record Not Found", "resource", "path", "invalid"))
 	}))
 }
@@ -131,6 +130,13 @@ func (s *Sandbox) stravaToken(w http.ResponseWriter, r *http.Request) error {
 		if !found || !code.Fresh {
 			return invalid("RequestToken", "code")
 		}
+		full, err := s.athletesFull(r.Context(), code.Grant)
+		if err != nil {
+			return err
+		}
+		if full {
+			return writeJSON(w, http.StatusForbidden, stravaTooManyAthletes())
+		}
 		return s.stravaPair(w, r, code.Grant, rotate, object{"athlete": athlete(code.Grant, s.base, false)})
 	case "refresh_token":
 		take := s.spendRefresh
@@ -147,6 +153,21 @@ func (s *Sandbox) stravaToken(w http.ResponseWriter, r *http.Request) error {
 		return s.stravaPair(w, r, old.Grant, rotate, object{})
 	}
 	return invalid("Authorize", "grant_type")
+}
+
+// athletesFull tells whether as many others as the app may have hold tokens already.
+func (s *Sandbox) athletesFull(ctx context.Context, g Grant) (bool, error) {
+	limit, err := s.position(ctx, Strava, AthleteLimit)
+	if err != nil || number(limit) == 0 {
+		return false, err
+	}
+	type row struct{ Others int }
+	athletes, _, err := oneRow[row](ctx, s.store, "count athletes", `
+		SELECT count(DISTINCT g.id) AS others
+		FROM cairn_sandbox.grants g
+		JOIN cairn_sandbox.tokens t ON t.grant_id = g.id
+		WHERE g.provider = $1 AND g.id <> $2`, Strava, g.ID)
+	return athletes.Others >= number(limit), err
 }
 
 // stravaPair answers with the grant's tokens. One refresh token at most is alive, so a new one ends the others.
@@ -173,110 +194,4 @@ func (s *Sandbox) stravaPair(w http.ResponseWriter, r *http.Request, g Grant, ro
 	answer["expires_in"] = access.Left
 	answer["scope"] = strings.Join(g.Permissions, " ")
 	return writeJSON(w, http.StatusOK, answer)
-}
-
-// stravaAs lets a call through that has a good access token in its header, query or form.
-func (s *Sandbox) stravaAs(next func(http.ResponseWriter, *http.Request, Grant) error) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		b, found, err := s.findToken(r.Context(), Strava, "access", stravaTokenOf(r))
-		if err != nil {
-			return err
-		}
-		if !found || !b.Fresh {
-			return writeJSON(w, http.StatusUnauthorized,
-				stravaError("Authorization Error", "Athlete", "access_token", "invalid"))
-		}
-		return next(w, r, b.Grant)
-	}
-}
-
-func stravaTokenOf(r *http.Request) string { return cmp.Or(bearerOf(r), r.FormValue("access_token")) }
-
-func (s *Sandbox) stravaRevoke(w http.ResponseWriter, r *http.Request) error {
-	exists, err := s.isOn(r.Context(), Strava, RevokeEndpoint)
-	if err != nil {
-		return err
-	}
-	if !exists {
-		return writeJSON(w, http.StatusNotFound, stravaError("Record Not Found", "resource", "path", "invalid"))
-	}
-	id, secret, _ := r.BasicAuth()
-	app := s.apps[Strava]
-	if id != app.ClientID || !same(secret, app.ClientSecret) {
-		return writeJSON(w, http.StatusUnauthorized, stravaError("Authorization Error", "Application", "", "invalid"))
-	}
-	if err := s.revokeByToken(r.Context(), Strava, r.PostFormValue("token")); err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, object{})
-}
-
-func (s *Sandbox) stravaDeauthorize(w http.ResponseWriter, r *http.Request, g Grant) error {
-	if err := s.RevokeGrant(r.Context(), g.ID); err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, object{"access_token": stravaTokenOf(r)})
-}
-
-func (s *Sandbox) stravaAthlete(w http.ResponseWriter, _ *http.Request, g Grant) error {
-	return writeJSON(w, http.StatusOK, athlete(g, s.base, slices.Contains(g.Permissions, "profile:read_all")))
-}
-
-func (s *Sandbox) stravaActivities(w http.ResponseWriter, r *http.Request, g Grant) error {
-	private := slices.Contains(g.Permissions, "activity:read_all")
-	if !private && !slices.Contains(g.Permissions, "activity:read") {
-		return writeJSON(w, http.StatusUnauthorized,
-			stravaError("Authorization Error", "AccessToken", "activity:read_permission", "missing"))
-	}
-	now := time.Now()
-	q := numbers{query: r.URL.Query()}
-	after := q.get("after", math.MinInt64, math.MinInt64, math.MaxInt64)
-	before := q.get("before", math.MaxInt64, math.MinInt64, math.MaxInt64)
-	pageNo, perPage := q.get("page", 1, 1, math.MaxInt32), q.get("per_page", 30, 1, 200)
-	if q.bad != "" {
-		return writeJSON(w, http.StatusBadRequest, stravaError("Bad Request", "Application", q.bad, "invalid"))
-	}
-	if after > now.Unix() { // milliseconds, most likely
-		return writeJSON(w, http.StatusBadRequest, stravaError("Bad Request", "Application", "after", "future"))
-	}
-	activities := []object{}
-	for _, o := range diaryOf(g.Person, now).outings { // newest first
-		if at := o.start.Unix(); at > after && at < before && (private || !o.private) {
-			activities = append(activities, o.stravaActivity())
-		}
-	}
-	if q.query.Has("after") && !q.query.Has("before") {
-		slices.Reverse(activities)
-	}
-	return writeJSON(w, http.StatusOK, cut(activities, (pageNo-1)*perPage, perPage))
-}
-
-// stravaHeaders are on every API answer: "15 minutes,day", for all calls and for those that only read. The limits
-// are told, never enforced; the 429 switch is there for that.
-func stravaHeaders(h http.Header, used usage) {
-	spent := fmt.Sprintf("%d,%d", used.Quarter, used.Day)
-	h.Set("X-RateLimit-Limit", "200,2000")
-	h.Set("X-RateLimit-Usage", spent)
-	h.Set("X-ReadRateLimit-Limit", "100,1000")
-	h.Set("X-ReadRateLimit-Usage", spent)
-}
-
-func stravaFailure(call string, status int) any {
-	switch status {
-	case http.StatusUnauthorized:
-		return stravaError("Authorization Error", "Athlete", "access_token", "invalid")
-	case http.StatusForbidden:
-		if call == Token {
-			return stravaError("Forbidden", "Application", "Athletes", "limit of connected athletes exceeded")
-		}
-		return stravaError("Forbidden", "Application", "Status", "Inactive")
-	case http.StatusTooManyRequests:
-		return stravaError("Rate Limit Exceeded", "Application", "overall rate limit", "exceeded")
-	case http.StatusInternalServerError:
-		return object{"message": "Internal Server Error"}
-	}
-	if call == Token {
-		return stravaError("Bad Request", "RefreshToken", "refresh_token", "invalid")
-	}
-	return stravaError("Bad Request", "Application", "", "invalid")
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -114,17 +115,46 @@ func (s store) retireRefresh(ctx context.Context, g Grant, t token) error {
 	return nil
 }
 
-// revokeByToken ends the grant behind a token of either kind; a token that is not known is fine.
-func (s store) revokeByToken(ctx context.Context, provider, text string) error {
-	_, err := s.pool.Exec(ctx, `
-		DELETE FROM cairn_sandbox.grants g
-		USING cairn_sandbox.tokens t
-		WHERE t.hash = $1 AND t.kind IN ('access', 'refresh') AND g.id = t.grant_id AND g.provider = $2`,
-		hashOf(text), provider)
+// RevokeGrant is the person removing our app at the provider: the grant and all its tokens are gone, and the provider
+// tells it where it tells such things.
+func (s *Sandbox) RevokeGrant(ctx context.Context, id int64) error {
+	g, found, err := oneRow[Grant](ctx, s.store, "revoke grant", `
+		DELETE FROM cairn_sandbox.grants WHERE id = $1
+		RETURNING id, provider, person, permissions, granted_at`, id)
 	if err != nil {
-		return fmt.Errorf("sandbox: revoke token: %w", err)
+		return err
+	}
+	if !found {
+		return ErrNoGrant
+	}
+	return s.tellRevoked(ctx, g)
+}
+
+// revokeByToken ends the grant behind a token of either kind; a token that is not known is fine.
+func (s *Sandbox) revokeByToken(ctx context.Context, provider, text string) error {
+	for _, kind := range []string{"access", "refresh"} {
+		b, found, err := s.findToken(ctx, provider, kind, text)
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		if err := s.RevokeGrant(ctx, b.ID); !errors.Is(err, ErrNoGrant) {
+			return err
+		}
 	}
 	return nil
+}
+
+func (s *Sandbox) tellRevoked(ctx context.Context, g Grant) error {
+	switch g.Provider {
+	case Strava:
+		return s.stravaDeauthorized(ctx, g)
+	case Garmin:
+		return s.garminDeregistered(ctx, g)
+	}
+	return nil // Foursquare tells nobody
 }
 
 // ExpireTokens ends the life of the provider's access tokens now. Foursquare's have no end and stay.

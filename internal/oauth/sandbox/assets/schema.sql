@@ -36,18 +36,61 @@ CREATE TABLE IF NOT EXISTS cairn_sandbox.switches (
     value    text NOT NULL,
     PRIMARY KEY (provider, name)
 );
+-- A failure that is to happen so many times more; NULL: until the switch is set again.
+ALTER TABLE cairn_sandbox.switches ADD COLUMN IF NOT EXISTS remaining integer;
 
-CREATE TABLE IF NOT EXISTS cairn_sandbox.token_requests (
+-- Every request of ours, refused ones included.
+CREATE TABLE IF NOT EXISTS cairn_sandbox.requests (
     provider     text NOT NULL,
-    grant_type   text NOT NULL,
+    call         text NOT NULL,
     requested_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX IF NOT EXISTS token_requests_provider ON cairn_sandbox.token_requests (provider);
+CREATE INDEX IF NOT EXISTS requests_call ON cairn_sandbox.requests (provider, call);
 
--- API calls per quarter of an hour, for the rate limit headers.
-CREATE TABLE IF NOT EXISTS cairn_sandbox.usage (
+-- API calls per quarter of an hour, for the quotas.
+CREATE TABLE IF NOT EXISTS cairn_sandbox.quota_use (
     provider text NOT NULL,
+    token    bytea NOT NULL, -- hash of the access token where the quota is the token's own; empty: the app's
     quarter  timestamptz NOT NULL,
     calls    integer NOT NULL,
-    PRIMARY KEY (provider, quarter)
+    PRIMARY KEY (provider, token, quarter)
+);
+
+-- Strava's push subscription, one for each app.
+CREATE TABLE IF NOT EXISTS cairn_sandbox.subscriptions (
+    id           bigint GENERATED ALWAYS AS IDENTITY (START 131300) PRIMARY KEY,
+    client_id    text NOT NULL UNIQUE,
+    callback_url text NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now()
+);
+
+-- What was posted to us, without addresses and bodies: they hold secrets.
+CREATE TABLE IF NOT EXISTS cairn_sandbox.deliveries (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    provider text NOT NULL,
+    what     text NOT NULL,
+    tries    integer NOT NULL DEFAULT 0,
+    result   text NOT NULL DEFAULT '', -- of the last try
+    sent_at  timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS deliveries_provider ON cairn_sandbox.deliveries (provider, id);
+
+-- What the control page has added to people's diaries or changed in them; the rest of a diary is made up anew each time.
+CREATE SEQUENCE IF NOT EXISTS cairn_sandbox.made_ids START 17000000000;
+CREATE TABLE IF NOT EXISTS cairn_sandbox.entries (
+    id      bigint PRIMARY KEY,
+    person  text NOT NULL,
+    kind    text NOT NULL CHECK (kind IN ('outing', 'visit')),
+    made_at timestamptz,          -- NULL: the diary has it already
+    title   text,                 -- NULL: as it was
+    private boolean,              -- NULL: as it was
+    deleted boolean NOT NULL DEFAULT false
+);
+CREATE INDEX IF NOT EXISTS entries_person ON cairn_sandbox.entries (person);
+
+-- Garmin answers 409 to who asks for the same time again.
+CREATE TABLE IF NOT EXISTS cairn_sandbox.backfills (
+    grant_id bigint NOT NULL REFERENCES cairn_sandbox.grants ON DELETE CASCADE,
+    asked    text NOT NULL,
+    PRIMARY KEY (grant_id, asked)
 );

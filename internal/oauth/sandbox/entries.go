@@ -1,0 +1,131 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// ErrNoEntry means that the person's diary does not have it.
+var ErrNoEntry = errors.New("sandbox: no such entry")
+
+// NewActivity lets the person come home from an outing, which every provider that may know it tells at once, and
+// returns its id.
+func (s *Sandbox) NewActivity(ctx context.Context, person string) (int64, error) {
+	p, e, err := s.newEntry(ctx, person, "outing")
+	if err != nil {
+		return 0, err
+	}
+	o := madeOuting(p, e)
+	if err := s.stravaActivityEvent(ctx, "create", o, object{}); err != nil {
+		return 0, err
+	}
+	return o.id, s.garminActivity(ctx, o)
+}
+
+// NewCheckin lets the person check in somewhere and returns the check-in's id.
+func (s *Sandbox) NewCheckin(ctx context.Context, person string) (string, error) {
+	p, e, err := s.newEntry(ctx, person, "visit")
+	if err != nil {
+		return "", err
+	}
+	v := madeVisit(p, e)
+	return v.id, s.foursquarePush(ctx, v)
+}
+
+func (s *Sandbox) newEntry(ctx context.Context, key, kind string) (person, entry, error) {
+	p, known := personBy(key)
+	if !known {
+		return p, entry{}, ErrNoEntry
+	}
+	e, _, err := oneRow[entry](ctx, s.store, "make entry", `
+		INSERT INTO cairn_sandbox.entries (id, person, kind, made_at)
+		VALUES (nextval('cairn_sandbox.made_ids'), $1, $2, now())
+		RETURNING id, kind, made_at, title, private, deleted`, key, kind)
+	return p, e, err
+}
+
+// ActivityChange is what a person edits; nil leaves it.
+type ActivityChange struct {
+	Title   *string
+	Private *bool
+}
+
+// ChangeActivity edits an activity. Strava tells of it, and Garmin sends the summary again. To an app that may not see
+// private activities one that is hidden is deleted, and one that is shown again made.
+func (s *Sandbox) ChangeActivity(ctx context.Context, person string, id int64, change ActivityChange) error {
+	before, err := s.outing(ctx, person, id)
+	if err != nil {
+		return err
+	}
+	if err := s.setEntry(ctx, person, entry{ID: id, Title: change.Title, Private: change.Private}); err != nil {
+		return err
+	}
+	after := before.changed(entry{Title: change.Title, Private: change.Private})
+	if err := s.stravaChange(ctx, before, after); err != nil {
+		return err
+	}
+	return s.garminActivity(ctx, after)
+}
+
+func (s *Sandbox) stravaChange(ctx context.Context, before, after outing) error {
+	g, found, err := s.grantOf(ctx, Strava, before.person.key)
+	if err != nil || !found {
+		return err
+	}
+	updates := object{}
+	if before.name != after.name {
+		updates["title"] = after.name
+	}
+	switch {
+	case before.private == after.private:
+	case seesPrivate(g):
+		updates["private"] = fmt.Sprint(after.private)
+	case after.private:
+		return s.stravaActivityEvent(ctx, "delete", before, object{})
+	default:
+		return s.stravaActivityEvent(ctx, "create", after, object{})
+	}
+	if len(updates) == 0 {
+		return nil
+	}
+	return s.stravaActivityEvent(ctx, "update", after, updates)
+}
+
+// DeleteActivity takes an activity out of the diary. Strava tells of it, Garmin does not.
+func (s *Sandbox) DeleteActivity(ctx context.Context, person string, id int64) error {
+	o, err := s.outing(ctx, person, id)
+	if err != nil {
+		return err
+	}
+	if err := s.setEntry(ctx, person, entry{ID: id, Deleted: true}); err != nil {
+		return err
+	}
+	return s.stravaActivityEvent(ctx, "delete", o, object{})
+}
+
+func (s *Sandbox) outing(ctx context.Context, person string, id int64) (outing, error) {
+	d, err := s.diary(ctx, person)
+	if err != nil {
+		return outing{}, err
+	}
+	i := slices.IndexFunc(d.outings, func(o outing) bool { return o.id == id })
+	if i < 0 {
+		return outing{}, ErrNoEntry
+	}
+	return d.outings[i], nil
+}
+
+func (s store) setEntry(ctx context.Context, person string, e entry) error {
+	_, err := s.pool.Exec(ctx, `
+		INSERT INTO cairn_sandbox.entries (id, person, kind, title, private, deleted)
+		VALUES ($1, $2, 'outing', $3, $4, $5)
+		ON CONFLICT (id) DO UPDATE SET title = coalesce(EXCLUDED.title, entries.title),
+			private = coalesce(EXCLUDED.private, entries.private), deleted = EXCLUDED.deleted`,
+		e.ID, person, e.Title, e.Private, e.Deleted)
+	if err != nil {
+		return fmt.Errorf("sandbox: change entry: %w", err)
+	}
+	return nil
+}

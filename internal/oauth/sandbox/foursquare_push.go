@@ -1,0 +1,43 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+const foursquarePatience = 10 * time.Second
+
+// foursquarePush posts a check-in as a form: the check-in and its user as JSON, and the app's push secret if it has
+// one. It is tried once: nobody has been promised more.
+func (s *Sandbox) foursquarePush(ctx context.Context, v visit) error {
+	app, played := s.apps[Foursquare]
+	g, found, err := s.grantOf(ctx, Foursquare, v.person.key)
+	if err != nil || !found || !played {
+		return err
+	}
+	to, err := s.position(ctx, Foursquare, PushURL)
+	if err != nil {
+		return err
+	}
+	user := object{"id": v.person.foursquare, "firstName": v.person.first, "type": "user", "relationship": "self"}
+	checkin := v.checkin()
+	checkin["user"] = user
+	form := url.Values{}
+	for field, value := range map[string]object{"checkin": checkin, "user": swarmUser(g, s.base)} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return fmt.Errorf("sandbox: encode %s: %w", field, err)
+		}
+		form.Set(field, string(text))
+	}
+	if app.PushSecret != "" {
+		form.Set("secret", app.PushSecret)
+	}
+	return s.send(ctx, notice{provider: Foursquare, what: "checkin", url: to, body: []byte(form.Encode()),
+		header:  http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
+		timeout: foursquarePatience, tries: 1, growth: 1})
+}

@@ -1,0 +1,218 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	stravaPatience = 2 * time.Second // for an answer to the challenge, and to each event
+	stravaTries    = 3
+)
+
+// subscription is the one that an app may have.
+type subscription struct {
+	ID          int64
+	CallbackURL string
+	CreatedAt   time.Time
+}
+
+func (s *Sandbox) mountStravaPush(handle func(string, handler)) {
+	const at = "/strava/api/v3/push_subscriptions"
+	handle("POST "+at, s.apiCall(Strava, Subscriptions, s.stravaApp(s.stravaSubscribe)))
+	handle("GET "+at, s.apiCall(Strava, Subscriptions, s.stravaApp(s.stravaSubscriptions)))
+	handle("DELETE "+at+"/{id}", s.apiCall(Strava, Subscriptions, s.stravaApp(s.stravaUnsubscribe)))
+}
+
+// stravaApp lets a call through that has the app's credentials in its query or form.
+func (s *Sandbox) stravaApp(next handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		app := s.apps[Strava]
+		for field, want := range map[string]string{"client_id": app.ClientID, "client_secret": app.ClientSecret} {
+			if !same(r.Form.Get(field), want) {
+				return writeJSON(w, http.StatusBadRequest, stravaError("Bad Request", "Application", field, "invalid"))
+			}
+		}
+		return next(w, r)
+	}
+}
+
+func (s *Sandbox) stravaSubscribe(w http.ResponseWriter, r *http.Request) error {
+	refuse := func(field any, code string) error {
+		return writeJSON(w, http.StatusBadRequest, object{"message": "Bad Request",
+			"errors": []object{{"resource": "PushSubscription", "field": field, "code": code}}})
+	}
+	callback, token := r.Form.Get("callback_url"), r.Form.Get("verify_token")
+	to, err := url.Parse(callback)
+	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" || len(callback) > 255 {
+		return refuse("callback url", "invalid")
+	}
+	if token == "" {
+		return refuse("verify token", "invalid")
+	}
+	subscriptions, err := s.subscriptions(r.Context())
+	if err != nil {
+		return err
+	}
+	if len(subscriptions) > 0 {
+		return refuse(nil, "already exists")
+	}
+	if why := s.challenge(r.Context(), *to, token); why != "" {
+		return refuse("callback url", why)
+	}
+	made, found, err := oneRow[subscription](r.Context(), s.store, "subscribe", `
+		INSERT INTO cairn_sandbox.subscriptions (client_id, callback_url) VALUES ($1, $2)
+		ON CONFLICT DO NOTHING
+		RETURNING id, callback_url, created_at`, s.apps[Strava].ClientID, callback)
+	if err != nil {
+		return err
+	}
+	if !found { // another was quicker
+		return refuse(nil, "already exists")
+	}
+	return writeJSON(w, http.StatusCreated, s.describe(made))
+}
+
+// challenge asks the callback whether it wants to be one, and returns Strava's word for why not.
+func (s *Sandbox) challenge(ctx context.Context, callback url.URL, verifyToken string) string {
+	secret := randomHex(16)
+	query := callback.Query()
+	query.Set("hub.mode", "subscribe")
+	query.Set("hub.challenge", secret)
+	query.Set("hub.verify_token", verifyToken)
+	callback.RawQuery = query.Encode()
+	ctx, done := context.WithTimeout(ctx, stravaPatience)
+	defer done()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, callback.String(), nil)
+	if err != nil {
+		return "invalid"
+	}
+	resp, err := s.client.Do(r)
+	if err != nil {
+		return "not verifiable"
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return "GET to callback URL does not return 200"
+	}
+	var echo struct {
+		Challenge string `json:"hub.challenge"`
+	}
+	if json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&echo) != nil || !same(echo.Challenge, secret) {
+		return "not verifiable"
+	}
+	return ""
+}
+
+func (s *Sandbox) stravaSubscriptions(w http.ResponseWriter, r *http.Request) error {
+	subscriptions, err := s.subscriptions(r.Context())
+	if err != nil {
+		return err
+	}
+	list := []object{}
+	for _, each := range subscriptions {
+		list = append(list, s.describe(each))
+	}
+	return writeJSON(w, http.StatusOK, list)
+}
+
+func (s *Sandbox) stravaUnsubscribe(w http.ResponseWriter, r *http.Request) error {
+	id, _ := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	tag, err := s.pool.Exec(r.Context(), `
+		DELETE FROM cairn_sandbox.subscriptions WHERE id = $1 AND client_id = $2`, id, s.apps[Strava].ClientID)
+	if err != nil {
+		return fmt.Errorf("sandbox: unsubscribe: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return writeJSON(w, http.StatusNotFound, stravaError("Record Not Found", "PushSubscription", "id", "invalid"))
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// subscriptions are none or one.
+func (s *Sandbox) subscriptions(ctx context.Context) ([]subscription, error) {
+	rows, _ := s.pool.Query(ctx, `
+		SELECT id, callback_url, created_at
+		FROM cairn_sandbox.subscriptions WHERE client_id = $1`, s.apps[Strava].ClientID)
+	subscriptions, err := pgx.CollectRows(rows, pgx.RowToStructByName[subscription])
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: list subscriptions: %w", err)
+	}
+	return subscriptions, nil
+}
+
+func (s *Sandbox) describe(made subscription) object {
+	application, _ := strconv.ParseInt(s.apps[Strava].ClientID, 10, 64) // a number at Strava, 0 where ours is none
+	at := made.CreatedAt.UTC().Format(time.RFC3339)
+	return object{"id": made.ID, "resource_state": 2, "application_id": application, "callback_url": made.CallbackURL,
+		"created_at": at, "updated_at": at}
+}
+
+// stravaDeauthorized tells that a person has taken the permission back.
+func (s *Sandbox) stravaDeauthorized(ctx context.Context, g Grant) error {
+	p, _ := personBy(g.Person)
+	return s.stravaEvent(ctx, "athlete", "update", p.strava, p, object{"authorized": "false"})
+}
+
+// stravaActivityEvent tells of an activity, if the app may see it.
+func (s *Sandbox) stravaActivityEvent(ctx context.Context, aspect string, o outing, updates object) error {
+	g, found, err := s.grantOf(ctx, Strava, o.person.key)
+	if err != nil || !found || !seesActivity(g, o.private) {
+		return err
+	}
+	return s.stravaEvent(ctx, "activity", aspect, o.id, o.person, updates)
+}
+
+// seesActivity tells whether the scopes cover an activity that is private or not.
+func seesActivity(g Grant, private bool) bool {
+	return seesPrivate(g) || !private && slices.Contains(g.Permissions, "activity:read")
+}
+
+func seesPrivate(g Grant) bool { return slices.Contains(g.Permissions, "activity:read_all") }
+
+func (s *Sandbox) stravaEvent(ctx context.Context, kind, aspect string, id int64, owner person, updates object) error {
+	if _, played := s.apps[Strava]; !played {
+		return nil
+	}
+	subscriptions, err := s.subscriptions(ctx)
+	if err != nil || len(subscriptions) == 0 {
+		return err
+	}
+	n, err := jsonNotice(notice{provider: Strava, what: kind + " " + aspect, url: subscriptions[0].CallbackURL,
+		timeout: stravaPatience, tries: stravaTries, growth: 1}, "application/json",
+		object{"object_type": kind, "object_id": id, "aspect_type": aspect, "updates": updates, "owner_id": owner.strava,
+			"subscription_id": subscriptions[0].ID, "event_time": time.Now().Unix()})
+	if err != nil {
+		return err
+	}
+	signed, err := s.isOn(ctx, Strava, SignEvents)
+	if err != nil {
+		return err
+	}
+	if signed {
+		n.header.Set("X-Strava-Signature", s.stravaSignature(n.body))
+	}
+	return s.send(ctx, n)
+}
+
+// stravaSignature is the one that is told of Strava's events, and disputed.
+func (s *Sandbox) stravaSignature(body []byte) string {
+	at := strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(s.apps[Strava].ClientSecret))
+	mac.Write([]byte(at + "."))
+	mac.Write(body)
+	return "t=" + at + ",v1=" + hex.EncodeToString(mac.Sum(nil))
+}
