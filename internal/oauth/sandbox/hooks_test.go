@@ -1,0 +1,163 @@
+package sandbox_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cairn/internal/oauth/sandbox"
+)
+
+// post is something that a provider has posted to us.
+type post struct {
+	path   string
+	header http.Header
+	body   string
+}
+
+func (p post) decode(t *testing.T, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(p.body), into); err != nil {
+		t.Fatalf("%s: %v in %s", p.path, err, p.body)
+	}
+}
+
+// ears are our side: a server that keeps what is posted to it.
+type ears struct {
+	*httptest.Server
+	t      *testing.T
+	posts  chan post
+	status atomic.Int32 // to answer with; 0: 200
+	hang   atomic.Bool
+	echo   atomic.Value // func(challenge string) (status int, body string)
+}
+
+func newEars(t *testing.T) *ears {
+	t.Helper()
+	e := &ears{t: t, posts: make(chan post, 100)}
+	e.Server = httptest.NewServer(http.HandlerFunc(e.hear))
+	t.Cleanup(e.Server.Close)
+	return e
+}
+
+func (e *ears) hear(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	if e.hang.Load() {
+		<-r.Context().Done()
+		return
+	}
+	if r.Method == http.MethodGet {
+		status, answer := http.StatusOK, `{"hub.challenge":"`+r.URL.Query().Get("hub.challenge")+`"}`
+		if echo, set := e.echo.Load().(func(url.Values) (int, string)); set {
+			status, answer = echo(r.URL.Query())
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(answer))
+		return
+	}
+	status := e.status.Load() // before the test hears of the post and sets another
+	e.posts <- post{r.URL.RequestURI(), r.Header, string(body)}
+	if status != 0 {
+		w.WriteHeader(int(status))
+	}
+}
+
+// next waits for something to be posted.
+func (e *ears) next() post {
+	e.t.Helper()
+	select {
+	case p := <-e.posts:
+		return p
+	case <-time.After(20 * time.Second):
+		e.t.Fatal("nothing was posted")
+		return post{}
+	}
+}
+
+// hooked is a sandbox that tells e of everything, and tries again soon.
+func hooked(t *testing.T, e *ears, change ...func(*sandbox.Options)) rig {
+	t.Helper()
+	r := newRig(t)
+	o := optionsFor(t, r.pool, "")
+	o.Retry = 10 * time.Millisecond
+	o.Hooks = sandbox.Hooks{GarminDeregistrations: e.URL + "/garmin/deregistrations", GarminPermissions: e.URL + "/garmin/permissions",
+		GarminActivities: e.URL + "/garmin/activities", Foursquare: e.URL + "/foursquare"}
+	for _, c := range change {
+		c(&o)
+	}
+	r = serve(t, o)
+	return r
+}
+
+// settled waits until all that was sent is over, and returns it.
+func (r rig) settled(provider string, tries int) sandbox.Delivery {
+	r.t.Helper()
+	for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit); time.Sleep(5 * time.Millisecond) {
+		deliveries, err := r.Deliveries(r.t.Context(), provider)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if len(deliveries) > 0 && (deliveries[0].OK() || deliveries[0].Tries == tries) {
+			return deliveries[0]
+		}
+	}
+	r.t.Fatalf("%s: the delivery is not over", provider)
+	return sandbox.Delivery{}
+}
+
+func (r rig) grant(provider string) sandbox.Grant {
+	r.t.Helper()
+	grants, err := r.Grants(r.t.Context(), provider)
+	if err != nil || len(grants) == 0 {
+		r.t.Fatalf("grants %v, %v", grants, err)
+	}
+	return grants[0]
+}
+
+func TestNobodyIsToldWithoutAnAddress(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for provider := range redirectURIs {
+		r.connect(provider, "ada", "activity:read_all", "ACTIVITY_EXPORT")
+	}
+	if _, err := r.NewActivity(t.Context(), "ada"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.NewCheckin(t.Context(), "ada"); err != nil {
+		t.Fatal(err)
+	}
+	for provider := range redirectURIs {
+		if deliveries, err := r.Deliveries(t.Context(), provider); err != nil || len(deliveries) != 0 {
+			t.Errorf("%s: %v, %v", provider, deliveries, err)
+		}
+	}
+}
+
+func TestCloseEndsDeliveries(t *testing.T) {
+	t.Parallel()
+	e := newEars(t)
+	e.hang.Store(true)
+	r := hooked(t, e)
+	r.connect(sandbox.Garmin, "ada", "ACTIVITY_EXPORT")
+	for range 50 {
+		if _, err := r.NewActivity(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	r.Close()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("Close took %s", took)
+	}
+	if _, err := r.NewActivity(t.Context(), "ada"); err != nil {
+		t.Errorf("after Close: %v", err)
+	}
+	if len(e.posts) != 0 {
+		t.Errorf("%d posts", len(e.posts))
+	}
+}
