@@ -34,6 +34,7 @@ type ears struct {
 	posts  chan post
 	status atomic.Int32 // to answer with; 0: 200
 	hang   atomic.Bool
+	hung   atomic.Int32 // how many hang
 	echo   atomic.Value // func(challenge string) (status int, body string)
 }
 
@@ -48,6 +49,7 @@ func newEars(t *testing.T) *ears {
 func (e *ears) hear(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	if e.hang.Load() {
+		e.hung.Add(1)
 		<-r.Context().Done()
 		return
 	}
@@ -148,6 +150,12 @@ func TestCloseEndsDeliveries(t *testing.T) {
 		if _, err := r.NewActivity(t.Context(), "ada"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for limit := time.Now().Add(20 * time.Second); e.hung.Load() < 16 && time.Now().Before(limit); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if n := e.hung.Load(); n != 16 {
+		t.Errorf("%d posts at once, want 16 of 50", n)
 	}
 	began := time.Now()
 	r.Close()

@@ -35,7 +35,7 @@
 //
 // # Telling us
 //
-// Garmin and Foursquare post to the addresses in Options.Hooks, Strava to who has subscribed. NewActivity,
+// Garmin and Foursquare post to the addresses in Options.Hooks, Strava there or to who has subscribed since. NewActivity,
 // ChangeActivity, DeleteActivity, NewCheckin, SetPermissions and RevokeGrant, or their buttons on the control page,
 // make something happen to tell of; Deliveries says what became of it.
 //
@@ -81,8 +81,9 @@ type App struct {
 }
 
 // Hooks are the addresses that would be set in the providers' portals: where they post what happens. All may be
-// empty, and changed on the control page. Strava has none: its one subscription is made over its API.
+// empty, and changed on the control page, or over its API at Strava.
 type Hooks struct {
+	Strava                                                     string // subscribed to without a challenge, in place of any other
 	GarminDeregistrations, GarminPermissions, GarminActivities string
 	Foursquare                                                 string
 }
@@ -158,7 +159,10 @@ func New(ctx context.Context, o Options) (*Sandbox, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	return s, s.setUp(ctx)
+	if err := s.setUp(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.subscribe(ctx, o.Hooks.Strava)
 }
 
 // nameOf returns what people call the provider, or "" for one that is not known.

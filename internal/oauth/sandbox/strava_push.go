@@ -85,6 +85,21 @@ func (s *Sandbox) stravaSubscribe(w http.ResponseWriter, r *http.Request) error 
 	return writeJSON(w, http.StatusCreated, s.describe(made))
 }
 
+// subscribe makes the subscription of Options.Hooks, which needs nobody's consent.
+func (s *Sandbox) subscribe(ctx context.Context, callback string) error {
+	app, played := s.apps[Strava]
+	if callback == "" || !played {
+		return nil
+	}
+	_, err := s.pool.Exec(ctx, `
+		INSERT INTO cairn_sandbox.subscriptions (client_id, callback_url) VALUES ($1, $2)
+		ON CONFLICT (client_id) DO UPDATE SET callback_url = EXCLUDED.callback_url`, app.ClientID, callback)
+	if err != nil {
+		return fmt.Errorf("sandbox: subscribe: %w", err)
+	}
+	return nil
+}
+
 // challenge asks the callback whether it wants to be one, and returns Strava's word for why not.
 func (s *Sandbox) challenge(ctx context.Context, callback url.URL, verifyToken string) string {
 	secret := randomHex(16)

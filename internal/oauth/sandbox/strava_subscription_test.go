@@ -132,3 +132,22 @@ func TestStravaSubscriptionIsOne(t *testing.T) {
 		t.Errorf("statuses %v, want one 201 and seven 400", counts)
 	}
 }
+
+func TestStravaSubscribedFromTheStart(t *testing.T) {
+	t.Parallel()
+	e := newEars(t)
+	r := hooked(t, e, func(o *sandbox.Options) { o.Hooks.Strava = e.URL + "/first" })
+	o := optionsFor(t, r.pool, "")
+	o.Hooks.Strava = e.URL + "/second"
+	r = serve(t, o)
+	r.connect(sandbox.Strava, "ada")
+	if err := r.RevokeGrant(t.Context(), r.grant(sandbox.Strava).ID); err != nil {
+		t.Fatal(err)
+	}
+	if p := e.next(); p.path != "/second" {
+		t.Errorf("told at %s", p.path)
+	}
+	if again := r.subscribe(e.URL); stravaCause(again) != "PushSubscription//already exists" {
+		t.Errorf("one more: %d %s", again.status, again.body)
+	}
+}
