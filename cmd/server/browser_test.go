@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,7 +53,8 @@ func TestMainPathInChromium(t *testing.T) {
 	server.end(syscall.SIGKILL)
 	server = start(t, env...)
 	b.run("come back after a crash", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`form[action="/account/password"]`))
-	newBrowser(t).signIn(server.url, "ada@example.org")
+	other := newBrowser(t)
+	other.signIn(server.url, "ada@example.org")
 	b.run("see the other device", chromedp.Reload(), chromedp.WaitVisible(`#sessions form[action$="/end"]`))
 	b.capture("account")
 
@@ -64,7 +66,11 @@ func TestMainPathInChromium(t *testing.T) {
 	b.run("take Garmin back there", chromedp.Navigate(strings.Replace(server.url, "localhost", "127.0.0.1", 1)+"/sandbox/"),
 		chromedp.Click(`#garmin form[action$="/revoke"] button`), chromedp.WaitVisible(`#garmin .none`))
 	b.capture("sandbox")
-	b.run("notice it", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connections/garmin/check"] button`), chromedp.WaitVisible(`#card-garmin[data-state=needs_reconnect]`),
+	eventually(t, "the webhook has told of it", func() bool {
+		_, page := other.do(http.MethodGet, server.url+"/", nil)
+		return page.Find("#card-garmin[data-state=needs_reconnect]").Length() == 1
+	})
+	b.run("see it", chromedp.Navigate(server.url+"/"), chromedp.WaitVisible(`#card-garmin[data-state=needs_reconnect]`),
 		chromedp.Click(`#card-garmin summary`), chromedp.WaitVisible(`#card-garmin .events li`))
 	b.capture("home-reconnect")
 

@@ -77,6 +77,8 @@ func TestMetrics(t *testing.T) {
 		visitor.do("HUNTER2", server.url+path, nil)
 	}
 
+	const revoked = `cairn_provider_calls_total{call="revoke",provider="strava",result="ok"} 1`
+	eventually(t, "Strava is told of the disconnection", func() bool { return strings.Contains(scrape(server), revoked) })
 	text := scrape(server)
 	wantLines(t, text,
 		`cairn_sign_ins_total{method="password",result="ok"} 1`,
@@ -86,7 +88,6 @@ func TestMetrics(t *testing.T) {
 		`cairn_sign_ins_total{method="foursquare",result="ok"} 1`,
 		`cairn_provider_calls_total{call="exchange",provider="strava",result="ok"} 1`,
 		`cairn_provider_calls_total{call="refresh",provider="strava",result="ok"} 1`,
-		`cairn_provider_calls_total{call="revoke",provider="strava",result="ok"} 1`,
 		`cairn_provider_call_duration_seconds_count{call="refresh",provider="strava"} 1`,
 		`cairn_http_requests_total{method="POST",route="/connections/{provider}/check",status="303"} 1`,
 		`cairn_http_request_duration_seconds_count{method="POST",route="/connections/{provider}/check"} 1`,

@@ -94,7 +94,7 @@ func makeProviders(ctx context.Context, config Config, log *slog.Logger, pool *p
 		providers, err := registered(config.Apps, site)
 		return providers, nil, err
 	}
-	played, apps, err := startSandbox(ctx, pool, log, config.SessionSecret, site, port)
+	played, apps, err := startSandbox(ctx, pool, log, config, site, port)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,23 +124,31 @@ func registered(apps map[string]oauth.App, site *url.URL) ([]*oauth.Provider, er
 
 // startSandbox plays the three providers on 127.0.0.1, which is another site to browsers than localhost. Browsers reach it
 // by the port they reach us by, we by the one we listen on; in a container they differ.
-func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, secret string, site *url.URL, port int) (*routes.Sandbox, map[string]oauth.App, error) {
+func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, config Config, site *url.URL, port int) (*routes.Sandbox, map[string]oauth.App, error) {
 	host := site.Host
 	if site.Hostname() == "localhost" {
 		host = net.JoinHostPort("127.0.0.1", cmp.Or(site.Port(), "80"))
 	}
 	base := site.Scheme + "://" + host + "/sandbox"
-	inside := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) + "/sandbox"
+	here := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	inside := here + "/sandbox"
+	garmin := here + routes.WebhookPath("garmin", webhookKey(config))
 	played, apps := map[string]sandbox.App{}, map[string]oauth.App{}
 	for _, p := range known {
-		app := oauth.App{ClientID: "sandbox-" + p.key, ClientSecret: derive(secret, "sandbox client secret "+p.key), RedirectURL: site.String() + p.callback}
+		app := oauth.App{ClientID: "sandbox-" + p.key, ClientSecret: derive(config.SessionSecret, "sandbox client secret "+p.key), RedirectURL: site.String() + p.callback}
 		app.Authorize = sandbox.EndpointsOf(base, p.key).Authorize
 		at := sandbox.EndpointsOf(inside, p.key)
 		app.Token, app.API, app.Revoke = at.Token, at.API, at.Revoke
 		played[p.key] = sandbox.App{ClientID: app.ClientID, ClientSecret: app.ClientSecret, RedirectURI: app.RedirectURL}
 		apps[p.key] = app
 	}
-	s, err := sandbox.New(ctx, sandbox.Options{Pool: pool, BaseURL: base, Apps: played, Log: log})
+	s, err := sandbox.New(ctx, sandbox.Options{
+		Pool: pool, BaseURL: base, Inside: inside, Apps: played, Log: log,
+		Hooks: sandbox.Hooks{
+			Strava:                here + routes.WebhookPath("strava", webhookKey(config)),
+			GarminDeregistrations: garmin, GarminPermissions: garmin,
+		},
+	})
 	if err != nil {
 		return nil, nil, err
 	}
