@@ -14,6 +14,7 @@
 //	main.go       what happens, in order
 //	config.go     the environment, read once
 //	listen.go     the socket: PORT's, or one that systemd passes
+//	log.go        where log lines go
 //	stop.go       stopping so that nobody notices
 //	providers.go  our registrations at providers, and the sandbox that stands in for them
 //	secrets.go    secrets that development makes for itself
@@ -43,7 +44,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/term"
 
 	"cairn/db"
 	"cairn/db/embedded"
@@ -86,7 +86,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
-	log := newLogger(stderr)
+	log, flush := newLogger(stderr)
+	defer flush()
 	switch command.name {
 	case "migrate":
 		return withDatabase(ctx, config, log, func(*pgxpool.Pool) error { return nil })
@@ -152,14 +153,6 @@ func health(ctx context.Context, port int) error {
 		return fmt.Errorf("not ready: %s", resp.Status)
 	}
 	return nil
-}
-
-// newLogger writes text for people at a terminal, and JSON for everything else.
-func newLogger(w io.Writer) *slog.Logger {
-	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		return slog.New(slog.NewTextHandler(w, nil))
-	}
-	return slog.New(slog.NewJSONHandler(w, nil))
 }
 
 // withDatabase opens and migrates the database, starting a private one if none is configured, and closes it after use.
