@@ -111,6 +111,14 @@ func playProviders(t *testing.T, pool *pgxpool.Pool, site string) (env []string)
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, quota := range []struct{ provider, name, value string }{ // a crowd asks more than a small application may
+		{sandbox.Strava, sandbox.Quota, "1000000,1000000"}, {sandbox.Strava, sandbox.ReadQuota, "1000000,1000000"},
+		{sandbox.Foursquare, sandbox.Quota, "1000000"},
+	} {
+		if err := played.SetSwitch(t.Context(), quota.provider, quota.name, quota.value); err != nil {
+			t.Fatal(err)
+		}
+	}
 	server.Config.Handler = played.Handler()
 	server.Start()
 	t.Cleanup(server.Close)

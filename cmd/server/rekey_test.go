@@ -17,7 +17,7 @@ func TestRotateTheEncryptionKey(t *testing.T) {
 	b.signUp(server.url, "ada@example.org")
 	b.connect(server.url, "strava", "ada")
 	server.end(syscall.SIGTERM)
-	wantFailure(t, serverCommand(t, nil, with(key2)...), "ENCRYPTION_KEY", "sealed with the key")
+	wantFailure(t, serverCommand(t, nil, with(key2)...), "ENCRYPTION_KEY", "need the key")
 
 	server = start(t, with(key2+","+key1)...)
 	out, err := serverCommand(t, []string{"rekey"}, with(key2+","+key1)...).Output()

@@ -11,8 +11,11 @@ CREATE TABLE cairn.withdrawals (
     subject          text NOT NULL,
     sealed_tokens    bytea NOT NULL,
     token_expires_at timestamptz,
+    busy_until       timestamptz, -- somebody tells the provider now
+    held_until       timestamptz, -- its person is connecting again: telling now would end the new connection
     created_at       timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX withdrawals_user_id_provider ON cairn.withdrawals (user_id, provider);
 CREATE INDEX withdrawals_provider_subject ON cairn.withdrawals (provider, subject);
 
 ALTER TABLE cairn.connection_events DROP CONSTRAINT connection_events_state_check;

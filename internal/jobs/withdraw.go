@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+
+	"cairn/internal/oauth"
 )
 
 // withdrawal is a job: tell a provider, and go on until it confirms.
@@ -36,6 +39,9 @@ type withdrawer struct {
 
 func (w *withdrawer) Work(ctx context.Context, job *river.Job[withdrawal]) error {
 	err := w.Connections.Withdraw(ctx, job.Args.ID, w.provider)
+	if errors.Is(err, oauth.ErrHeld) {
+		return river.JobSnooze(time.Minute)
+	}
 	if err != nil && job.Attempt >= job.MaxAttempts {
 		return errors.Join(err, w.Connections.GiveUp(ctx, job.Args.ID))
 	}

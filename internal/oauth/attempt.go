@@ -42,6 +42,8 @@ func (s *Store) Begin(ctx context.Context, p *Provider, owner Owner, returnPath 
 	purpose, browser := "connect", []byte(nil)
 	if owner.UserID == 0 {
 		purpose, browser = "sign_in", digest(owner.Browser)
+	} else if err := s.holdWithdrawals(ctx, p, owner.UserID); err != nil {
+		return "", err
 	}
 	_, err := s.pool.Exec(ctx, `
 		WITH forgotten AS (

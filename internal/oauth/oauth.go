@@ -117,6 +117,7 @@ var (
 	ErrDenied       = errors.New("oauth: the person declined")
 	ErrNotFound     = errors.New("oauth: no such connection")
 	ErrReconnect    = errors.New("oauth: the connection has to be made again")
+	ErrHeld         = errors.New("oauth: another call about this connection is under way")
 	ErrOtherAccount = errors.New("oauth: another account of this provider is connected")
 )
 

@@ -74,13 +74,14 @@ type withdrawal struct {
 // confirmed. It may be run again, at any time. provider finds one by its key, nil if it has no keys here. Errors: those
 // of the call; it is then to be tried again.
 func (s *Store) Withdraw(ctx context.Context, id int64, provider func(key string) *Provider) error {
-	w, err := s.readWithdrawal(ctx, id)
+	w, err := s.claimWithdrawal(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return nil // it was done before, or connected again
 	}
 	if err != nil {
 		return err
 	}
+	defer s.releaseWithdrawal(ctx, id)
 	p := provider(w.provider)
 	if p == nil {
 		return fmt.Errorf("oauth: withdraw from %s, which has no keys: %w", w.provider, ErrUnavailable)
@@ -103,20 +104,67 @@ func (s *Store) GiveUp(ctx context.Context, id int64) error {
 	return s.endWithdrawal(ctx, id, NotTold)
 }
 
-func (s *Store) readWithdrawal(ctx context.Context, id int64) (withdrawal, error) {
+// busyFor is how long telling may take: a refresh and a revocation.
+const busyFor = 2*callTimeout + moveTimeout
+
+// claimWithdrawal takes a withdrawal for a call. Errors: ErrNotFound; ErrHeld when somebody else makes that call, or its
+// person is connecting again.
+func (s *Store) claimWithdrawal(ctx context.Context, id int64) (withdrawal, error) {
 	w := withdrawal{id: id}
 	var sealed []byte
+	var held bool
 	err := s.pool.QueryRow(ctx, `
-		SELECT provider, subject, sealed_tokens, token_expires_at IS NULL OR token_expires_at - $2::interval > now()
-		FROM cairn.withdrawals WHERE id = $1`, id, callTimeout).Scan(&w.provider, &w.subject, &sealed, &w.fresh)
+		UPDATE cairn.withdrawals SET busy_until = now() + $3::interval
+		WHERE id = $1 AND COALESCE(held_until <= now(), true) AND COALESCE(busy_until <= now(), true)
+		RETURNING provider, subject, sealed_tokens, token_expires_at IS NULL OR token_expires_at - $2::interval > now()`,
+		id, callTimeout, busyFor).Scan(&w.provider, &w.subject, &sealed, &w.fresh)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return withdrawal{}, ErrNotFound
+		err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.withdrawals WHERE id = $1)`, id).Scan(&held)
+		if err == nil && held {
+			return withdrawal{}, ErrHeld
+		}
+		if err == nil {
+			return withdrawal{}, ErrNotFound
+		}
 	}
 	if err != nil {
 		return withdrawal{}, fmt.Errorf("oauth: read withdrawal %d: %w", id, err)
 	}
 	w.token, err = s.openTokens(sealed, withdrawalPlace(w.provider, w.subject))
 	return w, err
+}
+
+// releaseWithdrawal lets whoever waits for the end of a call go on. When it fails, they wait a little longer.
+func (s *Store) releaseWithdrawal(ctx context.Context, id int64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
+	defer cancel()
+	_, _ = s.pool.Exec(ctx, `UPDATE cairn.withdrawals SET busy_until = NULL WHERE id = $1`, id)
+}
+
+// holdWithdrawals keeps a person's provider from being told while they connect it again, which would end the new
+// connection too. It waits for a call that is under way.
+func (s *Store) holdWithdrawals(ctx context.Context, p *Provider, userID int64) error {
+	for {
+		var busy bool
+		err := s.pool.QueryRow(ctx, `
+			WITH held AS (
+				UPDATE cairn.withdrawals SET held_until = now() + $3::interval
+				WHERE user_id = $1 AND provider = $2
+				RETURNING busy_until
+			)
+			SELECT COALESCE(bool_or(busy_until > now()), false) FROM held`, userID, p.Key, AttemptLife).Scan(&busy)
+		if err != nil {
+			return fmt.Errorf("oauth: hold withdrawals from %s: %w", p.Key, err)
+		}
+		if !busy {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return s.caller(p).fail("revoke", ErrUnavailable, 0, "")
+		case <-time.After(leasePoll):
+		}
+	}
 }
 
 // tokenToRevoke refreshes an access token that is over where the provider wants a live one to end a link. The new pair is

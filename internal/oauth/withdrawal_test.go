@@ -162,6 +162,41 @@ func TestConnectingAgainTakesAWithdrawalBack(t *testing.T) {
 	}
 }
 
+// From the moment somebody begins to connect again, the provider is not told, and who begins while it is being told waits for
+// the end of that: a revocation in between would end what is being made.
+func TestWithdrawalAndConnectingExcludeEachOther(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Garmin, owner, "ada")
+	r.disconnect(sandbox.Garmin, owner)
+	callback := r.decide(r.begin(sandbox.Garmin, owner), "ada", "allow")
+	if err := r.withdraw(); !errors.Is(err, oauth.ErrHeld) {
+		t.Errorf("while the person is at Garmin: %v, want ErrHeld", err)
+	}
+	grant, err := r.finish(sandbox.Garmin, owner, callback)
+	if err == nil {
+		err = r.store(owner, grant)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check(t.Context(), r.providers[sandbox.Garmin], owner.UserID); err != nil {
+		t.Errorf("the new connection does not work: %v", err)
+	}
+	r.disconnect(sandbox.Garmin, owner)
+	r.exec(`UPDATE cairn.withdrawals SET busy_until = now() + interval '1 second'`)
+	r.begin(sandbox.Garmin, owner)
+	var over bool
+	if err := r.pool.QueryRow(t.Context(), `SELECT busy_until <= now() FROM cairn.withdrawals`).Scan(&over); err != nil || !over {
+		t.Errorf("the person was sent to Garmin while it was being told (error %v)", err)
+	}
+	r.exec(`UPDATE cairn.withdrawals SET held_until = now() - interval '1 second'`) // they gave up
+	if err := r.withdraw(); err != nil || r.secrets() != 0 {
+		t.Errorf("error %v, %d rows with tokens are left", err, r.secrets())
+	}
+}
+
 // A withdrawal may run on two instances at once, and outlives its person.
 func TestWithdrawalRunsTwiceAndWithoutItsPerson(t *testing.T) {
 	t.Parallel()
@@ -173,7 +208,7 @@ func TestWithdrawalRunsTwiceAndWithoutItsPerson(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			if err := r.withdraw(); err != nil {
+			if err := r.withdraw(); err != nil && !errors.Is(err, oauth.ErrHeld) {
 				t.Error(err)
 			}
 		})

@@ -21,7 +21,7 @@ func (s *server) connect(w http.ResponseWriter, r *http.Request) error {
 	}
 	consent, err := s.Connections.Begin(r.Context(), p, s.owner(r), "/")
 	if err != nil {
-		return err
+		return &providerError{p, err}
 	}
 	see(w, r, consent)
 	return nil

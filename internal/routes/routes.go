@@ -151,12 +151,12 @@ func (s *server) signedIn(r chi.Router) {
 		r.Post("/account/delete", s.page(s.deleteAccount))
 		r.Post("/account/sessions/end-others", s.page(s.endOtherSessions))
 		r.Post("/account/sessions/{id}/end", s.page(s.endSession))
-		r.Post("/connect/{provider}", s.page(s.connect))
 		r.Post("/connections/{provider}/disconnect", s.page(s.disconnect))
 		r.Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
 	})
 	r.Group(func(r chi.Router) {
 		r.Use(deadline(providerDeadline))
+		r.Post("/connect/{provider}", s.page(s.connect)) // waits while the provider is told of a disconnection
 		r.Post("/connections/{provider}/check", s.page(s.check))
 	})
 }
