@@ -315,7 +315,7 @@ func TestTokenAnswers(t *testing.T) {
 		{"line break in the token", `{"access_token":"a\r\nX-Evil: 1","refresh_token":"r"}`, false},
 		{"line break in the refresh token", `{"access_token":"a","refresh_token":"r\n"}`, false},
 		{"endless token", `{"access_token":"` + strings.Repeat("a", 9000) + `"}`, false},
-		{"beyond all bounds", `{"access_token":"a","x":"` + strings.Repeat("a", 200_000) + `"}`, false},
+		{"beyond all bounds", `{"access_token":"a","x":"` + strings.Repeat("a", 2_000_000) + `"}`, false},
 	}
 	r := newRig(t)
 	for _, tt := range tests {

@@ -15,7 +15,7 @@ import (
 
 const (
 	callTimeout = 10 * time.Second // one call, from dialling to the last byte
-	maxBody     = 64 << 10         // of an answer, after decompression
+	maxBody     = 1 << 20          // of an answer, after decompression; a page of activities takes some 100 KB
 )
 
 // caller makes the calls to one provider.
@@ -38,6 +38,8 @@ func resultOf(err error) string {
 		return "ok"
 	case errors.Is(err, ErrRefused):
 		return "refused"
+	case errors.Is(err, ErrNotPermitted):
+		return "not_permitted"
 	case errors.Is(err, ErrRateLimited):
 		return "rate_limited"
 	}
@@ -141,7 +143,7 @@ func knownCode(code string) string {
 }
 
 // call sends a request to the provider's API and decodes a JSON answer into out, which may be nil. An error carries the
-// status; 401 is ErrRefused, and 403 where the provider means that by it; everything else that is not a success may pass.
+// status; 401 is ErrRefused unless it is about a permission, and 403 where the provider means that by it; everything else that is not a success may pass.
 func (c *caller) call(ctx context.Context, name string, r *http.Request, out any) (err error) {
 	defer c.observe(name, time.Now(), &err)
 	r.Header.Set("Accept", "application/json")
@@ -157,6 +159,8 @@ func (c *caller) call(ctx context.Context, name string, r *http.Request, out any
 		return c.fail(name, ErrUnavailable, resp.StatusCode, "")
 	case resp.StatusCode == http.StatusTooManyRequests:
 		return c.fail(name, ErrRateLimited, resp.StatusCode, "")
+	case resp.StatusCode == http.StatusPreconditionFailed, lacksPermission(resp.StatusCode, body): // Garmin's, Strava's
+		return c.fail(name, ErrNotPermitted, resp.StatusCode, "")
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden && c.provider.forbidsUnknown:
 		return c.fail(name, ErrRefused, resp.StatusCode, "")
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
@@ -166,6 +170,15 @@ func (c *caller) call(ctx context.Context, name string, r *http.Request, out any
 		return c.fail(name, ErrUnavailable, resp.StatusCode, "")
 	}
 	return nil
+}
+
+// lacksPermission tells Strava's 401 for a scope that was not granted from the one for a token that is not good (providers.md, 2.8).
+func lacksPermission(status int, body []byte) bool {
+	var answer struct {
+		Errors []struct{ Resource, Code string }
+	}
+	return status == http.StatusUnauthorized && json.Unmarshal(body, &answer) == nil && len(answer.Errors) > 0 &&
+		answer.Errors[0].Resource == "AccessToken" && answer.Errors[0].Code == "missing"
 }
 
 func (c *caller) fail(call string, kind error, status int, code string) error {

@@ -19,7 +19,7 @@ import (
 // Store holds the attempts and connections of all people. Make it with New.
 type Store struct {
 	// Observe, if it is set before the first use, hears of every call to a provider that is over. call is as in Error.Call,
-	// result is "ok", "refused", "rate_limited" or "unavailable".
+	// result is "ok", "refused", "not_permitted", "rate_limited" or "unavailable".
 	Observe func(provider, call, result string, took time.Duration)
 
 	// Later has a withdrawal carried out in the background (Withdraw), once the transaction in which it was made is over. If it

@@ -18,7 +18,7 @@ func Foursquare(app App) *Provider {
 		Key: "foursquare", Name: "Foursquare", ManageURL: "https://foursquare.com/settings/connections",
 		Hosts:       "https://*.foursquare.com",
 		Permissions: []Permission{{Key: "account", Words: "See your profile and your check-ins"}},
-		whoAmI:      foursquareSelf,
+		authorize:   foursquareQuery, whoAmI: foursquareSelf,
 	}, app, Endpoints{
 		Authorize: "https://foursquare.com/oauth2/authenticate",
 		Token:     "https://foursquare.com/oauth2/access_token",
@@ -27,8 +27,7 @@ func Foursquare(app App) *Provider {
 }
 
 func foursquareSelf(ctx context.Context, c *caller, accessToken string) (Account, error) {
-	query := url.Values{"v": {foursquareVersion}, "oauth_token": {accessToken}}
-	r, err := http.NewRequest(http.MethodGet, c.provider.API+"/users/self?"+query.Encode(), nil)
+	r, err := c.provider.request("/users/self", nil, accessToken)
 	if err != nil {
 		return Account{}, err
 	}
@@ -54,6 +53,11 @@ func foursquareSelf(ctx context.Context, c *caller, accessToken string) (Account
 		account.PictureURL = c.provider.link(user.Photo.Prefix + "300x300" + user.Photo.Suffix)
 	}
 	return account, nil
+}
+
+func foursquareQuery(query url.Values, accessToken string) {
+	query.Set("v", foursquareVersion)
+	query.Set("oauth_token", accessToken)
 }
 
 // foursquareCode reads the kind of an error from the envelope: a 403 is a rate limit only if it says so.

@@ -7,6 +7,7 @@
 //	connection.go  connections and their sealed tokens
 //	state.go       how a connection is, why, and its history
 //	token.go       a usable access token; the one way to refresh
+//	ask.go         asking a provider about a connection, and what its answer says about it
 //	overview.go    what people see of their connections
 //	idle.go        tokens that would lapse because nobody uses them
 //	withdrawal.go  disconnecting, and telling the provider until it confirms
@@ -57,8 +58,10 @@ type Provider struct {
 	forbidsUnknown bool
 	// revokesByAccess says that it takes a live access token to revoke.
 	revokesByAccess bool
-	whoAmI          func(ctx context.Context, c *caller, accessToken string) (Account, error)
-	revoke          func(ctx context.Context, c *caller, t *oauth2.Token) error
+	// authorize puts an access token into a query; nil: it goes into the header.
+	authorize func(query url.Values, accessToken string)
+	whoAmI    func(ctx context.Context, c *caller, accessToken string) (Account, error)
+	revoke    func(ctx context.Context, c *caller, t *oauth2.Token) error
 	// grantedOf reads the granted permissions from the callback and the token answer, where the provider tells there.
 	grantedOf func(callback url.Values, t *oauth2.Token) []string
 }
@@ -89,8 +92,8 @@ type App struct {
 // Error is a provider's refusal or silence. It carries nothing of the answer's text, which may contain tokens.
 type Error struct {
 	Provider string
-	Call     string // "exchange", "refresh", "who-am-I", "revoke"
-	Kind     error  // ErrRefused, ErrRateLimited or ErrUnavailable
+	Call     string // "exchange", "refresh", "who-am-I", "permissions", "data", "revoke"
+	Kind     error  // ErrRefused, ErrNotPermitted, ErrRateLimited or ErrUnavailable
 	Status   int    // HTTP status, 0 if there was no answer
 	Code     string // the provider's short code, where it is a known one
 }
@@ -108,9 +111,10 @@ func statusIs(err error, status int) bool {
 
 // Kinds of errors. Only ErrRefused is definite; the others say nothing about a connection.
 var (
-	ErrRefused     = errors.New("the provider refused")
-	ErrRateLimited = errors.New("the provider asks us to slow down")
-	ErrUnavailable = errors.New("the provider did not answer usably")
+	ErrRefused      = errors.New("the provider refused")
+	ErrNotPermitted = errors.New("the person has not permitted this at the provider")
+	ErrRateLimited  = errors.New("the provider asks us to slow down")
+	ErrUnavailable  = errors.New("the provider did not answer usably")
 
 	ErrAttempt      = errors.New("oauth: no such attempt")
 	ErrOtherBrowser = errors.New("oauth: the attempt belongs to another browser or user")

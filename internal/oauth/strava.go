@@ -34,7 +34,7 @@ func Strava(app App) *Provider {
 }
 
 func stravaAthlete(ctx context.Context, c *caller, accessToken string) (Account, error) {
-	r, err := http.NewRequest(http.MethodGet, c.provider.API+"/athlete", nil)
+	r, err := c.provider.request("/athlete", nil, accessToken)
 	if err != nil {
 		return Account{}, err
 	}
@@ -43,7 +43,7 @@ func stravaAthlete(ctx context.Context, c *caller, accessToken string) (Account,
 		Firstname, Lastname string
 		Profile             string
 	}
-	if err := c.call(ctx, "who-am-I", bearer(r, accessToken), &athlete); err != nil {
+	if err := c.call(ctx, "who-am-I", r, &athlete); err != nil {
 		return Account{}, err
 	}
 	if id, err := athlete.ID.Int64(); err != nil || id <= 0 {
