@@ -7,6 +7,10 @@
 //	revisit.go   asking how a connection is that something is said to have happened to
 //	log.go       what an operator reads of it
 //	look.go      looking for work of these kinds that was put aside nowhere
+//	patience.go  waiting for a provider that wants no calls now
+//
+// Each provider has a queue of its own, so that one that does not answer holds up nobody else's work. Jobs leave a part of
+// every quota to people (oauth.InBackground).
 //
 // Every job may run twice, on two instances, or be killed half-way; what it does is safe for that. Its arguments are ids: no
 // token and no name is in river's tables.
@@ -22,6 +26,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
 
 	"cairn/internal/oauth"
 )
@@ -30,6 +35,7 @@ import (
 const Schema = "cairn"
 
 const (
+	maxWorkers = 4 // of a queue, on each instance
 	jobTimeout = time.Minute
 	// rescueAfter is when a job counts as lost whose instance was killed.
 	rescueAfter = 5 * time.Minute
@@ -63,7 +69,8 @@ func New(d Deps) (*Jobs, error) {
 		Logger:               slog.New(warnings{d.Log.Handler()}),
 		ErrorHandler:         failures{d.Log},
 		Workers:              workers,
-		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}},
+		Queues:               queues(),
+		Middleware:           []rivertype.Middleware{river.WorkerMiddlewareFunc(patiently)},
 		PollOnly:             true, // LISTEN would keep one of a few connections for itself, and does not go through poolers
 		JobTimeout:           jobTimeout,
 		RescueStuckJobsAfter: rescueAfter,
@@ -74,6 +81,15 @@ func New(d Deps) (*Jobs, error) {
 		return nil, fmt.Errorf("jobs: %w", err)
 	}
 	return &Jobs{client, d.Connections}, nil
+}
+
+// queues are one for each provider, whether it has keys now or not, and one for what asks none.
+func queues() map[string]river.QueueConfig {
+	all := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: maxWorkers}}
+	for _, provider := range oauth.Keys() {
+		all[provider] = river.QueueConfig{MaxWorkers: maxWorkers}
+	}
+	return all
 }
 
 // provider returns the provider with a key, nil if it is not registered here.

@@ -17,8 +17,8 @@ type keepAlive struct {
 
 func (keepAlive) Kind() string { return "keep_alive" }
 
-func (keepAlive) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{MaxAttempts: 12, UniqueOpts: river.UniqueOpts{ByArgs: true}} // half a day; the next look tries again
+func (k keepAlive) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: k.Provider, MaxAttempts: 12, UniqueOpts: river.UniqueOpts{ByArgs: true}} // half a day; the next look tries again
 }
 
 type keeper struct {

@@ -17,8 +17,8 @@ type revisit struct {
 func (revisit) Kind() string { return "revisit" }
 
 // InsertOpts let one job stand for all that is said until it begins; what is said later needs another look.
-func (revisit) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{MaxAttempts: 8, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+func (v revisit) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: v.Provider, MaxAttempts: 8, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
 	}}}
 }

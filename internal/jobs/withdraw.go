@@ -25,8 +25,8 @@ func (withdrawal) InsertOpts() river.InsertOpts {
 }
 
 // Withdraw has a withdrawal carried out once the transaction is over (oauth.Store.Later).
-func (j *Jobs) Withdraw(ctx context.Context, tx pgx.Tx, id int64) error {
-	if _, err := j.client.InsertTx(ctx, tx, withdrawal{ID: id}, nil); err != nil {
+func (j *Jobs) Withdraw(ctx context.Context, tx pgx.Tx, provider string, id int64) error {
+	if _, err := j.client.InsertTx(ctx, tx, withdrawal{ID: id}, &river.InsertOpts{Queue: provider}); err != nil {
 		return fmt.Errorf("jobs: put withdrawal %d aside: %w", id, err)
 	}
 	return nil
@@ -42,7 +42,7 @@ func (w *withdrawer) Work(ctx context.Context, job *river.Job[withdrawal]) error
 	if errors.Is(err, oauth.ErrHeld) {
 		return river.JobSnooze(time.Minute)
 	}
-	if err != nil && job.Attempt >= job.MaxAttempts {
+	if _, later := comeBack(job.JobRow, err); err != nil && !later && job.Attempt >= job.MaxAttempts {
 		return errors.Join(err, w.Connections.GiveUp(ctx, job.Args.ID))
 	}
 	return err

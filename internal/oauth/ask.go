@@ -86,6 +86,9 @@ func (s *Store) use(ctx context.Context, p *Provider, userID int64, call func(to
 		if err != nil {
 			return stored{}, err
 		}
+		if row.retryAt != nil && p.limitsEach {
+			return row, &Error{Provider: p.Key, Call: "data", Kind: ErrRateLimited, Until: *row.retryAt, unsent: true}
+		}
 		err = call(token)
 		switch {
 		case err == nil:
@@ -93,8 +96,7 @@ func (s *Store) use(ctx context.Context, p *Provider, userID int64, call func(to
 		case errors.Is(err, ErrNotPermitted):
 			return row, err
 		case !errors.Is(err, ErrRefused), refused > 0 && !statusIs(err, http.StatusUnauthorized):
-			state, cause, status := failed(err)
-			return row, errors.Join(err, s.move(ctx, row, state, cause, status))
+			return row, s.stumbled(ctx, row, err)
 		case refused > 0:
 			return row, errors.Join(ErrReconnect, err, s.move(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
 		}

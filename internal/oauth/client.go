@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/oauth2"
 )
 
@@ -23,12 +24,14 @@ type caller struct {
 	provider *Provider
 	client   *http.Client
 	heard    func(provider, call, result string, took time.Duration) // may be nil
+	gate     gate                                                    // nil: none
+	pool     *pgxpool.Pool                                           // where the budget is; nil: an operator's call by hand
 }
 
 // observe tells of a call that is over.
-func (c *caller) observe(call string, began time.Time, err *error) {
+func (c *caller) observe(call string, began time.Time, err error) {
 	if c.heard != nil {
-		c.heard(c.provider.Key, call, resultOf(*err), time.Since(began))
+		c.heard(c.provider.Key, call, resultOf(err), time.Since(began))
 	}
 }
 
@@ -49,10 +52,14 @@ func resultOf(err error) string {
 // newClient returns the client for all providers. A redirect is an answer like any other: following it could carry
 // secrets to another host.
 func newClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 2*maxUnderWay, maxUnderWay/2
+	// Without pings a line that died would be tried again and again: HTTP/2 keeps one for all calls.
+	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: callTimeout, PingTimeout: callTimeout / 2}
 	return &http.Client{
 		Timeout:       callTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     boundedBodies{http.DefaultTransport.(*http.Transport).Clone()},
+		Transport:     boundedBodies{transport},
 	}
 }
 
@@ -69,20 +76,37 @@ func (b boundedBodies) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // exchange redeems a code. It is sent exactly once.
 func (c *caller) exchange(ctx context.Context, code, verifier string) (t *oauth2.Token, err error) {
-	defer c.observe("exchange", time.Now(), &err)
 	var options []oauth2.AuthCodeOption
 	if c.provider.PKCE {
 		options = append(options, oauth2.VerifierOption(verifier))
 	}
-	t, err = c.provider.Config.Exchange(c.with(ctx), code, options...)
-	return c.token("exchange", t, err)
+	err = c.limited(ctx, "exchange", room, func() (header http.Header, err error) {
+		t, err = c.provider.Config.Exchange(c.with(ctx), code, options...)
+		header = headerOf(err)
+		t, err = c.token("exchange", t, err)
+		return header, err
+	})
+	return t, err
 }
 
 // refresh asks for a new pair of tokens. The answer must be stored before it is used.
 func (c *caller) refresh(ctx context.Context, refreshToken string) (t *oauth2.Token, err error) {
-	defer c.observe("refresh", time.Now(), &err)
-	t, err = c.provider.Config.TokenSource(c.with(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
-	return c.token("refresh", t, err)
+	err = c.limited(ctx, "refresh", nothing, func() (header http.Header, err error) {
+		t, err = c.provider.Config.TokenSource(c.with(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
+		header = headerOf(err)
+		t, err = c.token("refresh", t, err)
+		return header, err
+	})
+	return t, err
+}
+
+// headerOf is the header of a token address's refusal; x/oauth2 shows no other.
+func headerOf(err error) http.Header {
+	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok || refused.Response == nil {
+		return nil
+	}
+	return refused.Response.Header
 }
 
 func (c *caller) with(ctx context.Context) context.Context {
@@ -144,32 +168,35 @@ func knownCode(code string) string {
 
 // call sends a request to the provider's API and decodes a JSON answer into out, which may be nil. An error carries the
 // status; 401 is ErrRefused unless it is about a permission, and 403 where the provider means that by it; everything else that is not a success may pass.
-func (c *caller) call(ctx context.Context, name string, r *http.Request, out any) (err error) {
-	defer c.observe(name, time.Now(), &err)
+func (c *caller) call(ctx context.Context, name string, r *http.Request, out any) error {
+	return c.limited(ctx, name, one, func() (http.Header, error) { return c.send(ctx, name, r, out) })
+}
+
+func (c *caller) send(ctx context.Context, name string, r *http.Request, out any) (http.Header, error) {
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", "Cairn")
 	resp, err := c.client.Do(r.WithContext(ctx))
 	if err != nil {
-		return c.fail(name, ErrUnavailable, 0, "")
+		return nil, c.fail(name, ErrUnavailable, 0, "")
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	switch {
-	case err != nil:
-		return c.fail(name, ErrUnavailable, resp.StatusCode, "")
 	case resp.StatusCode == http.StatusTooManyRequests:
-		return c.fail(name, ErrRateLimited, resp.StatusCode, "")
+		return resp.Header, c.fail(name, ErrRateLimited, resp.StatusCode, foursquareCode(body))
+	case err != nil:
+		return resp.Header, c.fail(name, ErrUnavailable, resp.StatusCode, "")
 	case resp.StatusCode == http.StatusPreconditionFailed, lacksPermission(resp.StatusCode, body): // Garmin's, Strava's
-		return c.fail(name, ErrNotPermitted, resp.StatusCode, "")
+		return resp.Header, c.fail(name, ErrNotPermitted, resp.StatusCode, "")
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden && c.provider.forbidsUnknown:
-		return c.fail(name, ErrRefused, resp.StatusCode, "")
+		return resp.Header, c.fail(name, ErrRefused, resp.StatusCode, "")
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return c.fail(name, ErrUnavailable, resp.StatusCode, foursquareCode(body))
+		return resp.Header, c.fail(name, ErrUnavailable, resp.StatusCode, foursquareCode(body))
 	}
 	if out != nil && json.Unmarshal(body, out) != nil {
-		return c.fail(name, ErrUnavailable, resp.StatusCode, "")
+		return resp.Header, c.fail(name, ErrUnavailable, resp.StatusCode, "")
 	}
-	return nil
+	return resp.Header, nil
 }
 
 // lacksPermission tells Strava's 401 for a scope that was not granted from the one for a token that is not good (providers.md, 2.8).

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,11 +25,12 @@ type Store struct {
 
 	// Later has a withdrawal carried out in the background (Withdraw), once the transaction in which it was made is over. If it
 	// is nil, the withdrawal waits until somebody asks for those that are Pending.
-	Later func(ctx context.Context, tx pgx.Tx, withdrawalID int64) error
+	Later func(ctx context.Context, tx pgx.Tx, provider string, withdrawalID int64) error
 
 	pool   *pgxpool.Pool
 	sealer *seal.Sealer
 	client *http.Client
+	gates  sync.Map // of gate, by provider
 }
 
 // New returns the store in a database. Tokens rest there sealed.
@@ -45,6 +47,7 @@ type Connection struct {
 	State     State
 	Cause     Cause
 	InState   time.Time // since when
+	RetryAt   time.Time // when the provider may be asked again; zero if it may be now, or if that is not known
 	Since     time.Time
 	CheckedAt time.Time // when the provider last gave a real answer
 }
@@ -78,7 +81,7 @@ func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userI
 				account_name = EXCLUDED.account_name, picture_url = EXCLUDED.picture_url, granted = EXCLUDED.granted,
 				sealed_tokens = EXCLUDED.sealed_tokens, token_expires_at = EXCLUDED.token_expires_at,
 				state = 'active', cause = 'reconnected', state_since = now(), checked_at = now(), generation = c.generation + 1, tokens_at = now(),
-				refresh_lease = NULL, refresh_lease_until = NULL
+				refresh_lease = NULL, refresh_lease_until = NULL, retry_at = NULL
 			RETURNING generation > 1`,
 			identityID, userID, g.Provider.Key, g.Name, g.PictureURL, granted, sealed, lifeOf(g.token)).Scan(&anew)
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "connections_user_id_provider" {
@@ -96,7 +99,7 @@ func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userI
 }
 
 func (s *Store) caller(p *Provider) *caller {
-	return &caller{provider: p, client: s.client, heard: s.Observe}
+	return &caller{provider: p, client: s.client, heard: s.Observe, gate: s.gate(p.Key), pool: s.pool}
 }
 
 // tokens is what is sealed.

@@ -18,7 +18,7 @@ func Foursquare(app App) *Provider {
 		Key: "foursquare", Name: "Foursquare", ManageURL: "https://foursquare.com/settings/connections",
 		Hosts:       "https://*.foursquare.com",
 		Permissions: []Permission{{Key: "account", Words: "See your profile and your check-ins"}},
-		authorize:   foursquareQuery, whoAmI: foursquareSelf,
+		authorize:   foursquareQuery, whoAmI: foursquareSelf, limitsEach: true,
 	}, app, Endpoints{
 		Authorize: "https://foursquare.com/oauth2/authenticate",
 		Token:     "https://foursquare.com/oauth2/access_token",

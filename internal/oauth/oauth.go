@@ -2,6 +2,9 @@
 //
 //	oauth.go       what a provider is; kinds of errors
 //	client.go      the calls to providers: bounded in time and size, no redirects, errors without secrets
+//	gate.go        how many calls to a provider are under way at the same time
+//	quota.go       how many are allowed: one budget for all instances
+//	told.go        what answers tell of that: quotas, Retry-After
 //	strava.go, garmin.go, foursquare.go   one provider each: addresses, permissions, who-am-I, revocation
 //	attempt.go     begin and finish one attempt: single use, bound to the browser that began it
 //	connection.go  connections and their sealed tokens
@@ -16,7 +19,9 @@
 //
 // An attempt is a row that one DELETE … RETURNING takes out, before anything else is looked at. A refresh is made by the
 // one instance that holds the connection's lease: it re-reads the tokens when it gets the lease, and stores the new pair,
-// fenced by the lease, before anybody uses it. No database connection is held while a provider is asked.
+// fenced by the lease, before anybody uses it. A call to a provider is counted in its budget before it is sent, by one
+// statement that all instances share; it is not sent if the budget is spent, or if the provider has asked for no calls. No
+// database connection is held while a provider is asked.
 package oauth
 
 import (
@@ -54,6 +59,10 @@ type Provider struct {
 	RefreshIdle time.Duration
 
 	authParams []oauth2.AuthCodeOption
+	// tellsQuota says that answers tell how much of our application's quota is used, as Strava's do.
+	tellsQuota bool
+	// limitsEach says that the provider limits the calls about each person, and not those of the application.
+	limitsEach bool
 	// forbidsUnknown says that the API refuses a token it does not know any more with 403; 401 is for one that is over.
 	forbidsUnknown bool
 	// revokesByAccess says that it takes a live access token to revoke.
@@ -93,12 +102,19 @@ type App struct {
 type Error struct {
 	Provider string
 	Call     string // "exchange", "refresh", "who-am-I", "permissions", "data", "revoke"
-	Kind     error  // ErrRefused, ErrNotPermitted, ErrRateLimited or ErrUnavailable
+	Kind     error  // ErrRefused, ErrNotPermitted, ErrRateLimited, ErrQuotaSpent or ErrUnavailable
 	Status   int    // HTTP status, 0 if there was no answer
 	Code     string // the provider's short code, where it is a known one
+	// Until is when the provider may be asked again, zero if that is not known. Nobody asks it before.
+	Until time.Time
+
+	unsent bool // it was not even asked
 }
 
 func (e *Error) Error() string {
+	if e.unsent {
+		return fmt.Sprintf("oauth: %s: %s: not asked: %v", e.Provider, e.Call, e.Kind)
+	}
 	return fmt.Sprintf("oauth: %s: %s: %v (status %d, code %q)", e.Provider, e.Call, e.Kind, e.Status, e.Code)
 }
 
@@ -115,6 +131,8 @@ var (
 	ErrNotPermitted = errors.New("the person has not permitted this at the provider")
 	ErrRateLimited  = errors.New("the provider asks us to slow down")
 	ErrUnavailable  = errors.New("the provider did not answer usably")
+	// ErrQuotaSpent is an ErrRateLimited that lasts until the next UTC day.
+	ErrQuotaSpent = fmt.Errorf("%w until tomorrow", ErrRateLimited)
 
 	ErrAttempt      = errors.New("oauth: no such attempt")
 	ErrOtherBrowser = errors.New("oauth: the attempt belongs to another browser or user")
@@ -147,6 +165,9 @@ func (p *Provider) CallbackPath() string {
 	}
 	return u.Path
 }
+
+// Keys are the providers that can be made here.
+func Keys() []string { return []string{"garmin", "foursquare", "strava"} }
 
 // Revocable tells whether the provider can be told that we no longer want access.
 func (p *Provider) Revocable() bool { return p.revoke != nil }

@@ -28,7 +28,8 @@ func (s *Store) Overview(ctx context.Context, userID int64) (Overview, error) {
 	var batch pgx.Batch
 	batch.Queue(`
 		SELECT c.identity_id, c.user_id, c.provider, i.subject, c.account_name, c.picture_url, c.granted, c.state,
-		       c.cause, c.state_since, c.connected_at, c.checked_at
+		       c.cause, c.state_since, c.connected_at, c.checked_at,
+		       CASE WHEN c.retry_at > now() THEN c.retry_at ELSE '0001-01-01 00:00Z' END
 		FROM cairn.connections c
 		JOIN cairn.identities i ON i.id = c.identity_id
 		WHERE c.user_id = $1`, userID).Query(o.readConnections)
@@ -46,7 +47,7 @@ func (s *Store) Overview(ctx context.Context, userID int64) (Overview, error) {
 func (o Overview) readConnections(rows pgx.Rows) error {
 	var c Connection
 	_, err := pgx.ForEachRow(rows, []any{&c.IdentityID, &c.UserID, &c.Provider, &c.Subject, &c.Name, &c.PictureURL, &c.Granted, &c.State,
-		&c.Cause, &c.InState, &c.Since, &c.CheckedAt}, func() error {
+		&c.Cause, &c.InState, &c.Since, &c.CheckedAt, &c.RetryAt}, func() error {
 		o.Connections[c.Provider] = c
 		return nil
 	})

@@ -171,11 +171,20 @@ func (r rig) withdraw() (err error) {
 	return err
 }
 
+// set sets a switch of the sandbox. It stands for a later time too: what a provider asked us to wait for is over.
 func (r rig) set(provider, name, value string) {
 	r.t.Helper()
 	if err := r.sandbox.SetSwitch(r.t.Context(), provider, name, value); err != nil {
 		r.t.Fatal(err)
 	}
+	r.later()
+}
+
+// later lets the next quarter hour and day begin, and all waits be over.
+func (r rig) later() {
+	r.t.Helper()
+	r.exec(`UPDATE cairn.budgets SET paused_until = NULL, quarter = quarter - interval '15 minutes', day = day - interval '1 day'`)
+	r.exec(`UPDATE cairn.connections SET retry_at = NULL`)
 }
 
 func (r rig) exec(sql string, args ...any) {

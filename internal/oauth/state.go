@@ -16,7 +16,7 @@ import (
 //	           │
 //	           ▼      no usable answer, too many requests
 //	        active ◄────────────────────────────────► trouble
-//	         ▲  │     our application is refused
+//	         ▲  │     our application is refused, or its day's quota is spent
 //	         │  ├───────────────────────────────────► paused
 //	         │  │     the newest tokens are refused, or a fresh one
 //	Connect  │  └───────────────────────────────────► needs reconnect
@@ -24,6 +24,8 @@ import (
 //
 // Disconnecting leads from each of these to withdrawing, until the provider has confirmed that it forgets us, and then to
 // ended; to ended at once where a provider can't be told.
+//
+// Trouble and paused may know when the provider can be asked again (Connection.RetryAt); nobody asks it before.
 //
 // A usable answer leads back from trouble and paused; what needs a reconnect gets that only from its owner. Whether a connection is limited is not a state: it follows from the granted permissions (Provider.Missing).
 type State string
@@ -50,6 +52,8 @@ const (
 	BadAnswer      Cause = "bad_answer"
 	SlowDown       Cause = "slow_down"
 	AppRefused     Cause = "app_refused"     // Paused
+	AthleteLimit   Cause = "athlete_limit"   // Paused: our application has as many people as it may
+	QuotaSpent     Cause = "quota_spent"     // Paused, until the next day
 	RefreshRefused Cause = "refresh_refused" // NeedsReconnect
 	AccessRefused  Cause = "access_refused"  // NeedsReconnect
 	Disconnected   Cause = "disconnected"    // Withdrawing, or Ended
@@ -84,8 +88,12 @@ func failed(err error) (State, Cause, int) {
 	switch {
 	case !ok:
 		return Trouble, NoAnswer, 0
+	case errors.Is(err, ErrQuotaSpent):
+		return Paused, QuotaSpent, failure.Status
 	case errors.Is(err, ErrRateLimited):
 		return Trouble, SlowDown, failure.Status
+	case failure.Provider == "strava" && failure.Status == http.StatusForbidden && failure.Call == "refresh" && failure.Code == "Application":
+		return Paused, AthleteLimit, failure.Status
 	case failure.Provider == "strava" && failure.Status == http.StatusForbidden: // the application is inactive, or full
 		return Paused, AppRefused, failure.Status
 	case failure.Status == 0:
@@ -94,20 +102,43 @@ func failed(err error) (State, Cause, int) {
 	return Trouble, BadAnswer, failure.Status
 }
 
+// stumbled notes what a failed call says about the connection, and returns err with what that met. It says nothing if the
+// person left, if the failure is our own, or if background work was to let people go first.
+func (s *Store) stumbled(ctx context.Context, row stored, err error) error {
+	failure, ok := errors.AsType[*Error](err)
+	if !ok || errors.Is(ctx.Err(), context.Canceled) || failure.unsent && inBackground(ctx) {
+		return err
+	}
+	state, cause, status := failed(err)
+	var retryAt *time.Time
+	if !failure.Until.IsZero() {
+		retryAt = &failure.Until
+	}
+	return errors.Join(err, s.moveUntil(ctx, row, state, cause, status, retryAt))
+}
+
 // move changes the state of the connection as it was read, and writes the change down. Nothing happens if it is like that
 // already, or was made anew or disconnected meanwhile. It finishes when the browser has left.
 func (s *Store) move(ctx context.Context, row stored, to State, cause Cause, status int) error {
+	return s.moveUntil(ctx, row, to, cause, status, nil)
+}
+
+// moveUntil is move to a state in which the provider is not to be asked before retryAt, nil if that is not known. A new time
+// alone is no change that is written down.
+func (s *Store) moveUntil(ctx context.Context, row stored, to State, cause Cause, status int, retryAt *time.Time) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
 	defer cancel()
 	_, err := s.pool.Exec(ctx, `
 		WITH moved AS (
-			UPDATE cairn.connections SET state = $3, cause = $4, state_since = now()
-			WHERE identity_id = $1 AND generation = $2 AND (state <> $3 OR state <> 'active' AND cause <> $4)
-			RETURNING user_id, provider
+			UPDATE cairn.connections SET state = $3, cause = $4, retry_at = $7,
+				state_since = CASE WHEN state <> $3 OR state <> 'active' AND cause <> $4 THEN now() ELSE state_since END
+			WHERE identity_id = $1 AND generation = $2
+			  AND (state <> $3 OR state <> 'active' AND cause <> $4 OR retry_at IS DISTINCT FROM $7)
+			RETURNING user_id, provider, state_since
 		)
 		INSERT INTO cairn.connection_events (user_id, provider, state, cause, status, reference)
-		SELECT user_id, provider, $3, $4, $5, $6 FROM moved`,
-		row.identityID, row.generation, to, cause, status, reference(ctx))
+		SELECT user_id, provider, $3, $4, $5, $6 FROM moved WHERE state_since = now()`,
+		row.identityID, row.generation, to, cause, status, reference(ctx), retryAt)
 	if err != nil {
 		return fmt.Errorf("oauth: note that identity %d is in %s: %w", row.identityID, to, err)
 	}

@@ -24,7 +24,7 @@ func Strava(app App) *Provider {
 		},
 		RefreshEarly: time.Minute, AssumedLife: 6 * time.Hour,
 		authParams: []oauth2.AuthCodeOption{oauth2.SetAuthURLParam("approval_prompt", "auto")},
-		whoAmI:     stravaAthlete, revoke: stravaRevoke, grantedOf: stravaScopes,
+		whoAmI:     stravaAthlete, revoke: stravaRevoke, grantedOf: stravaScopes, tellsQuota: true,
 	}, app, Endpoints{
 		Authorize: "https://www.strava.com/oauth/authorize",
 		Token:     "https://www.strava.com/oauth/token",

@@ -24,8 +24,9 @@ type stored struct {
 	identityID, userID, generation int64
 	token                          *oauth2.Token
 	state                          State
-	fresh                          bool // good for a call now
-	leased                         bool // somebody refreshes it
+	fresh                          bool       // good for a call now
+	leased                         bool       // somebody refreshes it
+	retryAt                        *time.Time // nil, or the provider has asked for no calls about it until then
 }
 
 // Token returns a usable access token of a person's connection. One that is nearly over is refreshed, by one instance at a
@@ -71,9 +72,10 @@ func (s *Store) read(ctx context.Context, p *Provider, userID int64) (stored, er
 	err := s.pool.QueryRow(ctx, `
 		SELECT identity_id, generation, sealed_tokens, state,
 		       token_expires_at IS NULL OR token_expires_at - $3::interval > now(),
-		       COALESCE(refresh_lease_until > now(), false)
+		       COALESCE(refresh_lease_until > now(), false),
+		       CASE WHEN retry_at > now() AND cause = 'slow_down' THEN retry_at END
 		FROM cairn.connections WHERE user_id = $1 AND provider = $2`, userID, p.Key, p.RefreshEarly).
-		Scan(&row.identityID, &row.generation, &sealed, &row.state, &row.fresh, &row.leased)
+		Scan(&row.identityID, &row.generation, &sealed, &row.state, &row.fresh, &row.leased, &row.retryAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return stored{}, ErrNotFound
 	}
@@ -135,8 +137,7 @@ func (s *Store) refreshFailed(ctx context.Context, row stored, err error) error 
 		failure, _ := errors.AsType[*Error](err)
 		return errors.Join(ErrReconnect, err, s.move(ctx, row, NeedsReconnect, RefreshRefused, failure.Status))
 	}
-	state, cause, status := failed(err)
-	return errors.Join(err, s.move(ctx, row, state, cause, status))
+	return s.stumbled(ctx, row, err)
 }
 
 // recovered notes that a connection that was not active gave a usable answer.

@@ -59,7 +59,7 @@ func (s *Store) withdrawLater(ctx context.Context, tx pgx.Tx, p *Provider, userI
 	if s.Later == nil {
 		return nil
 	}
-	return s.Later(ctx, tx, id)
+	return s.Later(ctx, tx, p.Key, id)
 }
 
 // withdrawal is a provider that has to be told.
@@ -105,7 +105,7 @@ func (s *Store) GiveUp(ctx context.Context, id int64) error {
 }
 
 // busyFor is how long telling may take: a refresh and a revocation.
-const busyFor = 2*callTimeout + moveTimeout
+const busyFor = 2*(gatePatience+callTimeout) + moveTimeout
 
 // claimWithdrawal takes a withdrawal for a call. Errors: ErrNotFound; ErrHeld when somebody else makes that call, or its
 // person is connecting again.

@@ -1,0 +1,39 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"cairn/internal/oauth"
+)
+
+const (
+	// patience is for how long a job waits without that counting as tries. A provider that never wants to be asked does not
+	// keep a withdrawal, and its tokens, for ever.
+	patience = 7 * 24 * time.Hour
+	// spread keeps those that wait for the same moment from knocking together.
+	spread = time.Minute
+)
+
+// patiently is around the work of every job: one that its provider does not want now comes back when it may.
+func patiently(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) error {
+	err := work(oauth.InBackground(ctx))
+	if wait, later := comeBack(job, err); later {
+		return river.JobSnooze(wait)
+	}
+	return err
+}
+
+// comeBack tells how long a job has to wait, if its provider has said.
+func comeBack(job *rivertype.JobRow, err error) (wait time.Duration, later bool) {
+	failure, ok := errors.AsType[*oauth.Error](err)
+	if !ok || failure.Until.IsZero() || time.Since(job.CreatedAt) > patience {
+		return 0, false
+	}
+	return max(time.Second, time.Until(failure.Until)) + rand.N(spread), true
+}
