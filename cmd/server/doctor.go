@@ -29,6 +29,7 @@ var checks = []func(context.Context, examined) []finding{
 	checkCallbacks,
 	checkWebhooks,
 	checkConnections,
+	checkBudgets,
 	checkOldTokens,
 	checkDates,
 }

@@ -157,6 +157,31 @@ func checkConnections(ctx context.Context, e examined) []finding {
 	return found
 }
 
+// checkBudgets tells how much of the providers' quotas is used.
+func checkBudgets(ctx context.Context, e examined) (found []finding) {
+	if e.databaseErr != nil || e.database.Version < 5 {
+		return nil
+	}
+	budgets, err := oauth.New(e.pool, nil).Budgets(ctx)
+	if err != nil {
+		return []finding{{wrong, "quota", err.Error()}}
+	}
+	for _, b := range budgets {
+		what := "quota " + b.Provider
+		if b.QuarterMax > 0 {
+			f := finding{well, what, fmt.Sprintf("%d of %d calls used in this quarter hour, %d of %d today (UTC)", b.QuarterUsed, b.QuarterMax, b.DayUsed, b.DayMax)}
+			if b.DayUsed >= b.DayMax {
+				f.verdict = warning
+			}
+			found = append(found, f)
+		}
+		if !b.PausedUntil.IsZero() {
+			found = append(found, finding{warning, what, "it wants no calls before " + b.PausedUntil.UTC().Format(time.DateTime) + " UTC"})
+		}
+	}
+	return found
+}
+
 // checkOldTokens looks for Garmin tokens in the tables of the server that stood in this database before. They are sealed in
 // its way, so which of them are OAuth 1 cannot be seen.
 func checkOldTokens(ctx context.Context, e examined) []finding {

@@ -37,6 +37,17 @@ func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, poo
 					}
 					return err
 				}},
+			{prometheus.NewDesc("cairn_provider_quota_left", "Calls left of the quotas that all instances share, by window: quarter (hour) or (UTC) day.", []string{"provider", "window"}, nil),
+				func(ctx context.Context, tell func(int, ...string)) error {
+					budgets, err := connections.Budgets(ctx)
+					for _, b := range budgets {
+						if b.QuarterMax > 0 {
+							tell(max(0, b.QuarterMax-b.QuarterUsed), b.Provider, "quarter")
+							tell(max(0, b.DayMax-b.DayUsed), b.Provider, "day")
+						}
+					}
+					return err
+				}},
 			{prometheus.NewDesc("cairn_jobs", "Background jobs by kind and state, on all instances.", []string{"kind", "state"}, nil),
 				func(ctx context.Context, tell func(int, ...string)) error {
 					tallies, err := jobs.Count(ctx, pool)

@@ -120,6 +120,11 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Kind }
 
+// TooManyPeople tells that Strava has as many people as it allows our application (providers.md, 2.4).
+func (e *Error) TooManyPeople() bool {
+	return e.Provider == "strava" && e.Status == http.StatusForbidden && e.Code == "Application" && (e.Call == "exchange" || e.Call == "refresh")
+}
+
 func statusIs(err error, status int) bool {
 	failed, ok := errors.AsType[*Error](err)
 	return ok && failed.Status == status

@@ -92,7 +92,7 @@ func failed(err error) (State, Cause, int) {
 		return Paused, QuotaSpent, failure.Status
 	case errors.Is(err, ErrRateLimited):
 		return Trouble, SlowDown, failure.Status
-	case failure.Provider == "strava" && failure.Status == http.StatusForbidden && failure.Call == "refresh" && failure.Code == "Application":
+	case failure.TooManyPeople():
 		return Paused, AthleteLimit, failure.Status
 	case failure.Provider == "strava" && failure.Status == http.StatusForbidden: // the application is inactive, or full
 		return Paused, AppRefused, failure.Status

@@ -124,6 +124,7 @@ func TestProviderDown(t *testing.T) {
 		if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, name, value); err != nil {
 			t.Fatal(err)
 		}
+		s.later(t)
 	}
 	for mode, status := range map[string]int{"500": 502, "429": 503, sandbox.ModeHTML: 502, sandbox.ModeReset: 504} {
 		callback := b.decide(b.consent("/connect/strava"), "ada", "allow")

@@ -234,14 +234,33 @@ func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bo
 		Heading: p.Name + " gave an answer that can't be used."}
 	switch {
 	case errors.Is(err, oauth.ErrRateLimited):
-		answer.Status, answer.retryAfter = http.StatusServiceUnavailable, time.Minute
-		answer.Heading = p.Name + " asks us to slow down."
+		return explainWait(p, failure, answer), true
+	case failure.TooManyPeople():
+		answer.Heading, answer.Action = p.Name+" lets no more people connect Cairn.", back()
+		answer.Detail = "It allows a site only so many. The operator of this one can ask it for more."
 	case errors.Is(err, oauth.ErrRefused):
 		answer.Heading = p.Name + " did not accept this attempt."
 	case failure.Status == 0:
 		answer.Status, answer.Heading = http.StatusGatewayTimeout, p.Name+" did not answer."
 	}
 	return answer, true
+}
+
+// explainWait is for a provider that wants no calls now.
+func explainWait(p *oauth.Provider, failure *oauth.Error, answer problem) problem {
+	answer.Status, answer.retryAfter = http.StatusServiceUnavailable, time.Minute
+	answer.Heading = p.Name + " asks us to slow down."
+	if errors.Is(failure, oauth.ErrQuotaSpent) {
+		answer.Heading = "Today's calls to " + p.Name + " are used up."
+	}
+	if failure.Call != "exchange" {
+		answer.Action = back()
+	}
+	if wait := time.Until(failure.Until); wait > 0 {
+		answer.retryAfter = wait
+		answer.Detail = p.Name + " lets us ask again at " + clock(failure.Until) + "."
+	}
+	return answer
 }
 
 // databaseDown tells a database that is away, overloaded or read-only (PostgreSQL's error classes 08, 53 and 57, and 25006,

@@ -33,7 +33,8 @@ type card struct {
 	Since       time.Time
 	CheckedAt   time.Time
 	InState     time.Time
-	Events      []event // what happened, newest first
+	RetryAt     time.Time // zero: now, or not known
+	Events      []event   // what happened, newest first
 	Permissions []string
 	Missing     []string
 	Offers      string // not connected: what connecting brings
@@ -82,7 +83,7 @@ var offers = map[string]string{
 // show says how a connection is by its last real answer.
 func (v *card) show(p *oauth.Provider, c oauth.Connection) {
 	v.Connected, v.Account, v.PictureURL, v.Subject = true, c.Name, c.PictureURL, c.Subject
-	v.Since, v.CheckedAt, v.InState, v.ManageURL = c.Since, c.CheckedAt, c.InState, p.ManageURL
+	v.Since, v.CheckedAt, v.InState, v.RetryAt, v.ManageURL = c.Since, c.CheckedAt, c.InState, c.RetryAt, p.ManageURL
 	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)
 	v.State, v.StateText, v.Problem = stateOf(p, c)
 	if p.Key == "strava" {

@@ -40,7 +40,7 @@ func parsePages(files fs.FS) (map[string]pageSet, error) {
 	}
 	pages := map[string]pageSet{}
 	for _, name := range names {
-		set := template.New("").Funcs(template.FuncMap{"date": date})
+		set := template.New("").Funcs(template.FuncMap{"date": date, "moment": moment})
 		if set, err = set.ParseFS(files, "templates/layout/*.html", "templates/partials/*.html", name); err != nil {
 			return nil, fmt.Errorf("routes: parse pages: %w", err)
 		}
@@ -98,6 +98,20 @@ func see(w http.ResponseWriter, r *http.Request, path string) {
 func date(t time.Time) template.HTML {
 	t = t.UTC()
 	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s UTC</time>`, t.Format(time.RFC3339), t.Format("2 Jan 2006, 15:04")))
+}
+
+// moment is date for one that is near.
+func moment(t time.Time) template.HTML {
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, t.UTC().Format(time.RFC3339), clock(t)))
+}
+
+// clock names the day only if it is another one.
+func clock(t time.Time) string {
+	t = t.UTC().Round(time.Second).Add(59 * time.Second).Truncate(time.Minute) // not too early
+	if t.YearDay() == time.Now().UTC().YearDay() {
+		return t.Format("15:04 UTC")
+	}
+	return t.Format("15:04 UTC on 2 Jan")
 }
 
 func (s *server) provider(key string) (*oauth.Provider, error) {

@@ -262,6 +262,19 @@ func (a answer) to(location string) answer {
 	return a
 }
 
+// later lets the next quarter hour and day begin for providers' quotas, and all waits be over.
+func (s site) later(t *testing.T) {
+	t.Helper()
+	for _, sql := range []string{
+		`UPDATE cairn.budgets SET paused_until = NULL, quarter = quarter - interval '15 minutes', day = day - interval '1 day'`,
+		`UPDATE cairn.connections SET retry_at = NULL`,
+	} {
+		if _, err := s.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // signedUp is a browser of a new person.
 func signedUp(t *testing.T, s site, email string) browser {
 	t.Helper()

@@ -22,13 +22,22 @@ func stateOf(p *oauth.Provider, c oauth.Connection) (state, words, problem strin
 	case oauth.Trouble:
 		return "trouble", p.Name + " has trouble", inWords(p, c.Cause) + " Your connection is kept, and the next try may work."
 	case oauth.Paused:
-		return "paused", "Paused by " + p.Name,
-			p.Name + " does not serve Cairn at the moment. Your connection is kept; the operator of this site has to settle it."
+		return "paused", "Paused by " + p.Name, pausedInWords(p, c.Cause)
 	}
 	if len(p.Missing(c.Granted)) > 0 {
 		return "limited", "Connected without activity access", ""
 	}
 	return "active", "Working", ""
+}
+
+func pausedInWords(p *oauth.Provider, cause oauth.Cause) string {
+	switch cause {
+	case oauth.QuotaSpent:
+		return p.Name + " allows Cairn only so many calls a day, and today's are used up. Your connection is kept."
+	case oauth.AthleteLimit:
+		return p.Name + " allows Cairn only so many people, and has that many. Your connection is kept; the operator of this site has to settle it."
+	}
+	return p.Name + " does not serve Cairn at the moment. Your connection is kept; the operator of this site has to settle it."
 }
 
 // inWords tells a cause as a sentence for the connection's owner.
@@ -46,6 +55,10 @@ func inWords(p *oauth.Provider, cause oauth.Cause) string {
 		return p.Name + " asked us to slow down."
 	case oauth.AppRefused:
 		return p.Name + " refused Cairn as a whole, not you."
+	case oauth.AthleteLimit:
+		return p.Name + " has as many people as it allows Cairn."
+	case oauth.QuotaSpent:
+		return "The calls that " + p.Name + " allows Cairn in a day were used up."
 	case oauth.RefreshRefused:
 		return p.Name + " refused to renew our access."
 	case oauth.AccessRefused:

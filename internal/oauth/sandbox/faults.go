@@ -14,10 +14,9 @@ import (
 )
 
 const (
-	slowFor    = 15 * time.Second
-	hangFor    = 10 * time.Minute // for clients without a limit of their own
-	hugeSize   = 10 << 20
-	retryAfter = "30" // seconds
+	slowFor  = 15 * time.Second
+	hangFor  = 10 * time.Minute // for clients without a limit of their own
+	hugeSize = 10 << 20
 )
 
 // tokenCall counts a request to a token endpoint and answers it, unless it is to fail.
@@ -114,7 +113,7 @@ func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, provider, call, m
 	case "200":
 		return writeJSON(w, http.StatusOK, failureOf(provider, call, http.StatusBadRequest))
 	default:
-		return s.failWith(w, provider, call, mode)
+		return s.failWith(w, r, provider, call, mode)
 	}
 	return nil
 }
@@ -123,14 +122,18 @@ func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, provider, call, m
 func hangUp() { panic(http.ErrAbortHandler) }
 
 // failWith answers with the status that the mode begins with.
-func (s *Sandbox) failWith(w http.ResponseWriter, provider, call, mode string) error {
+func (s *Sandbox) failWith(w http.ResponseWriter, r *http.Request, provider, call, mode string) error {
 	number, _, _ := strings.Cut(mode, " ")
 	status, err := strconv.Atoi(number)
 	if err != nil {
 		return fmt.Errorf("sandbox: switch %s %s stands at %q, which is no mode", provider, call, mode)
 	}
 	if mode == ModeRetryAfter || status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", retryAfter)
+		after, err := s.position(r.Context(), provider, RetryAfter)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Retry-After", after)
 	}
 	switch {
 	case slices.Contains(redirects, mode):

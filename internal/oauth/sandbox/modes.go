@@ -48,7 +48,7 @@ func groupOf(call string) string {
 // the modes from ModeWrongTypes on the request has its effect, and only the answer is not what it should be.
 const (
 	ModeNone       = "none"
-	ModeRetryAfter = "429 retry-after" // with "Retry-After: 30", as 503 has it too
+	ModeRetryAfter = "429 retry-after" // with the Retry-After of that switch, as 503 has it too
 	ModeSlow       = "slow"            // waits 15 seconds or until the client leaves, then answers as usual
 	ModeHang       = "hang"            // never answers
 	ModeDrip       = "drip"            // one byte a second, without end

@@ -47,7 +47,9 @@ func (s *Sandbox) meter(h http.Header, r *http.Request, provider, call string) (
 	}
 	// Where a switch says that the quota is spent the headers say it too.
 	spent := strings.HasPrefix(at[call], "429") || strings.HasPrefix(at[API], "429")
-	return stravaMeter(h, used, at[Quota], at[ReadQuota], spent), nil
+	refusal = stravaMeter(h, used, at[Quota], at[ReadQuota], spent)
+	spoilQuotaHeaders(h, at[QuotaHeaders])
+	return refusal, nil
 }
 
 // stravaMeter tells "15 minutes,day" for all calls and for those that only read, which all that are played do.
@@ -72,6 +74,23 @@ func stravaMeter(h http.Header, used usage, all, reads string, spent bool) func(
 	}
 	return func(w http.ResponseWriter) error {
 		return writeJSON(w, http.StatusTooManyRequests, stravaError("Rate Limit Exceeded", "Application", which, "exceeded"))
+	}
+}
+
+// spoilQuotaHeaders replaces what the headers say, or drops them.
+func spoilQuotaHeaders(h http.Header, how string) {
+	for name, spoilt := range map[string]map[string]string{
+		"X-RateLimit-Limit":     {Malformed: "many,more", Absurd: "0,0"},
+		"X-RateLimit-Usage":     {Malformed: "1", Absurd: "999999999999,999999999999"},
+		"X-ReadRateLimit-Limit": {Malformed: "-1,-1", Absurd: "1e9,1e9"},
+		"X-ReadRateLimit-Usage": {Malformed: "\u221e", Absurd: "999999999,999999999"},
+	} {
+		if how != Honest {
+			h.Del(name)
+		}
+		if value := spoilt[how]; value != "" {
+			h.Set(name, value)
+		}
 	}
 }
 

@@ -20,6 +20,8 @@ const (
 	Quota          = "quota"            // Strava: calls a quarter and a day, "200,2000"; Foursquare: calls an hour and token, "500"
 	ReadQuota      = "read_quota"       // Strava: calls that only read, "100,1000"
 	AthleteLimit   = "athlete_limit"    // Strava: how many people may connect (default 0: any number)
+	QuotaHeaders   = "quota_headers"    // Strava: what the headers about the quota hold
+	RetryAfter     = "retry_after"      // what ModeRetryAfter and 503 have in that header (default "30")
 	SignEvents     = "sign_events"      // Strava: events have X-Strava-Signature, whose existence is disputed (default off)
 	PullHeader     = "pull_header"      // Garmin: whether the fetching of a callbackURL may have an Authorization header
 	On             = "on"
@@ -38,6 +40,14 @@ const (
 	Ignored   = "ignored"
 	Forbidden = "forbidden"
 	Required  = "required"
+)
+
+// The values of QuotaHeaders; the first is the default.
+const (
+	Honest    = "honest"
+	Missing   = "missing"
+	Malformed = "malformed" // words, one number, negative ones
+	Absurd    = "absurd"    // numbers that nobody has, and a limit of 0
 )
 
 // control is one switch of a provider; the first value is its default.
@@ -63,6 +73,7 @@ func (c control) takes(value string) bool {
 
 var (
 	twoNumbers = regexp.MustCompile(`^\d{1,9},\d{1,9}$`)
+	anyHeader  = regexp.MustCompile(`^[ -~]{0,60}$`)
 	oneNumber  = regexp.MustCompile(`^\d{1,9}$`)
 	address    = regexp.MustCompile(`^(https?://\S{1,500})?$`)
 )
@@ -77,6 +88,7 @@ func (s *Sandbox) controlsOf(provider string) []control {
 	text := func(name, label, standard string, form *regexp.Regexp) control {
 		return control{Name: name, Label: label, Values: []string{standard}, Form: form}
 	}
+	controls = append(controls, text(RetryAfter, "Retry-After", "30", anyHeader))
 	onOff, offOn := []string{On, Off}, []string{Off, On}
 	switch provider {
 	case Strava:
@@ -86,6 +98,7 @@ func (s *Sandbox) controlsOf(provider string) []control {
 			control{Name: SignEvents, Label: "Sign events", Values: offOn},
 			text(Quota, "Calls per quarter hour, day", "200,2000", twoNumbers),
 			text(ReadQuota, "Reads per quarter hour, day", "100,1000", twoNumbers),
+			control{Name: QuotaHeaders, Label: "Headers about the quota", Values: []string{Honest, Missing, Malformed, Absurd}},
 			text(AthleteLimit, "Athletes at most (0: any)", "0", oneNumber))
 	case Garmin:
 		return append(controls,
