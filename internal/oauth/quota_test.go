@@ -1,0 +1,315 @@
+package oauth_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
+)
+
+// instances are stores with pools of their own on the rig's database.
+func (r rig) instances(n int) (all []*oauth.Store) {
+	r.t.Helper()
+	for range n {
+		pool, err := pgxpool.NewWithConfig(r.t.Context(), r.pool.Config())
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(pool.Close)
+		all = append(all, oauth.New(pool, newSealer(r.t, 1)))
+	}
+	return all
+}
+
+// asked is how many calls of a kind a provider has had.
+func (r rig) asked(provider, call string) int {
+	r.t.Helper()
+	counts, err := r.sandbox.Requests(r.t.Context(), provider)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return counts[call]
+}
+
+// inOneQuarter runs a part of a test again if a quarter hour ended meanwhile.
+func (r rig) inOneQuarter(part func()) {
+	r.t.Helper()
+	for {
+		began := r.quarter()
+		part()
+		if r.quarter().Equal(began) {
+			return
+		}
+	}
+}
+
+// quarter is when this quarter hour began, by the database's clock.
+func (r rig) quarter() (began time.Time) {
+	r.t.Helper()
+	if err := r.pool.QueryRow(r.t.Context(), `SELECT date_bin('15 minutes', now(), 'epoch')`).Scan(&began); err != nil {
+		r.t.Fatal(err)
+	}
+	return began
+}
+
+// anew is the next quarter hour at Strava too.
+func (r rig) anew() {
+	r.t.Helper()
+	r.later()
+	if err := r.sandbox.ForgetUsage(r.t.Context(), sandbox.Strava); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// checkAtOnce asks about a connection n times at each instance, all together, and returns how many answers were good. What
+// is refused has to say until when.
+func (r rig) checkAtOnce(ctx context.Context, instances []*oauth.Store, owner oauth.Owner, n int) int {
+	r.t.Helper()
+	var good int
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	next := r.quarter().Add(15 * time.Minute)
+	for _, s := range instances {
+		for range n {
+			wg.Go(func() {
+				err := s.Check(ctx, r.providers[sandbox.Strava], owner.UserID)
+				failure, _ := errors.AsType[*oauth.Error](err)
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					good++
+				case !errors.Is(err, oauth.ErrRateLimited) || failure.Status != 0 || !failure.Until.Equal(next):
+					r.t.Errorf("got %v until %v, want a refusal of ours until %v", err, failure.Until, next)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	return good
+}
+
+// Three instances that all ask at once use up the quota, and not one call more.
+func TestQuotaIsOneForAllInstances(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	instances, owner := r.instances(3), r.owner()
+	r.set(sandbox.Strava, sandbox.ReadQuota, "40,1000")
+	r.connect(sandbox.Strava, owner, "ada") // this tells the limit
+	r.inOneQuarter(func() {
+		r.anew()
+		before := r.asked(sandbox.Strava, sandbox.WhoAmI)
+		good := r.checkAtOnce(t.Context(), instances, owner, 100)
+		if arrived := r.asked(sandbox.Strava, sandbox.WhoAmI) - before; arrived != 40 || good != 40 {
+			t.Errorf("%d calls arrived and %d were answered, want 40 of 300", arrived, good)
+		}
+	})
+	if c := r.connection(sandbox.Strava, owner); c.State != oauth.Trouble || c.Cause != oauth.SlowDown || c.RetryAt.IsZero() {
+		t.Errorf("the connection is in %s because of %s until %v", c.State, c.Cause, c.RetryAt)
+	}
+	r.anew()
+	if err := r.Check(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
+		t.Errorf("in the next quarter hour: %v", err)
+	}
+	if c := r.connection(sandbox.Strava, owner); c.State != oauth.Active || !c.RetryAt.IsZero() {
+		t.Errorf("the connection is in %s until %v", c.State, c.RetryAt)
+	}
+}
+
+// What nobody waits for leaves a fifth to people, and says nothing about a connection when it has to stop.
+func TestBackgroundWorkLeavesRoomForPeople(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	instances, owner := r.instances(3), r.owner()
+	r.set(sandbox.Strava, sandbox.ReadQuota, "40,1000")
+	r.connect(sandbox.Strava, owner, "ada")
+	r.inOneQuarter(func() {
+		r.anew()
+		if good := r.checkAtOnce(oauth.InBackground(t.Context()), instances, owner, 50); good != 32 {
+			t.Errorf("background work made %d calls, want 32 of 40", good)
+		}
+		if c := r.connection(sandbox.Strava, owner); c.State != oauth.Active {
+			t.Errorf("the connection is in %s, want active", c.State)
+		}
+		if good := r.checkAtOnce(t.Context(), instances, owner, 10); good != 8 {
+			t.Errorf("people made %d calls, want the 8 that were left", good)
+		}
+	})
+}
+
+// When the day's calls are used up, the connection is paused until midnight UTC; nothing is sent, and nobody is sent to Strava
+// and back in vain.
+func TestSpentDay(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner, other := r.owner(), r.owner()
+	strava := r.providers[sandbox.Strava]
+	r.set(sandbox.Strava, sandbox.Quota, "200,3")
+	r.connect(sandbox.Strava, owner, "ada")
+	r.inOneQuarter(func() {
+		r.anew()
+		for range 3 {
+			if err := r.Check(t.Context(), strava, owner.UserID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := r.asked(sandbox.Strava, sandbox.WhoAmI)
+		if err := r.Check(t.Context(), strava, owner.UserID); !errors.Is(err, oauth.ErrQuotaSpent) || !errors.Is(err, oauth.ErrRateLimited) {
+			t.Errorf("error %v, want that the day is spent", err)
+		}
+		midnight := r.quarter().Truncate(24*time.Hour).AddDate(0, 0, 1)
+		if c := r.connection(sandbox.Strava, owner); c.State != oauth.Paused || c.Cause != oauth.QuotaSpent || !c.RetryAt.Equal(midnight) {
+			t.Errorf("the connection is in %s because of %s until %v, want %v", c.State, c.Cause, c.RetryAt, midnight)
+		}
+		if _, err := r.finish(sandbox.Strava, other, r.decide(r.begin(sandbox.Strava, other), "max", "allow")); !errors.Is(err, oauth.ErrQuotaSpent) {
+			t.Errorf("connecting: error %v", err)
+		}
+		if after := r.asked(sandbox.Strava, sandbox.WhoAmI); after != before || r.requests(sandbox.Strava, "authorization_code") != 1 {
+			t.Errorf("%d calls and %d codes were sent all the same", after-before, r.requests(sandbox.Strava, "authorization_code")-1)
+		}
+	})
+	r.anew()
+	if err := r.Check(t.Context(), strava, owner.UserID); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"paused: quota_spent 0", "active: works 200"}
+	if story := r.story(sandbox.Strava, owner); !slices.Equal(story[1:3], want) {
+		t.Errorf("it says %q, want %q", story, want)
+	}
+}
+
+// Retry-After holds at each provider and for all instances, in each form, for a day at most; and then it is over.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, provider, mode, value string
+		want                        time.Duration
+	}{
+		{"seconds", sandbox.Garmin, sandbox.ModeRetryAfter, "90", 90 * time.Second},
+		{"a date", sandbox.Garmin, sandbox.ModeRetryAfter, time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat), 2 * time.Hour},
+		{"years", sandbox.Garmin, sandbox.ModeRetryAfter, "99999999999999999999", 24 * time.Hour},
+		{"a date in years", sandbox.Garmin, sandbox.ModeRetryAfter, "Fri, 31 Dec 2100 23:59:59 GMT", 24 * time.Hour},
+		{"nothing", sandbox.Garmin, sandbox.ModeRetryAfter, "", 5 * time.Minute},
+		{"words", sandbox.Garmin, sandbox.ModeRetryAfter, "soon", 5 * time.Minute},
+		{"the past", sandbox.Garmin, sandbox.ModeRetryAfter, "Fri, 31 Dec 1999 23:59:59 GMT", 5 * time.Minute},
+		{"less than nothing", sandbox.Garmin, sandbox.ModeRetryAfter, "-9223372036854775808", 5 * time.Minute},
+		{"out of service", sandbox.Garmin, "503", "600", 10 * time.Minute},
+		{"one person", sandbox.Foursquare, sandbox.ModeRetryAfter, "90", 90 * time.Second},
+		{"a day", sandbox.Strava, sandbox.ModeRetryAfter, "86400", 24 * time.Hour},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			owner, p := r.owner(), r.providers[tt.provider]
+			other := r.instances(1)[0]
+			r.connect(tt.provider, owner, "ada")
+			r.set(tt.provider, sandbox.RetryAfter, tt.value)
+			if err := r.sandbox.FailNext(t.Context(), tt.provider, sandbox.WhoAmI, tt.mode, 1); err != nil {
+				t.Fatal(err)
+			}
+			err := r.Check(t.Context(), p, owner.UserID)
+			failure, _ := errors.AsType[*oauth.Error](err)
+			if failure == nil || failure.Status == 0 || time.Until(failure.Until)-tt.want > time.Second || time.Until(failure.Until) < tt.want-20*time.Second {
+				t.Fatalf("error %v until %v, want %v", err, time.Until(failure.Until), tt.want)
+			}
+			if c := r.connection(tt.provider, owner); c.State != oauth.Trouble || !c.RetryAt.Equal(failure.Until) {
+				t.Errorf("the connection is in %s until %v, want %v", c.State, c.RetryAt, failure.Until)
+			}
+			before := r.asked(tt.provider, sandbox.WhoAmI)
+			again, _ := errors.AsType[*oauth.Error](other.Check(t.Context(), p, owner.UserID))
+			if again == nil || again.Kind != oauth.ErrRateLimited || !again.Until.Equal(failure.Until) || r.asked(tt.provider, sandbox.WhoAmI) != before {
+				t.Errorf("another instance: %v, want that it does not ask before %v", again, failure.Until)
+			}
+			r.later()
+			if err := other.Check(t.Context(), p, owner.UserID); err != nil || r.connection(tt.provider, owner).State != oauth.Active {
+				t.Errorf("when it is over: %v", err)
+			}
+		})
+	}
+}
+
+// Strava names no time: its quarter hour is over then, unless the day is.
+func TestSlowDownAtStrava(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{sandbox.Token, sandbox.API} {
+		t.Run(call, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			owner := r.owner()
+			r.connect(sandbox.Strava, owner, "ada")
+			r.inOneQuarter(func() {
+				r.anew()
+				r.expire(sandbox.Strava)
+				if err := r.sandbox.FailNext(t.Context(), sandbox.Strava, call, "429", 1); err != nil {
+					t.Fatal(err)
+				}
+				_ = r.Check(t.Context(), r.providers[sandbox.Strava], owner.UserID)
+				if c, want := r.connection(sandbox.Strava, owner), r.quarter().Add(15*time.Minute); c.Cause != oauth.SlowDown || !c.RetryAt.Equal(want) {
+					t.Errorf("%s until %v, want %v", c.Cause, c.RetryAt, want)
+				}
+			})
+		})
+	}
+}
+
+// Foursquare limits the calls about one person. Others are served.
+func TestFoursquareLimitsOnePerson(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ada, max := r.owner(), r.owner()
+	p := r.providers[sandbox.Foursquare]
+	r.connect(sandbox.Foursquare, ada, "ada")
+	r.connect(sandbox.Foursquare, max, "max")
+	r.set(sandbox.Foursquare, sandbox.Quota, "1")
+	if err := r.Check(t.Context(), p, ada.UserID); !errors.Is(err, oauth.ErrRateLimited) {
+		t.Fatalf("error %v, want that it asks to slow down", err)
+	}
+	r.exec(`DELETE FROM cairn_sandbox.quota_use`)
+	before := r.asked(sandbox.Foursquare, sandbox.WhoAmI)
+	if err := r.Check(t.Context(), p, ada.UserID); !errors.Is(err, oauth.ErrRateLimited) || r.asked(sandbox.Foursquare, sandbox.WhoAmI) != before {
+		t.Errorf("error %v, want that it is not asked yet", err)
+	}
+	if err := r.Check(t.Context(), p, max.UserID); err != nil {
+		t.Errorf("somebody else: %v", err)
+	}
+	if c := r.connection(sandbox.Foursquare, ada); c.State != oauth.Trouble || c.Cause != oauth.SlowDown || time.Until(c.RetryAt) < 4*time.Minute {
+		t.Errorf("the connection is in %s because of %s until %v", c.State, c.Cause, c.RetryAt)
+	}
+}
+
+// Headers that make no sense change nothing: the calls are counted here, against the limits that are documented.
+func TestOddQuotaHeaders(t *testing.T) {
+	t.Parallel()
+	for _, odd := range []string{sandbox.Missing, sandbox.Malformed, sandbox.Absurd} {
+		t.Run(odd, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			owner := r.owner()
+			r.set(sandbox.Strava, sandbox.QuotaHeaders, odd)
+			r.connect(sandbox.Strava, owner, "ada")
+			r.inOneQuarter(func() {
+				r.anew()
+				for range 3 {
+					if err := r.Check(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
+						t.Fatal(err)
+					}
+				}
+				budgets, err := r.Budgets(t.Context())
+				if err != nil || len(budgets) != 1 {
+					t.Fatalf("the budgets are %+v, error %v", budgets, err)
+				}
+				if b := budgets[0]; b.QuarterUsed != 3 || b.QuarterMax != 100 || b.DayUsed != 3 || b.DayMax != 1000 || !b.PausedUntil.IsZero() {
+					t.Errorf("the budget is %+v, want 3 calls used of 100 and 1000", b)
+				}
+			})
+		})
+	}
+}
