@@ -1,0 +1,194 @@
+package routes_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cairn/internal/oauth/sandbox"
+)
+
+// Two providers that hang and drip hold up a few calls each. Pages, the third provider and its background work do not notice,
+// and afterwards nothing is left of it. It runs alone, because it counts the goroutines of the process.
+func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
+	s := newSiteWith(t, options{works: true})
+	set := func(provider, mode string) {
+		t.Helper()
+		if err := s.sandbox.SetSwitch(t.Context(), provider, sandbox.API, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var people []browser
+	for _, person := range []string{"ada", "max", "moss", "zofie"} {
+		b := signedUp(t, s, person+"@example.org")
+		for _, provider := range []string{sandbox.Strava, sandbox.Foursquare, sandbox.Garmin} {
+			b.connect(provider, person).to("/")
+		}
+		people = append(people, b)
+	}
+	goroutines, descriptors := rest(t, people)
+	set(sandbox.Strava, sandbox.ModeHang)
+	set(sandbox.Foursquare, sandbox.ModeDrip)
+	putAside(t, s, sandbox.Strava, 50)
+	putAside(t, s, sandbox.Foursquare, 50)
+	var pressed sync.WaitGroup
+	statuses := make([]int, 100)
+	for i := range statuses {
+		provider := []string{sandbox.Strava, sandbox.Foursquare}[i%2]
+		pressed.Go(func() { statuses[i] = press(people[i/2%4], "/connections/"+provider+"/check") })
+	}
+	eventually(t, "calls to both are under way, and all their workers are at it", func() bool {
+		return underWay() >= 24 && count(t, s, `SELECT count(*) FROM cairn.river_job WHERE state = 'running'`) == 8
+	})
+	putAside(t, s, sandbox.Garmin, 1)
+	began := time.Now()
+	var slowest time.Duration
+	for range 10 {
+		for _, ask := range []func() answer{
+			func() answer { return people[0].get("/").want(200, "#card-strava", "Strava") },
+			func() answer { return people[1].get("/account").want(200, "h1", "") },
+			func() answer { return people[2].post("/connections/garmin/check").to("/") },
+		} {
+			asked := time.Now()
+			ask()
+			slowest = max(slowest, time.Since(asked))
+		}
+		if n := underWay(); n > 32 {
+			t.Errorf("%d calls are under way, want 16 to each provider at most", n)
+		}
+	}
+	if slowest > 2*time.Second {
+		t.Errorf("somebody else waited for %v", slowest)
+	}
+	eventually(t, "Garmin's job is done", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE queue = 'garmin' AND state = 'completed'`) == 1
+	})
+	t.Logf("the slowest of 30 other requests took %v, Garmin's job was done after %v; %d goroutines, %d descriptors (%d and %d before)",
+		slowest, time.Since(began), runtime.NumGoroutine(), openFiles(t), goroutines, descriptors)
+	pressed.Wait()
+	for i, status := range statuses {
+		if status != http.StatusGatewayTimeout && status != http.StatusBadGateway { // what drips has begun to answer
+			t.Errorf("press %d was answered with %d, want 504", i, status)
+		}
+	}
+	for _, b := range people {
+		home := b.get("/")
+		home.want(200, "#card-strava[data-state=trouble] .problem", "Strava did not answer")
+		home.want(200, "#card-foursquare[data-state=trouble] .problem", "Foursquare ")
+		home.want(200, "#card-garmin[data-state=active]", "")
+	}
+	if _, err := s.pool.Exec(t.Context(), `DELETE FROM cairn.river_job WHERE state IN ('available', 'retryable', 'scheduled')`); err != nil {
+		t.Fatal(err)
+	}
+	set(sandbox.Strava, sandbox.ModeHuge)
+	set(sandbox.Foursquare, sandbox.ModeNone)
+	people[0].post("/connections/strava/check").want(502, "h1", "can't be used")
+	people[0].post("/connections/foursquare/check").to("/")
+	eventually(t, "everything has ended", func() bool {
+		nowGoroutines, nowDescriptors := rest(t, people)
+		return underWay() == 0 && nowGoroutines <= goroutines+40 && nowDescriptors <= descriptors+30 // lines that are kept for a while
+	})
+}
+
+// press presses a button and tells the status of the answer, 0 if there was none.
+func press(b browser, path string) int {
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, b.site.url+path, nil)
+	if err != nil {
+		return 0
+	}
+	resp, err := b.Do(r)
+	if err != nil {
+		return 0
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+// putAside adds jobs that ask a provider about the first connection.
+func putAside(t *testing.T, s site, provider string, n int) {
+	t.Helper()
+	_, err := s.pool.Exec(t.Context(), `
+		INSERT INTO cairn.river_job (kind, queue, args, max_attempts, priority, state, scheduled_at)
+		SELECT 'revisit', $1, jsonb_build_object('provider', $1, 'subject', i.subject), 8, 1, 'available', now()
+		FROM (SELECT subject FROM cairn.identities WHERE provider = $1 ORDER BY id LIMIT 1) i, generate_series(1, $2)`, provider, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// underWay is how many goroutines wait for a provider's API.
+func underWay() int {
+	var stacks strings.Builder
+	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 2)
+	return strings.Count(stacks.String(), "oauth.(*caller).send(")
+}
+
+// rest closes what browsers keep open, and counts what the process still has.
+func rest(t *testing.T, people []browser) (goroutines, descriptors int) {
+	t.Helper()
+	for _, b := range people {
+		b.CloseIdleConnections()
+	}
+	return runtime.NumGoroutine(), openFiles(t)
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", os.Getpid()))
+	if os.IsNotExist(err) {
+		return 0 // no Linux
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// A job whose provider names a time waits for it, and that is no failed try. The card tells the time.
+func TestJobWaitsAsItIsAsked(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("garmin", "ada").to("/")
+	for name, value := range map[string]string{sandbox.RetryAfter: "600", sandbox.API: sandbox.ModeRetryAfter} {
+		if err := s.sandbox.SetSwitch(t.Context(), sandbox.Garmin, name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	putAside(t, s, sandbox.Garmin, 1)
+	newSiteWith(t, options{pool: s.pool, works: true})
+	eventually(t, "the job waits", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE queue = 'garmin' AND state = 'scheduled'`) == 1
+	})
+	if n := count(t, s, `
+		SELECT count(*) FROM cairn.river_job
+		WHERE queue = 'garmin' AND attempt = 0 AND scheduled_at BETWEEN now() + interval '9 minutes' AND now() + interval '12 minutes'`); n != 1 {
+		t.Error("it waits too long or not long enough, or that counts as a try")
+	}
+	card := b.get("/").want(200, "#card-garmin[data-state=trouble] .next", "Garmin lets us ask again at ")
+	at, _ := card.Find("#card-garmin .next time").Attr("datetime")
+	if when, err := time.Parse(time.RFC3339, at); err != nil || time.Until(when) < 8*time.Minute || time.Until(when) > 10*time.Minute {
+		t.Errorf("it tells the time %q", at)
+	}
+	again := b.post("/connections/garmin/check").want(503, ".lead", "Garmin lets us ask again at ")
+	if after := again.header.Get("Retry-After"); after < "500" || after > "600" || len(after) != 3 {
+		t.Errorf("Retry-After is %q, want less than 600", after)
+	}
+}
+
+// Whoever finds Strava's places taken reads why.
+func TestTooManyAthletes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	signedUp(t, s, "ada@example.org").connect("strava", "ada").to("/")
+	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, sandbox.AthleteLimit, "1"); err != nil {
+		t.Fatal(err)
+	}
+	signedUp(t, s, "max@example.org").connect("strava", "max").want(502, "h1", "Strava lets no more people connect Cairn.")
+}
