@@ -20,6 +20,9 @@ func stateOf(p *oauth.Provider, c oauth.Connection) (state, words, problem strin
 		return "needs_reconnect", p.Name + " no longer accepts our access",
 			"It was taken back at " + p.Name + ", or it ran out. Connect it again to go on; nothing else is lost."
 	case oauth.Trouble:
+		if c.Cause == oauth.SlowDown {
+			return "trouble", p.Name + " asks us to wait", inWords(p, c.Cause) + " Your connection is kept."
+		}
 		return "trouble", p.Name + " has trouble", inWords(p, c.Cause) + " Your connection is kept, and the next try may work."
 	case oauth.Paused:
 		return "paused", "Paused by " + p.Name, pausedInWords(p, c.Cause)
