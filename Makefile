@@ -37,7 +37,7 @@ fuzz: ## try return paths and cookies for half a minute each
 
 screenshots: postgres chromium ## take pictures of every page into screenshots/
 	@mkdir -p screenshots
-	SCREENSHOTS=$(CURDIR)/screenshots go test -count=1 -run TestMainPathInChromium ./cmd/server
+	SCREENSHOTS=$(CURDIR)/screenshots go test -count=1 -run InChromium ./cmd/server
 
 previous:
 	@rm -rf bin/previous && mkdir -p bin/previous && git archive $(PREVIOUS) | tar -x -C bin/previous

@@ -131,7 +131,7 @@ func checkClock(_ context.Context, e examined) []finding {
 
 // stateWords say for an operator what people are told in more words.
 var stateWords = map[oauth.State]string{
-	oauth.Active: "work", oauth.Trouble: "wait for the provider to answer", oauth.Paused: "are paused: our application is refused, has too many people, or has used up its day's calls",
+	oauth.Active: "work", oauth.Trouble: "wait for the provider to answer", oauth.Paused: "are refused because of our application, or wait for the next day's calls",
 	oauth.NeedsReconnect: "wait for their owner to connect again",
 }
 
