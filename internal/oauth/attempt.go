@@ -36,8 +36,12 @@ const AttemptLife = 10 * time.Minute
 // maxAttempts is how many attempts one browser has under way; starting one more forgets the oldest.
 const maxAttempts = 10
 
-// Begin writes an attempt down and returns the address of the provider's consent page.
+// Begin writes an attempt down and returns the address of the provider's consent page. Errors: *Error if the provider wants
+// no calls now, so that nobody goes there in vain.
 func (s *Store) Begin(ctx context.Context, p *Provider, owner Owner, returnPath string) (string, error) {
+	if _, err := s.caller(p).reserve(ctx, "authorize", room); err != nil {
+		return "", err
+	}
 	state, verifier := rand.Text(), oauth2.GenerateVerifier()
 	purpose, browser := "connect", []byte(nil)
 	if owner.UserID == 0 {

@@ -83,14 +83,11 @@ func reference(ctx context.Context) string {
 
 // failed is the state that a failed call leaves a connection in. A refusal becomes NeedsReconnect only where the caller
 // knows that it is definite.
-func failed(err error) (State, Cause, int) {
-	failure, ok := errors.AsType[*Error](err)
+func failed(failure *Error) (State, Cause, int) {
 	switch {
-	case !ok:
-		return Trouble, NoAnswer, 0
-	case errors.Is(err, ErrQuotaSpent):
+	case errors.Is(failure, ErrQuotaSpent):
 		return Paused, QuotaSpent, failure.Status
-	case errors.Is(err, ErrRateLimited):
+	case errors.Is(failure, ErrRateLimited):
 		return Trouble, SlowDown, failure.Status
 	case failure.TooManyPeople():
 		return Paused, AthleteLimit, failure.Status
@@ -109,7 +106,7 @@ func (s *Store) stumbled(ctx context.Context, row stored, err error) error {
 	if !ok || errors.Is(ctx.Err(), context.Canceled) || failure.unsent && inBackground(ctx) {
 		return err
 	}
-	state, cause, status := failed(err)
+	state, cause, status := failed(failure)
 	var retryAt *time.Time
 	if !failure.Until.IsZero() {
 		retryAt = &failure.Until

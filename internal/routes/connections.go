@@ -47,7 +47,7 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 	}
 	consent, err := s.Connections.Begin(r.Context(), p, oauth.Owner{Browser: browser}, returnPath(r.PostForm.Get("next")))
 	if err != nil {
-		return err
+		return &providerError{p, err}
 	}
 	http.SetCookie(w, &http.Cookie{
 		Name: s.browserCookie(), Value: browser, Path: "/", MaxAge: int(oauth.AttemptLife.Seconds()),

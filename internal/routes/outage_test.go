@@ -176,6 +176,10 @@ func TestJobWaitsAsItIsAsked(t *testing.T) {
 	if when, err := time.Parse(time.RFC3339, at); err != nil || time.Until(when) < 8*time.Minute || time.Until(when) > 10*time.Minute {
 		t.Errorf("it tells the time %q", at)
 	}
+	signIn := newBrowser(t, s).post("/login/garmin").want(503, "h1", "Garmin asks us to slow down")
+	if signIn.Find("a[href='/']").Length() == 0 {
+		t.Error("the page leads nowhere")
+	}
 	again := b.post("/connections/garmin/check").want(503, ".lead", "Garmin lets us ask again at ")
 	if after := again.header.Get("Retry-After"); after < "500" || after > "600" || len(after) != 3 {
 		t.Errorf("Retry-After is %q, want less than 600", after)

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A server starts, and shows its pages, while no provider answers.
+func TestStartNeedsNoProvider(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	env := []string{"DATA_DIR=" + dataDir(t), "PORT=" + freePort(t)}
+	for _, p := range known {
+		env = append(env, p.prefix+"_CLIENT_ID=id", p.prefix+"_CLIENT_SECRET=s3cr3t")
+		for _, address := range []string{"AUTHORIZE", "TOKEN", "API", "REVOKE"} {
+			env = append(env, p.prefix+"_"+address+"_URL=http://"+silent.Addr().String())
+		}
+	}
+	server := start(t, env...)
+	b := newBrowser(t)
+	for _, path := range []string{"/", "/readyz", "/login"} {
+		began := time.Now()
+		if status, _ := b.do(http.MethodGet, server.url+path, nil); status != http.StatusOK || time.Since(began) > 5*time.Second {
+			t.Errorf("%s answered %d after %v", path, status, time.Since(began))
+		}
+	}
+	if code := server.end(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
