@@ -110,7 +110,9 @@ func headerOf(err error) http.Header {
 }
 
 func (c *caller) with(ctx context.Context) context.Context {
-	return context.WithValue(ctx, oauth2.HTTPClient, c.client)
+	client := *c.client
+	client.Transport = tokenAnswers{client.Transport}
+	return context.WithValue(ctx, oauth2.HTTPClient, &client)
 }
 
 // token checks a token answer and gives it an end where the provider should have named one.

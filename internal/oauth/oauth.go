@@ -2,6 +2,7 @@
 //
 //	oauth.go       what a provider is; kinds of errors
 //	client.go      the calls to providers: bounded in time and size, no redirects, errors without secrets
+//	answer.go      token answers that are odd, and can be understood
 //	gate.go        how many calls to a provider are under way at the same time
 //	quota.go       how many are allowed: one budget for all instances
 //	told.go        what answers tell of that: quotas, Retry-After
