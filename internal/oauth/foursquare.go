@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // foursquareVersion is the day whose API behaviour we were written for; Foursquare wants a fixed one, not today's.
@@ -48,7 +47,7 @@ func foursquareSelf(ctx context.Context, c *caller, accessToken string) (Account
 	if user.ID == "" || len(user.ID) > 255 {
 		return Account{}, c.fail("who-am-I", ErrUnavailable, http.StatusOK, "")
 	}
-	account := Account{Subject: user.ID, Name: strings.TrimSpace(user.FirstName + " " + user.LastName), Granted: []string{"account"}}
+	account := Account{Subject: user.ID, Name: personName(user.FirstName, user.LastName), Granted: []string{"account"}}
 	if user.Photo.Prefix != "" {
 		account.PictureURL = c.provider.link(user.Photo.Prefix + "300x300" + user.Photo.Suffix)
 	}

@@ -35,6 +35,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/oauth2"
 )
@@ -227,3 +228,19 @@ func bearer(r *http.Request, accessToken string) *http.Request {
 	r.Header.Set("Authorization", "Bearer "+accessToken)
 	return r
 }
+// maxName is how many characters of a name are kept.
+const maxName = 100
+
+// personName makes a name of what a provider has for one: short enough for a page, without what PostgreSQL refuses and
+// without what turns the text around it.
+func personName(parts ...string) string {
+	name := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return -1
+		}
+		return r
+	}, strings.TrimSpace(strings.Join(parts, " ")))
+	runes := []rune(name)
+	return string(runes[:min(len(runes), maxName)])
+}
+

@@ -51,7 +51,7 @@ func stravaAthlete(ctx context.Context, c *caller, accessToken string) (Account,
 	}
 	return Account{
 		Subject:    athlete.ID.String(),
-		Name:       strings.TrimSpace(athlete.Firstname + " " + athlete.Lastname),
+		Name:       personName(athlete.Firstname, athlete.Lastname),
 		PictureURL: c.provider.link(athlete.Profile),
 	}, nil
 }
