@@ -45,21 +45,22 @@ func garminUser(ctx context.Context, c *caller, accessToken string) (Account, er
 	return Account{Subject: user.UserID, Granted: granted}, err
 }
 
-// garminPermissions accepts both shapes that the permissions are said to come in: an object and a bare array.
+// garminPermissions accepts both shapes that the permissions are said to come in: an object and a bare array. An answer
+// without any, even an empty list, is an error that came with status 200.
 func garminPermissions(ctx context.Context, c *caller, accessToken string) ([]string, error) {
 	var raw json.RawMessage
 	if err := c.garmin(ctx, http.MethodGet, "permissions", "/wellness-api/rest/user/permissions", accessToken, &raw); err != nil {
 		return nil, err
 	}
 	var object struct{ Permissions []string }
-	if json.Unmarshal(raw, &object) == nil {
+	if json.Unmarshal(raw, &object) == nil && object.Permissions != nil {
 		return object.Permissions, nil
 	}
 	var array []string
-	if json.Unmarshal(raw, &array) != nil {
-		return nil, c.fail("permissions", ErrUnavailable, http.StatusOK, "")
+	if json.Unmarshal(raw, &array) == nil && array != nil {
+		return array, nil
 	}
-	return array, nil
+	return nil, c.fail("permissions", ErrUnavailable, http.StatusOK, "")
 }
 
 // garminDeregister ends the link.
