@@ -168,8 +168,9 @@ func knownCode(code string) string {
 	return ""
 }
 
-// call sends a request to the provider's API and decodes a JSON answer into out, which may be nil. An error carries the
-// status; 401 is ErrRefused unless it is about a permission, and 403 where the provider means that by it; everything else that is not a success may pass.
+// call sends a request to the provider's API and decodes a JSON answer into out. If that is nil, the answer only has to say
+// nothing against success. An error carries the status; 401 is ErrRefused unless it is about a permission, and 403 where the
+// provider means that by it; everything else that is not a success may pass.
 func (c *caller) call(ctx context.Context, name string, r *http.Request, out any) error {
 	return c.limited(ctx, name, one, func() (http.Header, error) { return c.send(ctx, name, r, out) })
 }
@@ -195,10 +196,19 @@ func (c *caller) send(ctx context.Context, name string, r *http.Request, out any
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return resp.Header, c.fail(name, ErrUnavailable, resp.StatusCode, foursquareCode(body))
 	}
-	if out != nil && json.Unmarshal(body, out) != nil {
+	if out == nil && !confirms(body) || out != nil && json.Unmarshal(body, out) != nil {
 		return resp.Header, c.fail(name, ErrUnavailable, resp.StatusCode, "")
 	}
 	return resp.Header, nil
+}
+
+// confirms tells whether the content of a success says nothing else. A web page, or an error with status 200, does.
+func confirms(body []byte) bool {
+	var answer struct {
+		Error, ErrorMessage json.RawMessage
+		Errors              []json.RawMessage
+	}
+	return len(body) == 0 || json.Unmarshal(body, &answer) == nil && answer.Error == nil && answer.ErrorMessage == nil && len(answer.Errors) == 0
 }
 
 // lacksPermission tells Strava's 401 for a scope that was not granted from the one for a token that is not good (providers.md, 2.8).
