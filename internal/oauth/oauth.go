@@ -122,6 +122,12 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Kind }
 
+// AppRefused tells whether it is about our application, not about a person: Strava's 403 says that it is inactive, or has
+// as many people as it may.
+func (e *Error) AppRefused() bool {
+	return e.Provider == "strava" && e.Status == http.StatusForbidden
+}
+
 // TooManyPeople tells that Strava has as many people as it allows our application (providers.md, 2.4).
 func (e *Error) TooManyPeople() bool {
 	return e.Provider == "strava" && e.Status == http.StatusForbidden && e.Code == "Application" && (e.Call == "exchange" || e.Call == "refresh")
@@ -224,10 +230,6 @@ func (p *Provider) link(address string) string {
 	return u.String()
 }
 
-func bearer(r *http.Request, accessToken string) *http.Request {
-	r.Header.Set("Authorization", "Bearer "+accessToken)
-	return r
-}
 // maxName is how many characters of a name are kept.
 const maxName = 100
 
@@ -244,3 +246,7 @@ func personName(parts ...string) string {
 	return string(runes[:min(len(runes), maxName)])
 }
 
+func bearer(r *http.Request, accessToken string) *http.Request {
+	r.Header.Set("Authorization", "Bearer "+accessToken)
+	return r
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -91,7 +90,7 @@ func failed(failure *Error) (State, Cause, int) {
 		return Trouble, SlowDown, failure.Status
 	case failure.TooManyPeople():
 		return Paused, AthleteLimit, failure.Status
-	case failure.Provider == "strava" && failure.Status == http.StatusForbidden: // the application is inactive, or full
+	case failure.AppRefused():
 		return Paused, AppRefused, failure.Status
 	case failure.Status == 0:
 		return Trouble, NoAnswer, 0

@@ -238,7 +238,10 @@ func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bo
 	case failure.TooManyPeople():
 		answer.Heading, answer.Action = p.Name+" lets no more people connect Cairn.", back()
 		answer.Detail = "It allows a site only so many. The operator of this one can ask it for more."
-	case errors.Is(err, oauth.ErrRefused):
+	case failure.AppRefused():
+		answer.Heading = p.Name + " does not serve Cairn at the moment."
+		answer.Detail = "It refused Cairn as a whole, not you. The operator of this site has to settle it."
+	case errors.Is(err, oauth.ErrRefused) && r.URL.Path == p.CallbackPath():
 		answer.Heading = p.Name + " did not accept this attempt."
 	case failure.Status == 0:
 		answer.Status, answer.Heading = http.StatusGatewayTimeout, p.Name+" did not answer."
