@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium
+.PHONY: help run build test matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ build: ## build bin/server
 
 test: postgres chromium ## run all tests, the browser's too, with the race detector
 	go test -race -shuffle=on ./...
+
+matrix-test: postgres ## let every call to a provider go wrong in every way, in the slow ones too
+	MATRIX=all go test -race -count=1 -run '^Test(ProviderMatrix|MatrixIsComplete)$$' ./internal/routes
 
 deploy-test: postgres $(if $(PREVIOUS),previous) ## replace and kill servers under load and print the figures; PREVIOUS=commit mixes that version in
 	DEPLOY_PREVIOUS=$(if $(PREVIOUS),$(CURDIR)/bin/previous/server) DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 go test -count=1 -v -parallel 1 -timeout 30m \

@@ -243,65 +243,7 @@ func TestDeniedAndIncompleteCallbacks(t *testing.T) {
 	}
 }
 
-// O1, O2, O5, O9: whatever a token address or an API does, the code is sent once, the wait ends, and no error tells a
-// secret.
-func TestProviderFailuresDuringAnAttempt(t *testing.T) {
-	t.Parallel()
-	modes := map[string]string{
-		"400": "", "403": "", "500": "", "429": oauth.ErrRateLimited.Error(), sandbox.ModeHTML: oauth.ErrUnavailable.Error(),
-		sandbox.ModeReset: oauth.ErrUnavailable.Error(), sandbox.ModeEmpty: oauth.ErrUnavailable.Error(), sandbox.ModeHuge: oauth.ErrUnavailable.Error(),
-		sandbox.ModeSlow: oauth.ErrUnavailable.Error(),
-	}
-	for provider := range makers {
-		t.Run(provider, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			for _, call := range []string{sandbox.Token, sandbox.API} {
-				for mode, want := range modes {
-					if mode == sandbox.ModeSlow && (provider != sandbox.Strava || call != sandbox.Token) {
-						continue // ten seconds once are enough
-					}
-					back := r.decide(r.begin(provider, owner), "ada", "allow")
-					before := r.requests(provider, "authorization_code")
-					r.set(provider, call, mode)
-					_, err := r.finish(provider, owner, back)
-					r.set(provider, call, sandbox.ModeNone)
-					if kind := kindOf(err); err == nil || want != "" && kind != want {
-						t.Errorf("%s %s: got %v, want %s", call, mode, err, want)
-					}
-					if n := r.requests(provider, "authorization_code") - before; n > 1 {
-						t.Errorf("%s %s: the code was sent %d times", call, mode, n)
-					}
-					for _, secret := range []string{"s3cr3t", back.Get("code"), "http"} {
-						if err != nil && strings.Contains(err.Error(), secret) {
-							t.Errorf("%s %s: the error tells %q: %v", call, mode, secret, err)
-						}
-					}
-				}
-			}
-		})
-	}
-}
-
-// O3: a token address that redirects does not get our secret sent elsewhere.
-func TestRedirectsAreNotFollowed(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	var hits atomic.Int64
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
-	t.Cleanup(elsewhere.Close)
-	token := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
-	t.Cleanup(token.Close)
-	owner := r.owner()
-	back := r.decide(r.begin(sandbox.Strava, owner), "ada", "allow")
-	r.providers[sandbox.Strava].Config.Endpoint.TokenURL = token.URL
-	if _, err := r.finish(sandbox.Strava, owner, back); err == nil || hits.Load() != 0 {
-		t.Errorf("got error %v, and %d requests elsewhere", err, hits.Load())
-	}
-}
-
-// O4, O10: what a token answer may look like.
+// O4, O10: what a token answer may look like, beyond what the provider matrix of internal/routes has.
 func TestTokenAnswers(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -309,13 +251,10 @@ func TestTokenAnswers(t *testing.T) {
 		ok           bool
 	}{
 		{"complete", `{"access_token":"a","refresh_token":"r","token_type":"Bearer","expires_in":3600}`, true},
-		{"expires_in as text", `{"access_token":"a","refresh_token":"r","expires_in":"3600"}`, true},
-		{"without an end", `{"access_token":"a","refresh_token":"r"}`, true},
 		{"no access token", `{"refresh_token":"r"}`, false},
 		{"line break in the token", `{"access_token":"a\r\nX-Evil: 1","refresh_token":"r"}`, false},
 		{"line break in the refresh token", `{"access_token":"a","refresh_token":"r\n"}`, false},
 		{"endless token", `{"access_token":"` + strings.Repeat("a", 9000) + `"}`, false},
-		{"beyond all bounds", `{"access_token":"a","x":"` + strings.Repeat("a", 2_000_000) + `"}`, false},
 	}
 	r := newRig(t)
 	for _, tt := range tests {

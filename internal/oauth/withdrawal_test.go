@@ -85,38 +85,6 @@ func TestDisconnectWithdraws(t *testing.T) {
 	}
 }
 
-// A provider that is down is told later; until then its tokens are kept, and nothing else of the connection.
-func TestWithdrawalIsKeptUntilItIsConfirmed(t *testing.T) {
-	t.Parallel()
-	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
-		t.Run(provider, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			r.connect(provider, owner, "ada")
-			r.expire(provider)
-			for _, bad := range []string{"500", "429", sandbox.ModeReset} {
-				r.set(provider, sandbox.API, bad)
-				r.set(provider, sandbox.Token, bad)
-				if c := r.connection(provider, owner); c.Subject != "" {
-					r.disconnect(provider, owner)
-				}
-				if err := r.withdraw(); err == nil {
-					t.Errorf("%s: no error, although nothing was confirmed", bad)
-				}
-				if r.secrets() != 1 || len(r.grants(provider)) != 1 {
-					t.Errorf("%s: %d rows with tokens, %d grants; want one of each", bad, r.secrets(), len(r.grants(provider)))
-				}
-			}
-			r.set(provider, sandbox.API, sandbox.ModeNone)
-			r.set(provider, sandbox.Token, sandbox.ModeNone)
-			if err := r.withdraw(); err != nil || r.secrets() != 0 || len(r.grants(provider)) != 0 {
-				t.Errorf("error %v, %d rows with tokens, %d grants; want none", err, r.secrets(), len(r.grants(provider)))
-			}
-		})
-	}
-}
-
 func TestGivingUpForgetsAndTells(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -115,41 +115,6 @@ func TestDeclinedAndUnticked(t *testing.T) {
 	b.get("/").want(200, "#card-strava[data-state=active]", "")
 }
 
-func TestProviderDown(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	b := signedUp(t, s, "ada@example.org")
-	set := func(name, value string) {
-		t.Helper()
-		if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, name, value); err != nil {
-			t.Fatal(err)
-		}
-		s.later(t)
-	}
-	for mode, status := range map[string]int{"500": 502, "429": 503, sandbox.ModeHTML: 502, sandbox.ModeReset: 504} {
-		callback := b.decide(b.consent("/connect/strava"), "ada", "allow")
-		set(sandbox.Token, mode)
-		a := b.get(callback).want(status, "h1", "Strava")
-		if !strings.Contains(a.Find("main").Text(), "Nothing was changed") || a.Find("form[action='/connect/strava']").Length() != 1 {
-			t.Errorf("%s: the page lacks a way to start again", mode)
-		}
-		set(sandbox.Token, sandbox.ModeNone)
-	}
-	b.connect("strava", "ada").to("/")
-	set(sandbox.API, "500")
-	b.post("/connections/strava/check").want(502, "h1", "Strava")
-	b.get("/").want(200, "#card-strava[data-state=trouble] .problem", "can't be used").want(200, "#card-strava[data-state=trouble]", "Your connection is kept")
-	set(sandbox.API, "403")
-	b.post("/connections/strava/check").want(502, "h1", "Strava")
-	b.get("/").want(200, "#card-strava[data-state=paused]", "Paused by Strava")
-	set(sandbox.API, sandbox.ModeNone)
-	b.post("/connections/strava/check").to("/")
-	b.get("/").want(200, "#card-strava[data-state=active] .events", "Strava answered again.")
-	set(sandbox.API, "500")
-	b.post("/connections/strava/disconnect").to("/")
-	b.get("/").want(200, "#card-strava[data-state=withdrawing] .problem", "until it confirms").want(200, "#card-strava form.connect button", "Connect")
-}
-
 func TestRevokedAtTheProvider(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -43,6 +43,10 @@ type site struct {
 	sandbox *sandbox.Sandbox
 	log     *logBuffer
 	handler http.Handler
+	server  *httptest.Server
+
+	connections *oauth.Store
+	providers   []*oauth.Provider
 }
 
 type options struct {
@@ -50,7 +54,8 @@ type options struct {
 	public  string        // PUBLIC_URL; "": where it really is
 	proxies []netip.Prefix
 	ready   func(context.Context) error
-	works   bool // does background work
+	works   bool                                    // does background work
+	heard   func(sandbox http.Handler) http.Handler // listens to what goes to the providers and comes back; nil: nobody does
 }
 
 func newSite(t *testing.T) site { t.Helper(); return newSiteWith(t, options{}) }
@@ -62,7 +67,7 @@ func newSiteWith(t *testing.T, o options) site {
 	}
 	server := httptest.NewUnstartedServer(nil)
 	host := server.Listener.Addr().String()
-	s := site{url: "http://" + strings.Replace(host, "127.0.0.1", "localhost", 1), pool: o.pool, log: &logBuffer{}}
+	s := site{url: "http://" + strings.Replace(host, "127.0.0.1", "localhost", 1), pool: o.pool, log: &logBuffer{}, server: server}
 	public := s.url
 	if o.public != "" {
 		public = o.public
@@ -76,11 +81,15 @@ func newSiteWith(t *testing.T, o options) site {
 	}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(s.log, t.Output()), nil))
 	providers, played := newProviders(t, &s, "http://"+host+"/sandbox", public)
+	if o.heard != nil {
+		played = o.heard(played)
+	}
 	sealer, err := seal.New(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
 	connections := oauth.New(o.pool, sealer)
+	s.connections, s.providers = connections, providers
 	background, err := jobs.New(jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Providers: providers})
 	if err != nil {
 		t.Fatal(err)

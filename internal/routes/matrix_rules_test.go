@@ -1,0 +1,115 @@
+package routes_test
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
+)
+
+// notPermitted is what a call comes to that says something about a permission and nothing about the connection.
+const notPermitted oauth.Cause = "not_permitted"
+
+// rule says what comes of calls that go wrong in one of the modes, in the state machine's words.
+type rule struct {
+	modes string // patterns as in path.Match
+	at    string // a provider; "": all
+
+	exchange  oauth.Cause // the code for tokens
+	introduce oauth.Cause // whose account it is, and what it permits, before anything is stored
+	refresh   oauth.Cause
+	ask       oauth.Cause // the same as introduce and more, of a connection that there is
+	revoke    oauth.Cause
+}
+
+// rules are tried from the top. Those of one provider go before those of all.
+var rules = []rule{
+	// What is unusual and can be understood is understood.
+	{"id_number", sandbox.Garmin, oauth.Connected, oauth.BadAnswer, "", oauth.BadAnswer, ""}, // ids are text there: a number is none
+	{"id_number", sandbox.Foursquare, oauth.Connected, oauth.BadAnswer, "", oauth.BadAnswer, ""},
+	{"none text expires_* id_* name_*", "", oauth.Connected, oauth.Connected, oauth.Works, oauth.Works, oauth.Told},
+
+	// No answer, or being asked to slow down, says nothing about a connection.
+	{"slow hang reset lost", "", oauth.NoAnswer, oauth.NoAnswer, oauth.NoAnswer, oauth.NoAnswer, oauth.Disconnected},
+	{"429*", "", oauth.SlowDown, oauth.SlowDown, oauth.SlowDown, oauth.SlowDown, oauth.Disconnected},
+
+	// Strava refuses our application with 403, Garmin a token that it does not know, Foursquare who asks too often.
+	{"403", sandbox.Strava, oauth.AthleteLimit, oauth.AppRefused, oauth.AthleteLimit, oauth.AppRefused, oauth.Disconnected},
+	{"403*", sandbox.Strava, oauth.AppRefused, oauth.AppRefused, oauth.AppRefused, oauth.AppRefused, oauth.Disconnected},
+	{"403*", sandbox.Garmin, oauth.BadAnswer, oauth.AccessRefused, oauth.BadAnswer, oauth.BadAnswer, oauth.Told},
+	{"403", sandbox.Foursquare, oauth.BadAnswer, oauth.SlowDown, "", oauth.SlowDown, ""},
+
+	// Definite refusals, in the provider's own words. What it does not know any more it has forgotten.
+	{"400", "", oauth.AccessRefused, oauth.BadAnswer, oauth.RefreshRefused, oauth.BadAnswer, oauth.Disconnected},
+	{"200", sandbox.Strava, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.Disconnected},
+	{"200", "", oauth.AccessRefused, oauth.BadAnswer, oauth.RefreshRefused, oauth.BadAnswer, oauth.Disconnected},
+	{"401*", "", oauth.BadAnswer, oauth.AccessRefused, oauth.BadAnswer, oauth.AccessRefused, oauth.Told},
+	{"404*", sandbox.Garmin, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.Told},
+	{"412*", "", oauth.BadAnswer, notPermitted, oauth.BadAnswer, notPermitted, oauth.Disconnected},
+
+	// Everything else is no answer that can be used. Only telling needs none: no content confirms it.
+	{"empty wrong_types", "", oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.Told},
+	{"30[12378] 4* 5* drip html huge invalid_json", "", oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.Disconnected},
+}
+
+func (r rule) covers(provider, mode string) bool {
+	return (r.at == "" || r.at == provider) && slices.ContainsFunc(strings.Fields(r.modes), func(pattern string) bool {
+		matched, err := path.Match(pattern, mode)
+		return matched && err == nil
+	})
+}
+
+// outcome is what a rule says about a call in a scene.
+func outcome(provider string, s scene, call, mode string) (oauth.Cause, bool) {
+	i := slices.IndexFunc(rules, func(r rule) bool { return r.covers(provider, mode) })
+	if i < 0 {
+		return "", false
+	}
+	switch {
+	case call == sandbox.Exchange:
+		return rules[i].exchange, true
+	case call == sandbox.Refresh:
+		return rules[i].refresh, true
+	case call == sandbox.Revoke:
+		return rules[i].revoke, true
+	case s.begins:
+		return rules[i].introduce, true
+	}
+	return rules[i].ask, true
+}
+
+// otherwhere are the calls that no scene plays, and where they are tested.
+var otherwhere = map[string]string{
+	sandbox.Data:          "nothing on a page asks for it yet",
+	sandbox.Subscriptions: "cmd/server: an operator's command",
+}
+
+// Whatever the sandbox learns, the matrix has to know.
+func TestMatrixIsComplete(t *testing.T) {
+	t.Parallel()
+	used := make([]bool, len(rules))
+	for _, provider := range []string{sandbox.Strava, sandbox.Garmin, sandbox.Foursquare} {
+		for _, call := range sandbox.Calls(provider) {
+			played := slices.ContainsFunc(scenes, func(s scene) bool { return slices.Contains(s.calls, call) })
+			if _, elsewhere := otherwhere[call]; played == elsewhere {
+				t.Errorf("%s: %s is played: %t, tested elsewhere: %t", provider, call, played, elsewhere)
+			}
+			for _, mode := range sandbox.Modes(call) {
+				i := slices.IndexFunc(rules, func(r rule) bool { return r.covers(provider, mode) })
+				if i < 0 {
+					t.Errorf("no rule says what comes of %q", mode)
+				} else {
+					used[i] = true
+				}
+			}
+		}
+	}
+	for i, r := range rules {
+		if !used[i] {
+			t.Errorf("no mode needs the rule for %q at %q", r.modes, r.at)
+		}
+	}
+}

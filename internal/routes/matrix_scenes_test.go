@@ -1,0 +1,218 @@
+package routes_test
+
+import (
+	"net/http"
+	"strings"
+
+	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
+)
+
+// scene is a situation in which a provider is called.
+type scene struct {
+	name   string
+	calls  []string
+	begins bool // nothing is stored yet
+	// play leads to the call, has it go wrong in a mode, and checks that it comes to what was expected, and what comes after.
+	play func(l *lane, mode string, want oauth.Cause)
+}
+
+var scenes = []scene{
+	{"connecting", []string{sandbox.Exchange, sandbox.WhoAmI, sandbox.Permissions}, true, (*lane).connecting},
+	{"signing_in", []string{sandbox.WhoAmI}, true, (*lane).signingIn},
+	{"checking", []string{sandbox.Refresh, sandbox.WhoAmI, sandbox.Permissions}, false, (*lane).checking},
+	{"withdrawing", []string{sandbox.Refresh, sandbox.Revoke}, false, (*lane).withdrawing},
+}
+
+// shown is what people see of what a call has come to.
+var shown = map[oauth.Cause]struct {
+	status  int    // of the page that answers them; of an attempt's only where it differs
+	heading string // on that page, or the notice on the next
+	state   string // of the card
+	history string // the newest of what happened
+}{
+	oauth.Works:          {303, "answered: the connection works.", "active", "You connected"},
+	oauth.NoAnswer:       {504, "did not answer.", "trouble", "did not answer."},
+	oauth.BadAnswer:      {502, "gave an answer that can't be used.", "trouble", "gave an answer that can't be used."},
+	oauth.SlowDown:       {503, "asks us to slow down.", "trouble", "asked us to slow down."},
+	oauth.AppRefused:     {502, "does not serve Cairn at the moment.", "paused", "refused Cairn as a whole, not you."},
+	oauth.AthleteLimit:   {502, "lets no more people connect Cairn.", "paused", "has as many people as it allows Cairn."},
+	notPermitted:         {502, "gave an answer that can't be used.", "active", "You connected"},
+	oauth.RefreshRefused: {303, "no longer accepts our access.", "needs_reconnect", "refused to renew our access."},
+	oauth.AccessRefused:  {303, "no longer accepts our access.", "needs_reconnect", "refused our access."},
+	oauth.Disconnected:   {303, "", "withdrawing", "You disconnected"},
+	oauth.Told:           {303, "", "none", "confirmed that it has forgotten Cairn."},
+	oauth.NotTold:        {303, "", "none", "did not confirm that it has forgotten Cairn."},
+}
+
+// connecting is somebody signed in who comes back from a provider.
+func (l *lane) connecting(mode string, want oauth.Cause) {
+	l.comesBack(l.person, l.person.consent("/connect/"+l.provider), mode, want, "form[action='/connect/"+l.provider+"'] button")
+	l.clear()
+	l.person.connect(l.provider, "ada").to("/") // starting again works
+}
+
+// signingIn is a visitor who comes back from a provider.
+func (l *lane) signingIn(mode string, want oauth.Cause) {
+	visitor := newBrowser(l.t, l.site)
+	visitor.Transport = l.reader
+	l.comesBack(visitor, visitor.consent("/login/"+l.provider), mode, want, "main a[href='/login']")
+	if signedIn := visitor.signedIn(); signedIn != (want == oauth.Connected) {
+		l.t.Errorf("signed in: %t", signedIn)
+	}
+	if n := count(l.t, l.site, `SELECT count(*) FROM cairn.users`); n != 1 && want != oauth.Connected {
+		l.t.Errorf("%d users, want the one there was", n)
+	}
+	l.clear()
+	visitor.get(visitor.decide(visitor.consent("/login/"+l.provider), "ada", "allow")).to("/")
+}
+
+// comesBack finishes an attempt while the lane's call goes wrong.
+func (l *lane) comesBack(b browser, consent, mode string, want oauth.Cause, again string) {
+	callback := b.decide(consent, "ada", "allow")
+	codes := l.requests()[sandbox.Exchange]
+	l.set(mode)
+	a := b.get(callback)
+	l.set(sandbox.ModeNone)
+	if n := l.requests()[sandbox.Exchange] - codes; n != 1 {
+		l.t.Errorf("the code was sent %d times, want once", n)
+	}
+	if want != oauth.Connected {
+		l.refused(a, want, again)
+		l.stored(0)
+		return
+	}
+	a.to("/")
+	l.stored(1)
+	l.wantCard(b, "active", "You connected")
+	if n := count(l.t, l.site, `SELECT count(*) FROM cairn.connections WHERE token_expires_at < now() + interval '1 hour'`); n != 0 {
+		l.t.Error("the tokens' end is in the past, or soon")
+	}
+	if strings.HasPrefix(mode, "id_") && l.call == sandbox.WhoAmI {
+		if n := count(l.t, l.site, `SELECT count(*) FROM cairn.identities WHERE subject = '9007199254740993'`); n != 1 {
+			l.t.Error("the account's id is not the one that came")
+		}
+	}
+	b.post("/connections/" + l.provider + "/check").to("/") // what is called connected works
+}
+
+// refused checks the page that ends an attempt.
+func (l *lane) refused(a answer, want oauth.Cause, again string) {
+	page := shown[want]
+	if want == oauth.AccessRefused {
+		page.status, page.heading = http.StatusBadGateway, "did not accept this attempt."
+	}
+	if want == oauth.AthleteLimit || want == oauth.SlowDown && l.call != sandbox.Exchange {
+		again = "main a[href='/']" // there is no use in that now
+	}
+	a.want(page.status, "h1", page.heading).want(page.status, "main", "Nothing was changed.")
+	if a.Find(again).Length() != 1 {
+		l.t.Error("the page lacks a way to start again")
+	}
+}
+
+// checking is somebody who wants to know whether a connection works, whose access token has run out if the call is a refresh.
+func (l *lane) checking(mode string, want oauth.Cause) {
+	l.connected()
+	before := l.requests()[l.call]
+	l.set(mode)
+	a := l.person.post("/connections/" + l.provider + "/check")
+	l.set(sandbox.ModeNone)
+	if n := l.requests()[l.call] - before; l.call == sandbox.Refresh && n != 1 {
+		l.t.Errorf("%d refreshes, want one", n)
+	}
+	l.stored(1)
+	page := shown[want]
+	home := l.wantCard(l.person, page.state, page.history)
+	if page.status == http.StatusSeeOther {
+		a.to("/")
+		home.want(200, "#notice", page.heading)
+	} else {
+		a.want(page.status, "h1", page.heading)
+	}
+	l.recovers(mode, page.state)
+}
+
+// recovers checks that a connection goes on where it can, and that connecting again mends it where it can't. Refresh tokens
+// that were lost on their way can't be used any more.
+func (l *lane) recovers(mode, state string) {
+	lost := l.call == sandbox.Refresh && l.provider != sandbox.Foursquare && (mode == sandbox.ModeLost || mode == sandbox.ModeWrongTypes)
+	if state != "needs_reconnect" {
+		l.person.post("/connections/" + l.provider + "/check").to("/")
+		switch {
+		case lost:
+			state = "needs_reconnect"
+			l.wantCard(l.person, state, "refused to renew our access.")
+		case state != "active":
+			l.wantCard(l.person, "active", "answered again.")
+		}
+	}
+	if state == "needs_reconnect" {
+		if l.person.get("/").Find("#card-"+l.provider+" form[action='/connect/"+l.provider+"'] button").Length() != 1 {
+			l.t.Error("the card offers no way to connect again")
+		}
+		l.person.connect(l.provider, "ada").to("/")
+		l.wantCard(l.person, "active", "again.")
+	}
+}
+
+// withdrawing is a provider that is told in the background, with an access token that has run out if the call is a refresh.
+func (l *lane) withdrawing(mode string, want oauth.Cause) {
+	l.connected()
+	l.person.post("/connections/" + l.provider + "/disconnect").to("/")
+	if l.call == sandbox.Refresh {
+		switch want {
+		case oauth.Works:
+			want = oauth.Told
+		case oauth.RefreshRefused:
+			want = oauth.NotTold
+		default:
+			want = oauth.Disconnected
+		}
+	}
+	l.set(mode)
+	if done := l.withdraw(); done != (want != oauth.Disconnected) {
+		l.t.Errorf("done with: %t", done)
+	}
+	l.set(sandbox.ModeNone)
+	l.wantCard(l.person, shown[want].state, shown[want].history)
+	if want == oauth.Disconnected {
+		l.withdraw()
+		if l.wantCard(l.person, "none", "that it has forgotten Cairn."); mode != sandbox.ModeLost && mode != sandbox.ModeWrongTypes && grantsOf(l.t, l.site, l.provider) != 0 {
+			l.t.Error("the provider has not forgotten us")
+		}
+	}
+	if n := count(l.t, l.site, `SELECT count(*) FROM cairn.withdrawals`); n != 0 {
+		l.t.Errorf("%d withdrawals are left", n)
+	}
+}
+
+func (l *lane) connected() {
+	l.person.connect(l.provider, "ada").to("/")
+	l.person.get("/") // takes the notice
+	if l.call == sandbox.Refresh {
+		l.expire()
+	}
+}
+
+// problems are what a card adds to a state that is not good.
+var problems = map[string]string{
+	"trouble": "Your connection is kept", "paused": "Your connection is kept", "needs_reconnect": "Connect it again", "withdrawing": "until it confirms",
+}
+
+// wantCard checks the state that the card says, and the newest of what happened.
+func (l *lane) wantCard(b browser, state, history string) answer {
+	l.t.Helper()
+	home := b.get("/").want(200, "", "")
+	card := home.Find("#card-" + l.provider)
+	if got := card.AttrOr("data-state", ""); got != state {
+		l.t.Errorf("the card says %q, want %q", got, state)
+	}
+	if got := card.Find(".events li").First().Text(); !strings.Contains(got, history) {
+		l.t.Errorf("the newest of what happened is %q, want %q", got, history)
+	}
+	if problem := card.Find(".problem").Text(); !strings.Contains(problem, problems[state]) {
+		l.t.Errorf("the card explains %q, want %q in it", problem, problems[state])
+	}
+	return home
+}
