@@ -78,18 +78,14 @@ const maxAddress = 2048
 func (s *Store) use(ctx context.Context, p *Provider, userID int64, call func(token string) error) (stored, error) {
 	refused := int64(0)
 	for {
-		token, err := s.tokenAfter(ctx, p, userID, refused)
-		if err != nil {
-			return stored{}, err
-		}
-		row, err := s.read(ctx, p, userID)
+		row, err := s.tokenAfter(ctx, p, userID, refused)
 		if err != nil {
 			return stored{}, err
 		}
 		if row.retryAt != nil && p.limitsEach {
 			return row, &Error{Provider: p.Key, Call: "data", Kind: ErrRateLimited, Until: *row.retryAt, unsent: true}
 		}
-		err = call(token)
+		err = call(row.token.AccessToken)
 		switch {
 		case err == nil:
 			return row, s.recovered(ctx, row)

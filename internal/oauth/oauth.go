@@ -20,9 +20,10 @@
 //
 // An attempt is a row that one DELETE … RETURNING takes out, before anything else is looked at. A refresh is made by the
 // one instance that holds the connection's lease: it re-reads the tokens when it gets the lease, and stores the new pair,
-// fenced by the lease, before anybody uses it. A call to a provider is counted in its budget before it is sent, by one
-// statement that all instances share; it is not sent if the budget is spent, or if the provider has asked for no calls. No
-// database connection is held while a provider is asked.
+// fenced by the lease, before anybody uses it; a database that is away then is asked again until the lease is over. Others
+// wait for as long as a call can take, and share a failure. A call to a provider is counted in its budget before it is sent,
+// by one statement that all instances share; it is not sent if the budget is spent, or if the provider has asked for no
+// calls. No database connection is held while a provider is asked.
 package oauth
 
 import (

@@ -13,10 +13,13 @@ import (
 )
 
 const (
-	// leaseTime is how long one instance may refresh a connection; it is longer than a call can take, so a lease that is
-	// over belongs to an instance that died.
+	// leaseTime is how long one instance may refresh a connection: the longest call, and as long again for storing its answer.
+	// A lease that is over belongs to an instance that died.
 	leaseTime = 2 * callTimeout
 	leasePoll = 100 * time.Millisecond
+	// waitTime is how long the others wait for it: the longest call, and a slow database. Whoever takes longer has died, and
+	// it is better to say that it did not work out than to let people wait for the end of the lease.
+	waitTime = callTimeout + moveTimeout
 )
 
 // stored is a connection's tokens as they stood at one moment.
@@ -24,58 +27,81 @@ type stored struct {
 	identityID, userID, generation int64
 	token                          *oauth2.Token
 	state                          State
+	cause                          Cause
 	fresh                          bool       // good for a call now
 	leased                         bool       // somebody refreshes it
+	abandoned                      bool       // somebody did, and died
 	retryAt                        *time.Time // nil, or the provider has asked for no calls about it until then
 }
 
 // Token returns a usable access token of a person's connection. One that is nearly over is refreshed, by one instance at a
 // time; the others wait for its result. Errors: ErrNotFound, ErrReconnect, *Error.
 func (s *Store) Token(ctx context.Context, p *Provider, userID int64) (string, error) {
-	return s.tokenAfter(ctx, p, userID, 0)
+	row, err := s.tokenAfter(ctx, p, userID, 0)
+	if err != nil {
+		return "", err
+	}
+	return row.token.AccessToken, nil
 }
 
 // tokenAfter is Token for a caller to whom the provider has refused the tokens of one generation: those are not fresh,
-// whatever their end says.
-func (s *Store) tokenAfter(ctx context.Context, p *Provider, userID, refused int64) (string, error) {
+// whatever their end says. The tokens that it returns are those of the row that it returns.
+func (s *Store) tokenAfter(ctx context.Context, p *Provider, userID, refused int64) (stored, error) {
+	waiting, cancel := context.WithTimeout(ctx, waitTime)
+	defer cancel()
+	awaited := int64(0) // the generation that somebody else refreshes
 	for {
 		row, err := s.read(ctx, p, userID)
 		switch {
 		case err != nil:
-			return "", err
+			return stored{}, err
 		case row.state == NeedsReconnect:
-			return "", ErrReconnect
+			return stored{}, ErrReconnect
 		case row.fresh && row.generation > refused:
-			return row.token.AccessToken, nil
+			return row, nil
 		case row.token.RefreshToken == "":
-			return "", errors.Join(ErrReconnect, s.move(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
-		case !row.leased:
-			lease, err := s.lease(ctx, row)
-			if err != nil {
-				return "", err
+			return stored{}, errors.Join(ErrReconnect, s.move(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
+		case row.leased:
+			awaited = row.generation
+		case row.generation == awaited && !row.abandoned: // the provider would hear the same from everybody who waited
+			return stored{}, row.shared(p)
+		default:
+			refreshed, err := s.refresh(ctx, p, row)
+			if !errors.Is(err, ErrHeld) {
+				return refreshed, err
 			}
-			if lease != "" {
-				return s.refresh(ctx, p, row, lease)
-			}
+			awaited = row.generation
 		}
 		select {
-		case <-ctx.Done():
-			return "", s.caller(p).fail("refresh", ErrUnavailable, 0, "")
+		case <-waiting.Done():
+			return stored{}, s.caller(p).fail("refresh", ErrUnavailable, 0, "")
 		case <-time.After(leasePoll):
 		}
 	}
+}
+
+// shared is the failure of a refresh by somebody else, as the connection remembers it.
+func (row stored) shared(p *Provider) error {
+	failure := &Error{Provider: p.Key, Call: "refresh", Kind: ErrUnavailable}
+	if row.cause == SlowDown {
+		failure.Kind = ErrRateLimited
+	}
+	if row.retryAt != nil {
+		failure.Until = *row.retryAt
+	}
+	return failure
 }
 
 func (s *Store) read(ctx context.Context, p *Provider, userID int64) (stored, error) {
 	row := stored{userID: userID}
 	var sealed []byte
 	err := s.pool.QueryRow(ctx, `
-		SELECT identity_id, generation, sealed_tokens, state,
+		SELECT identity_id, generation, sealed_tokens, state, cause,
 		       token_expires_at IS NULL OR token_expires_at - $3::interval > now(),
-		       COALESCE(refresh_lease_until > now(), false),
+		       COALESCE(refresh_lease_until > now(), false), COALESCE(refresh_lease_until <= now(), false),
 		       CASE WHEN retry_at > now() AND cause = 'slow_down' THEN retry_at END
 		FROM cairn.connections WHERE user_id = $1 AND provider = $2`, userID, p.Key, p.RefreshEarly).
-		Scan(&row.identityID, &row.generation, &sealed, &row.state, &row.fresh, &row.leased, &row.retryAt)
+		Scan(&row.identityID, &row.generation, &sealed, &row.state, &row.cause, &row.fresh, &row.leased, &row.abandoned, &row.retryAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return stored{}, ErrNotFound
 	}
@@ -86,7 +112,7 @@ func (s *Store) read(ctx context.Context, p *Provider, userID int64) (stored, er
 	return row, err
 }
 
-// lease tries to become the one that refreshes the generation that was read; "" means that somebody else was faster.
+// lease tries to become the one that refreshes the generation that was read. ErrHeld: somebody else was faster.
 func (s *Store) lease(ctx context.Context, row stored) (string, error) {
 	lease := rand.Text()
 	tag, err := s.pool.Exec(ctx, `
@@ -98,36 +124,62 @@ func (s *Store) lease(ctx context.Context, row stored) (string, error) {
 		return "", fmt.Errorf("oauth: lease identity %d: %w", row.identityID, err)
 	}
 	if tag.RowsAffected() == 0 {
-		return "", nil
+		return "", ErrHeld
 	}
 	return lease, nil
 }
 
-// refresh makes the call under a lease. From here on the browser may leave: an answer that is not stored would cost the
-// connection.
-func (s *Store) refresh(ctx context.Context, p *Provider, row stored, lease string) (string, error) {
+// refresh makes the call under a lease. From then on the browser may leave: an answer that is not stored would cost the
+// connection. ErrHeld: the row is not as it was read any more.
+func (s *Store) refresh(ctx context.Context, p *Provider, row stored) (stored, error) {
+	lease, err := s.lease(ctx, row)
+	if err != nil {
+		return stored{}, err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTime)
 	defer cancel()
 	token, err := s.caller(p).refresh(ctx, row.token.RefreshToken)
 	if err != nil {
-		return "", errors.Join(s.refreshFailed(ctx, row, err), s.release(ctx, row, lease))
+		return stored{}, errors.Join(s.refreshFailed(ctx, row, err), s.release(ctx, row, lease))
 	}
 	sealed, err := s.sealTokens(token, place(row.identityID, row.userID, p.Key))
 	if err != nil {
-		return "", err
+		return stored{}, err
 	}
+	if err := s.keep(ctx, row, lease, sealed, token); err != nil {
+		return stored{}, err
+	}
+	row.generation, row.token = row.generation+1, token
+	return row, s.recovered(ctx, row)
+}
+
+// keep stores a new pair, if the lease still holds; else ErrHeld. The provider may have forgotten the old pair already, so
+// a database that is away is asked again until the lease is over.
+func (s *Store) keep(ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token) error {
+	for {
+		n, err := s.tryToKeep(ctx, row, lease, sealed, token)
+		switch {
+		case err == nil && n == 0: // disconnected or connected anew meanwhile, or an earlier try did it and its answer was lost
+			return ErrHeld
+		case err == nil:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("oauth: store refreshed tokens of identity %d: %w", row.identityID, err)
+		case <-time.After(leasePoll):
+		}
+	}
+}
+
+func (s *Store) tryToKeep(ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
+	defer cancel()
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE cairn.connections SET sealed_tokens = $3, token_expires_at = now() + $4::interval, generation = generation + 1,
 			checked_at = now(), tokens_at = now(), refresh_lease = NULL, refresh_lease_until = NULL
 		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease, sealed, lifeOf(token))
-	if err != nil {
-		return "", fmt.Errorf("oauth: store refreshed tokens of identity %d: %w", row.identityID, err)
-	}
-	if tag.RowsAffected() == 0 { // disconnected or connected anew meanwhile
-		return "", ErrNotFound
-	}
-	row.generation++
-	return token.AccessToken, s.recovered(ctx, row)
+	return tag.RowsAffected(), err
 }
 
 // refreshFailed notes what a failed refresh says about the connection. The lease is still held, so the refresh token
