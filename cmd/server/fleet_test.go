@@ -21,6 +21,7 @@ type fleet struct {
 	t         *testing.T
 	url       string // where browsers reach it
 	pool      *pgxpool.Pool
+	sandbox   *sandbox.Sandbox
 	balancer  *balancer
 	instances []*instance
 }
@@ -32,6 +33,12 @@ type instance struct {
 }
 
 func newFleet(t *testing.T, size int, env ...string) *fleet {
+	t.Helper()
+	return newFleetBehind(t, size, &front{}, env...)
+}
+
+// newFleetBehind is newFleet with a front before the providers.
+func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 	t.Helper()
 	ports := make([]string, size)
 	addresses := make([]string, size)
@@ -51,7 +58,7 @@ func newFleet(t *testing.T, size int, env ...string) *fleet {
 	}
 	t.Cleanup(f.pool.Close)
 	env = append(env, "DATABASE_URL="+database, "DATA_DIR="+dataDir(t), "PUBLIC_URL="+f.url, "TRUSTED_PROXIES=127.0.0.0/8,::1")
-	env = append(env, playProviders(t, f.pool, f.url)...)
+	env = append(env, f.playProviders(way)...)
 	for _, port := range ports {
 		at := &instance{env: append([]string{"PORT=" + port}, env...)}
 		at.process = start(t, at.env...)
@@ -95,19 +102,20 @@ func (f *fleet) awaitReady() {
 	}
 }
 
-// playProviders serves the sandbox from the test, for a site whose servers come and go, and returns the registrations.
-func playProviders(t *testing.T, pool *pgxpool.Pool, site string) (env []string) {
+// playProviders serves the sandbox from the test, because servers come and go, and returns the registrations.
+func (f *fleet) playProviders(way *front) (env []string) {
+	t := f.t
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	base := "http://" + server.Listener.Addr().String() + "/sandbox"
 	apps := map[string]sandbox.App{}
 	for _, p := range known {
-		apps[p.key] = sandbox.App{ClientID: "fleet", ClientSecret: "fleet-" + p.key, RedirectURI: site + p.callback}
+		apps[p.key] = sandbox.App{ClientID: "fleet", ClientSecret: "fleet-" + p.key, RedirectURI: f.url + p.callback}
 		at := sandbox.EndpointsOf(base, p.key)
 		env = append(env, p.prefix+"_CLIENT_ID=fleet", p.prefix+"_CLIENT_SECRET=fleet-"+p.key,
 			p.prefix+"_AUTHORIZE_URL="+at.Authorize, p.prefix+"_TOKEN_URL="+at.Token, p.prefix+"_API_URL="+at.API, p.prefix+"_REVOKE_URL="+at.Revoke)
 	}
-	played, err := sandbox.New(t.Context(), sandbox.Options{Pool: pool, BaseURL: base, Apps: apps})
+	played, err := sandbox.New(t.Context(), sandbox.Options{Pool: f.pool, BaseURL: base, Apps: apps})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +127,8 @@ func playProviders(t *testing.T, pool *pgxpool.Pool, site string) (env []string)
 			t.Fatal(err)
 		}
 	}
-	server.Config.Handler = played.Handler()
+	f.sandbox, way.Handler = played, played.Handler()
+	server.Config.Handler = way
 	server.Start()
 	t.Cleanup(server.Close)
 	return env

@@ -89,7 +89,7 @@ func (s *Store) use(ctx context.Context, p *Provider, userID int64, call func(to
 		switch {
 		case err == nil:
 			return row, s.recovered(ctx, row)
-		case errors.Is(err, ErrNotPermitted):
+		case errors.Is(err, ErrNotPermitted), ctx.Err() != nil: // that whoever asked has left says nothing about the provider
 			return row, err
 		case !errors.Is(err, ErrRefused), refused > 0 && !statusIs(err, http.StatusUnauthorized):
 			return row, s.stumbled(ctx, row, err)
