@@ -41,6 +41,23 @@ func TestKillAroundExchange(t *testing.T) {
 	k.wantWindowHit()
 }
 
+// A connection that was lost does not go on saying that it works until somebody uses it: who takes the dead server's place
+// finds it out.
+func TestKilledRefreshIsFoundOut(t *testing.T) {
+	t.Parallel()
+	k := newKilling(t)
+	k.must(k.v.connect(t.Context(), sandbox.Strava, "ada", 0))
+	k.expire(sandbox.Strava)
+	k.kill(sandbox.Strava, "refresh_token", onTheWayBack, func(ctx context.Context, v *visitor) error { return v.check(ctx, sandbox.Strava) })
+	k.endLease()
+	k.exec(`UPDATE cairn.river_job SET scheduled_at = now() WHERE kind = 'look' AND state = 'scheduled'`) // half a minute later
+	eventually(t, "the card says that it needs its owner", func() bool {
+		home, err := k.v.member(t.Context(), k.url+"/", nil)
+		k.must(err)
+		return home.needsOwner(sandbox.Strava)
+	})
+}
+
 // aim is where a kill is aimed at, at random within it. What it hits is seen afterwards.
 type aim int
 

@@ -40,6 +40,8 @@ const (
 	// rescueAfter is when a job counts as lost whose instance was killed.
 	rescueAfter = 5 * time.Minute
 	lookEvery   = time.Hour
+	// lookAfter is when an instance looks after its start: it may stand in for one that died, whose lease of a refresh is over then.
+	lookAfter   = 30 * time.Second
 	stopTimeout = 15 * time.Second // for jobs under way: a call to a provider or two
 )
 
@@ -106,6 +108,9 @@ func (d Deps) provider(key string) *oauth.Provider {
 func (j *Jobs) Run(ctx context.Context) error {
 	if err := j.client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("jobs: start: %w", err)
+	}
+	if _, err := j.client.Insert(ctx, look{}, &river.InsertOpts{ScheduledAt: time.Now().Add(lookAfter)}); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("jobs: put the first look aside: %w", err)
 	}
 	<-ctx.Done()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)

@@ -10,7 +10,8 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// look is a job that finds others: connections that grow idle, and withdrawals whose own job was lost.
+// look is a job that finds others: connections that grow idle or whose refresh was cut off, and withdrawals whose own job was
+// lost.
 type look struct{}
 
 func (look) Kind() string { return "look" }
@@ -29,10 +30,14 @@ func (l *looker) Work(ctx context.Context, _ *river.Job[look]) error {
 		if err != nil {
 			return err
 		}
-		for _, i := range idle { // spread out, so that a provider does not see them all at once
+		for _, i := range idle {
+			at := time.Now()
+			if !i.CutOff { // spread out, so that a provider does not see them all at once
+				at = at.Add(rand.N(lookEvery))
+			}
 			found = append(found, river.InsertManyParams{
 				Args:       keepAlive{p.Key, i.UserID, i.Generation},
-				InsertOpts: &river.InsertOpts{ScheduledAt: time.Now().Add(rand.N(lookEvery))},
+				InsertOpts: &river.InsertOpts{ScheduledAt: at},
 			})
 		}
 	}

@@ -8,22 +8,22 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Idle is a connection whose tokens nobody has used for long.
+// Idle is a connection whose tokens nobody has used for long, or whose refresh was cut off.
 type Idle struct {
 	UserID     int64
 	Generation int64 // of the tokens
+	CutOff     bool
 }
 
-// Idle returns the connections of a provider whose tokens are to be refreshed lest they lapse (Provider.RefreshIdle). What
-// needs its owner is not among them.
+// Idle returns the connections of a provider whose tokens are to be refreshed lest they lapse (Provider.RefreshIdle), and
+// those whose refresh was cut off when an instance died: until the next one nobody knows whether they still work. What needs
+// its owner is not among them.
 func (s *Store) Idle(ctx context.Context, p *Provider) ([]Idle, error) {
-	if p.RefreshIdle == 0 {
-		return nil, nil
-	}
 	rows, err := s.pool.Query(ctx, `
-		SELECT user_id, generation FROM cairn.connections
-		WHERE provider = $1 AND tokens_at < now() - $2::interval AND state <> 'needs_reconnect'
-		ORDER BY tokens_at LIMIT 1000`, p.Key, p.RefreshIdle)
+		SELECT user_id, generation, COALESCE(refresh_lease_until < now(), false) AS cut_off FROM cairn.connections
+		WHERE provider = $1 AND state <> 'needs_reconnect'
+		  AND ($2::interval > '0' AND tokens_at < now() - $2::interval OR refresh_lease_until < now())
+		ORDER BY cut_off DESC, tokens_at LIMIT 1000`, p.Key, p.RefreshIdle)
 	if err != nil {
 		return nil, fmt.Errorf("oauth: list idle connections to %s: %w", p.Key, err)
 	}

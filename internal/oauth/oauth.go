@@ -13,7 +13,7 @@
 //	token.go       a usable access token; the one way to refresh
 //	ask.go         asking a provider about a connection, and what its answer says about it
 //	overview.go    what people see of their connections
-//	idle.go        tokens that would lapse because nobody uses them
+//	idle.go        tokens that would lapse because nobody uses them, and refreshes that were cut off
 //	withdrawal.go  disconnecting, and telling the provider until it confirms
 //	rekey.go       sealing tokens anew after a change of keys
 //	sandbox/       the three providers played on this machine
