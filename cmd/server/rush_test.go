@@ -106,7 +106,7 @@ func TestRushForAnExpiredToken(t *testing.T) {
 				t.Logf("the provider takes %v: 50 served in %v, %d refresh; a page meanwhile takes %v at most",
 					takes, time.Since(began).Round(time.Millisecond), len(trip.over), slowest.Round(time.Millisecond))
 				r.wantOneRefresh(trip)
-				if slowest > 2*time.Second {
+				if slowest > 5*time.Second {
 					t.Error("who does not need the provider waits for it")
 				}
 			}
@@ -166,7 +166,7 @@ func TestRushWhoseFirstDies(t *testing.T) {
 	<-lost.came
 	<-spent.done
 	began := time.Now()
-	strava.replace(0, syscall.SIGKILL)
+	strava.instances[0].end(syscall.SIGKILL)
 	<-lost.over // as far as the provider knows, there was no such request
 	<-spent.over
 	strava.expire(0, 0)
@@ -174,7 +174,7 @@ func TestRushWhoseFirstDies(t *testing.T) {
 	var waiting sync.WaitGroup
 	for _, r := range rushes {
 		for i := range 20 {
-			waiting.Go(func() { r.wantToldToTryAgain(i%3, began) })
+			waiting.Go(func() { r.wantToldToTryAgain(1+i%2, began) })
 		}
 	}
 	waiting.Wait()
@@ -186,9 +186,8 @@ func TestRushWhoseFirstDies(t *testing.T) {
 		}
 		t.Logf("%s: %q, %v after the kill", r.provider, want, time.Since(began).Round(100*time.Millisecond))
 	}
-	r := garmin
-	r.must(r.v.connect(t.Context(), r.provider, "ada", 0))
-	r.must(r.v.check(t.Context(), r.provider))
+	garmin.must(garmin.v.connect(t.Context(), garmin.provider, "ada", 0))
+	garmin.must(garmin.v.check(t.Context(), garmin.provider))
 }
 
 // wantToldToTryAgain uses the connection on an instance that waits for one that died.

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a code was exchanged for is stored though the browser has left: the code is good only once.
+func TestExchangeOutlivesTheBrowser(t *testing.T) {
+	t.Parallel()
+	k := newKilling(t)
+	for _, p := range known {
+		trip := k.front.next(p.key, "authorization_code", 0, 300*time.Millisecond)
+		ctx, leave := context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() { gone <- k.v.connect(ctx, p.key, "ada", 0) }()
+		<-trip.done
+		leave()
+		if err := <-gone; err == nil {
+			t.Errorf("%s: the browser had its answer before it left", p.key)
+		}
+		eventually(t, p.key+" is connected", func() bool { return k.connection(p.key).Generation == 1 })
+		k.must(k.v.check(t.Context(), p.key))
+	}
+}
+
+// When the database fails after the exchange, nothing is half done: a first connection is not there, one that was there is
+// as it was, and both say how they are when they are used. The person is told, and the next attempt works.
+func TestDatabaseFailsAfterExchange(t *testing.T) {
+	t.Parallel()
+	k := newKilling(t)
+	k.exec(`CREATE FUNCTION cairn.refuse() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'admin_shutdown'; END $$`)
+	for _, p := range known {
+		for _, again := range []bool{false, true} {
+			before := k.connection(p.key)
+			k.exec(`CREATE TRIGGER refuse BEFORE INSERT ON cairn.connection_events FOR EACH ROW EXECUTE FUNCTION cairn.refuse()`) // last in the transaction
+			k.wantDatabaseAway(p.key)
+			k.exec(`DROP TRIGGER refuse ON cairn.connection_events`)
+			if after := k.connection(p.key); after != before {
+				t.Errorf("%s, again: %v: the connection was %+v and is %+v", p.key, again, before, after)
+			}
+			if again {
+				k.expire(p.key)
+				k.wantWorking(p.key)
+				k.wantSame(before, k.connection(p.key))
+				continue
+			}
+			k.must(k.v.connect(t.Context(), p.key, "ada", 0))
+			k.must(k.v.check(t.Context(), p.key))
+		}
+	}
+	var ways int
+	k.must(k.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.identities`).Scan(&ways))
+	if ways != len(known) {
+		t.Errorf("%d ways in by %d providers", ways, len(known))
+	}
+}
+
+// wantDatabaseAway goes to a provider, allows everything, and is told that it could not be stored.
+func (k *killing) wantDatabaseAway(provider string) {
+	k.t.Helper()
+	consent, err := k.v.open(k.t.Context(), k.url+"/connect/"+provider, url.Values{})
+	k.must(err)
+	back, _ := k.v.open(k.t.Context(), consent.url, url.Values{
+		"person": {"ada"}, "decision": {"allow"}, "scope": {"read", "activity:read_all"}, "permission": {"ACTIVITY_EXPORT"},
+	})
+	if back.status != http.StatusServiceUnavailable || !strings.Contains(back.body, "its database") {
+		k.t.Errorf("%s: %d at %s", provider, back.status, strings.SplitN(back.url, "?", 2)[0])
+	}
+}
