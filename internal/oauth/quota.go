@@ -28,6 +28,20 @@ const (
 	one                 // a call to the API
 )
 
+// of returns how many calls are counted, and how many fifths of a limit may be used up then; nil: limits do not matter.
+func (n need) of(ctx context.Context) (cost int, fifths *int) {
+	switch {
+	case n == one:
+		cost = 1
+	case n == nothing:
+		return 0, nil
+	}
+	if inBackground(ctx) {
+		return cost, new(4)
+	}
+	return cost, new(5)
+}
+
 // permit is leave for one call. It was counted in the windows that began then.
 type permit struct{ quarter, day time.Time }
 
@@ -37,16 +51,7 @@ func (c *caller) reserve(ctx context.Context, call string, n need) (permit, erro
 	if c.pool == nil {
 		return permit{}, nil
 	}
-	cost, fifths := 0, new(5) // of the limit, which this call may use up
-	switch {
-	case n == one:
-		cost = 1
-	case n == nothing:
-		fifths = nil
-	}
-	if inBackground(ctx) && fifths != nil {
-		fifths = new(4)
-	}
+	cost, fifths := n.of(ctx)
 	var p permit
 	var until *time.Time
 	var day bool
