@@ -9,25 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/sandbox"
 )
-
-// instances are stores with pools of their own on the rig's database.
-func (r rig) instances(n int) (all []*oauth.Store) {
-	r.t.Helper()
-	for range n {
-		pool, err := pgxpool.NewWithConfig(r.t.Context(), r.pool.Config())
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		r.t.Cleanup(pool.Close)
-		all = append(all, oauth.New(pool, newSealer(r.t, 1)))
-	}
-	return all
-}
 
 // asked is how many calls of a kind a provider has had.
 func (r rig) asked(provider, call string) int {

@@ -231,3 +231,19 @@ func kindOf(err error) string {
 	}
 	return fmt.Sprint(err)
 }
+
+// instances are stores like those of so many servers: each with its own few connections to the rig's database.
+func (r rig) instances(n int) (all []*oauth.Store) {
+	r.t.Helper()
+	for range n {
+		config := r.pool.Config()
+		config.MaxConns = 4
+		pool, err := pgxpool.NewWithConfig(r.t.Context(), config)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(pool.Close)
+		all = append(all, oauth.New(pool, newSealer(r.t, 1)))
+	}
+	return all
+}

@@ -9,27 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/sandbox"
 )
-
-// instances are three stores like those of three servers: each with its own few connections to the database.
-func (r rig) instances() (stores []*oauth.Store) {
-	r.t.Helper()
-	for range 3 {
-		config := r.pool.Config()
-		config.MaxConns = 4
-		pool, err := pgxpool.NewWithConfig(r.t.Context(), config)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		r.t.Cleanup(pool.Close)
-		stores = append(stores, oauth.New(pool, newSealer(r.t, 1)))
-	}
-	return stores
-}
 
 // delayed is a provider that begins to work on a request for tokens when it is let.
 func (r rig) delayed(provider string) (p *oauth.Provider, arrived <-chan struct{}, let chan<- struct{}) {
@@ -74,7 +56,7 @@ func TestRefusedTokenIsRefreshedOnce(t *testing.T) {
 				r.set(provider, sandbox.Quota, "100000,100000")
 				r.set(provider, sandbox.ReadQuota, "100000,100000")
 			}
-			stores := r.instances()
+			stores := r.instances(3)
 			for round := range 5 {
 				if err := r.sandbox.ExpireTokens(t.Context(), provider); err != nil {
 					t.Fatal(err)
@@ -107,7 +89,7 @@ func TestFailedRefreshIsShared(t *testing.T) {
 			r.expire(sandbox.Strava)
 			r.set(sandbox.Strava, sandbox.Refresh, mode)
 			p, arrived, let := r.delayed(sandbox.Strava)
-			stores := r.instances()
+			stores := r.instances(3)
 			var asking sync.WaitGroup
 			for i := range 50 {
 				asking.Go(func() {
