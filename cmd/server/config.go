@@ -21,19 +21,21 @@ import (
 
 // Config is what the environment says. It is read once, at start; .env.example explains the variables.
 type Config struct {
-	Production     bool
-	Port           int      // 0: any free one
-	PublicURL      *url.URL // nil: http://localhost with the port
-	DatabaseURL    string   // "": a private PostgreSQL below DataDir
-	DataDir        string
-	MetricsAddr    string   // "": nobody can fetch metrics
-	SessionSecret  string   // "" in development: kept in DataDir
-	EncryptionKeys [][]byte // likewise
-	TrustedProxies []netip.Prefix
-	Lifetime       time.Duration // of a session without a visit; 0: the default
-	MaxLifetime    time.Duration // of a session at all; 0: the default
-	Stop           stopTimes
-	Apps           map[string]oauth.App
+	Production    bool
+	Port          int      // 0: any free one
+	PublicURL     *url.URL // nil: http://localhost with the port
+	DatabaseURL   string   // "": a private PostgreSQL below DataDir
+	DataDir       string
+	MetricsAddr   string // "": nobody can fetch metrics
+	SessionSecret string // "" in development: kept in DataDir
+	// FoursquarePushSecret may come with Foursquare's pushes; "": it is not looked at.
+	FoursquarePushSecret string
+	EncryptionKeys       [][]byte // likewise
+	TrustedProxies       []netip.Prefix
+	Lifetime             time.Duration // of a session without a visit; 0: the default
+	MaxLifetime          time.Duration // of a session at all; 0: the default
+	Stop                 stopTimes
+	Apps                 map[string]oauth.App
 }
 
 // Sandbox tells whether the three providers are played here: in development, while no provider has keys.
@@ -72,14 +74,16 @@ func (c *configReader) value(names ...string) string {
 func loadConfig(getenv func(string) string) (Config, error) {
 	c := &configReader{getenv: getenv}
 	config := Config{
-		Production:     c.production(),
-		DatabaseURL:    c.databaseURL(),
-		DataDir:        cmp.Or(c.value("DATA_DIR"), "data"),
-		SessionSecret:  c.sessionSecret(),
-		EncryptionKeys: c.encryptionKeys(),
-		TrustedProxies: c.trustedProxies(),
-		Lifetime:       c.duration("SESSION_LIFETIME", time.Minute, 0),
-		MaxLifetime:    c.duration("SESSION_MAX_LIFETIME", time.Minute, 0),
+		Production:    c.production(),
+		DatabaseURL:   c.databaseURL(),
+		DataDir:       cmp.Or(c.value("DATA_DIR"), "data"),
+		SessionSecret: c.sessionSecret(),
+
+		FoursquarePushSecret: c.value("FOURSQUARE_PUSH_SECRET"),
+		EncryptionKeys:       c.encryptionKeys(),
+		TrustedProxies:       c.trustedProxies(),
+		Lifetime:             c.duration("SESSION_LIFETIME", time.Minute, 0),
+		MaxLifetime:          c.duration("SESSION_MAX_LIFETIME", time.Minute, 0),
 	}
 	config.Stop = c.stopTimes(config)
 	config.Port = c.port()

@@ -49,6 +49,7 @@ import (
 	"cairn/db/embedded"
 	"cairn/internal/auth"
 	"cairn/internal/jobs"
+	"cairn/internal/latest"
 	"cairn/internal/metrics"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
@@ -233,17 +234,18 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	if err := own.connections.CheckKeys(ctx); err != nil {
 		return nil, upkeep{}, fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
 	}
-	own.jobs, err = jobs.New(jobs.Deps{Pool: pool, Log: log, Connections: own.connections, Providers: providers})
+	entries := latest.New(pool, sealer, own.connections)
+	own.jobs, err = jobs.New(jobs.Deps{Pool: pool, Log: log, Connections: own.connections, Latest: entries, Providers: providers})
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	own.connections.Later = own.jobs.Withdraw
+	own.connections.Later, own.connections.Made = own.jobs.Withdraw, own.jobs.VisitNew
 	watch.Count(own.sessions, own.connections, pool)
 	handler, err := routes.New(routes.Deps{
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
-		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections,
+		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Latest: entries, Jobs: own.jobs,
 		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready,
-		Webhooks: routes.Webhooks{Key: webhookKey(config), VerifyToken: verifyToken(config), Revisit: own.jobs.Revisit},
+		Webhooks: routes.Webhooks{Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret},
 		Watch:    routes.Watch{Request: watch.Request, SignIn: watch.SignIn},
 	})
 	if err != nil {

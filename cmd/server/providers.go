@@ -132,21 +132,21 @@ func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, con
 	base := site.Scheme + "://" + host + "/sandbox"
 	here := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	inside := here + "/sandbox"
-	garmin := here + routes.WebhookPath("garmin", webhookKey(config))
+	hook := func(provider string) string { return here + routes.WebhookPath(provider, webhookKey(config)) }
 	played, apps := map[string]sandbox.App{}, map[string]oauth.App{}
 	for _, p := range known {
 		app := oauth.App{ClientID: "sandbox-" + p.key, ClientSecret: derive(config.SessionSecret, "sandbox client secret "+p.key), RedirectURL: site.String() + p.callback}
 		app.Authorize = sandbox.EndpointsOf(base, p.key).Authorize
 		at := sandbox.EndpointsOf(inside, p.key)
 		app.Token, app.API, app.Revoke = at.Token, at.API, at.Revoke
-		played[p.key] = sandbox.App{ClientID: app.ClientID, ClientSecret: app.ClientSecret, RedirectURI: app.RedirectURL}
+		played[p.key] = sandbox.App{ClientID: app.ClientID, ClientSecret: app.ClientSecret, RedirectURI: app.RedirectURL, PushSecret: config.FoursquarePushSecret}
 		apps[p.key] = app
 	}
 	s, err := sandbox.New(ctx, sandbox.Options{
 		Pool: pool, BaseURL: base, Inside: inside, Apps: played, Log: log,
 		Hooks: sandbox.Hooks{
-			Strava:                here + routes.WebhookPath("strava", webhookKey(config)),
-			GarminDeregistrations: garmin, GarminPermissions: garmin,
+			Strava: hook("strava"), Foursquare: hook("foursquare"),
+			GarminDeregistrations: hook("garmin"), GarminPermissions: hook("garmin"), GarminActivities: hook("garmin"),
 		},
 	})
 	if err != nil {

@@ -4,7 +4,8 @@
 //	jobs.go      the client: put aside, start, stop, count
 //	withdraw.go  telling providers that their tokens are not wanted any more
 //	keepalive.go refreshing tokens that would lapse unused
-//	revisit.go   asking how a connection is that something is said to have happened to
+//	visit.go     asking how a connection is that something is said to have happened to, and fetching what is new there
+//	errand.go    what a connection is visited for
 //	log.go       what an operator reads of it
 //	look.go      looking for work of these kinds that was put aside nowhere
 //	patience.go  waiting for a provider that wants no calls now
@@ -28,6 +29,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
+	"cairn/internal/latest"
 	"cairn/internal/oauth"
 )
 
@@ -50,13 +52,14 @@ type Deps struct {
 	Pool        *pgxpool.Pool
 	Log         *slog.Logger
 	Connections *oauth.Store
+	Latest      *latest.Store
 	Providers   []*oauth.Provider // those with keys
 }
 
 // Jobs is the background work of one instance. Make it with New.
 type Jobs struct {
-	client      *river.Client[pgx.Tx]
-	connections *oauth.Store
+	client *river.Client[pgx.Tx]
+	deps   Deps
 }
 
 // New returns the work, which begins with Run.
@@ -64,7 +67,7 @@ func New(d Deps) (*Jobs, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &withdrawer{Deps: d})
 	river.AddWorker(workers, &keeper{Deps: d})
-	river.AddWorker(workers, &revisitor{Deps: d})
+	river.AddWorker(workers, &visitor{Deps: d})
 	river.AddWorker(workers, &looker{Deps: d})
 	client, err := river.NewClient(riverpgxv5.New(d.Pool), &river.Config{
 		Schema:               Schema,
@@ -82,7 +85,7 @@ func New(d Deps) (*Jobs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jobs: %w", err)
 	}
-	return &Jobs{client, d.Connections}, nil
+	return &Jobs{client, d}, nil
 }
 
 // queues are one for each provider, whether it has keys now or not, and one for what asks none.

@@ -8,10 +8,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+
+	"cairn/internal/oauth"
 )
 
-// look is a job that finds others: connections that grow idle or whose refresh was cut off, and withdrawals whose own job was
-// lost.
+// look is a job that finds others: connections that grow idle or whose refresh was cut off, entries that grow old, and work
+// whose own job was lost.
 type look struct{}
 
 func (look) Kind() string { return "look" }
@@ -24,35 +26,70 @@ type looker struct {
 }
 
 func (l *looker) Work(ctx context.Context, _ *river.Job[look]) error {
-	var found []river.InsertManyParams
-	for _, p := range l.Providers {
-		idle, err := l.Connections.Idle(ctx, p)
-		if err != nil {
-			return err
-		}
-		for _, i := range idle {
-			at := time.Now()
-			if !i.CutOff { // spread out, so that a provider does not see them all at once
-				at = at.Add(rand.N(lookEvery))
-			}
-			found = append(found, river.InsertManyParams{
-				Args:       keepAlive{p.Key, i.UserID, i.Generation},
-				InsertOpts: &river.InsertOpts{ScheduledAt: at},
-			})
-		}
+	if err := l.Latest.Sweep(ctx); err != nil {
+		return err
 	}
-	pending, err := l.Connections.Pending(ctx)
+	client := river.ClientFromContext[pgx.Tx](ctx)
+	found, err := l.lost(ctx)
 	if err != nil {
 		return err
 	}
-	for _, id := range pending {
-		found = append(found, river.InsertManyParams{Args: withdrawal{ID: id}})
+	for _, p := range l.Providers {
+		idle, err := l.idle(ctx, p)
+		if err != nil {
+			return err
+		}
+		found = append(found, idle...)
+		old, err := l.Latest.Old(ctx, p)
+		if err != nil {
+			return err
+		}
+		if err := visit(ctx, l.Deps, client, p.Key, old, Fetch); err != nil {
+			return err
+		}
 	}
 	if len(found) == 0 {
 		return nil
 	}
-	if _, err := river.ClientFromContext[pgx.Tx](ctx).InsertMany(ctx, found); err != nil {
+	if _, err := client.InsertMany(ctx, found); err != nil {
 		return fmt.Errorf("jobs: put aside what was found: %w", err)
 	}
 	return nil
+}
+
+func (l *looker) idle(ctx context.Context, p *oauth.Provider) (found []river.InsertManyParams, err error) {
+	idle, err := l.Connections.Idle(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range idle {
+		at := time.Now()
+		if !i.CutOff { // spread out, so that a provider does not see them all at once
+			at = at.Add(rand.N(lookEvery))
+		}
+		found = append(found, river.InsertManyParams{
+			Args:       keepAlive{p.Key, i.UserID, i.Generation},
+			InsertOpts: &river.InsertOpts{ScheduledAt: at},
+		})
+	}
+	return found, nil
+}
+
+// lost are withdrawals and visits that have no job. Those that have one get no second.
+func (l *looker) lost(ctx context.Context) (found []river.InsertManyParams, err error) {
+	pending, err := l.Connections.Pending(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range pending {
+		found = append(found, river.InsertManyParams{Args: withdrawal{ID: id}})
+	}
+	visits, err := overdueErrands(ctx, l.Pool)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range visits {
+		found = append(found, river.InsertManyParams{Args: v})
+	}
+	return found, nil
 }

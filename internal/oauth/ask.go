@@ -21,8 +21,9 @@ func (s *Store) Check(ctx context.Context, p *Provider, userID int64) error {
 	return s.storeAccount(ctx, row, account)
 }
 
-// Get asks the provider's API for something of a connection and decodes the JSON answer into out. path is below
-// Provider.API. Errors: those of Check; ErrNotPermitted, which changes nothing about the connection.
+// Get asks the provider's API for something of a connection and decodes the JSON answer into out, which may be
+// nil. path is below Provider.API. Errors: those of Check; ErrNotPermitted and ErrUnfit, which change nothing about the
+// connection.
 func (s *Store) Get(ctx context.Context, p *Provider, userID int64, path string, query url.Values, out any) error {
 	_, err := s.use(ctx, p, userID, func(token string) error {
 		r, err := p.request(path, query, token)
@@ -38,8 +39,9 @@ func (s *Store) Get(ctx context.Context, p *Provider, userID int64, path string,
 var ErrForeign = errors.New("oauth: not an address of the provider")
 
 // Follow fetches an address that the provider gave us. Whoever named it may not have been the provider, so it is
-// ErrForeign unless it is at Provider.API's host. It carries its own proof, beside which Garmin has minded our token, and
-// missed it too: it is asked without one first (providers.md, 3.5).
+// ErrForeign unless it is at Provider.API's host, and a refusal is ErrUnfit: it says nothing about the connection. The
+// address carries its own proof, beside which Garmin has minded our token, and missed it too: it is asked without one first
+// (providers.md, 3.5).
 func (s *Store) Follow(ctx context.Context, p *Provider, userID int64, address string, out any) error {
 	if !p.Owns(address) {
 		return ErrForeign
@@ -55,8 +57,15 @@ func (s *Store) Follow(ctx context.Context, p *Provider, userID int64, address s
 		return s.caller(p).call(ctx, "data", r, out)
 	}
 	err := follow("")
-	if errors.Is(err, ErrRefused) || statusIs(err, http.StatusBadRequest) {
-		_, err = s.use(ctx, p, userID, follow)
+	if !errors.Is(err, ErrRefused) && !errors.Is(err, ErrUnfit) {
+		return err
+	}
+	token, err := s.Token(ctx, p, userID)
+	if err != nil {
+		return err
+	}
+	if err = follow(token); errors.Is(err, ErrRefused) {
+		return ErrUnfit
 	}
 	return err
 }
@@ -89,7 +98,7 @@ func (s *Store) use(ctx context.Context, p *Provider, userID int64, call func(to
 		switch {
 		case err == nil:
 			return row, s.recovered(ctx, row)
-		case errors.Is(err, ErrNotPermitted), ctx.Err() != nil: // that whoever asked has left says nothing about the provider
+		case errors.Is(err, ErrNotPermitted), errors.Is(err, ErrUnfit), ctx.Err() != nil: // that whoever asked has left says nothing about the provider
 			return row, err
 		case !errors.Is(err, ErrRefused), refused > 0 && !statusIs(err, http.StatusUnauthorized):
 			return row, s.stumbled(ctx, row, err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -191,6 +192,8 @@ func (c *caller) send(ctx context.Context, name string, r *http.Request, out any
 		return resp.Header, c.fail(name, ErrUnavailable, resp.StatusCode, "")
 	case resp.StatusCode == http.StatusPreconditionFailed, lacksPermission(resp.StatusCode, body): // Garmin's, Strava's
 		return resp.Header, c.fail(name, ErrNotPermitted, resp.StatusCode, "")
+	case name == "data" && c.provider.pushes && slices.Contains(unfit, resp.StatusCode):
+		return resp.Header, c.fail(name, ErrUnfit, resp.StatusCode, "")
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden && c.provider.forbidsUnknown:
 		return resp.Header, c.fail(name, ErrRefused, resp.StatusCode, "")
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
@@ -201,6 +204,9 @@ func (c *caller) send(ctx context.Context, name string, r *http.Request, out any
 	}
 	return resp.Header, nil
 }
+
+// unfit are Garmin's answers to a request for data that it has already served, or not meant for us (providers.md, 3.5).
+var unfit = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGone}
 
 // confirms tells whether the content of a success says nothing else. A web page, or an error with status 200, does.
 func confirms(body []byte) bool {

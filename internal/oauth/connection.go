@@ -27,6 +27,9 @@ type Store struct {
 	// is nil, the withdrawal waits until somebody asks for those that are Pending.
 	Later func(ctx context.Context, tx pgx.Tx, provider string, withdrawalID int64) error
 
+	// Made, if it is set, hears of a connection in the transaction that makes it or makes it anew.
+	Made func(ctx context.Context, tx pgx.Tx, provider, subject string) error
+
 	pool   *pgxpool.Pool
 	sealer *seal.Sealer
 	client *http.Client
@@ -94,7 +97,10 @@ func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userI
 		if anew {
 			cause = Reconnected
 		}
-		return tell(ctx, tx, userID, g.Provider.Key, Active, cause)
+		if err := tell(ctx, tx, userID, g.Provider.Key, Active, cause); err != nil || s.Made == nil {
+			return err
+		}
+		return s.Made(ctx, tx, g.Provider.Key, g.Subject)
 	})
 }
 

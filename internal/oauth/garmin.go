@@ -25,7 +25,7 @@ func Garmin(app App) *Provider {
 			{Key: "MCT_EXPORT", Words: "Receive your cycle tracking data"},
 		},
 		RefreshEarly: 10 * time.Minute, AssumedLife: 24 * time.Hour, RefreshIdle: 30 * 24 * time.Hour,
-		whoAmI: garminUser, revoke: garminDeregister, revokesByAccess: true, forbidsUnknown: true,
+		whoAmI: garminUser, revoke: garminDeregister, revokesByAccess: true, forbidsUnknown: true, pushes: true,
 	}, app, Endpoints{
 		Authorize: "https://connect.garmin.com/oauth2Confirm",
 		Token:     "https://diauth.garmin.com/di-oauth2-service/oauth/token",

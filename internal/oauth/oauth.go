@@ -70,6 +70,9 @@ type Provider struct {
 	forbidsUnknown bool
 	// revokesByAccess says that it takes a live access token to revoke.
 	revokesByAccess bool
+	// pushes says that data comes by itself. What is asked for besides is named by others, and its refusal says nothing about
+	// a connection.
+	pushes bool
 	// authorize puts an access token into a query; nil: it goes into the header.
 	authorize func(query url.Values, accessToken string)
 	whoAmI    func(ctx context.Context, c *caller, accessToken string) (Account, error)
@@ -105,7 +108,7 @@ type App struct {
 type Error struct {
 	Provider string
 	Call     string // "exchange", "refresh", "who-am-I", "permissions", "data", "revoke"
-	Kind     error  // ErrRefused, ErrNotPermitted, ErrRateLimited, ErrQuotaSpent or ErrUnavailable
+	Kind     error  // ErrRefused, ErrNotPermitted, ErrUnfit, ErrRateLimited, ErrQuotaSpent or ErrUnavailable
 	Status   int    // HTTP status, 0 if there was no answer
 	Code     string // the provider's short code, where it is a known one
 	// Until is when the provider may be asked again, zero if that is not known. Nobody asks it before.
@@ -143,6 +146,7 @@ func statusIs(err error, status int) bool {
 var (
 	ErrRefused      = errors.New("the provider refused")
 	ErrNotPermitted = errors.New("the person has not permitted this at the provider")
+	ErrUnfit        = errors.New("the provider does not answer this request, or not again")
 	ErrRateLimited  = errors.New("the provider asks us to slow down")
 	ErrUnavailable  = errors.New("the provider did not answer usably")
 	// ErrQuotaSpent is an ErrRateLimited that lasts until the next UTC day.
@@ -234,17 +238,19 @@ func (p *Provider) link(address string) string {
 // maxName is how many characters of a name are kept.
 const maxName = 100
 
-// personName makes a name of what a provider has for one: short enough for a page, without what PostgreSQL refuses and
-// without what turns the text around it.
-func personName(parts ...string) string {
-	name := strings.Map(func(r rune) rune {
+func personName(parts ...string) string { return Presentable(maxName, parts...) }
+
+// Presentable makes a text that a page can show of what a provider sends: at most so many characters, without what
+// PostgreSQL refuses and without what turns the text around it.
+func Presentable(length int, parts ...string) string {
+	text := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return -1
 		}
 		return r
 	}, strings.TrimSpace(strings.Join(parts, " ")))
-	runes := []rune(name)
-	return string(runes[:min(len(runes), maxName)])
+	runes := []rune(text)
+	return string(runes[:min(len(runes), length)])
 }
 
 func bearer(r *http.Request, accessToken string) *http.Request {

@@ -17,6 +17,24 @@ func eventually(t *testing.T, what string, true func() bool) {
 	}
 }
 
+// forgetVisits empties the queue of the visits that connecting has put aside.
+func forgetVisits(t *testing.T, s site) {
+	t.Helper()
+	for _, sql := range []string{`DELETE FROM cairn.errands`, `DELETE FROM cairn.river_job WHERE kind = 'revisit'`} {
+		if _, err := s.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// awaitVisits waits until the visits that are put aside were made.
+func awaitVisits(t *testing.T, s site) {
+	t.Helper()
+	eventually(t, "all visits were made", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state <> 'completed'`) == 0
+	})
+}
+
 func grantsOf(t *testing.T, s site, provider string) int {
 	t.Helper()
 	grants, err := s.sandbox.Grants(t.Context(), provider)
@@ -56,6 +74,7 @@ func TestLostJobIsFound(t *testing.T) {
 	idle := newSite(t)
 	b := signedUp(t, idle, "ada@example.org")
 	b.connect("strava", "ada").to("/")
+	forgetVisits(t, idle)
 	b.post("/connections/strava/disconnect").to("/")
 	if n := count(t, idle, `WITH gone AS (DELETE FROM cairn.river_job RETURNING 1) SELECT count(*) FROM gone`); n != 1 {
 		t.Fatalf("%d jobs were put aside, want 1", n)

@@ -32,6 +32,8 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 		}
 		people = append(people, b)
 	}
+	awaitVisits(t, s)
+	forgetVisits(t, s)
 	goroutines, descriptors := rest(t, people)
 	set(sandbox.Strava, sandbox.ModeHang)
 	set(sandbox.Foursquare, sandbox.ModeDrip)
@@ -156,6 +158,7 @@ func TestJobWaitsAsItIsAsked(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("garmin", "ada").to("/")
+	forgetVisits(t, s)
 	for name, value := range map[string]string{sandbox.RetryAfter: "600", sandbox.API: sandbox.ModeRetryAfter} {
 		if err := s.sandbox.SetSwitch(t.Context(), sandbox.Garmin, name, value); err != nil {
 			t.Fatal(err)

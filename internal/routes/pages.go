@@ -3,8 +3,10 @@ package routes
 import (
 	"cmp"
 	"net/http"
+	"slices"
 	"time"
 
+	"cairn/internal/latest"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -40,6 +42,7 @@ type card struct {
 	Offers      string // not connected: what connecting brings
 	Withdrawing bool   // not connected any more, and the provider has not confirmed yet
 	ManageURL   string
+	Latest      *entriesView // nil: none are shown
 	Attribution string
 }
 
@@ -52,13 +55,26 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.render(w, r, http.StatusOK, "home", homeView{s.view(r, "Connections"), cards})
+	v := homeView{s.view(r, "Connections"), cards}
+	if slices.ContainsFunc(cards, func(c card) bool { return c.Latest != nil && c.Latest.Fetching }) {
+		v.Reload = reloadEvery
+		if v.Notice != nil { // it is to be read in peace
+			s.tell(r, v.Notice.Kind, v.Notice.Text)
+		}
+	}
+	return s.render(w, r, http.StatusOK, "home", v)
 }
 
 func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
 	overview, err := s.Connections.Overview(r.Context(), userID)
 	if err != nil {
 		return nil, err
+	}
+	kept := map[string]latest.Latest{}
+	if len(overview.Connections) > 0 {
+		if kept, err = s.Latest.Of(r.Context(), userID); err != nil {
+			return nil, err
+		}
 	}
 	var cards []card
 	for _, p := range s.Providers {
@@ -67,7 +83,7 @@ func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
 			Withdrawing: overview.Withdrawing(p.Key), Events: eventsInWords(p, overview.History[p.Key]),
 		}
 		if connection, connected := overview.Connections[p.Key]; connected {
-			v.show(p, connection)
+			v.show(p, connection, kept[p.Key])
 		}
 		cards = append(cards, v)
 	}
@@ -81,12 +97,13 @@ var offers = map[string]string{
 }
 
 // show says how a connection is by its last real answer.
-func (v *card) show(p *oauth.Provider, c oauth.Connection) {
+func (v *card) show(p *oauth.Provider, c oauth.Connection, kept latest.Latest) {
 	v.Connected, v.Account, v.PictureURL, v.Subject = true, c.Name, c.PictureURL, c.Subject
 	v.Since, v.CheckedAt, v.InState, v.RetryAt, v.ManageURL = c.Since, c.CheckedAt, c.InState, c.RetryAt, p.ManageURL
 	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)
 	v.State, v.StateText, v.Problem = stateOf(p, c)
-	if p.Key == "strava" {
-		v.Attribution = "Powered by Strava"
+	v.Attribution = attributions[p.Key]
+	if c.State != oauth.NeedsReconnect && (v.State != "limited" || len(kept.Entries) > 0) {
+		v.Latest = viewOf(p, kept)
 	}
 }

@@ -24,6 +24,7 @@ type view struct {
 	User    *viewer // nil: signed out
 	Sandbox bool
 	Notice  *notice
+	Reload  int // in so many seconds; 0: never
 	Path    string
 	CSS     string
 	Icon    string

@@ -7,6 +7,7 @@
 //	signin.go       sign up, sign in, sign out
 //	connections.go  the three providers: begin, come back, check, disconnect
 //	pages.go        the home page and what its cards say
+//	entries.go      the newest entries of a provider, and having them fetched
 //	states.go       how a connection is, and what happened to it, in words
 //	account.go      the account page and its forms
 //	deletion.go     deleting the account
@@ -14,6 +15,7 @@
 //	notices.go      what the next page says about what was just done
 //	api.go          JSON as the Node server answered it, and health
 //	webhooks.go     what providers tell us
+//	webhooks_garmin.go   Garmin's share of that, which may be large
 //	errors.go       kind of error → status and sentences; the only writer of error pages
 //	render.go       page sets, parsed at start, written from a buffer
 //	static.go       assets, cached for ever under the hash of their content
@@ -35,6 +37,8 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"cairn/internal/auth"
+	"cairn/internal/jobs"
+	"cairn/internal/latest"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -49,6 +53,8 @@ type Deps struct {
 	Connections    *oauth.Store
 	Providers      []*oauth.Provider // those with keys, in the order they are shown
 	Sandbox        *Sandbox          // nil: the providers are the real ones
+	Latest         *latest.Store
+	Jobs           *jobs.Jobs
 	Webhooks       Webhooks
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when traffic is welcome
@@ -152,6 +158,7 @@ func (s *server) signedIn(r chi.Router) {
 		r.Post("/account/sessions/end-others", s.page(s.endOtherSessions))
 		r.Post("/account/sessions/{id}/end", s.page(s.endSession))
 		r.Post("/connections/{provider}/disconnect", s.page(s.disconnect))
+		r.Post("/connections/{provider}/refresh", s.page(s.refresh))
 		r.Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
 	})
 	r.Group(func(r chi.Router) {

@@ -22,6 +22,7 @@ import (
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
 	"cairn/internal/jobs"
+	"cairn/internal/latest"
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/sandbox"
 	"cairn/internal/routes"
@@ -55,6 +56,7 @@ type options struct {
 	proxies []netip.Prefix
 	ready   func(context.Context) error
 	works   bool                                    // does background work
+	hooked  bool                                    // the providers tell it what happens
 	heard   func(sandbox http.Handler) http.Handler // listens to what goes to the providers and comes back; nil: nobody does
 }
 
@@ -80,7 +82,7 @@ func newSiteWith(t *testing.T, o options) site {
 		o.ready = func(ctx context.Context) error { return db.Ready(ctx, o.pool) }
 	}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(s.log, t.Output()), nil))
-	providers, played := newProviders(t, &s, "http://"+host+"/sandbox", public)
+	providers, played := newProviders(t, &s, "http://"+host+"/sandbox", public, o.hooked)
 	if o.heard != nil {
 		played = o.heard(played)
 	}
@@ -90,20 +92,21 @@ func newSiteWith(t *testing.T, o options) site {
 	}
 	connections := oauth.New(o.pool, sealer)
 	s.connections, s.providers = connections, providers
-	background, err := jobs.New(jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Providers: providers})
+	entries := latest.New(o.pool, sealer, connections)
+	background, err := jobs.New(jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Latest: entries, Providers: providers})
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections.Later = background.Withdraw
+	connections.Later, connections.Made = background.Withdraw, background.VisitNew
 	if o.works {
 		run(t, background.Run)
 	}
 	s.handler, err = routes.New(routes.Deps{
 		PublicURL: publicURL, TrustedProxies: o.proxies, Log: log,
 		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https"}),
-		Accounts: auth.New(o.pool, "test"), Connections: connections,
+		Accounts: auth.New(o.pool, "test"), Connections: connections, Latest: entries, Jobs: background,
 		Providers: providers, Sandbox: &routes.Sandbox{Host: host, Handler: played}, Web: web.Files, Ready: o.ready,
-		Webhooks: routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", Revisit: background.Revisit},
+		Webhooks: routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", PushSecret: "push-s3cr3t"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +131,7 @@ func run(t *testing.T, work func(context.Context) error) {
 	})
 }
 
-func newProviders(t *testing.T, s *site, base, public string) ([]*oauth.Provider, http.Handler) {
+func newProviders(t *testing.T, s *site, base, public string, hooked bool) ([]*oauth.Provider, http.Handler) {
 	t.Helper()
 	apps := map[string]sandbox.App{}
 	var providers []*oauth.Provider
@@ -145,7 +148,18 @@ func newProviders(t *testing.T, s *site, base, public string) ([]*oauth.Provider
 			Endpoints: oauth.Endpoints(sandbox.EndpointsOf(base, p.key))}))
 	}
 	var err error
-	if s.sandbox, err = sandbox.New(t.Context(), sandbox.Options{Pool: s.pool, BaseURL: base, Apps: apps}); err != nil {
+	foursquare := apps["foursquare"]
+	foursquare.PushSecret = "push-s3cr3t"
+	apps["foursquare"] = foursquare
+	hook := func(provider string) string {
+		return strings.TrimSuffix(base, "/sandbox") + routes.WebhookPath(provider, webhookKey)
+	}
+	o := sandbox.Options{Pool: s.pool, BaseURL: base, Apps: apps}
+	if hooked {
+		o.Hooks = sandbox.Hooks{Strava: hook("strava"), Foursquare: hook("foursquare"),
+			GarminActivities: hook("garmin"), GarminDeregistrations: hook("garmin"), GarminPermissions: hook("garmin")}
+	}
+	if s.sandbox, err = sandbox.New(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	return providers, s.sandbox.Handler()

@@ -1,43 +1,59 @@
 package routes
 
 import (
-	"context"
+	"cmp"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 
+	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 )
 
 // Webhooks are where providers tell what happened to a connection. They prove nothing: the addresses hold a key that only
-// the provider was given, and what is said only makes us ask the provider.
+// the provider was given, and what is said only makes us ask the provider. What Garmin pushes is the exception, because it
+// can't be asked: that is shown as it came, to its owner.
 type Webhooks struct {
 	Key         string // in the addresses; at least 128 bits, URL-safe
 	VerifyToken string // that Strava sends when it is subscribed to
-	// Revisit has connections looked at soon.
-	Revisit func(ctx context.Context, provider string, subjects []string) error
+	PushSecret  string // that Foursquare may send with its pushes; "" if none is known
 }
 
 const (
 	webhookDeadline = 1500 * time.Millisecond // Strava waits 2 s (providers.md, 2.9)
-	maxWebhook      = 10 << 20                // of what Garmin sends at once (providers.md, 3.7)
+	garminDeadline  = 20 * time.Second        // Garmin waits 30 s, and sends much at once (providers.md, 3.7)
+	maxWebhook      = 10 << 20
 	webhookPath     = "/webhooks/"
+)
+
+// hint is what a provider says that we should look at.
+type hint struct {
+	what     jobs.Errand
+	subjects []string
+}
+
+var (
+	errNotUnderstood = errors.New("routes: a webhook that makes no sense")
+	errOtherApp      = fmt.Errorf("%w: it is for another application", errNotUnderstood)
+	errWrongSecret   = errors.New("routes: a webhook with another secret")
 )
 
 // WebhookPath is where a provider's webhooks arrive, on our site.
 func WebhookPath(provider, key string) string { return webhookPath + provider + "/" + key }
 
 func (s *server) webhooks(r chi.Router) {
-	r.Use(s.withWebhookKey, deadline(webhookDeadline))
-	r.Get(WebhookPath("strava", "{key}"), s.stravaChallenge)
-	r.Post(WebhookPath("strava", "{key}"), s.webhook("strava", stravaEvent))
-	r.Post(WebhookPath("garmin", "{key}"), s.webhook("garmin", garminEvents))
+	r.Use(s.withWebhookKey)
+	soon, bulk := r.With(deadline(webhookDeadline)), r.With(deadline(garminDeadline))
+	soon.Get(WebhookPath("strava", "{key}"), s.stravaChallenge)
+	soon.Post(WebhookPath("strava", "{key}"), s.webhook("strava", stravaEvent))
+	soon.Post(WebhookPath("foursquare", "{key}"), s.webhook("foursquare", s.foursquarePush))
+	bulk.Post(WebhookPath("garmin", "{key}"), s.webhook("garmin", s.garminPost))
 }
 
 // withWebhookKey makes an address without the right key one that does not exist.
@@ -63,33 +79,36 @@ func (s *server) stravaChallenge(w http.ResponseWriter, r *http.Request) {
 
 // webhook answers at once: what is said is put aside. A database that is away is answered 503, after which providers try
 // again.
-func (s *server) webhook(provider string, subjects func(*http.Request, *oauth.Provider) ([]string, error)) http.HandlerFunc {
+func (s *server) webhook(provider string, read func(*http.Request, *oauth.Provider) ([]hint, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		p, err := s.provider(provider)
 		if err != nil {
 			http.NotFound(w, r)
 			return
 		}
-		said, err := subjects(r, p)
-		if err != nil {
+		hints, err := read(r, p)
+		for _, h := range hints {
+			if err == nil && len(h.subjects) > 0 {
+				err = s.Jobs.Visit(r.Context(), provider, h.subjects, h.what)
+			}
+		}
+		switch {
+		case errors.Is(err, errWrongSecret):
+			http.Error(w, "wrong secret", http.StatusForbidden)
+		case errors.Is(err, errNotUnderstood):
 			http.Error(w, "not understood", http.StatusBadRequest)
-			return
-		}
-		if len(said) > 0 {
-			err = s.Webhooks.Revisit(r.Context(), provider, said)
-		}
-		if err != nil {
+		case err != nil:
 			s.Log.ErrorContext(r.Context(), "webhook was not kept", "id", requestID(r.Context()), "provider", provider, "error", err)
 			retryAfter(w, busyFor)
 			http.Error(w, "later", http.StatusServiceUnavailable)
-			return
+		default:
+			w.WriteHeader(http.StatusOK)
 		}
-		w.WriteHeader(http.StatusOK)
 	}
 }
 
-// stravaEvent returns the athlete who took the permission back, if that is the event.
-func stravaEvent(r *http.Request, _ *oauth.Provider) ([]string, error) {
+// stravaEvent is about an athlete who took the permission back, or about an activity that is new, changed or gone.
+func stravaEvent(r *http.Request, _ *oauth.Provider) ([]hint, error) {
 	var event struct {
 		ObjectType string      `json:"object_type"`
 		OwnerID    json.Number `json:"owner_id"`
@@ -98,49 +117,34 @@ func stravaEvent(r *http.Request, _ *oauth.Provider) ([]string, error) {
 		} `json:"updates"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
-		return nil, err
+		return nil, errNotUnderstood
 	}
-	if event.ObjectType != "athlete" || event.Updates.Authorized != "false" && event.Updates.Authorized != false {
-		return nil, nil
+	owner := []string{event.OwnerID.String()}
+	switch {
+	case event.ObjectType == "activity":
+		return []hint{{jobs.Fetch, owner}}, nil
+	case event.ObjectType == "athlete" && (event.Updates.Authorized == "false" || event.Updates.Authorized == false):
+		return []hint{{jobs.Check, owner}}, nil
 	}
-	return []string{event.OwnerID.String()}, nil
+	return nil, nil
 }
 
-var errOtherApp = errors.New("routes: a webhook for another application")
-
-// garminEvents returns the people who took permissions back, wholly or in part. One body may carry many, and much that is
-// not about that, so it is read piece by piece.
-func garminEvents(r *http.Request, p *oauth.Provider) (subjects []string, err error) {
-	if subtle.ConstantTimeCompare([]byte(r.Header.Get("garmin-client-id")), []byte(p.Config.ClientID)) != 1 {
-		return nil, errOtherApp
+// foursquarePush is about a check-in. The secret is not always there (providers.md, 4.7).
+func (s *server) foursquarePush(r *http.Request, _ *oauth.Provider) ([]hint, error) {
+	if err := r.ParseForm(); err != nil {
+		return nil, errNotUnderstood
 	}
-	body := json.NewDecoder(r.Body)
-	if token, err := body.Token(); err != nil || token != json.Delim('{') {
-		return nil, errors.Join(err, io.ErrUnexpectedEOF)
+	known := s.Webhooks.PushSecret
+	if known != "" && r.PostForm.Has("secret") && subtle.ConstantTimeCompare([]byte(r.PostForm.Get("secret")), []byte(known)) != 1 {
+		return nil, errWrongSecret
 	}
-	for body.More() {
-		kind, err := body.Token()
-		if err != nil {
-			return nil, err
-		}
-		if kind != "deregistrations" && kind != "userPermissionsChange" {
-			var other json.RawMessage
-			if err := body.Decode(&other); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		var about []struct {
-			UserID string `json:"userId"`
-		}
-		if err := body.Decode(&about); err != nil {
-			return nil, err
-		}
-		for _, a := range about {
-			subjects = append(subjects, a.UserID)
-		}
+	var checkin struct{ User struct{ ID string } }
+	var user struct{ ID string }
+	if json.Unmarshal([]byte(r.PostForm.Get("checkin")), &checkin) != nil {
+		return nil, errNotUnderstood
 	}
-	return subjects, nil
+	_ = json.Unmarshal([]byte(r.PostForm.Get("user")), &user) // of older pushes
+	return []hint{{jobs.Fetch, []string{cmp.Or(checkin.User.ID, user.ID)}}}, nil
 }
 
 // isWebhook tells the requests that may be larger than a form.

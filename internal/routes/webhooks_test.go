@@ -72,6 +72,8 @@ func TestDeauthorizedAtTheProvider(t *testing.T) {
 			s := newSiteWith(t, options{works: true})
 			b := signedUp(t, s, "ada@example.org")
 			b.connect(tt.provider, "ada").to("/")
+			awaitVisits(t, s)
+			forgetVisits(t, s)
 			send := func() {
 				t.Helper()
 				if status := tell(t, s, tt.path, tt.body, "garmin-client-id", "garmin-id"); status != 200 {
@@ -112,6 +114,7 @@ func TestHarmlessWebhooks(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
+	forgetVisits(t, s)
 	id := []string{"garmin-client-id", "garmin-id"}
 	for name, tt := range map[string]struct {
 		path, body string
@@ -119,9 +122,10 @@ func TestHarmlessWebhooks(t *testing.T) {
 		status     int
 	}{
 		"wrong key":            {"/webhooks/strava/x", deauthorized("5000000101"), nil, 404},
-		"another provider":     {"/webhooks/foursquare/" + webhookKey, "{}", nil, 404},
+		"another provider":     {"/webhooks/facebook/" + webhookKey, "{}", nil, 404},
+		"no form":              {"/webhooks/foursquare/" + webhookKey, "{}", nil, 400},
 		"unknown athlete":      {stravaPath, deauthorized("77"), nil, 200},
-		"an activity":          {stravaPath, `{"object_type":"activity","object_id":1,"aspect_type":"create","updates":{},"owner_id":5000000101}`, nil, 200},
+		"an unknown object":    {stravaPath, `{"object_type":"segment","object_id":1,"aspect_type":"create","updates":{},"owner_id":5000000101}`, nil, 200},
 		"authorized":           {stravaPath, strings.Replace(deauthorized("5000000101"), `"false"`, `"true"`, 1), nil, 200},
 		"garbage":              {stravaPath, `hello`, nil, 400},
 		"nothing":              {stravaPath, ``, nil, 400},
@@ -151,6 +155,7 @@ func TestBurstOfWebhooks(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("garmin", "ada").to("/")
+	forgetVisits(t, s)
 	many := `{"activities":[` + strings.Repeat(`{"userId":"someone","summaryId":"x"},`, 200_000) + `{"userId":"someone"}],` +
 		`"deregistrations":[` + strings.Repeat(`{"userId":"d3315b1072e84c1f9a7c1f0e5b6a9c01"},`, 1000) + `{"userId":"nobody"}]}`
 	if status := tellFrom(t, s, garminPath, io.MultiReader(strings.NewReader(many)), "garmin-client-id", "garmin-id"); status != 200 {

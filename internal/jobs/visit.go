@@ -1,0 +1,134 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+
+	"cairn/internal/oauth"
+)
+
+// revisit is a job: run the errands of a connection. Who said that there is something to do is not proven, so nothing is
+// believed but what the provider answers.
+type revisit struct {
+	Provider string `json:"provider" river:"unique"`
+	Subject  string `json:"subject" river:"unique"`
+}
+
+func (revisit) Kind() string { return "revisit" }
+
+// InsertOpts let one job stand for all errands of a connection.
+func (v revisit) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: v.Provider, MaxAttempts: 8, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
+	}}}
+}
+
+// Visit has the connections to these subjects visited soon. Subjects that nobody has connected are left out.
+func (j *Jobs) Visit(ctx context.Context, provider string, subjects []string, what Errand) error {
+	return visit(ctx, j.deps, j.client, provider, subjects, what)
+}
+
+// VisitNew has a connection visited that is being made in tx (oauth.Store.Made).
+func (j *Jobs) VisitNew(ctx context.Context, tx pgx.Tx, provider, subject string) error {
+	_, err := visitTx(ctx, j.client, tx, provider, []string{subject}, Fetch)
+	return err
+}
+
+// VisitNow is Visit for somebody who waits for it: a visit that was put off is made now.
+func (j *Jobs) VisitNow(ctx context.Context, provider, subject string, what Errand) error {
+	return pgx.BeginFunc(ctx, j.deps.Pool, func(tx pgx.Tx) error {
+		inserted, err := visitTx(ctx, j.client, tx, provider, []string{subject}, what)
+		for _, job := range inserted {
+			if err == nil && job.UniqueSkippedAsDuplicate {
+				_, err = j.client.JobRetryTx(ctx, tx, job.Job.ID)
+			}
+		}
+		return err
+	})
+}
+
+func visit(ctx context.Context, d Deps, client *river.Client[pgx.Tx], provider string, subjects []string, what Errand) error {
+	return pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
+		_, err := visitTx(ctx, client, tx, provider, subjects, what)
+		return err
+	})
+}
+
+func visitTx(ctx context.Context, client *river.Client[pgx.Tx], tx pgx.Tx, provider string, subjects []string, what Errand) ([]*rivertype.JobInsertResult, error) {
+	connected, err := note(ctx, tx, provider, subjects, what)
+	if err != nil || len(connected) == 0 {
+		return nil, err
+	}
+	params := make([]river.InsertManyParams, len(connected))
+	for i, subject := range connected {
+		params[i] = river.InsertManyParams{Args: revisit{provider, subject}}
+	}
+	inserted, err := client.InsertManyTx(ctx, tx, params)
+	if err != nil {
+		return nil, fmt.Errorf("jobs: put visits to %s aside: %w", provider, err)
+	}
+	return inserted, nil
+}
+
+type visitor struct {
+	river.WorkerDefaults[revisit]
+	Deps
+}
+
+func (v *visitor) Work(ctx context.Context, job *river.Job[revisit]) error {
+	p := v.provider(job.Args.Provider)
+	if p == nil {
+		return nil
+	}
+	todo, err := errandsOf(ctx, v.Pool, p.Key, job.Args.Subject)
+	if errors.Is(err, oauth.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := v.run(ctx, p, todo); err != nil {
+		return err
+	}
+	if err := todo.done(ctx, v.Pool); err != nil {
+		return err
+	}
+	return v.finish(ctx, job, todo)
+}
+
+// run does what is to be done.
+func (v *visitor) run(ctx context.Context, p *oauth.Provider, todo errands) error {
+	var err error
+	if todo.has(Check) {
+		err = v.Connections.Check(ctx, p, todo.userID)
+	}
+	if err == nil && todo.has(Fetch) {
+		err = v.Latest.Fetch(ctx, p, todo.identityID)
+	}
+	if errors.Is(err, oauth.ErrReconnect) || errors.Is(err, oauth.ErrNotFound) {
+		return nil // that is what there was to find out
+	}
+	return err
+}
+
+// finish ends the job, unless there is a new reason to do something. Whoever notes one does that before putting a job aside
+// in the same transaction; this looks after the job has ended, so that one of both sees the other.
+func (v *visitor) finish(ctx context.Context, job *river.Job[revisit], todo errands) error {
+	err := pgx.BeginFunc(ctx, v.Pool, func(tx pgx.Tx) error {
+		if _, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job); err != nil {
+			return fmt.Errorf("jobs: end a visit: %w", err)
+		}
+		return todo.left(ctx, tx)
+	})
+	if errors.Is(err, errMoreToDo) {
+		return river.JobSnooze(max(todo.rest, time.Second))
+	}
+	return err
+}

@@ -1,0 +1,122 @@
+package latest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/oauth"
+)
+
+// target is a connection that is fetched for, and when that began.
+type target struct {
+	identityID, userID int64
+	granted            []string
+	began              time.Time // by the database's clock
+	first              bool      // nothing has come yet
+}
+
+// Fetch asks a provider for the newest entries of a connection and stores them. What its person does not permit is not
+// asked for, and not kept. Errors: those of oauth.Store.Get that may pass, and the definite ones; oauth.ErrNotFound.
+func (s *Store) Fetch(ctx context.Context, p *oauth.Provider, identityID int64) error {
+	t, err := s.begin(ctx, identityID)
+	if err != nil {
+		return err
+	}
+	if err := s.fetch(ctx, p, t); err != nil {
+		_, noted := s.pool.Exec(context.WithoutCancel(ctx), `UPDATE cairn.latest SET failed_at = now() WHERE identity_id = $1`, identityID)
+		return errors.Join(err, noted)
+	}
+	return nil
+}
+
+func (s *Store) fetch(ctx context.Context, p *oauth.Provider, t target) error {
+	if !permitted(p.Key, t.granted) {
+		return s.forget(ctx, t)
+	}
+	var entries []Entry
+	var err error
+	switch p.Key {
+	case "garmin":
+		return s.fetchGarmin(ctx, p, t)
+	case "strava":
+		entries, err = s.askStrava(ctx, p, t.userID)
+	case "foursquare":
+		entries, err = s.askFoursquare(ctx, p, t.userID)
+	}
+	if errors.Is(err, oauth.ErrNotPermitted) {
+		return s.forget(ctx, t)
+	}
+	if err != nil {
+		return err
+	}
+	return s.replace(ctx, t, entries)
+}
+
+// permitted tells whether a provider would let us have entries.
+func permitted(provider string, granted []string) bool {
+	switch provider {
+	case "garmin":
+		return slices.Contains(granted, "ACTIVITY_EXPORT")
+	case "strava":
+		return slices.Contains(granted, "activity:read_all") || slices.Contains(granted, "activity:read")
+	}
+	return true
+}
+
+func (s *Store) begin(ctx context.Context, identityID int64) (t target, err error) {
+	err = s.pool.QueryRow(ctx, `
+		WITH connection AS (
+			SELECT identity_id, user_id, granted FROM cairn.connections WHERE identity_id = $1 FOR KEY SHARE
+		), begun AS (
+			INSERT INTO cairn.latest (identity_id, tried_at) SELECT identity_id, now() FROM connection
+			ON CONFLICT (identity_id) DO UPDATE SET tried_at = now()
+			RETURNING tried_at, as_of IS NULL AS first
+		)
+		SELECT identity_id, user_id, granted, tried_at, first FROM connection, begun`, identityID).
+		Scan(&t.identityID, &t.userID, &t.granted, &t.began, &t.first)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return target{}, oauth.ErrNotFound
+	}
+	if err != nil {
+		return target{}, fmt.Errorf("latest: begin to fetch for identity %d: %w", identityID, err)
+	}
+	return t, nil
+}
+
+// replace stores an answer as of when it was asked for, unless the connection has gone or somebody has asked again since.
+func (s *Store) replace(ctx context.Context, t target, entries []Entry) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE cairn.latest SET entries = $3, as_of = tried_at, failed_at = NULL WHERE identity_id = $1 AND tried_at = $2`,
+		t.identityID, t.began, merge(nil, entries))
+	if err != nil {
+		return fmt.Errorf("latest: store entries of identity %d: %w", t.identityID, err)
+	}
+	return nil
+}
+
+// forget removes what its person does not permit us to have any more.
+func (s *Store) forget(ctx context.Context, t target) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE cairn.latest SET entries = '[]', as_of = NULL, failed_at = NULL WHERE identity_id = $1`, t.identityID)
+	if err != nil {
+		return fmt.Errorf("latest: forget entries of identity %d: %w", t.identityID, err)
+	}
+	return nil
+}
+
+// merge returns the newest of both, in order. An entry that is in both is the one in fresh.
+func merge(kept, fresh []Entry) []Entry {
+	all := []Entry{}
+	for _, e := range slices.Concat(fresh, kept) {
+		if !slices.ContainsFunc(all, func(other Entry) bool { return other.ID == e.ID }) {
+			all = append(all, e)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Entry) int { return b.At.Compare(a.At) })
+	return all[:min(len(all), maxEntries)]
+}

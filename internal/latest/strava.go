@@ -1,0 +1,50 @@
+package latest
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"cairn/internal/oauth"
+)
+
+// stravaActivity is what is read of one (providers.md, 2.7).
+type stravaActivity struct {
+	ID             json.Number
+	Name           string
+	Type           string
+	SportType      string      `json:"sport_type"`
+	Distance       float64     // metres
+	MovingTime     json.Number `json:"moving_time"`
+	StartDate      time.Time   `json:"start_date"`
+	StartDateLocal string      `json:"start_date_local"` // its Z is false
+	UTCOffset      float64     `json:"utc_offset"`
+	DeviceName     string      `json:"device_name"`
+	Private        bool
+	Map            struct {
+		Polyline string `json:"summary_polyline"`
+	}
+}
+
+func (s *Store) askStrava(ctx context.Context, p *oauth.Provider, userID int64) ([]Entry, error) {
+	var answer []json.RawMessage
+	query := url.Values{"per_page": {strconv.Itoa(maxEntries)}}
+	if err := s.connections.Get(ctx, p, userID, "/athlete/activities", query, &answer); err != nil {
+		return nil, err
+	}
+	return entriesOf(answer, stravaActivity.entry), nil
+}
+
+func (a stravaActivity) entry() (Entry, bool) {
+	id, err := a.ID.Int64()
+	return Entry{
+		ID: a.ID.String(), Title: presentable(a.Name), Kind: sportInWords(a.SportType, a.Type),
+		Page: "https://www.strava.com/activities/" + a.ID.String(),
+		At:   a.StartDate, Offset: offset(a.UTCOffset), DayOnly: strings.HasSuffix(a.StartDateLocal, "T00:00:01Z"),
+		Metres: positive(a.Distance), Seconds: seconds(a.MovingTime), Device: garminDevice(a.DeviceName, false),
+		Private: a.Private, Route: draw(a.Map.Polyline),
+	}, err == nil && id > 0 && plausible(a.StartDate)
+}

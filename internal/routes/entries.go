@@ -1,0 +1,167 @@
+package routes
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"cairn/internal/jobs"
+	"cairn/internal/latest"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// entriesView is what a card shows of a provider's newest entries.
+type entriesView struct {
+	Heading     string
+	AsOf        time.Time
+	Fetching    bool
+	Refreshable bool
+	Entries     []entryView
+	Empty       string // in place of entries
+}
+
+type entryView struct {
+	Title   string
+	Facts   []string // "Trail run", "10.2 km", "58 min"
+	Place   string
+	When    template.HTML
+	Private bool
+	Device  string
+	Page    string
+	Route   *routeView
+}
+
+type routeView struct{ ViewBox, Path string }
+
+// reloadEvery is for pages that show something being fetched, in seconds.
+const reloadEvery = 2
+
+func viewOf(p *oauth.Provider, l latest.Latest) *entriesView {
+	v := &entriesView{Heading: "Latest activities", AsOf: l.AsOf, Fetching: l.Fetching, Refreshable: refreshable(p)}
+	if p.Key == "foursquare" {
+		v.Heading = "Latest check-ins"
+	}
+	for _, e := range l.Entries {
+		v.Entries = append(v.Entries, entryView{
+			Title: e.Title, Facts: factsOf(e), Place: e.Place, When: whenOf(e), Private: e.Private, Device: e.Device,
+			Page: e.Page, Route: routeOf(e.Route),
+		})
+	}
+	switch {
+	case len(v.Entries) > 0 || l.Fetching:
+	case p.Key == "garmin":
+		v.Empty = "Garmin sends new activities as soon as your watch has synced."
+	case l.AsOf.IsZero():
+		v.Empty = "Nothing has been fetched yet."
+	default:
+		v.Empty = "There is nothing yet."
+	}
+	return v
+}
+
+// refreshable tells whether a provider answers when it is asked. Garmin sends by itself.
+func refreshable(p *oauth.Provider) bool { return p.Key != "garmin" }
+
+func factsOf(e latest.Entry) (facts []string) {
+	if e.Kind != "" && e.Kind != e.Title {
+		facts = append(facts, e.Kind)
+	}
+	if e.Metres >= 1 {
+		facts = append(facts, distance(e.Metres))
+	}
+	if e.Seconds > 0 {
+		facts = append(facts, duration(e.Seconds))
+	}
+	return facts
+}
+
+func distance(metres float64) string {
+	if metres < 1000 {
+		return fmt.Sprintf("%.0f m", metres)
+	}
+	return strconv.FormatFloat(math.Round(metres/100)/10, 'f', 1, 64) + " km"
+}
+
+func duration(seconds int) string {
+	switch minutes := seconds / 60; {
+	case minutes == 0:
+		return fmt.Sprintf("%d s", seconds)
+	case minutes < 60:
+		return fmt.Sprintf("%d min", minutes)
+	default:
+		return fmt.Sprintf("%d h %02d min", minutes/60, minutes%60)
+	}
+}
+
+// whenOf is by the clock of the place where it was, and says which one that is.
+func whenOf(e latest.Entry) template.HTML {
+	local := e.Local()
+	if e.DayOnly {
+		return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, local.Format(time.DateOnly), local.Format("Mon 2 Jan 2006")))
+	}
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s %s</time>`, local.Format(time.RFC3339), local.Format("Mon 2 Jan 2006, 15:04"), zone(e.Offset)))
+}
+
+// zone is "UTC", "UTC+2", "UTC−3:30".
+func zone(offset int) string {
+	if offset == 0 {
+		return "UTC"
+	}
+	sign, minutes := "+", offset/60
+	if offset < 0 {
+		sign, minutes = "−", -minutes
+	}
+	if minutes%60 == 0 {
+		return fmt.Sprintf("UTC%s%d", sign, minutes/60)
+	}
+	return fmt.Sprintf("UTC%s%d:%02d", sign, minutes/60, minutes%60)
+}
+
+func routeOf(d *latest.Drawing) *routeView {
+	if d == nil {
+		return nil
+	}
+	return &routeView{fmt.Sprintf("0 0 %d %d", d.Width, d.Height), d.Path}
+}
+
+// refresh has the newest entries fetched, and leads to the page that shows them coming.
+func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.provider(chi.URLParam(r, "provider"))
+	if err != nil {
+		return err
+	}
+	if !refreshable(p) {
+		return errNoPage
+	}
+	current, _ := session.Current(r.Context())
+	overview, err := s.Connections.Overview(r.Context(), current.UserID)
+	if err != nil {
+		return err
+	}
+	connection, connected := overview.Connections[p.Key]
+	if !connected {
+		return &providerError{p, oauth.ErrNotFound}
+	}
+	kept, err := s.Latest.Of(r.Context(), current.UserID)
+	if err != nil {
+		return err
+	}
+	if kept[p.Key].Fresh {
+		s.tell(r, info, p.Name+" was asked a moment ago: what you see is the newest.")
+		see(w, r, "/#card-"+p.Key)
+		return nil
+	}
+	if err := s.Jobs.VisitNow(r.Context(), p.Key, connection.Subject, jobs.Fetch); err != nil {
+		return err
+	}
+	see(w, r, "/#card-"+p.Key)
+	return nil
+}
+
+var attributions = map[string]string{"strava": "Powered by Strava", "foursquare": "Powered by Foursquare"}
