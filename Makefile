@@ -34,9 +34,10 @@ lint: ## check formatting, vet, staticcheck, modern Go
 	go tool staticcheck ./...
 	go fix -diff ./...
 
-fuzz: ## try return paths and cookies for half a minute each
+fuzz: ## try return paths, cookies and routes for half a minute each
 	go test -run '^$$' -fuzz FuzzReturnPath -fuzztime 30s ./internal/routes
 	go test -run '^$$' -fuzz FuzzCookieShape -fuzztime 30s ./internal/session
+	go test -run '^$$' -fuzz FuzzDrawing -fuzztime 30s ./internal/latest
 
 screenshots: postgres chromium ## take pictures of every page into screenshots/
 	@mkdir -p screenshots

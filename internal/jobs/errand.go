@@ -22,6 +22,7 @@ const (
 
 const (
 	// fetchRest is between two fetches for the same connection: who uploads a hundred activities is not worth a hundred calls.
+	// Garmin's addresses are good for what they were given for only.
 	fetchRest = 15 * time.Second
 	// overdue is an errand whose job was lost, stale one that did not succeed for so long that it is not worth more.
 	overdue, stale = 10 * time.Minute, 24 * time.Hour
@@ -64,7 +65,7 @@ func (e errands) has(what Errand) bool { _, ok := e.reasons[what]; return ok }
 func errandsOf(ctx context.Context, pool *pgxpool.Pool, provider, subject string) (errands, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT c.identity_id, c.user_id, COALESCE(e.what, ''), COALESCE(e.reason, 0),
-		       GREATEST(COALESCE(l.tried_at + $3::interval - now(), '0'), '0')
+		       CASE WHEN i.provider <> 'garmin' AND l.tried_at + $3::interval > now() THEN l.tried_at + $3::interval - now() ELSE '0' END
 		FROM cairn.identities i
 		JOIN cairn.connections c ON c.identity_id = i.id
 		LEFT JOIN cairn.errands e USING (identity_id)

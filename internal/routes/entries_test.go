@@ -1,0 +1,399 @@
+package routes_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"cairn/internal/oauth/sandbox"
+)
+
+// shows waits until an element of the home page has a text.
+func (b browser) shows(selector, text string) {
+	b.t.Helper()
+	eventually(b.t, fmt.Sprintf("%s shows %q", selector, text), func() bool {
+		return strings.Contains(b.get("/").Find(selector).Text(), text)
+	})
+}
+
+// title renames a person's newest outing to something to look for, and returns its id.
+func outing(t *testing.T, s site, person, title string) int64 {
+	t.Helper()
+	id, err := s.sandbox.NewActivity(t.Context(), person)
+	if err == nil {
+		err = s.sandbox.ChangeActivity(t.Context(), person, id, sandbox.ActivityChange{Title: &title})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+var (
+	someWhen  = regexp.MustCompile(`^\w{3} \d{1,2} \w{3} \d{4}, \d\d:\d\d UTC[+−]\d{1,2}$`)
+	someRoute = regexp.MustCompile(`^M[\d.]+ [\d.]+(L[\d.]+ [\d.]+)+$`)
+)
+
+// Connecting brings the newest entries of each provider, with what it wants to be said beside them.
+func TestLatestOfEachProvider(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, options{works: true, hooked: true})
+	b := signedUp(t, s, "ada@example.org")
+	for _, provider := range []string{"strava", "foursquare", "garmin"} {
+		b.connect(provider, "ada").to("/")
+	}
+	for _, provider := range []string{"strava", "foursquare", "garmin"} {
+		eventually(t, provider+" shows five entries", func() bool { return b.get("/").Find("#card-"+provider+" .latest li").Length() == 5 })
+	}
+	eventually(t, "the page does not load itself any more", func() bool { return b.get("/").Find("meta[http-equiv=refresh], .fetching").Length() == 0 })
+	home := b.get("/")
+	if home.Find("[style]").Length() > 0 {
+		t.Error("the page has style attributes, which the CSP forbids")
+	}
+	strava := home.Find("#card-strava .latest")
+	if link := strava.Find("a.at").First(); !strings.HasPrefix(link.AttrOr("href", ""), "https://www.strava.com/activities/") || link.Text() != "View on Strava" {
+		t.Errorf("the link to Strava is %q to %q", link.Text(), link.AttrOr("href", ""))
+	}
+	if path := strava.Find("svg.route path").AttrOr("d", ""); !someRoute.MatchString(path) {
+		t.Errorf("the route is %q", path)
+	}
+	if facts := strava.Find("li").Text(); !strings.Contains(facts, " km · ") || !strings.Contains(facts, " min") {
+		t.Errorf("no sport, distance and time in %q", facts)
+	}
+	if device := strava.Find("li .device").First().Text(); device != "Garmin Forerunner 965" {
+		t.Errorf("Garmin recorded it, and %q is credited", device)
+	}
+	if when := strings.TrimSuffix(strava.Find("li .when time").First().Text(), " · only you"); !someWhen.MatchString(when) {
+		t.Errorf("the time is %q", when)
+	}
+	foursquare := home.Find("#card-foursquare .latest")
+	if text := foursquare.Text(); !strings.Contains(text, "Lyon, France") && !strings.Contains(text, "千代田区, 日本") {
+		t.Errorf("no city in %q", text)
+	}
+	if link := foursquare.Find("a.at").First().AttrOr("href", ""); !strings.HasPrefix(link, "https://foursquare.com/v/") {
+		t.Errorf("the venue is at %q", link)
+	}
+	garmin := home.Find("#card-garmin .latest")
+	if garmin.Find("li .device").Length() != 5 || garmin.Find("li .device").First().Text() != "Garmin Forerunner 965" {
+		t.Error("Garmin's device is not named beside each activity")
+	}
+	if garmin.Find("form").Length() > 0 {
+		t.Error("Garmin can't be asked, but there is a button for it")
+	}
+	for _, provider := range []string{"strava", "foursquare"} {
+		home.want(200, "#card-"+provider+" .fine", "Powered by "+home.Find("#name-"+provider).Text())
+	}
+	home.want(200, "#card-strava .asof time", "UTC")
+}
+
+// What is new, changed or gone shows without anybody pressing anything.
+func TestLatestFollowsTheProviders(t *testing.T) {
+	t.Parallel()
+	for _, by := range []string{sandbox.Push, sandbox.Ping} {
+		t.Run(by, func(t *testing.T) {
+			t.Parallel()
+			s := newSiteWith(t, options{works: true, hooked: true})
+			if err := s.sandbox.SetSwitch(t.Context(), sandbox.Garmin, sandbox.ActivitiesBy, by); err != nil {
+				t.Fatal(err)
+			}
+			b := signedUp(t, s, "ada@example.org")
+			b.connect("strava", "ada").to("/")
+			b.connect("garmin", "ada").to("/")
+			id := outing(t, s, "ada", "Up the hill & down")
+			b.shows("#card-strava .latest li:first-child .title", "Up the hill & down")
+			b.shows("#card-garmin .latest li:first-child .title", "Up the hill & down")
+			if err := s.sandbox.DeleteActivity(t.Context(), "ada", id); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "Strava's is gone", func() bool {
+				return !strings.Contains(b.get("/").Find("#card-strava .latest").Text(), "Up the hill")
+			})
+			eventually(t, "no address is kept", func() bool { return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0 })
+			b.get("/").want(200, "#card-garmin[data-state=active]", "")
+		})
+	}
+}
+
+func TestCheckinIsPushed(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, options{works: true, hooked: true})
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("foursquare", "ada").to("/")
+	b.shows("#card-foursquare .asof", "As of")
+	id, err := s.sandbox.NewCheckin(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is on the card", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.latest WHERE entries->0->>'id' = $1`, id) == 1
+	})
+	push := func(form url.Values) int {
+		return tell(t, s, "/webhooks/foursquare/"+webhookKey, form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	}
+	checkin := `{"id":"x","user":{"id":"1234567"}}`
+	forgetVisits(t, s)
+	for _, tt := range []struct {
+		form           url.Values
+		status, visits int
+	}{
+		{url.Values{"checkin": {checkin}, "secret": {"wrong"}}, 403, 0},
+		{url.Values{"checkin": {`{"user":`}}, 400, 0},
+		{url.Values{"checkin": {`{"user":{"id":"nobody"}}`}}, 200, 0},
+		{url.Values{"checkin": {checkin}, "secret": {"push-s3cr3t"}}, 200, 1},
+		{url.Values{"checkin": {`{}`}, "user": {`{"id":"1234567"}`}}, 200, 1},
+	} {
+		if status := push(tt.form); status != tt.status || visits(t, s) < tt.visits || tt.visits == 0 && visits(t, s) > 0 {
+			t.Errorf("%v: status %d and %d visits, want %d and %d", tt.form, status, visits(t, s), tt.status, tt.visits)
+		}
+	}
+}
+
+// A person who asks for what is new sees it coming, and the notice of the last page is not lost meanwhile.
+func TestRefreshShowsItsProgress(t *testing.T) {
+	t.Parallel()
+	idle := newSite(t)
+	b := signedUp(t, idle, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	for range 2 {
+		a := b.get("/").want(200, "#notice", "Strava is connected").want(200, "#card-strava .fetching", "Fetching from Strava")
+		if a.Find("meta[http-equiv=refresh]").AttrOr("content", "") != "2" || a.Find("#card-strava .latest form").Length() > 0 {
+			t.Error("the page does not come back by itself, or offers to do what is being done")
+		}
+	}
+	newSiteWith(t, options{pool: idle.pool, works: true})
+	b.shows("#card-strava .asof", "As of")
+	b.get("/").want(200, "#card-strava .latest form[action='/connections/strava/refresh']", "Refresh")
+	b.post("/connections/strava/refresh").to("/#card-strava")
+	b.get("/").want(200, "#notice", "what you see is the newest")
+	for _, sql := range []string{
+		`UPDATE cairn.latest SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`,
+		// a visit that was put off until later does not keep anybody waiting
+		`UPDATE cairn.river_job SET state = 'retryable', finalized_at = NULL, scheduled_at = now() + interval '2 hours' WHERE kind = 'revisit'`,
+	} {
+		if _, err := idle.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.post("/connections/strava/refresh").to("/#card-strava")
+	eventually(t, "it is there", func() bool { return b.get("/").Find("#card-strava .latest li").Length() == 5 })
+	b.post("/connections/garmin/refresh").want(404, "h1", "")
+	b.post("/connections/foursquare/refresh").want(404, "h1", "")
+}
+
+// What a provider can't give now leaves what is there, says how it is, and is fetched later.
+func TestLatestOutlivesTrouble(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, options{works: true})
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("foursquare", "ada").to("/")
+	b.shows("#card-foursquare .asof", "As of")
+	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Foursquare, sandbox.API, "500"); err != nil {
+		t.Fatal(err)
+	}
+	old := func() {
+		if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.latest SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour'`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old()
+	b.post("/connections/foursquare/refresh").to("/#card-foursquare")
+	eventually(t, "the card says it", func() bool { return b.get("/").Find("#card-foursquare[data-state=trouble]").Length() == 1 })
+	home := b.get("/")
+	if home.Find("#card-foursquare .latest li").Length() != 5 || home.Find("#card-foursquare .fetching").Length() > 0 {
+		t.Error("what was there is gone, or it seems to be coming")
+	}
+	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Foursquare, sandbox.API, sandbox.ModeNone); err != nil {
+		t.Fatal(err)
+	}
+	old()
+	b.post("/connections/foursquare/refresh").to("/#card-foursquare")
+	eventually(t, "all is well again", func() bool { return b.get("/").Find("#card-foursquare[data-state=active]").Length() == 1 })
+}
+
+// What may not be kept is not shown, and gone with the next look or the connection.
+func TestLatestIsNotKeptForEver(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, options{works: true, hooked: true})
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	b.connect("garmin", "ada").to("/")
+	for _, provider := range []string{"strava", "garmin"} {
+		eventually(t, provider+" shows five entries", func() bool { return b.get("/").Find("#card-"+provider+" .latest li").Length() == 5 })
+	}
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.latest SET as_of = now() - interval '8 days'`); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.get("/").Find("#card-strava .latest li").Length(); n != 0 {
+		t.Errorf("%d of Strava's are shown after eight days", n)
+	}
+	if n := b.get("/").Find("#card-garmin .latest li").Length(); n != 5 {
+		t.Errorf("%d of Garmin's are shown after eight days, want 5", n)
+	}
+	if _, err := s.pool.Exec(t.Context(), `INSERT INTO cairn.river_job (kind, queue, args, max_attempts, priority, state, scheduled_at) VALUES ('look', 'default', '{}', 3, 1, 'available', now())`); err != nil {
+		t.Fatal(err)
+	}
+	kept := `SELECT count(*) FROM cairn.latest l JOIN cairn.connections c USING (identity_id) WHERE c.provider = $1 AND entries <> '[]'`
+	eventually(t, "Strava's are gone", func() bool { return count(t, s, kept, "strava") == 0 })
+	if count(t, s, kept, "garmin") != 1 {
+		t.Error("Garmin's are gone too, and come only once")
+	}
+	b.post("/connections/garmin/disconnect").to("/")
+	b.post("/connections/strava/disconnect").to("/")
+	for _, table := range []string{"latest", "errands", "pulls"} {
+		if n := count(t, s, `SELECT count(*) FROM cairn.`+table); n != 0 {
+			t.Errorf("%d rows are left in %s", n, table)
+		}
+	}
+}
+
+// A hint that comes while the provider answers has it asked again.
+func TestHintDuringAnAnswer(t *testing.T) {
+	t.Parallel()
+	answered, release := make(chan struct{}, 10), make(chan struct{})
+	s := newSiteWith(t, options{works: true, hooked: true, heard: func(played http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasSuffix(r.URL.Path, "/athlete/activities") {
+				played.ServeHTTP(w, r)
+				return
+			}
+			answer := httptest.NewRecorder()
+			played.ServeHTTP(answer, r)
+			answered <- struct{}{}
+			<-release
+			maps.Copy(w.Header(), answer.Header())
+			w.WriteHeader(answer.Code)
+			_, _ = w.Write(answer.Body.Bytes())
+		})
+	}})
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	<-answered
+	outing(t, s, "ada", "while it answered")
+	eventually(t, "the hint is there", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.errands WHERE reason > 1`) == 1
+	})
+	close(release)
+	b.shows("#card-strava .latest li:first-child .title", "while it answered")
+}
+
+// No hint is lost between two instances whose jobs begin and end while others come.
+func TestNoHintIsLost(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, options{works: true, hooked: true})
+	newSiteWith(t, options{pool: s.pool, works: true})
+	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Garmin, sandbox.ActivitiesBy, sandbox.Ping); err != nil {
+		t.Fatal(err)
+	}
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("garmin", "ada").to("/")
+	rounds := 40
+	if testing.Short() {
+		rounds = 5
+	}
+	for range rounds {
+		var outings sync.WaitGroup
+		for range 3 {
+			outings.Go(func() { outing(t, s, "ada", "one of many") })
+		}
+		outings.Wait()
+		eventually(t, "all addresses were fetched", func() bool { return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0 })
+	}
+	awaitVisits(t, s)
+	if n := count(t, s, `SELECT count(*) FROM cairn.errands`); n != 0 {
+		t.Errorf("%d errands are left with no job for them", n)
+	}
+}
+
+// Garmin's posts are believed only for who has connected it; an address elsewhere is never asked, and one that is refused
+// says nothing about the connection.
+func TestGarminPostsThatAreNotGarmins(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, options{works: true})
+	elsewhere := 0
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("garmin", "ada", "ACTIVITY_EXPORT").to("/")
+	awaitVisits(t, s)
+	const ada = "d3315b1072e84c1f9a7c1f0e5b6a9c01"
+	item := func(fields string) string { return `{"activities":[{"userId":"` + ada + `",` + fields + `}]}` }
+	for name, body := range map[string]string{
+		"somebody else":      `{"activities":[{"userId":"nobody","summaryId":"1","startTimeInSeconds":1760770192}]}`,
+		"another host":       item(`"callbackURL":"http://127.0.0.1:1/wellness-api/rest/activities?token=x"`),
+		"a token of no use":  item(`"callbackURL":"` + strings.Replace(s.url, "localhost", "127.0.0.1", 1) + `/sandbox/garmin/wellness-api/rest/activities?token=x"`),
+		"no time":            item(`"summaryId":"1"`),
+		"a time of no use":   item(`"summaryId":"1","startTimeInSeconds":99999999999999`),
+		"wrong types":        item(`"summaryId":7,"startTimeInSeconds":"x"`),
+		"a part of another":  item(`"summaryId":"1","parentSummaryId":"2","startTimeInSeconds":1760770192`),
+		"not even an object": `{"activities":[7,null,[]]}`,
+	} {
+		if status := tell(t, s, garminPath, body, "garmin-client-id", "garmin-id"); status != 200 {
+			t.Errorf("%s: answered %d", name, status)
+		}
+	}
+	awaitVisits(t, s)
+	if elsewhere > 0 {
+		t.Error("another host was asked")
+	}
+	home := b.get("/").want(200, "#card-garmin[data-state=active] .latest .none", "as soon as your watch has synced")
+	if home.Find("#card-garmin .latest li").Length() != 0 {
+		t.Error("something is shown")
+	}
+	odd := item(`"summaryId":"7","startTimeInSeconds":1760770192,"startTimeOffsetInSeconds":-12600,"activityType":"CROSS_COUNTRY_SKIING",` +
+		`"activityName":"<b>\u0000bold</b>\u202e","durationInSeconds":3725.6,"distanceInMeters":-4`)
+	for range 2 { // a repeat
+		if status := tell(t, s, garminPath, odd, "garmin-client-id", "garmin-id"); status != 200 {
+			t.Errorf("answered %d", status)
+		}
+	}
+	shown := b.get("/").Find("#card-garmin .latest li")
+	if shown.Length() != 1 || shown.Find("b").Length() > 0 {
+		t.Fatalf("got %d entries", shown.Length())
+	}
+	for _, want := range []string{"<b>bold</b>", "Garmin", "Cross country skiing · 1 h 02 min", "Sat 18 Oct 2025, 03:19 UTC−3:30"} {
+		if !strings.Contains(shown.Text(), want) {
+			t.Errorf("%q lacks %q", shown.Text(), want)
+		}
+	}
+}
+
+// Ten thousand people's activities in one post are stored before it is answered.
+func TestManyActivitiesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("garmin", "ada").to("/")
+	_, err := s.pool.Exec(t.Context(), `
+		WITH users AS (INSERT INTO cairn.users (display_name) SELECT 'u' || n FROM generate_series(1, 2000) n RETURNING id),
+		ways AS (INSERT INTO cairn.identities (user_id, provider, subject) SELECT id, 'garmin', 'garmin-' || row_number() OVER () FROM users RETURNING id, user_id)
+		INSERT INTO cairn.connections (identity_id, user_id, provider, account_name, picture_url, granted, sealed_tokens, cause)
+		SELECT id, user_id, 'garmin', '', '', '{}', '', 'connected' FROM ways`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var body strings.Builder
+	body.WriteString(`{"activities":[`)
+	for i := range 10_000 {
+		fmt.Fprintf(&body, `{"userId":"garmin-%d","summaryId":"%d","startTimeInSeconds":%d},`, i%2000+1, i, 1760770192+i)
+	}
+	body.WriteString(`{"userId":"garmin-1","summaryId":"last","startTimeInSeconds":1770000000}]}`)
+	var posts sync.WaitGroup
+	for range 3 { // repeats, at the same time
+		posts.Go(func() {
+			if status := tell(t, s, garminPath, body.String(), "garmin-client-id", "garmin-id"); status != http.StatusOK {
+				t.Errorf("answered %d", status)
+			}
+		})
+	}
+	posts.Wait()
+	if n := count(t, s, `SELECT count(*) FROM cairn.latest WHERE jsonb_array_length(entries) = 5`); n != 2000 {
+		t.Errorf("%d people have five entries, want 2000", n)
+	}
+	if n := count(t, s, `SELECT count(*) FROM cairn.latest WHERE entries->0->>'id' = 'last'`); n != 1 {
+		t.Error("the newest is not first")
+	}
+}
