@@ -42,6 +42,10 @@ func TestMainPathInChromium(t *testing.T) {
 		b.run("allow "+provider, chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
 			chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
 	}
+	for _, provider := range []string{"foursquare", "strava"} { // the page loads itself until they are there
+		b.run("see what is new at "+provider, chromedp.WaitVisible(`#card-`+provider+` .latest li`))
+	}
+	b.run("see that all has come", chromedp.WaitNotPresent(`.fetching`))
 	b.capture("home")
 	b.wantURL(server.url + "/")
 

@@ -25,7 +25,7 @@ import (
 )
 
 // maxEntries is how many entries of a connection are kept.
-const maxEntries = 5
+const maxEntries = 3
 
 const (
 	// stravaEvery is between two calls nobody asked for: Strava tells of changes, and its quota is small.

@@ -107,13 +107,13 @@ func TestMergeKeepsTheNewest(t *testing.T) {
 	at := func(id string, hour int, title string) Entry {
 		return Entry{ID: id, At: time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC), Title: title}
 	}
-	kept := []Entry{at("e", 5, ""), at("d", 4, ""), at("c", 3, "old"), at("b", 2, ""), at("a", 1, "")}
-	got := merge(kept, []Entry{at("c", 3, "new"), at("x", 0, ""), at("f", 6, "")})
+	kept := []Entry{at("e", 5, ""), at("d", 4, "old"), at("c", 3, "")}
+	got := merge(kept, []Entry{at("d", 4, "new"), at("x", 0, ""), at("f", 6, "")})
 	var order strings.Builder
 	for _, e := range got {
 		order.WriteString(e.ID + e.Title)
 	}
-	if order.String() != "fedcnewb" {
+	if order.String() != "fednew" {
 		t.Errorf("got %s", order.String())
 	}
 	if got := merge(nil, nil); got == nil {

@@ -102,10 +102,14 @@ func duration(seconds int) string {
 // whenOf is by the clock of the place where it was, and says which one that is.
 func whenOf(e latest.Entry) template.HTML {
 	local := e.Local()
-	if e.DayOnly {
-		return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, local.Format(time.DateOnly), local.Format("Mon 2 Jan 2006")))
+	day := "Mon 2 Jan"
+	if local.Year() != time.Now().Year() {
+		day = "Mon 2 Jan 2006"
 	}
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s %s</time>`, local.Format(time.RFC3339), local.Format("Mon 2 Jan 2006, 15:04"), zone(e.Offset)))
+	if e.DayOnly {
+		return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, local.Format(time.DateOnly), local.Format(day)))
+	}
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s, %s %s</time>`, local.Format(time.RFC3339), local.Format(day), local.Format("15:04"), zone(e.Offset)))
 }
 
 // zone is "UTC", "UTC+2", "UTC−3:30".
