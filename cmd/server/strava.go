@@ -103,8 +103,11 @@ func listWebhooks(config Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	garmin := config.site().JoinPath(routes.WebhookPath("garmin", webhookKey(config)))
-	_, err = fmt.Fprintf(out, "Garmin, for deregistrations, permission changes and all else (keep it to yourself):\n  %s\nStrava: server strava subscribe\n", garmin)
+	at := func(provider string) *url.URL {
+		return config.site().JoinPath(routes.WebhookPath(provider, webhookKey(config)))
+	}
+	_, err = fmt.Fprintf(out, "Keep these addresses to yourself.\nGarmin, for deregistrations, permission changes, activities and all else:\n  %s\n"+
+		"Foursquare, for user push:\n  %s\nStrava: server strava subscribe\n", at("garmin"), at("foursquare"))
 	return err
 }
 
