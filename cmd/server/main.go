@@ -178,8 +178,8 @@ func withDatabase(ctx context.Context, config Config, log *slog.Logger, use func
 	return use(pool)
 }
 
-// serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off, requests in
-// flight finish, upkeep ends.
+// serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off and no job is
+// begun, requests in flight finish, upkeep ends.
 func serve(ctx context.Context, config Config, log *slog.Logger, listener net.Listener, pool *pgxpool.Pool) error {
 	scrapes, err := listenMetrics(ctx, config.MetricsAddr)
 	if err != nil {
@@ -197,7 +197,12 @@ func serve(ctx context.Context, config Config, log *slog.Logger, listener net.Li
 	group, ctx := errgroup.WithContext(ctx)
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return stop.serve(server, listener) })
-	group.Go(func() error { return own.run(working) })
+	group.Go(func() error { return own.repeat(working) })
+	worked := make(chan struct{})
+	if config.Sandbox() {
+		stop.worked = worked
+	}
+	group.Go(func() error { defer close(worked); return own.jobs.Run(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		defer rest()

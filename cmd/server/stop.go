@@ -27,6 +27,7 @@ type stopping struct {
 	stopTimes
 	begun  atomic.Bool
 	closed chan struct{} // no connection is accepted any more
+	worked chan struct{} // no background work is under way any more; nil: that is not waited for
 
 	mu   sync.Mutex
 	busy map[net.Conn]struct{} // accepted, and not idle: a request is awaited or in flight
@@ -79,6 +80,7 @@ func (s *stopping) watch(conn net.Conn, state http.ConnState) {
 func (s *stopping) drain(ctx context.Context, server *http.Server, listener net.Listener) error {
 	s.begun.Store(true)
 	time.Sleep(s.delay)
+	s.awaitWork()
 	_ = listener.Close()
 	<-s.closed
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
@@ -95,6 +97,19 @@ func (s *stopping) drain(ctx context.Context, server *http.Server, listener net.
 }
 
 // isBusy is false in the end even if clients open connections and send nothing: ReadHeaderTimeout closes those.
+// workPatience is for background work that asks providers played on this very listener.
+const workPatience = 3 * time.Second
+
+func (s *stopping) awaitWork() {
+	if s.worked == nil {
+		return
+	}
+	select {
+	case <-s.worked:
+	case <-time.After(workPatience):
+	}
+}
+
 func (s *stopping) isBusy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"cairn/internal/auth"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
@@ -30,15 +28,7 @@ const (
 	jobDeadline = 10 * time.Second
 )
 
-// run works until ctx is done, and then finishes what is under way.
-func (u upkeep) run(ctx context.Context) error {
-	var group errgroup.Group
-	group.Go(func() error { return u.jobs.Run(ctx) })
-	group.Go(func() error { return u.repeat(ctx) })
-	return group.Wait()
-}
-
-// repeat does what each instance does for itself. Waits vary by half, so that instances started together spread out.
+// repeat does what each instance does for itself, until ctx is done, and then finishes what is under way. Waits vary by half, so that instances started together spread out.
 func (u upkeep) repeat(ctx context.Context) error {
 	sweep, record := time.NewTimer(vary(sweepEvery)), time.NewTimer(vary(recordEvery))
 	defer sweep.Stop()
