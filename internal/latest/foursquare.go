@@ -30,16 +30,27 @@ type checkin struct {
 }
 
 func (s *Store) askFoursquare(ctx context.Context, p *oauth.Provider, userID int64) ([]Entry, error) {
-	var answer struct {
-		Response struct {
-			Checkins struct{ Items []json.RawMessage }
-		}
-	}
+	var answer checkins
 	query := url.Values{"limit": {strconv.Itoa(maxEntries)}, "sort": {"newestfirst"}}
 	if err := s.connections.Get(ctx, p, userID, "/users/self/checkins", query, &answer); err != nil {
 		return nil, err
 	}
-	return entriesOf(answer.Response.Checkins.Items, checkin.entry), nil
+	return answer.items, nil
+}
+
+// checkins are what is read of Foursquare's envelope.
+type checkins struct{ items items[checkin] }
+
+func (c *checkins) UnmarshalJSON(text []byte) error {
+	var envelope struct {
+		Response struct {
+			Checkins struct{ Items json.RawMessage }
+		}
+	}
+	if err := json.Unmarshal(text, &envelope); err != nil {
+		return err
+	}
+	return json.Unmarshal(envelope.Response.Checkins.Items, &c.items)
 }
 
 func (c checkin) entry() (Entry, bool) {

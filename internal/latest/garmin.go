@@ -210,7 +210,7 @@ type pull struct {
 
 // follow fetches from one address, which is then done with. So is one that is not good any more, or whose key is gone.
 func (s *Store) follow(ctx context.Context, p *oauth.Provider, t target, u pull) error {
-	var answer []json.RawMessage
+	var answer items[garminActivity]
 	address, lost := s.sealer.Open(u.Sealed, pullPlace(t.identityID))
 	if lost == nil {
 		lost = s.connections.Follow(ctx, p, t.userID, string(address), &answer)
@@ -226,7 +226,7 @@ func (s *Store) follow(ctx context.Context, p *oauth.Provider, t target, u pull)
 		if lost != nil {
 			return nil
 		}
-		return add(ctx, tx, map[int64][]Entry{t.identityID: entriesOf(answer, garminActivity.entry)})
+		return add(ctx, tx, map[int64][]Entry{t.identityID: answer})
 	})
 }
 

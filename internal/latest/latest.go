@@ -5,6 +5,7 @@
 //	fetch.go       asking a provider, and storing its answer
 //	garmin.go      what Garmin pushes, and what it gives addresses for; it can't be asked
 //	strava.go, foursquare.go   reading the answers of the others
+//	items.go       lists of entries, and what is plausible in them
 //	sport.go       kinds of sport in words
 //	drawing.go     a route as a small picture
 //

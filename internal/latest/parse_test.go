@@ -87,14 +87,27 @@ func TestOddEntries(t *testing.T) {
 		strava(`,"start_date_local":"2025-10-18T00:00:01Z"`):                            {DayOnly: true},
 	} {
 		want.ID, want.Title, want.Page, want.At = "9007199254740993", "x", "https://www.strava.com/activities/9007199254740993", time.Date(2025, 10, 18, 12, 49, 52, 0, time.UTC)
-		got := entriesOf([]json.RawMessage{[]byte(`7`), []byte(in), []byte(`{"id":"x"}`)}, stravaActivity.entry)
-		if len(got) != 1 || got[0] != want {
-			t.Errorf("%s: got %+v", in, got)
+		var got items[stravaActivity]
+		if err := json.Unmarshal([]byte(`[7,`+in+`,{"id":"x"}]`), &got); err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("%s: got %+v, error %v", in, got, err)
 		}
 	}
 	for _, in := range []string{`{}`, `{"id":0,"start_date":"2025-10-18T12:49:52Z"}`, `{"id":7}`, `{"id":7,"start_date":"0001-01-01T00:00:00Z"}`, `{"id":7,"start_date":"x"}`} {
-		if got := entriesOf([]json.RawMessage{[]byte(in)}, stravaActivity.entry); len(got) != 0 {
+		var got items[stravaActivity]
+		if _ = json.Unmarshal([]byte(`[`+in+`]`), &got); len(got) != 0 {
 			t.Errorf("%s: got %+v", in, got)
+		}
+	}
+	for _, in := range []string{`{"error":"x"}`, `null`, `[7,"x"]`} {
+		var got items[stravaActivity]
+		if json.Unmarshal([]byte(in), &got) == nil {
+			t.Errorf("%s counts as a list", in)
+		}
+	}
+	for _, in := range []string{`{"error":"x"}`, `{"response":{"checkins":null}}`, `[]`} {
+		var got checkins
+		if json.Unmarshal([]byte(in), &got) == nil {
+			t.Errorf("%s counts as check-ins", in)
 		}
 	}
 	if e, ok := (checkin{ID: "x", CreatedAt: 1760791792}).entry(); !ok || e.Title != "A place that Foursquare does not list any more" || e.Page != "" {

@@ -30,12 +30,12 @@ type stravaActivity struct {
 }
 
 func (s *Store) askStrava(ctx context.Context, p *oauth.Provider, userID int64) ([]Entry, error) {
-	var answer []json.RawMessage
+	var answer items[stravaActivity]
 	query := url.Values{"per_page": {strconv.Itoa(maxEntries)}}
 	if err := s.connections.Get(ctx, p, userID, "/athlete/activities", query, &answer); err != nil {
 		return nil, err
 	}
-	return entriesOf(answer, stravaActivity.entry), nil
+	return answer, nil
 }
 
 func (a stravaActivity) entry() (Entry, bool) {

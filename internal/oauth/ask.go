@@ -46,6 +46,10 @@ func (s *Store) Follow(ctx context.Context, p *Provider, userID int64, address s
 	if !p.Owns(address) {
 		return ErrForeign
 	}
+	row, err := s.tokenAfter(ctx, p, userID, 0)
+	if err != nil {
+		return err
+	}
 	follow := func(token string) error {
 		r, err := http.NewRequest(http.MethodGet, address, nil)
 		if err != nil {
@@ -56,18 +60,18 @@ func (s *Store) Follow(ctx context.Context, p *Provider, userID int64, address s
 		}
 		return s.caller(p).call(ctx, "data", r, out)
 	}
-	err := follow("")
-	if !errors.Is(err, ErrRefused) && !errors.Is(err, ErrUnfit) {
+	if err = follow(""); errors.Is(err, ErrRefused) || errors.Is(err, ErrUnfit) {
+		err = follow(row.token.AccessToken)
+	}
+	switch {
+	case err == nil:
+		return s.recovered(ctx, row)
+	case errors.Is(err, ErrRefused):
+		return errors.Join(ErrUnfit, err)
+	case errors.Is(err, ErrUnfit), errors.Is(err, ErrNotPermitted), ctx.Err() != nil:
 		return err
 	}
-	token, err := s.Token(ctx, p, userID)
-	if err != nil {
-		return err
-	}
-	if err = follow(token); errors.Is(err, ErrRefused) {
-		return ErrUnfit
-	}
-	return err
+	return s.stumbled(ctx, row, err)
 }
 
 // Owns tells whether an address is on the host of the provider's API.

@@ -55,6 +55,14 @@ var rules = []rule{
 	{"30[12378] 4* 5* drip html huge invalid_json", "", oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.Disconnected},
 }
 
+// Garmin's refusals of an address say nothing about a connection: who knows where the address came from? Of a request for
+// what is older some do: it may have been asked for before.
+var (
+	unfitAddress  = rule{modes: "400* 401* 403* 404* 409* 410*"}
+	unfitBackfill = rule{modes: "400* 404* 409* 410*"}
+	goodBackfill  = rule{modes: "empty wrong_types id_number"} // nothing is read of it
+)
+
 func (r rule) covers(provider, mode string) bool {
 	return (r.at == "" || r.at == provider) && slices.ContainsFunc(strings.Fields(r.modes), func(pattern string) bool {
 		matched, err := path.Match(pattern, mode)
@@ -69,6 +77,11 @@ func outcome(provider string, s scene, call, mode string) (oauth.Cause, bool) {
 		return "", false
 	}
 	switch {
+	case s.name == "fetching" && provider == sandbox.Garmin && unfitAddress.covers(provider, mode),
+		s.name == "backfilling" && unfitBackfill.covers(provider, mode):
+		return notPermitted, true
+	case s.name == "backfilling" && goodBackfill.covers(provider, mode):
+		return oauth.Works, true
 	case call == sandbox.Exchange:
 		return rules[i].exchange, true
 	case call == sandbox.Refresh:
@@ -83,7 +96,6 @@ func outcome(provider string, s scene, call, mode string) (oauth.Cause, bool) {
 
 // otherwhere are the calls that no scene plays, and where they are tested.
 var otherwhere = map[string]string{
-	sandbox.Data:          "nothing on a page asks for it yet",
 	sandbox.Subscriptions: "cmd/server: an operator's command",
 }
 

@@ -21,6 +21,8 @@ var scenes = []scene{
 	{"connecting", []string{sandbox.Exchange, sandbox.WhoAmI, sandbox.Permissions}, true, (*lane).connecting},
 	{"signing_in", []string{sandbox.WhoAmI}, true, (*lane).signingIn},
 	{"checking", []string{sandbox.Refresh, sandbox.WhoAmI, sandbox.Permissions}, false, (*lane).checking},
+	{"fetching", []string{sandbox.Data}, false, (*lane).fetching},
+	{"backfilling", []string{sandbox.Data}, false, (*lane).backfilling},
 	{"withdrawing", []string{sandbox.Refresh, sandbox.Revoke}, false, (*lane).withdrawing},
 }
 
@@ -156,6 +158,43 @@ func (l *lane) recovers(mode, state string) {
 	}
 }
 
+// fetching is the background, which fetches the newest entries. Garmin's come from an address that it gave.
+func (l *lane) fetching(mode string, want oauth.Cause) {
+	l.connected()
+	l.set(mode)
+	if l.provider == sandbox.Garmin {
+		l.ping()
+	}
+	l.fetch()
+	l.set(sandbox.ModeNone)
+	l.stored(1)
+	page := shown[want]
+	home := l.wantCard(l.person, page.state, page.history)
+	if n := home.Find("#card-" + l.provider + " .latest li").Length(); n > 0 != (want == oauth.Works) {
+		l.t.Errorf("%d entries are shown", n)
+	}
+	if page.state == "needs_reconnect" {
+		l.connected()
+	}
+	if l.provider == sandbox.Garmin {
+		l.ping()
+	}
+	l.fetch()
+	if n := l.wantCard(l.person, "active", "").Find("#card-" + l.provider + " .latest li").Length(); n == 0 {
+		l.t.Error("nothing is shown once the provider answers again")
+	}
+}
+
+// backfilling is the background, which asks Garmin for what is older. It comes by webhook then, or not at all.
+func (l *lane) backfilling(mode string, want oauth.Cause) {
+	l.person.connect(l.provider, "ada").to("/")
+	l.set(mode)
+	l.fetch()
+	l.set(sandbox.ModeNone)
+	l.wantCard(l.person, shown[want].state, shown[want].history)
+	l.recovers(mode, shown[want].state)
+}
+
 // withdrawing is a provider that is told in the background, with an access token that has run out if the call is a refresh.
 func (l *lane) withdrawing(mode string, want oauth.Cause) {
 	l.connected()
@@ -188,7 +227,12 @@ func (l *lane) withdrawing(mode string, want oauth.Cause) {
 }
 
 func (l *lane) connected() {
-	l.person.connect(l.provider, "ada").to("/")
+	switch l.call {
+	case sandbox.Data: // without older ones, which would be another call
+		l.person.connect(l.provider, "ada", "read", "activity:read_all", "ACTIVITY_EXPORT").to("/")
+	default:
+		l.person.connect(l.provider, "ada").to("/")
+	}
 	l.person.get("/") // takes the notice
 	if l.call == sandbox.Refresh {
 		l.expire()

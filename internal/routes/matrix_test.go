@@ -55,6 +55,9 @@ func modesFor(call string, turn int) []string {
 
 // playable tells whether a provider has a call in a scene.
 func playable(provider string, s scene, call string) bool {
+	if s.name == "backfilling" {
+		return provider == sandbox.Garmin
+	}
 	if s.name == "withdrawing" && call == sandbox.Refresh {
 		return provider == sandbox.Garmin // the others need no live access token for it
 	}
@@ -231,6 +234,34 @@ func (l *lane) expire() {
 	l.exec(`UPDATE cairn.connections SET token_expires_at = now() - interval '1 minute'`)
 }
 
+// fetch does what the background does.
+func (l *lane) fetch() {
+	l.t.Helper()
+	id := count(l.t, l.site, `SELECT identity_id FROM cairn.connections WHERE provider = $1`, l.provider)
+	_ = l.entries.Fetch(l.t.Context(), l.at(l.provider), int64(id)) // the card tells what came of it
+}
+
+// ping is Garmin telling of an address.
+func (l *lane) ping() {
+	l.t.Helper()
+	grants, err := l.sandbox.Grants(l.t.Context(), sandbox.Garmin)
+	if err != nil || len(grants) != 1 {
+		l.t.Fatalf("%d grants (error %v), want one", len(grants), err)
+	}
+	address, err := l.sandbox.PullURL(l.t.Context(), grants[0].ID)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	body := `{"activities":[{"userId":"d3315b1072e84c1f9a7c1f0e5b6a9c01","callbackURL":"` + address + `"}]}`
+	if status := tell(l.t, l.site, garminPath, body, "garmin-client-id", "garmin-id"); status != http.StatusOK {
+		l.t.Errorf("a ping was answered %d", status)
+	}
+}
+
+func (s site) at(provider string) *oauth.Provider {
+	return s.providers[slices.IndexFunc(s.providers, func(p *oauth.Provider) bool { return p.Key == provider })]
+}
+
 // withdraw does what the background does, and tells whether it is done with.
 func (l *lane) withdraw() (done bool) {
 	l.t.Helper()
@@ -238,7 +269,5 @@ func (l *lane) withdraw() (done bool) {
 	if err != nil || len(pending) != 1 {
 		l.t.Fatalf("%d withdrawals are pending (error %v), want one", len(pending), err)
 	}
-	return l.connections.Withdraw(l.t.Context(), pending[0], func(key string) *oauth.Provider {
-		return l.site.providers[slices.IndexFunc(l.site.providers, func(p *oauth.Provider) bool { return p.Key == key })]
-	}) == nil
+	return l.connections.Withdraw(l.t.Context(), pending[0], l.at) == nil
 }

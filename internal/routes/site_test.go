@@ -47,6 +47,7 @@ type site struct {
 	server  *httptest.Server
 
 	connections *oauth.Store
+	entries     *latest.Store
 	providers   []*oauth.Provider
 }
 
@@ -91,8 +92,8 @@ func newSiteWith(t *testing.T, o options) site {
 		t.Fatal(err)
 	}
 	connections := oauth.New(o.pool, sealer)
-	s.connections, s.providers = connections, providers
 	entries := latest.New(o.pool, sealer, connections)
+	s.connections, s.entries, s.providers = connections, entries, providers
 	background, err := jobs.New(jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Latest: entries, Providers: providers})
 	if err != nil {
 		t.Fatal(err)
