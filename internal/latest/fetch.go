@@ -12,6 +12,8 @@ import (
 	"cairn/internal/oauth"
 )
 
+const noteTimeout = 3 * time.Second
+
 // target is a connection that is fetched for, and when that began.
 type target struct {
 	identityID, userID int64
@@ -28,14 +30,23 @@ func (s *Store) Fetch(ctx context.Context, p *oauth.Provider, identityID int64) 
 		return err
 	}
 	if err := s.fetch(ctx, p, t); err != nil {
-		_, noted := s.pool.Exec(context.WithoutCancel(ctx), `UPDATE cairn.latest SET failed_at = now() WHERE identity_id = $1`, identityID)
-		return errors.Join(err, noted)
+		return errors.Join(err, s.failed(ctx, identityID))
+	}
+	return nil
+}
+
+// failed notes that a fetch led to nothing, even if it was broken off.
+func (s *Store) failed(ctx context.Context, identityID int64) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	if _, err := s.pool.Exec(ctx, `UPDATE cairn.latest SET failed_at = now() WHERE identity_id = $1`, identityID); err != nil {
+		return fmt.Errorf("latest: note a failure for identity %d: %w", identityID, err)
 	}
 	return nil
 }
 
 func (s *Store) fetch(ctx context.Context, p *oauth.Provider, t target) error {
-	if !permitted(p.Key, t.granted) {
+	if !Permitted(p.Key, t.granted) {
 		return s.forget(ctx, t)
 	}
 	var entries []Entry
@@ -57,8 +68,8 @@ func (s *Store) fetch(ctx context.Context, p *oauth.Provider, t target) error {
 	return s.replace(ctx, t, entries)
 }
 
-// permitted tells whether a provider would let us have entries.
-func permitted(provider string, granted []string) bool {
+// Permitted tells whether its person lets us have the entries of a connection.
+func Permitted(provider string, granted []string) bool {
 	switch provider {
 	case "garmin":
 		return slices.Contains(granted, "ACTIVITY_EXPORT")

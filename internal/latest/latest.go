@@ -134,11 +134,16 @@ func (s *Store) Old(ctx context.Context, p *oauth.Provider) ([]string, error) {
 	return subjects, nil
 }
 
-// Sweep removes what may not be kept any longer.
+// Sweep removes what may not be kept any longer: entries that are too old, that are not permitted any more (as Permitted
+// says), or of a connection that has been without its person's consent for so long.
 func (s *Store) Sweep(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.latest l SET entries = '[]', as_of = NULL FROM cairn.connections c
-		WHERE c.identity_id = l.identity_id AND c.provider <> 'garmin' AND l.as_of < now() - $1::interval`, keepFor)
+		WHERE c.identity_id = l.identity_id AND l.as_of IS NOT NULL
+		  AND (c.provider <> 'garmin' AND l.as_of < now() - $1::interval
+		       OR c.provider = 'garmin' AND NOT c.granted && '{ACTIVITY_EXPORT}'
+		       OR c.provider = 'strava' AND NOT c.granted && '{activity:read,activity:read_all}'
+		       OR c.state = 'needs_reconnect' AND c.state_since < now() - $1::interval)`, keepFor)
 	if err == nil {
 		_, err = s.pool.Exec(ctx, `DELETE FROM cairn.pulls WHERE created_at < now() - $1::interval`, pullLife)
 	}

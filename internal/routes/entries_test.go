@@ -235,14 +235,29 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	if n := b.get("/").Find("#card-garmin .latest li").Length(); n != 3 {
 		t.Errorf("%d of Garmin's are shown after eight days, want 3", n)
 	}
-	if _, err := s.pool.Exec(t.Context(), `INSERT INTO cairn.river_job (kind, queue, args, max_attempts, priority, state, scheduled_at) VALUES ('look', 'default', '{}', 3, 1, 'available', now())`); err != nil {
-		t.Fatal(err)
+	look := func() {
+		if _, err := s.pool.Exec(t.Context(), `INSERT INTO cairn.river_job (kind, queue, args, max_attempts, priority, state, scheduled_at) VALUES ('look', 'default', '{}', 3, 1, 'available', now())`); err != nil {
+			t.Fatal(err)
+		}
 	}
+	look()
 	kept := `SELECT count(*) FROM cairn.latest l JOIN cairn.connections c USING (identity_id) WHERE c.provider = $1 AND entries <> '[]'`
 	eventually(t, "Strava's are gone", func() bool { return count(t, s, kept, "strava") == 0 })
 	if count(t, s, kept, "garmin") != 1 {
 		t.Error("Garmin's are gone too, and come only once")
 	}
+	grants, err := s.sandbox.Grants(t.Context(), sandbox.Garmin)
+	if err != nil || len(grants) != 1 {
+		t.Fatalf("%d grants, error %v", len(grants), err)
+	}
+	if err := s.sandbox.SetPermissions(t.Context(), grants[0].ID, "HEALTH_EXPORT"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what is not permitted any more is not shown", func() bool {
+		return b.get("/").Find("#card-garmin[data-state=limited] .latest").Length() == 0 && b.get("/").Find("#card-garmin[data-state=limited]").Length() == 1
+	})
+	look()
+	eventually(t, "and not kept", func() bool { return count(t, s, kept, "garmin") == 0 })
 	b.post("/connections/garmin/disconnect").to("/")
 	b.post("/connections/strava/disconnect").to("/")
 	for _, table := range []string{"latest", "errands", "pulls"} {

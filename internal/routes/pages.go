@@ -103,7 +103,7 @@ func (v *card) show(p *oauth.Provider, c oauth.Connection, kept latest.Latest) {
 	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)
 	v.State, v.StateText, v.Problem = stateOf(p, c)
 	v.Attribution = attributions[p.Key]
-	if c.State != oauth.NeedsReconnect && (v.State != "limited" || len(kept.Entries) > 0) {
+	if c.State != oauth.NeedsReconnect && latest.Permitted(p.Key, c.Granted) {
 		v.Latest = viewOf(p, kept)
 	}
 }
