@@ -179,7 +179,6 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case errors.Is(err, oauth.ErrReconnect):
 		s.Log.InfoContext(r.Context(), "connection refused", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key, "reason", err)
-		s.tell(r, bad, p.Name+" no longer accepts our access. Please connect it again.")
 	case err != nil:
 		return &providerError{p, err}
 	default:

@@ -128,7 +128,7 @@ func TestRevokedAtTheProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.post("/connections/strava/check").to("/")
-	b.get("/").want(200, "#notice", "no longer accepts").want(200, "#card-strava[data-state=needs_reconnect] form[action='/connect/strava'] button", "econnect")
+	b.get("/").want(200, "#broken a[href='#card-strava']", "reconnect it").want(200, "#card-strava[data-state=needs_reconnect] form[action='/connect/strava'] button", "econnect")
 	b.connect("strava", "ada").to("/")
 	page := b.get("/").want(200, "#card-strava[data-state=active]", "")
 	var story []string

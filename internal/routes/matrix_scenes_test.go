@@ -40,8 +40,8 @@ var shown = map[oauth.Cause]struct {
 	oauth.AppRefused:     {502, "does not serve Cairn at the moment.", "paused", "refused Cairn as a whole, not you."},
 	oauth.AthleteLimit:   {502, "lets no more people connect Cairn.", "paused", "has as many people as it allows Cairn."},
 	notPermitted:         {502, "gave an answer that can't be used.", "active", "You connected"},
-	oauth.RefreshRefused: {303, "no longer accepts our access.", "needs_reconnect", "refused to renew our access."},
-	oauth.AccessRefused:  {303, "no longer accepts our access.", "needs_reconnect", "refused our access."},
+	oauth.RefreshRefused: {303, "no longer accepts our access", "needs_reconnect", "refused to renew our access."},
+	oauth.AccessRefused:  {303, "no longer accepts our access", "needs_reconnect", "refused our access."},
 	oauth.Disconnected:   {303, "", "withdrawing", "You disconnected"},
 	oauth.Told:           {303, "", "none", "confirmed that it has forgotten Cairn."},
 	oauth.NotTold:        {303, "", "none", "did not confirm that it has forgotten Cairn."},
@@ -128,7 +128,7 @@ func (l *lane) checking(mode string, want oauth.Cause) {
 	home := l.wantCard(l.person, page.state, page.history)
 	if page.status == http.StatusSeeOther {
 		a.to("/")
-		home.want(200, "#notice", page.heading)
+		home.want(200, ".notice", page.heading)
 	} else {
 		a.want(page.status, "h1", page.heading)
 	}

@@ -14,7 +14,6 @@ type notice struct{ Kind, Text string }
 const (
 	good = "good"
 	info = "info"
-	bad  = "bad"
 )
 
 // tell keeps a notice for the next page of this session.

@@ -21,6 +21,16 @@ type homeView struct {
 	Cards []card
 }
 
+// Broken are the cards of connections that only their owner can mend.
+func (v homeView) Broken() (broken []card) {
+	for _, c := range v.Cards {
+		if c.State == "needs_reconnect" {
+			broken = append(broken, c)
+		}
+	}
+	return broken
+}
+
 // card is one provider on the home page.
 type card struct {
 	Key, Name   string
