@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/mail"
 	"net/netip"
 	"net/url"
 	"os"
@@ -30,7 +31,8 @@ type Config struct {
 	SessionSecret string // "" in development: kept in DataDir
 	// FoursquarePushSecret may come with Foursquare's pushes; "": it is not looked at.
 	FoursquarePushSecret string
-	EncryptionKeys       [][]byte // likewise
+	EncryptionKeys       [][]byte      // likewise
+	NoticeFrom           *mail.Address // nil: cairn at PUBLIC_URL's host
 	TrustedProxies       []netip.Prefix
 	Lifetime             time.Duration // of a session without a visit; 0: the default
 	MaxLifetime          time.Duration // of a session at all; 0: the default
@@ -89,6 +91,7 @@ func loadConfig(getenv func(string) string) (Config, error) {
 	config.Port = c.port()
 	config.PublicURL = c.publicURL()
 	config.MetricsAddr = c.metricsAddr()
+	config.NoticeFrom = c.noticeFrom()
 	config.Apps = c.apps(config)
 	if config.Lifetime > 0 && config.MaxLifetime > 0 && config.Lifetime > config.MaxLifetime {
 		c.problem("SESSION_LIFETIME is longer than SESSION_MAX_LIFETIME")
@@ -145,6 +148,18 @@ func (c *configReader) publicURL() *url.URL {
 		return nil
 	}
 	return u
+}
+
+func (c *configReader) noticeFrom() *mail.Address {
+	value := c.value("NOTICE_FROM")
+	if value == "" {
+		return nil
+	}
+	from, err := mail.ParseAddress(value)
+	if err != nil {
+		c.problem("NOTICE_FROM is not an e-mail address like cairn@example.org, or Cairn <cairn@example.org>")
+	}
+	return from
 }
 
 func (c *configReader) databaseURL() string {

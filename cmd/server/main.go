@@ -7,6 +7,7 @@
 //	server sessions  lists or ends sessions: list|end --user E-MAIL | --all
 //	server webhooks  prints the addresses that providers are given
 //	server strava    manages Strava's events: subscribe | show | unsubscribe
+//	server notices   shows what owners of connections that need them are to be told by mail; --each COMMAND hands it over
 //	server jobs      counts the background work by kind and state
 //	server doctor    checks everything a server needs, and explains what it finds
 //	server health    asks the server that listens on PORT whether it is ready, for images without a shell
@@ -20,6 +21,7 @@
 //	secrets.go    secrets that development makes for itself
 //	rekey.go      sealing anew after a change of keys
 //	operator.go   what an operator does with sessions
+//	notices.go    messages to people whose connection needs them
 //	strava.go     the subscription to Strava's events
 //	doctor.go     what the doctor looks at, in order; doctor_database.go and doctor_providers.go have the checks
 //	metrics.go    the listener where Prometheus asks
@@ -68,7 +70,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: server [migrate | rekey | jobs | webhooks | doctor | health | strava subscribe|show|unsubscribe | sessions list|end --user E-MAIL|--all]")
+var errUsage = errors.New("usage: server [migrate | rekey | jobs | webhooks | doctor | health | strava subscribe|show|unsubscribe | notices [--each COMMAND] | sessions list|end --user E-MAIL|--all]")
 
 // run is the whole program but the exit. It returns nil when it was asked to stop and everything had its end.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
@@ -102,6 +104,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return listWebhooks(config, stdout)
 	case "strava":
 		return stravaCommand(ctx, config, command.verb, stdout)
+	case "notices":
+		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error {
+			return notices(ctx, config, pool, command.each, stdout, stderr)
+		})
 	case "sessions":
 		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return operate(ctx, config, pool, command.order, stdout) })
 	}
@@ -118,6 +124,7 @@ type command struct {
 	name  string
 	order order  // of "sessions"
 	verb  string // of "strava"
+	each  string // of "notices"
 }
 
 func parseCommand(args []string) (command, error) {
@@ -127,6 +134,9 @@ func parseCommand(args []string) (command, error) {
 	case args[0] == "sessions":
 		o, err := parseOrder(args[1:])
 		return command{name: "sessions", order: o}, err
+	case args[0] == "notices":
+		each, err := parseNotices(args[1:])
+		return command{name: "notices", each: each}, err
 	case args[0] == "strava":
 		if len(args) != 2 || !slices.Contains([]string{"subscribe", "show", "unsubscribe"}, args[1]) {
 			return command{}, errStravaUsage

@@ -14,6 +14,7 @@
 //	ask.go         asking a provider about a connection, and what its answer says about it
 //	overview.go    what people see of their connections
 //	idle.go        tokens that would lapse because nobody uses them, and refreshes that were cut off
+//	notice.go      connections that need an owner who has not been told of it
 //	withdrawal.go  disconnecting, and telling the provider until it confirms
 //	rekey.go       sealing tokens anew after a change of keys
 //	sandbox/       the three providers played on this machine

@@ -9,6 +9,7 @@
 //	pages.go        the home page and what its cards say
 //	entries.go      the newest entries of a provider, and having them fetched
 //	states.go       how a connection is, and what happened to it, in words
+//	letter.go       what an owner is told by mail when a connection needs them
 //	account.go      the account page and its forms
 //	deletion.go     deleting the account
 //	sessions.go     where a person is signed in, and ending it

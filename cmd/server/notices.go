@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"mime"
+	"mime/quotedprintable"
+	"net/mail"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/oauth"
+	"cairn/internal/routes"
+)
+
+var errNoticesUsage = errors.New("usage: server notices [--each COMMAND]")
+
+// parseNotices reads the arguments behind "notices": the shell command that gets each message, "" to show them only.
+func parseNotices(args []string) (each string, err error) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	flags := flag.NewFlagSet("notices", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&each, "each", "", "shell command that takes one message")
+	if err := flags.Parse(args); err != nil || flags.NArg() > 0 || strings.TrimSpace(each) == "" {
+		return "", errNoticesUsage
+	}
+	return each, nil
+}
+
+// notifier makes messages to the owners of connections that need them.
+type notifier struct {
+	config    Config
+	from      *mail.Address
+	providers []*oauth.Provider
+	out, said io.Writer     // messages that are shown; what an operator reads besides
+	patience  time.Duration // with a command, for one message
+}
+
+// notices shows the messages, or gives each to a shell command. Its error says that not all were taken.
+func notices(ctx context.Context, config Config, pool *pgxpool.Pool, each string, out, said io.Writer) error {
+	n, err := newNotifier(config, out, said)
+	if err != nil {
+		return err
+	}
+	var keys []string
+	for _, p := range n.providers {
+		keys = append(keys, p.Key)
+	}
+	unreachable, err := oauth.Unreachable(ctx, pool, keys)
+	if err != nil {
+		return err
+	}
+	if unreachable > 0 {
+		_, _ = fmt.Fprintf(said, "no e-mail address is known for %d; the page tells their owners\n", unreachable)
+	}
+	if each == "" {
+		return oauth.Notices(ctx, pool, keys, n.show)
+	}
+	return n.handOver(ctx, pool, keys, each)
+}
+
+// newNotifier knows the providers that people find on the page: the others can't be connected again.
+func newNotifier(config Config, out, said io.Writer) (notifier, error) {
+	n := notifier{config: config, from: config.NoticeFrom, out: out, said: said, patience: time.Minute}
+	if n.from == nil {
+		n.from = &mail.Address{Name: "Cairn", Address: "cairn@" + config.site().Hostname()}
+	}
+	if _, err := mail.ParseAddress(n.from.String()); err != nil {
+		return notifier{}, errors.New("NOTICE_FROM is needed: PUBLIC_URL has no name to make an e-mail address of")
+	}
+	apps := config.Apps
+	if config.Sandbox() {
+		apps = map[string]oauth.App{}
+		for _, p := range known {
+			apps[p.key] = oauth.App{}
+		}
+	}
+	var err error
+	n.providers, err = registered(apps, config.site())
+	return n, err
+}
+
+// show writes a message as in a mailbox file.
+func (n notifier) show(notice oauth.Notice) error {
+	message, err := n.message(notice)
+	if err != nil {
+		n.failed(notice, err)
+		return nil
+	}
+	_, err = fmt.Fprintf(n.out, "From %s %s\n%s\n", n.from.Address, time.Now().UTC().Format(time.ANSIC), message)
+	return err
+}
+
+func (n notifier) failed(notice oauth.Notice, err error) {
+	_, _ = fmt.Fprintf(n.said, "%s of user %d: %v\n", notice.Provider, notice.UserID, err)
+}
+
+// handOver gives each message to command, and goes on when that fails.
+func (n notifier) handOver(ctx context.Context, pool *pgxpool.Pool, keys []string, command string) error {
+	taken, failed := 0, 0
+	err := oauth.Notify(ctx, pool, keys, func(notice oauth.Notice) error {
+		message, err := n.message(notice)
+		if err == nil {
+			err = n.give(ctx, command, message)
+		}
+		if err != nil {
+			failed++
+			n.failed(notice, err)
+			return err
+		}
+		taken++
+		return nil
+	})
+	_, _ = fmt.Fprintf(n.said, "handed over %d\n", taken)
+	switch {
+	case errors.Is(err, oauth.ErrNotifying):
+		_, _ = fmt.Fprintln(n.said, "another server notices is at work")
+		return nil
+	case err == nil && failed > 0:
+		return fmt.Errorf("%d of %d messages were not taken; they are tried again the next time", failed, taken+failed)
+	}
+	return err
+}
+
+// give runs a shell command with a message on its standard input. It may finish when the server is asked to stop.
+func (n notifier) give(ctx context.Context, command string, message []byte) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Env = withoutSecrets(os.Environ())
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(message), n.said, n.said
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return fmt.Errorf("the command took more than %v", n.patience)
+	}
+	return err
+}
+
+// withoutSecrets leaves out what is ours only: a program that delivers mail needs no key.
+func withoutSecrets(environment []string) []string {
+	ours := []string{"DATABASE_URL", "SESSION_SECRET", "ENCRYPTION_KEY", "FOURSQUARE_PUSH_SECRET"}
+	for _, p := range known {
+		ours = append(ours, p.prefix+"_CLIENT_SECRET", p.prefix+"_CONSUMER_SECRET")
+	}
+	return slices.DeleteFunc(environment, func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains(ours, name)
+	})
+}
+
+// message is a complete message, with lines that end as programs like sendmail take them, in a single \n. The same notice
+// has the same Message-ID each time. An address that is not ASCII stands in the header as it is (RFC 6532).
+func (n notifier) message(notice oauth.Notice) ([]byte, error) {
+	to, err := mail.ParseAddress(notice.Email)
+	if err != nil || to.Address != notice.Email {
+		return nil, errors.New("the e-mail address is not fit for a message")
+	}
+	i := slices.IndexFunc(n.providers, func(p *oauth.Provider) bool { return p.Key == notice.Provider })
+	subject, text := routes.Letter(n.providers[i], notice, n.config.site())
+	_, host, _ := strings.Cut(n.from.Address, "@")
+	var message bytes.Buffer
+	for _, field := range [][2]string{
+		{"From", n.from.String()},
+		{"To", (&mail.Address{Address: to.Address}).String()},
+		{"Subject", mime.QEncoding.Encode("utf-8", subject)},
+		{"Date", time.Now().UTC().Format(time.RFC1123Z)},
+		{"Message-ID", fmt.Sprintf("<notice.%d.%d@%s>", notice.IdentityID, notice.Since.UnixMicro(), host)},
+		{"MIME-Version", "1.0"},
+		{"Content-Type", "text/plain; charset=utf-8"},
+		{"Content-Transfer-Encoding", "quoted-printable"},
+		{"Auto-Submitted", "auto-generated"},
+	} {
+		message.WriteString(field[0] + ": " + field[1] + "\n")
+	}
+	message.WriteString("\n")
+	body := quotedprintable.NewWriter(&message)
+	_, err = body.Write([]byte(text))
+	if err := errors.Join(err, body.Close()); err != nil {
+		return nil, err
+	}
+	return bytes.ReplaceAll(message.Bytes(), []byte("\r\n"), []byte("\n")), nil
+}

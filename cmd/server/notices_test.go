@@ -1,0 +1,382 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"mime/quotedprintable"
+	"net/http"
+	"net/mail"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// breaks are people whose connections break, and the operator who has them told.
+type breaks struct {
+	*fleet
+	dir string // messages that were handed over, one file each
+	env []string
+}
+
+func newBreaks(t *testing.T, env ...string) breaks {
+	t.Helper()
+	f := newFleet(t, 1, env...)
+	return breaks{f, t.TempDir(), append([]string{"SMTP_PASSWORD=for the command"}, f.instances[0].env...)}
+}
+
+// person signs up and connects as somebody of the sandbox's.
+func (b breaks) person(email, provider, as string) browser {
+	b.t.Helper()
+	p := newBrowser(b.t)
+	p.signUp(b.url, email)
+	p.connect(b.url, provider, as)
+	return p
+}
+
+// crowd is p0@example.org to p3@example.org, in this order, whose connections break.
+func (b breaks) crowd() (people []browser) {
+	b.t.Helper()
+	for i, as := range []string{"ada", "zofie", "moss", "max"} {
+		people = append(people, b.person(fmt.Sprintf("p%d@example.org", i), "strava", as))
+	}
+	b.breakAll()
+	return people
+}
+
+// snap takes the access of everybody back at the provider, and lets somebody find out.
+func (b breaks) snap(provider string, found browser) {
+	b.t.Helper()
+	grants, err := b.sandbox.Grants(b.t.Context(), provider)
+	if err != nil || len(grants) == 0 {
+		b.t.Fatalf("%d grants, error %v", len(grants), err)
+	}
+	for _, g := range grants {
+		if err := b.sandbox.RevokeGrant(b.t.Context(), g.ID); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	if _, page := found.do(http.MethodPost, b.url+"/connections/"+provider+"/check", url.Values{}); page.Find("#broken a[href='#card-"+provider+"']").Length() != 1 {
+		b.t.Fatalf("the home page does not say that %s needs its owner: %s", provider, page.Find("main").Text())
+	}
+}
+
+// breakAll breaks every connection without asking a provider.
+func (b breaks) breakAll() {
+	b.t.Helper()
+	b.exec(`UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'refresh_refused', state_since = now()`)
+}
+
+func (b breaks) exec(sql string) {
+	b.t.Helper()
+	if _, err := b.pool.Exec(b.t.Context(), sql); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b breaks) command(args ...string) *exec.Cmd {
+	cmd := serverCommand(b.t, append([]string{"notices"}, args...), b.env...)
+	cmd.Dir = b.dir
+	return cmd
+}
+
+// run returns what the command says on its two outputs, and its exit code.
+func (b breaks) run(args ...string) (out, said string, code int) {
+	b.t.Helper()
+	cmd := b.command(args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		b.t.Fatal(err)
+	}
+	return stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()
+}
+
+// keep is a command that keeps a message.
+const keep = `cat > "$(mktemp message.XXXXXX)"`
+
+// handOver runs the command, wants it to end well, and returns the messages that it has handed over.
+func (b breaks) handOver() []string {
+	b.t.Helper()
+	if _, said, code := b.run("--each", keep); code != 0 {
+		b.t.Fatalf("exit code %d:\n%s", code, said)
+	}
+	return b.taken()
+}
+
+// taken returns the messages that were kept since it was asked last.
+func (b breaks) taken() (messages []string) {
+	b.t.Helper()
+	files, _ := filepath.Glob(filepath.Join(b.dir, "message.*"))
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		messages = append(messages, string(text))
+		_ = os.Remove(file)
+	}
+	return messages
+}
+
+// read parses a message and returns its text.
+func (b breaks) read(message string) (mail.Header, string) {
+	b.t.Helper()
+	m, err := mail.ReadMessage(strings.NewReader(message))
+	if err != nil {
+		b.t.Fatalf("%v:\n%s", err, message)
+	}
+	text, err := io.ReadAll(quotedprintable.NewReader(m.Body))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return m.Header, string(text)
+}
+
+// begin runs the command until the first message is in hand; goOn lets it finish.
+func (b breaks) begin() *exec.Cmd {
+	b.t.Helper()
+	cmd := b.command("--each", keep+"; while ! test -e go; do sleep 0.02; done")
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { b.goOn(); _ = cmd.Process.Kill() })
+	eventually(b.t, "the first message is in hand", func() bool {
+		files, _ := filepath.Glob(filepath.Join(b.dir, "message.*"))
+		return len(files) == 1
+	})
+	return cmd
+}
+
+func (b breaks) goOn() {
+	b.t.Helper()
+	if err := os.WriteFile(filepath.Join(b.dir, "go"), nil, 0o600); err != nil {
+		b.t.Error(err)
+	}
+}
+
+// want checks to whom messages go.
+func (b breaks) want(messages []string, want ...string) {
+	b.t.Helper()
+	var got []string
+	for _, message := range messages {
+		header, _ := b.read(message)
+		to, err := header.AddressList("To")
+		if err != nil || len(to) != 1 {
+			b.t.Fatalf("to %v, error %v", to, err)
+		}
+		got = append(got, to[0].Address)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		b.t.Errorf("the messages go to %q, want %q", got, want)
+	}
+}
+
+func TestNoticeIsACompleteMessage(t *testing.T) {
+	t.Parallel()
+	b := newBreaks(t, "NOTICE_FROM=Büro <cairn@example.org>")
+	ada := b.person("ada@example.org", "strava", "ada")
+	if out, said, code := b.run(); out != "" || code != 0 {
+		t.Fatalf("while all is well: exit code %d\n%s%s", code, out, said)
+	}
+	b.snap("strava", ada)
+	shown, _, code := b.run()
+	if first, _, _ := strings.Cut(shown, "\n"); code != 0 || !strings.HasPrefix(first, "From cairn@example.org ") {
+		t.Fatalf("exit code %d, it shows:\n%s", code, shown)
+	}
+	if n := len(b.taken()); n != 0 {
+		t.Fatalf("%d messages were handed over by showing them", n)
+	}
+	messages := b.handOver()
+	if len(messages) != 1 {
+		t.Fatalf("%d messages, want one", len(messages))
+	}
+	header, text := b.read(messages[0])
+	subject, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject"))
+	if err != nil || subject != "Please connect Strava again" {
+		t.Errorf("subject %q, error %v", subject, err)
+	}
+	for field, want := range map[string]mail.Address{"From": {Name: "Büro", Address: "cairn@example.org"}, "To": {Address: "ada@example.org"}} {
+		if got, err := header.AddressList(field); err != nil || len(got) != 1 || *got[0] != want {
+			t.Errorf("%s: %v, error %v", field, got, err)
+		}
+	}
+	if at, err := header.Date(); err != nil || time.Since(at) > patience {
+		t.Errorf("date %v, error %v", at, err)
+	}
+	for field, want := range map[string]string{
+		"Mime-Version": "1.0", "Content-Type": "text/plain; charset=utf-8", "Content-Transfer-Encoding": "quoted-printable", "Auto-Submitted": "auto-generated",
+	} {
+		if got := header.Get(field); got != want {
+			t.Errorf("%s: %q, want %q", field, got, want)
+		}
+	}
+	if id := header.Get("Message-Id"); !strings.HasPrefix(id, "<notice.") || !strings.HasSuffix(id, "@example.org>") || !strings.Contains(shown, id) {
+		t.Errorf("Message-ID %q is not the one that was shown", id)
+	}
+	for _, want := range []string{
+		"Strava no longer accepts our access since ", "It was taken back at Strava, or it ran out. Connect it again to go on; nothing else is lost.",
+		`press "Reconnect Strava"`, b.url + "/login\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in:\n%s", want, text)
+		}
+	}
+	if strings.Contains(messages[0], "\r") || strings.Contains(messages[0], "Ada") {
+		t.Errorf("it has the line ends of a network, or a name that somebody typed:\n%q", messages[0])
+	}
+	if _, page := ada.do(http.MethodGet, b.url+"/login", nil); page.Find("#broken").Length() != 1 {
+		t.Errorf("the link leads to %s, which does not say what is wrong", page.Url)
+	}
+}
+
+// Owners are told once of each break, however often the operator's timer fires.
+func TestNoticesAreHandedOverOnce(t *testing.T) {
+	t.Parallel()
+	b := newBreaks(t)
+	ada := b.person("ada@example.org", "strava", "ada")
+	b.snap("strava", ada)
+	for round := range 2 {
+		if n := len(b.handOver()); n != 1 {
+			t.Fatalf("break %d: %d messages, want one", round, n)
+		}
+		if n := len(b.handOver()); n != 0 {
+			t.Fatalf("break %d: %d messages the second time", round, n)
+		}
+		if out, _, _ := b.run(); out != "" {
+			t.Errorf("break %d is still shown:\n%s", round, out)
+		}
+		ada.connect(b.url, "strava", "ada")
+		if n := len(b.handOver()); n != 0 {
+			t.Errorf("%d messages about a connection that works", n)
+		}
+		b.snap("strava", ada)
+	}
+	ada.do(http.MethodPost, b.url+"/connections/strava/disconnect", url.Values{})
+	if n := len(b.handOver()); n != 0 {
+		t.Errorf("%d messages about a connection that is gone", n)
+	}
+}
+
+// What one command does not take keeps nobody else's message back, and is tried again.
+func TestNoticesThatAreNotTaken(t *testing.T) {
+	t.Parallel()
+	b := newBreaks(t)
+	b.crowd()
+	_, said, code := b.run("--each", "! grep -q '^To: <p1@'")
+	if code != 1 || !strings.Contains(said, "1 of 4 messages were not taken") || !strings.Contains(said, "exit status 1") || strings.Contains(said, "@example.org") {
+		t.Errorf("exit code %d:\n%s", code, said)
+	}
+	b.want(b.handOver(), "p1@example.org")
+}
+
+// Some have no address, and some one that is not ASCII, or not fit for a header.
+func TestNoticesByAddress(t *testing.T) {
+	t.Parallel()
+	b := newBreaks(t)
+	b.person("jörg@bücher.example", "garmin", "ada")
+	b.person("bare@example.org", "garmin", "max")
+	for _, name := range []string{"zofie", "moss"} {
+		visitor := newBrowser(t)
+		_, consent := visitor.do(http.MethodPost, b.url+"/login/strava", url.Values{})
+		visitor.do(http.MethodPost, consent.Url.String(), url.Values{"person": {name}, "decision": {"allow"}, "scope": {"read"}})
+	}
+	b.exec(`UPDATE cairn.passwords SET email = E'bare@example.org\nBcc: all@example.org' WHERE email LIKE 'bare%'`)
+	b.breakAll()
+	_, said, code := b.run("--each", keep)
+	messages := b.taken()
+	b.want(messages, "jörg@bücher.example")
+	if code != 1 || !strings.Contains(said, "no e-mail address is known for 2") || !strings.Contains(said, "not fit for a message") {
+		t.Errorf("exit code %d:\n%s", code, said)
+	}
+}
+
+// While somebody hands messages over, nobody else does, and nobody is told of what they have mended meanwhile. What breaks
+// anew while its message is in hand is told again.
+func TestNoticesAreHandedOverByOne(t *testing.T) {
+	t.Parallel()
+	b := newBreaks(t)
+	people := b.crowd()
+	first := b.begin()
+	if out, said, code := b.run("--each", keep); code != 0 || !strings.Contains(said, "another server notices is at work") {
+		t.Errorf("the second ends with %d:\n%s%s", code, out, said)
+	}
+	people[1].connect(b.url, "strava", "zofie")
+	b.exec(`UPDATE cairn.connections SET state_since = now() WHERE identity_id = (SELECT min(identity_id) FROM cairn.connections)`)
+	b.goOn()
+	if err := first.Wait(); err != nil {
+		t.Error(err)
+	}
+	b.want(b.taken(), "p0@example.org", "p2@example.org", "p3@example.org")
+	b.want(b.handOver(), "p0@example.org")
+}
+
+// Whoever is killed loses no message; whoever is asked to stop sends none twice.
+func TestNoticesOfACommandThatIsStopped(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		signal os.Signal
+		next   []string
+	}{
+		"killed":  {os.Kill, []string{"p0@example.org", "p1@example.org", "p2@example.org", "p3@example.org"}},
+		"stopped": {os.Interrupt, []string{"p1@example.org", "p2@example.org", "p3@example.org"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBreaks(t)
+			b.crowd()
+			cmd := b.begin()
+			if err := cmd.Process.Signal(tt.signal); err != nil {
+				t.Fatal(err)
+			}
+			if tt.signal == os.Kill {
+				_ = cmd.Wait()
+			}
+			b.goOn()
+			if tt.signal != os.Kill && (cmd.Wait() == nil || cmd.ProcessState.ExitCode() != 1) {
+				t.Errorf("exit code %d", cmd.ProcessState.ExitCode())
+			}
+			b.want(b.taken(), "p0@example.org")
+			eventually(t, "the database knows that nobody hands over", func() bool {
+				var held bool
+				err := b.pool.QueryRow(t.Context(), `
+					SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory'
+					AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`).Scan(&held)
+				return err == nil && !held
+			})
+			b.want(b.handOver(), tt.next...)
+		})
+	}
+}
+
+func TestNoticesCommandsGetNoSecretsAndNotForEver(t *testing.T) {
+	t.Parallel()
+	b := newBreaks(t)
+	b.person("ada@example.org", "strava", "ada")
+	b.breakAll()
+	_, said, code := b.run("--each", "env")
+	if code != 0 || !strings.Contains(said, "SMTP_PASSWORD=") {
+		t.Errorf("exit code %d:\n%s", code, said)
+	}
+	for _, secret := range []string{"DATABASE_URL", "_SECRET", "fleet-strava"} {
+		if strings.Contains(said, secret) {
+			t.Errorf("the command is told %s", secret)
+		}
+	}
+	began := time.Now()
+	err := notifier{said: io.Discard, patience: 50 * time.Millisecond}.give(t.Context(), "exec sleep 60", nil)
+	if err == nil || !strings.Contains(err.Error(), "more than 50ms") || time.Since(began) > 30*time.Second {
+		t.Errorf("error %v after %v", err, time.Since(began))
+	}
+	for _, args := range [][]string{{"--each"}, {"--each", " "}, {"x"}, {"--all"}} {
+		wantFailure(t, b.command(args...), "usage: server notices")
+	}
+	wantFailure(t, serverCommand(t, []string{"notices"}, "NOTICE_FROM=nobody"), "NOTICE_FROM")
+}

@@ -1,0 +1,24 @@
+package routes
+
+import (
+	"fmt"
+	"net/url"
+
+	"cairn/internal/oauth"
+)
+
+// Letter is what the owner of a connection that needs them is told by mail, in the words of its card. site is where browsers
+// reach us. It holds nothing that anybody typed, not even a name: the address is unproven, and a stranger's words are not ours
+// to deliver.
+func Letter(p *oauth.Provider, n oauth.Notice, site *url.URL) (subject, text string) {
+	_, words, problem := stateOf(p, oauth.Connection{State: oauth.NeedsReconnect})
+	return "Please connect " + p.Name + " again", fmt.Sprintf(`%s since %s.
+
+%s
+
+Sign in and press "Reconnect %s":
+%s
+
+This is said once. You get it because an account at %s has this address. If that is not yours, there is nothing to do.
+`, words, n.Since.UTC().Format("2 Jan 2006, 15:04 UTC"), problem, p.Name, site.JoinPath("login"), site.Host)
+}
