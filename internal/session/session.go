@@ -80,6 +80,12 @@ type Session struct {
 // renewEvery bounds how often a sliding session is extended: a write a day, not one a request.
 const renewEvery = 24 * time.Hour
 
+// seenEvery bounds how often it is written down that a session was used.
+const seenEvery = 5 * time.Minute
+
+// recently is how long somebody counts as having just signed in.
+const recently = 10 * time.Minute
+
 // briefly is how long a session lasts, and its cookie at the most, that is not kept.
 const briefly = 12 * time.Hour
 
