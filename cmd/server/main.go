@@ -254,7 +254,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	own.connections.Later, own.connections.Made = own.jobs.Withdraw, own.jobs.VisitNew
+	own.connections.Later, own.connections.Made, own.connections.Telling = own.jobs.Withdraw, own.jobs.VisitNew, own.jobs.VisitLater
 	watch.Count(own.sessions, own.connections, pool)
 	handler, err := routes.New(routes.Deps{
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,

@@ -133,7 +133,7 @@ func overdueErrands(ctx context.Context, pool *pgxpool.Pool) ([]revisit, error) 
 		return nil, fmt.Errorf("jobs: forget stale errands: %w", err)
 	}
 	rows, err := pool.Query(ctx, `
-		SELECT DISTINCT i.provider, i.subject FROM cairn.errands e
+		SELECT DISTINCT i.provider, i.subject, 0 FROM cairn.errands e
 		JOIN cairn.identities i ON i.id = e.identity_id
 		WHERE e.at < now() - $1::interval LIMIT 1000`, overdue)
 	if err != nil {

@@ -19,6 +19,9 @@ import (
 type revisit struct {
 	Provider string `json:"provider" river:"unique"`
 	Subject  string `json:"subject" river:"unique"`
+	// Late is when to ask how the connection is, whatever there is to do, in Unix milliseconds. Such a visit is no duplicate of
+	// one at another time. 0: soon, for the errands.
+	Late int64 `json:"late,omitempty" river:"unique"`
 }
 
 func (revisit) Kind() string { return "revisit" }
@@ -39,6 +42,17 @@ func (j *Jobs) Visit(ctx context.Context, provider string, subjects []string, wh
 func (j *Jobs) VisitNew(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	_, err := visitTx(ctx, j.client, tx, provider, []string{subject}, Fetch)
 	return err
+}
+
+// VisitLater has the connection to an account asked about when so much time is over, if there is one then
+// (oauth.Store.Telling).
+func (j *Jobs) VisitLater(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error {
+	at := time.Now().Add(after)
+	late := revisit{Provider: provider, Subject: subject, Late: at.UnixMilli()}
+	if _, err := j.client.InsertTx(ctx, tx, late, &river.InsertOpts{ScheduledAt: at}); err != nil {
+		return fmt.Errorf("jobs: put a late visit to %s aside: %w", provider, err)
+	}
+	return nil
 }
 
 // VisitNow is Visit for somebody who waits for it: a visit that was put off is made now.
@@ -68,7 +82,7 @@ func visitTx(ctx context.Context, client *river.Client[pgx.Tx], tx pgx.Tx, provi
 	}
 	params := make([]river.InsertManyParams, len(connected))
 	for i, subject := range connected {
-		params[i] = river.InsertManyParams{Args: revisit{provider, subject}}
+		params[i] = river.InsertManyParams{Args: revisit{Provider: provider, Subject: subject}}
 	}
 	inserted, err := client.InsertManyTx(ctx, tx, params)
 	if err != nil {
@@ -93,6 +107,9 @@ func (v *visitor) Work(ctx context.Context, job *river.Job[revisit]) error {
 	}
 	if err != nil {
 		return err
+	}
+	if job.Args.Late > 0 && !todo.has(Check) {
+		todo.reasons[Check] = 0 // nobody has noted it
 	}
 	if err := v.run(ctx, p, todo); err != nil {
 		return err

@@ -30,6 +30,11 @@ type Store struct {
 	// Made, if it is set, hears of a connection in the transaction that makes it or makes it anew.
 	Made func(ctx context.Context, tx pgx.Tx, provider, subject string) error
 
+	// Telling, if it is set, hears that a provider is about to be told to forget an account, in the transaction that claims that
+	// call. It may end a connection that somebody makes meanwhile: after so long the call is over, and it is to be looked
+	// whether there is one, and how it is.
+	Telling func(ctx context.Context, tx pgx.Tx, provider, subject string, over time.Duration) error
+
 	pool   *pgxpool.Pool
 	sealer *seal.Sealer
 	client *http.Client

@@ -111,27 +111,37 @@ const busyFor = 2*(gatePatience+callTimeout) + moveTimeout
 // person is connecting again.
 func (s *Store) claimWithdrawal(ctx context.Context, id int64) (withdrawal, error) {
 	w := withdrawal{id: id}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := s.claim(ctx, tx, &w); err != nil || s.Telling == nil {
+			return err
+		}
+		return s.Telling(ctx, tx, w.provider, w.subject, busyFor)
+	})
+	return w, err
+}
+
+func (s *Store) claim(ctx context.Context, tx pgx.Tx, w *withdrawal) error {
 	var sealed []byte
 	var held bool
-	err := s.pool.QueryRow(ctx, `
+	err := tx.QueryRow(ctx, `
 		UPDATE cairn.withdrawals SET busy_until = now() + $3::interval
 		WHERE id = $1 AND COALESCE(held_until <= now(), true) AND COALESCE(busy_until <= now(), true)
 		RETURNING provider, subject, sealed_tokens, token_expires_at IS NULL OR token_expires_at - $2::interval > now()`,
-		id, callTimeout, busyFor).Scan(&w.provider, &w.subject, &sealed, &w.fresh)
+		w.id, callTimeout, busyFor).Scan(&w.provider, &w.subject, &sealed, &w.fresh)
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.withdrawals WHERE id = $1)`, id).Scan(&held)
+		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.withdrawals WHERE id = $1)`, w.id).Scan(&held)
 		if err == nil && held {
-			return withdrawal{}, ErrHeld
+			return ErrHeld
 		}
 		if err == nil {
-			return withdrawal{}, ErrNotFound
+			return ErrNotFound
 		}
 	}
 	if err != nil {
-		return withdrawal{}, fmt.Errorf("oauth: read withdrawal %d: %w", id, err)
+		return fmt.Errorf("oauth: read withdrawal %d: %w", w.id, err)
 	}
 	w.token, err = s.openTokens(sealed, withdrawalPlace(w.provider, w.subject))
-	return w, err
+	return err
 }
 
 // releaseWithdrawal lets whoever waits for the end of a call go on. When it fails, they wait a little longer.
@@ -206,7 +216,7 @@ func (s *Store) endWithdrawal(ctx context.Context, id int64, cause Cause) error 
 }
 
 // forgetWithdrawals drops what is still to be told about an account that is connected again: it would end the new
-// connection too.
+// connection too. A call that is under way can't be taken back: what it leads to is looked at later (Store.Telling).
 func forgetWithdrawals(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	_, err := tx.Exec(ctx, `DELETE FROM cairn.withdrawals WHERE provider = $1 AND subject = $2`, provider, subject)
 	if err != nil {

@@ -1,6 +1,8 @@
 package routes_test
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,4 +123,47 @@ func TestIdleConnectionIsKeptAlive(t *testing.T) {
 	eventually(t, "the tokens are fresh", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.connections WHERE tokens_at > now() - interval '1 hour' AND generation = 2`) == 1
 	})
+}
+
+// Who signs in with a provider while it is being told to forget them may lose the new connection to that. The card says so
+// though nobody but us has seen it.
+func TestRevocationThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
+		t.Run(provider, func(t *testing.T) {
+			t.Parallel()
+			came, goOn := make(chan struct{}), make(chan struct{})
+			s := newSiteWith(t, options{works: true, heard: func(sandbox http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method == http.MethodDelete || strings.HasSuffix(r.URL.Path, "/deauthorize") {
+						close(came)
+						<-goOn
+					}
+					sandbox.ServeHTTP(w, r)
+				})
+			}})
+			// The played Strava forgets old refresh tokens, so that only its old address ends a new connection.
+			if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off); err != nil {
+				t.Fatal(err)
+			}
+			b := newBrowser(t, s)
+			signIn := func() { b.get(b.decide(b.consent("/login/"+provider), "ada", "allow")).to("/") }
+			signIn()
+			b.post("/connections/" + provider + "/disconnect").to("/")
+			<-came
+			signIn()
+			eventually(t, "what connecting asked for is done", func() bool {
+				return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state NOT IN ('completed', 'scheduled')`) == 0
+			})
+			close(goOn)
+			eventually(t, "the provider has ended it", func() bool { return grantsOf(t, s, provider) == 0 })
+			b.get("/").want(200, "#card-"+provider+"[data-state=active]", "")
+			eventually(t, "it is looked at", func() bool {
+				if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET scheduled_at = now() WHERE state = 'scheduled'`); err != nil {
+					t.Error(err)
+				}
+				return b.get("/").Find("#card-"+provider+"[data-state=needs_reconnect]").Length() == 1
+			})
+		})
+	}
 }

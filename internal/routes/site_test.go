@@ -98,7 +98,7 @@ func newSiteWith(t *testing.T, o options) site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections.Later, connections.Made = background.Withdraw, background.VisitNew
+	connections.Later, connections.Made, connections.Telling = background.Withdraw, background.VisitNew, background.VisitLater
 	if o.works {
 		run(t, background.Run)
 	}
