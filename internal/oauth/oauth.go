@@ -7,6 +7,7 @@
 //	quota.go       how many are allowed: one budget for all instances
 //	told.go        what answers tell of that: quotas, Retry-After
 //	strava.go, garmin.go, foursquare.go   one provider each: addresses, permissions, who-am-I, revocation
+//	strava_push.go   the subscription to Strava's events
 //	attempt.go     begin and finish one attempt: single use, bound to the browser that began it
 //	connection.go  connections and their sealed tokens
 //	state.go       how a connection is, why, and its history

@@ -122,26 +122,31 @@ func (s *Store) claimWithdrawal(ctx context.Context, id int64) (withdrawal, erro
 
 func (s *Store) claim(ctx context.Context, tx pgx.Tx, w *withdrawal) error {
 	var sealed []byte
-	var held bool
 	err := tx.QueryRow(ctx, `
 		UPDATE cairn.withdrawals SET busy_until = now() + $3::interval
 		WHERE id = $1 AND COALESCE(held_until <= now(), true) AND COALESCE(busy_until <= now(), true)
 		RETURNING provider, subject, sealed_tokens, token_expires_at IS NULL OR token_expires_at - $2::interval > now()`,
 		w.id, callTimeout, busyFor).Scan(&w.provider, &w.subject, &sealed, &w.fresh)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.withdrawals WHERE id = $1)`, w.id).Scan(&held)
-		if err == nil && held {
-			return ErrHeld
-		}
-		if err == nil {
-			return ErrNotFound
-		}
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return whyNotClaimed(ctx, tx, w.id)
+	case err != nil:
 		return fmt.Errorf("oauth: read withdrawal %d: %w", w.id, err)
 	}
 	w.token, err = s.openTokens(sealed, withdrawalPlace(w.provider, w.subject))
 	return err
+}
+
+func whyNotClaimed(ctx context.Context, tx pgx.Tx, id int64) error {
+	var held bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.withdrawals WHERE id = $1)`, id).Scan(&held)
+	switch {
+	case err != nil:
+		return fmt.Errorf("oauth: look for withdrawal %d: %w", id, err)
+	case held:
+		return ErrHeld
+	}
+	return ErrNotFound
 }
 
 // releaseWithdrawal lets whoever waits for the end of a call go on. When it fails, they wait a little longer.

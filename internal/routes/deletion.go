@@ -28,7 +28,7 @@ type deletionView struct {
 type deletedView struct {
 	view
 	Told   []string        // providers that are being told
-	Manual []*manualRemove // those that only the person can tell
+	Manual []manualRemove // those that only the person can tell
 }
 
 type manualRemove struct{ Name, URL string }
@@ -97,7 +97,7 @@ func (s *server) forgetAll(r *http.Request, tx pgx.Tx, userID int64, gone *delet
 		case p.Revocable():
 			gone.Told = append(gone.Told, p.Name)
 		default:
-			gone.Manual = append(gone.Manual, &manualRemove{p.Name, p.ManageURL})
+			gone.Manual = append(gone.Manual, manualRemove{p.Name, p.ManageURL})
 		}
 	}
 	return nil
