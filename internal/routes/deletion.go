@@ -18,8 +18,9 @@ type deletionView struct {
 	Name        string
 	Email       string // "": no password
 	HasPassword bool
-	Recent      bool           // has just signed in
-	Providers   []providerView // to sign in with again
+	Recent      bool              // has just signed in
+	Served      []*oauth.Provider // that are told, or have to be
+	Providers   []providerView    // to sign in with again
 	Next        string
 	Errors      map[string]string
 }
@@ -27,7 +28,7 @@ type deletionView struct {
 // deletedView says what happened with an account.
 type deletedView struct {
 	view
-	Told   []string        // providers that are being told
+	Told   []string       // providers that are being told
 	Manual []manualRemove // those that only the person can tell
 }
 
@@ -45,7 +46,7 @@ func (s *server) showDeletion(w http.ResponseWriter, r *http.Request, status int
 	}
 	v := deletionView{
 		view: s.view(r, "Delete your account"), Name: account.Name, Email: account.Email, HasPassword: account.Email != "",
-		Recent: current.Recent, Next: "/account/delete", Errors: problems,
+		Recent: current.Recent, Served: s.Providers, Next: "/account/delete", Errors: problems,
 	}
 	for _, identity := range account.Identities {
 		if p, err := s.provider(identity.Provider); err == nil {
