@@ -179,6 +179,7 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case errors.Is(err, oauth.ErrReconnect):
 		s.Log.InfoContext(r.Context(), "connection refused", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key, "reason", err)
+		s.takeNotice(r) // one that was not read yet may say that it works; the home page says what is wrong
 	case err != nil:
 		return &providerError{p, err}
 	default:

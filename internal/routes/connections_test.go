@@ -128,6 +128,9 @@ func TestRevokedAtTheProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.post("/connections/strava/check").to("/")
+	if notice := b.get("/").Find("#notice").Text(); notice != "" {
+		t.Errorf("beside that, the page says %q", notice)
+	}
 	b.get("/").want(200, "#broken a[href='#card-strava']", "reconnect it").want(200, "#card-strava[data-state=needs_reconnect] form[action='/connect/strava'] button", "econnect")
 	b.connect("strava", "ada").to("/")
 	page := b.get("/").want(200, "#card-strava[data-state=active]", "")
