@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"net/url"
 	"sync"
@@ -105,17 +106,20 @@ func (b *backend) probe(ctx context.Context, client *http.Client) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// once keeps http.Transport from sending a request again when a kept connection dies under it: it does so only with
-// bodies that it can read again.
+// once keeps http.Transport from sending a request again when a kept connection dies under it: a request that gets a second
+// connection is given up.
 type once struct{ http.RoundTripper }
 
 func (o once) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Method == http.MethodGet && (r.Body == nil || r.Body == http.NoBody) {
-		r = r.Clone(r.Context())
-		r.Body = struct{ io.ReadCloser }{http.NoBody}
-	}
-	r.GetBody = nil
-	return o.RoundTripper.RoundTrip(r)
+	ctx, giveUp := context.WithCancel(r.Context())
+	sent := 0
+	return o.RoundTripper.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) {
+			if sent++; sent > 1 {
+				giveUp()
+			}
+		},
+	})))
 }
 
 // The figures below are worth nothing if the balancer asks twice: here a backend hangs up on every request on a kept

@@ -162,7 +162,7 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	b.connect("strava", "ada").to("/")
 	for range 2 {
 		a := b.get("/").want(200, "#notice", "Strava is connected").want(200, "#card-strava .fetching", "Fetching from Strava")
-		if a.Find("meta[http-equiv=refresh]").AttrOr("content", "") != "2" || a.Find("#card-strava .latest form").Length() > 0 {
+		if a.Find("meta[http-equiv=refresh]").Length() != 1 || a.Find("meta[http-equiv=refresh]").AttrOr("content", "") != "2" || a.Find("#card-strava .latest form").Length() > 0 {
 			t.Error("the page does not come back by itself, or offers to do what is being done")
 		}
 	}
