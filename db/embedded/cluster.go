@@ -185,7 +185,7 @@ func (c *cluster) settings() []string {
 		values = append(values, "max_connections=100", "log_checkpoints=off")
 	}
 	args := make([]string, 0, 2*len(values))
-	for _, value := range values {
+	for _, value := range append(values, c.Settings...) { // PostgreSQL takes the last of two
 		args = append(args, "-c", value)
 	}
 	return args

@@ -30,9 +30,9 @@ func TestDataSurvivesStop(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	url := start(t, Options{Dir: newDir(t, false)}).URL()
+	url := start(t, Options{Dir: newDir(t, false), Settings: []string{"shared_buffers=48MB"}}).URL()
 	for name, want := range map[string]string{
-		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "listen_addresses": "",
+		"shared_buffers": "48MB", "fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "listen_addresses": "",
 		"server_encoding": "UTF8", "TimeZone": "UTC",
 	} {
 		if got := query(t, url, "SELECT current_setting('"+name+"')"); got != want {

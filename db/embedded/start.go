@@ -28,6 +28,7 @@ const (
 type orders struct {
 	Dir       string
 	Ephemeral bool
+	Settings  []string
 	Search    []string
 }
 
@@ -175,7 +176,7 @@ func spawn(o Options, lock *os.File) error {
 	if err != nil {
 		return fmt.Errorf("embedded: find this program: %w", err)
 	}
-	task, err := json.Marshal(orders{Dir: o.Dir, Ephemeral: o.Ephemeral, Search: o.search})
+	task, err := json.Marshal(orders{Dir: o.Dir, Ephemeral: o.Ephemeral, Settings: o.Settings, Search: o.search})
 	if err != nil {
 		return fmt.Errorf("embedded: write the supervisor's orders: %w", err)
 	}

@@ -50,17 +50,8 @@ func newMachine(b *testing.B) machine {
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("build: %v\n%s", err, out)
 	}
-	options := embedded.Options{Dir: filepath.Join(dir, "data")}
-	first, err := embedded.Start(b.Context(), options)
-	if err != nil {
-		b.Fatal(err)
-	}
-	execute(b, first.URL(), `ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'`)
-	execute(b, first.URL(), `ALTER SYSTEM SET shared_buffers = '1GB'`) // a million sessions and users fit
-	if err := first.Stop(); err != nil {
-		b.Fatal(err)
-	}
-	postgres, err := embedded.Start(b.Context(), options)
+	settings := []string{"shared_preload_libraries=pg_stat_statements", "shared_buffers=1GB"} // a million sessions and users fit
+	postgres, err := embedded.Start(b.Context(), embedded.Options{Dir: filepath.Join(dir, "data"), Settings: settings})
 	if err != nil {
 		b.Fatal(err)
 	}
