@@ -38,7 +38,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 
 func migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, files fs.FS) error {
 	config := patient(pool)
-	lock, err := lockMigrations(ctx, config, log)
+	lock, err := lockMigrations(ctx, config.ConnConfig, log)
 	if err != nil {
 		return fmt.Errorf("db: lock the migrations: %w", concealed(err))
 	}
@@ -47,10 +47,10 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, files fs
 	if err := createSchema(ctx, lock); err != nil {
 		return fmt.Errorf("db: create the schema: %w", err)
 	}
-	if err := migrateJobs(ctx, pool, log); err != nil {
+	if err := migrateJobs(ctx, config, log); err != nil {
 		return err
 	}
-	database := stdlib.OpenDB(*config)
+	database := stdlib.OpenDB(*config.ConnConfig)
 	defer func() { _ = database.Close() }()
 	provider, err := goose.NewProvider(goose.DialectPostgres, database, files,
 		goose.WithTableName("cairn.goose_db_version"),
@@ -78,7 +78,12 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, files fs
 
 // migrateJobs brings river's tables up to date. It comes before our own migrations, so that whoever has the newest of
 // these has river's too.
-func migrateJobs(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
+func migrateJobs(ctx context.Context, config *pgxpool.Config, log *slog.Logger) error {
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("db: connect for river's migrations: %w", concealed(err))
+	}
+	defer pool.Close()
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: "cairn", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return fmt.Errorf("db: read river's migrations: %w", err)
@@ -134,10 +139,10 @@ func createSchema(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // patient is the pool's configuration without the time limits that are meant for requests.
-func patient(pool *pgxpool.Pool) *pgx.ConnConfig {
-	config := pool.Config().ConnConfig
+func patient(pool *pgxpool.Pool) *pgxpool.Config {
+	config := pool.Config()
 	for _, limit := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
-		config.RuntimeParams[limit] = "0"
+		config.ConnConfig.RuntimeParams[limit] = "0"
 	}
 	return config
 }

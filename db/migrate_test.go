@@ -86,6 +86,19 @@ func TestMigrateOutwaitsTheLimitsOfRequests(t *testing.T) {
 	}
 }
 
+// Nor may they cut off a migration that takes long, river's or ours.
+func TestMigrateOutlastsTheLimitsOfRequests(t *testing.T) {
+	t.Parallel()
+	url := dbtest.NewEmptyURL(t)
+	execute(t, open(t, url), `
+		CREATE FUNCTION public.dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); END';
+		CREATE EVENT TRIGGER dawdle ON ddl_command_end WHEN TAG IN ('CREATE TYPE', 'CREATE TABLE') EXECUTE FUNCTION public.dawdle()`)
+	_, log := newJournal()
+	if err := db.Migrate(t.Context(), open(t, url+"&statement_timeout=50ms"), log); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMigrateStopsWaitingWhenCancelled(t *testing.T) {
 	t.Parallel()
 	url := dbtest.NewEmptyURL(t)
