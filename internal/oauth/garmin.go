@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
-
-	"golang.org/x/oauth2"
 )
 
 // Garmin is OAuth 2 with PKCE and a secret. There are no scopes: what a person permits is read from the API. It names no
@@ -25,7 +23,7 @@ func Garmin(app App) *Provider {
 			{Key: "MCT_EXPORT", Words: "Receive your cycle tracking data"},
 		},
 		RefreshEarly: 10 * time.Minute, AssumedLife: 24 * time.Hour, RefreshIdle: 30 * 24 * time.Hour,
-		whoAmI: garminUser, revoke: garminDeregister, revokesByAccess: true, forbidsUnknown: true, pushes: true,
+		whoAmI: garminUser, revokeByAccess: garminDeregister, forbidsUnknown: true, pushes: true,
 	}, app, Endpoints{
 		Authorize: "https://connect.garmin.com/oauth2Confirm",
 		Token:     "https://diauth.garmin.com/di-oauth2-service/oauth/token",
@@ -64,8 +62,8 @@ func garminPermissions(ctx context.Context, c *caller, accessToken string) ([]st
 }
 
 // garminDeregister ends the link.
-func garminDeregister(ctx context.Context, c *caller, t *oauth2.Token) error {
-	err := c.garmin(ctx, http.MethodDelete, "revoke", "/wellness-api/rest/user/registration", t.AccessToken, nil)
+func garminDeregister(ctx context.Context, c *caller, accessToken string) error {
+	err := c.garmin(ctx, http.MethodDelete, "revoke", "/wellness-api/rest/user/registration", accessToken, nil)
 	if statusIs(err, http.StatusNotFound) {
 		return nil
 	}

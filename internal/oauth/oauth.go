@@ -16,7 +16,8 @@
 //	overview.go    what people see of their connections
 //	idle.go        tokens that would lapse because nobody uses them, and refreshes that were cut off
 //	notice.go      connections that need an owner who has not been told of it
-//	withdrawal.go  disconnecting, and telling the provider until it confirms
+//	disconnect.go  disconnecting: what was a connection becomes a withdrawal
+//	withdrawal.go  telling the provider until it confirms
 //	rekey.go       sealing tokens anew after a change of keys
 //	sandbox/       the three providers played on this machine
 //
@@ -70,15 +71,16 @@ type Provider struct {
 	limitsEach bool
 	// forbidsUnknown says that the API refuses a token it does not know any more with 403; 401 is for one that is over.
 	forbidsUnknown bool
-	// revokesByAccess says that it takes a live access token to revoke.
-	revokesByAccess bool
 	// pushes says that data comes by itself. What is asked for besides is named by others, and its refusal says nothing about
 	// a connection.
 	pushes bool
 	// authorize puts an access token into a query; nil: it goes into the header.
 	authorize func(query url.Values, accessToken string)
 	whoAmI    func(ctx context.Context, c *caller, accessToken string) (Account, error)
-	revoke    func(ctx context.Context, c *caller, t *oauth2.Token) error
+	// revoke takes any of the tokens back, revokeByAccess needs an access token that is alive. The second is for where the
+	// first is nil, or has no address. Both nil: the provider can't be told.
+	revoke         func(ctx context.Context, c *caller, t *oauth2.Token) error
+	revokeByAccess func(ctx context.Context, c *caller, accessToken string) error
 	// grantedOf reads the granted permissions from the callback and the token answer, where the provider tells there.
 	grantedOf func(callback url.Values, t *oauth2.Token) []string
 }
@@ -190,7 +192,7 @@ func (p *Provider) CallbackPath() string {
 func Keys() []string { return []string{"garmin", "foursquare", "strava"} }
 
 // Revocable tells whether the provider can be told that we no longer want access.
-func (p *Provider) Revocable() bool { return p.revoke != nil }
+func (p *Provider) Revocable() bool { return p.revokeByAccess != nil }
 
 // Missing returns the needed permissions that are not among the granted ones, in words.
 func (p *Provider) Missing(granted []string) (words []string) {

@@ -24,7 +24,7 @@ func Strava(app App) *Provider {
 		},
 		RefreshEarly: time.Minute, AssumedLife: 6 * time.Hour,
 		authParams: []oauth2.AuthCodeOption{oauth2.SetAuthURLParam("approval_prompt", "auto")},
-		whoAmI:     stravaAthlete, revoke: stravaRevoke, grantedOf: stravaScopes, tellsQuota: true,
+		whoAmI:     stravaAthlete, revoke: stravaRevoke, revokeByAccess: stravaDeauthorize, grantedOf: stravaScopes, tellsQuota: true,
 	}, app, Endpoints{
 		Authorize: "https://www.strava.com/oauth/authorize",
 		Token:     "https://www.strava.com/oauth/token",
@@ -66,8 +66,7 @@ func stravaScopes(callback url.Values, t *oauth2.Token) []string {
 	return strings.FieldsFunc(scope, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// stravaRevoke uses the revocation address that Strava has had since June 2026 and falls back to the one it retires in
-// June 2027. A token that is already gone is what we want.
+// stravaRevoke uses the revocation address that Strava has had since June 2026.
 func stravaRevoke(ctx context.Context, c *caller, t *oauth2.Token) error {
 	token := t.RefreshToken
 	if token == "" {
@@ -80,13 +79,10 @@ func stravaRevoke(ctx context.Context, c *caller, t *oauth2.Token) error {
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.SetBasicAuth(url.QueryEscape(c.provider.Config.ClientID), url.QueryEscape(c.provider.Config.ClientSecret))
-	err = c.call(ctx, "revoke", r, nil)
-	if statusIs(err, http.StatusNotFound) || statusIs(err, http.StatusMethodNotAllowed) {
-		err = stravaDeauthorize(ctx, c, t.AccessToken)
-	}
-	return err
+	return c.call(ctx, "revoke", r, nil)
 }
 
+// stravaDeauthorize uses the address that Strava retires in June 2027.
 func stravaDeauthorize(ctx context.Context, c *caller, accessToken string) error {
 	address := strings.TrimSuffix(c.provider.Revoke, "/revoke") + "/deauthorize"
 	r, err := http.NewRequest(http.MethodPost, address, nil)

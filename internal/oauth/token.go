@@ -147,7 +147,7 @@ func (s *Store) refresh(ctx context.Context, p *Provider, row stored) (stored, e
 		return stored{}, err
 	}
 	if err := s.keep(ctx, row, lease, sealed, token); err != nil {
-		return stored{}, err
+		return stored{}, errors.Join(err, s.release(ctx, row, lease))
 	}
 	row.generation, row.token = row.generation+1, token
 	return row, s.recovered(ctx, row)
@@ -179,6 +179,9 @@ func (s *Store) tryToKeep(ctx context.Context, row stored, lease string, sealed 
 		UPDATE cairn.connections SET sealed_tokens = $3, token_expires_at = now() + $4::interval, generation = generation + 1,
 			checked_at = now(), tokens_at = now(), refresh_lease = NULL, refresh_lease_until = NULL
 		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease, sealed, lifeOf(token))
+	if err == nil && tag.RowsAffected() == 0 {
+		err = s.handOver(ctx, lease, token)
+	}
 	return tag.RowsAffected(), err
 }
 
@@ -200,9 +203,12 @@ func (s *Store) recovered(ctx context.Context, row stored) error {
 	return s.move(ctx, row, Active, Works, http.StatusOK)
 }
 
-// release gives a lease back, so that the next who needs a token need not wait for its end.
+// release gives a lease back, so that the next who needs a token need not wait for its end, nor who has to take it back.
 func (s *Store) release(ctx context.Context, row stored, lease string) error {
 	_, err := s.pool.Exec(ctx, `
+		WITH disconnected AS (
+			UPDATE cairn.withdrawals SET refresh_lease = NULL, busy_until = NULL WHERE refresh_lease = $2
+		)
 		UPDATE cairn.connections SET refresh_lease = NULL, refresh_lease_until = NULL
 		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease)
 	if err != nil {

@@ -4,63 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/oauth2"
 )
-
-// Disconnect ends a person's connection at a provider: it is gone here at once, and the provider is told in the
-// background until it confirms. Errors: ErrNotFound.
-func (s *Store) Disconnect(ctx context.Context, p *Provider, userID int64) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.Forget(ctx, tx, p, userID, 0) })
-}
-
-// Forget is Disconnect within a transaction; with an identityID other than 0 only if the connection hangs on that
-// identity. The tokens move to a withdrawal, where the provider has a way to be told.
-func (s *Store) Forget(ctx context.Context, tx pgx.Tx, p *Provider, userID, identityID int64) error {
-	var subject string
-	var sealed []byte
-	var expires *time.Time
-	err := tx.QueryRow(ctx, `
-		DELETE FROM cairn.connections c
-		USING cairn.identities i
-		WHERE i.id = c.identity_id AND c.user_id = $1 AND c.provider = $2 AND $3::bigint IN (0, c.identity_id)
-		RETURNING c.identity_id, i.subject, c.sealed_tokens, c.token_expires_at`, userID, p.Key, identityID).
-		Scan(&identityID, &subject, &sealed, &expires)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrNotFound
-	}
-	if err != nil {
-		return fmt.Errorf("oauth: forget connection to %s: %w", p.Key, err)
-	}
-	token, err := s.openTokens(sealed, place(identityID, userID, p.Key))
-	if err != nil || !p.Revocable() { // nothing can be told, but it is gone, which is what was asked for
-		return tell(ctx, tx, userID, p.Key, Ended, Disconnected)
-	}
-	if err := tell(ctx, tx, userID, p.Key, Withdrawing, Disconnected); err != nil {
-		return err
-	}
-	return s.withdrawLater(ctx, tx, p, userID, subject, token, expires)
-}
-
-func (s *Store) withdrawLater(ctx context.Context, tx pgx.Tx, p *Provider, userID int64, subject string, token *oauth2.Token, expires *time.Time) error {
-	sealed, err := s.sealTokens(token, withdrawalPlace(p.Key, subject))
-	if err != nil {
-		return err
-	}
-	var id int64
-	err = tx.QueryRow(ctx, `
-		INSERT INTO cairn.withdrawals (user_id, provider, subject, sealed_tokens, token_expires_at)
-		VALUES ($1, $2, $3, $4, $5) RETURNING id`, userID, p.Key, subject, sealed, expires).Scan(&id)
-	if err != nil {
-		return fmt.Errorf("oauth: store withdrawal from %s: %w", p.Key, err)
-	}
-	if s.Later == nil {
-		return nil
-	}
-	return s.Later(ctx, tx, p.Key, id)
-}
 
 // withdrawal is a provider that has to be told.
 type withdrawal struct {
@@ -86,14 +35,10 @@ func (s *Store) Withdraw(ctx context.Context, id int64, provider func(key string
 	if p == nil {
 		return fmt.Errorf("oauth: withdraw from %s, which has no keys: %w", w.provider, ErrUnavailable)
 	}
-	token, err := s.tokenToRevoke(ctx, p, w)
-	if errors.Is(err, ErrRefused) { // nothing is left to tell it with: it was taken back there, or a new pair was lost on its way
+	switch err := s.takeBack(ctx, p, w); {
+	case errors.Is(err, errNothingToTellWith):
 		return s.endWithdrawal(ctx, id, NotTold)
-	}
-	if err == nil {
-		err = p.revoke(ctx, s.caller(p), token)
-	}
-	if err != nil && !errors.Is(err, ErrRefused) { // a token that is not valid any more is what revoking is for
+	case err != nil && !errors.Is(err, ErrRefused): // a token that is not valid any more is what revoking is for
 		return err
 	}
 	return s.endWithdrawal(ctx, id, Told)
@@ -104,11 +49,11 @@ func (s *Store) GiveUp(ctx context.Context, id int64) error {
 	return s.endWithdrawal(ctx, id, NotTold)
 }
 
-// busyFor is how long telling may take: a refresh and a revocation.
-const busyFor = 2*(gatePatience+callTimeout) + moveTimeout
+// busyFor is how long telling may take: a revocation, a refresh, and a revocation in another way.
+const busyFor = 3*(gatePatience+callTimeout) + moveTimeout
 
-// claimWithdrawal takes a withdrawal for a call. Errors: ErrNotFound; ErrHeld when somebody else makes that call, or its
-// person is connecting again.
+// claimWithdrawal takes a withdrawal for a call. Errors: ErrNotFound; ErrHeld when somebody else makes that call, its tokens
+// are still being refreshed, or its person is connecting again.
 func (s *Store) claimWithdrawal(ctx context.Context, id int64) (withdrawal, error) {
 	w := withdrawal{id: id}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -123,7 +68,7 @@ func (s *Store) claimWithdrawal(ctx context.Context, id int64) (withdrawal, erro
 func (s *Store) claim(ctx context.Context, tx pgx.Tx, w *withdrawal) error {
 	var sealed []byte
 	err := tx.QueryRow(ctx, `
-		UPDATE cairn.withdrawals SET busy_until = now() + $3::interval
+		UPDATE cairn.withdrawals SET busy_until = now() + $3::interval, refresh_lease = NULL
 		WHERE id = $1 AND COALESCE(held_until <= now(), true) AND COALESCE(busy_until <= now(), true)
 		RETURNING provider, subject, sealed_tokens, token_expires_at IS NULL OR token_expires_at - $2::interval > now()`,
 		w.id, callTimeout, busyFor).Scan(&w.provider, &w.subject, &sealed, &w.fresh)
@@ -182,29 +127,55 @@ func (s *Store) holdWithdrawals(ctx context.Context, p *Provider, userID int64) 
 	}
 }
 
-// tokenToRevoke refreshes an access token that is over where the provider wants a live one to end a link. The new pair is
-// stored before it is used, as everywhere: the old one may be worth nothing from now on.
-func (s *Store) tokenToRevoke(ctx context.Context, p *Provider, w withdrawal) (*oauth2.Token, error) {
-	if w.fresh || !p.revokesByAccess || w.token.RefreshToken == "" {
-		return w.token, nil
+// errNothingToTellWith means that no token is left: access was taken back at the provider, or a new pair was lost on its way.
+var errNothingToTellWith = errors.New("oauth: no token is left to tell the provider with")
+
+// takeBack revokes the tokens of a withdrawal in the way that the provider has.
+func (s *Store) takeBack(ctx context.Context, p *Provider, w withdrawal) error {
+	if p.revoke != nil {
+		err := p.revoke(ctx, s.caller(p), w.token)
+		if !statusIs(err, http.StatusNotFound) && !statusIs(err, http.StatusMethodNotAllowed) {
+			return err
+		}
+	}
+	accessToken, err := s.aliveToken(ctx, p, w)
+	if err != nil {
+		return err
+	}
+	return p.revokeByAccess(ctx, s.caller(p), accessToken)
+}
+
+// aliveToken refreshes an access token that is over. The new pair is stored before it is used, as everywhere: the old one
+// may be worth nothing from now on.
+func (s *Store) aliveToken(ctx context.Context, p *Provider, w withdrawal) (string, error) {
+	if w.fresh || w.token.RefreshToken == "" {
+		return w.token.AccessToken, nil
 	}
 	token, err := s.caller(p).refresh(ctx, w.token.RefreshToken)
-	if err != nil {
-		return nil, err
+	if errors.Is(err, ErrRefused) {
+		return "", errNothingToTellWith
 	}
-	sealed, err := s.sealTokens(token, withdrawalPlace(w.provider, w.subject))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
 	defer cancel()
+	return token.AccessToken, s.renewWithdrawal(ctx, w, token)
+}
+
+// renewWithdrawal stores the tokens that are to be revoked instead of those that were.
+func (s *Store) renewWithdrawal(ctx context.Context, w withdrawal, token *oauth2.Token) error {
+	sealed, err := s.sealTokens(token, withdrawalPlace(w.provider, w.subject))
+	if err != nil {
+		return err
+	}
 	_, err = s.pool.Exec(ctx, `
 		UPDATE cairn.withdrawals SET sealed_tokens = $2, token_expires_at = now() + $3::interval WHERE id = $1`,
 		w.id, sealed, lifeOf(token))
 	if err != nil {
-		return nil, fmt.Errorf("oauth: store refreshed tokens of withdrawal %d: %w", w.id, err)
+		return fmt.Errorf("oauth: store refreshed tokens of withdrawal %d: %w", w.id, err)
 	}
-	return token, nil
+	return nil
 }
 
 // endWithdrawal forgets the tokens and tells their person, if there still is one.
@@ -220,16 +191,6 @@ func (s *Store) endWithdrawal(ctx context.Context, id int64, cause Cause) error 
 	return nil
 }
 
-// forgetWithdrawals drops what is still to be told about an account that is connected again: it would end the new
-// connection too. A call that is under way can't be taken back: what it leads to is looked at later (Store.Telling).
-func forgetWithdrawals(ctx context.Context, tx pgx.Tx, provider, subject string) error {
-	_, err := tx.Exec(ctx, `DELETE FROM cairn.withdrawals WHERE provider = $1 AND subject = $2`, provider, subject)
-	if err != nil {
-		return fmt.Errorf("oauth: drop withdrawals from %s: %w", provider, err)
-	}
-	return nil
-}
-
 // Pending returns all withdrawals.
 func (s *Store) Pending(ctx context.Context) ([]int64, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id FROM cairn.withdrawals ORDER BY id`)
@@ -241,9 +202,4 @@ func (s *Store) Pending(ctx context.Context) ([]int64, error) {
 		return nil, fmt.Errorf("oauth: list withdrawals: %w", err)
 	}
 	return ids, nil
-}
-
-// withdrawalPlace binds sealed tokens to what is to be withdrawn.
-func withdrawalPlace(provider, subject string) string {
-	return fmt.Sprintf("cairn.withdrawals/sealed_tokens/%s/%s", provider, subject)
 }

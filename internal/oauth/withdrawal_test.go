@@ -48,8 +48,12 @@ func TestDisconnectWithdraws(t *testing.T) {
 		provider string
 		prepare  func(r rig)
 	}{
-		"strava":                        {sandbox.Strava, func(rig) {}},
-		"strava, the old address only":  {sandbox.Strava, func(r rig) { r.set(sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off) }},
+		"strava":                       {sandbox.Strava, func(rig) {}},
+		"strava, the old address only": {sandbox.Strava, func(r rig) { r.set(sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off) }},
+		"strava, expired, the old address only": {sandbox.Strava, func(r rig) {
+			r.expire(sandbox.Strava)
+			r.set(sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off)
+		}},
 		"strava, expired":               {sandbox.Strava, func(r rig) { r.expire(sandbox.Strava) }},
 		"strava, revoked there already": {sandbox.Strava, revokeThere(sandbox.Strava)},
 		"garmin":                        {sandbox.Garmin, func(rig) {}},
@@ -162,6 +166,38 @@ func TestWithdrawalAndConnectingExcludeEachOther(t *testing.T) {
 	r.exec(`UPDATE cairn.withdrawals SET held_until = now() - interval '1 second'`) // they gave up
 	if err := r.withdraw(); err != nil || r.secrets() != 0 {
 		t.Errorf("error %v, %d rows with tokens are left", err, r.secrets())
+	}
+}
+
+// Who disconnects while a refresh is under way leaves nothing at the provider: not the tokens that it was answered with either.
+func TestDisconnectDuringRefresh(t *testing.T) {
+	t.Parallel()
+	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
+		t.Run(provider, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			owner := r.owner()
+			r.connect(provider, owner, "ada")
+			r.expire(provider)
+			p, arrived, let := r.delayed(provider)
+			refreshed := make(chan error, 1)
+			go func() { _, err := r.Token(t.Context(), p, owner.UserID); refreshed <- err }()
+			<-arrived
+			r.disconnect(provider, owner)
+			if err := r.withdraw(); !errors.Is(err, oauth.ErrHeld) {
+				t.Errorf("telling during the refresh: %v, want ErrHeld", err)
+			}
+			close(let)
+			if err := <-refreshed; !errors.Is(err, oauth.ErrNotFound) {
+				t.Errorf("the refresh: %v, want ErrNotFound", err)
+			}
+			if err := r.withdraw(); err != nil {
+				t.Error(err)
+			}
+			if n := len(r.grants(provider)) + r.secrets(); n != 0 || r.last(provider, owner) != "ended: told 0" {
+				t.Errorf("%d grants and sealed tokens are left, the history ends with %q", n, r.last(provider, owner))
+			}
+		})
 	}
 }
 
