@@ -77,12 +77,14 @@ func (l *looker) idle(ctx context.Context, p *oauth.Provider) (found []river.Ins
 
 // lost are withdrawals and visits that have no job. Those that have one get no second.
 func (l *looker) lost(ctx context.Context) (found []river.InsertManyParams, err error) {
-	pending, err := l.Connections.Pending(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range pending {
-		found = append(found, river.InsertManyParams{Args: withdrawal{ID: id}})
+	for _, provider := range oauth.Keys() { // those without keys too: their turn ends some day
+		pending, err := l.Connections.Pending(ctx, provider)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range pending {
+			found = append(found, river.InsertManyParams{Args: withdrawal{ID: id}, InsertOpts: &river.InsertOpts{Queue: provider}})
+		}
 	}
 	visits, err := overdueErrands(ctx, l.Pool)
 	if err != nil {

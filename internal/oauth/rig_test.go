@@ -158,15 +158,22 @@ func (r rig) connection(provider string, owner oauth.Owner) oauth.Connection {
 	return all.Connections[provider]
 }
 
+func (r rig) pending(provider string) []int64 {
+	r.t.Helper()
+	ids, err := r.Pending(r.t.Context(), provider)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ids
+}
+
 // withdraw carries out what is pending, and returns the first error.
 func (r rig) withdraw() (err error) {
 	r.t.Helper()
-	pending, listErr := r.Pending(r.t.Context())
-	if listErr != nil {
-		r.t.Fatal(listErr)
-	}
-	for _, id := range pending {
-		err = errors.Join(err, r.Withdraw(r.t.Context(), id, func(key string) *oauth.Provider { return r.providers[key] }))
+	for key := range r.providers {
+		for _, id := range r.pending(key) {
+			err = errors.Join(err, r.Withdraw(r.t.Context(), id, func(key string) *oauth.Provider { return r.providers[key] }))
+		}
 	}
 	return err
 }

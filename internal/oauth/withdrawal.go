@@ -191,9 +191,9 @@ func (s *Store) endWithdrawal(ctx context.Context, id int64, cause Cause) error 
 	return nil
 }
 
-// Pending returns all withdrawals.
-func (s *Store) Pending(ctx context.Context) ([]int64, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id FROM cairn.withdrawals ORDER BY id`)
+// Pending returns all withdrawals from a provider, by its key.
+func (s *Store) Pending(ctx context.Context, provider string) ([]int64, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id FROM cairn.withdrawals WHERE provider = $1 ORDER BY id`, provider)
 	if err != nil {
 		return nil, fmt.Errorf("oauth: list withdrawals: %w", err)
 	}

@@ -86,6 +86,9 @@ func TestLostJobIsFound(t *testing.T) {
 	if n := grantsOf(t, idle, sandbox.Strava); n != 0 {
 		t.Errorf("Strava was not told: it has %d grants", n)
 	}
+	if n := count(t, idle, `SELECT count(*) FROM cairn.river_job WHERE kind = 'withdraw' AND queue = 'strava'`); n != 1 {
+		t.Errorf("%d withdrawals in the queue that Strava has for itself, want 1", n)
+	}
 }
 
 // After a week of tries the tokens go all the same, and the person knows that the provider did not confirm.

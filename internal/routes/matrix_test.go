@@ -265,7 +265,7 @@ func (s site) at(provider string) *oauth.Provider {
 // withdraw does what the background does, and tells whether it is done with.
 func (l *lane) withdraw() (done bool) {
 	l.t.Helper()
-	pending, err := l.connections.Pending(l.t.Context())
+	pending, err := l.connections.Pending(l.t.Context(), l.provider)
 	if err != nil || len(pending) != 1 {
 		l.t.Fatalf("%d withdrawals are pending (error %v), want one", len(pending), err)
 	}
