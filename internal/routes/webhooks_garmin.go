@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"cairn/internal/jobs"
@@ -62,43 +61,53 @@ func skip(body *json.Decoder) error {
 }
 
 func garminUsers(body *json.Decoder) (subjects []string, err error) {
-	var about []struct{ UserID string }
-	if body.Decode(&about) != nil {
-		return nil, errNotUnderstood
-	}
-	for _, a := range about {
-		subjects = append(subjects, a.UserID)
-	}
-	return subjects, nil
+	err = eachOf(body, func(about struct{ UserID string }) error {
+		subjects = append(subjects, about.UserID)
+		return nil
+	})
+	return subjects, err
 }
 
-// garminActivities stores activities, and returns the subjects for whom addresses came instead. One that can't be read is
-// left out: the others come only once.
+// garminActivities stores activities, and returns the subjects for whom addresses came instead.
 func (s *server) garminActivities(ctx context.Context, body *json.Decoder, p *oauth.Provider) (toFetch []string, err error) {
-	if token, err := body.Token(); err != nil || token != json.Delim('[') {
-		return nil, errNotUnderstood
-	}
-	for more := true; more; {
-		batch := make([]latest.GarminNotice, 0, garminBatch)
-		for more = body.More(); more && len(batch) < garminBatch; more = body.More() {
-			var item latest.GarminNotice
-			err := body.Decode(&item)
-			if _, odd := errors.AsType[*json.UnmarshalTypeError](err); odd {
-				continue
-			}
-			if err != nil {
-				return nil, errNotUnderstood
-			}
-			batch = append(batch, item)
-		}
+	var batch []latest.GarminNotice
+	push := func() error {
 		subjects, err := s.Latest.Push(ctx, p, batch)
-		if err != nil {
-			return nil, err
+		toFetch, batch = append(toFetch, subjects...), batch[:0]
+		return err
+	}
+	err = eachOf(body, func(item latest.GarminNotice) error {
+		if batch = append(batch, item); len(batch) == garminBatch {
+			return push()
 		}
-		toFetch = append(toFetch, subjects...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	if _, err := body.Token(); err != nil {
-		return nil, errNotUnderstood
+	return toFetch, push()
+}
+
+// eachOf reads an array element by element. What can't be read as a T is left out: the others come only once.
+func eachOf[T any](body *json.Decoder, do func(T) error) error {
+	if token, err := body.Token(); err != nil || token != json.Delim('[') {
+		return errNotUnderstood
 	}
-	return toFetch, nil
+	for body.More() {
+		var raw json.RawMessage
+		if body.Decode(&raw) != nil {
+			return errNotUnderstood
+		}
+		var element T
+		if json.Unmarshal(raw, &element) != nil {
+			continue
+		}
+		if err := do(element); err != nil {
+			return err
+		}
+	}
+	if _, err := body.Token(); err != nil { // half an array
+		return errNotUnderstood
+	}
+	return nil
 }
