@@ -49,8 +49,12 @@ func (s *Store) GiveUp(ctx context.Context, id int64) error {
 	return s.endWithdrawal(ctx, id, NotTold)
 }
 
-// busyFor is how long telling may take: a revocation, a refresh, and a revocation in another way.
-const busyFor = 3*(gatePatience+callTimeout) + moveTimeout
+const (
+	// tellTime is how long telling may take: a refresh and a revocation.
+	tellTime = 2 * (gatePatience + callTimeout)
+	// busyFor is for how long an instance claims a withdrawal. Its person, who connects again, waits as long if it dies.
+	busyFor = tellTime + moveTimeout
+)
 
 // claimWithdrawal takes a withdrawal for a call. Errors: ErrNotFound; ErrHeld when somebody else makes that call, its tokens
 // are still being refreshed, or its person is connecting again.
@@ -130,8 +134,10 @@ func (s *Store) holdWithdrawals(ctx context.Context, p *Provider, userID int64) 
 // errNothingToTellWith means that no token is left: access was taken back at the provider, or a new pair was lost on its way.
 var errNothingToTellWith = errors.New("oauth: no token is left to tell the provider with")
 
-// takeBack revokes the tokens of a withdrawal in the way that the provider has.
+// takeBack revokes the tokens of a withdrawal in the way that the provider has. It is over before the claim is.
 func (s *Store) takeBack(ctx context.Context, p *Provider, w withdrawal) error {
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
 	if p.revoke != nil {
 		err := p.revoke(ctx, s.caller(p), w.token)
 		if !statusIs(err, http.StatusNotFound) && !statusIs(err, http.StatusMethodNotAllowed) {
