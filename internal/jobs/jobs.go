@@ -42,6 +42,9 @@ const (
 	// rescueAfter is when a job counts as lost whose instance was killed.
 	rescueAfter = 5 * time.Minute
 	lookEvery   = time.Hour
+	// keepDone and keepFailed are how long jobs stay that have ended: they name accounts at providers, whose owners may be gone.
+	keepDone   = time.Minute
+	keepFailed = 24 * time.Hour // an operator wants to see them
 	// lookAfter is when an instance looks after its start: it may stand in for one that died, whose lease of a refresh is over then.
 	lookAfter   = 30 * time.Second
 	stopTimeout = 15 * time.Second // for jobs under way: a call to a provider or two
@@ -79,6 +82,11 @@ func New(d Deps) (*Jobs, error) {
 		PollOnly:             true, // LISTEN would keep one of a few connections for itself, and does not go through poolers
 		JobTimeout:           jobTimeout,
 		RescueStuckJobsAfter: rescueAfter,
+
+		CompletedJobRetentionPeriod: keepDone,
+		CancelledJobRetentionPeriod: keepDone,
+		DiscardedJobRetentionPeriod: keepFailed,
+
 		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(lookEvery),
 			func() (river.JobArgs, *river.InsertOpts) { return look{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})},
 	})

@@ -70,6 +70,24 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 	b.get("/").want(200, "#card-garmin[data-state=none] .events", "confirmed that it has forgotten Cairn")
 }
 
+// Who is gone is gone from the queue too: what has been done for an account does not name it at the provider any longer.
+func TestFinishedJobsAreForgotten(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, state := range []string{"completed", "cancelled", "discarded"} {
+		if _, err := s.pool.Exec(t.Context(), `
+			INSERT INTO cairn.river_job (kind, queue, args, max_attempts, state, created_at, scheduled_at, finalized_at)
+			VALUES ('revisit', 'strava', '{"provider": "strava", "subject": "5000000101"}', 8, $1::text::cairn.river_job_state, now() - interval '25 hours', now() - interval '25 hours',
+			        now() - CASE WHEN $1::text = 'completed' THEN interval '2 minutes' ELSE interval '25 hours' END)`, state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newSiteWith(t, options{pool: s.pool, works: true})
+	eventually(t, "the account is named nowhere", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE args ? 'subject'`) == 0
+	})
+}
+
 // A withdrawal whose job was lost is found again.
 func TestLostJobIsFound(t *testing.T) {
 	t.Parallel()
