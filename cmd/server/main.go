@@ -254,8 +254,8 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		connections: oauth.New(pool, sealer),
 	}
 	own.connections.Observe = watch.ProviderCall
-	if err := own.connections.CheckKeys(ctx); err != nil {
-		return nil, upkeep{}, fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
+	if err := needKeys(ctx, own.connections); err != nil {
+		return nil, upkeep{}, err
 	}
 	entries := latest.New(pool, sealer, own.connections)
 	own.jobs, err = jobs.New(jobs.Deps{Pool: pool, Log: log, Connections: own.connections, Latest: entries, Providers: providers})

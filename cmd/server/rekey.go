@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -22,16 +23,25 @@ func rekey(ctx context.Context, config Config, pool *pgxpool.Pool, out io.Writer
 		return err
 	}
 	connections := oauth.New(pool, sealer)
-	total := 0
-	for more := true; more; {
-		var done int
-		done, more, err = connections.Rekey(ctx)
-		total += done
-		if err != nil {
-			return fmt.Errorf("stopped after %d sealed tokens, run it again: %w", total, err)
-		}
+	if err := needKeys(ctx, connections); err != nil {
+		return err
+	}
+	done, err := connections.Rekey(ctx)
+	if errors.Is(err, seal.ErrOpen) {
+		return fmt.Errorf("sealed anew: %d. These are damaged, and no key opens them. Their owners have to disconnect and connect again; until then the older keys have to stay:\n%w", done, err)
+	}
+	if err != nil {
+		return fmt.Errorf("stopped after %d sealed tokens, run it again: %w", done, err)
 	}
 	_, err = fmt.Fprintf(out, "The tokens of %d connections and withdrawals are sealed anew with the key %s. Once every server has it in front, and this command finds nothing to do, the older keys can go.\n",
-		total, sealer.KeyIDs()[0])
+		done, sealer.KeyIDs()[0])
 	return err
+}
+
+// needKeys fails, and names the id, if a key is not configured that sealed something.
+func needKeys(ctx context.Context, connections *oauth.Store) error {
+	if err := connections.CheckKeys(ctx); err != nil {
+		return fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
+	}
+	return nil
 }

@@ -2,10 +2,13 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/seal"
 )
 
 // Keys counts the sealed tokens, of connections and withdrawals, by the id of the key that sealed them, in hex. The id
@@ -60,31 +63,51 @@ func (r sealedRow) place() string {
 	return place(r.ID, r.UserID, r.Provider)
 }
 
-// Rekey seals one batch of tokens anew that are not sealed with the newest key, and returns how many it did and whether
-// more may be left. It can be stopped and run again at any time, also beside servers that refresh tokens: a value that
-// changed since it was read is sealed with the newest key already.
-func (s *Store) Rekey(ctx context.Context) (done int, more bool, err error) {
+// Rekey seals all tokens anew that are not sealed with the newest key, and returns how many it did. It can be stopped and run
+// again at any time, also beside servers that refresh tokens: a value that changed since it was read is sealed with the newest
+// key already. A value that does not open is left as it is, and keeps no other from its turn. Errors: seal.ErrOpen, with the
+// places of all such values.
+func (s *Store) Rekey(ctx context.Context) (done int, err error) {
+	var damaged []error
+	for last := (sealedRow{}); ; {
+		batch, err := s.sealedBefore(ctx, last)
+		if err != nil {
+			return done, err
+		}
+		for _, last = range batch {
+			switch err := s.rekey(ctx, last); {
+			case errors.Is(err, seal.ErrOpen):
+				damaged = append(damaged, err)
+			case err != nil:
+				return done, err
+			default:
+				done++
+			}
+		}
+		if len(batch) < rekeyBatch {
+			return done, errors.Join(damaged...)
+		}
+	}
+}
+
+// sealedBefore returns a batch of what is not sealed with the newest key, beginning behind last.
+func (s *Store) sealedBefore(ctx context.Context, last sealedRow) ([]sealedRow, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT false, identity_id, user_id, provider, '', sealed_tokens FROM cairn.connections
-		WHERE encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') <> $1
-		UNION ALL
-		SELECT true, id, user_id, provider, subject, sealed_tokens FROM cairn.withdrawals
-		WHERE encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') <> $1
-		LIMIT $2`, s.sealer.KeyIDs()[0], rekeyBatch)
+		SELECT * FROM (
+			SELECT false AS withdrawal, identity_id AS id, user_id, provider, '' AS subject, sealed_tokens FROM cairn.connections
+			UNION ALL
+			SELECT true, id, user_id, provider, subject, sealed_tokens FROM cairn.withdrawals
+		) t
+		WHERE encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') <> $1 AND (withdrawal, id) > ($2, $3)
+		ORDER BY withdrawal, id LIMIT $4`, s.sealer.KeyIDs()[0], last.Withdrawal, last.ID, rekeyBatch)
 	if err != nil {
-		return 0, false, fmt.Errorf("oauth: find what to rekey: %w", err)
+		return nil, fmt.Errorf("oauth: find what to rekey: %w", err)
 	}
 	batch, err := pgx.CollectRows(rows, pgx.RowToStructByPos[sealedRow])
 	if err != nil {
-		return 0, false, fmt.Errorf("oauth: find what to rekey: %w", err)
+		return nil, fmt.Errorf("oauth: find what to rekey: %w", err)
 	}
-	for _, r := range batch {
-		if err := s.rekey(ctx, r); err != nil {
-			return done, false, err
-		}
-		done++
-	}
-	return done, len(batch) == rekeyBatch, nil
+	return batch, nil
 }
 
 func (s *Store) rekey(ctx context.Context, r sealedRow) error {

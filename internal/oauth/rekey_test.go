@@ -1,11 +1,14 @@
 package oauth_test
 
 import (
+	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/seal"
 )
 
 func TestRekey(t *testing.T) {
@@ -28,10 +31,10 @@ func TestRekey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if done, more, err := both.Rekey(t.Context()); done != 4 || more || err != nil {
-		t.Fatalf("rekeyed %d, more %t, error %v; want all 4", done, more, err)
+	if done, err := both.Rekey(t.Context()); done != 4 || err != nil {
+		t.Fatalf("rekeyed %d, error %v; want all 4", done, err)
 	}
-	if done, _, err := both.Rekey(t.Context()); done != 0 || err != nil {
+	if done, err := both.Rekey(t.Context()); done != 0 || err != nil {
 		t.Errorf("again: %d, error %v; want none", done, err)
 	}
 	fresh := oauth.New(r.pool, newSealer(t, 2))
@@ -47,5 +50,28 @@ func TestRekey(t *testing.T) {
 	}
 	if err := oauth.New(r.pool, newSealer(t, 1)).CheckKeys(t.Context()); err == nil {
 		t.Error("the old key alone is accepted")
+	}
+}
+
+// Tokens that were moved to another row open nowhere. They do not keep the others from being sealed anew.
+func TestRekeyPassesDamagedTokens(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const people = 103 // more than one batch
+	for i := range people {
+		owner := r.owner()
+		r.exec(`WITH i AS (INSERT INTO cairn.identities (user_id, provider, subject) VALUES ($1, 'garmin', $2) RETURNING id)
+			INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens) SELECT id, $1, 'garmin', $3 FROM i`,
+			owner.UserID, strconv.Itoa(i), newSealer(t, 1).Seal([]byte("{}"), "another row"))
+	}
+	owner := r.owner()
+	r.connect(sandbox.Garmin, owner, "ada")
+	both := oauth.New(r.pool, newSealer(t, 2, 1))
+	done, err := both.Rekey(t.Context())
+	if done != 1 || !errors.Is(err, seal.ErrOpen) || strings.Count(err.Error(), "sealed_tokens") != people {
+		t.Errorf("rekeyed %d, error %v; want 1, and the others named", done, err)
+	}
+	if _, err := oauth.New(r.pool, newSealer(t, 2)).Token(t.Context(), r.providers[sandbox.Garmin], owner.UserID); err != nil {
+		t.Errorf("with the new key alone: %v", err)
 	}
 }
