@@ -21,6 +21,8 @@ type Report struct {
 	Version  int64         // of the schema; 0: there is none yet
 	Known    int64         // the newest version that this program knows
 	Pending  []string      // migrations that Migrate would run, by file name
+
+	MayCreate bool // the schema is there, or can be made
 }
 
 // Inspect looks at a database and changes nothing. Its error gives no credentials away.
@@ -31,10 +33,11 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 	asked := time.Now()
 	err := pool.QueryRow(ctx, `
 		SELECT split_part(current_setting('server_version'), ' ', 1), pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean,
-		       clock_timestamp(), to_regclass('cairn.goose_db_version') IS NOT NULL`,
+		       clock_timestamp(), to_regclass('cairn.goose_db_version') IS NOT NULL,
+		       to_regnamespace('cairn') IS NOT NULL OR has_database_privilege(current_database(), 'CREATE')`,
 		pgx.QueryExecModeExec, // no round trip to prepare it first
 	).
-		Scan(&r.Server, &recovering, &readOnly, &now, &hasSchema)
+		Scan(&r.Server, &recovering, &readOnly, &now, &hasSchema, &r.MayCreate)
 	if err != nil {
 		return Report{}, fmt.Errorf("db: inspect: %w", concealed(err))
 	}

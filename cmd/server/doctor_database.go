@@ -35,6 +35,8 @@ func checkSchema(_ context.Context, e examined) []finding {
 	switch {
 	case e.databaseErr != nil:
 		return nil
+	case d.Version == 0 && !d.MayCreate:
+		return []finding{{wrong, "schema", "there is none yet, and the user of DATABASE_URL may not make it: GRANT CREATE ON DATABASE … TO that user"}}
 	case d.Version == 0:
 		return []finding{{warning, "schema", "there is none yet: the first start makes it, or server migrate"}}
 	case len(d.Pending) > 0:
@@ -45,7 +47,8 @@ func checkSchema(_ context.Context, e examined) []finding {
 	return []finding{{well, "schema", fmt.Sprintf("version %d, the newest this program knows", d.Version)}}
 }
 
-// hasSchema tells whether there are tables to ask. What the doctor asks of them the first version has too.
+// hasSchema tells whether there are tables to ask. The first version has most of what the doctor asks of them; the checks
+// know what came later.
 func (e examined) hasSchema() bool { return e.databaseErr == nil && e.database.Version > 0 }
 
 // checkKeys compares the keys that sealed what is stored with those that are configured.
@@ -54,8 +57,11 @@ func checkKeys(ctx context.Context, e examined) []finding {
 	if err != nil {
 		return []finding{{wrong, "keys", err.Error()}}
 	}
-	if !e.hasSchema() {
+	switch {
+	case !e.hasSchema():
 		return nil
+	case e.database.Version < 4: // the first with withdrawals, which have sealed tokens too
+		return []finding{{warning, "keys", "can't be compared with what is stored before the pending migrations have run"}}
 	}
 	used, err := oauth.New(e.pool, nil).Keys(ctx)
 	if err != nil {
