@@ -166,3 +166,22 @@ func TestVariablesAreDocumented(t *testing.T) {
 		}
 	}
 }
+
+// A variable that an operator sets for docker compose has to reach the container.
+func TestComposePassesVariables(t *testing.T) {
+	t.Parallel()
+	example, err := os.ReadFile(filepath.Join("..", "..", ".env.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compose, err := os.ReadFile(filepath.Join("..", "..", "docker-compose.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile(`(?m)^#([A-Z_]+)=`).FindAllStringSubmatch(string(example), -1) {
+		inImage := match[1] == "PORT" || match[1] == "DATA_DIR"
+		if !inImage && !strings.Contains(string(compose), "\n      "+match[1]+": ") {
+			t.Errorf("docker-compose.yml keeps %s from the server", match[1])
+		}
+	}
+}
