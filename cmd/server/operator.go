@@ -47,7 +47,11 @@ func operate(ctx context.Context, config Config, pool *pgxpool.Pool, o order, ou
 	userID := int64(0)
 	if !o.all {
 		var err error
-		if userID, err = auth.New(pool, config.SessionSecret).Find(ctx, o.email); err != nil {
+		userID, err = auth.New(pool, config.SessionSecret).Find(ctx, o.email)
+		if errors.Is(err, auth.ErrNotFound) {
+			return errors.New("nobody signs in with this e-mail address")
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -45,5 +45,5 @@ func TestOperatorListsAndEndsSessions(t *testing.T) {
 	for _, args := range []string{"", "end", "list", "end --user", "end --all --user x", "end all", "delete --all", "end --all x"} {
 		wantFailure(t, serverCommand(t, append([]string{"sessions"}, strings.Fields(args)...), env...), "usage: server sessions")
 	}
-	wantFailure(t, serverCommand(t, []string{"sessions", "end", "--user", "nobody@example.org"}, env...), "not found")
+	wantFailure(t, serverCommand(t, []string{"sessions", "end", "--user", "nobody@example.org"}, env...), "nobody signs in with this e-mail address")
 }
