@@ -48,6 +48,16 @@ func TestTokensRestSealed(t *testing.T) {
 	if _, err := r.Token(t.Context(), r.providers[sandbox.Strava], other.UserID); !errors.Is(err, seal.ErrOpen) {
 		t.Errorf("tokens of another row: %v, want ErrOpen", err)
 	}
+	if c := r.connection(sandbox.Strava, other); c.State != oauth.NeedsReconnect || c.Cause != oauth.Damaged {
+		t.Errorf("with them it is %s, %s; want its owner to connect again", c.State, c.Cause)
+	}
+	if c := r.connection(sandbox.Strava, owner); c.State != oauth.Active {
+		t.Errorf("the row they were copied from is %s", c.State)
+	}
+	r.connect(sandbox.Strava, other, "moss")
+	if _, err := r.Token(t.Context(), r.providers[sandbox.Strava], other.UserID); err != nil {
+		t.Errorf("connected again: %v", err)
+	}
 }
 
 func TestReconnectAndOtherAccounts(t *testing.T) {

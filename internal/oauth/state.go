@@ -17,7 +17,7 @@ import (
 //	        active ◄────────────────────────────────► trouble
 //	         ▲  │     our application is refused, or its day's quota is spent
 //	         │  ├───────────────────────────────────► paused
-//	         │  │     the newest tokens are refused, or a fresh one
+//	         │  │     the newest tokens are refused, or a fresh one, or are damaged here
 //	Connect  │  └───────────────────────────────────► needs reconnect
 //	         └────────────────────────────────────────────┘
 //
@@ -55,6 +55,7 @@ const (
 	QuotaSpent     Cause = "quota_spent"     // Paused, until the next day
 	RefreshRefused Cause = "refresh_refused" // NeedsReconnect
 	AccessRefused  Cause = "access_refused"  // NeedsReconnect
+	Damaged        Cause = "damaged"         // NeedsReconnect: no key opens the tokens
 	Disconnected   Cause = "disconnected"    // Withdrawing, or Ended
 	Told           Cause = "told"            // Ended: the provider confirmed
 	NotTold        Cause = "not_told"        // Ended: it did not for days, or can't be told any more

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/oauth2"
+
+	"cairn/internal/seal"
 )
 
 const (
@@ -109,6 +111,9 @@ func (s *Store) read(ctx context.Context, p *Provider, userID int64) (stored, er
 		return stored{}, fmt.Errorf("oauth: read connection to %s: %w", p.Key, err)
 	}
 	row.token, err = s.openTokens(sealed, place(row.identityID, userID, p.Key))
+	if errors.Is(err, seal.ErrOpen) { // no key helps, unlike with one that is missing
+		return stored{}, errors.Join(ErrReconnect, err, s.move(ctx, row, NeedsReconnect, Damaged, 0))
+	}
 	return row, err
 }
 

@@ -17,6 +17,9 @@ type event struct {
 func stateOf(p *oauth.Provider, c oauth.Connection) (state, words, problem string) {
 	switch c.State {
 	case oauth.NeedsReconnect:
+		if c.Cause == oauth.Damaged {
+			return "needs_reconnect", "Our access to " + p.Name + " is lost", inWords(p, c.Cause) + " Connect it again to go on; nothing else is lost."
+		}
 		return "needs_reconnect", p.Name + " no longer accepts our access",
 			"It was taken back at " + p.Name + ", or it ran out. Connect it again to go on; nothing else is lost."
 	case oauth.Trouble:
@@ -66,6 +69,8 @@ func inWords(p *oauth.Provider, cause oauth.Cause) string {
 		return p.Name + " refused to renew our access."
 	case oauth.AccessRefused:
 		return p.Name + " refused our access."
+	case oauth.Damaged:
+		return "What Cairn keeps to ask " + p.Name + " with was damaged here."
 	case oauth.Disconnected:
 		return "You disconnected " + p.Name + "."
 	case oauth.Told:
