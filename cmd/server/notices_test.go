@@ -237,6 +237,17 @@ func TestNoticeIsACompleteMessage(t *testing.T) {
 	}
 }
 
+// A message says of a connection what its card does.
+func TestNoticeSaysWhy(t *testing.T) {
+	t.Parallel()
+	b := newBreaks(t)
+	b.person("ada@example.org", "strava", "ada")
+	b.exec(`UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'damaged', state_since = now()`)
+	if shown, _, _ := b.run(); !strings.Contains(shown, "Our access to Strava is lost since ") {
+		t.Errorf("it shows:\n%s", shown)
+	}
+}
+
 // Owners are told once of each break, however often the operator's timer fires.
 func TestNoticesAreHandedOverOnce(t *testing.T) {
 	t.Parallel()

@@ -16,6 +16,7 @@ type Notice struct {
 	IdentityID int64
 	UserID     int64
 	Provider   string
+	Cause      Cause
 	Since      time.Time // together with IdentityID it is of one break only
 	Email      string    // of the owner, as they typed it: unproven
 }
@@ -80,9 +81,9 @@ const unnoticed = `
 func eachNotice(ctx context.Context, conn *pgx.Conn, providers []string, do func(Notice) error) error {
 	var n Notice
 	for {
-		err := conn.QueryRow(ctx, `SELECT c.identity_id, c.user_id, c.provider, c.state_since, p.email`+unnoticed+`
+		err := conn.QueryRow(ctx, `SELECT c.identity_id, c.user_id, c.provider, c.cause, c.state_since, p.email`+unnoticed+`
 			AND p.email IS NOT NULL AND c.identity_id > $2 ORDER BY c.identity_id LIMIT 1`, providers, n.IdentityID).
-			Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Since, &n.Email)
+			Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Cause, &n.Since, &n.Email)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}

@@ -11,7 +11,7 @@ import (
 // reach us. It holds nothing that anybody typed, not even a name: the address is unproven, and a stranger's words are not ours
 // to deliver.
 func Letter(p *oauth.Provider, n oauth.Notice, site *url.URL) (subject, text string) {
-	_, words, problem := stateOf(p, oauth.Connection{State: oauth.NeedsReconnect})
+	_, words, problem := stateOf(p, oauth.Connection{State: oauth.NeedsReconnect, Cause: n.Cause})
 	return "Please connect " + p.Name + " again", fmt.Sprintf(`%s since %s.
 
 %s
