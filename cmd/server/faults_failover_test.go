@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -120,6 +121,30 @@ func TestFaultReadOnly(t *testing.T) {
 		people.look(t.Context(), ada, "/") // takes the notice about it, which is a write
 	}
 	people.mustAllBeSignedIn()
+	server.mustBeSound()
+}
+
+// A server that starts while its database is read-only waits for it, and then does its background work too.
+func TestFaultStartOnReadOnly(t *testing.T) {
+	t.Parallel()
+	postgres := dbtest.NewCluster(t)
+	env := []string{"DATA_DIR=" + dataDir(t), "PORT=0", "DATABASE_URL=" + postgres.URL(), "STRAVA_CLIENT_ID=1", "STRAVA_CLIENT_SECRET=2"} // the sandbox writes
+	if out, err := serverCommand(t, []string{"migrate"}, env...).CombinedOutput(); err != nil {
+		t.Fatalf("migrate: %v\n%s", err, out)
+	}
+	readOnly(t, postgres, "on")
+	server := start(t, env...)
+	eventually(t, "the log says what waits", func() bool { return strings.Contains(server.logged(), "background work waits for the database") })
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/": 200} {
+		if status := get(t, server.url+path, nil).status; status != want {
+			t.Errorf("while it is read-only %s answers %d, want %d", path, status, want)
+		}
+	}
+	readOnly(t, postgres, "off")
+	eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == 200 })
+	eventually(t, "background work is done", func() bool {
+		return ask[int](t, postgres.URL(), `SELECT count(*) FROM cairn.river_job WHERE kind = 'look' AND state = 'completed'`) > 0
+	})
 	server.mustBeSound()
 }
 

@@ -47,6 +47,7 @@ const (
 	keepFailed = 24 * time.Hour // an operator wants to see them
 	// lookAfter is when an instance looks after its start: it may stand in for one that died, whose lease of a refresh is over then.
 	lookAfter   = 30 * time.Second
+	beginPause  = time.Second
 	stopTimeout = 15 * time.Second // for jobs under way: a call to a provider or two
 )
 
@@ -74,7 +75,7 @@ func New(d Deps) (*Jobs, error) {
 	river.AddWorker(workers, &looker{Deps: d})
 	client, err := river.NewClient(riverpgxv5.New(d.Pool), &river.Config{
 		Schema:               Schema,
-		Logger:               slog.New(warnings{d.Log.Handler()}),
+		Logger:               slog.New(newWarnings(d.Log.Handler())),
 		ErrorHandler:         failures{d.Log},
 		Workers:              workers,
 		Queues:               queues(),
@@ -117,11 +118,11 @@ func (d Deps) provider(key string) *oauth.Provider {
 
 // Run works until ctx is done, and then lets the jobs under way finish. Those that do not are tried again by others.
 func (j *Jobs) Run(ctx context.Context) error {
+	if !j.mayBegin(ctx) {
+		return nil
+	}
 	if err := j.client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("jobs: start: %w", err)
-	}
-	if _, err := j.client.Insert(ctx, look{}, &river.InsertOpts{ScheduledAt: time.Now().Add(lookAfter)}); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("jobs: put the first look aside: %w", err)
 	}
 	<-ctx.Done()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -135,6 +136,25 @@ func (j *Jobs) Run(ctx context.Context) error {
 		return fmt.Errorf("jobs: stop: %w", err)
 	}
 	return nil
+}
+
+// mayBegin waits until the database takes jobs, and puts the first look aside. A server whose database is read-only, or away
+// for the moment, serves meanwhile what it can. It is false when ctx is done.
+func (j *Jobs) mayBegin(ctx context.Context) bool {
+	for told := false; ; told = true {
+		_, err := j.client.Insert(ctx, look{}, &river.InsertOpts{ScheduledAt: time.Now().Add(lookAfter)})
+		if err == nil {
+			return true
+		}
+		if !told && ctx.Err() == nil {
+			j.deps.Log.WarnContext(ctx, "background work waits for the database", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(beginPause):
+		}
+	}
 }
 
 // Tally is how many jobs of a kind are in a state of river's: available, running, retryable, scheduled, completed,

@@ -3,23 +3,43 @@ package jobs
 import (
 	"context"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 )
 
-// warnings leaves out what river tells of its own life, every few seconds.
-type warnings struct{ slog.Handler }
+// warnings leaves out what river tells of its own life, every few seconds, and what it has just said: while the database is
+// away, each queue says so each second.
+type warnings struct {
+	slog.Handler
+	said *sync.Map // when, by message
+}
+
+func newWarnings(h slog.Handler) warnings { return warnings{h, new(sync.Map)} }
+
+const sayAgain = time.Minute
 
 func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
 }
 
-func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warnings{h.Handler.WithAttrs(attrs)}
+func (h warnings) Handle(ctx context.Context, record slog.Record) error {
+	if last, ok := h.said.Load(record.Message); ok && record.Time.Sub(last.(time.Time)) < sayAgain {
+		return nil
+	}
+	h.said.Store(record.Message, record.Time)
+	return h.Handler.Handle(ctx, record)
 }
 
-func (h warnings) WithGroup(name string) slog.Handler { return warnings{h.Handler.WithGroup(name)} }
+func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{h.Handler.WithAttrs(attrs), h.said}
+}
+
+func (h warnings) WithGroup(name string) slog.Handler {
+	return warnings{h.Handler.WithGroup(name), h.said}
+}
 
 // failures writes one line for an attempt that failed, and the last one.
 type failures struct{ log *slog.Logger }
