@@ -294,7 +294,7 @@ func TestTokenAnswers(t *testing.T) {
 			if err := r.pool.QueryRow(t.Context(), `SELECT token_expires_at > now() FROM cairn.connections WHERE user_id = $1`, owner.UserID).Scan(&ends); err != nil || !ends {
 				t.Errorf("the token has no end in the future (error %v): it would never be refreshed", err)
 			}
-			if err := r.Disconnect(t.Context(), p, owner.UserID); err != nil {
+			if _, err := r.Disconnect(t.Context(), p, owner.UserID); err != nil {
 				t.Error(err)
 			}
 			r.exec(`DELETE FROM cairn.identities WHERE user_id = $1`, owner.UserID)

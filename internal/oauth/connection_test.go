@@ -54,6 +54,9 @@ func TestTokensRestSealed(t *testing.T) {
 	if c := r.connection(sandbox.Strava, owner); c.State != oauth.Active {
 		t.Errorf("the row they were copied from is %s", c.State)
 	}
+	if telling, err := r.Disconnect(t.Context(), r.providers[sandbox.Strava], other.UserID); telling || err != nil || r.last(sandbox.Strava, other) != "ended: not_told 0" {
+		t.Errorf("disconnected: told %t, error %v, the history ends with %q", telling, err, r.last(sandbox.Strava, other))
+	}
 	r.connect(sandbox.Strava, other, "moss")
 	if _, err := r.Token(t.Context(), r.providers[sandbox.Strava], other.UserID); err != nil {
 		t.Errorf("connected again: %v", err)

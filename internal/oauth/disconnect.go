@@ -11,9 +11,14 @@ import (
 )
 
 // Disconnect ends a person's connection at a provider: it is gone here at once, and the provider is told in the
-// background until it confirms. Errors: ErrNotFound.
-func (s *Store) Disconnect(ctx context.Context, p *Provider, userID int64) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.Forget(ctx, tx, p, userID, 0) })
+// background until it confirms. telling is false if it can't be told: then only the person can take access back there.
+// Errors: ErrNotFound.
+func (s *Store) Disconnect(ctx context.Context, p *Provider, userID int64) (telling bool, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		telling, err = s.Forget(ctx, tx, p, userID, 0)
+		return err
+	})
+	return telling && err == nil, err
 }
 
 // forgotten is what was in the row of a connection.
@@ -28,28 +33,31 @@ type forgotten struct {
 
 // Forget is Disconnect within a transaction; with an identityID other than 0 only if the connection hangs on that
 // identity. The tokens move to a withdrawal, where the provider has a way to be told.
-func (s *Store) Forget(ctx context.Context, tx pgx.Tx, p *Provider, userID, identityID int64) error {
+func (s *Store) Forget(ctx context.Context, tx pgx.Tx, p *Provider, userID, identityID int64) (telling bool, err error) {
 	var f forgotten
-	err := tx.QueryRow(ctx, `
+	err = tx.QueryRow(ctx, `
 		DELETE FROM cairn.connections c
 		USING cairn.identities i
 		WHERE i.id = c.identity_id AND c.user_id = $1 AND c.provider = $2 AND $3::bigint IN (0, c.identity_id)
 		RETURNING c.identity_id, i.subject, c.sealed_tokens, c.token_expires_at, c.refresh_lease, c.refresh_lease_until`,
 		userID, p.Key, identityID).Scan(&f.identityID, &f.subject, &f.sealed, &f.expires, &f.lease, &f.leasedUntil)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrNotFound
+		return false, ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("oauth: forget connection to %s: %w", p.Key, err)
+		return false, fmt.Errorf("oauth: forget connection to %s: %w", p.Key, err)
+	}
+	if !p.Revocable() {
+		return false, tell(ctx, tx, userID, p.Key, Ended, Disconnected)
 	}
 	token, err := s.openTokens(f.sealed, place(f.identityID, userID, p.Key))
-	if err != nil || !p.Revocable() { // nothing can be told, but it is gone, which is what was asked for
-		return tell(ctx, tx, userID, p.Key, Ended, Disconnected)
+	if err != nil { // it can't be told, but it is gone here, which is what was asked for
+		return false, tell(ctx, tx, userID, p.Key, Ended, NotTold)
 	}
 	if err := tell(ctx, tx, userID, p.Key, Withdrawing, Disconnected); err != nil {
-		return err
+		return false, err
 	}
-	return s.withdrawLater(ctx, tx, p, userID, f, token)
+	return true, s.withdrawLater(ctx, tx, p, userID, f, token)
 }
 
 // withdrawLater makes a withdrawal. A refresh that is under way takes part in it: nobody tells the provider before its lease

@@ -1,7 +1,6 @@
 package oauth_test
 
 import (
-	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -38,7 +37,8 @@ func TestObserve(t *testing.T) {
 				heard = append(heard, provider+" "+call+" "+result)
 			}
 			_ = r.Check(t.Context(), r.providers[tt.provider], owner.UserID)
-			_ = errors.Join(r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID), r.withdraw())
+			r.disconnect(tt.provider, owner)
+			_ = r.withdraw()
 			if !slices.Equal(heard, tt.want) {
 				t.Errorf("heard %q, want %q", heard, tt.want)
 			}

@@ -12,7 +12,7 @@ import (
 
 func (r rig) disconnect(provider string, owner oauth.Owner) {
 	r.t.Helper()
-	if err := r.Disconnect(r.t.Context(), r.providers[provider], owner.UserID); err != nil {
+	if _, err := r.Disconnect(r.t.Context(), r.providers[provider], owner.UserID); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -82,7 +82,7 @@ func TestDisconnectWithdraws(t *testing.T) {
 			if n := len(r.grants(tt.provider)) + r.secrets(); n != 0 {
 				t.Errorf("%d grants and sealed tokens are left", n)
 			}
-			if err := r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID); !errors.Is(err, oauth.ErrNotFound) {
+			if _, err := r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID); !errors.Is(err, oauth.ErrNotFound) {
 				t.Errorf("again: %v, want ErrNotFound", err)
 			}
 		})
@@ -252,7 +252,7 @@ func TestForgettingIsPartOfItsTransaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Forget(t.Context(), tx, r.providers[sandbox.Strava], owner.UserID, 0); err != nil {
+	if _, err := r.Forget(t.Context(), tx, r.providers[sandbox.Strava], owner.UserID, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := tx.Rollback(context.Background()); err != nil {

@@ -174,7 +174,7 @@ func (s *server) removeIdentity(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return nil // a provider that has no keys any more: the row goes with the identity
 		}
-		if err := s.Connections.Forget(r.Context(), tx, p, current.UserID, id); !errors.Is(err, oauth.ErrNotFound) {
+		if _, err := s.Connections.Forget(r.Context(), tx, p, current.UserID, id); !errors.Is(err, oauth.ErrNotFound) {
 			return err
 		}
 		return nil

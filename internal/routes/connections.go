@@ -196,13 +196,17 @@ func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	current, _ := session.Current(r.Context())
-	if err := s.Connections.Disconnect(r.Context(), p, current.UserID); err != nil {
+	telling, err := s.Connections.Disconnect(r.Context(), p, current.UserID)
+	if err != nil {
 		return &providerError{p, err}
 	}
 	s.Log.InfoContext(r.Context(), "disconnected", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key)
-	if p.Revocable() {
+	switch {
+	case telling:
 		s.tell(r, good, p.Name+" is disconnected. It is being told to forget Cairn, until it confirms.")
-	} else {
+	case p.Revocable():
+		s.tell(r, info, p.Name+" is disconnected, but it can't be told: what Cairn kept to ask it with was damaged. Remove Cairn at "+p.ManageURL)
+	default:
 		s.tell(r, info, p.Name+" is disconnected and the access is deleted here. "+p.Name+" lets only you take it back there: remove Cairn at "+p.ManageURL)
 	}
 	see(w, r, "/")

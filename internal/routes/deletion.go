@@ -90,12 +90,12 @@ func (s *server) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) forgetAll(r *http.Request, tx pgx.Tx, userID int64, gone *deletedView) error {
 	for _, p := range s.Providers {
-		err := s.Connections.Forget(r.Context(), tx, p, userID, 0)
+		telling, err := s.Connections.Forget(r.Context(), tx, p, userID, 0)
 		switch {
 		case errors.Is(err, oauth.ErrNotFound):
 		case err != nil:
 			return err
-		case p.Revocable():
+		case telling:
 			gone.Told = append(gone.Told, p.Name)
 		default:
 			gone.Manual = append(gone.Manual, manualRemove{p.Name, p.ManageURL})
