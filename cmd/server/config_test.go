@@ -90,6 +90,7 @@ func TestConfigProblems(t *testing.T) {
 		{"well-known secret", map[string]string{"SESSION_SECRET": "this-is-a-very-long-secret-0123456789"}, []string{"SESSION_SECRET"}},
 		{"dull secret", map[string]string{"SESSION_SECRET": strings.Repeat("ab", 20)}, []string{"SESSION_SECRET"}},
 		{"public url with a path", map[string]string{"PUBLIC_URL": "https://x.example/cairn"}, []string{"PUBLIC_URL"}},
+		{"redirect to a pattern", map[string]string{"STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2", "STRAVA_REDIRECT_URI": "http://localhost:3001/{cb"}, []string{"STRAVA_REDIRECT_URI"}},
 		{"redirect elsewhere", map[string]string{"STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2", "STRAVA_REDIRECT_URI": "https://evil.example/cb"}, []string{"STRAVA_REDIRECT_URI"}},
 		{"http endpoint in production", map[string]string{"APP_ENV": "production", "STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2", "STRAVA_TOKEN_URL": "http://x.example"}, []string{"STRAVA_TOKEN_URL"}},
 		{"lifetimes crossed", map[string]string{"SESSION_LIFETIME": "30d", "SESSION_MAX_LIFETIME": "7d"}, []string{"SESSION_LIFETIME"}},

@@ -69,7 +69,7 @@ func (c *configReader) redirectURL(config Config, prefix string) string {
 	}
 	site := config.site()
 	u, err := url.Parse(value)
-	if err != nil || u.Scheme != site.Scheme || u.Host != site.Host || len(u.Path) < 2 || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != site.Scheme || u.Host != site.Host || len(u.Path) < 2 || strings.ContainsAny(u.Path, "{}*") || u.RawQuery != "" || u.Fragment != "" {
 		c.problem("%s is not an address on PUBLIC_URL, like %s/api/callback", name, site)
 	}
 	return value

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,11 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/oauth"
+	"cairn/internal/routes"
+	"cairn/internal/session"
+	"cairn/web"
 )
 
 func mustParse(t *testing.T, raw string) *url.URL {
@@ -112,6 +118,26 @@ func shutDatabase(t *testing.T, s site) {
 	}
 	if _, err := conn.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, name); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Where callbacks are is configured: one in the place of a page, or of another callback, is refused at start.
+func TestCallbacksTakeNoOtherPlace(t *testing.T) {
+	t.Parallel()
+	at := func(path string) *oauth.Provider {
+		return oauth.Strava(oauth.App{RedirectURL: "http://localhost" + path})
+	}
+	for path, free := range map[string]bool{
+		"/api/strava/auth/callback": true, "/cb": true, "/login/callback": true,
+		"/": false, "/login": false, "/account": false, "/healthz": false, "/api/auth/me": false, "/static/callback": false, "/api/garmin/callback": false,
+	} {
+		_, err := routes.New(routes.Deps{
+			PublicURL: &url.URL{Scheme: "http", Host: "localhost"}, Log: slog.New(slog.DiscardHandler), Web: web.Files,
+			Sessions: session.New(session.Options{}), Providers: []*oauth.Provider{at("/api/garmin/callback"), at(path)},
+		})
+		if (err == nil) != free {
+			t.Errorf("%s: got %v", path, err)
+		}
 	}
 }
 

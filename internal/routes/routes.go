@@ -28,6 +28,7 @@ package routes
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -120,8 +121,9 @@ func New(d Deps) (http.Handler, error) {
 		r.Get("/api/auth/me", s.me) // waits for nothing but the session, which has its own deadline
 		r.Group(s.open)
 		r.Group(s.signedIn)
+		err = s.callbacks(r.With(deadline(providerDeadline)))
 	})
-	return r, nil
+	return r, err
 }
 
 // open is for everybody.
@@ -137,12 +139,18 @@ func (s *server) open(r chi.Router) {
 		r.Post("/logout", s.page(s.signOut))
 		r.Get("/api/auth/login", func(w http.ResponseWriter, r *http.Request) { see(w, r, "/login") })
 	})
-	r.Group(func(r chi.Router) {
-		r.Use(deadline(providerDeadline))
-		for _, p := range s.Providers {
-			r.Get(p.CallbackPath(), s.page(s.callback(p)))
+}
+
+// callbacks are where configuration says, so one may be where something else is.
+func (s *server) callbacks(r chi.Router) error {
+	for _, p := range s.Providers {
+		path := p.CallbackPath()
+		if r.Match(chi.NewRouteContext(), http.MethodGet, path) {
+			return fmt.Errorf("routes: the callback of %s can't be at %s, because something else is there", p.Name, path)
 		}
-	})
+		r.Get(path, s.page(s.callback(p)))
+	}
+	return nil
 }
 
 // signedIn is for people with a session; others are asked to sign in first.
