@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"slices"
 
@@ -24,7 +25,7 @@ func stravaCommand(ctx context.Context, config Config, verb string, out io.Write
 	if err != nil {
 		return err
 	}
-	all, err := strava.Subscriptions(ctx)
+	all, err := subscriptions(ctx, strava)
 	if err != nil {
 		return err
 	}
@@ -41,12 +42,21 @@ func stravaCommand(ctx context.Context, config Config, verb string, out io.Write
 		return err
 	}
 	if verb != "show" {
-		if all, err = strava.Subscriptions(ctx); err != nil {
+		if all, err = subscriptions(ctx, strava); err != nil {
 			return err
 		}
 	}
 	_, err = fmt.Fprintln(out, subscriptionInWords(all, ours))
 	return err
+}
+
+// subscriptions asks Strava, which answers keys that are wrong with no more than a status.
+func subscriptions(ctx context.Context, strava *oauth.Provider) ([]oauth.Subscription, error) {
+	all, err := strava.Subscriptions(ctx)
+	if failure, ok := errors.AsType[*oauth.Error](err); ok && (failure.Status == http.StatusBadRequest || failure.Status == http.StatusUnauthorized) {
+		return nil, fmt.Errorf("is STRAVA_CLIENT_SECRET the one of STRAVA_CLIENT_ID? %w", err)
+	}
+	return all, err
 }
 
 func stravaOf(config Config) (*oauth.Provider, error) {
@@ -121,7 +131,7 @@ func checkWebhooks(ctx context.Context, e examined) []finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
-	all, err := strava.Subscriptions(ctx)
+	all, err := subscriptions(ctx, strava)
 	if err != nil {
 		return []finding{{warning, "webhooks strava", fmt.Sprintf("Strava does not say where it sends its events: %v", err)}}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,5 +22,7 @@ func TestStravaSubscription(t *testing.T) {
 			t.Errorf("%s tells the secret address:\n%s", step.verb, out)
 		}
 	}
+	wrong := slices.Concat(f.instances[0].env, []string{"STRAVA_CLIENT_SECRET=another"})
+	wantFailure(t, serverCommand(t, []string{"strava", "show"}, wrong...), "is STRAVA_CLIENT_SECRET the one of STRAVA_CLIENT_ID?")
 	wantFailure(t, serverCommand(t, []string{"strava", "dance"}), "usage: server strava")
 }
