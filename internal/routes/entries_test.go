@@ -46,6 +46,7 @@ func TestLatestOfEachProvider(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true, hooked: true})
 	b := signedUp(t, s, "ada@example.org")
+	outing(t, s, "ada", "Between two rivers") // the first that is added goes outdoors, so there is a route
 	for _, provider := range []string{"strava", "foursquare", "garmin"} {
 		b.connect(provider, "ada").to("/")
 	}

@@ -159,7 +159,7 @@ func TestTimesAreThePlacesOwn(t *testing.T) {
 		_, name, _ := strings.Cut(want, ") ")
 		zone, err := time.LoadLocation(name)
 		if err != nil {
-			t.Skip("no time zones on this machine")
+			t.Fatal(err)
 		}
 		for _, a := range r.fullActivities(person) {
 			if _, offset := a.StartDate.In(zone).Zone(); a.Timezone != want || int(a.UTCOffset) != offset {
