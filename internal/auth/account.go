@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -38,6 +39,11 @@ func (a Account) Ways() int {
 		ways++
 	}
 	return ways
+}
+
+// Has reports whether an account of this provider is a way in.
+func (a Account) Has(provider string) bool {
+	return slices.ContainsFunc(a.Identities, func(i Identity) bool { return i.Provider == provider })
 }
 
 // Get reads an account with its ways in.
@@ -135,7 +141,7 @@ func (a *Accounts) removeWay(ctx context.Context, userID int64, remove func(tx p
 	})
 }
 
-// Confirm compares the password of somebody who is signed in already, before what can't be undone. Errors:
+// Confirm compares the password of somebody who is signed in already, before their ways in change. Errors:
 // ErrCredentials, also where there is no password; *LimitError, ErrBusy.
 func (a *Accounts) Confirm(ctx context.Context, userID int64, password string) error {
 	if err := a.hit(ctx, passwordCheck, fmt.Sprint(userID)); err != nil {

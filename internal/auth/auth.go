@@ -35,6 +35,7 @@ var (
 	ErrLastWay     = errors.New("auth: the last way in cannot be removed")
 	ErrNotFound    = errors.New("auth: not found")
 	ErrLinked      = errors.New("auth: the provider's account belongs to another user")
+	ErrUnconfirmed = errors.New("auth: a new way in needs somebody who has just signed in")
 	ErrBusy        = errors.New("auth: too many passwords are being checked")
 )
 

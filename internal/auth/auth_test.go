@@ -248,7 +248,7 @@ func enter(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, provider, subject
 func claim(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user int64, provider, subject string) error {
 	t.Helper()
 	return pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-		_, err := a.Claim(t.Context(), tx, user, provider, subject)
+		_, err := a.Claim(t.Context(), tx, user, provider, subject, true)
 		return err
 	})
 }

@@ -9,13 +9,16 @@ import (
 )
 
 // Claim makes a provider's account a way into the account of a signed-in user and returns the identity's id. One that is
-// the user's already is returned as it is. Errors: ErrLinked when it is another user's.
-func (a *Accounts) Claim(ctx context.Context, tx pgx.Tx, userID int64, provider, subject string) (int64, error) {
+// the user's already is returned as it is. Errors: ErrLinked when it is another user's; ErrUnconfirmed when it would be a
+// new way in, and confirmed does not say that the user has just signed in.
+func (a *Accounts) Claim(ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, confirmed bool) (int64, error) {
 	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
 		return 0, err
 	}
 	id, owner, err := findIdentity(ctx, tx, provider, subject)
 	switch {
+	case errors.Is(err, ErrNotFound) && !confirmed:
+		return 0, ErrUnconfirmed
 	case errors.Is(err, ErrNotFound):
 		return insertIdentity(ctx, tx, userID, provider, subject)
 	case err != nil:

@@ -27,6 +27,7 @@ type Attempt struct {
 	SignIn     bool // false: connect to the account of UserID
 	UserID     int64
 	ReturnPath string
+	Begun      time.Time
 	verifier   string
 }
 
@@ -82,8 +83,8 @@ func (s *Store) Take(ctx context.Context, p *Provider, state string, owner Owner
 	err := s.pool.QueryRow(ctx, `
 		DELETE FROM cairn.oauth_attempts WHERE state_hash = $1
 		RETURNING provider, purpose, COALESCE(user_id, 0), COALESCE(session_id, 0), browser_hash, verifier, return_path,
-		          created_at > now() - $2::interval`, digest(state), AttemptLife).
-		Scan(&provider, &purpose, &userID, &sessionID, &browser, &a.verifier, &a.ReturnPath, &live)
+		          created_at, created_at > now() - $2::interval`, digest(state), AttemptLife).
+		Scan(&provider, &purpose, &userID, &sessionID, &browser, &a.verifier, &a.ReturnPath, &a.Begun, &live)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Attempt{}, ErrAttempt
 	}

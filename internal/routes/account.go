@@ -18,6 +18,7 @@ type accountView struct {
 	Name        string
 	Email       string // "": no password
 	HasPassword bool
+	Recent      bool // has just signed in, so may change the ways in
 	Ways        []way
 	LastWay     bool
 	Cards       []card
@@ -54,7 +55,7 @@ func (s *server) showAccount(w http.ResponseWriter, r *http.Request, status int,
 		return err
 	}
 	v := accountView{
-		view: s.view(r, "Your account"), Name: account.Name, Email: account.Email, HasPassword: account.Email != "",
+		view: s.view(r, "Your account"), Name: account.Name, Email: account.Email, HasPassword: account.Email != "", Recent: current.Recent,
 		Ways: waysOf(account, cards), LastWay: account.Ways() == 1, Cards: cards, Providers: s.providerViews(),
 		Devices: devices, Errors: problems,
 	}
@@ -110,8 +111,9 @@ func (s *server) rename(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// setPassword adds a password or changes it. A change ends all other sessions in the same transaction and gives this one
-// a new token, so whoever knew the old password, or stole a cookie, is out.
+// setPassword adds a password, for somebody who has just signed in, or changes it with the current one. A change ends all
+// other sessions in the same transaction and gives this one a new token, so whoever knew the old password, or stole a
+// cookie, is out.
 func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	if err := parseForm(r); err != nil {
 		return err
@@ -120,6 +122,10 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	account, err := s.Accounts.Get(r.Context(), current.UserID)
 	if err != nil {
 		return err
+	}
+	if account.Email == "" && !current.Recent {
+		askAgain(w, r, "/account#h-password")
+		return nil
 	}
 	email, message := account.Email, "Your password is changed. Everywhere else you are signed out."
 	if email == "" {

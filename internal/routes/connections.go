@@ -9,15 +9,28 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5"
 
+	"cairn/internal/auth"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
 
-// connect begins an attempt to connect a provider to the account of the signed-in person.
+// connect begins an attempt to connect a provider to the account of the signed-in person. A provider that is not a way into
+// it yet becomes one, so that takes somebody who has just signed in.
 func (s *server) connect(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.provider(chi.URLParam(r, "provider"))
 	if err != nil {
 		return err
+	}
+	current, _ := session.Current(r.Context())
+	if !current.Recent {
+		account, err := s.Accounts.Get(r.Context(), current.UserID)
+		if err != nil {
+			return err
+		}
+		if !account.Has(p.Key) {
+			askAgain(w, r, "/#card-"+p.Key)
+			return nil
+		}
 	}
 	consent, err := s.Connections.Begin(r.Context(), p, s.owner(r), "/")
 	if err != nil {
@@ -147,10 +160,15 @@ func (s *server) enter(ctx context.Context, w http.ResponseWriter, r *http.Reque
 
 func (s *server) connected(ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant) error {
 	p := attempt.Provider
+	current, _ := session.Current(r.Context())
 	err := s.Connections.Connect(ctx, grant, func(tx pgx.Tx) (int64, int64, error) {
-		identityID, err := s.Accounts.Claim(ctx, tx, attempt.UserID, p.Key, grant.Subject)
+		identityID, err := s.Accounts.Claim(ctx, tx, attempt.UserID, p.Key, grant.Subject, current.RecentAt(attempt.Begun))
 		return attempt.UserID, identityID, err
 	})
+	if errors.Is(err, auth.ErrUnconfirmed) {
+		askAgain(w, r, attempt.ReturnPath)
+		return nil
+	}
 	if err != nil {
 		return &providerError{p, err}
 	}

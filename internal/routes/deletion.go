@@ -6,23 +6,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"cairn/internal/auth"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
 
-// deletionView is the page on which an account is deleted. It takes somebody who has just signed in: whoever finds a
-// browser open can't do it.
+// deletionView is the page on which an account is deleted.
 type deletionView struct {
 	view
-	Name        string
-	Email       string // "": no password
-	HasPassword bool
-	Recent      bool              // has just signed in
-	Served      []*oauth.Provider // that are told, or have to be
-	Providers   []providerView    // to sign in with again
-	Next        string
-	Errors      map[string]string
+	Name   string
+	Served []*oauth.Provider // that are told, or have to be
 }
 
 // deletedView says what happened with an account.
@@ -35,46 +27,14 @@ type deletedView struct {
 type manualRemove struct{ Name, URL string }
 
 func (s *server) deletion(w http.ResponseWriter, r *http.Request) error {
-	return s.showDeletion(w, r, http.StatusOK, nil)
-}
-
-func (s *server) showDeletion(w http.ResponseWriter, r *http.Request, status int, problems map[string]string) error {
 	current, _ := session.Current(r.Context())
-	account, err := s.Accounts.Get(r.Context(), current.UserID)
-	if err != nil {
-		return err
-	}
-	v := deletionView{
-		view: s.view(r, "Delete your account"), Name: account.Name, Email: account.Email, HasPassword: account.Email != "",
-		Recent: current.Recent, Served: s.Providers, Next: "/account/delete", Errors: problems,
-	}
-	for _, identity := range account.Identities {
-		if p, err := s.provider(identity.Provider); err == nil {
-			v.Providers = append(v.Providers, providerView{Key: p.Key, Name: p.Name})
-		}
-	}
-	return s.render(w, r, status, "delete", v)
+	v := deletionView{view: s.view(r, "Delete your account"), Name: current.Name, Served: s.Providers}
+	return s.render(w, r, http.StatusOK, "delete", v)
 }
 
 // deleteAccount removes everything of the signed-in person at once, and has the providers told.
 func (s *server) deleteAccount(w http.ResponseWriter, r *http.Request) error {
-	if err := parseForm(r); err != nil {
-		return err
-	}
 	current, _ := session.Current(r.Context())
-	if !current.Recent {
-		err := s.Accounts.Confirm(r.Context(), current.UserID, r.PostForm.Get("password"))
-		status, problems, ok := formProblem(w, err)
-		if errors.Is(err, auth.ErrCredentials) {
-			problems = map[string]string{"password": "This is not your password."}
-		}
-		if ok {
-			return s.showDeletion(w, r, status, problems)
-		}
-		if err != nil {
-			return err
-		}
-	}
 	var gone deletedView
 	err := s.Accounts.Delete(r.Context(), current.UserID, func(tx pgx.Tx) error { return s.forgetAll(r, tx, current.UserID, &gone) })
 	if err != nil {

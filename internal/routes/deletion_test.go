@@ -25,19 +25,14 @@ func TestDeleteAccount(t *testing.T) {
 	}
 	other.connect("strava", "moss").to("/")
 	b.get("/account").want(200, "a[href='/account/delete']", "Delete")
-	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = now() - interval '11 minutes'`); err != nil {
-		t.Fatal(err)
-	}
-	page := b.get("/account/delete").want(200, "main", "show first that it is you").want(200, "main", "Sign in again with Strava")
-	if page.Find("form[action='/account/delete'] input[name=password]").Length() != 1 {
-		t.Error("the page does not ask for the password")
-	}
-	b.post("/account/delete").want(422, "#password-error", "not your password")
-	b.post("/account/delete", "password", "wrong").want(422, "#password-error", "not your password")
+	aged(t, s)
+	b.post("/account/delete").to(confirming("/account/delete"))
 	if !phone.signedIn() {
 		t.Error("a refused deletion signed the phone out")
 	}
-	gone := b.post("/account/delete", "password", password).want(200, "h1", "deleted")
+	b.post("/account/confirm", "next", "/account/delete", "password", password).to("/account/delete")
+	b.get("/account/delete").want(200, "main", "Garmin is told").want(200, "form[action='/account/delete'] button", "Delete my account")
+	gone := b.post("/account/delete").want(200, "h1", "deleted")
 	gone.want(200, "main", "Garmin and Strava are being told").want(200, "main a[href*='foursquare.com']", "remove Cairn at Foursquare")
 	if gone.Find("form[action='/logout']").Length() != 0 {
 		t.Error("the page looks signed in")
@@ -50,8 +45,9 @@ func TestDeleteAccount(t *testing.T) {
 		return grantsOf(t, s, sandbox.Garmin) == 0 && grantsOf(t, s, sandbox.Strava) == 1
 	})
 	other.get("/").want(200, "#card-strava[data-state=active]", "Moss")
-	other.post("/account/delete").want(422, "#password-error", "")
-	other.post("/account/delete", "password", password).want(200, "h1", "deleted")
+	other.post("/account/delete").to(confirming("/account/delete"))
+	other.post("/account/confirm", "next", "/account/delete", "password", password).to("/account/delete")
+	other.post("/account/delete").want(200, "h1", "deleted")
 	if n := left(t, s); n != 0 {
 		t.Errorf("%d rows are left of two accounts", n)
 	}
@@ -65,14 +61,8 @@ func TestDeleteAccountWithoutAPassword(t *testing.T) {
 	s := newSite(t)
 	b := newBrowser(t, s)
 	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).to("/")
-	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = now() - interval '11 minutes'`); err != nil {
-		t.Fatal(err)
-	}
-	page := b.get("/account/delete").want(200, "form[action='/login/strava'] button", "Sign in again with Strava")
-	if page.Find("form[action='/account/delete']").Length() != 0 {
-		t.Error("the page offers what it would refuse")
-	}
-	b.post("/account/delete").want(422, "#password-error", "")
+	aged(t, s)
+	b.post("/account/delete").to(confirming("/account/delete"))
 	b.get(b.decide(b.consent("/login/strava", "next", "/account/delete"), "ada", "allow")).to("/account/delete")
 	b.get("/account/delete").want(200, "form[action='/account/delete'] button", "Delete my account")
 	b.post("/account/delete").want(200, "h1", "deleted")

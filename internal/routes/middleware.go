@@ -218,14 +218,18 @@ func mustSignIn(next http.Handler) http.Handler {
 }
 
 func signInURL(r *http.Request) string {
-	back := "/"
+	return "/login?" + url.Values{"next": {pageOf(r)}, "notice": {"sign-in"}}.Encode()
+}
+
+// pageOf is where to come back to after an interruption: the page that was asked for, or the one that a form was on.
+func pageOf(r *http.Request) string {
 	switch {
-	case r.Method == http.MethodGet || r.Method == http.MethodHead:
-		back = returnPath(r.URL.EscapedPath())
+	case r.Method == http.MethodGet || r.Method == http.MethodHead || r.URL.Path == "/account/delete":
+		return returnPath(r.URL.EscapedPath())
 	case strings.HasPrefix(r.URL.Path, "/account"):
-		back = "/account"
+		return "/account"
 	}
-	return "/login?" + url.Values{"next": {back}, "notice": {"sign-in"}}.Encode()
+	return "/"
 }
 
 // sessionGone answers a request whose session was ended elsewhere while it ran.

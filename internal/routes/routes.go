@@ -11,6 +11,7 @@
 //	states.go       how a connection is, and what happened to it, in words
 //	letter.go       what an owner is told by mail when a connection needs them
 //	account.go      the account page and its forms
+//	confirm.go      showing again who one is, before the ways in change
 //	deletion.go     deleting the account
 //	sessions.go     where a person is signed in, and ending it
 //	notices.go      what the next page says about what was just done
@@ -161,14 +162,19 @@ func (s *server) signedIn(r chi.Router) {
 		page(r, "/account", s.page(s.account))
 		r.Post("/account/name", s.page(s.rename))
 		r.Post("/account/password", s.page(s.setPassword))
-		r.Post("/account/password/remove", s.page(s.removePassword))
-		page(r, "/account/delete", s.page(s.deletion))
-		r.Post("/account/delete", s.page(s.deleteAccount))
+		page(r, "/account/confirm", s.page(s.confirmPage))
+		r.Post("/account/confirm", s.page(s.confirm))
 		r.Post("/account/sessions/end-others", s.page(s.endOtherSessions))
 		r.Post("/account/sessions/{id}/end", s.page(s.endSession))
 		r.Post("/connections/{provider}/disconnect", s.page(s.disconnect))
 		r.Post("/connections/{provider}/refresh", s.page(s.refresh))
-		r.Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
+		r.Group(func(r chi.Router) {
+			r.Use(s.mustBeRecent)
+			r.Post("/account/password/remove", s.page(s.removePassword))
+			r.Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
+			page(r, "/account/delete", s.page(s.deletion))
+			r.Post("/account/delete", s.page(s.deleteAccount))
+		})
 	})
 	r.Group(func(r chi.Router) {
 		r.Use(deadline(providerDeadline))

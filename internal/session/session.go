@@ -77,6 +77,9 @@ type Session struct {
 	Recent    bool // it began within the last ten minutes: this person has just signed in
 }
 
+// RecentAt tells whether this person had just signed in at t, a time of the database's.
+func (s Session) RecentAt(t time.Time) bool { return t.Before(s.Created.Add(recently)) }
+
 // renewEvery bounds how often a sliding session is extended: a write a day, not one a request.
 const renewEvery = 24 * time.Hour
 

@@ -74,7 +74,7 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 	}, func() error {
 		if r.now.Before(r.Created.Add(s.MaxLifetime)) {
 			one := r // its data is not the next row's: pgx allocates for each
-			one.Recent = r.now.Before(r.Created.Add(recently))
+			one.Recent = one.RecentAt(r.now)
 			found[token] = &one
 		}
 		return nil

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"cairn/db/dbtest"
+)
+
+// A browser that was left open for a while is asked who sits there before it changes how its owner gets in.
+func TestConfirmInChromium(t *testing.T) {
+	t.Parallel()
+	database := dbtest.NewURL(t)
+	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
+	leave := func() { execute(t, database, `UPDATE cairn.sessions SET created = created - interval '11 minutes'`) }
+	b := newChromium(t)
+	b.run("come with Strava", chromedp.Navigate(server.url+"/login"), chromedp.Click(`form[action="/login/strava"] button`),
+		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
+		chromedp.WaitVisible(`#card-strava[data-state=active]`))
+	leave()
+	b.run("want a password", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`a[href^="/account/confirm"]`))
+	b.capture("account-add-password")
+	b.run("be asked", chromedp.Click(`a[href^="/account/confirm"]`), chromedp.WaitVisible(`form[action="/login/strava"]`))
+	b.capture("confirm-provider")
+	b.run("show it", chromedp.Click(`form[action="/login/strava"] button`), chromedp.WaitVisible(`input[name=person]`),
+		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`form[action="/account/password"] #email`))
+	b.wantURL(server.url + "/account#h-password")
+	b.run("set it", chromedp.SendKeys(`#email`, "ada@example.org"), chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
+		chromedp.Click(`form[action="/account/password"] button`), chromedp.WaitVisible(`form[action="/account/password"] #current`))
+	leave()
+	b.run("connect Garmin", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connect/garmin"] button`), chromedp.WaitVisible(`form[action="/account/confirm"]`))
+	b.run("mistype", chromedp.SendKeys(`#password`, "granite"), chromedp.Click(`form[action="/account/confirm"] button`), chromedp.WaitVisible(`#password-error`))
+	b.capture("confirm-error")
+	b.run("type it", chromedp.SendKeys(`#password`, "granite lichen and slow rain"), chromedp.Click(`form[action="/account/confirm"] button`),
+		chromedp.WaitVisible(`#notice`), chromedp.WaitVisible(`form[action="/connect/garmin"]`))
+	b.wantURL(server.url + "/#card-garmin")
+	b.capture("home-confirmed")
+	b.run("connect Garmin now", chromedp.Click(`form[action="/connect/garmin"] button`), chromedp.WaitVisible(`input[name=person]`))
+	b.wantNoComplaints()
+}

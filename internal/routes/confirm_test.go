@@ -1,0 +1,133 @@
+package routes_test
+
+import (
+	"net/url"
+	"testing"
+)
+
+// aged makes all sessions older than what counts as having just signed in.
+func aged(t *testing.T, s site) {
+	t.Helper()
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = created - interval '11 minutes'`); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// confirming is where somebody is sent who has to show who they are.
+func confirming(next string) string { return "/account/confirm?" + url.Values{"next": {next}}.Encode() }
+
+func ways(t *testing.T, s site) int {
+	t.Helper()
+	return count(t, s, `SELECT (SELECT count(*) FROM cairn.identities) + (SELECT count(*) FROM cairn.passwords)`)
+}
+
+// Whoever finds a browser open can't change how its owner gets in.
+func TestWaysInChangeOnlyAfterSigningInAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	before := ways(t, s)
+	strava := b.get("/account").Find("form[action^='/account/ways/']").AttrOr("action", "")
+	aged(t, s)
+	for path, next := range map[string]string{
+		strava:                     "/account",
+		"/account/password/remove": "/account",
+		"/account/delete":          "/account/delete",
+		"/connect/garmin":          "/#card-garmin",
+	} {
+		b.post(path).to(confirming(next))
+	}
+	b.get("/account/delete").to(confirming("/account/delete"))
+	if n := ways(t, s); n != before {
+		t.Errorf("there are %d ways in, want %d as before", n, before)
+	}
+	page := b.get(confirming("/account")).want(200, "h1", "show that it is you")
+	page.want(200, "form[action='/login/strava'] button", "Continue with Strava")
+	if page.Find("form[action='/login/garmin']").Length() != 0 {
+		t.Error("the page offers a provider that is no way into this account")
+	}
+	b.post("/account/confirm", "next", "/account", "password", "wrong").want(422, "#password-error", "not your password")
+	b.post(strava).to(confirming("/account"))
+
+	stolen := newBrowser(t, s)
+	stolen.Jar.SetCookies(mustParse(t, s.url), b.Jar.Cookies(mustParse(t, s.url)))
+	b.post("/account/confirm", "next", "//evil.example", "password", password).to("/")
+	b.get("/account").want(200, ".notice.good", "ten minutes")
+	b.get(confirming("/account")).to("/account")
+	if stolen.signedIn() {
+		t.Error("the token from before signing in again still works")
+	}
+	b.post(strava).to("/account")
+	b.connect("garmin", "ada").to("/")
+	b.post("/account/password/remove").to("/account")
+}
+
+// Signing in again keeps a session that is not to outlive the browser as brief as it was.
+func TestConfirmKeepsABriefSessionBrief(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	signedUp(t, s, "ada@example.org")
+	b := newBrowser(t, s)
+	b.post("/login", "email", "ada@example.org", "password", password).to("/")
+	aged(t, s)
+	b.post("/account/confirm", "next", "/", "password", password).to("/")
+	if n := count(t, s, `SELECT count(*) FROM cairn.sessions WHERE NOT kept`); n != 1 {
+		t.Errorf("%d sessions are brief, want 1", n)
+	}
+}
+
+func TestAddPasswordOnlyAfterSigningInAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := newBrowser(t, s)
+	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).to("/")
+	b.get("/account").want(200, "form[action='/account/password'] button", "Add a password")
+	aged(t, s)
+	if b.get("/account").Find("form[action='/account/password']").Length() != 0 {
+		t.Error("the page asks for a password that it would refuse")
+	}
+	b.post("/account/password", "email", "thief@example.org", "password", password).to(confirming("/account#h-password"))
+	b.post("/account/confirm", "password", password).want(422, "main", "Continue with Strava")
+	if n := ways(t, s); n != 1 {
+		t.Errorf("there are %d ways in, want 1", n)
+	}
+	link := b.get("/account").Find("a[href^='/account/confirm']").AttrOr("href", "")
+	next, err := url.Parse(b.get(link).Find("form[action='/login/strava'] input[name=next]").AttrOr("value", ""))
+	if err != nil || next.String() != "/account#h-password" {
+		t.Fatalf("the page leads on to %q", next)
+	}
+	b.get(b.decide(b.consent("/login/strava", "next", next.String()), "ada", "allow")).to(next.String())
+	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account")
+}
+
+// Connecting the same account again needs no more than a click, however old the session is. With another account the same
+// attempt would make a new way in, so that takes more.
+func TestReconnectIsOneClickButNoWayIn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	b.post("/connections/strava/disconnect").to("/")
+	aged(t, s)
+	b.connect("strava", "moss").to(confirming("/"))
+	if n := count(t, s, `SELECT count(*) FROM cairn.connections`) + ways(t, s); n != 2 {
+		t.Errorf("%d ways in and connections, want 2", n)
+	}
+	b.connect("strava", "ada").to("/")
+	b.get("/").want(200, "#card-strava[data-state=active]", "Ada")
+}
+
+// Who has just signed in when they set out may come back later.
+func TestConnectCountsFromItsBeginning(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	back := b.decide(b.consent("/connect/strava"), "ada", "allow")
+	aged(t, s)
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.oauth_attempts SET created_at = created_at - interval '9 minutes'`); err != nil {
+		t.Fatal(err)
+	}
+	b.get(back).to("/")
+	b.get("/").want(200, "#card-strava[data-state=active]", "Ada")
+}
