@@ -12,7 +12,7 @@ build: ## build bin/server
 	@CGO_ENABLED=0 go build -trimpath -o bin/server ./cmd/server
 
 test: postgres chromium ## run all tests, the browser's too, with the race detector
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout 20m ./...
 
 matrix-test: postgres ## let every call to a provider go wrong in every way, in the slow ones too
 	MATRIX=all go test -race -count=1 -run '^Test(ProviderMatrix|MatrixIsComplete)$$' ./internal/routes
