@@ -251,7 +251,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 			Pool: pool, Lifetime: config.Lifetime, MaxLifetime: config.MaxLifetime, Secure: site.Scheme == "https",
 		}),
 		accounts:    auth.New(pool, config.SessionSecret),
-		connections: oauth.New(pool, sealer),
+		connections: oauth.New(pool, sealer, oauth.Limits{}),
 	}
 	own.connections.Observe = watch.ProviderCall
 	if err := needKeys(ctx, own.connections); err != nil {

@@ -22,7 +22,7 @@ func rekey(ctx context.Context, config Config, pool *pgxpool.Pool, out io.Writer
 	if err != nil {
 		return err
 	}
-	connections := oauth.New(pool, sealer)
+	connections := oauth.New(pool, sealer, oauth.Limits{})
 	if err := needKeys(ctx, connections); err != nil {
 		return err
 	}

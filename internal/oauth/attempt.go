@@ -32,7 +32,7 @@ type Attempt struct {
 }
 
 // AttemptLife is how long a person has at the provider.
-const AttemptLife = 10 * time.Minute
+func (s *Store) AttemptLife() time.Duration { return s.limits.Attempt }
 
 // maxAttempts is how many attempts one browser has under way; starting one more forgets the oldest.
 const maxAttempts = 10
@@ -83,7 +83,7 @@ func (s *Store) Take(ctx context.Context, p *Provider, state string, owner Owner
 	err := s.pool.QueryRow(ctx, `
 		DELETE FROM cairn.oauth_attempts WHERE state_hash = $1
 		RETURNING provider, purpose, COALESCE(user_id, 0), COALESCE(session_id, 0), browser_hash, verifier, return_path,
-		          created_at, created_at > now() - $2::interval`, digest(state), AttemptLife).
+		          created_at, created_at > now() - $2::interval`, digest(state), s.limits.Attempt).
 		Scan(&provider, &purpose, &userID, &sessionID, &browser, &a.verifier, &a.ReturnPath, &a.Begun, &live)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Attempt{}, ErrAttempt
@@ -140,7 +140,7 @@ func (s *Store) Sweep(ctx context.Context) (more bool, err error) {
 		DELETE FROM cairn.oauth_attempts WHERE state_hash IN (
 			SELECT state_hash FROM cairn.oauth_attempts
 			WHERE created_at < now() - $1::interval
-			ORDER BY created_at LIMIT 500 FOR UPDATE SKIP LOCKED)`, AttemptLife)
+			ORDER BY created_at LIMIT 500 FOR UPDATE SKIP LOCKED)`, s.limits.Attempt)
 	if err != nil {
 		return false, fmt.Errorf("oauth: sweep: %w", err)
 	}

@@ -15,10 +15,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-const (
-	callTimeout = 10 * time.Second // one call, from dialling to the last byte
-	maxBody     = 1 << 20          // of an answer, after decompression; a page of activities takes some 100 KB
-)
+// maxBody is of an answer, after decompression; a page of activities takes some 100 KB.
+const maxBody = 1 << 20
 
 // caller makes the calls to one provider.
 type caller struct {
@@ -27,6 +25,7 @@ type caller struct {
 	heard    func(provider, call, result string, took time.Duration) // may be nil
 	gate     gate                                                    // nil: none
 	pool     *pgxpool.Pool                                           // where the budget is; nil: an operator's call by hand
+	limits   Limits
 }
 
 // observe tells of a call that is over.
@@ -52,13 +51,13 @@ func resultOf(err error) string {
 
 // newClient returns the client for all providers. A redirect is an answer like any other: following it could carry
 // secrets to another host.
-func newClient() *http.Client {
+func newClient(call time.Duration) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 2*maxUnderWay, maxUnderWay/2
 	// Without pings a line that died would be tried again and again: HTTP/2 keeps one for all calls.
-	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: callTimeout, PingTimeout: callTimeout / 2}
+	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: call, PingTimeout: call / 2}
 	return &http.Client{
-		Timeout:       callTimeout,
+		Timeout:       call,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     boundedBodies{transport},
 	}

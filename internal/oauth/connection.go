@@ -39,11 +39,13 @@ type Store struct {
 	sealer *seal.Sealer
 	client *http.Client
 	gates  sync.Map // of gate, by provider
+	limits Limits
 }
 
 // New returns the store in a database. Tokens rest there sealed.
-func New(pool *pgxpool.Pool, sealer *seal.Sealer) *Store {
-	return &Store{pool: pool, sealer: sealer, client: newClient()}
+func New(pool *pgxpool.Pool, sealer *seal.Sealer, limits Limits) *Store {
+	limits = limits.withDefaults()
+	return &Store{pool: pool, sealer: sealer, client: newClient(limits.Call), limits: limits}
 }
 
 // Connection is a provider account somebody connected, as its last real answer left it.
@@ -110,7 +112,7 @@ func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userI
 }
 
 func (s *Store) caller(p *Provider) *caller {
-	return &caller{provider: p, client: s.client, heard: s.Observe, gate: s.gate(p.Key), pool: s.pool}
+	return &caller{provider: p, client: s.client, heard: s.Observe, gate: s.gate(p.Key), pool: s.pool, limits: s.limits}
 }
 
 // tokens is what is sealed.

@@ -33,11 +33,11 @@ func TestTokensRestSealed(t *testing.T) {
 		t.Error("the access token can be read in the database")
 	}
 
-	rotated := oauth.New(r.pool, newSealer(t, 2, 1))
+	rotated := oauth.New(r.pool, newSealer(t, 2, 1), oauth.Limits{})
 	if again, err := rotated.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil || again != token {
 		t.Errorf("with a new key in front: error %v", err)
 	}
-	lost := oauth.New(r.pool, newSealer(t, 2))
+	lost := oauth.New(r.pool, newSealer(t, 2), oauth.Limits{})
 	if _, err := lost.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); !errors.Is(err, seal.ErrKey) {
 		t.Errorf("with the old key gone: %v, want ErrKey", err)
 	}
@@ -115,7 +115,7 @@ func TestRefreshHappensOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(otherPool.Close)
-			stores := []*oauth.Store{r.Store, oauth.New(otherPool, newSealer(t, 1))}
+			stores := []*oauth.Store{r.Store, oauth.New(otherPool, newSealer(t, 1), oauth.Limits{})}
 			for round := range 8 {
 				r.expire(provider)
 				tokens := make([]string, 10)

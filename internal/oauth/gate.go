@@ -6,12 +6,9 @@ import (
 	"time"
 )
 
-const (
-	// maxUnderWay is how many calls one instance makes to a provider at the same time.
-	maxUnderWay = 16
-	// gatePatience is how long a call waits for one of them to end. When that is not enough the provider has slowed down.
-	gatePatience = 2 * time.Second
-)
+// maxUnderWay is how many calls one instance makes to a provider at the same time. A call waits for one of them to end only so
+// long (Limits.Queue): when that is not enough the provider has slowed down.
+const maxUnderWay = 16
 
 // gate is in front of a provider: one that does not answer holds up no more than so many calls.
 type gate chan struct{}
@@ -42,7 +39,7 @@ func (c *caller) enter(ctx context.Context, call string) error {
 	if c.gate == nil {
 		return nil
 	}
-	patience := time.NewTimer(gatePatience)
+	patience := time.NewTimer(c.limits.Queue)
 	defer patience.Stop()
 	select {
 	case c.gate <- struct{}{}:

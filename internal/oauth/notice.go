@@ -67,7 +67,7 @@ func Notify(ctx context.Context, pool *pgxpool.Pool, providers []string, hand fu
 
 // hangUp closes conn even when ctx has ended.
 func hangUp(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), usualStatement)
 	defer cancel()
 	_ = conn.Close(ctx)
 }
@@ -99,7 +99,7 @@ func eachNotice(ctx context.Context, conn *pgx.Conn, providers []string, do func
 // noticed marks a notice, also when whoever hands them over is to stop. If the connection has changed meanwhile, there is
 // nothing to mark.
 func noticed(ctx context.Context, conn *pgx.Conn, n Notice) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), usualStatement)
 	defer cancel()
 	_, err := conn.Exec(ctx, `
 		UPDATE cairn.connections SET noticed_since = state_since WHERE identity_id = $1 AND state_since = $2`, n.IdentityID, n.Since)

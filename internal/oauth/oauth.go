@@ -1,6 +1,7 @@
 // Package oauth connects people's Garmin, Foursquare and Strava accounts. It speaks no HTTP to browsers.
 //
 //	oauth.go       what a provider is; kinds of errors
+//	limits.go      time limits and their defaults
 //	client.go      the calls to providers: bounded in time and size, no redirects, errors without secrets
 //	answer.go      token answers that are odd, and can be understood
 //	gate.go        how many calls to a provider are under way at the same time

@@ -100,7 +100,7 @@ func (c *caller) learn(ctx context.Context, p permit, header http.Header, err er
 	if c.pool == nil || heard == (told{}) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.limits.Statement)
 	defer cancel()
 	var until *time.Time
 	var day, known bool

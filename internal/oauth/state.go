@@ -123,7 +123,7 @@ func (s *Store) move(ctx context.Context, row stored, to State, cause Cause, sta
 // moveUntil is move to a state in which the provider is not to be asked before retryAt, nil if that is not known. A new time
 // alone is no change that is written down.
 func (s *Store) moveUntil(ctx context.Context, row stored, to State, cause Cause, status int, retryAt *time.Time) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Statement)
 	defer cancel()
 	_, err := s.pool.Exec(ctx, `
 		WITH moved AS (
@@ -141,8 +141,6 @@ func (s *Store) moveUntil(ctx context.Context, row stored, to State, cause Cause
 	}
 	return nil
 }
-
-const moveTimeout = 3 * time.Second
 
 // tell writes down what happened to a person's connection in a transaction of its own making.
 func tell(ctx context.Context, tx pgx.Tx, userID int64, provider string, state State, cause Cause) error {

@@ -47,6 +47,7 @@ func (p *Provider) pushSubscriptions(ctx context.Context, method, rest string, f
 	if form != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	c := &caller{provider: p, client: newClient()}
+	limits := Limits{}.withDefaults()
+	c := &caller{provider: p, client: newClient(limits.Call), limits: limits}
 	return c.call(ctx, "subscription", r, out)
 }

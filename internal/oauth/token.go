@@ -14,16 +14,6 @@ import (
 	"cairn/internal/seal"
 )
 
-const (
-	// leaseTime is how long one instance may refresh a connection: the longest call, and as long again for storing its answer.
-	// A lease that is over belongs to an instance that died.
-	leaseTime = 2 * callTimeout
-	leasePoll = 100 * time.Millisecond
-	// waitTime is how long the others wait for it: the longest call, and a slow database. Whoever takes longer has died, and
-	// it is better to say that it did not work out than to let people wait for the end of the lease.
-	waitTime = callTimeout + moveTimeout
-)
-
 // stored is a connection's tokens as they stood at one moment.
 type stored struct {
 	identityID, userID, generation int64
@@ -49,7 +39,7 @@ func (s *Store) Token(ctx context.Context, p *Provider, userID int64) (string, e
 // tokenAfter is Token for a caller to whom the provider has refused the tokens of one generation: those are not fresh,
 // whatever their end says. The tokens that it returns are those of the row that it returns.
 func (s *Store) tokenAfter(ctx context.Context, p *Provider, userID, refused int64) (stored, error) {
-	waiting, cancel := context.WithTimeout(ctx, waitTime)
+	waiting, cancel := context.WithTimeout(ctx, s.limits.refresh())
 	defer cancel()
 	awaited := int64(0) // the generation that somebody else refreshes
 	for {
@@ -77,7 +67,7 @@ func (s *Store) tokenAfter(ctx context.Context, p *Provider, userID, refused int
 		select {
 		case <-waiting.Done():
 			return stored{}, s.caller(p).fail("refresh", ErrUnavailable, 0, "")
-		case <-time.After(leasePoll):
+		case <-time.After(s.limits.Poll):
 		}
 	}
 }
@@ -124,7 +114,7 @@ func (s *Store) lease(ctx context.Context, row stored) (string, error) {
 		UPDATE cairn.connections SET refresh_lease = $3, refresh_lease_until = now() + $4::interval
 		WHERE identity_id = $1 AND generation = $2 AND state <> 'needs_reconnect'
 		  AND (refresh_lease_until IS NULL OR refresh_lease_until <= now())`,
-		row.identityID, row.generation, lease, leaseTime)
+		row.identityID, row.generation, lease, s.limits.lease())
 	if err != nil {
 		return "", fmt.Errorf("oauth: lease identity %d: %w", row.identityID, err)
 	}
@@ -141,7 +131,7 @@ func (s *Store) refresh(ctx context.Context, p *Provider, row stored) (stored, e
 	if err != nil {
 		return stored{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.lease())
 	defer cancel()
 	token, err := s.caller(p).refresh(ctx, row.token.RefreshToken)
 	if err != nil {
@@ -172,13 +162,13 @@ func (s *Store) keep(ctx context.Context, row stored, lease string, sealed []byt
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("oauth: store refreshed tokens of identity %d: %w", row.identityID, err)
-		case <-time.After(leasePoll):
+		case <-time.After(s.limits.Poll):
 		}
 	}
 }
 
 func (s *Store) tryToKeep(ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Statement)
 	defer cancel()
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE cairn.connections SET sealed_tokens = $3, token_expires_at = now() + $4::interval, generation = generation + 1,

@@ -49,13 +49,6 @@ func (s *Store) GiveUp(ctx context.Context, id int64) error {
 	return s.endWithdrawal(ctx, id, NotTold)
 }
 
-const (
-	// tellTime is how long telling may take: a refresh and a revocation.
-	tellTime = 2 * (gatePatience + callTimeout)
-	// busyFor is for how long an instance claims a withdrawal. Its person, who connects again, waits as long if it dies.
-	busyFor = tellTime + moveTimeout
-)
-
 // claimWithdrawal takes a withdrawal for a call. Errors: ErrNotFound; ErrHeld when somebody else makes that call, its tokens
 // are still being refreshed, or its person is connecting again.
 func (s *Store) claimWithdrawal(ctx context.Context, id int64) (withdrawal, error) {
@@ -64,7 +57,7 @@ func (s *Store) claimWithdrawal(ctx context.Context, id int64) (withdrawal, erro
 		if err := s.claim(ctx, tx, &w); err != nil || s.Telling == nil {
 			return err
 		}
-		return s.Telling(ctx, tx, w.provider, w.subject, busyFor)
+		return s.Telling(ctx, tx, w.provider, w.subject, s.limits.claim())
 	})
 	return w, err
 }
@@ -75,7 +68,7 @@ func (s *Store) claim(ctx context.Context, tx pgx.Tx, w *withdrawal) error {
 		UPDATE cairn.withdrawals SET busy_until = now() + $3::interval, refresh_lease = NULL
 		WHERE id = $1 AND COALESCE(held_until <= now(), true) AND COALESCE(busy_until <= now(), true)
 		RETURNING provider, subject, sealed_tokens, token_expires_at IS NULL OR token_expires_at - $2::interval > now()`,
-		w.id, callTimeout, busyFor).Scan(&w.provider, &w.subject, &sealed, &w.fresh)
+		w.id, s.limits.Call, s.limits.claim()).Scan(&w.provider, &w.subject, &sealed, &w.fresh)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return whyNotClaimed(ctx, tx, w.id)
@@ -100,7 +93,7 @@ func whyNotClaimed(ctx context.Context, tx pgx.Tx, id int64) error {
 
 // releaseWithdrawal lets whoever waits for the end of a call go on. When it fails, they wait a little longer.
 func (s *Store) releaseWithdrawal(ctx context.Context, id int64) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Statement)
 	defer cancel()
 	_, _ = s.pool.Exec(ctx, `UPDATE cairn.withdrawals SET busy_until = NULL WHERE id = $1`, id)
 }
@@ -116,7 +109,7 @@ func (s *Store) holdWithdrawals(ctx context.Context, p *Provider, userID int64) 
 				WHERE user_id = $1 AND provider = $2
 				RETURNING busy_until
 			)
-			SELECT COALESCE(bool_or(busy_until > now()), false) FROM held`, userID, p.Key, AttemptLife).Scan(&busy)
+			SELECT COALESCE(bool_or(busy_until > now()), false) FROM held`, userID, p.Key, s.limits.Attempt).Scan(&busy)
 		if err != nil {
 			return fmt.Errorf("oauth: hold withdrawals from %s: %w", p.Key, err)
 		}
@@ -126,7 +119,7 @@ func (s *Store) holdWithdrawals(ctx context.Context, p *Provider, userID int64) 
 		select {
 		case <-ctx.Done():
 			return s.caller(p).fail("revoke", ErrUnavailable, 0, "")
-		case <-time.After(leasePoll):
+		case <-time.After(s.limits.Poll):
 		}
 	}
 }
@@ -136,7 +129,7 @@ var errNothingToTellWith = errors.New("oauth: no token is left to tell the provi
 
 // takeBack revokes the tokens of a withdrawal in the way that the provider has. It is over before the claim is.
 func (s *Store) takeBack(ctx context.Context, p *Provider, w withdrawal) error {
-	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.revocation())
 	defer cancel()
 	if p.revoke != nil {
 		err := p.revoke(ctx, s.caller(p), w.token)
@@ -164,7 +157,7 @@ func (s *Store) aliveToken(ctx context.Context, p *Provider, w withdrawal) (stri
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Statement)
 	defer cancel()
 	return token.AccessToken, s.renewWithdrawal(ctx, w, token)
 }

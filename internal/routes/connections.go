@@ -63,7 +63,7 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 		return &providerError{p, err}
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: s.browserCookie(), Value: browser, Path: "/", MaxAge: int(oauth.AttemptLife.Seconds()),
+		Name: s.browserCookie(), Value: browser, Path: "/", MaxAge: int(s.Connections.AttemptLife().Seconds()),
 		HttpOnly: true, Secure: s.PublicURL.Scheme == "https", SameSite: http.SameSiteLaxMode,
 	})
 	see(w, r, consent)

@@ -91,7 +91,7 @@ func newSiteWith(t *testing.T, o options) site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections := oauth.New(o.pool, sealer)
+	connections := oauth.New(o.pool, sealer, oauth.Limits{})
 	entries := latest.New(o.pool, sealer, connections)
 	s.connections, s.entries, s.providers = connections, entries, providers
 	background, err := jobs.New(jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Latest: entries, Providers: providers})
