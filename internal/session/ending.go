@@ -70,7 +70,7 @@ func (m *Manager) Ended(ctx context.Context) (Ending, bool) {
 	if !ok || rq.found != nil || rq.dead == "" {
 		return Ending{}, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.StatementTimeout)
 	defer cancel()
 	var e Ending
 	err := m.Pool.QueryRow(ctx, `

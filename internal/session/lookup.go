@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -17,7 +18,8 @@ const maxLookups = 2
 // starts after the lookups that share it, so none sees what was true before it began.
 type lookups struct {
 	// query returns the sessions that are alive, by token.
-	query func(ctx context.Context, tokens []string) (map[string]*row, error)
+	query   func(ctx context.Context, tokens []string) (map[string]*row, error)
+	timeout time.Duration // of the query
 
 	mu      sync.Mutex
 	running int
@@ -39,7 +41,7 @@ func (l *lookups) find(ctx context.Context, token string) (found *row, err error
 	b, alone := l.join(token)
 	if alone {
 		l.answerAlone(ctx, b)
-	} else if err := b.wait(ctx); err != nil {
+	} else if err := l.wait(ctx, b); err != nil {
 		return nil, err
 	}
 	if b.err != nil {
@@ -48,8 +50,8 @@ func (l *lookups) find(ctx context.Context, token string) (found *row, err error
 	return b.rows[token], nil
 }
 
-func (b *batch) wait(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+func (l *lookups) wait(ctx context.Context, b *batch) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	select {
 	case <-b.done:
@@ -79,7 +81,7 @@ func (l *lookups) join(token string) (b *batch, alone bool) {
 // answerAlone runs the query of a caller that shares it with nobody on the caller's own goroutine: handing it over takes
 // longer than all else we do for a lone request. What has gathered meanwhile is for another goroutine.
 func (l *lookups) answerAlone(ctx context.Context, b *batch) {
-	uncancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	uncancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
 	defer cancel()
 	if deadline, ok := ctx.Deadline(); ok {
 		uncancelled, cancel = context.WithDeadline(uncancelled, deadline)
@@ -98,7 +100,7 @@ func (l *lookups) passOn() {
 // run answers a batch, and what has gathered meanwhile, until nobody waits.
 func (l *lookups) run(b *batch) {
 	for b != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 		l.answer(ctx, b)
 		cancel()
 		b = l.take()

@@ -17,6 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+const statementTimeout = time.Minute
+
 // asked is one query that the test answers when it likes.
 type asked struct {
 	ctx    context.Context
@@ -29,7 +31,7 @@ type database struct{ queries chan asked }
 
 func newDatabase() (database, *lookups) {
 	d := database{make(chan asked)}
-	return d, &lookups{query: d.query}
+	return d, &lookups{query: d.query, timeout: statementTimeout}
 }
 
 func (d database) query(ctx context.Context, tokens []string) (map[string]*row, error) {
@@ -257,7 +259,7 @@ func TestLookupsMixNothingUp(t *testing.T) {
 	t.Parallel()
 	const users, callers, each = 50, 64, 500
 	var versions [users]atomic.Int64
-	l := &lookups{query: func(_ context.Context, tokens []string) (map[string]*row, error) {
+	l := &lookups{timeout: statementTimeout, query: func(_ context.Context, tokens []string) (map[string]*row, error) {
 		rows := map[string]*row{}
 		for _, token := range tokens {
 			user, _ := strconv.Atoi(token)

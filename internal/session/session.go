@@ -45,6 +45,8 @@ type Options struct {
 	Lifetime    time.Duration // without a visit, sliding; 30 days if zero
 	MaxLifetime time.Duration // since sign-in, never extended; 365 days if zero
 	Secure      bool          // the site is served over https
+	// StatementTimeout bounds each statement on the sessions table: a page is worth waiting for only so long. 3 s if zero.
+	StatementTimeout time.Duration
 }
 
 // Hooks are what the middleware needs of the routes it guards.
@@ -99,6 +101,9 @@ func New(o Options) *Manager {
 	}
 	if o.MaxLifetime == 0 {
 		o.MaxLifetime = 365 * 24 * time.Hour
+	}
+	if o.StatementTimeout == 0 {
+		o.StatementTimeout = 3 * time.Second
 	}
 	m := &Manager{Options: o, scs: scs.New(), store: newStore(o), seen: map[string]bool{}}
 	m.scs.Store = m.store

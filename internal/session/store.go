@@ -14,9 +14,6 @@ import (
 // errGone says that the session was ended while this request ran.
 var errGone = errors.New("session: ended meanwhile")
 
-// statementTimeout bounds each statement on the sessions table; a page is worth waiting for only so long.
-const statementTimeout = 3 * time.Second
-
 // store is scs's store. pgxstore supplies the layout and the context-free methods of scs.Store, which scs does not call
 // where it finds the three below; its clean-up goroutine stays off, because ours is bounded and stops with the server.
 // scs hands in tokens already hashed.
@@ -28,7 +25,7 @@ type store struct {
 
 func newStore(o Options) store {
 	s := store{PostgresStore: pgxstore.NewWithCleanupInterval(o.Pool, 0), Options: o}
-	s.lookups = &lookups{query: s.query}
+	s.lookups = &lookups{query: s.query, timeout: o.StatementTimeout}
 	return s
 }
 
@@ -97,7 +94,7 @@ func (r *row) unseen() bool { return r.lastSeen.Before(r.now.Add(-seenEvery)) }
 // CommitCtx saves under a token. Which statement that is depends on what the request found and asked for: a row is
 // inserted only at sign-in, and a known one only updated, so nothing that was ended can come back.
 func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.Time) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.StatementTimeout)
 	defer cancel()
 	rq := requestOf(ctx)
 	var row pgx.Row
@@ -163,7 +160,7 @@ func (s store) lifetime(kept bool) time.Duration {
 
 // DeleteCtx ends a session whose browser signs out. It finishes even when the browser has gone: a sign-out must not depend on the line.
 func (s store) DeleteCtx(ctx context.Context, token string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.StatementTimeout)
 	defer cancel()
 	_, err := end(ctx, s.Pool, SignedOut, `token = $2`, token)
 	return err
@@ -172,7 +169,7 @@ func (s store) DeleteCtx(ctx context.Context, token string) error {
 // renew extends a sliding session, unless another request did so first. A failure is no reason to take the page away: the
 // next request tries again.
 func (s store) renew(ctx context.Context, token string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.StatementTimeout)
 	defer cancel()
 	_, _ = s.Pool.Exec(ctx, `
 		UPDATE cairn.sessions SET expiry = LEAST(now() + $2::interval, created + $3::interval)
