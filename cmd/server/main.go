@@ -250,7 +250,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		sessions: session.New(session.Options{
 			Pool: pool, Lifetime: config.Lifetime, MaxLifetime: config.MaxLifetime, Secure: site.Scheme == "https",
 		}),
-		accounts:    auth.New(pool, config.SessionSecret),
+		accounts:    auth.New(pool, config.SessionSecret, auth.Options{}),
 		connections: oauth.New(pool, sealer, oauth.Limits{}),
 	}
 	own.connections.Observe = watch.ProviderCall

@@ -47,7 +47,7 @@ func operate(ctx context.Context, config Config, pool *pgxpool.Pool, o order, ou
 	userID := int64(0)
 	if !o.all {
 		var err error
-		userID, err = auth.New(pool, config.SessionSecret).Find(ctx, o.email)
+		userID, err = auth.New(pool, config.SessionSecret, auth.Options{}).Find(ctx, o.email)
 		if errors.Is(err, auth.ErrNotFound) {
 			return errors.New("nobody signs in with this e-mail address")
 		}
