@@ -55,7 +55,9 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 			return Report{}, fmt.Errorf("db: inspect the schema: %w", concealed(err))
 		}
 	}
-	r.Known = Newest()
+	if r.Known, err = newest(); err != nil {
+		return Report{}, err
+	}
 	r.Pending, err = pending(r.Version)
 	return r, err
 }

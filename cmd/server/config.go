@@ -2,14 +2,12 @@ package main
 
 import (
 	"cmp"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/mail"
 	"net/netip"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +22,7 @@ import (
 type Config struct {
 	Production    bool
 	Port          int      // 0: any free one
+	ListenAddr    string   // an IP address; "": all of them in production, else this machine's own
 	PublicURL     *url.URL // nil: http://localhost with the port
 	DatabaseURL   string   // "": a private PostgreSQL below DataDir
 	DataDir       string
@@ -46,35 +45,13 @@ func (c Config) Sandbox() bool { return !c.Production && len(c.Apps) == 0 }
 // site is where browsers reach us, as far as the configuration says it.
 func (c Config) site() *url.URL { return cmp.Or(c.PublicURL, localSite(c.Port)) }
 
-// configReader reads variables and collects all that is wrong with them, so that an operator mends it in one go. No
-// message contains a value that could be secret.
-type configReader struct {
-	getenv   func(string) string
-	problems []error
-}
-
 func (c *configReader) problem(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Errorf(format, args...))
 }
 
-// first returns the first variable that is set, and its name.
-func (c *configReader) first(names ...string) (value, name string) {
-	for _, name := range names {
-		if value := strings.TrimSpace(c.getenv(name)); value != "" {
-			return value, name
-		}
-	}
-	return "", names[0]
-}
-
-func (c *configReader) value(names ...string) string {
-	value, _ := c.first(names...)
-	return value
-}
-
 // loadConfig reads the environment. Its error lists every problem by the name of the variable.
 func loadConfig(getenv func(string) string) (Config, error) {
-	c := &configReader{getenv: getenv}
+	c := newConfigReader(getenv)
 	config := Config{
 		Production:    c.production(),
 		DatabaseURL:   c.databaseURL(),
@@ -89,6 +66,7 @@ func loadConfig(getenv func(string) string) (Config, error) {
 	}
 	config.Stop = c.stopTimes(config)
 	config.Port = c.port()
+	config.ListenAddr = c.listenAddr()
 	config.PublicURL = c.publicURL()
 	config.MetricsAddr = c.metricsAddr()
 	config.NoticeFrom = c.noticeFrom()
@@ -99,6 +77,7 @@ func loadConfig(getenv func(string) string) (Config, error) {
 	if config.Production {
 		c.needed(config)
 	}
+	c.keepSandboxHere(config)
 	return config, errors.Join(c.problems...)
 }
 
@@ -119,7 +98,7 @@ func withDotEnv(getenv func(string) string) (func(string) string, error) {
 }
 
 func (c *configReader) production() bool {
-	switch value, name := c.first("APP_ENV", "NODE_ENV"); {
+	switch value, name := c.first("APP_ENV"); {
 	case value == "production":
 		return true
 	case name == "APP_ENV" && value != "" && value != "development":
@@ -137,8 +116,16 @@ func (c *configReader) port() int {
 	return int(port)
 }
 
+func (c *configReader) listenAddr() string {
+	value := c.value("LISTEN_ADDR")
+	if _, err := netip.ParseAddr(value); value != "" && err != nil {
+		c.problem("LISTEN_ADDR is not an IP address like 0.0.0.0, :: or 127.0.0.1; the port is PORT's")
+	}
+	return value
+}
+
 func (c *configReader) publicURL() *url.URL {
-	value, name := c.first("PUBLIC_URL", "API_URL")
+	value, name := c.first("PUBLIC_URL")
 	if value == "" {
 		return nil
 	}
@@ -170,46 +157,15 @@ func (c *configReader) databaseURL() string {
 	return value
 }
 
-// wellKnown are words that are not secrets, however long the value around them is.
-var wellKnown = []string{"secret", "password", "changeme", "change-me", "change_me", "keyboard cat", "default", "example", "your-", "12345678", "cairn"}
+// noProxies is the value of TRUSTED_PROXIES that says so: nothing stands in front.
+const noProxies = "none"
 
-func (c *configReader) sessionSecret() string {
-	value := c.value("SESSION_SECRET")
-	if value == "" {
-		return ""
-	}
-	distinct := map[rune]bool{}
-	for _, r := range value {
-		distinct[r] = true
-	}
-	lower := strings.ToLower(value)
-	switch {
-	case len(value) < 32:
-		c.problem("SESSION_SECRET has fewer than 32 characters")
-	case len(distinct) < 10 || slices.ContainsFunc(wellKnown, func(word string) bool { return strings.Contains(lower, word) }):
-		c.problem("SESSION_SECRET can be guessed: make one with: openssl rand -base64 48")
-	}
-	return value
-}
-
-func (c *configReader) encryptionKeys() (keys [][]byte) {
-	value := c.value("ENCRYPTION_KEY")
-	if value == "" {
+func (c *configReader) trustedProxies() (prefixes []netip.Prefix) {
+	value := c.value("TRUSTED_PROXIES")
+	if value == noProxies {
 		return nil
 	}
 	for part := range strings.SplitSeq(value, ",") {
-		key, err := hex.DecodeString(strings.TrimSpace(part))
-		if err != nil || len(key) != 32 {
-			c.problem("ENCRYPTION_KEY is not 64 hex digits (or several such, with commas): make one with: openssl rand -hex 32")
-			return nil
-		}
-		keys = append(keys, key)
-	}
-	return keys
-}
-
-func (c *configReader) trustedProxies() (prefixes []netip.Prefix) {
-	for part := range strings.SplitSeq(c.value("TRUSTED_PROXIES"), ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
 			continue
@@ -219,7 +175,7 @@ func (c *configReader) trustedProxies() (prefixes []netip.Prefix) {
 			prefix, err = addr.Prefix(addr.BitLen())
 		}
 		if err != nil {
-			c.problem("TRUSTED_PROXIES: %q is neither an address nor a range like 10.0.0.0/8", part)
+			c.problem("TRUSTED_PROXIES: %q is neither an address nor a range like 10.0.0.0/8, nor all of it the word none", part)
 			continue
 		}
 		prefixes = append(prefixes, prefix.Masked())
@@ -260,7 +216,7 @@ func (c *configReader) duration(name string, least, fallback time.Duration) time
 // needed checks what may have a default only while nobody relies on us.
 func (c *configReader) needed(config Config) {
 	switch {
-	case config.PublicURL == nil && c.value("PUBLIC_URL", "API_URL") == "":
+	case config.PublicURL == nil && c.value("PUBLIC_URL") == "":
 		c.problem("PUBLIC_URL is needed in production")
 	case config.PublicURL != nil && config.PublicURL.Scheme != "https":
 		c.problem("PUBLIC_URL has to begin with https:// in production")
@@ -270,4 +226,29 @@ func (c *configReader) needed(config Config) {
 			c.problem("%s is needed in production", name)
 		}
 	}
+	if c.value("TRUSTED_PROXIES") == "" {
+		c.problem("TRUSTED_PROXIES is needed in production: the addresses of the proxies in front, like 127.0.0.1,10.0.0.0/8, " +
+			"or none. Without it all people behind a proxy share its address, and the limits of one person")
+	}
+}
+
+// keepSandboxHere keeps the sandbox, where anybody can be anybody, from a site that others can reach.
+func (c *configReader) keepSandboxHere(config Config) {
+	if !config.Sandbox() {
+		return
+	}
+	if config.PublicURL != nil && !isLoopback(config.PublicURL.Hostname()) {
+		c.problem("PUBLIC_URL is not on this machine, APP_ENV is not production and no provider has keys: anybody could sign in as "+
+			"the sandbox's people. Set APP_ENV=production, or STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET, or PUBLIC_URL=http://localhost:%d", cmp.Or(config.Port, 3001))
+	}
+	if config.selfAddr() != "127.0.0.1" {
+		c.problem("LISTEN_ADDR leaves out 127.0.0.1, where the sandbox's pages are: set it to 127.0.0.1, or to 0.0.0.0 in a container, or not at all")
+	}
+}
+
+// isLoopback tells whether a name or address of a URL always means the machine it is used on.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return err == nil && addr.Unmap().IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }

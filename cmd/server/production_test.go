@@ -18,7 +18,7 @@ import (
 func productionEnv(t *testing.T) []string {
 	t.Helper()
 	return []string{"APP_ENV=production", "PORT=" + freePort(t), "PUBLIC_URL=https://cairn.example.org", "DATABASE_URL=" + dbtest.NewURL(t),
-		"SESSION_SECRET=" + secret, "ENCRYPTION_KEY=" + key1, "DATA_DIR=/nowhere"}
+		"SESSION_SECRET=" + secret, "ENCRYPTION_KEY=" + key1, "TRUSTED_PROXIES=none", "DATA_DIR=/nowhere"}
 }
 
 // local is where a server listens, whatever address it is known by outside.
@@ -141,7 +141,7 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	u := upkeep{log: slog.New(slog.DiscardHandler), sessions: session.New(session.Options{Pool: pool}), accounts: auth.New(pool, secret, auth.Options{}), connections: oauth.New(pool, nil, oauth.Limits{})}
+	u := upkeep{log: slog.New(slog.DiscardHandler), sessions: session.New(session.Options{Pool: pool}), accounts: auth.New(pool, secret), connections: oauth.New(pool, nil, oauth.Limits{})}
 	u.sweepAll(t.Context())
 	var left int
 	if err := pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.rate_limits)`).Scan(&left); err != nil || left != 0 {

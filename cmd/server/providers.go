@@ -37,8 +37,8 @@ var known = []provider{
 func (c *configReader) apps(config Config) map[string]oauth.App {
 	apps := map[string]oauth.App{}
 	for _, p := range known {
-		id, idName := c.first(p.prefix+"_CLIENT_ID", p.prefix+"_CONSUMER_KEY")
-		secret, secretName := c.first(p.prefix+"_CLIENT_SECRET", p.prefix+"_CONSUMER_SECRET")
+		id, idName := c.first(p.prefix + "_CLIENT_ID")
+		secret, secretName := c.first(p.prefix + "_CLIENT_SECRET")
 		switch {
 		case id == "" && secret == "":
 			continue
@@ -63,7 +63,7 @@ func (c *configReader) apps(config Config) map[string]oauth.App {
 // redirectURL reads where a provider sends people back to. It must be on our own site: elsewhere, the browser has no
 // cookie of ours.
 func (c *configReader) redirectURL(config Config, prefix string) string {
-	value, name := c.first(prefix+"_REDIRECT_URI", prefix+"_CALLBACK_URL")
+	value, name := c.first(prefix + "_REDIRECT_URI")
 	if value == "" {
 		return ""
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // stopTimes say how a server goes out of service.
@@ -56,11 +58,18 @@ func (s *stopping) handler(next http.Handler) http.Handler {
 	})
 }
 
-// serve accepts connections until drain closes the listener.
-func (s *stopping) serve(server *http.Server, listener net.Listener) error {
+// serve accepts connections until drain closes the listeners, or one of them fails.
+func (s *stopping) serve(server *http.Server, open listeners) error {
 	defer close(s.closed)
 	server.ConnState = s.watch
-	if err := server.Serve(listener); !s.begun.Load() {
+	var group errgroup.Group
+	for _, listener := range open {
+		group.Go(func() error {
+			defer func() { _ = open.Close() }()
+			return server.Serve(listener)
+		})
+	}
+	if err := group.Wait(); !s.begun.Load() {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
@@ -77,11 +86,11 @@ func (s *stopping) watch(conn net.Conn, state http.ConnState) {
 }
 
 // drain stops the server and returns when its last request is answered. It fails when requests had to be cut off.
-func (s *stopping) drain(ctx context.Context, server *http.Server, listener net.Listener) error {
+func (s *stopping) drain(ctx context.Context, server *http.Server, open listeners) error {
 	s.begun.Store(true)
 	time.Sleep(s.delay)
 	s.awaitWork()
-	_ = listener.Close()
+	_ = open.Close()
 	<-s.closed
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

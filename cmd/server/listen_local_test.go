@@ -1,0 +1,66 @@
+package main
+
+import (
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+
+	"cairn/db/dbtest"
+)
+
+// others are this machine's addresses that others can reach it by.
+func others(t *testing.T) (found []string) {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range addresses {
+		if prefix, ok := address.(*net.IPNet); ok && !prefix.IP.IsLoopback() && !prefix.IP.IsLinkLocalUnicast() {
+			found = append(found, prefix.IP.String())
+		}
+	}
+	return found
+}
+
+// What development serves is for this machine: the sandbox lets anybody be anybody.
+func TestDevelopmentListensOnThisMachineOnly(t *testing.T) {
+	t.Parallel()
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t))
+	u, err := url.Parse(server.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range append([]string{"127.0.0.1", "::1"}, others(t)...) {
+		loopback := net.ParseIP(host).IsLoopback()
+		conn, err := net.Dial("tcp", net.JoinHostPort(host, u.Port()))
+		if err == nil {
+			_ = conn.Close()
+		}
+		if host == "::1" && err != nil && strings.Contains(err.Error(), "assign") {
+			continue // no IPv6 here
+		}
+		if (err == nil) != loopback {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+// In production, and where it is told to, the server listens everywhere.
+func TestListensWhereItIsToldTo(t *testing.T) {
+	t.Parallel()
+	for name, config := range map[string]Config{"production": {Production: true}, "told": {ListenAddr: "0.0.0.0"}} {
+		open, err := listen(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := open[0].Addr().(*net.TCPAddr); len(open) != 1 || !at.IP.IsUnspecified() {
+			t.Errorf("%s: it listens on %v", name, at)
+		}
+		_ = open.Close()
+	}
+	if _, err := listen(t.Context(), Config{ListenAddr: "203.0.113.9"}); err == nil || !strings.Contains(err.Error(), "LISTEN_ADDR") {
+		t.Errorf("an address of another machine: %v", err)
+	}
+}
