@@ -21,9 +21,6 @@ const (
 )
 
 const (
-	// fetchRest is between two fetches for the same connection: who uploads a hundred activities is not worth a hundred calls.
-	// Garmin's addresses are good for what they were given for only.
-	fetchRest = 15 * time.Second
 	// overdue is an errand whose job was lost, stale one that did not succeed for so long that it is not worth more.
 	overdue, stale = 10 * time.Minute, 24 * time.Hour
 )
@@ -61,16 +58,17 @@ type errands struct {
 func (e errands) has(what Errand) bool { _, ok := e.reasons[what]; return ok }
 
 // errandsOf reads what there is to do about a connection. If nothing is noted, the version before this one put the job aside,
-// which only checked. A fetch that has to rest is left out. Errors: oauth.ErrNotFound.
-func errandsOf(ctx context.Context, pool *pgxpool.Pool, provider, subject string) (errands, error) {
-	rows, err := pool.Query(ctx, `
+// which only checked. A fetch has to rest for a while after the last one, because an upload of a hundred activities is not worth
+// a hundred calls, and is left out then; Garmin's addresses are good for what they were given for only. Errors: oauth.ErrNotFound.
+func errandsOf(ctx context.Context, d Deps, provider, subject string) (errands, error) {
+	rows, err := d.Pool.Query(ctx, `
 		SELECT c.identity_id, c.user_id, COALESCE(e.what, ''), COALESCE(e.reason, 0),
 		       CASE WHEN i.provider <> 'garmin' AND l.tried_at + $3::interval > now() THEN l.tried_at + $3::interval - now() ELSE '0' END
 		FROM cairn.identities i
 		JOIN cairn.connections c ON c.identity_id = i.id
 		LEFT JOIN cairn.errands e USING (identity_id)
 		LEFT JOIN cairn.latest l USING (identity_id)
-		WHERE i.provider = $1 AND i.subject = $2`, provider, subject, fetchRest)
+		WHERE i.provider = $1 AND i.subject = $2`, provider, subject, d.Limits.Rest)
 	if err != nil {
 		return errands{}, fmt.Errorf("jobs: read errands: %w", err)
 	}

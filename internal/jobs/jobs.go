@@ -9,6 +9,7 @@
 //	log.go       what an operator reads of it
 //	look.go      looking for work of these kinds that was put aside nowhere
 //	patience.go  waiting for a provider that wants no calls now
+//	limits.go    time limits and their defaults
 //
 // Each provider has a queue of its own, so that one that does not answer holds up nobody else's work. Jobs leave a part of
 // every quota to people (oauth.InBackground).
@@ -38,17 +39,9 @@ const Schema = "cairn"
 
 const (
 	maxWorkers = 4 // of a queue, on each instance
-	jobTimeout = time.Minute
-	// rescueAfter is when a job counts as lost whose instance was killed.
-	rescueAfter = 5 * time.Minute
-	lookEvery   = time.Hour
 	// keepDone and keepFailed are how long jobs stay that have ended: they name accounts at providers, whose owners may be gone.
 	keepDone   = time.Minute
 	keepFailed = 24 * time.Hour // an operator wants to see them
-	// lookAfter is when an instance looks after its start: it may stand in for one that died, whose lease of a refresh is over then.
-	lookAfter   = 30 * time.Second
-	beginPause  = time.Second
-	stopTimeout = 15 * time.Second // for jobs under way: a call to a provider or two
 )
 
 // Deps are the parts that the jobs put to work.
@@ -58,6 +51,7 @@ type Deps struct {
 	Connections *oauth.Store
 	Latest      *latest.Store
 	Providers   []*oauth.Provider // those with keys
+	Limits      Limits
 }
 
 // Jobs is the background work of one instance. Make it with New.
@@ -68,6 +62,7 @@ type Jobs struct {
 
 // New returns the work, which begins with Run.
 func New(d Deps) (*Jobs, error) {
+	d.Limits = d.Limits.withDefaults()
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &withdrawer{Deps: d})
 	river.AddWorker(workers, &keeper{Deps: d})
@@ -81,14 +76,14 @@ func New(d Deps) (*Jobs, error) {
 		Queues:               queues(),
 		Middleware:           []rivertype.Middleware{river.WorkerMiddlewareFunc(patiently)},
 		PollOnly:             true, // LISTEN would keep one of a few connections for itself, and does not go through poolers
-		JobTimeout:           jobTimeout,
-		RescueStuckJobsAfter: rescueAfter,
+		JobTimeout:           d.Limits.Job,
+		RescueStuckJobsAfter: d.Limits.Rescue,
 
 		CompletedJobRetentionPeriod: keepDone,
 		CancelledJobRetentionPeriod: keepDone,
 		DiscardedJobRetentionPeriod: keepFailed,
 
-		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(lookEvery),
+		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(d.Limits.Look),
 			func() (river.JobArgs, *river.InsertOpts) { return look{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})},
 	})
 	if err != nil {
@@ -125,12 +120,12 @@ func (j *Jobs) Run(ctx context.Context) error {
 		return fmt.Errorf("jobs: start: %w", err)
 	}
 	<-ctx.Done()
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.deps.Limits.Stop)
 	defer cancel()
 	if j.client.Stop(stop) == nil {
 		return nil
 	}
-	cancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	cancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.deps.Limits.Stop)
 	defer cancel()
 	if err := j.client.StopAndCancel(cancelled); err != nil {
 		return fmt.Errorf("jobs: stop: %w", err)
@@ -142,7 +137,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 // for the moment, serves meanwhile what it can. It is false when ctx is done.
 func (j *Jobs) mayBegin(ctx context.Context) bool {
 	for told := false; ; told = true {
-		_, err := j.client.Insert(ctx, look{}, &river.InsertOpts{ScheduledAt: time.Now().Add(lookAfter)})
+		_, err := j.client.Insert(ctx, look{}, &river.InsertOpts{ScheduledAt: time.Now().Add(j.deps.Limits.FirstLook)})
 		if err == nil {
 			return true
 		}
@@ -152,7 +147,7 @@ func (j *Jobs) mayBegin(ctx context.Context) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(beginPause):
+		case <-time.After(j.deps.Limits.Begin):
 		}
 	}
 }

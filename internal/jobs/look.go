@@ -65,7 +65,7 @@ func (l *looker) idle(ctx context.Context, p *oauth.Provider) (found []river.Ins
 	for _, i := range idle {
 		at := time.Now()
 		if !i.CutOff { // spread out, so that a provider does not see them all at once
-			at = at.Add(rand.N(lookEvery))
+			at = at.Add(rand.N(l.Limits.Look))
 		}
 		found = append(found, river.InsertManyParams{
 			Args:       keepAlive{p.Key, i.UserID, i.Generation},

@@ -101,7 +101,7 @@ func (v *visitor) Work(ctx context.Context, job *river.Job[revisit]) error {
 	if p == nil {
 		return nil
 	}
-	todo, err := errandsOf(ctx, v.Pool, p.Key, job.Args.Subject)
+	todo, err := errandsOf(ctx, v.Deps, p.Key, job.Args.Subject)
 	if errors.Is(err, oauth.ErrNotFound) {
 		return nil
 	}

@@ -114,7 +114,7 @@ func (s *server) callback(p *oauth.Provider) handler {
 
 // finish redeems what an attempt brought back, and signs in or connects.
 func (s *server) finish(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), providerDeadline)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.Limits.Provider)
 	defer cancel()
 	grant, err := s.Connections.Finish(ctx, attempt, r.URL.Query())
 	switch {

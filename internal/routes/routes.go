@@ -3,6 +3,7 @@
 //
 //	routes.go       the whole URL map and the order of the middleware
 //	watch.go        who hears what happens, for the operator's metrics
+//	limits.go       how long an answer may take
 //	middleware.go   request ids, the log line, panics, security headers, limits, who may enter
 //	signin.go       sign up, sign in, sign out
 //	connections.go  the three providers: begin, come back, check, disconnect
@@ -35,7 +36,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -46,7 +46,7 @@ import (
 	"cairn/internal/session"
 )
 
-// Deps are the parts that the routes put to work. All but TrustedProxies, Sandbox and Watch are needed.
+// Deps are the parts that the routes put to work. All but TrustedProxies, Sandbox, Watch and Limits are needed.
 type Deps struct {
 	PublicURL      *url.URL // where browsers reach us; nothing is ever built from a request's Host
 	TrustedProxies []netip.Prefix
@@ -62,6 +62,7 @@ type Deps struct {
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when traffic is welcome
 	Watch          Watch
+	Limits         Limits
 }
 
 // Sandbox plays the providers below /sandbox, on a host that is another site to browsers than ours.
@@ -70,12 +71,7 @@ type Sandbox struct {
 	Handler http.Handler
 }
 
-const (
-	readyDeadline    = 3 * time.Second  // for a probe: a database that takes longer does not want traffic
-	pageDeadline     = 10 * time.Second // for a request that asks the database only
-	providerDeadline = 30 * time.Second // for one that asks a provider, perhaps three times
-	maxBody          = 64 << 10         // of a form
-)
+const maxBody = 64 << 10 // of a form
 
 type server struct {
 	Deps
@@ -87,7 +83,7 @@ type server struct {
 // New returns the handler of the whole site. It fails when a page does not parse.
 func New(d Deps) (http.Handler, error) {
 	s := &server{Deps: d}
-	s.Watch = d.Watch.complete()
+	s.Watch, s.Limits = d.Watch.complete(), d.Limits.withDefaults()
 	var err error
 	if s.assets, err = readAssets(d.Web); err != nil {
 		return nil, err
@@ -111,7 +107,7 @@ func New(d Deps) (http.Handler, error) {
 	r.MethodNotAllowed(sessions(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
 	page(r, "/health", s.health)
 	page(r, "/healthz", s.healthz)
-	page(r.With(deadline(readyDeadline)), "/readyz", s.readyz)
+	page(r.With(deadline(s.Limits.Probe)), "/readyz", s.readyz)
 	page(r, "/static/{file}", s.static)
 	if d.Sandbox != nil {
 		r.Mount("/sandbox", d.Sandbox.Handler)
@@ -122,7 +118,7 @@ func New(d Deps) (http.Handler, error) {
 		r.Get("/api/auth/me", s.me) // waits for nothing but the session, which has its own deadline
 		r.Group(s.open)
 		r.Group(s.signedIn)
-		err = s.callbacks(r.With(deadline(providerDeadline)))
+		err = s.callbacks(r.With(deadline(s.Limits.Provider)))
 	})
 	return r, err
 }
@@ -130,7 +126,7 @@ func New(d Deps) (http.Handler, error) {
 // open is for everybody.
 func (s *server) open(r chi.Router) {
 	r.Group(func(r chi.Router) {
-		r.Use(deadline(pageDeadline))
+		r.Use(deadline(s.Limits.Page))
 		page(r, "/", s.page(s.home))
 		page(r, "/signup", s.page(s.signUpPage))
 		r.Post("/signup", s.page(s.signUp))
@@ -158,7 +154,7 @@ func (s *server) callbacks(r chi.Router) error {
 func (s *server) signedIn(r chi.Router) {
 	r.Use(mustSignIn)
 	r.Group(func(r chi.Router) {
-		r.Use(deadline(pageDeadline))
+		r.Use(deadline(s.Limits.Page))
 		page(r, "/account", s.page(s.account))
 		r.Post("/account/name", s.page(s.rename))
 		r.Post("/account/password", s.page(s.setPassword))
@@ -177,7 +173,7 @@ func (s *server) signedIn(r chi.Router) {
 		})
 	})
 	r.Group(func(r chi.Router) {
-		r.Use(deadline(providerDeadline))
+		r.Use(deadline(s.Limits.Provider))
 		r.Post("/connect/{provider}", s.page(s.connect)) // waits while the provider is told of a disconnection
 		r.Post("/connections/{provider}/check", s.page(s.check))
 	})

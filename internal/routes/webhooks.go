@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -26,10 +25,8 @@ type Webhooks struct {
 }
 
 const (
-	webhookDeadline = 1500 * time.Millisecond // Strava waits 2 s (providers.md, 2.9)
-	garminDeadline  = 20 * time.Second        // Garmin waits 30 s, and sends much at once (providers.md, 3.7)
-	maxWebhook      = 10 << 20
-	webhookPath     = "/webhooks/"
+	maxWebhook  = 10 << 20
+	webhookPath = "/webhooks/"
 )
 
 // hint is what a provider says that we should look at.
@@ -49,7 +46,7 @@ func WebhookPath(provider, key string) string { return webhookPath + provider + 
 
 func (s *server) webhooks(r chi.Router) {
 	r.Use(s.withWebhookKey)
-	soon, bulk := r.With(deadline(webhookDeadline)), r.With(deadline(garminDeadline))
+	soon, bulk := r.With(deadline(s.Limits.Webhook)), r.With(deadline(s.Limits.Bulk))
 	soon.Get(WebhookPath("strava", "{key}"), s.stravaChallenge)
 	soon.Post(WebhookPath("strava", "{key}"), s.webhook("strava", stravaEvent))
 	soon.Post(WebhookPath("foursquare", "{key}"), s.webhook("foursquare", s.foursquarePush))
