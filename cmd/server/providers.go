@@ -135,7 +135,7 @@ func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, con
 	hook := func(provider string) string { return here + routes.WebhookPath(provider, webhookKey(config)) }
 	played, apps := map[string]sandbox.App{}, map[string]oauth.App{}
 	for _, p := range known {
-		app := oauth.App{ClientID: "sandbox-" + p.key, ClientSecret: derive(config.SessionSecret, "sandbox client secret "+p.key), RedirectURL: site.String() + p.callback}
+		app := oauth.App{ClientID: "sandbox-" + p.key, ClientSecret: config.derive("sandbox client secret " + p.key), RedirectURL: site.String() + p.callback}
 		app.Authorize = sandbox.EndpointsOf(base, p.key).Authorize
 		at := sandbox.EndpointsOf(inside, p.key)
 		app.Token, app.API, app.Revoke = at.Token, at.API, at.Revoke
@@ -143,7 +143,7 @@ func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, con
 		apps[p.key] = app
 	}
 	s, err := sandbox.New(ctx, sandbox.Options{
-		Pool: pool, BaseURL: base, Inside: inside, Apps: played, Log: log,
+		Pool: pool, BaseURL: base, Inside: inside, Apps: played, Log: log, Site: site.String(),
 		Hooks: sandbox.Hooks{
 			Strava: hook("strava"), Foursquare: hook("foursquare"),
 			GarminDeregistrations: hook("garmin"), GarminPermissions: hook("garmin"), GarminActivities: hook("garmin"),
@@ -155,14 +155,18 @@ func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, con
 	return &routes.Sandbox{Host: host, Handler: s.Handler()}, apps, nil
 }
 
-// derive makes a secret for a purpose, so that instances and restarts agree on it.
-func derive(secret, purpose string) string {
-	mac := hmac.New(sha256.New, []byte(secret))
+// derive makes a secret for a purpose, so that instances and restarts agree on it. Development's are others than those of
+// production: what can be learnt there, with the same SESSION_SECRET, opens nothing here.
+func (c Config) derive(purpose string) string {
+	if !c.Production {
+		purpose = "development: " + purpose
+	}
+	mac := hmac.New(sha256.New, []byte(c.SessionSecret))
 	mac.Write([]byte(purpose))
 	return hex.EncodeToString(mac.Sum(nil)[:20])
 }
 
 // webhookKey and verifyToken are what providers are given to prove themselves with, as far as that goes.
-func webhookKey(config Config) string { return derive(config.SessionSecret, "webhook key") }
+func webhookKey(config Config) string { return config.derive("webhook key") }
 
-func verifyToken(config Config) string { return derive(config.SessionSecret, "strava verify token") }
+func verifyToken(config Config) string { return config.derive("strava verify token") }

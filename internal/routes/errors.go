@@ -30,6 +30,7 @@ var (
 	errNoLength  = errors.New("routes: body of unknown length")
 	errForm      = errors.New("routes: form does not parse")
 	errMethod    = errors.New("routes: method not allowed")
+	errOtherHost = errors.New("routes: the host is none of ours")
 )
 
 // providerError says at which provider something went wrong, so that the page can name it.
@@ -184,6 +185,9 @@ func explain(r *http.Request, err error) problem {
 	case errors.Is(err, errCrossSite):
 		return problem{Status: http.StatusForbidden, Heading: "Please use the button on our page.", Changed: nothingChanged, Action: back(),
 			Detail: "Your browser says that another site sent this on your behalf, so we did not do it."}
+	case errors.Is(err, errOtherHost):
+		return problem{Status: http.StatusMisdirectedRequest, Heading: "Cairn is not at this address.", Changed: nothingChanged,
+			Detail: "While the sandbox plays the providers, open Cairn at the address that it shows when it starts."}
 	case errors.Is(err, errTooLarge):
 		return problem{Status: http.StatusRequestEntityTooLarge, Heading: "That is too much.", Changed: nothingChanged, Action: back(),
 			Detail: "The form was larger than anything we ask for."}

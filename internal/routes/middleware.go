@@ -164,6 +164,22 @@ func (s *server) bounded(next http.Handler) http.Handler {
 	})
 }
 
+// knownHosts refuses, while the sandbox plays, what was not sent to one of our names. Otherwise a page of another site, whose
+// name its owner makes lead to this machine, could read the sandbox as its own.
+func (s *server) knownHosts(next http.Handler) http.Handler {
+	if s.Sandbox == nil {
+		return next
+	}
+	known := []string{s.PublicURL.Hostname(), hostname(s.Sandbox.Host), "localhost", "127.0.0.1", "::1"}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isHealth(r) && !slices.Contains(known, strings.ToLower(hostname(r.Host))) {
+			s.fail(w, r, errOtherHost)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // oneSite keeps us and the sandbox on their own hosts, so that browsers apply to it what they apply to real providers.
 func (s *server) oneSite(next http.Handler) http.Handler {
 	if s.Sandbox == nil || hostname(s.Sandbox.Host) == s.PublicURL.Hostname() {
@@ -172,18 +188,22 @@ func (s *server) oneSite(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		wanted := r.URL.Path == "/sandbox" || strings.HasPrefix(r.URL.Path, "/sandbox/")
 		there := hostname(r.Host) == hostname(s.Sandbox.Host)
-		health := strings.HasPrefix(r.URL.Path, "/health") || r.URL.Path == "/readyz"
 		switch isGet := r.Method == http.MethodGet; {
 		case wanted && !there && isGet:
 			s.move(w, r, &url.URL{Scheme: "http", Host: s.Sandbox.Host})
 		case wanted && !there:
 			s.fail(w, r, errNoPage)
-		case !wanted && there && isGet && !health:
+		case !wanted && there && isGet && !isHealth(r):
 			s.move(w, r, s.PublicURL)
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// isHealth tells whether an operator's tools ask, which know no name of ours.
+func isHealth(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/health") || r.URL.Path == "/readyz"
 }
 
 func hostname(hostport string) string { return (&url.URL{Host: hostport}).Hostname() }

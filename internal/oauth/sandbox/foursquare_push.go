@@ -19,8 +19,8 @@ func (s *Sandbox) foursquarePush(ctx context.Context, v visit) error {
 	if err != nil || !found || !played {
 		return err
 	}
-	to, err := s.position(ctx, Foursquare, PushURL)
-	if err != nil {
+	sent, err := s.isOn(ctx, Foursquare, Pushes)
+	if err != nil || !sent {
 		return err
 	}
 	user := object{"id": v.person.foursquare, "firstName": v.person.first, "type": "user", "relationship": "self"}
@@ -37,7 +37,7 @@ func (s *Sandbox) foursquarePush(ctx context.Context, v visit) error {
 	if app.PushSecret != "" {
 		form.Set("secret", app.PushSecret)
 	}
-	return s.send(ctx, notice{provider: Foursquare, what: "checkin", url: to, body: []byte(form.Encode()),
+	return s.send(ctx, notice{provider: Foursquare, what: "checkin", url: s.hooked.Foursquare, body: []byte(form.Encode()),
 		header:  http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 		timeout: foursquarePatience, tries: 1, growth: 1})
 }

@@ -21,14 +21,14 @@ const (
 	garminTries    = 8 // the real one goes on for seven days, with growing delay
 )
 
-// garminNotify posts one item of a kind to the address that is set for it.
-func (s *Sandbox) garminNotify(ctx context.Context, endpoint, kind string, items ...object) error {
+// garminNotify posts one item of a kind, unless its switch is off.
+func (s *Sandbox) garminNotify(ctx context.Context, kind, to string, items ...object) error {
 	app, played := s.apps[Garmin]
 	if !played {
 		return nil
 	}
-	to, err := s.position(ctx, Garmin, endpoint)
-	if err != nil {
+	sent, err := s.isOn(ctx, Garmin, kind)
+	if err != nil || !sent {
 		return err
 	}
 	n, err := jsonNotice(notice{provider: Garmin, what: kind, url: to, timeout: garminPatience, tries: garminTries, growth: 2,
@@ -42,7 +42,7 @@ func (s *Sandbox) garminNotify(ctx context.Context, endpoint, kind string, items
 
 func (s *Sandbox) garminDeregistered(ctx context.Context, g Grant) error {
 	p, _ := personBy(g.Person)
-	return s.garminNotify(ctx, DeregistrationsURL, "deregistrations", object{"userId": p.garmin})
+	return s.garminNotify(ctx, Deregistrations, s.hooked.GarminDeregistrations, object{"userId": p.garmin})
 }
 
 // SetPermissions is the person changing at Garmin what our app may have; the provider tells it.
@@ -60,7 +60,7 @@ func (s *Sandbox) SetPermissions(ctx context.Context, grantID int64, permissions
 		return ErrNoGrant
 	}
 	p, _ := personBy(g.Person)
-	return s.garminNotify(ctx, PermissionsURL, "userPermissionsChange", object{"userId": p.garmin,
+	return s.garminNotify(ctx, PermissionChanges, s.hooked.GarminPermissions, object{"userId": p.garmin,
 		"summaryId": "sandbox-" + randomHex(8), "permissions": permissions, "changeTimeInSeconds": time.Now().Unix()})
 }
 
@@ -84,7 +84,7 @@ func (s *Sandbox) garminActivity(ctx context.Context, o outing) error {
 		item = object{"callbackURL": callback}
 	}
 	item["userId"] = o.person.garmin
-	return s.garminNotify(ctx, ActivitiesURL, "activities", item)
+	return s.garminNotify(ctx, Activities, s.hooked.GarminActivities, item)
 }
 
 // PullURL makes what a Garmin ping would carry as callbackURL for the grant: the day up to the newest activity.

@@ -163,20 +163,22 @@ func TestGarminTriesUntilTaken(t *testing.T) {
 	}
 }
 
-func TestGarminEndpointsCanBeChanged(t *testing.T) {
+func TestGarminEventsCanBeSwitchedOff(t *testing.T) {
 	t.Parallel()
 	e := newEars(t)
 	r := hooked(t, e)
-	r.set(sandbox.Garmin, sandbox.DeregistrationsURL, e.URL+"/elsewhere")
-	r.connect(sandbox.Garmin, "ada")
+	r.set(sandbox.Garmin, sandbox.Activities, sandbox.Off)
+	r.connect(sandbox.Garmin, "ada", "ACTIVITY_EXPORT")
+	if _, err := r.NewActivity(t.Context(), "ada"); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.RevokeGrant(t.Context(), r.grant(sandbox.Garmin).ID); err != nil {
 		t.Fatal(err)
 	}
-	e.heard("/elsewhere", "deregistrations")
-	for _, bad := range []string{"ftp://a.test/", "http://", "http://a b/"} {
-		if err := r.SetSwitch(t.Context(), sandbox.Garmin, sandbox.DeregistrationsURL, bad); err == nil {
-			t.Errorf("%s was set", bad)
-		}
+	e.heard("/garmin/deregistrations", "deregistrations")
+	deliveries, err := r.Deliveries(t.Context(), sandbox.Garmin)
+	if err != nil || len(deliveries) != 1 {
+		t.Errorf("sent %+v, %v: activities are switched off", deliveries, err)
 	}
 }
 

@@ -87,6 +87,7 @@ func hooked(t *testing.T, e *ears, change ...func(*sandbox.Options)) rig {
 	r := newRig(t)
 	o := optionsFor(t, r.pool, "")
 	o.Retry = 10 * time.Millisecond
+	o.Site = e.URL
 	o.Hooks = sandbox.Hooks{GarminDeregistrations: e.URL + "/garmin/deregistrations", GarminPermissions: e.URL + "/garmin/permissions",
 		GarminActivities: e.URL + "/garmin/activities", Foursquare: e.URL + "/foursquare"}
 	for _, c := range change {

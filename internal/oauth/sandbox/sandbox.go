@@ -35,7 +35,7 @@
 //
 // # Telling us
 //
-// Garmin and Foursquare post to the addresses in Options.Hooks, Strava there or to who has subscribed since. NewActivity,
+// Garmin and Foursquare post to the addresses in Options.Hooks, Strava there or to what of Options.Site has subscribed since. NewActivity,
 // ChangeActivity, DeleteActivity, NewCheckin, SetPermissions and RevokeGrant, or their buttons on the control page,
 // make something happen to tell of; Deliveries says what became of it.
 //
@@ -81,7 +81,7 @@ type App struct {
 }
 
 // Hooks are the addresses that would be set in the providers' portals: where they post what happens. All may be
-// empty, and changed on the control page, or over its API at Strava.
+// empty. Nothing else is called, but for an address at Options.Site that subscribes to Strava's events.
 type Hooks struct {
 	Strava                                                     string // subscribed to without a challenge, in place of any other
 	GarminDeregistrations, GarminPermissions, GarminActivities string
@@ -95,6 +95,7 @@ type Options struct {
 	Inside  string         // the same for the server alone, where it differs: callback URLs lead there
 	Apps    map[string]App // by provider; one that is missing is not played
 	Hooks   Hooks
+	Site    string        // origin of ours, like "http://localhost:3001": what may subscribe to Strava's events; "": nothing
 	Retry   time.Duration // from an event that was not taken to the next try; 0: two minutes, as at Strava
 	Log     *slog.Logger  // nil: silent
 }
@@ -108,6 +109,7 @@ type Sandbox struct {
 	inside string
 	apps   map[string]App
 	hooked Hooks
+	site   string
 	log    *slog.Logger
 	pages  *template.Template
 }
@@ -155,7 +157,7 @@ func New(ctx context.Context, o Options) (*Sandbox, error) {
 		return nil, fmt.Errorf("sandbox: parse pages: %w", err)
 	}
 	s := &Sandbox{store: store{o.Pool}, hooks: newHooks(ctx, cmp.Or(o.Retry, 2*time.Minute)), base: base.String(), path: base.Path,
-		inside: strings.TrimRight(cmp.Or(o.Inside, o.BaseURL), "/"), apps: o.Apps, hooked: o.Hooks, log: o.Log, pages: pages}
+		inside: strings.TrimRight(cmp.Or(o.Inside, o.BaseURL), "/"), apps: o.Apps, hooked: o.Hooks, site: o.Site, log: o.Log, pages: pages}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

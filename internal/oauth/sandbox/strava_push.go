@@ -56,7 +56,7 @@ func (s *Sandbox) stravaSubscribe(w http.ResponseWriter, r *http.Request) error 
 	}
 	callback, token := r.Form.Get("callback_url"), r.Form.Get("verify_token")
 	to, err := url.Parse(callback)
-	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" || len(callback) > 255 {
+	if err != nil || !s.isOurs(callback) || len(callback) > 255 {
 		return refuse("callback url", "invalid")
 	}
 	if token == "" {
@@ -98,6 +98,20 @@ func (s *Sandbox) subscribe(ctx context.Context, callback string) error {
 		return fmt.Errorf("sandbox: subscribe: %w", err)
 	}
 	return nil
+}
+
+// isOurs tells whether an address is on our own site. Nobody is to have this machine call another.
+func (s *Sandbox) isOurs(callback string) bool {
+	return callback != "" && (callback == s.hooked.Strava || s.site != "" && originOf(callback) == s.site)
+}
+
+// originOf returns scheme and host of an address, "" if it has none.
+func originOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // challenge asks the callback whether it wants to be one, and returns Strava's word for why not.
@@ -203,7 +217,7 @@ func (s *Sandbox) stravaEvent(ctx context.Context, kind, aspect string, id int64
 		return nil
 	}
 	subscriptions, err := s.subscriptions(ctx)
-	if err != nil || len(subscriptions) == 0 {
+	if err != nil || len(subscriptions) == 0 || !s.isOurs(subscriptions[0].CallbackURL) {
 		return err
 	}
 	n, err := jsonNotice(notice{provider: Strava, what: kind + " " + aspect, url: subscriptions[0].CallbackURL,

@@ -24,7 +24,8 @@ func (r rig) subscribe(to string, changes ...string) answer {
 
 func TestStravaSubscription(t *testing.T) {
 	t.Parallel()
-	r, e := newRig(t), newEars(t)
+	e := newEars(t)
+	r := hooked(t, e)
 	asked := make(chan url.Values, 1)
 	e.echo.Store(func(q url.Values) (int, string) {
 		asked <- q
@@ -61,7 +62,8 @@ func TestStravaSubscription(t *testing.T) {
 
 func TestStravaSubscribesByMultipartToo(t *testing.T) {
 	t.Parallel()
-	r, e := newRig(t), newEars(t)
+	e := newEars(t)
+	r := hooked(t, e)
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	for field, value := range map[string]string{"client_id": "strava-id", "client_secret": "strava-secret", "callback_url": e.URL, "verify_token": "x"} {
@@ -80,7 +82,8 @@ func TestStravaSubscribesByMultipartToo(t *testing.T) {
 
 func TestStravaSubscriptionRefuses(t *testing.T) {
 	t.Parallel()
-	r, e := newRig(t), newEars(t)
+	e := newEars(t)
+	r := hooked(t, e)
 	echo := func(status int, body string) func(url.Values) (int, string) {
 		return func(url.Values) (int, string) { return status, body }
 	}
@@ -117,7 +120,8 @@ func TestStravaSubscriptionRefuses(t *testing.T) {
 
 func TestStravaSubscriptionIsOne(t *testing.T) {
 	t.Parallel()
-	r, e := newRig(t), newEars(t)
+	e := newEars(t)
+	r := hooked(t, e)
 	asked := make(chan struct{})
 	e.echo.Store(func(q url.Values) (int, string) { // the first two are let go together
 		select {
@@ -138,7 +142,7 @@ func TestStravaSubscribedFromTheStart(t *testing.T) {
 	e := newEars(t)
 	r := hooked(t, e, func(o *sandbox.Options) { o.Hooks.Strava = e.URL + "/first" })
 	o := optionsFor(t, r.pool, "")
-	o.Hooks.Strava = e.URL + "/second"
+	o.Hooks.Strava, o.Site = e.URL+"/second", e.URL
 	r = serve(t, o)
 	r.connect(sandbox.Strava, "ada")
 	if err := r.RevokeGrant(t.Context(), r.grant(sandbox.Strava).ID); err != nil {
@@ -149,5 +153,38 @@ func TestStravaSubscribedFromTheStart(t *testing.T) {
 	}
 	if again := r.subscribe(e.URL); stravaCause(again) != "PushSubscription//already exists" {
 		t.Errorf("one more: %d %s", again.status, again.body)
+	}
+}
+
+// The sandbox posts to our own site only: who reaches it must not have this machine call others, now or later.
+func TestStravaEventsStayOnOurSite(t *testing.T) {
+	t.Parallel()
+	ours, other := newEars(t), newEars(t)
+	r := hooked(t, ours)
+	for _, e := range []*ears{ours, other} {
+		e.echo.Store(func(q url.Values) (int, string) {
+			if e == other {
+				t.Error("it asks another site")
+			}
+			return http.StatusOK, `{"hub.challenge":"` + q.Get("hub.challenge") + `"}`
+		})
+	}
+	for _, to := range []string{other.URL + "/hook", "http://127.0.0.1:1/", strings.Replace(ours.URL, "127.0.0.1", "localhost", 1), ours.URL + ".evil.test/", ours.URL + "@evil.test/"} {
+		if a := r.subscribe(to); stravaCause(a) != "PushSubscription/callback url/invalid" {
+			t.Errorf("%s: %d %s", to, a.status, a.body)
+		}
+	}
+	made := r.subscribe(ours.URL + "/hook")
+	r.wantStatus("our own", made, http.StatusCreated)
+	_, err := r.pool.Exec(t.Context(), `UPDATE cairn_sandbox.subscriptions SET callback_url = $1`, other.URL+"/stored")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.connect(sandbox.Strava, "ada")
+	if err := r.RevokeGrant(t.Context(), r.grant(sandbox.Strava).ID); err != nil {
+		t.Fatal(err)
+	}
+	if deliveries, err := r.Deliveries(t.Context(), sandbox.Strava); err != nil || len(deliveries) != 0 {
+		t.Errorf("sent %+v, %v", deliveries, err)
 	}
 }

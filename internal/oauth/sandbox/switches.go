@@ -27,12 +27,12 @@ const (
 	On             = "on"
 	Off            = "off"
 
-	// Where events go, and how. The defaults of the addresses are those of Options.Hooks; empty: nowhere.
-	DeregistrationsURL = "deregistrations_url" // Garmin
-	PermissionsURL     = "permissions_url"     // Garmin
-	ActivitiesURL      = "activities_url"      // Garmin
-	ActivitiesBy       = "activities_by"       // Garmin: Push (default) or Ping
-	PushURL            = "push_url"            // Foursquare
+	// Which events are sent, and how. Where they go says Options.Hooks alone.
+	Deregistrations   = "deregistrations"       // Garmin (default on)
+	PermissionChanges = "userPermissionsChange" // Garmin (default on)
+	Activities        = "activities"            // Garmin (default on)
+	ActivitiesBy      = "activities_by"         // Garmin: Push (default) or Ping
+	Pushes            = "pushes"                // Foursquare (default on)
 )
 
 // The values of PullHeader.
@@ -75,7 +75,6 @@ var (
 	twoNumbers = regexp.MustCompile(`^\d{1,9},\d{1,9}$`)
 	anyHeader  = regexp.MustCompile(`^[ -~]{0,60}$`)
 	oneNumber  = regexp.MustCompile(`^\d{1,9}$`)
-	address    = regexp.MustCompile(`^(https?://\S{1,500})?$`)
 )
 
 // controlsOf lists the provider's switches, those of the calls first.
@@ -105,13 +104,13 @@ func (s *Sandbox) controlsOf(provider string) []control {
 			control{Name: KeepOldRefresh, Label: "Used refresh tokens still work", Values: offOn},
 			control{Name: PullHeader, Label: "Authorization at a callbackURL", Values: []string{Ignored, Forbidden, Required}},
 			control{Name: ActivitiesBy, Label: "Activities by", Values: []string{Push, Ping}},
-			text(ActivitiesURL, "Activities to", s.hooked.GarminActivities, address),
-			text(DeregistrationsURL, "Deregistrations to", s.hooked.GarminDeregistrations, address),
-			text(PermissionsURL, "Permission changes to", s.hooked.GarminPermissions, address))
+			control{Name: Activities, Label: "Send activities", Values: onOff},
+			control{Name: Deregistrations, Label: "Send deregistrations", Values: onOff},
+			control{Name: PermissionChanges, Label: "Send permission changes", Values: onOff})
 	}
 	return append(controls,
 		text(Quota, "Calls per hour and token", "500", oneNumber),
-		text(PushURL, "Check-ins to", s.hooked.Foursquare, address))
+		control{Name: Pushes, Label: "Send check-ins", Values: onOff})
 }
 
 var callWords = map[string]string{Exchange: "code for tokens", Refresh: "refresh", WhoAmI: "who am I", Permissions: "permissions",

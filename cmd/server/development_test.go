@@ -1,0 +1,117 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"cairn/db/dbtest"
+)
+
+// others are this machine's addresses that others can reach it by.
+func others(t *testing.T) (found []string) {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range addresses {
+		if prefix, ok := address.(*net.IPNet); ok && !prefix.IP.IsLoopback() && !prefix.IP.IsLinkLocalUnicast() {
+			found = append(found, prefix.IP.String())
+		}
+	}
+	return found
+}
+
+// What development serves is for this machine: the sandbox lets anybody be anybody.
+func TestDevelopmentListensOnThisMachineOnly(t *testing.T) {
+	t.Parallel()
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t))
+	u, err := url.Parse(server.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range append([]string{"127.0.0.1", "::1"}, others(t)...) {
+		loopback := net.ParseIP(host).IsLoopback()
+		conn, err := net.Dial("tcp", net.JoinHostPort(host, u.Port()))
+		if err == nil {
+			_ = conn.Close()
+		}
+		if host == "::1" && err != nil && strings.Contains(err.Error(), "assign") {
+			continue // no IPv6 here
+		}
+		if (err == nil) != loopback {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+// In production, and where it is told to, the server listens everywhere.
+func TestListensWhereItIsToldTo(t *testing.T) {
+	t.Parallel()
+	for name, config := range map[string]Config{"production": {Production: true}, "told": {ListenAddr: "0.0.0.0"}} {
+		open, err := listen(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := open[0].Addr().(*net.TCPAddr); len(open) != 1 || !at.IP.IsUnspecified() {
+			t.Errorf("%s: it listens on %v", name, at)
+		}
+		_ = open.Close()
+	}
+	if _, err := listen(t.Context(), Config{ListenAddr: "203.0.113.9"}); err == nil || !strings.Contains(err.Error(), "LISTEN_ADDR") {
+		t.Errorf("an address of another machine: %v", err)
+	}
+}
+
+// A page of another site, whose name was made to lead to this machine, gets nothing from the sandbox.
+func TestSandboxAnswersToItsOwnNamesOnly(t *testing.T) {
+	t.Parallel()
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t))
+	b := newBrowser(t)
+	b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	u, err := url.Parse(server.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string][]int{
+		"evil.example": {421, 421}, "192.168.1.5": {421, 421}, "localhost.evil.example": {421, 421},
+		"localhost": {303, 200}, "LOCALHOST": {303, 200}, "127.0.0.1": {200, 303}, "[::1]": {303, 200},
+	} {
+		for i, path := range []string{"/sandbox/", "/login"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.url+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = host + ":" + u.Port()
+			resp, err := b.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode != want[i] {
+				t.Errorf("%s with Host %q answers %d, want %d", path, r.Host, resp.StatusCode, want[i])
+			}
+		}
+	}
+}
+
+// What the sandbox's control page and the program tell of webhooks in development is of no use in production.
+func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
+	t.Parallel()
+	development, production := Config{SessionSecret: secret}, Config{SessionSecret: secret, Production: true}
+	if webhookKey(development) == webhookKey(production) || verifyToken(development) == verifyToken(production) {
+		t.Error("both have the same keys")
+	}
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t), "SESSION_SECRET="+secret)
+	_, page := newBrowser(t).do(http.MethodGet, server.url+"/sandbox/", nil)
+	html, err := page.Html()
+	if err != nil || page.Find(".provider").Length() != 3 {
+		t.Fatalf("no control page: %v", err)
+	}
+	if strings.Contains(html, webhookKey(development)) || strings.Contains(html, webhookKey(production)) {
+		t.Error("the control page shows the key of the webhooks")
+	}
+}
