@@ -4,6 +4,7 @@
 //	idle_*.go   whether a connection was closed while nobody used it
 //	failure.go  what went wrong with a connection, in words that give no credentials away
 //	migrate.go  Migrate and Ready: the embedded migrations and whether the database has them
+//	schema.go   which schema this program needs, and whether the database has it
 //	inspect.go  what can be said of a database without changing it
 //	migrations  numbered SQL files, never edited after a release
 //

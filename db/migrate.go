@@ -159,13 +159,9 @@ func concealed(err error) error {
 // least the newest schema that this program knows. The error says what is missing, without credentials. Connections to a
 // server that can't be written to are left: the next ones may find another.
 func Ready(ctx context.Context, pool *pgxpool.Pool) error {
-	known, err := newest()
-	if err != nil {
-		return err
-	}
 	var recovering, writeProtected bool
 	var version int64
-	err = pool.QueryRow(ctx, `
+	err := pool.QueryRow(ctx, `
 		SELECT pg_is_in_recovery(),
 		       current_setting('default_transaction_read_only')::boolean,
 		       (SELECT coalesce(max(version_id), 0) FROM cairn.goose_db_version WHERE is_applied)`,
@@ -187,17 +183,8 @@ func Ready(ctx context.Context, pool *pgxpool.Pool) error {
 		return errors.New("db: not ready: the database is a standby and cannot be written to")
 	case writeProtected:
 		return errors.New("db: not ready: the database is read-only")
-	case version < known:
-		return fmt.Errorf("db: not ready: the schema has version %d, this program needs %d", version, known)
+	case version < Newest():
+		return fmt.Errorf("db: not ready: the schema has version %d, this program needs %d", version, Newest())
 	}
 	return nil
-}
-
-// newest returns the highest version among the embedded migrations.
-func newest() (int64, error) {
-	names, err := fs.Glob(Migrations(), "*.sql")
-	if err != nil || len(names) == 0 {
-		return 0, fmt.Errorf("db: list the migrations: %w", err)
-	}
-	return goose.NumericComponent(names[len(names)-1])
 }

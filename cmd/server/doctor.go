@@ -5,18 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db"
-	"cairn/db/embedded"
 	"cairn/internal/oauth"
 )
+
+const aboutDoctor = `
+It changes nothing. It runs before the first start, and beside servers. Each line
+has a verdict: ok, warn (worth a look; the server works) or FAIL, which makes the
+exit code 1.
+
+--json prints one JSON object a line: verdict, check, text.
+`
 
 // checks is what the doctor looks at, in this order. One more is a function beside these, and a line here.
 var checks = []func(context.Context, examined) []finding{
@@ -41,6 +45,21 @@ type finding struct {
 	explanation string // what it is like, and what to do if it is not well
 }
 
+// findingRow is a line of the JSON.
+type findingRow struct {
+	Verdict verdict `json:"verdict"`
+	Check   string  `json:"check"`
+	Text    string  `json:"text"`
+}
+
+func (f finding) write(out io.Writer, asJSON bool) error {
+	if asJSON {
+		return writeJSON(out, findingRow{f.verdict, f.what, f.explanation})
+	}
+	_, err := fmt.Fprintf(out, "%-4s  %-19s  %s\n", f.verdict, f.what, f.explanation)
+	return err
+}
+
 type verdict string
 
 const (
@@ -62,18 +81,22 @@ type examined struct {
 	today       time.Time
 }
 
-// doctor looks at everything that a server needs, changes nothing, and explains what it finds. Its error says that
+// doctorCommand looks at everything that a server needs, changes nothing, and explains what it finds. Its error says that
 // something is wrong.
-func doctor(ctx context.Context, getenv func(string) string, out io.Writer) error {
-	e, end := examine(ctx, getenv)
+func doctorCommand(ctx context.Context, e env, out io.Writer) error {
+	asJSON, err := parseListing(e.args)
+	if err != nil {
+		return err
+	}
+	found, end := examine(ctx, e.getenv)
 	defer end()
 	failed := 0
 	for _, check := range checks {
-		for _, f := range check(ctx, e) {
+		for _, f := range check(ctx, found) {
 			if f.verdict == wrong {
 				failed++
 			}
-			if _, err := fmt.Fprintf(out, "%-4s  %-19s  %s\n", f.verdict, f.what, f.explanation); err != nil {
+			if err := f.write(out, asJSON); err != nil {
 				return err
 			}
 		}
@@ -113,28 +136,6 @@ func examine(ctx context.Context, getenv func(string) string) (e examined, end f
 
 // doctorPatience is how long the doctor waits for anything to answer.
 const doctorPatience = 5 * time.Second
-
-// errNoDatabase says that a private database would be made by the first start.
-var errNoDatabase = errors.New("there is none yet: the first start makes a private one in DATA_DIR, or set DATABASE_URL")
-
-// database returns the address of the database. A private one is started if nobody uses it now, and stopped by stop, but
-// not made.
-func (c Config) database(ctx context.Context) (address string, stop func(), err error) {
-	stop = func() {}
-	switch _, err := os.Lstat(filepath.Join(c.DataDir, "postgres")); {
-	case c.DatabaseURL != "":
-		return c.DatabaseURL, stop, nil
-	case c.Production:
-		return "", stop, errors.New("DATABASE_URL is not set")
-	case errors.Is(err, fs.ErrNotExist):
-		return "", stop, errNoDatabase
-	}
-	server, err := embedded.Start(ctx, embedded.Options{Dir: c.DataDir})
-	if err != nil {
-		return "", stop, err
-	}
-	return server.URL(), func() { _ = server.Stop() }, nil
-}
 
 // checkConfiguration lists every problem that would keep a server from starting.
 func checkConfiguration(_ context.Context, e examined) (found []finding) {

@@ -1,29 +1,22 @@
 // Command server is Cairn: it signs people in, connects their accounts at Garmin, Foursquare and Strava, and keeps them
 // signed in.
 //
-//	server           migrates the database and serves
-//	server migrate   migrates the database and stops
-//	server rekey     seals all tokens with the newest encryption key
-//	server sessions  lists or ends sessions: list|end --user E-MAIL | --all
-//	server webhooks  prints the addresses that providers are given
-//	server strava    manages Strava's events: subscribe | show | unsubscribe
-//	server notices   shows what owners of connections that need them are to be told by mail; --each COMMAND hands it over
-//	server jobs      counts the background work by kind and state
-//	server doctor    checks everything a server needs, and explains what it finds
-//	server health    asks the server that listens on PORT whether it is ready, for images without a shell
+// server help lists the commands.
 //
-//	main.go       what happens, in order
+//	command.go    the table of commands, and how one is called; help.go explains them, listing.go prints what they list
+//	main.go       what serving is, in order
 //	variables.go  the one list of variables, and secrets from files
 //	config.go     the environment, read once; guessable.go has the secrets that are refused
 //	listen.go     the socket: PORT's, or one that systemd passes
+//	database.go   opening the database, with and without migrating it
 //	log.go        where log lines go
 //	stop.go       stopping so that nobody notices
 //	providers.go  our registrations at providers, and the sandbox that stands in for them
 //	secrets.go    secrets that development makes for itself
 //	rekey.go      sealing anew after a change of keys
-//	operator.go   what an operator does with sessions
+//	sessions.go, jobs.go, version.go, health.go   what operators ask
 //	notices.go    messages to people whose connection needs them
-//	strava.go     the subscription to Strava's events
+//	strava.go     the subscription to Strava's events, webhooks.go the other addresses
 //	doctor.go     what the doctor looks at, in order; doctor_database.go and doctor_providers.go have the checks
 //	metrics.go    the listener where Prometheus asks
 //	upkeep.go     what is done off the requests' path
@@ -32,17 +25,13 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -71,7 +60,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
 	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "cairn:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
@@ -79,122 +68,30 @@ func main() {
 // 100 collects dozens of times a second under load (make bench); more than 200 is felt in memory when many people sign in.
 const gcPercent = 200
 
-var errUsage = errors.New("usage: server [migrate | rekey | jobs | webhooks | doctor | health | strava subscribe|show|unsubscribe | notices [--each COMMAND] | sessions list|end --user E-MAIL|--all]")
+const aboutServe = `
+It listens on PORT, or on the socket that systemd passes, until SIGTERM or SIGINT.
+Without DATABASE_URL it makes a private database below DATA_DIR. README.md lists
+the variables of the environment.
+`
 
-// run is the whole program but the exit. It returns nil when it was asked to stop and everything had its end.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	command, err := parseCommand(args)
+func serveCommand(ctx context.Context, e env, _ io.Writer) error {
+	if err := parse(e.args, nil); err != nil {
+		return err
+	}
+	config, err := e.config()
 	if err != nil {
 		return err
 	}
-	if command.name == "doctor" { // a configuration with problems is among what it explains
-		return doctor(ctx, getenv, stdout)
-	}
-	getenv, err = withDotEnv(getenv)
-	if err != nil {
-		return err
-	}
-	config, err := loadConfig(getenv)
-	if err != nil {
-		return fmt.Errorf("the configuration has problems:\n%w", err)
-	}
-	log, flush := newLogger(stderr)
+	log, flush := newLogger(e.stderr)
 	defer flush()
-	switch command.name {
-	case "migrate":
-		return withDatabase(ctx, config, log, func(*pgxpool.Pool) error { return nil })
-	case "health":
-		return health(ctx, config)
-	case "rekey":
-		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return rekey(ctx, config, pool, stdout) })
-	case "jobs":
-		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return listJobs(ctx, pool, stdout) })
-	case "webhooks":
-		return listWebhooks(config, stdout)
-	case "strava":
-		return stravaCommand(ctx, config, command.verb, stdout)
-	case "notices":
-		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error {
-			return notices(ctx, config, pool, command.each, stdout, stderr)
-		})
-	case "sessions":
-		return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return operate(ctx, config, pool, command.order, stdout) })
-	}
+	b := readBuild()
+	log.Info("starting", "version", b.Version, "revision", b.Revision, "modified", b.Modified, "go", b.Go, "schema", b.Schema)
 	listener, err := listen(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = listener.Close() }()
 	return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return serve(ctx, config, log, listener, pool) })
-}
-
-// command is what the program was called for; the zero value is to serve.
-type command struct {
-	name  string
-	order order  // of "sessions"
-	verb  string // of "strava"
-	each  string // of "notices"
-}
-
-func parseCommand(args []string) (command, error) {
-	switch {
-	case len(args) == 0:
-		return command{}, nil
-	case args[0] == "sessions":
-		o, err := parseOrder(args[1:])
-		return command{name: "sessions", order: o}, err
-	case args[0] == "notices":
-		each, err := parseNotices(args[1:])
-		return command{name: "notices", each: each}, err
-	case args[0] == "strava":
-		if len(args) != 2 || !slices.Contains([]string{"subscribe", "show", "unsubscribe"}, args[1]) {
-			return command{}, errStravaUsage
-		}
-		return command{name: "strava", verb: args[1]}, nil
-	case len(args) == 1 && slices.Contains([]string{"migrate", "rekey", "jobs", "webhooks", "doctor", "health"}, args[0]):
-		return command{name: args[0]}, nil
-	}
-	return command{}, errUsage
-}
-
-func health(ctx context.Context, config Config) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(config.selfAddr(), strconv.Itoa(config.Port))+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready: %s", resp.Status)
-	}
-	return nil
-}
-
-// withDatabase opens and migrates the database, starting a private one if none is configured, and closes it after use.
-func withDatabase(ctx context.Context, config Config, log *slog.Logger, use func(*pgxpool.Pool) error) error {
-	address := config.DatabaseURL
-	if address == "" {
-		server, err := embedded.Start(ctx, embedded.Options{Dir: config.DataDir, Log: log})
-		if err != nil {
-			return err
-		}
-		defer func() { _ = server.Stop() }()
-		address = server.URL()
-	}
-	pool, err := db.Open(ctx, address, log)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := db.Migrate(ctx, pool, log); err != nil {
-		return err
-	}
-	return use(pool)
 }
 
 // serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off and no job is
@@ -205,6 +102,7 @@ func serve(ctx context.Context, config Config, log *slog.Logger, listener listen
 		return err
 	}
 	watch := metrics.New(pool)
+	watch.Build(readBuild().labels())
 	defer serveMetrics(scrapes, watch, log)()
 	stop := newStopping(config.Stop)
 	ready := stop.ready(func(ctx context.Context) error { return db.Ready(ctx, pool) })
@@ -251,7 +149,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		sessions: session.New(session.Options{
 			Pool: pool, Lifetime: config.Lifetime, MaxLifetime: config.MaxLifetime, Secure: site.Scheme == "https",
 		}),
-		accounts:    auth.New(pool, config.SessionSecret),
+		accounts:    auth.New(pool, config.SessionSecret, auth.Options{}),
 		connections: oauth.New(pool, sealer, oauth.Limits{}),
 	}
 	own.connections.Observe = watch.ProviderCall

@@ -174,7 +174,7 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 		env  []string
 		want []string
 	}{
-		{"usage", []string{"serve"}, nil, []string{"usage: server [migrate | rekey | jobs | webhooks | doctor | health | strava"}},
+		{"usage", []string{"server"}, nil, []string{`there is no command "server"; see: server help`}},
 		{"port taken", nil, []string{"PORT=" + port}, []string{"PORT " + port}},
 		{"no PostgreSQL", nil, []string{"PORT=0", "PATH=/nowhere", "DATA_DIR=" + dataDir(t)}, nil},
 		{"several at once", nil, []string{"PORT=x", "ENCRYPTION_KEY=12", "SESSION_SECRET=short", "NODE_ENV=production"},

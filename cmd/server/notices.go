@@ -22,20 +22,54 @@ import (
 	"cairn/internal/routes"
 )
 
-var errNoticesUsage = errors.New("usage: server notices [--each COMMAND]")
+const aboutNotices = `
+Without an argument it shows the messages, as in a mailbox file, and marks nothing.
 
-// parseNotices reads the arguments behind "notices": the shell command that gets each message, "" to show them only.
-func parseNotices(args []string) (each string, err error) {
-	if len(args) == 0 {
-		return "", nil
+  --each COMMAND  gives each message to a shell command, like 'sendmail -t', on its
+                  standard input, and marks it when that ends with 0 in a minute
+  --json          shows what the messages are about instead, as one JSON object a
+                  line: provider, user_id, email, since
+`
+
+// noticeRow is a line of the listing.
+type noticeRow struct {
+	Provider string    `json:"provider"`
+	UserID   int64     `json:"user_id"`
+	Email    string    `json:"email"` // unproven
+	Since    time.Time `json:"since"` // when the connection came to need its owner
+}
+
+func noticesCommand(ctx context.Context, e env, out io.Writer) error {
+	each, asJSON, err := parseNotices(e.args)
+	if err != nil {
+		return err
 	}
-	flags := flag.NewFlagSet("notices", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	flags.StringVar(&each, "each", "", "shell command that takes one message")
-	if err := flags.Parse(args); err != nil || flags.NArg() > 0 || strings.TrimSpace(each) == "" {
-		return "", errNoticesUsage
+	return e.database(ctx, func(config Config, pool *pgxpool.Pool) error {
+		n, err := newNotifier(config, out, e.stderr)
+		if err != nil {
+			return err
+		}
+		n.json = asJSON
+		return n.notices(ctx, pool, each)
+	})
+}
+
+// parseNotices reads the arguments: the shell command that gets each message, "" to show them only.
+func parseNotices(args []string) (each string, asJSON bool, err error) {
+	given := false
+	err = parse(args, func(f *flag.FlagSet) {
+		f.Func("each", "", func(value string) error { each, given = value, true; return nil })
+		f.BoolVar(&asJSON, "json", false, "")
+	})
+	switch {
+	case err != nil:
+		return "", false, err
+	case given && strings.TrimSpace(each) == "":
+		return "", false, usageError("--each takes a shell command")
+	case given && asJSON:
+		return "", false, usageError("it takes --each or --json, not both")
 	}
-	return each, nil
+	return each, asJSON, nil
 }
 
 // notifier makes messages to the owners of connections that need them.
@@ -44,15 +78,12 @@ type notifier struct {
 	from      *mail.Address
 	providers []*oauth.Provider
 	out, said io.Writer     // messages that are shown; what an operator reads besides
+	json      bool          // what is shown is JSON
 	patience  time.Duration // with a command, for one message
 }
 
 // notices shows the messages, or gives each to a shell command. Its error says that not all were taken.
-func notices(ctx context.Context, config Config, pool *pgxpool.Pool, each string, out, said io.Writer) error {
-	n, err := newNotifier(config, out, said)
-	if err != nil {
-		return err
-	}
+func (n notifier) notices(ctx context.Context, pool *pgxpool.Pool, each string) error {
 	var keys []string
 	for _, p := range n.providers {
 		keys = append(keys, p.Key)
@@ -62,7 +93,7 @@ func notices(ctx context.Context, config Config, pool *pgxpool.Pool, each string
 		return err
 	}
 	if unreachable > 0 {
-		_, _ = fmt.Fprintf(said, "no e-mail address is known for %d; the page tells their owners\n", unreachable)
+		_, _ = fmt.Fprintf(n.said, "no e-mail address is known for %d; the page tells their owners\n", unreachable)
 	}
 	if each == "" {
 		return oauth.Notices(ctx, pool, keys, n.show)
@@ -91,8 +122,11 @@ func newNotifier(config Config, out, said io.Writer) (notifier, error) {
 	return n, err
 }
 
-// show writes a message as in a mailbox file.
+// show writes a message as in a mailbox file, or what it is about.
 func (n notifier) show(notice oauth.Notice) error {
+	if n.json {
+		return writeJSON(n.out, noticeRow{notice.Provider, notice.UserID, notice.Email, notice.Since.UTC()})
+	}
 	message, err := n.message(notice)
 	if err != nil {
 		n.failed(notice, err)

@@ -386,8 +386,8 @@ func TestNoticesCommandsGetNoSecretsAndNotForEver(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "more than 50ms") || time.Since(began) > 30*time.Second {
 		t.Errorf("error %v after %v", err, time.Since(began))
 	}
-	for _, args := range [][]string{{"--each"}, {"--each", " "}, {"x"}, {"--all"}} {
-		wantFailure(t, b.command(args...), "usage: server notices")
+	for _, args := range [][]string{{"--each"}, {"--each", " "}, {"x"}, {"--all"}, {"--each", "cat", "--json"}} {
+		wantFailure(t, b.command(args...), "see: server help notices")
 	}
 	wantFailure(t, serverCommand(t, []string{"notices"}, "NOTICE_FROM=nobody"), "NOTICE_FROM")
 }

@@ -12,6 +12,18 @@ import (
 	"cairn/internal/seal"
 )
 
+const aboutRekey = `
+It runs beside servers, can be stopped, and can be run again. It says when the older
+keys can go.
+`
+
+func rekeyCommand(ctx context.Context, e env, out io.Writer) error {
+	if err := parse(e.args, nil); err != nil {
+		return err
+	}
+	return e.database(ctx, func(config Config, pool *pgxpool.Pool) error { return rekey(ctx, config, pool, out) })
+}
+
 // rekey seals all tokens with the newest ENCRYPTION_KEY, beside running servers, and says when the older ones can go.
 func rekey(ctx context.Context, config Config, pool *pgxpool.Pool, out io.Writer) error {
 	config, err := withSecrets(config)

@@ -13,41 +13,75 @@ import (
 	"cairn/internal/routes"
 )
 
-var errStravaUsage = errors.New("usage: server strava subscribe | show | unsubscribe")
+const aboutStrava = `
+  subscribe    have Strava send its events here; Strava asks PUBLIC_URL meanwhile,
+               so the server has to run and be reachable there
+  show         say where they go
+  unsubscribe  end it
+
+It prints where the events go after that. --json prints it as one JSON object:
+subscribed, here, id, host. The path of the address is a secret and not shown.
+`
+
+// subscription is what is shown of it.
+type subscription struct {
+	Subscribed bool   `json:"subscribed"`
+	Here       bool   `json:"here"` // the events come to this site
+	ID         int64  `json:"id"`   // Strava's; 0: there is none
+	Host       string `json:"host"` // where they go; "": that is not known
+}
 
 // stravaCommand manages the one subscription by which Strava tells what happened to connections.
-func stravaCommand(ctx context.Context, config Config, verb string, out io.Writer) error {
-	config, err := withSecrets(config)
+func stravaCommand(ctx context.Context, e env, out io.Writer) error {
+	what, rest, err := verb(e.args, "subscribe", "show", "unsubscribe")
 	if err != nil {
+		return err
+	}
+	asJSON, err := parseListing(rest)
+	if err != nil {
+		return err
+	}
+	config, err := e.config()
+	if err != nil {
+		return err
+	}
+	if config, err = withSecrets(config); err != nil {
 		return err
 	}
 	strava, err := stravaOf(config)
 	if err != nil {
 		return err
 	}
-	all, err := subscriptions(ctx, strava)
+	ours := stravaHook(config)
+	all, err := manageSubscription(ctx, config, strava, what, ours)
 	if err != nil {
 		return err
 	}
-	ours := stravaHook(config)
-	switch verb {
-	case "subscribe":
+	found := examineSubscription(all, ours)
+	if asJSON {
+		return writeJSON(out, found)
+	}
+	_, err = fmt.Fprintln(out, found)
+	return err
+}
+
+// manageSubscription does what was asked for, and returns what there is then.
+func manageSubscription(ctx context.Context, config Config, strava *oauth.Provider, what, ours string) ([]oauth.Subscription, error) {
+	all, err := subscriptions(ctx, strava)
+	switch {
+	case err != nil || what == "show":
+		return all, err
+	case what == "subscribe":
 		err = subscribe(ctx, config, strava, all, ours)
-	case "unsubscribe":
+	default:
 		for _, s := range all {
 			err = errors.Join(err, strava.Unsubscribe(ctx, s.ID))
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if verb != "show" {
-		if all, err = subscriptions(ctx, strava); err != nil {
-			return err
-		}
-	}
-	_, err = fmt.Fprintln(out, subscriptionInWords(all, ours))
-	return err
+	return subscriptions(ctx, strava)
 }
 
 // subscriptions asks Strava, which answers keys that are wrong with no more than a status.
@@ -92,33 +126,28 @@ func subscribe(ctx context.Context, config Config, strava *oauth.Provider, all [
 	return nil
 }
 
-// subscriptionInWords names no address but the host's: the path is a secret.
-func subscriptionInWords(all []oauth.Subscription, ours string) string {
+// examineSubscription keeps no address but the host: the path is a secret.
+func examineSubscription(all []oauth.Subscription, ours string) subscription {
 	if len(all) == 0 {
-		return "Strava sends no events: server strava subscribe"
+		return subscription{}
 	}
-	u, err := url.Parse(all[0].CallbackURL)
-	switch {
-	case all[0].CallbackURL == ours:
-		return fmt.Sprintf("Strava sends its events here (subscription %d)", all[0].ID)
-	case err != nil || u.Host == "":
-		return fmt.Sprintf("Strava sends its events elsewhere (subscription %d): server strava subscribe", all[0].ID)
+	found := subscription{Subscribed: true, Here: all[0].CallbackURL == ours, ID: all[0].ID}
+	if u, err := url.Parse(all[0].CallbackURL); err == nil {
+		found.Host = u.Host
 	}
-	return fmt.Sprintf("Strava sends its events to another address at %s (subscription %d): server strava subscribe", u.Host, all[0].ID)
+	return found
 }
 
-// listWebhooks prints the addresses that are entered at providers by hand. They are secrets.
-func listWebhooks(config Config, out io.Writer) error {
-	config, err := withSecrets(config)
-	if err != nil {
-		return err
+func (s subscription) String() string {
+	switch {
+	case !s.Subscribed:
+		return "Strava sends no events: server strava subscribe"
+	case s.Here:
+		return fmt.Sprintf("Strava sends its events here (subscription %d)", s.ID)
+	case s.Host == "":
+		return fmt.Sprintf("Strava sends its events elsewhere (subscription %d): server strava subscribe", s.ID)
 	}
-	at := func(provider string) *url.URL {
-		return config.site().JoinPath(routes.WebhookPath(provider, webhookKey(config)))
-	}
-	_, err = fmt.Fprintf(out, "Keep these addresses to yourself.\nGarmin, for deregistrations, permission changes, activities and all else:\n  %s\n"+
-		"Foursquare, for user push:\n  %s\nStrava: server strava subscribe\n", at("garmin"), at("foursquare"))
-	return err
+	return fmt.Sprintf("Strava sends its events to another address at %s (subscription %d): server strava subscribe", s.Host, s.ID)
 }
 
 // checkWebhooks asks Strava where it sends its events. For the address to compare with, the doctor needs the secret that
@@ -135,10 +164,9 @@ func checkWebhooks(ctx context.Context, e examined) []finding {
 	if err != nil {
 		return []finding{{warning, "webhooks strava", fmt.Sprintf("Strava does not say where it sends its events: %v", err)}}
 	}
-	ours := stravaHook(e.config)
-	verdict := well
-	if len(all) == 0 || all[0].CallbackURL != ours {
+	found, verdict := examineSubscription(all, stravaHook(e.config)), well
+	if !found.Here {
 		verdict = warning
 	}
-	return []finding{{verdict, "webhooks strava", subscriptionInWords(all, ours)}}
+	return []finding{{verdict, "webhooks strava", found.String()}}
 }

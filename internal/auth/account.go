@@ -85,6 +85,18 @@ func (a *Accounts) Find(ctx context.Context, email string) (userID int64, err er
 	return userID, nil
 }
 
+// FindByProvider returns the user who signs in with this account at a provider. It is for operators. Errors: ErrNotFound.
+func (a *Accounts) FindByProvider(ctx context.Context, provider, subject string) (userID int64, err error) {
+	err = a.pool.QueryRow(ctx, `SELECT user_id FROM cairn.identities WHERE provider = $1 AND subject = $2`, provider, subject).Scan(&userID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrNotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("auth: find an account: %w", err)
+	}
+	return userID, nil
+}
+
 // Rename changes the name a person is greeted by. Errors: *FieldError.
 func (a *Accounts) Rename(ctx context.Context, userID int64, name string) error {
 	name, err := cleanName(name)

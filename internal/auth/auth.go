@@ -59,8 +59,13 @@ type Accounts struct {
 	hash   *hasher
 }
 
+// Options are how accounts are kept. The zero value is for the real world.
+type Options struct {
+	Cost Cost // of a password's hash
+}
+
 // New returns the accounts in a database. With secret, the same on all instances, the counters of limits are named so
 // that their table tells nobody's address.
-func New(pool *pgxpool.Pool, secret string) *Accounts {
-	return &Accounts{pool: pool, secret: []byte(secret), hash: newHasher()}
+func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
+	return &Accounts{pool: pool, secret: []byte(secret), hash: newHasher(o.Cost)}
 }

@@ -27,7 +27,7 @@ const (
 func newAccounts(t *testing.T) (*auth.Accounts, *pgxpool.Pool) {
 	t.Helper()
 	pool := dbtest.New(t)
-	return auth.New(pool, "the secret of this test"), pool
+	return auth.New(pool, "the secret of this test", auth.Options{}), pool
 }
 
 func signUp(t *testing.T, a *auth.Accounts, email string) int64 {
@@ -146,7 +146,7 @@ func TestSignUpRefuses(t *testing.T) {
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	one, pool := newAccounts(t)
-	two := auth.New(pool, "the secret of this test") // another instance
+	two := auth.New(pool, "the secret of this test", auth.Options{}) // another instance
 	signUp(t, one, "ada@example.org")
 	limited := func(a *auth.Accounts, email, password, from string) bool {
 		_, err := a.SignIn(t.Context(), email, password, from)

@@ -1,7 +1,10 @@
 package auth
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"runtime"
@@ -22,29 +25,50 @@ const (
 	waitingPerHash = 100 // some three seconds' work
 )
 
-// hashParams is the second choice of OWASP's password storage sheet: m=19 MiB, t=2, p=1.
-var hashParams = &argon2id.Params{Memory: 19 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+// Cost is what argon2id spends on a hash. The zero value is the second choice of OWASP's password storage sheet: 19 MiB, two
+// passes. Tests that are not about it spend less.
+type Cost struct {
+	Memory uint32 // KiB; 0: 19 MiB
+	Passes uint32 // 0: 2
+}
 
-// decoy is compared with when there is no account, so that a failed sign-in takes the same time either way. Its password
-// is nobody's: the hash is of 32 random bytes that were thrown away.
-const decoy = "$argon2id$v=19$m=19456,t=2,p=1$+JxlSEZmWxZ9YxOzhqrdKw$YH0BplG49RR6RcX3IukpM5rZCpXaBJtRHIDRyQ53kSA"
+func (c Cost) params() *argon2id.Params {
+	return &argon2id.Params{
+		Memory: cmp.Or(c.Memory, 19*1024), Iterations: cmp.Or(c.Passes, 2), Parallelism: 1, SaltLength: 16, KeyLength: 32,
+	}
+}
+
+// decoyHash is what a password is compared with when there is no account, so that a failed sign-in takes the same time
+// either way. It is nobody's: the salt and the key are random.
+func decoyHash(p *argon2id.Params) string {
+	random := func(n uint32) string {
+		b := make([]byte, n)
+		_, _ = rand.Read(b) // never fails
+		return base64.RawStdEncoding.EncodeToString(b)
+	}
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s",
+		p.Memory, p.Iterations, p.Parallelism, random(p.SaltLength), random(p.KeyLength))
+}
 
 // hasher runs argon2id. A hash takes 19 MiB and a core for some 20 ms, so one core is left to everybody else, and only so
 // many wait; the rest is told to come back rather than let memory run out.
 type hasher struct {
+	params  *argon2id.Params
+	decoy   string
 	slots   *semaphore.Weighted
 	waiting atomic.Int64
 	queue   int64
 }
 
-func newHasher() *hasher {
+func newHasher(cost Cost) *hasher {
+	params := cost.params()
 	slots := max(1, int64(runtime.GOMAXPROCS(0))-1)
-	return &hasher{slots: semaphore.NewWeighted(slots), queue: waitingPerHash * slots}
+	return &hasher{params: params, decoy: decoyHash(params), slots: semaphore.NewWeighted(slots), queue: waitingPerHash * slots}
 }
 
 func (h *hasher) make(ctx context.Context, password string) (hash string, err error) {
 	err = h.run(ctx, func() error {
-		hash, err = argon2id.CreateHash(norm.NFC.String(password), hashParams)
+		hash, err = argon2id.CreateHash(norm.NFC.String(password), h.params)
 		return err
 	})
 	return hash, err

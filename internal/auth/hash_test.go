@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,7 @@ import (
 
 func TestHashingIsBounded(t *testing.T) {
 	t.Parallel()
-	h := newHasher()
+	h := newHasher(Cost{})
 	var running, most, refused atomic.Int64
 	var wg sync.WaitGroup
 	for range 10 * h.queue {
@@ -45,7 +46,7 @@ func TestHashingIsBounded(t *testing.T) {
 
 func TestWhoGivesUpWaitingIsLetGo(t *testing.T) {
 	t.Parallel()
-	h := newHasher()
+	h := newHasher(Cost{})
 	release := make(chan struct{})
 	var wg sync.WaitGroup
 	for range h.queue / waitingPerHash {
@@ -62,22 +63,42 @@ func TestWhoGivesUpWaitingIsLetGo(t *testing.T) {
 	wg.Wait()
 }
 
+// The second choice of OWASP's sheet; less is for tests only.
+func TestUsualCostIsOWASPs(t *testing.T) {
+	t.Parallel()
+	hash, err := newHasher(Options{}.Cost).make(t.Context(), "granite lichen and slow rain")
+	if err != nil || !strings.HasPrefix(hash, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("made %q, %v", hash, err)
+	}
+}
+
 // The decoy must cost what a real hash costs, or the time of a failed sign-in tells whether there is an account.
 func TestDecoyCostsWhatHashesCost(t *testing.T) {
 	t.Parallel()
-	params, salt, key, err := argon2id.DecodeHash(decoy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *params != *hashParams || len(salt) != int(hashParams.SaltLength) || len(key) != int(hashParams.KeyLength) {
-		t.Errorf("the decoy has %+v, hashes have %+v", *params, *hashParams)
+	for _, cost := range []Cost{{}, {Memory: 64, Passes: 1}} {
+		h := newHasher(cost)
+		made, err := h.make(t.Context(), "granite lichen and slow rain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		real, _, _, err := argon2id.DecodeHash(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		params, _, _, err := argon2id.DecodeHash(h.decoy)
+		if err != nil || *params != *real {
+			t.Errorf("the decoy has %+v, %v; hashes have %+v", params, err, real)
+		}
+		if match, err := h.matches(t.Context(), "granite lichen and slow rain", h.decoy); match || err != nil {
+			t.Errorf("comparing with the decoy: %v, %v", match, err)
+		}
 	}
 }
 
 func TestStoredHashMayNotAskForAnything(t *testing.T) {
 	t.Parallel()
 	huge := "$argon2id$v=19$m=4194304,t=2,p=1$+JxlSEZmWxZ9YxOzhqrdKw$YH0BplG49RR6RcX3IukpM5rZCpXaBJtRHIDRyQ53kSA"
-	if _, err := newHasher().matches(t.Context(), "x", huge); err == nil {
+	if _, err := newHasher(Cost{}).matches(t.Context(), "x", huge); err == nil {
 		t.Error("a hash of 4 GiB was computed")
 	}
 }

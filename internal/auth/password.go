@@ -56,7 +56,7 @@ func (a *Accounts) SignIn(ctx context.Context, email, password, address string) 
 		return 0, err
 	}
 	var userID int64
-	hash := decoy
+	hash := a.hash.decoy
 	err := a.pool.QueryRow(ctx, `SELECT user_id, hash FROM cairn.passwords WHERE email_key = $1`, key).Scan(&userID, &hash)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return 0, fmt.Errorf("auth: find password: %w", err)

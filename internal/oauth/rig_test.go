@@ -42,7 +42,7 @@ func newRig(t *testing.T) rig {
 	server := httptest.NewUnstartedServer(nil)
 	base := "http://" + server.Listener.Addr().String() + "/sandbox"
 	played := map[string]sandbox.App{}
-	r := rig{Store: oauth.New(pool, newSealer(t, 1), oauth.Limits{}), t: t, pool: pool, accounts: auth.New(pool, "test"), providers: map[string]*oauth.Provider{}}
+	r := rig{Store: oauth.New(pool, newSealer(t, 1), oauth.Limits{}), t: t, pool: pool, accounts: auth.New(pool, "test", auth.Options{}), providers: map[string]*oauth.Provider{}}
 	for key, make := range makers {
 		app := sandbox.App{ClientID: key + "-client", ClientSecret: key + "-s3cr3t", RedirectURI: "http://cairn.test/" + key}
 		played[key] = app

@@ -105,7 +105,7 @@ func newSiteWith(t *testing.T, o options) site {
 	s.handler, err = routes.New(routes.Deps{
 		PublicURL: publicURL, TrustedProxies: o.proxies, Log: log,
 		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https"}),
-		Accounts: auth.New(o.pool, "test"), Connections: connections, Latest: entries, Jobs: background,
+		Accounts: auth.New(o.pool, "test", auth.Options{}), Connections: connections, Latest: entries, Jobs: background,
 		Providers: providers, Sandbox: &routes.Sandbox{Host: host, Handler: played}, Web: web.Files, Ready: o.ready,
 		Webhooks: routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", PushSecret: "push-s3cr3t"},
 	})

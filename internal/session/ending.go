@@ -58,6 +58,15 @@ func (m *Manager) EndOthers(ctx context.Context, db DB, userID, keep int64, why 
 	return end(ctx, db, why, `user_id = $2 AND id <> $3`, userID, keep)
 }
 
+// EndByID ends one session, whoever has it. It is the operator's. Errors: ErrNone.
+func (m *Manager) EndByID(ctx context.Context, id int64) error {
+	ended, err := end(ctx, m.Pool, ByOperator, `id = $2`, id)
+	if err == nil && ended == 0 {
+		return ErrNone
+	}
+	return err
+}
+
 // EndAll ends every session of everybody and returns how many there were. It is the operator's.
 func (m *Manager) EndAll(ctx context.Context) (int64, error) {
 	return end(ctx, m.Pool, ByOperator, `true`)

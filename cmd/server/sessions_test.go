@@ -1,0 +1,97 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"cairn/db/dbtest"
+)
+
+func TestOperatorListsAndEndsSessions(t *testing.T) {
+	t.Parallel()
+	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t)}
+	server := start(t, env...)
+	ada, phone, moss := newBrowser(t), newBrowser(t), newBrowser(t)
+	ada.signUp(server.url, "ada@example.org")
+	phone.signIn(server.url, "ada@example.org")
+	moss.signUp(server.url, "moss@example.org")
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := serverCommand(t, append([]string{"sessions"}, args...), env...).Output()
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return string(out)
+	}
+	for args, lines := range map[string]int{"list --user ADA@example.org": 3, "list --all": 4} {
+		out := run(strings.Fields(args)...)
+		if n := strings.Count(out, "\n"); n != lines || !strings.Contains(out, "password") {
+			t.Errorf("%s: %d lines, want %d:\n%s", args, n, lines, out)
+		}
+	}
+	if out := run("end", "--user", "ada@example.org"); out != "ended 2 sessions of user 1\n" {
+		t.Errorf("got %q", out)
+	}
+	for _, b := range []browser{ada, phone} {
+		if _, page := b.do(http.MethodGet, server.url+"/login", nil); !strings.Contains(page.Find("#notice").Text(), "The operator of this site signed you out") {
+			t.Errorf("the page says %q", page.Find("#notice, h1").Text())
+		}
+	}
+	moss.wantConnected(server.url, 0)
+	if out := run("end", "--all"); out != "ended 1 session of everybody\n" {
+		t.Errorf("got %q", out)
+	}
+	for _, args := range []string{"", "end", "list", "end --user", "end --all --user x", "end all", "delete --all", "end --all x",
+		"list --id 1", "end --all --json", "end --id -1", "end --id x", "end --provider strava", "end --user-id 0", "end --user-id 1 --id 1"} {
+		wantFailure(t, serverCommand(t, append([]string{"sessions"}, strings.Fields(args)...), env...), "see: server help sessions")
+	}
+	wantFailure(t, serverCommand(t, []string{"sessions", "end", "--user", "nobody@example.org"}, env...), "nobody signs in with this e-mail address")
+	wantFailure(t, serverCommand(t, []string{"sessions", "list", "--provider", "strava:1"}, env...), "nobody signs in with strava:1")
+	wantFailure(t, serverCommand(t, []string{"sessions", "list", "--user-id", "99"}, env...), "there is no user 99")
+	wantFailure(t, serverCommand(t, []string{"sessions", "end", "--id", "99"}, env...), "there is no session 99")
+}
+
+// One session, and everybody's by their account at a provider, are ended by what the listing says of them.
+func TestOperatorEndsOneSession(t *testing.T) {
+	t.Parallel()
+	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t)}
+	server := start(t, env...)
+	ada, phone := newBrowser(t), newBrowser(t)
+	ada.signUp(server.url, "ada@example.org")
+	phone.signIn(server.url, "ada@example.org")
+	ada.connect(server.url, "strava", "ada")
+	listed := func(whose ...string) []sessionRow {
+		t.Helper()
+		return readLines[sessionRow](t, commandOutput(t, env, append([]string{"sessions", "list", "--json"}, whose...)...))
+	}
+	rows := listed("--user", "ada@example.org")
+	if len(rows) != 2 || rows[0].ID == rows[1].ID || rows[0].Method != "password" || time.Since(rows[0].Created) > time.Hour {
+		t.Fatalf("listed %+v", rows)
+	}
+	kept := slices.IndexFunc(rows, func(r sessionRow) bool { return r.Kept })
+	if kept < 0 {
+		t.Fatalf("no session is kept: %+v", rows)
+	}
+	id := strconv.FormatInt(rows[kept].ID, 10)
+	if out := commandOutput(t, env, "sessions", "end", "--id", id); out != "ended session "+id+"\n" {
+		t.Errorf("it says %q", out)
+	}
+	if _, page := phone.do(http.MethodGet, server.url+"/login", nil); !strings.Contains(page.Find("#notice").Text(), "The operator of this site signed you out") {
+		t.Errorf("the page says %q", page.Find("#notice, h1").Text())
+	}
+	ada.wantConnected(server.url, 1)
+	subject := queryValue[string](t, env, `SELECT subject FROM cairn.identities WHERE provider = 'strava'`)
+	user := strconv.FormatInt(rows[0].UserID, 10)
+	for _, whose := range [][]string{{"--provider", "strava:" + subject}, {"--user-id", user}} {
+		if rows := listed(whose...); len(rows) != 1 || rows[0].UserID != 1 {
+			t.Errorf("%v: listed %+v", whose, rows)
+		}
+	}
+	if out := commandOutput(t, env, "sessions", "end", "--provider", "strava:"+subject); out != "ended 1 session of user "+user+"\n" {
+		t.Errorf("it says %q", out)
+	}
+}
