@@ -44,6 +44,7 @@ type env struct {
 	args   []string // behind its name
 	getenv func(string) string
 	stderr io.Writer
+	limits limits
 }
 
 // usageError says that a command was called in a way it does not understand.
@@ -60,7 +61,7 @@ func exitCode(err error) int {
 }
 
 // run is the whole program but the exit. It returns nil when it was asked to stop and everything had its end.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, l limits, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	name, rest := "serve", args
 	if len(args) > 0 {
 		name, rest = args[0], args[1:]
@@ -75,7 +76,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if !ok {
 		return usageError(fmt.Sprintf("there is no command %q; see: server help", name))
 	}
-	err := c.run(ctx, env{rest, getenv, stderr}, stdout)
+	err := c.run(ctx, env{rest, getenv, stderr, l}, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return c.explain(stdout)
 	}
@@ -141,6 +142,7 @@ func (e env) config() (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("the configuration has problems:\n%w", err)
 	}
+	config.limits = e.limits
 	return config, nil
 }
 

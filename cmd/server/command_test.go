@@ -75,7 +75,7 @@ func TestHelp(t *testing.T) {
 	says := func(args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
-		if err := run(t.Context(), args, nothing, &out, io.Discard); err != nil {
+		if err := run(t.Context(), limits{}.withDefaults(), args, nothing, &out, io.Discard); err != nil {
 			t.Errorf("%v: %v", args, err)
 		}
 		return out.String()

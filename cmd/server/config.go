@@ -37,6 +37,8 @@ type Config struct {
 	MaxLifetime          time.Duration // of a session at all; 0: the default
 	Stop                 stopTimes
 	Apps                 map[string]oauth.App
+
+	limits limits // not the environment's
 }
 
 // Sandbox tells whether the three providers are played here: in development, while no provider has keys.

@@ -88,7 +88,7 @@ func doctorCommand(ctx context.Context, e env, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	found, end := examine(ctx, e.getenv)
+	found, end := examine(ctx, e)
 	defer end()
 	failed := 0
 	for _, check := range checks {
@@ -108,13 +108,14 @@ func doctorCommand(ctx context.Context, e env, out io.Writer) error {
 }
 
 // examine reads the configuration and opens the database, as far as both can be.
-func examine(ctx context.Context, getenv func(string) string) (e examined, end func()) {
-	e = examined{getenv: getenv, today: time.Now().UTC()}
-	withFile, fileErr := withDotEnv(getenv)
+func examine(ctx context.Context, with env) (e examined, end func()) {
+	e = examined{getenv: with.getenv, today: time.Now().UTC()}
+	withFile, fileErr := withDotEnv(with.getenv)
 	if fileErr == nil {
 		e.getenv = withFile
 	}
 	e.config, e.configErr = loadConfig(e.getenv)
+	e.config.limits = with.limits
 	e.configErr = errors.Join(fileErr, e.configErr)
 	if !e.config.Sandbox() {
 		e.providers, e.callbackErr = registered(e.config.Apps, e.config.site())
@@ -124,7 +125,7 @@ func examine(ctx context.Context, getenv func(string) string) (e examined, end f
 		e.databaseErr = err
 		return e, stop
 	}
-	openCtx, cancel := context.WithTimeout(ctx, doctorPatience)
+	openCtx, cancel := context.WithTimeout(ctx, with.limits.Doctor)
 	defer cancel()
 	silent := slog.New(slog.DiscardHandler)
 	if e.pool, e.databaseErr = db.Open(openCtx, address, silent); e.databaseErr != nil {
@@ -133,9 +134,6 @@ func examine(ctx context.Context, getenv func(string) string) (e examined, end f
 	e.database, e.databaseErr = db.Inspect(openCtx, e.pool)
 	return e, func() { e.pool.Close(); stop() }
 }
-
-// doctorPatience is how long the doctor waits for anything to answer.
-const doctorPatience = 5 * time.Second
 
 // checkConfiguration lists every problem that would keep a server from starting.
 func checkConfiguration(_ context.Context, e examined) (found []finding) {

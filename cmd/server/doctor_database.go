@@ -63,7 +63,7 @@ func checkKeys(ctx context.Context, e examined) []finding {
 	case e.database.Version < 4: // the first with withdrawals, which have sealed tokens too
 		return []finding{{warning, "keys", "can't be compared with what is stored before the pending migrations have run"}}
 	}
-	used, err := oauth.New(e.pool, nil, oauth.Limits{}).Keys(ctx)
+	used, err := oauth.New(e.pool, nil, e.config.limits.Calls).Keys(ctx)
 	if err != nil {
 		return []finding{{wrong, "keys", err.Error()}}
 	}
@@ -145,7 +145,7 @@ func checkConnections(ctx context.Context, e examined) []finding {
 	if !e.hasSchema() {
 		return nil
 	}
-	tallies, err := oauth.New(e.pool, nil, oauth.Limits{}).Count(ctx)
+	tallies, err := oauth.New(e.pool, nil, e.config.limits.Calls).Count(ctx)
 	if err != nil {
 		return []finding{{wrong, "connections", err.Error()}}
 	}
@@ -168,7 +168,7 @@ func checkBudgets(ctx context.Context, e examined) (found []finding) {
 	if e.databaseErr != nil || e.database.Version < 5 {
 		return nil
 	}
-	budgets, err := oauth.New(e.pool, nil, oauth.Limits{}).Budgets(ctx)
+	budgets, err := oauth.New(e.pool, nil, e.config.limits.Calls).Budgets(ctx)
 	if err != nil {
 		return []finding{{wrong, "quota", err.Error()}}
 	}

@@ -31,7 +31,7 @@ func checkProviders(ctx context.Context, e examined) []finding {
 	found := make([]finding, len(hosts))
 	var wg sync.WaitGroup
 	for i, h := range hosts {
-		wg.Go(func() { found[i] = reach(ctx, h.provider, h.address) })
+		wg.Go(func() { found[i] = reach(ctx, e.config.limits.Doctor, h.provider, h.address) })
 	}
 	wg.Wait()
 	return found
@@ -51,9 +51,9 @@ func hostsOf(p *oauth.Provider) (hosts []string) {
 	return hosts
 }
 
-func reach(ctx context.Context, provider, address string) finding {
+func reach(ctx context.Context, limit time.Duration, provider, address string) finding {
 	what := "reach " + provider
-	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodHead, address+"/", nil)
 	if err != nil {
@@ -63,7 +63,7 @@ func reach(ctx context.Context, provider, address string) finding {
 	resp, err := http.DefaultTransport.RoundTrip(r) // a redirect is an answer too
 	switch {
 	case ctx.Err() != nil:
-		return finding{wrong, what, fmt.Sprintf("%s does not answer within %v: is it the provider, a firewall, or the DNS?", address, doctorPatience)}
+		return finding{wrong, what, fmt.Sprintf("%s does not answer within %v: is it the provider, a firewall, or the DNS?", address, limit)}
 	case err != nil:
 		return finding{wrong, what, fmt.Sprintf("%s can't be reached: %v", address, err)}
 	}

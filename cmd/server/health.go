@@ -7,15 +7,12 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"time"
 )
 
 const aboutHealth = `
 It asks /readyz at PORT, and fails if the server there is not ready. It is the
 health check of images without a shell.
 `
-
-const healthLimit = 3 * time.Second
 
 func healthCommand(ctx context.Context, e env, _ io.Writer) error {
 	if err := parse(e.args, nil); err != nil {
@@ -29,7 +26,7 @@ func healthCommand(ctx context.Context, e env, _ io.Writer) error {
 }
 
 func health(ctx context.Context, config Config) error {
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	ctx, cancel := context.WithTimeout(ctx, config.limits.Health)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(config.selfAddr(), strconv.Itoa(config.Port))+"/readyz", nil)
 	if err != nil {

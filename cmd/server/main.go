@@ -7,6 +7,7 @@
 //	main.go       what serving is, in order
 //	variables.go  the one list of variables, and secrets from files
 //	config.go     the environment, read once; guessable.go has the secrets that are refused
+//	limits.go     time limits and their defaults
 //	listen.go     the socket: PORT's, or one that systemd passes
 //	database.go   opening the database, with and without migrating it
 //	log.go        where log lines go
@@ -51,14 +52,17 @@ import (
 	"cairn/web"
 )
 
-func main() {
+func main() { program(limits{}) }
+
+// program is the process of this program; only tests give it other limits.
+func program(l limits) {
 	embedded.Supervise()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr); err != nil {
+	if err := run(ctx, l.withDefaults(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "cairn:", err)
 		os.Exit(exitCode(err))
 	}
@@ -103,14 +107,14 @@ func serve(ctx context.Context, config Config, log *slog.Logger, listener listen
 	}
 	watch := metrics.New(pool)
 	watch.Build(readBuild().labels())
-	defer serveMetrics(scrapes, watch, log)()
-	stop := newStopping(config.Stop)
+	defer serveMetrics(config.limits, scrapes, watch, log)()
+	stop := newStopping(config.Stop, config.limits.SandboxWork)
 	ready := stop.ready(func(ctx context.Context) error { return db.Ready(ctx, pool) })
 	handler, own, err := assemble(ctx, config, log, listener.port(), pool, ready, watch)
 	if err != nil {
 		return err
 	}
-	server := newHTTPServer(stop.handler(handler), log)
+	server := newHTTPServer(config.limits, stop.handler(handler), log)
 	group, ctx := errgroup.WithContext(ctx)
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return stop.serve(server, listener) })
@@ -145,19 +149,19 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		return nil, upkeep{}, err
 	}
 	own := upkeep{
-		log: log,
-		sessions: session.New(session.Options{
-			Pool: pool, Lifetime: config.Lifetime, MaxLifetime: config.MaxLifetime, Secure: site.Scheme == "https",
-		}),
-		accounts:    auth.New(pool, config.SessionSecret, auth.Options{}),
-		connections: oauth.New(pool, sealer, oauth.Limits{}),
+		log:         log,
+		batch:       config.limits.Upkeep,
+		sessions:    session.New(config.sessions(session.Options{Pool: pool, Secure: site.Scheme == "https"})),
+		accounts:    auth.New(pool, config.SessionSecret, config.limits.accounts()),
+		connections: oauth.New(pool, sealer, config.limits.Calls),
 	}
 	own.connections.Observe = watch.ProviderCall
 	if err := needKeys(ctx, own.connections); err != nil {
 		return nil, upkeep{}, err
 	}
 	entries := latest.New(pool, sealer, own.connections)
-	own.jobs, err = jobs.New(jobs.Deps{Pool: pool, Log: log, Connections: own.connections, Latest: entries, Providers: providers})
+	own.jobs, err = jobs.New(jobs.Deps{Pool: pool, Log: log, Connections: own.connections, Latest: entries, Providers: providers,
+		Limits: config.limits.Jobs})
 	if err != nil {
 		return nil, upkeep{}, err
 	}
@@ -169,6 +173,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready,
 		Webhooks: routes.Webhooks{Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret},
 		Watch:    routes.Watch{Request: watch.Request, SignIn: watch.SignIn},
+		Limits:   config.limits.Pages,
 	})
 	if err != nil {
 		return nil, upkeep{}, err
@@ -177,12 +182,12 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	return handler, own, nil
 }
 
-func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+func newHTTPServer(l limits, handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      45 * time.Second,
+		ReadHeaderTimeout: l.RequestHeader,
+		ReadTimeout:       l.Request,
+		WriteTimeout:      l.Response,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),

@@ -42,13 +42,13 @@ func listenMetrics(ctx context.Context, address string) (net.Listener, error) {
 
 // serveMetrics answers /metrics until stop is called, which is after the last request has been answered: what happens while a
 // server stops is worth seeing too. A nil listener is served by nobody.
-func serveMetrics(listener net.Listener, m *metrics.Metrics, log *slog.Logger) (stop func()) {
+func serveMetrics(l limits, listener net.Listener, m *metrics.Metrics, log *slog.Logger) (stop func()) {
 	if listener == nil {
 		return func() {}
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.Handler())
-	server := newHTTPServer(mux, log)
+	server := newHTTPServer(l, mux, log)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

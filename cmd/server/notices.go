@@ -103,7 +103,7 @@ func (n notifier) notices(ctx context.Context, pool *pgxpool.Pool, each string) 
 
 // newNotifier knows the providers that people find on the page: the others can't be connected again.
 func newNotifier(config Config, out, said io.Writer) (notifier, error) {
-	n := notifier{config: config, from: config.NoticeFrom, out: out, said: said, patience: time.Minute}
+	n := notifier{config: config, from: config.NoticeFrom, out: out, said: said, patience: config.limits.Message}
 	if n.from == nil {
 		n.from = &mail.Address{Name: "Cairn", Address: "cairn@" + config.site().Hostname()}
 	}

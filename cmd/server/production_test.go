@@ -141,7 +141,7 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	u := upkeep{log: slog.New(slog.DiscardHandler), sessions: session.New(session.Options{Pool: pool}), accounts: auth.New(pool, secret, auth.Options{}), connections: oauth.New(pool, nil, oauth.Limits{})}
+	u := upkeep{log: slog.New(slog.DiscardHandler), batch: patience, sessions: session.New(session.Options{Pool: pool}), accounts: auth.New(pool, secret, auth.Options{}), connections: oauth.New(pool, nil, oauth.Limits{})}
 	u.sweepAll(t.Context())
 	var left int
 	if err := pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.rate_limits)`).Scan(&left); err != nil || left != 0 {

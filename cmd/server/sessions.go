@@ -85,8 +85,8 @@ func sessionsCommand(ctx context.Context, e env, out io.Writer) error {
 		return err
 	}
 	return e.database(ctx, func(config Config, pool *pgxpool.Pool) error {
-		sessions := session.New(session.Options{Pool: pool, Lifetime: config.Lifetime, MaxLifetime: config.MaxLifetime})
-		userID, err := o.user(ctx, auth.New(pool, config.SessionSecret, auth.Options{}))
+		sessions := session.New(config.sessions(session.Options{Pool: pool}))
+		userID, err := o.user(ctx, auth.New(pool, config.SessionSecret, config.limits.accounts()))
 		if err != nil {
 			return err
 		}

@@ -30,13 +30,14 @@ type stopping struct {
 	begun  atomic.Bool
 	closed chan struct{} // no connection is accepted any more
 	worked chan struct{} // no background work is under way any more; nil: that is not waited for
+	work   time.Duration // how long it is waited for at most
 
 	mu   sync.Mutex
 	busy map[net.Conn]struct{} // accepted, and not idle: a request is awaited or in flight
 }
 
-func newStopping(times stopTimes) *stopping {
-	return &stopping{stopTimes: times, closed: make(chan struct{}), busy: map[net.Conn]struct{}{}}
+func newStopping(times stopTimes, work time.Duration) *stopping {
+	return &stopping{stopTimes: times, work: work, closed: make(chan struct{}), busy: map[net.Conn]struct{}{}}
 }
 
 // ready is check until stopping begins, and an error from then on.
@@ -105,20 +106,18 @@ func (s *stopping) drain(ctx context.Context, server *http.Server, open listener
 	return nil
 }
 
-// isBusy is false in the end even if clients open connections and send nothing: ReadHeaderTimeout closes those.
-// workPatience is for background work that asks providers played on this very listener.
-const workPatience = 3 * time.Second
-
+// awaitWork waits for background work that asks providers played on this very listener.
 func (s *stopping) awaitWork() {
 	if s.worked == nil {
 		return
 	}
 	select {
 	case <-s.worked:
-	case <-time.After(workPatience):
+	case <-time.After(s.work):
 	}
 }
 
+// isBusy is false in the end even if clients open connections and send nothing: ReadHeaderTimeout closes those.
 func (s *stopping) isBusy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -158,7 +158,7 @@ func checkWebhooks(ctx context.Context, e examined) []finding {
 	case err != nil, e.config.SessionSecret == "":
 		return nil // no keys, or another check's problem
 	}
-	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	ctx, cancel := context.WithTimeout(ctx, e.config.limits.Doctor)
 	defer cancel()
 	all, err := subscriptions(ctx, strava)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 // times at which sessions were last seen are written down.
 type upkeep struct {
 	log         *slog.Logger
+	batch       time.Duration // for one batch
 	sessions    *session.Manager
 	accounts    *auth.Accounts
 	connections *oauth.Store
@@ -25,7 +26,6 @@ type upkeep struct {
 const (
 	sweepEvery  = time.Minute
 	recordEvery = time.Minute
-	jobDeadline = 10 * time.Second
 )
 
 // repeat does what each instance does for itself, until ctx is done, and then finishes what is under way. Waits vary by half, so that instances started together spread out.
@@ -60,7 +60,7 @@ func (u upkeep) sweepAll(ctx context.Context) {
 // sweep takes batch after batch until nothing is left. It rests as long as it works, because requests come first.
 func (u upkeep) sweep(ctx context.Context, batch func(context.Context) (more bool, err error)) {
 	for more := true; more && ctx.Err() == nil; {
-		jobCtx, cancel := context.WithTimeout(ctx, jobDeadline)
+		jobCtx, cancel := context.WithTimeout(ctx, u.batch)
 		began := time.Now()
 		var err error
 		more, err = batch(jobCtx)
@@ -74,7 +74,7 @@ func (u upkeep) sweep(ctx context.Context, batch func(context.Context) (more boo
 }
 
 func (u upkeep) record(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, jobDeadline)
+	ctx, cancel := context.WithTimeout(ctx, u.batch)
 	defer cancel()
 	if err := u.sessions.RecordSeen(ctx); err != nil {
 		u.log.WarnContext(ctx, "upkeep failed", "error", err)

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"cmp"
+	"time"
+
+	"cairn/internal/auth"
+	"cairn/internal/jobs"
+	"cairn/internal/oauth"
+	"cairn/internal/routes"
+	"cairn/internal/session"
+)
+
+// limits are all time limits of the program, and what a password's hash costs. A field that is zero has its default: the
+// program runs with the zero value, and its tests with what suits a busy machine.
+type limits struct {
+	Passwords auth.Cost
+	Calls     oauth.Limits
+	Pages     routes.Limits
+	Jobs      jobs.Limits
+
+	SessionStatement time.Duration // as in session.Options
+	RequestHeader    time.Duration // to be read: 5 s
+	Request          time.Duration // to be read: 15 s
+	Response         time.Duration // to be written, from the end of the header on: 45 s
+	SandboxWork      time.Duration // for background work that asks providers played on the listener that is closing: 3 s
+	Upkeep           time.Duration // one batch of what upkeep does: 10 s
+	Health           time.Duration // for the answer to health: 3 s
+	Doctor           time.Duration // for anything that the doctor asks: 5 s
+	Message          time.Duration // for the command that takes one notice: 1 minute
+}
+
+func (l limits) withDefaults() limits {
+	l.RequestHeader = cmp.Or(l.RequestHeader, 5*time.Second)
+	l.Request = cmp.Or(l.Request, 15*time.Second)
+	l.Response = cmp.Or(l.Response, 45*time.Second)
+	l.SandboxWork = cmp.Or(l.SandboxWork, 3*time.Second)
+	l.Upkeep = cmp.Or(l.Upkeep, 10*time.Second)
+	l.Health = cmp.Or(l.Health, 3*time.Second)
+	l.Doctor = cmp.Or(l.Doctor, 5*time.Second)
+	l.Message = cmp.Or(l.Message, time.Minute)
+	return l
+}
+
+func (l limits) accounts() auth.Options { return auth.Options{Cost: l.Passwords} }
+
+// sessions adds the limit of statements to what the configuration says about sessions.
+func (c Config) sessions(o session.Options) session.Options {
+	o.Lifetime, o.MaxLifetime, o.StatementTimeout = c.Lifetime, c.MaxLifetime, c.limits.SessionStatement
+	return o
+}
