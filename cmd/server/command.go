@@ -28,6 +28,7 @@ func commands() []command {
 		{"migrate", "", "Migrate the database and stop", aboutMigrate, migrateCommand},
 		{"doctor", "[--json]", "Check everything a server needs, and explain what is found", aboutDoctor, doctorCommand},
 		{"health", "", "Ask the server on this machine whether it is ready", aboutHealth, healthCommand},
+		{"instances", "[--json]", "List the servers that run", aboutInstances, instancesCommand},
 		{"sessions", "list|end WHOSE [--json]", "List or end sessions", aboutSessions, sessionsCommand},
 		{"jobs", "[--json]", "Count the background work by kind and state", aboutJobs, jobsCommand},
 		{"notices", "[--json | --each COMMAND]", "Mail people whose connection needs them", aboutNotices, noticesCommand},

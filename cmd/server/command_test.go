@@ -113,7 +113,7 @@ func TestHelp(t *testing.T) {
 // A wrong call changes nothing, and is told in one line.
 func TestWrongCalls(t *testing.T) {
 	t.Parallel()
-	for _, args := range []string{"serv", "--verbose", "serve x", "serve --port 3", "migrate 7", "doctor now", "health x", "jobs x", "rekey --force",
+	for _, args := range []string{"serv", "--verbose", "serve x", "serve --port 3", "migrate 7", "doctor now", "health x", "instances --all", "jobs x", "rekey --force",
 		"sessions", "sessions foo", "strava", "strava show x", "webhooks x", "version x", "help foo", "help jobs x", "notices x"} {
 		cmd := serverCommand(t, strings.Fields(args))
 		var out, said bytes.Buffer
@@ -190,7 +190,7 @@ func TestCommandsLeaveTheSchemaAlone(t *testing.T) {
 	address := dbtest.NewEmptyURL(t)
 	dir := dataDir(t)
 	env := []string{"DATABASE_URL=" + address, "DATA_DIR=" + dir}
-	all := []string{"jobs", "sessions list --all", "sessions end --all", "notices", "notices --json", "notices --each cat", "rekey"}
+	all := []string{"jobs", "sessions list --all", "sessions end --all", "notices", "notices --json", "notices --each cat", "rekey", "instances"}
 	for _, args := range all {
 		wantFailure(t, serverCommand(t, strings.Fields(args), env...), "the database has no schema yet: run server migrate")
 		wantFailure(t, serverCommand(t, strings.Fields(args), "DATA_DIR="+dataDir(t)), "there is none yet: the first start makes a private one")
@@ -221,7 +221,7 @@ func TestJSONFieldsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for listing, row := range map[string]any{
-		"sessions list": sessionRow{}, "jobs": jobTally{}, "notices": noticeRow{}, "webhooks": webhookRow{}, "strava show": subscription{},
+		"sessions list": sessionRow{}, "instances": instanceRow{}, "jobs": jobTally{}, "notices": noticeRow{}, "webhooks": webhookRow{}, "strava show": subscription{},
 		"doctor": findingRow{}, "version": build{},
 	} {
 		promised := regexp.MustCompile("(?m)^\\| `" + listing + "` \\|.*$").FindString(string(text))

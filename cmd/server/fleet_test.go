@@ -23,11 +23,11 @@ type fleet struct {
 	pool      *pgxpool.Pool
 	sandbox   *sandbox.Sandbox
 	balancer  *balancer
-	instances []*instance
+	instances []*member
 }
 
-// instance is a place in a fleet: a port, and whichever process listens there now.
-type instance struct {
+// member is a place in a fleet: a port, and whichever process listens there now.
+type member struct {
 	*process
 	env []string
 }
@@ -60,7 +60,7 @@ func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 	env = append(env, "DATABASE_URL="+database, "DATA_DIR="+dataDir(t), "PUBLIC_URL="+f.url, "TRUSTED_PROXIES=127.0.0.0/8,::1")
 	env = append(env, f.playProviders(way)...)
 	for _, port := range ports {
-		at := &instance{env: append([]string{"PORT=" + port}, env...)}
+		at := &member{env: append([]string{"PORT=" + port}, env...)}
 		at.process = start(t, at.env...)
 		f.instances = append(f.instances, at)
 	}

@@ -11,16 +11,17 @@ import (
 
 // mayImport is the architecture: which of our packages a package may import. Tests may import everything.
 var mayImport = map[string][]string{
-	"cairn/cmd/server":             {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/auth", "cairn/internal/jobs", "cairn/internal/latest", "cairn/internal/metrics", "cairn/internal/oauth", "cairn/internal/oauth/sandbox", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
+	"cairn/cmd/server":             {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/auth", "cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/latest", "cairn/internal/metrics", "cairn/internal/oauth", "cairn/internal/oauth/sandbox", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
 	"cairn/internal/routes":        {"cairn/internal/auth", "cairn/internal/jobs", "cairn/internal/latest", "cairn/internal/oauth", "cairn/internal/session"},
 	"cairn/internal/jobs":          {"cairn/internal/latest", "cairn/internal/oauth"},
 	"cairn/internal/latest":        {"cairn/internal/oauth", "cairn/internal/seal"},
-	"cairn/internal/metrics":       {"cairn/internal/jobs", "cairn/internal/oauth", "cairn/internal/session"},
+	"cairn/internal/metrics":       {"cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/oauth", "cairn/internal/session"},
 	"cairn/internal/oauth":         {"cairn/internal/seal"},
 	"cairn/internal/oauth/sandbox": {},
 	"cairn/internal/auth":          {},
 	"cairn/internal/session":       {},
 	"cairn/internal/seal":          {},
+	"cairn/internal/instance":      {},
 	"cairn/internal/bench":         {},
 	"cairn/db":                     {},
 	"cairn/db/embedded":            {},

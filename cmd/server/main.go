@@ -14,8 +14,9 @@
 //	stop.go       stopping so that nobody notices
 //	providers.go  our registrations at providers, and the sandbox that stands in for them
 //	secrets.go    secrets that development makes for itself
+//	presence.go   being known to the other servers, and following which keys they hold
 //	rekey.go      sealing anew after a change of keys
-//	sessions.go, jobs.go, version.go, health.go   what operators ask
+//	sessions.go, instances.go, jobs.go, version.go, health.go   what operators ask
 //	notices.go    messages to people whose connection needs them
 //	strava.go     the subscription to Strava's events, webhooks.go the other addresses
 //	doctor.go     what the doctor looks at, in order; doctor_database.go and doctor_providers.go have the checks
@@ -119,6 +120,7 @@ func serve(ctx context.Context, config Config, log *slog.Logger, listener listen
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return stop.serve(server, listener) })
 	group.Go(func() error { return own.repeat(working) })
+	group.Go(func() error { return own.presence.repeat(working) })
 	worked := make(chan struct{})
 	if config.Sandbox() {
 		stop.worked = worked
@@ -156,7 +158,8 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		connections: oauth.New(pool, sealer, config.limits.Calls),
 	}
 	own.connections.Observe = watch.ProviderCall
-	if err := needKeys(ctx, own.connections); err != nil {
+	own.presence = newPresence(pool, log, sealer, own.connections, config.limits.Upkeep)
+	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err
 	}
 	entries := latest.New(pool, sealer, own.connections)
@@ -170,7 +173,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	handler, err := routes.New(routes.Deps{
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
 		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Latest: entries, Jobs: own.jobs,
-		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready,
+		Providers: providers, Sandbox: played, Web: web.Files, Ready: own.presence.ready(ready),
 		Webhooks: routes.Webhooks{Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret},
 		Watch:    routes.Watch{Request: watch.Request, SignIn: watch.SignIn},
 		Limits:   config.limits.Pages,

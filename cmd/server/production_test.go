@@ -11,6 +11,7 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
+	"cairn/internal/instance"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -141,7 +142,10 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	u := upkeep{log: slog.New(slog.DiscardHandler), batch: patience, sessions: session.New(session.Options{Pool: pool}), accounts: auth.New(pool, secret, auth.Options{}), connections: oauth.New(pool, nil, oauth.Limits{})}
+	u := upkeep{
+		log: slog.New(slog.DiscardHandler), batch: patience, sessions: session.New(session.Options{Pool: pool}), accounts: auth.New(pool, secret, auth.Options{}),
+		connections: oauth.New(pool, nil, oauth.Limits{}), presence: &presence{Self: instance.New(pool, "", "", 0, nil)},
+	}
 	u.sweepAll(t.Context())
 	var left int
 	if err := pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.rate_limits)`).Scan(&left); err != nil || left != 0 {

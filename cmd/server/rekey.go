@@ -5,16 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn/internal/instance"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
 )
 
 const aboutRekey = `
-It runs beside servers, can be stopped, and can be run again. It says when the older
-keys can go.
+It runs beside servers, can be stopped, and can be run again. It does nothing while
+a server runs that does not know the newest key, and names it. It says when the
+older keys can go.
 `
 
 func rekeyCommand(ctx context.Context, e env, out io.Writer) error {
@@ -38,6 +41,9 @@ func rekey(ctx context.Context, config Config, pool *pgxpool.Pool, out io.Writer
 	if err := needKeys(ctx, connections); err != nil {
 		return err
 	}
+	if err := allHold(ctx, pool, sealer.KeyIDs()[0]); err != nil {
+		return err
+	}
 	done, err := connections.Rekey(ctx)
 	if errors.Is(err, seal.ErrOpen) {
 		return fmt.Errorf("sealed anew: %d. These are damaged, and no key opens them. Their owners have to disconnect and connect again; until then the older keys have to stay:\n%w", done, err)
@@ -48,6 +54,21 @@ func rekey(ctx context.Context, config Config, pool *pgxpool.Pool, out io.Writer
 	_, err = fmt.Fprintf(out, "The tokens of %d connections and withdrawals are sealed anew with the key %s. Once every server has it in front, and this command finds nothing to do, the older keys can go.\n",
 		done, sealer.KeyIDs()[0])
 	return err
+}
+
+// allHold fails, and names them, if servers run that do not hold a key: they could not open what it seals.
+func allHold(ctx context.Context, pool *pgxpool.Pool, key string) error {
+	lacking, err := instance.Lacking(ctx, pool, key)
+	if err != nil || len(lacking) == 0 {
+		return err
+	}
+	var names []string
+	for _, i := range lacking {
+		names = append(names, fmt.Sprintf("  %s at %s, started %s, last seen %s", i.ID, i.Hostname, stamp(i.Started), stamp(i.LastSeen)))
+	}
+	return fmt.Errorf("nothing was sealed: these servers do not know the newest key, %s, and could not read what it seals:\n%s\n"+
+		"Put it in front of ENCRYPTION_KEY there, restart them, and run this again. One that was killed counts for two minutes after it was last seen",
+		key, strings.Join(names, "\n"))
 }
 
 // needKeys fails, and names the id, if a key is not configured that sealed something.

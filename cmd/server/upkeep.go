@@ -21,6 +21,7 @@ type upkeep struct {
 	accounts    *auth.Accounts
 	connections *oauth.Store
 	jobs        *jobs.Jobs
+	presence    *presence
 }
 
 const (
@@ -55,6 +56,7 @@ func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.sessions.SweepEndings)
 	u.sweep(ctx, u.connections.Sweep)
 	u.sweep(ctx, u.accounts.Sweep)
+	u.sweep(ctx, u.presence.Sweep)
 }
 
 // sweep takes batch after batch until nothing is left. It rests as long as it works, because requests come first.

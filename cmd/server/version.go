@@ -62,6 +62,14 @@ func (b build) String() string {
 	return fmt.Sprintf("%s, schema version %d, %s %s/%s", text, b.Schema, b.Go, runtime.GOOS, runtime.GOARCH)
 }
 
+// name is short, for lists: the version, or else the revision.
+func (b build) name() string {
+	if b.Version == "unknown" && b.Revision != "unknown" {
+		return b.Revision[:min(12, len(b.Revision))]
+	}
+	return b.Version
+}
+
 // labels are what the metric of the build has.
 func (b build) labels() (version, revision, goVersion string) { return b.Version, b.Revision, b.Go }
 

@@ -7,7 +7,7 @@
 // The key id is the beginning of SHA-256 over a label and the key, so it can be shown to an operator. Every value is
 // bound to the place it belongs to (associated data), so a value copied into another row does not open.
 //
-// Rotation: put the new key in front. The first key seals, all keys open.
+// Rotation: put the new key in front. The first key seals, unless SealWith names another; all keys open.
 package seal
 
 import (
@@ -17,6 +17,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 )
 
 const (
@@ -31,9 +33,10 @@ var ErrKey = errors.New("seal: the key of this value is not configured")
 // ErrOpen says that a value is damaged or was sealed for another place.
 var ErrOpen = errors.New("seal: value does not open")
 
-// Sealer seals with its first key and opens with any. The zero value cannot be used; call New.
+// Sealer seals with one of its keys and opens with any. The zero value cannot be used; call New.
 type Sealer struct {
-	sealing string
+	ids     []string               // newest first
+	sealing atomic.Pointer[string] // the id of the key that seals
 	keys    map[string]cipher.AEAD
 }
 
@@ -42,7 +45,7 @@ func New(keys ...[]byte) (*Sealer, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("seal: no key")
 	}
-	s := &Sealer{sealing: keyID(keys[0]), keys: make(map[string]cipher.AEAD, len(keys))}
+	s := &Sealer{keys: make(map[string]cipher.AEAD, len(keys))}
 	for _, key := range keys {
 		if len(key) != 32 {
 			return nil, errors.New("seal: a key has 32 bytes")
@@ -52,17 +55,23 @@ func New(keys ...[]byte) (*Sealer, error) {
 			return nil, fmt.Errorf("seal: make cipher: %w", err)
 		}
 		// The standard library draws the nonce itself and puts it in front of the ciphertext.
-		if s.keys[keyID(key)], err = cipher.NewGCMWithRandomNonce(block); err != nil {
+		id := keyID(key)
+		if s.keys[id], err = cipher.NewGCMWithRandomNonce(block); err != nil {
 			return nil, fmt.Errorf("seal: make cipher: %w", err)
 		}
+		if !slices.Contains(s.ids, id) {
+			s.ids = append(s.ids, id)
+		}
 	}
+	s.sealing.Store(&s.ids[0])
 	return s, nil
 }
 
 // Seal encrypts plaintext for one place, for example "cairn.connections/sealed_tokens/7/strava/12".
 func (s *Sealer) Seal(plaintext []byte, place string) []byte {
-	head := append([]byte{version}, s.sealing...)
-	return s.keys[s.sealing].Seal(head, nil, plaintext, []byte(place))
+	id := *s.sealing.Load()
+	head := append([]byte{version}, id...)
+	return s.keys[id].Seal(head, nil, plaintext, []byte(place))
 }
 
 // Open decrypts what Seal made for the same place. Errors: ErrKey, ErrOpen.
@@ -82,15 +91,19 @@ func (s *Sealer) Open(sealed []byte, place string) ([]byte, error) {
 	return plaintext, nil
 }
 
-// KeyIDs returns the ids of all keys, in hex, the sealing one first.
-func (s *Sealer) KeyIDs() []string {
-	ids := []string{hex.EncodeToString([]byte(s.sealing))}
-	for id := range s.keys {
-		if id != s.sealing {
-			ids = append(ids, hex.EncodeToString([]byte(id)))
-		}
+// KeyIDs returns the ids of all keys, in hex, the newest first.
+func (s *Sealer) KeyIDs() (ids []string) {
+	for _, id := range s.ids {
+		ids = append(ids, hex.EncodeToString([]byte(id)))
 	}
 	return ids
+}
+
+// SealWith has the key with this id, in hex, seal from now on. An id that is none of KeyIDs changes nothing.
+func (s *Sealer) SealWith(id string) {
+	if i := slices.Index(s.KeyIDs(), id); i >= 0 {
+		s.sealing.Store(&s.ids[i])
+	}
 }
 
 func keyID(key []byte) string {

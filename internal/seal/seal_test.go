@@ -81,3 +81,29 @@ func TestNewRefusesShortKey(t *testing.T) {
 		t.Error("a short key was accepted")
 	}
 }
+
+// While servers are replaced, the new key opens but does not seal yet.
+func TestSealWith(t *testing.T) {
+	t.Parallel()
+	old, both := newSealer(t, 1), newSealer(t, 2, 1, 2)
+	ids := both.KeyIDs()
+	if len(ids) != 2 || ids[1] != old.KeyIDs()[0] {
+		t.Fatalf("the keys are %v, want two, the newest first", ids)
+	}
+	opens := func() bool { _, err := old.Open(both.Seal([]byte("secret"), "row"), "row"); return err == nil }
+	if opens() {
+		t.Error("the newest key does not seal")
+	}
+	both.SealWith(ids[1])
+	if !opens() {
+		t.Error("the chosen key does not seal")
+	}
+	both.SealWith("00000000")
+	if !opens() {
+		t.Error("an unknown key changed something")
+	}
+	both.SealWith(ids[0])
+	if opens() {
+		t.Error("the newest key does not seal again")
+	}
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cairn/db/dbtest"
+	"cairn/internal/oauth"
+	"cairn/internal/seal"
+)
+
+// A key is rotated beside servers that are replaced one by one, and no check fails meanwhile.
+func TestRekeyWaitsForEveryServer(t *testing.T) {
+	t.Parallel()
+	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t), "SESSION_SECRET=" + secret}
+	with := func(keys string) []string { return append([]string{"ENCRYPTION_KEY=" + keys}, env...) }
+	both := with(key2 + "," + key1)
+	instances := func() []instanceRow { return readLines[instanceRow](t, commandOutput(t, both, "instances", "--json")) }
+	one, two := start(t, with(key1)...), start(t, with(key1)...)
+	old := instances()
+	b := newBrowser(t)
+	b.signUp(one.url, "ada@example.org")
+	b.connect(one.url, "strava", "ada")
+	next := start(t, both...)
+
+	b.connect(next.url, "garmin", "ada")
+	for _, server := range []*process{one, two, next} {
+		b.check(server.url, "strava")
+		b.check(server.url, "garmin")
+	}
+	if out, err := serverCommand(t, []string{"rekey"}, both...).CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), old[0].ID) || !strings.Contains(string(out), old[1].ID) || strings.Count(string(out), "last seen 20") != 2 {
+		t.Errorf("error %v, want both old servers to be named:\n%s", err, out)
+	}
+	one.end(syscall.SIGTERM)
+	wantFailure(t, serverCommand(t, []string{"rekey"}, both...), "these servers do not know the newest key", "run this again")
+	two.end(syscall.SIGTERM)
+	again := start(t, both...)
+	if rows := instances(); len(rows) != 2 || slices.ContainsFunc(rows, func(i instanceRow) bool { return len(i.KeyIDs) != 2 || !i.Live }) {
+		t.Errorf("listed %+v, want the two new ones", rows)
+	}
+	if out := commandOutput(t, both, "rekey"); !strings.HasPrefix(out, "The tokens of 2 connections") {
+		t.Errorf("it says %q", out)
+	}
+	for _, server := range []*process{next, again} {
+		b.check(server.url, "strava")
+		b.check(server.url, "garmin")
+	}
+	wantFailure(t, serverCommand(t, nil, with(key1)...), "ENCRYPTION_KEY lacks a key that is in use", instances()[0].KeyIDs[0])
+}
+
+// Tokens that a server can't open take it out of readiness, and it comes back when they are gone.
+func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	key, err := hex.DecodeString(key1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := seal.New(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPresence(pool, slog.New(slog.DiscardHandler), sealer, oauth.New(pool, sealer, oauth.Limits{}), patience)
+	p.every = 10 * time.Millisecond
+	if err := p.enter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = p.repeat(ctx) }()
+	ready := p.ready(func(context.Context) error { return nil })
+	if err := ready(t.Context()); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	for _, sql := range []string{
+		`INSERT INTO cairn.users (display_name) VALUES ('Ada')`,
+		`INSERT INTO cairn.identities (user_id, provider, subject) VALUES (1, 'strava', '1')`,
+		`INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens) VALUES (1, 1, 'strava', '\x01deadbeef00')`,
+	} {
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "it is not ready", func() bool { return errors.Is(ready(t.Context()), seal.ErrKey) })
+	if err := ready(t.Context()); !strings.Contains(err.Error(), "deadbeef") {
+		t.Errorf("the key is not named: %v", err)
+	}
+	if err := p.enter(t.Context()); err == nil {
+		t.Error("a server without the key would start")
+	}
+	if _, err := pool.Exec(t.Context(), `DELETE FROM cairn.connections`); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is ready again", func() bool { return ready(t.Context()) == nil })
+	stop()
+	<-ended
+	var left int
+	if err := pool.QueryRow(context.Background(), `SELECT count(*) FROM cairn.instances`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("after the stop %d servers are listed (error %v)", left, err)
+	}
+}

@@ -1,0 +1,104 @@
+package instance_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db/dbtest"
+	"cairn/internal/instance"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+func announce(t *testing.T, s *instance.Self) string {
+	t.Helper()
+	key, err := s.Announce(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// silence lets a server be last seen some time ago.
+func silence(t *testing.T, pool *pgxpool.Pool, s *instance.Self, ago string) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), `UPDATE cairn.instances SET last_seen = now() - $2::interval WHERE id = $1`, s.ID, ago); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A key seals once every live server holds it, however the servers are replaced.
+func TestKeySealsOnceAllHoldIt(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	server := func(keys ...string) *instance.Self { return instance.New(pool, "host", "v1", 11, keys) }
+	want := func(s *instance.Self, key string) {
+		t.Helper()
+		if got := announce(t, s); got != key {
+			t.Errorf("it seals with %s, want %s", got, key)
+		}
+	}
+	one, two := server("old"), server("old")
+	want(one, "old")
+	want(two, "old")
+	next := server("new", "old")
+	want(next, "old")
+	if err := one.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want(next, "old")
+	silence(t, pool, two, "119 s")
+	want(next, "old")
+	silence(t, pool, two, "121 s") // it was killed
+	want(next, "new")
+	want(two, "old") // it was only frozen
+	want(next, "old")
+	stranger := server("other")
+	want(stranger, "other") // nothing is shared: tokens that the others can't read are better than none
+	want(next, "new")
+}
+
+func TestListAndSweep(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	one, two := instance.New(pool, "a", "v1", 11, []string{"k1"}), instance.New(pool, "b", "v2", 12, []string{"k2", "k1"})
+	announce(t, one)
+	announce(t, two)
+	announce(t, two)
+	ids := func(all []instance.Instance, err error) (ids []string) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range all {
+			ids = append(ids, i.ID)
+		}
+		return ids
+	}
+	all, err := instance.List(t.Context(), pool)
+	if got := ids(all, err); !slices.Equal(got, []string{one.ID, two.ID}) {
+		t.Fatalf("listed %v", got)
+	}
+	if got := all[1]; got.Hostname != "b" || got.Version != "v2" || got.Schema != 12 || !slices.Equal(got.Keys, two.Keys) || !got.Live || got.LastSeen.Before(got.Started) {
+		t.Errorf("listed %+v", got)
+	}
+	if got := ids(instance.Lacking(t.Context(), pool, "k2")); !slices.Equal(got, []string{one.ID}) {
+		t.Errorf("k2 is lacking at %v", got)
+	}
+	silence(t, pool, one, "3 minutes")
+	if got := ids(instance.Lacking(t.Context(), pool, "k2")); got != nil {
+		t.Errorf("one that is gone lacks a key: %v", got)
+	}
+	if all, _ := instance.List(t.Context(), pool); len(all) != 2 || all[0].Live || !all[1].Live {
+		t.Errorf("listed %+v", all)
+	}
+	silence(t, pool, one, "61 minutes")
+	if more, err := two.Sweep(t.Context()); more || err != nil {
+		t.Errorf("sweep: more %v, error %v", more, err)
+	}
+	if got := ids(instance.List(t.Context(), pool)); !slices.Equal(got, []string{two.ID}) {
+		t.Errorf("after the sweep: %v", got)
+	}
+}
