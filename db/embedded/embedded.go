@@ -20,7 +20,7 @@
 //
 //	postgres        the data directory, or a link to it where PostgreSQL's account cannot enter Dir
 //	postgres.lock   held by the supervisor
-//	postgres.lease  link to the supervisor's lease socket, which needs a short path
+//	postgres.lease  link to the supervisor's lease socket, which needs a short path; gone when it has stopped
 //	postgres.log    what the supervisor and PostgreSQL have to say
 package embedded
 

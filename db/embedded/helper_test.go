@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(clientVariable); dir != "" {
 		os.Exit(beClient(dir))
 	}
+	if run := os.Getenv(impostorVariable); run != "" {
+		os.Exit(beImpostor(run))
+	}
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // or the race detector keeps each process, and its lock, for a second
 	os.Exit(m.Run())
 }

@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"net"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -23,3 +24,6 @@ func commandLine(pid int) []string {
 	data, _, _ := strings.Cut(rest, " -c listen_addresses=")
 	return []string{program, "-D", data}
 }
+
+// peerOf does not know: that the socket is in a directory of nobody else's has to do.
+func peerOf(net.Conn) (uid uint32, known bool) { return 0, false }

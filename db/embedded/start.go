@@ -94,7 +94,7 @@ func joinOrSpawn(ctx context.Context, o Options) (*Server, error) {
 }
 
 // makeDir makes dir where it is missing and returns its one true absolute name. Root leaves it enterable, so that the
-// account PostgreSQL runs under can live in it.
+// account PostgreSQL runs under can live in it, and refuses one that everybody can write to.
 func makeDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -110,17 +110,26 @@ func makeDir(dir string) (string, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return "", fmt.Errorf("embedded: find the data directory: %w", err)
 	}
+	if info, err := os.Stat(dir); err == nil && os.Geteuid() == 0 && info.Mode().Perm()&0o002 != 0 {
+		return "", fmt.Errorf("embedded: everybody can write to %s, and could put a database of their own there for root to run: "+
+			"chmod o-w it, or set DATA_DIR to another directory", dir)
+	}
 	return dir, nil
 }
 
-// join takes a lease from the supervisor of dir. Nil without an error means that there is none, or that it is stopping.
+// join takes a lease from the supervisor of dir. Nil without an error means that there is none, or that it is stopping. What
+// the link of a killed one leads to may be another user's by now, who would learn all that is written to PostgreSQL.
 func join(ctx context.Context, dir string) (*Server, error) {
-	socket, err := os.Readlink(filepath.Join(dir, "postgres.lease"))
-	if err != nil {
+	socket, err := os.Readlink(leaseName(dir))
+	if err != nil || !isPrivate(dir, filepath.Dir(socket)) {
 		return nil, nil
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
+		return nil, nil
+	}
+	if uid, known := peerOf(conn); known && !mayRun(dir, uid) {
+		_ = conn.Close()
 		return nil, nil
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })()
@@ -137,6 +146,8 @@ func join(ctx context.Context, dir string) (*Server, error) {
 }
 
 func lockName(dir string) string { return filepath.Join(dir, "postgres.lock") }
+
+func leaseName(dir string) string { return filepath.Join(dir, "postgres.lease") }
 
 // lockID tells lock files apart, whatever happens to their names.
 func lockID(info fs.FileInfo, err error) string {

@@ -83,10 +83,12 @@ func supervise(task string, log *slog.Logger) error {
 	s.cluster = &cluster{orders: o, run: run, log: log}
 	if err := s.cluster.open(); err != nil {
 		s.refuse(err)
+		withdraw(o.Dir, run)
 		return err
 	}
 	err = s.serve()
 	_ = listener.Close() // who comes now is not answered, and starts over when the lock is free
+	withdraw(o.Dir, run)
 	return errors.Join(err, s.cluster.close())
 }
 
@@ -97,8 +99,8 @@ func listen(dir, run string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for lease holders: %w", err)
 	}
-	link := filepath.Join(dir, "postgres.lease")
-	if former, err := os.Readlink(link); err == nil {
+	link := leaseName(dir)
+	if former, err := os.Readlink(link); err == nil && isPrivate(dir, filepath.Dir(former)) {
 		if conn, err := net.Dial("unix", former); err == nil {
 			_ = conn.Close() // somebody's, whose directory was copied to make ours
 		} else {
@@ -111,6 +113,14 @@ func listen(dir, run string) (net.Listener, error) {
 		return nil, fmt.Errorf("publish the lease socket: %w", err)
 	}
 	return listener, nil
+}
+
+// withdraw removes the link to the lease socket: what it leads to is about to be anybody's.
+func withdraw(dir, run string) {
+	link := leaseName(dir)
+	if socket, err := os.Readlink(link); err == nil && filepath.Dir(socket) == run {
+		_ = os.Remove(link)
+	}
 }
 
 func (s *supervisor) accept(listener net.Listener) {

@@ -79,6 +79,26 @@ func checkOwner(dir, data string) error {
 	return nil
 }
 
+// mayRun tells whether a user may run PostgreSQL for us in dir: we ourselves, root, and who can write to dir anyway.
+func mayRun(dir string, uid uint32) bool {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	owner, _ := ownerOf(info)
+	return uid == 0 || uid == owner || int(uid) == os.Geteuid()
+}
+
+// isPrivate tells whether run is a directory in which only somebody who may run PostgreSQL in dir can put a socket.
+func isPrivate(dir, run string) bool {
+	info, err := os.Lstat(run)
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o022 != 0 {
+		return false
+	}
+	owner, _ := ownerOf(info)
+	return mayRun(dir, owner)
+}
+
 // foreign explains that name, in the data directory dir, is another user's.
 func foreign(name, dir string) error {
 	info, err := os.Lstat(name)
