@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"cairn/internal/testkit"
 )
 
 // balancer spreads requests over the backends that are ready, one after the other. It sends a request once: what a backend
@@ -139,7 +141,7 @@ func TestBalancerSendsRequestsOnce(t *testing.T) {
 	}))
 	t.Cleanup(dropping.Close)
 	b := newBalancer(t, dropping.URL)
-	eventually(t, "the backend is ready", b.backends[0].ready.Load)
+	testkit.Eventually(t, "the backend is ready", b.backends[0].ready.Load)
 	front := httptest.NewServer(b)
 	t.Cleanup(front.Close)
 	for i, want := range []int{http.StatusOK, http.StatusBadGateway} {

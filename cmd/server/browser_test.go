@@ -15,6 +15,8 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"cairn/internal/testkit"
 )
 
 // The main path in a real browser, which applies what no test client does: SameSite, the cross-site redirects of the
@@ -70,7 +72,7 @@ func TestMainPathInChromium(t *testing.T) {
 	b.run("take Garmin back there", chromedp.Navigate(strings.Replace(server.url, "localhost", "127.0.0.1", 1)+"/sandbox/"),
 		chromedp.Click(`#garmin form[action$="/revoke"] button`), chromedp.WaitVisible(`#garmin .none`))
 	b.capture("sandbox")
-	eventually(t, "the webhook has told of it", func() bool {
+	testkit.Eventually(t, "the webhook has told of it", func() bool {
 		_, page := other.do(http.MethodGet, server.url+"/", nil)
 		return page.Find("#card-garmin[data-state=needs_reconnect]").Length() == 1
 	})

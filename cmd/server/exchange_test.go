@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cairn/internal/testkit"
 )
 
 // What a code was exchanged for is stored though the browser has left: the code is good only once.
@@ -23,7 +25,7 @@ func TestExchangeOutlivesTheBrowser(t *testing.T) {
 		if err := <-gone; err == nil {
 			t.Errorf("%s: the browser had its answer before it left", p.key)
 		}
-		eventually(t, p.key+" is connected", func() bool { return k.connection(p.key).Generation == 1 })
+		testkit.Eventually(t, p.key+" is connected", func() bool { return k.connection(p.key).Generation == 1 })
 		k.must(k.v.check(t.Context(), p.key))
 	}
 }

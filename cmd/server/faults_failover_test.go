@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // The primary dies, or falls silent, and its standby takes over: people who are signed in stay so, and no server is
@@ -37,7 +38,7 @@ func takeOver(t *testing.T, primary *dbtest.Cluster, lose func(), recovery time.
 	standby := primary.NewStandby()
 	server = start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+either(primary, standby))
 	people := newCanaries(t, server.url, primary.URL(), 100)
-	eventually(t, "the standby has all sessions", func() bool {
+	testkit.Eventually(t, "the standby has all sessions", func() bool {
 		return ask[int](t, standby.URL(), `SELECT count(*) FROM cairn.sessions`) == len(people.people)
 	})
 	stop := people.walk(8)
@@ -80,12 +81,12 @@ func TestFaultPrimaryTurnsReadOnly(t *testing.T) {
 	people := newCanaries(t, server.url, primary.URL(), 5)
 	ada := people.people[0]
 	people.during(200 * time.Millisecond)
-	eventually(t, "the standby has all sessions", func() bool {
+	testkit.Eventually(t, "the standby has all sessions", func() bool {
 		return ask[bool](t, standby.URL(), `SELECT to_regclass('cairn.sessions') IS NOT NULL`) &&
 			ask[int](t, standby.URL(), `SELECT count(*) FROM cairn.sessions`) == len(people.people)
 	})
 	readOnly(t, primary, "on")
-	eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == 503 })
+	testkit.Eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == 503 })
 	standby.Promote()
 	promoted := time.Now()
 	if !within(recovery, func() bool { return people.rename(t.Context(), ada) == http.StatusSeeOther }) {
@@ -111,7 +112,7 @@ func TestFaultReadOnly(t *testing.T) {
 		ready, read, written int
 	}{{"on", 503, 200, 503}, {"off", 200, 200, 303}, {"on", 503, 200, 503}, {"off", 200, 200, 303}} {
 		readOnly(t, postgres, state.readOnly)
-		eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == state.ready })
+		testkit.Eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == state.ready })
 		if status := people.look(t.Context(), ada, "/"); status != state.read {
 			t.Errorf("read-only %s: the page answers %d", state.readOnly, status)
 		}
@@ -134,15 +135,15 @@ func TestFaultStartOnReadOnly(t *testing.T) {
 	}
 	readOnly(t, postgres, "on")
 	server := start(t, env...)
-	eventually(t, "the log says what waits", func() bool { return strings.Contains(server.logged(), "background work waits for the database") })
+	testkit.Eventually(t, "the log says what waits", func() bool { return strings.Contains(server.logged(), "background work waits for the database") })
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/": 200} {
 		if status := get(t, server.url+path, nil).status; status != want {
 			t.Errorf("while it is read-only %s answers %d, want %d", path, status, want)
 		}
 	}
 	readOnly(t, postgres, "off")
-	eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == 200 })
-	eventually(t, "background work is done", func() bool {
+	testkit.Eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == 200 })
+	testkit.Eventually(t, "background work is done", func() bool {
 		return ask[int](t, postgres.URL(), `SELECT count(*) FROM cairn.river_job WHERE kind = 'look' AND state = 'completed'`) > 0
 	})
 	server.mustBeSound()

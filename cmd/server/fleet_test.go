@@ -14,6 +14,7 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/testkit"
 )
 
 // fleet is several servers behind a balancer, on one database, with providers that outlive each of them.
@@ -98,7 +99,7 @@ func builds() []string {
 func (f *fleet) awaitReady() {
 	f.t.Helper()
 	for _, b := range f.balancer.backends {
-		eventually(f.t, "the balancer sees that "+b.url.Host+" is ready", b.ready.Load)
+		testkit.Eventually(f.t, "the balancer sees that "+b.url.Host+" is ready", b.ready.Load)
 	}
 }
 

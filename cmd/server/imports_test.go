@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"cairn/db":                     {},
 	"cairn/db/embedded":            {},
 	"cairn/db/dbtest":              {"cairn/db", "cairn/db/embedded"},
+	"cairn/internal/testkit":       {},
 	"cairn/web":                    {},
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/testkit"
 )
 
 // The worst moment for a server to die is between a provider's answer and our commit: the code, or the refresh token, is
@@ -51,7 +52,7 @@ func TestKilledRefreshIsFoundOut(t *testing.T) {
 	k.kill(sandbox.Strava, "refresh_token", onTheWayBack, func(ctx context.Context, v *visitor) error { return v.check(ctx, sandbox.Strava) })
 	k.endLease()
 	k.exec(`UPDATE cairn.river_job SET scheduled_at = now() WHERE kind = 'look' AND state = 'scheduled'`) // half a minute later
-	eventually(t, "the card says that it needs its owner", func() bool {
+	testkit.Eventually(t, "the card says that it needs its owner", func() bool {
 		home, err := k.v.member(t.Context(), k.url+"/", nil)
 		k.must(err)
 		return home.needsOwner(sandbox.Strava)

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // The promise of the product, with nothing configured: who signed in and connected stays so, whatever happens to the
@@ -37,7 +38,7 @@ func TestStaySignedInAcrossRestartAndKill(t *testing.T) {
 		if code := server.end(tt.signal); code != tt.code {
 			t.Errorf("after %v it exited with %d, want %d:\n%s", tt.signal, code, tt.code, server.logged())
 		}
-		eventually(t, "PostgreSQL has stopped too", func() bool { return postgresOf(dir) == 0 })
+		testkit.Eventually(t, "PostgreSQL has stopped too", func() bool { return postgresOf(dir) == 0 })
 		server = start(t, env...)
 		b.wantConnected(server.url, 3)
 	}
@@ -103,7 +104,7 @@ func TestStopFinishesRequestsInFlight(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = watch.Close(t.Context()) }()
-	eventually(t, "the request waits for the lock", func() bool {
+	testkit.Eventually(t, "the request waits for the lock", func() bool {
 		var waiting bool
 		_ = watch.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`).Scan(&waiting)
 		return waiting
@@ -111,7 +112,7 @@ func TestStopFinishesRequestsInFlight(t *testing.T) {
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it says that it stops", func() bool { return strings.Contains(server.logged(), `"stopping"`) })
+	testkit.Eventually(t, "it says that it stops", func() bool { return strings.Contains(server.logged(), `"stopping"`) })
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +218,7 @@ func TestDatabaseThatComesLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := func() string { mu.Lock(); defer mu.Unlock(); return out.String() }
-	eventually(t, "it says that it waits", func() bool { return strings.Contains(text(), "127.0.0.1:1") })
+	testkit.Eventually(t, "it says that it waits", func() bool { return strings.Contains(text(), "127.0.0.1:1") })
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // metricsOf returns where a server says that its metrics are.
@@ -78,7 +79,7 @@ func TestMetrics(t *testing.T) {
 	}
 
 	const revoked = `cairn_provider_calls_total{call="revoke",provider="strava",result="ok"} 1`
-	eventually(t, "Strava is told of the disconnection", func() bool { return strings.Contains(scrape(server), revoked) })
+	testkit.Eventually(t, "Strava is told of the disconnection", func() bool { return strings.Contains(scrape(server), revoked) })
 	text := scrape(server)
 	wantLines(t, text,
 		`cairn_sign_ins_total{method="password",result="ok"} 1`,
@@ -157,11 +158,11 @@ func TestMetricsWhileStopping(t *testing.T) {
 		answered <- status
 	}()
 	waits := func() bool { return strings.Contains(scrape(server), "\ncairn_pool_connections_acquired 1\n") }
-	eventually(t, "the request waits for the lock", waits)
+	testkit.Eventually(t, "the request waits for the lock", waits)
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it says that it stops", func() bool { return strings.Contains(server.logged(), `"stopping"`) })
+	testkit.Eventually(t, "it says that it stops", func() bool { return strings.Contains(server.logged(), `"stopping"`) })
 	if !waits() {
 		t.Error("the metrics do not tell that a request is in flight")
 	}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cairn/internal/testkit"
 )
 
 // breaks are people whose connections break, and the operator who has them told.
@@ -147,7 +149,7 @@ func (b breaks) begin() *exec.Cmd {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { b.goOn(); _ = cmd.Process.Kill() })
-	eventually(b.t, "the first message is in hand", func() bool {
+	testkit.Eventually(b.t, "the first message is in hand", func() bool {
 		files, _ := filepath.Glob(filepath.Join(b.dir, "message.*"))
 		return len(files) == 1
 	})
@@ -355,7 +357,7 @@ func TestNoticesOfACommandThatIsStopped(t *testing.T) {
 				t.Errorf("exit code %d", cmd.ProcessState.ExitCode())
 			}
 			b.want(b.taken(), "p0@example.org")
-			eventually(t, "the database knows that nobody hands over", func() bool {
+			testkit.Eventually(t, "the database knows that nobody hands over", func() bool {
 				var held bool
 				err := b.pool.QueryRow(t.Context(), `
 					SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory'

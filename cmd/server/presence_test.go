@@ -14,6 +14,7 @@ import (
 	"cairn/db/dbtest"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
+	"cairn/internal/testkit"
 )
 
 // A key is rotated beside servers that are replaced one by one, and no check fails meanwhile.
@@ -89,7 +90,7 @@ func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "it is not ready", func() bool { return errors.Is(ready(t.Context()), seal.ErrKey) })
+	testkit.Eventually(t, "it is not ready", func() bool { return errors.Is(ready(t.Context()), seal.ErrKey) })
 	if err := ready(t.Context()); !strings.Contains(err.Error(), "deadbeef") {
 		t.Errorf("the key is not named: %v", err)
 	}
@@ -99,7 +100,7 @@ func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `DELETE FROM cairn.connections`); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is ready again", func() bool { return ready(t.Context()) == nil })
+	testkit.Eventually(t, "it is ready again", func() bool { return ready(t.Context()) == nil })
 	stop()
 	<-ended
 	var left int

@@ -245,13 +245,3 @@ func postgresOf(dir string) int {
 	}
 	return pid
 }
-
-// eventually waits for something that happens on its own.
-func eventually(t *testing.T, what string, true func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !true(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not: %s", what)
-		}
-	}
-}

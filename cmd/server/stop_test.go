@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // wire is a connection on which a test speaks HTTP itself, to see when it ends.
@@ -60,7 +61,7 @@ func TestStopIsAnnounced(t *testing.T) {
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "readiness is off", func() bool {
+	testkit.Eventually(t, "readiness is off", func() bool {
 		return dial(t, server.url).get("/readyz").StatusCode == http.StatusServiceUnavailable
 	})
 	for path, w := range map[string]wire{"/login": old, "/signup": dial(t, server.url), "/healthz": dial(t, server.url)} {
@@ -89,7 +90,7 @@ func TestStopServesWhomItAccepted(t *testing.T) {
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the listener is closed", func() bool {
+	testkit.Eventually(t, "the listener is closed", func() bool {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(server.url, "http://"))
 		if err == nil {
 			_ = conn.Close()

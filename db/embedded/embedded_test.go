@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"cairn/internal/testkit"
 )
 
 func TestDataSurvivesStop(t *testing.T) {
@@ -104,8 +106,8 @@ func TestKilledClientLeavesNothingRunning(t *testing.T) {
 	pid := postmaster(t, dir)
 	supervisor := parent(t, pid)
 	_ = victim.cmd.Process.Kill()
-	eventually(t, "PostgreSQL is gone", gone(pid))
-	eventually(t, "the supervisor is gone", gone(supervisor))
+	testkit.Eventually(t, "PostgreSQL is gone", gone(pid))
+	testkit.Eventually(t, "the supervisor is gone", gone(supervisor))
 	server := start(t, Options{Dir: dir})
 	if got := query(t, server.URL(), readNotes); got != "kept" {
 		t.Errorf("after a SIGKILL the notes are %q", got)
@@ -138,7 +140,7 @@ func TestKilledClientDuringTheFirstStart(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t, false)
 	victim := startClient(t, dir)
-	eventually(t, "a supervisor is at work", func() bool { return !lockFree(dir) })
+	testkit.Eventually(t, "a supervisor is at work", func() bool { return !lockFree(dir) })
 	_ = victim.cmd.Process.Kill()
 	server := start(t, Options{Dir: dir})
 	makeNotes(t, server.URL())
@@ -230,7 +232,7 @@ func TestKilledPostgresComesBack(t *testing.T) {
 	if err := syscall.Kill(postmaster(t, dir), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the same URL works again, with the data", func() bool {
+	testkit.Eventually(t, "the same URL works again, with the data", func() bool {
 		got, err := ask(t, server.URL(), readNotes)
 		return err == nil && got == "kept"
 	})
@@ -289,7 +291,7 @@ func TestEphemeralDataIsGoneAfterTheLastLease(t *testing.T) {
 		t.Error("a test process right after another gets another PostgreSQL")
 	}
 	stop(t, server)
-	eventually(t, "the data is gone", func() bool {
+	testkit.Eventually(t, "the data is gone", func() bool {
 		_, err := os.Lstat(filepath.Join(dir, "postgres"))
 		return os.IsNotExist(err)
 	})

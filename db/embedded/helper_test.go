@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/testkit"
 )
 
 // clientVariable makes this test binary a program that holds a lease on the directory it names until its input ends.
@@ -119,7 +121,7 @@ func newDir(t *testing.T, hidden bool) string {
 		}
 	}
 	dir := filepath.Join(base, "some data")
-	t.Cleanup(func() { eventually(t, "the lock is free", func() bool { return lockFree(dir) }) })
+	t.Cleanup(func() { testkit.Eventually(t, "the lock is free", func() bool { return lockFree(dir) }) })
 	return dir
 }
 
@@ -216,13 +218,4 @@ func parent(t *testing.T, pid int) int {
 		t.Fatal(err)
 	}
 	return ppid
-}
-
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(pollPause) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not so after 20 s: %s", what)
-		}
-	}
 }

@@ -3,6 +3,8 @@ package embedded
 import (
 	"syscall"
 	"testing"
+
+	"cairn/internal/testkit"
 )
 
 func TestPostgresGoesWithItsKilledSupervisor(t *testing.T) {
@@ -13,6 +15,6 @@ func TestPostgresGoesWithItsKilledSupervisor(t *testing.T) {
 	if err := syscall.Kill(parent(t, pid), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "PostgreSQL is gone", gone(pid))
+	testkit.Eventually(t, "PostgreSQL is gone", gone(pid))
 	start(t, Options{Dir: dir}) // removes the sockets of the dead
 }

@@ -7,13 +7,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
+	"cairn/internal/testkit"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -277,7 +277,7 @@ func TestIdentities(t *testing.T) {
 func TestFirstVisitsAtOnceMakeOneUser(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
-	for round := range 10 {
+	for round := range testkit.Rounds(t) {
 		subject := fmt.Sprint(round)
 		users := make([]int64, 6)
 		var wg sync.WaitGroup
@@ -318,7 +318,7 @@ func TestTheLastWayInStays(t *testing.T) {
 func TestTwoRemovalsAtOnceLeaveAWayIn(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
-	for round := range 3 {
+	for round := range testkit.Rounds(t) {
 		user, strava := enter(t, a, pool, "strava", fmt.Sprint(round))
 		if err := claim(t, a, pool, user, "garmin", fmt.Sprint(round)); err != nil {
 			t.Fatal(err)
@@ -331,10 +331,7 @@ func TestTwoRemovalsAtOnceLeaveAWayIn(t *testing.T) {
 			if inside.Add(1) == 2 {
 				close(both)
 			}
-			select {
-			case <-both:
-			case <-time.After(200 * time.Millisecond):
-			}
+			testkit.Within(testkit.Patience, func() bool { return closed(both) || keptOut(t, pool) })
 			return nil
 		}
 		var wg sync.WaitGroup
@@ -350,6 +347,25 @@ func TestTwoRemovalsAtOnceLeaveAWayIn(t *testing.T) {
 			t.Fatalf("%d of two removals succeeded, want 1", removed.Load())
 		}
 	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// keptOut tells whether somebody waits for a lock.
+func keptOut(t *testing.T, pool *pgxpool.Pool) (kept bool) {
+	err := pool.QueryRow(t.Context(), `
+		SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&kept)
+	if err != nil {
+		t.Error(err)
+	}
+	return kept
 }
 
 func TestSweepOfCounters(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/testkit"
 )
 
 func TestConnect(t *testing.T) {
@@ -164,7 +165,7 @@ func TestAttemptIsTakenOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	owner := r.owner()
-	for range 30 {
+	for range testkit.Rounds(t) {
 		u, err := url.Parse(r.begin(sandbox.Strava, owner))
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/sandbox"
 	"cairn/internal/seal"
+	"cairn/internal/testkit"
 )
 
 func TestTokensRestSealed(t *testing.T) {
@@ -116,7 +117,7 @@ func TestRefreshHappensOnce(t *testing.T) {
 			}
 			t.Cleanup(otherPool.Close)
 			stores := []*oauth.Store{r.Store, oauth.New(otherPool, newSealer(t, 1), oauth.Limits{})}
-			for round := range 8 {
+			for round := range testkit.Rounds(t) {
 				r.expire(provider)
 				tokens := make([]string, 10)
 				var wg sync.WaitGroup

@@ -11,6 +11,7 @@ import (
 
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/testkit"
 )
 
 // delayed is a provider that begins to work on a request for tokens when it is let.
@@ -57,17 +58,22 @@ func TestRefusedTokenIsRefreshedOnce(t *testing.T) {
 				r.set(provider, sandbox.ReadQuota, "100000,100000")
 			}
 			stores := r.instances(3)
-			for round := range 5 {
+			for round := range testkit.Rounds(t) {
 				if err := r.sandbox.ExpireTokens(t.Context(), provider); err != nil {
 					t.Fatal(err)
 				}
 				var wg sync.WaitGroup
+				var first sync.Once
+				refreshed := make(chan struct{})
 				for i := range 50 {
 					wg.Go(func() {
-						time.Sleep(time.Duration(i) * time.Millisecond) // some while it is refreshed, some after
+						if i%2 == 1 { // half of them come after it, and half while it is refreshed
+							<-refreshed
+						}
 						if err := stores[i%3].Check(t.Context(), r.providers[provider], owner.UserID); err != nil {
 							t.Error(err)
 						}
+						first.Do(func() { close(refreshed) })
 					})
 				}
 				wg.Wait()
@@ -122,16 +128,7 @@ func (r rig) awaitReads(n int64) {
 		}
 		return n
 	}
-	r.eventually("many wait", func() bool { return reads() >= n })
-}
-
-func (r rig) eventually(what string, true func() bool) {
-	r.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !true(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("still not: %s", what)
-		}
-	}
+	testkit.Eventually(r.t, "many wait", func() bool { return reads() >= n })
 }
 
 // failing makes the database refuse to store tokens; count tells how often it has.
@@ -163,9 +160,9 @@ func TestAnswerOutlivesAFailingDatabase(t *testing.T) {
 			ctx, leave := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { _, err := r.Token(ctx, r.providers[provider], owner.UserID); done <- err }()
-			r.eventually("the database has failed twice", func() bool { return failures() >= 2 })
+			testkit.Eventually(r.t, "the database has failed twice", func() bool { return failures() >= 2 })
 			leave()
-			r.eventually("and twice again", func() bool { return failures() >= 4 })
+			testkit.Eventually(r.t, "and twice again", func() bool { return failures() >= 4 })
 			r.exec(`DROP TRIGGER refuse ON cairn.connections`)
 			if err := <-done; err != nil {
 				t.Errorf("who refreshed is told %v", err)
@@ -197,7 +194,7 @@ func TestAnswerOutlivesASlowDatabase(t *testing.T) {
 	leave()
 	close(let)
 	tries := map[string]bool{}
-	r.eventually("the second try is stuck too", func() bool {
+	testkit.Eventually(r.t, "the second try is stuck too", func() bool {
 		var began string
 		_ = r.pool.QueryRow(t.Context(), `
 			SELECT query_start::text FROM pg_stat_activity

@@ -3,6 +3,8 @@ package routes_test
 import (
 	"fmt"
 	"testing"
+
+	"cairn/internal/testkit"
 )
 
 func TestAccountPage(t *testing.T) {
@@ -69,8 +71,8 @@ func TestWaysIn(t *testing.T) {
 	stranger := signedUp(t, s, "moss@example.org")
 	stranger.post(way("garmin")).want(404, "h1", "")
 	b.post(way("garmin")).to("/account")
-	eventually(t, "Garmin is told", func() bool { return grantsOf(t, s, "garmin") == 0 })
-	eventually(t, "the card says so", func() bool { return b.get("/").Find("#card-garmin[data-state=none]").Length() == 1 })
+	testkit.Eventually(t, "Garmin is told", func() bool { return grantsOf(t, s, "garmin") == 0 })
+	testkit.Eventually(t, "the card says so", func() bool { return b.get("/").Find("#card-garmin[data-state=none]").Length() == 1 })
 	b.post("/account/password/remove").to("/account")
 	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", password).want(422, "#form-error", "")
 	b.post(way("strava")).want(409, "h1", "only way into your account")

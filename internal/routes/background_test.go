@@ -4,20 +4,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/testkit"
 )
-
-// eventually waits for what happens in the background.
-func eventually(t *testing.T, what string, true func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !true(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not: %s", what)
-		}
-	}
-}
 
 // forgetVisits empties the queue of the visits that connecting has put aside.
 func forgetVisits(t *testing.T, s site) {
@@ -32,7 +22,7 @@ func forgetVisits(t *testing.T, s site) {
 // awaitVisits waits until the visits that are put aside were made.
 func awaitVisits(t *testing.T, s site) {
 	t.Helper()
-	eventually(t, "all visits were made", func() bool {
+	testkit.Eventually(t, "all visits were made", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state <> 'completed'`) == 0
 	})
 }
@@ -60,13 +50,13 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 	}
 	set("500")
 	b.post("/connections/garmin/disconnect").to("/")
-	eventually(t, "it was tried once", func() bool {
+	testkit.Eventually(t, "it was tried once", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'withdraw' AND attempt >= 1 AND state = 'retryable'`) == 1
 	})
 	b.get("/").want(200, "#card-garmin[data-state=withdrawing]", "until it confirms")
 	set(sandbox.ModeNone)
-	eventually(t, "Garmin is told", func() bool { return grantsOf(t, s, sandbox.Garmin) == 0 })
-	eventually(t, "nothing is left to tell", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	testkit.Eventually(t, "Garmin is told", func() bool { return grantsOf(t, s, sandbox.Garmin) == 0 })
+	testkit.Eventually(t, "nothing is left to tell", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
 	b.get("/").want(200, "#card-garmin[data-state=none] .events", "confirmed that it has forgotten Cairn")
 }
 
@@ -83,7 +73,7 @@ func TestFinishedJobsAreForgotten(t *testing.T) {
 		}
 	}
 	newSiteWith(t, options{pool: s.pool, works: true})
-	eventually(t, "the account is named nowhere", func() bool {
+	testkit.Eventually(t, "the account is named nowhere", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE args ? 'subject'`) == 0
 	})
 }
@@ -100,7 +90,7 @@ func TestLostJobIsFound(t *testing.T) {
 		t.Fatalf("%d jobs were put aside, want 1", n)
 	}
 	newSiteWith(t, options{pool: idle.pool, works: true})
-	eventually(t, "nothing is left to tell", func() bool { return count(t, idle, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	testkit.Eventually(t, "nothing is left to tell", func() bool { return count(t, idle, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
 	if n := grantsOf(t, idle, sandbox.Strava); n != 0 {
 		t.Errorf("Strava was not told: it has %d grants", n)
 	}
@@ -123,7 +113,7 @@ func TestGivingUpIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	newSiteWith(t, options{pool: s.pool, works: true})
-	eventually(t, "the tokens are gone", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	testkit.Eventually(t, "the tokens are gone", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
 	b.get("/").want(200, "#card-garmin[data-state=none] .events", "did not confirm")
 }
 
@@ -137,11 +127,11 @@ func TestIdleConnectionIsKeptAlive(t *testing.T) {
 		t.Fatal(err)
 	}
 	newSiteWith(t, options{pool: s.pool, works: true})
-	eventually(t, "a job is put aside", func() bool { return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'keep_alive'`) == 1 })
+	testkit.Eventually(t, "a job is put aside", func() bool { return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'keep_alive'`) == 1 })
 	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET scheduled_at = now() WHERE kind = 'keep_alive'`); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the tokens are fresh", func() bool {
+	testkit.Eventually(t, "the tokens are fresh", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.connections WHERE tokens_at > now() - interval '1 hour' AND generation = 2`) == 1
 	})
 }
@@ -173,13 +163,13 @@ func TestRevocationThatComesTooLate(t *testing.T) {
 			b.post("/connections/" + provider + "/disconnect").to("/")
 			<-came
 			signIn()
-			eventually(t, "what connecting asked for is done", func() bool {
+			testkit.Eventually(t, "what connecting asked for is done", func() bool {
 				return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state NOT IN ('completed', 'scheduled')`) == 0
 			})
 			close(goOn)
-			eventually(t, "the provider has ended it", func() bool { return grantsOf(t, s, provider) == 0 })
+			testkit.Eventually(t, "the provider has ended it", func() bool { return grantsOf(t, s, provider) == 0 })
 			b.get("/").want(200, "#card-"+provider+"[data-state=active]", "")
-			eventually(t, "it is looked at", func() bool {
+			testkit.Eventually(t, "it is looked at", func() bool {
 				if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET scheduled_at = now() WHERE state = 'scheduled'`); err != nil {
 					t.Error(err)
 				}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/testkit"
 )
 
 // left counts all rows that are about anybody.
@@ -41,7 +42,7 @@ func TestDeleteAccount(t *testing.T) {
 		t.Error("a session of the account is left")
 	}
 	b.post("/login", "email", "ada@example.org", "password", password).want(422, "#form-error", "")
-	eventually(t, "Garmin and Strava are told", func() bool {
+	testkit.Eventually(t, "Garmin and Strava are told", func() bool {
 		return grantsOf(t, s, sandbox.Garmin) == 0 && grantsOf(t, s, sandbox.Strava) == 1
 	})
 	other.get("/").want(200, "#card-strava[data-state=active]", "Moss")
@@ -51,7 +52,7 @@ func TestDeleteAccount(t *testing.T) {
 	if n := left(t, s); n != 0 {
 		t.Errorf("%d rows are left of two accounts", n)
 	}
-	eventually(t, "the last token is gone", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	testkit.Eventually(t, "the last token is gone", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
 	signedUp(t, s, "ada@example.org") // the address is free again
 }
 

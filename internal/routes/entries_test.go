@@ -13,12 +13,13 @@ import (
 	"testing"
 
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/testkit"
 )
 
 // shows waits until an element of the home page has a text.
 func (b browser) shows(selector, text string) {
 	b.t.Helper()
-	eventually(b.t, fmt.Sprintf("%s shows %q", selector, text), func() bool {
+	testkit.Eventually(b.t, fmt.Sprintf("%s shows %q", selector, text), func() bool {
 		return strings.Contains(b.get("/").Find(selector).Text(), text)
 	})
 }
@@ -51,9 +52,9 @@ func TestLatestOfEachProvider(t *testing.T) {
 		b.connect(provider, "ada").to("/")
 	}
 	for _, provider := range []string{"strava", "foursquare", "garmin"} {
-		eventually(t, provider+" shows three entries", func() bool { return b.get("/").Find("#card-"+provider+" .latest li").Length() == 3 })
+		testkit.Eventually(t, provider+" shows three entries", func() bool { return b.get("/").Find("#card-"+provider+" .latest li").Length() == 3 })
 	}
-	eventually(t, "the page does not load itself any more", func() bool { return b.get("/").Find("meta[http-equiv=refresh], .fetching").Length() == 0 })
+	testkit.Eventually(t, "the page does not load itself any more", func() bool { return b.get("/").Find("meta[http-equiv=refresh], .fetching").Length() == 0 })
 	home := b.get("/")
 	if home.Find("[style]").Length() > 0 {
 		t.Error("the page has style attributes, which the CSP forbids")
@@ -113,10 +114,10 @@ func TestLatestFollowsTheProviders(t *testing.T) {
 			if err := s.sandbox.DeleteActivity(t.Context(), "ada", id); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "Strava's is gone", func() bool {
+			testkit.Eventually(t, "Strava's is gone", func() bool {
 				return !strings.Contains(b.get("/").Find("#card-strava .latest").Text(), "Up the hill")
 			})
-			eventually(t, "no address is kept", func() bool { return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0 })
+			testkit.Eventually(t, "no address is kept", func() bool { return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0 })
 			b.get("/").want(200, "#card-garmin[data-state=active]", "")
 		})
 	}
@@ -132,7 +133,7 @@ func TestCheckinIsPushed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is on the card", func() bool {
+	testkit.Eventually(t, "it is on the card", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.latest WHERE entries->0->>'id' = $1`, id) == 1
 	})
 	push := func(form url.Values) int {
@@ -183,7 +184,7 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 		}
 	}
 	b.post("/connections/strava/refresh").to("/#card-strava")
-	eventually(t, "it is there", func() bool { return b.get("/").Find("#card-strava .latest li").Length() == 3 })
+	testkit.Eventually(t, "it is there", func() bool { return b.get("/").Find("#card-strava .latest li").Length() == 3 })
 	b.post("/connections/garmin/refresh").want(404, "h1", "")
 	b.post("/connections/foursquare/refresh").want(404, "h1", "")
 }
@@ -205,7 +206,7 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 	}
 	old()
 	b.post("/connections/foursquare/refresh").to("/#card-foursquare")
-	eventually(t, "the card says it", func() bool { return b.get("/").Find("#card-foursquare[data-state=trouble]").Length() == 1 })
+	testkit.Eventually(t, "the card says it", func() bool { return b.get("/").Find("#card-foursquare[data-state=trouble]").Length() == 1 })
 	home := b.get("/")
 	if home.Find("#card-foursquare .latest li").Length() != 3 || home.Find("#card-foursquare .fetching").Length() > 0 {
 		t.Error("what was there is gone, or it seems to be coming")
@@ -215,7 +216,7 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 	}
 	old()
 	b.post("/connections/foursquare/refresh").to("/#card-foursquare")
-	eventually(t, "all is well again", func() bool { return b.get("/").Find("#card-foursquare[data-state=active]").Length() == 1 })
+	testkit.Eventually(t, "all is well again", func() bool { return b.get("/").Find("#card-foursquare[data-state=active]").Length() == 1 })
 }
 
 // What may not be kept is not shown, and gone with the next look or the connection.
@@ -226,7 +227,7 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	b.connect("strava", "ada").to("/")
 	b.connect("garmin", "ada").to("/")
 	for _, provider := range []string{"strava", "garmin"} {
-		eventually(t, provider+" shows three entries", func() bool { return b.get("/").Find("#card-"+provider+" .latest li").Length() == 3 })
+		testkit.Eventually(t, provider+" shows three entries", func() bool { return b.get("/").Find("#card-"+provider+" .latest li").Length() == 3 })
 	}
 	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.latest SET as_of = now() - interval '8 days'`); err != nil {
 		t.Fatal(err)
@@ -244,7 +245,7 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	}
 	look()
 	kept := `SELECT count(*) FROM cairn.latest l JOIN cairn.connections c USING (identity_id) WHERE c.provider = $1 AND entries <> '[]'`
-	eventually(t, "Strava's are gone", func() bool { return count(t, s, kept, "strava") == 0 })
+	testkit.Eventually(t, "Strava's are gone", func() bool { return count(t, s, kept, "strava") == 0 })
 	if count(t, s, kept, "garmin") != 1 {
 		t.Error("Garmin's are gone too, and come only once")
 	}
@@ -255,11 +256,11 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	if err := s.sandbox.SetPermissions(t.Context(), grants[0].ID, "HEALTH_EXPORT"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "what is not permitted any more is not shown", func() bool {
+	testkit.Eventually(t, "what is not permitted any more is not shown", func() bool {
 		return b.get("/").Find("#card-garmin[data-state=limited] .latest").Length() == 0 && b.get("/").Find("#card-garmin[data-state=limited]").Length() == 1
 	})
 	look()
-	eventually(t, "and not kept", func() bool { return count(t, s, kept, "garmin") == 0 })
+	testkit.Eventually(t, "and not kept", func() bool { return count(t, s, kept, "garmin") == 0 })
 	b.post("/connections/garmin/disconnect").to("/")
 	b.post("/connections/strava/disconnect").to("/")
 	for _, table := range []string{"latest", "errands", "pulls"} {
@@ -292,7 +293,7 @@ func TestHintDuringAnAnswer(t *testing.T) {
 	b.connect("strava", "ada").to("/")
 	<-answered
 	outing(t, s, "ada", "while it answered")
-	eventually(t, "the hint is there", func() bool {
+	testkit.Eventually(t, "the hint is there", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.errands WHERE reason > 1`) == 1
 	})
 	close(release)
@@ -309,17 +310,13 @@ func TestNoHintIsLost(t *testing.T) {
 	}
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("garmin", "ada").to("/")
-	rounds := 40
-	if testing.Short() {
-		rounds = 5
-	}
-	for range rounds {
+	for range testkit.Rounds(t) {
 		var outings sync.WaitGroup
 		for range 3 {
 			outings.Go(func() { outing(t, s, "ada", "one of many") })
 		}
 		outings.Wait()
-		eventually(t, "all addresses were fetched", func() bool { return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0 })
+		testkit.Eventually(t, "all addresses were fetched", func() bool { return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0 })
 	}
 	awaitVisits(t, s)
 	if n := count(t, s, `SELECT count(*) FROM cairn.errands`); n != 0 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/testkit"
 )
 
 // Two providers that hang and drip hold up a few calls each. Pages, the third provider and its background work do not notice,
@@ -45,7 +46,7 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 		provider := []string{sandbox.Strava, sandbox.Foursquare}[i%2]
 		pressed.Go(func() { statuses[i] = press(people[i/2%4], "/connections/"+provider+"/check") })
 	}
-	eventually(t, "calls to both are under way, and all their workers are at it", func() bool {
+	testkit.Eventually(t, "calls to both are under way, and all their workers are at it", func() bool {
 		return underWay() >= 24 && count(t, s, `SELECT count(*) FROM cairn.river_job WHERE state = 'running'`) == 8
 	})
 	putAside(t, s, sandbox.Garmin, 1)
@@ -68,7 +69,7 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	if slowest > 2*time.Second {
 		t.Errorf("somebody else waited for %v", slowest)
 	}
-	eventually(t, "Garmin's job is done", func() bool {
+	testkit.Eventually(t, "Garmin's job is done", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE queue = 'garmin' AND state = 'completed'`) == 1
 	})
 	t.Logf("the slowest of 30 other requests took %v, Garmin's job was done after %v; %d goroutines, %d descriptors (%d and %d before)",
@@ -92,7 +93,7 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	set(sandbox.Foursquare, sandbox.ModeNone)
 	people[0].post("/connections/strava/check").want(502, "h1", "can't be used")
 	people[0].post("/connections/foursquare/check").to("/")
-	eventually(t, "everything has ended", func() bool {
+	testkit.Eventually(t, "everything has ended", func() bool {
 		nowGoroutines, nowDescriptors := rest(t, people)
 		return underWay() == 0 && nowGoroutines <= goroutines+40 && nowDescriptors <= descriptors+30 // lines that are kept for a while
 	})
@@ -166,7 +167,7 @@ func TestJobWaitsAsItIsAsked(t *testing.T) {
 	}
 	putAside(t, s, sandbox.Garmin, 1)
 	newSiteWith(t, options{pool: s.pool, works: true})
-	eventually(t, "the job waits", func() bool {
+	testkit.Eventually(t, "the job waits", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE queue = 'garmin' AND state = 'scheduled'`) == 1
 	})
 	if n := count(t, s, `

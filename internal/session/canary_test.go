@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"cairn/internal/testkit"
 )
 
 // Two hundred people are signed in on two instances. While some of them sign out and many requests are cancelled on the
@@ -32,7 +34,7 @@ func TestEveryAnswerIsItsOwnPersons(t *testing.T) {
 	var answers, cancelled atomic.Int64
 	for range callers {
 		wg.Go(func() {
-			for range 5 * rounds() / 20 {
+			for range testkit.Rounds(t) / 4 {
 				who, s := &all[rand.N(people)], sites[rand.N(2)]
 				wasOut := who.out.Load()
 				if rand.N(200) == 0 {

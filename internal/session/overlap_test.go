@@ -12,15 +12,8 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/session"
+	"cairn/internal/testkit"
 )
-
-// rounds is how often each ending meets requests that are under way.
-func rounds() int {
-	if testing.Short() {
-		return 20
-	}
-	return 200
-}
 
 // fleet is two instances on one database, whose handlers read, write and end sessions.
 func fleet(t *testing.T) (pool *pgxpool.Pool, sites [2]site) {
@@ -102,7 +95,7 @@ func TestNothingBringsAnEndedSessionBack(t *testing.T) {
 	for name, end := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for range rounds() {
+			for range testkit.Rounds(t) {
 				user := newUser(t, pool)
 				b := signIn(t, sites[0], user)
 				var old [2]browser // the same cookie, at each instance
@@ -148,7 +141,7 @@ func TestNothingBringsAnEndedSessionBack(t *testing.T) {
 func TestTwoTabs(t *testing.T) {
 	t.Parallel()
 	pool, sites := fleet(t)
-	for range rounds() {
+	for range testkit.Rounds(t) {
 		user := newUser(t, pool)
 		b := signIn(t, sites[0], user)
 		before := b.copied(sites[0])
@@ -171,7 +164,7 @@ func TestTwoTabs(t *testing.T) {
 func TestParallelRequestsOfOneBrowser(t *testing.T) {
 	t.Parallel()
 	pool, sites := fleet(t)
-	for round := range rounds() {
+	for round := range testkit.Rounds(t) {
 		user := newUser(t, pool)
 		b := signIn(t, sites[0], user)
 		if round%2 == 0 { // a renewal

@@ -1,0 +1,49 @@
+// Package testkit is what tests of several packages share. No program imports it.
+//
+// A test waits for a condition, never for a time, and what it waits for comes at once unless something is broken: so Patience
+// matters only then, and a busy machine turns nothing red. How often a race is run is read here alone.
+package testkit
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Patience is how long a test waits for what has to happen. Time limits of what is tested may be set to it too, where a test
+// is not about them.
+const Patience = 3 * time.Minute
+
+// Eventually waits until something holds, which is told as in "the server is ready". It may end the test, so it is called on
+// the test's own goroutine; Within is for others.
+func Eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	if !Within(Patience, holds) {
+		t.Fatalf("not so after %v: %s", Patience, what)
+	}
+}
+
+// Within tells whether something came to hold within a time.
+func Within(limit time.Duration, holds func() bool) bool {
+	for deadline := time.Now().Add(limit); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// Rounds is how often a test repeats a race: 10 times, or as RACE_ROUNDS says (make race-test).
+func Rounds(t testing.TB) int {
+	t.Helper()
+	value := os.Getenv("RACE_ROUNDS")
+	if value == "" {
+		return 10
+	}
+	rounds, err := strconv.Atoi(value)
+	if err != nil || rounds < 1 {
+		t.Fatal("RACE_ROUNDS is not a number of rounds")
+	}
+	return rounds
+}
