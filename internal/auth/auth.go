@@ -3,17 +3,19 @@
 //	account.go   people: their name, their ways in
 //	password.go  the way in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go  the way in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
-//	hash.go      argon2id behind a limit on how much of it runs at once; which passwords are refused
-//	limit.go     limits per account and per address, counted in PostgreSQL for all instances
+//	hash.go      argon2id behind a limit on how much of it runs at once
+//	strength.go  which passwords are refused
+//	limits.go    the rate limits, all of them; how a person, a session, a network is named in one
+//	limit.go     counting them in PostgreSQL for all instances
 //
 // An e-mail address is unproven until the server can send mail: it selects the password to compare with and nothing else.
 // Rules that must hold together run in one transaction; uniqueness is the schema's.
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -47,13 +49,11 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return "auth: " + e.Field + " refused" }
 
-// LimitError says that an action was tried too often and when it may be tried again.
-type LimitError struct{ RetryAfter time.Duration }
-
-func (e *LimitError) Error() string { return "auth: tried too often" }
-
 // Accounts is the store of accounts. Make it with New.
 type Accounts struct {
+	Limits  Limits
+	Refused func(limit string) // hears the name of a limit each time it refuses; may be nil
+
 	pool   *pgxpool.Pool
 	secret []byte
 	hash   *hasher
@@ -61,11 +61,15 @@ type Accounts struct {
 
 // Options are how accounts are kept. The zero value is for the real world.
 type Options struct {
-	Cost Cost // of a password's hash
+	Cost   Cost // of a password's hash
+	Limits Limits
 }
 
 // New returns the accounts in a database. With secret, the same on all instances, the counters of limits are named so
 // that their table tells nobody's address.
 func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
-	return &Accounts{pool: pool, secret: []byte(secret), hash: newHasher(o.Cost)}
+	return &Accounts{
+		Limits: cmp.Or(o.Limits, DefaultLimits()),
+		pool:   pool, secret: []byte(secret), hash: newHasher(o.Cost),
+	}
 }

@@ -185,7 +185,7 @@ func TestLimitHoldsInParallel(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 150 {
 		wg.Go(func() {
-			if err := a.AllowAttempt(t.Context(), "2001:db8:1:2::1"); err == nil {
+			if err := a.Allow(t.Context(), a.Limits.BeginNetwork.From("2001:db8:1:2::1")); err == nil {
 				passed.Add(1)
 			}
 		})
@@ -194,12 +194,79 @@ func TestLimitHoldsInParallel(t *testing.T) {
 	if passed.Load() != 100 {
 		t.Errorf("%d of 150 parallel attempts passed, want 100", passed.Load())
 	}
-	if err := a.AllowAttempt(t.Context(), "2001:db8:1:2:ffff::1"); err == nil {
+	if err := a.Allow(t.Context(), a.Limits.BeginNetwork.From("2001:db8:1:2:ffff::1")); err == nil {
 		t.Error("another address of the same network is counted apart")
 	}
-	if err := a.AllowAttempt(t.Context(), "2001:db8:1:3::1"); err != nil {
+	if err := a.Allow(t.Context(), a.Limits.BeginNetwork.From("2001:db8:1:3::1")); err != nil {
 		t.Errorf("another network: %v", err)
 	}
+}
+
+// A stranger with many networks inside one IPv6 /48 is one stranger; an owner elsewhere gets in.
+func TestLimitsOfSites(t *testing.T) {
+	t.Parallel()
+	a, _ := newAccounts(t)
+	signUp(t, a, "ada@example.org")
+	tries, limited := 0, ""
+	for try := range 100 {
+		_, err := a.SignIn(t.Context(), "ada@example.org", "wrong", fmt.Sprintf("2001:db8:7:%x::1", try%10))
+		if limit, ok := errors.AsType[*auth.LimitError](err); ok {
+			limited = limit.Limit
+			continue
+		}
+		tries++
+	}
+	if tries != 20 || limited != a.Limits.SignInPair.Name {
+		t.Errorf("%d tries passed, then %q refused; want 20 and the limit of an e-mail and a network", tries, limited)
+	}
+	for _, from := range []string{"203.0.113.1", "::ffff:203.0.113.1", "2001:db8:8::1"} {
+		if _, err := a.SignIn(t.Context(), "ada@example.org", good, from); err != nil {
+			t.Errorf("the owner at %s: %v", from, err)
+		}
+	}
+}
+
+// Somebody who goes on after a refusal does not use up what others have too.
+func TestRefusedTriesAreNotCountedFurther(t *testing.T) {
+	t.Parallel()
+	a, _ := newAccounts(t)
+	for range 200 {
+		_ = a.Allow(t.Context(), a.Limits.PasswordSession.Of(1), a.Limits.SignInNetwork.From(address))
+	}
+	if err := a.Allow(t.Context(), a.Limits.PasswordSession.Of(2), a.Limits.SignInNetwork.From(address)); err != nil {
+		t.Errorf("another session: %v", err)
+	}
+	if err := a.Forgive(t.Context(), a.Limits.PasswordSession.Of(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Allow(t.Context(), a.Limits.PasswordSession.Of(1)); err != nil {
+		t.Errorf("after it was forgiven: %v", err)
+	}
+}
+
+// Statements that count several things at once, and forgive them, do not wait for each other for ever.
+func TestCountingDoesNotDeadlock(t *testing.T) {
+	t.Parallel()
+	a, _ := newAccounts(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 60 {
+				pair := a.Limits.SignInPair.From("2001:db8::1", n%3)
+				account := a.Limits.SignInAccount.Of(n % 3)
+				err := a.Allow(t.Context(), pair, a.Limits.SignInNetwork.From("2001:db8::1"), account)
+				if _, limited := errors.AsType[*auth.LimitError](err); err != nil && !limited {
+					t.Error(err)
+				}
+				if i%2 == 0 {
+					if err := a.Forgive(t.Context(), pair, account); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestChangePassword(t *testing.T) {
@@ -301,7 +368,7 @@ func TestTheLastWayInStays(t *testing.T) {
 	if err := a.RemoveIdentity(t.Context(), user, strava, kept); !errors.Is(err, auth.ErrLastWay) {
 		t.Errorf("removing the only way in: %v, want ErrLastWay", err)
 	}
-	if err := a.AddPassword(t.Context(), user, "ada@example.org", good); err != nil {
+	if err := a.AddPassword(t.Context(), user, "ada@example.org", good, address); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.RemoveIdentity(t.Context(), user+1, strava, kept); err == nil {
@@ -374,7 +441,7 @@ func TestSweepOfCounters(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `INSERT INTO cairn.rate_limits SELECT n, 1, now() - interval '1 minute' FROM generate_series(1, 700) n`); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.AllowAttempt(t.Context(), address); err != nil {
+	if err := a.Allow(t.Context(), a.Limits.BeginNetwork.From(address)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []bool{true, false} {

@@ -8,22 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 	"sync/atomic"
-	"unicode/utf8"
 
 	"github.com/alexedwards/argon2id"
-	"github.com/ccojocar/zxcvbn-go"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/text/unicode/norm"
 )
 
-const (
-	minPassword = 12
-	maxPassword = 256 // characters
-
-	waitingPerHash = 100 // some three seconds' work
-)
+const waitingPerHash = 100 // some three seconds' work
 
 // Cost is what argon2id spends on a hash. The zero value is the second choice of OWASP's password storage sheet: 19 MiB, two
 // passes. Tests that are not about it spend less.
@@ -66,8 +58,16 @@ func newHasher(cost Cost) *hasher {
 	return &hasher{params: params, decoy: decoyHash(params), slots: semaphore.NewWeighted(slots), queue: waitingPerHash * slots}
 }
 
-func (h *hasher) make(ctx context.Context, password string) (hash string, err error) {
+// make hashes a new password unless it is easy to guess; that too takes time. about is what others know of its owner. Errors:
+// *FieldError, ErrBusy.
+func (h *hasher) make(ctx context.Context, password string, about ...string) (hash string, err error) {
+	if err := checkLength(password); err != nil {
+		return "", err
+	}
 	err = h.run(ctx, func() error {
+		if guessable(password, about...) {
+			return errGuessable
+		}
 		hash, err = argon2id.CreateHash(norm.NFC.String(password), h.params)
 		return err
 	})
@@ -100,29 +100,4 @@ func (h *hasher) run(ctx context.Context, work func() error) error {
 	}
 	defer h.slots.Release(1)
 	return work()
-}
-
-// checkPassword refuses what is too short, too long or among the first guesses of anybody: common passwords and their
-// variations, the names of this product and its providers, and the person's own name and address. Nothing else is asked
-// of a password (no composition rules).
-func checkPassword(password string, about ...string) error {
-	password = norm.NFC.String(password)
-	refuse := func(message string) error { return &FieldError{Field: "password", Message: message} }
-	switch n := utf8.RuneCountInString(password); {
-	case !utf8.ValidString(password):
-		return refuse("This password contains characters that can't be read. Please type it again.")
-	case n < minPassword:
-		return refuse(fmt.Sprintf("Please use at least %d characters. A few words work well.", minPassword))
-	case n > maxPassword:
-		return refuse(fmt.Sprintf("Please use at most %d characters.", maxPassword))
-	}
-	words := []string{"cairn", "garmin", "connect", "foursquare", "swarm", "strava"}
-	for _, word := range about {
-		words = append(words, strings.FieldsFunc(strings.ToLower(word), func(r rune) bool { return r == '@' || r == '.' || r == ' ' })...)
-	}
-	// The estimate takes time that grows with the square of the length; a guessable beginning is what it is asked about.
-	if r := []rune(password); zxcvbn.PasswordStrength(string(r[:min(len(r), 40)]), words).Score < 2 {
-		return refuse("This password is one of the first that others would guess. Please choose another; a few unrelated words work well.")
-	}
-	return nil
 }

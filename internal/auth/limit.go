@@ -5,62 +5,87 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"net/netip"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
-// limit is how many of an action may happen within a window that starts with the first of them.
-type limit struct {
-	action string
-	hits   int
-	window time.Duration
+// LimitError says that an action was tried too often, and when it may be tried again.
+type LimitError struct {
+	Limit      string // its name
+	RetryAfter time.Duration
 }
 
-// The limits. Per account and address together it is low; per account alone it is high enough that a stranger elsewhere
-// does not easily lock the owner out, and a provider still lets the owner in.
-var (
-	signInPair    = limit{"sign-in, account and address", 10, 15 * time.Minute}
-	signInAccount = limit{"sign-in, account", 100, time.Hour}
-	signInAddress = limit{"sign-in, address", 100, 15 * time.Minute}
-	signUpAddress = limit{"sign-up, address", 20, time.Hour}
-	attempts      = limit{"attempt, address", 100, 15 * time.Minute}
-	passwordCheck = limit{"password check, user", 10, 15 * time.Minute}
-)
+func (e *LimitError) Error() string { return "auth: tried too often (" + e.Limit + ")" }
 
-// hit counts one action and returns a *LimitError when it is one too many. Counting and deciding are one statement, so
-// parallel tries on many instances cannot slip through between them.
-func (a *Accounts) hit(ctx context.Context, l limit, who string) error {
-	var hits int
+// Allow counts one action in one statement, and returns a *LimitError when it is one too many. The counts go from narrow to
+// wide: where one refuses, those after it are not counted, so that somebody who goes on after a refusal does not use up what
+// others have too. Counting and deciding are one, so parallel tries on many instances cannot slip through between them.
+func (a *Accounts) Allow(ctx context.Context, counts ...Count) error {
+	var names []string
+	var args []any
+	for _, c := range counts {
+		for _, s := range c.who {
+			names = append(names, c.limit.Name)
+			args = append(args, a.bucket(c.limit, s), s.hits, c.limit.Window)
+		}
+	}
+	var refused int
 	var seconds float64
-	err := a.pool.QueryRow(ctx, `
-		INSERT INTO cairn.rate_limits AS r (bucket, hits, resets_at)
-		VALUES ($1, 1, now() + $2::interval)
-		ON CONFLICT (bucket) DO UPDATE SET
-			hits = CASE WHEN r.resets_at <= now() THEN 1 ELSE LEAST(r.hits, 1000000) + 1 END,
-			resets_at = CASE WHEN r.resets_at <= now() THEN EXCLUDED.resets_at ELSE r.resets_at END
-		RETURNING hits, EXTRACT(epoch FROM resets_at - now())::float8`,
-		a.bucket(l, who), l.window).Scan(&hits, &seconds)
+	err := a.pool.QueryRow(ctx, countStatement(len(names)), args...).Scan(&refused, &seconds)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
 	if err != nil {
-		return fmt.Errorf("auth: count %s: %w", l.action, err)
+		return fmt.Errorf("auth: count %s: %w", strings.Join(names, ", "), err)
 	}
-	if hits > l.hits {
-		return &LimitError{RetryAfter: time.Duration(seconds * float64(time.Second))}
+	limit := &LimitError{Limit: names[refused], RetryAfter: time.Duration(seconds * float64(time.Second))}
+	if a.Refused != nil {
+		a.Refused(limit.Limit)
 	}
-	return nil
+	return limit
 }
 
-// forgive forgets the count of an action after it succeeded.
-func (a *Accounts) forgive(ctx context.Context, l limit, who string) error {
-	if _, err := a.pool.Exec(ctx, `DELETE FROM cairn.rate_limits WHERE bucket = $1`, a.bucket(l, who)); err != nil {
-		return fmt.Errorf("auth: forget count of %s: %w", l.action, err)
+// countStatement increments n counters, each only if the one before it allowed the action, and returns the place of the one
+// that did not, with the seconds until its window ends. Counters of one kind are locked before those of the next, so that
+// two of these statements do not wait for each other.
+func countStatement(n int) string {
+	var with, refused []string
+	source := ""
+	for i := range n {
+		with = append(with, fmt.Sprintf(`c%d AS (
+			INSERT INTO cairn.rate_limits AS r (bucket, hits, resets_at)
+			SELECT $%d::text, 1, now() + $%d::interval %s
+			ON CONFLICT (bucket) DO UPDATE SET
+				hits = CASE WHEN r.resets_at <= now() THEN 1 ELSE LEAST(r.hits, 1000000) + 1 END,
+				resets_at = CASE WHEN r.resets_at <= now() THEN EXCLUDED.resets_at ELSE r.resets_at END
+			RETURNING hits <= $%d::int AS allowed, EXTRACT(epoch FROM resets_at - now())::float8 AS wait)`,
+			i, 3*i+1, 3*i+3, source, 3*i+2))
+		refused = append(refused, fmt.Sprintf(`SELECT %d, wait FROM c%d WHERE NOT allowed`, i, i))
+		source = fmt.Sprintf(`FROM c%d WHERE allowed`, i)
 	}
-	return nil
+	return "WITH " + strings.Join(with, ", ") + " " + strings.Join(refused, " UNION ALL ")
 }
 
-// AllowAttempt counts the start of a sign-in at a provider from an address, which costs a row before anybody is known.
-func (a *Accounts) AllowAttempt(ctx context.Context, address string) error {
-	return a.hit(ctx, attempts, network(address))
+// Forgive forgets counts of an action that has succeeded. They go in the order of Allow, so that none waits for another.
+func (a *Accounts) Forgive(ctx context.Context, counts ...Count) error {
+	var buckets []string
+	for _, c := range counts {
+		for _, s := range c.who {
+			buckets = append(buckets, a.bucket(c.limit, s))
+		}
+	}
+	_, err := a.pool.Exec(ctx, `
+		DELETE FROM cairn.rate_limits WHERE bucket IN (
+			SELECT r.bucket FROM unnest($1::text[]) WITH ORDINALITY AS w (bucket, place)
+			JOIN cairn.rate_limits r USING (bucket) ORDER BY w.place FOR UPDATE OF r)`, buckets)
+	if err != nil {
+		return fmt.Errorf("auth: forgive: %w", err)
+	}
+	return nil
 }
 
 // Sweep deletes one batch of counters that are over and reports whether more may be left.
@@ -75,21 +100,8 @@ func (a *Accounts) Sweep(ctx context.Context) (more bool, err error) {
 }
 
 // bucket names a counter. It is keyed, because there are too few addresses for a plain hash to hide one.
-func (a *Accounts) bucket(l limit, who string) string {
+func (a *Accounts) bucket(l Limit, s subject) string {
 	mac := hmac.New(sha256.New, a.secret)
-	mac.Write([]byte(l.action + "\x00" + who))
-	return l.action + " " + hex.EncodeToString(mac.Sum(nil)[:16])
-}
-
-// network is what one household or host has: an IPv4 address or an IPv6 /64.
-func network(address string) string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil || ip.Is4() {
-		return address
-	}
-	prefix, err := ip.Prefix(64)
-	if err != nil {
-		return address
-	}
-	return prefix.String()
+	mac.Write([]byte(l.Name + "\x00" + s.name))
+	return l.Name + " " + hex.EncodeToString(mac.Sum(nil)[:16])
 }

@@ -17,9 +17,6 @@ import (
 // SignUp makes an account with an e-mail and a password; an empty name is made from the address. Errors: *FieldError,
 // ErrEmailTaken, *LimitError, ErrBusy.
 func (a *Accounts) SignUp(ctx context.Context, name, email, password, address string) (userID int64, err error) {
-	if err := a.hit(ctx, signUpAddress, network(address)); err != nil {
-		return 0, err
-	}
 	email, key, err := parseEmail(email)
 	if err != nil {
 		return 0, err
@@ -31,10 +28,13 @@ func (a *Accounts) SignUp(ctx context.Context, name, email, password, address st
 	if name, err = cleanName(name); err != nil {
 		return 0, err
 	}
-	if err := checkPassword(password, name, email); err != nil {
+	if err := checkLength(password); err != nil {
 		return 0, err
 	}
-	hash, err := a.hash.make(ctx, password)
+	if err := a.Allow(ctx, a.Limits.NewEmailNetwork.From(address)); err != nil {
+		return 0, err
+	}
+	hash, err := a.hash.make(ctx, password, name, email)
 	if err != nil {
 		return 0, err
 	}
@@ -51,8 +51,9 @@ func (a *Accounts) SignUp(ctx context.Context, name, email, password, address st
 // and take the same time. Errors: ErrCredentials, *LimitError, ErrBusy.
 func (a *Accounts) SignIn(ctx context.Context, email, password, address string) (int64, error) {
 	key := emailKey(email)
-	pair := key + " " + network(address)
-	if err := a.countSignIn(ctx, key, pair, address); err != nil {
+	pair, account := a.Limits.SignInPair.From(address, key), a.Limits.SignInAccount.Of(key)
+	// For the account last: tries that a network is not allowed any more must not lock the owner out.
+	if err := a.Allow(ctx, pair, a.Limits.SignInNetwork.From(address), account); err != nil {
 		return 0, err
 	}
 	var userID int64
@@ -68,30 +69,22 @@ func (a *Accounts) SignIn(ctx context.Context, email, password, address string) 
 	if !match || userID == 0 {
 		return 0, ErrCredentials
 	}
-	return userID, errors.Join(a.forgive(ctx, signInPair, pair), a.forgive(ctx, signInAccount, key))
+	return userID, a.Forgive(ctx, pair, account)
 }
 
-// countSignIn counts for the account last: tries that an address is not allowed any more must not lock the owner out.
-func (a *Accounts) countSignIn(ctx context.Context, key, pair, address string) error {
-	if err := a.hit(ctx, signInAddress, network(address)); err != nil {
-		return err
-	}
-	if err := a.hit(ctx, signInPair, pair); err != nil {
-		return err
-	}
-	return a.hit(ctx, signInAccount, key)
-}
-
-// AddPassword gives an account without a password this way in. Errors: *FieldError, ErrEmailTaken, ErrBusy.
-func (a *Accounts) AddPassword(ctx context.Context, userID int64, email, password string) error {
+// AddPassword gives an account without a password this way in. Errors: *FieldError, ErrEmailTaken, *LimitError, ErrBusy.
+func (a *Accounts) AddPassword(ctx context.Context, userID int64, email, password, address string) error {
 	email, key, err := parseEmail(email)
 	if err != nil {
 		return err
 	}
-	if err := checkPassword(password, email); err != nil {
+	if err := checkLength(password); err != nil {
 		return err
 	}
-	hash, err := a.hash.make(ctx, password)
+	if err := a.Allow(ctx, a.Limits.NewEmailPerson.Of(userID), a.Limits.NewEmailNetwork.From(address)); err != nil {
+		return err
+	}
+	hash, err := a.hash.make(ctx, password, email)
 	if err != nil {
 		return err
 	}
@@ -99,11 +92,9 @@ func (a *Accounts) AddPassword(ctx context.Context, userID int64, email, passwor
 }
 
 // ChangePassword replaces a password that current matches. endOthers runs in the same transaction, to end the sessions
-// that the old password began. Errors: ErrCredentials, *FieldError, *LimitError, ErrNotFound, ErrBusy.
+// that the old password began. Errors: ErrCredentials, *FieldError, ErrNotFound, ErrBusy. The caller limits how often
+// (Limits.PasswordSession).
 func (a *Accounts) ChangePassword(ctx context.Context, userID int64, current, password string, endOthers func(tx pgx.Tx) error) error {
-	if err := a.hit(ctx, passwordCheck, fmt.Sprint(userID)); err != nil {
-		return err
-	}
 	var email, old string
 	err := a.pool.QueryRow(ctx, `SELECT email, hash FROM cairn.passwords WHERE user_id = $1`, userID).Scan(&email, &old)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -112,6 +103,9 @@ func (a *Accounts) ChangePassword(ctx context.Context, userID int64, current, pa
 	if err != nil {
 		return fmt.Errorf("auth: find password of user %d: %w", userID, err)
 	}
+	if err := checkLength(password); err != nil {
+		return err
+	}
 	match, err := a.hash.matches(ctx, current, old)
 	if err != nil {
 		return err
@@ -119,10 +113,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, userID int64, current, pa
 	if !match {
 		return ErrCredentials
 	}
-	if err := checkPassword(password, email); err != nil {
-		return err
-	}
-	hash, err := a.hash.make(ctx, password)
+	hash, err := a.hash.make(ctx, password, email)
 	if err != nil {
 		return err
 	}

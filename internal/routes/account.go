@@ -130,8 +130,8 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	email, message := account.Email, "Your password is changed. Everywhere else you are signed out."
 	if email == "" {
 		email, message = r.PostForm.Get("email"), "You can now sign in with your e-mail and password too."
-		err = s.Accounts.AddPassword(r.Context(), current.UserID, email, r.PostForm.Get("password"))
-	} else {
+		err = s.Accounts.AddPassword(r.Context(), current.UserID, email, r.PostForm.Get("password"), address(r))
+	} else if err = s.Accounts.Allow(r.Context(), s.passwordTries(r)...); err == nil {
 		err = s.Accounts.ChangePassword(r.Context(), current.UserID, r.PostForm.Get("current"), r.PostForm.Get("password"),
 			func(tx pgx.Tx) error {
 				_, err := s.Sessions.EndOthers(r.Context(), tx, current.UserID, current.ID, session.PasswordChanged)
@@ -148,7 +148,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Sessions.Rotate(r.Context()); err != nil {
+	if err := errors.Join(s.forgivePasswordTries(r), s.Sessions.Rotate(r.Context())); err != nil {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "password set", "id", requestID(r.Context()), "user", current.UserID)

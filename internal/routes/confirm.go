@@ -67,7 +67,13 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	}
 	current, _ := session.Current(r.Context())
 	next := returnPath(r.PostForm.Get("next"))
-	err := s.Accounts.Confirm(r.Context(), current.UserID, r.PostForm.Get("password"))
+	err := s.Accounts.Allow(r.Context(), s.passwordTries(r)...)
+	if err == nil {
+		err = s.Accounts.Confirm(r.Context(), current.UserID, r.PostForm.Get("password"))
+	}
+	if err == nil {
+		err = s.forgivePasswordTries(r)
+	}
 	s.Watch.SignIn("password", signInResult(err))
 	status, problems, ok := formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {

@@ -50,7 +50,7 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 	if err := parseForm(r); err != nil {
 		return err
 	}
-	if err := s.Accounts.AllowAttempt(r.Context(), address(r)); err != nil {
+	if err := s.Accounts.Allow(r.Context(), s.consents(r)...); err != nil {
 		s.Watch.SignIn(p.Key, signInResult(err))
 		return err
 	}
@@ -190,6 +190,9 @@ func (s *server) tellConnected(r *http.Request, p *oauth.Provider, grant oauth.G
 func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.provider(chi.URLParam(r, "provider"))
 	if err != nil {
+		return err
+	}
+	if err := s.allowCall(r, p); err != nil {
 		return err
 	}
 	current, _ := session.Current(r.Context())

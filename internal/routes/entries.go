@@ -143,6 +143,9 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	if !refreshable(p) {
 		return errNoPage
 	}
+	if err := s.allowCall(r, p); err != nil {
+		return err
+	}
 	current, _ := session.Current(r.Context())
 	overview, err := s.Connections.Overview(r.Context(), current.UserID)
 	if err != nil {

@@ -39,6 +39,9 @@ type providerError struct {
 	err      error
 }
 
+// callError is a *auth.LimitError of calls about a connection.
+type callError struct{ providerError }
+
 func (e *providerError) Error() string { return e.err.Error() }
 func (e *providerError) Unwrap() error { return e.err }
 
@@ -166,6 +169,9 @@ func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 
 // explain is the table from kinds of errors to what people read. Nothing of an error's text gets onto a page.
 func explain(r *http.Request, err error) problem {
+	if call, ok := errors.AsType[*callError](err); ok {
+		return explainCallLimit(call)
+	}
 	if limit, ok := errors.AsType[*auth.LimitError](err); ok {
 		return problem{Status: http.StatusTooManyRequests, Heading: "That was tried too often.", Changed: nothingChanged, Action: back(),
 			Detail: "Please try again " + in(limit.RetryAfter) + ".", retryAfter: limit.RetryAfter}
@@ -253,6 +259,19 @@ func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bo
 	return answer, true
 }
 
+// explainCallLimit is for somebody who has a provider asked too often.
+func explainCallLimit(call *callError) problem {
+	limit, _ := errors.AsType[*auth.LimitError](call)
+	p := problem{Status: http.StatusTooManyRequests, Heading: call.provider.Name + " was asked a moment ago.", Changed: nothingChanged,
+		Detail: "Your page shows what it answered. You can ask again " + in(limit.RetryAfter) + ".", retryAfter: limit.RetryAfter,
+		Action: &action{Label: "Back to your connections", URL: "/#card-" + call.provider.Key}}
+	if limit.RetryAfter > time.Minute {
+		p.Heading = call.provider.Name + " was asked often in the last hour."
+		p.Detail = "Cairn asks it by itself too. You can ask again " + in(limit.RetryAfter) + "."
+	}
+	return p
+}
+
 // explainWait is for a provider that wants no calls now.
 func explainWait(p *oauth.Provider, failure *oauth.Error, answer problem) problem {
 	answer.Status, answer.retryAfter = http.StatusServiceUnavailable, time.Minute
@@ -293,6 +312,8 @@ func databaseDown(err error) bool {
 // in says a duration as people do.
 func in(d time.Duration) string {
 	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("in %d seconds", max(2, int(math.Ceil(d.Seconds()))))
 	case d < 90*time.Second:
 		return "in a minute"
 	case d < time.Hour:

@@ -4,7 +4,8 @@
 //	routes.go       the whole URL map and the order of the middleware
 //	watch.go        who hears what happens, for the operator's metrics
 //	limits.go       how long an answer may take
-//	middleware.go   request ids, the log line, panics, security headers, limits, who may enter
+//	middleware.go   request ids, the log line, panics, security headers, time limits, who may enter
+//	ratelimits.go   what counts for which rate limit
 //	signin.go       sign up, sign in, sign out
 //	connections.go  the three providers: begin, come back, check, disconnect
 //	pages.go        the home page and what its cards say
@@ -156,25 +157,25 @@ func (s *server) signedIn(r chi.Router) {
 	r.Group(func(r chi.Router) {
 		r.Use(deadline(s.Limits.Page))
 		page(r, "/account", s.page(s.account))
-		r.Post("/account/name", s.page(s.rename))
+		r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))
 		r.Post("/account/password", s.page(s.setPassword))
 		page(r, "/account/confirm", s.page(s.confirmPage))
 		r.Post("/account/confirm", s.page(s.confirm))
-		r.Post("/account/sessions/end-others", s.page(s.endOtherSessions))
-		r.Post("/account/sessions/{id}/end", s.page(s.endSession))
-		r.Post("/connections/{provider}/disconnect", s.page(s.disconnect))
+		r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.page(s.endOtherSessions))
+		r.With(s.limited(s.changes)).Post("/account/sessions/{id}/end", s.page(s.endSession))
+		r.With(s.limited(s.changes)).Post("/connections/{provider}/disconnect", s.page(s.disconnect))
 		r.Post("/connections/{provider}/refresh", s.page(s.refresh))
 		r.Group(func(r chi.Router) {
 			r.Use(s.mustBeRecent)
-			r.Post("/account/password/remove", s.page(s.removePassword))
-			r.Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
+			r.With(s.limited(s.changes)).Post("/account/password/remove", s.page(s.removePassword))
+			r.With(s.limited(s.changes)).Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
 			page(r, "/account/delete", s.page(s.deletion))
-			r.Post("/account/delete", s.page(s.deleteAccount))
+			r.With(s.limited(s.changes)).Post("/account/delete", s.page(s.deleteAccount))
 		})
 	})
 	r.Group(func(r chi.Router) {
 		r.Use(deadline(s.Limits.Provider))
-		r.Post("/connect/{provider}", s.page(s.connect)) // waits while the provider is told of a disconnection
+		r.With(s.limited(s.consents)).Post("/connect/{provider}", s.page(s.connect)) // waits while the provider is told of a disconnection
 		r.Post("/connections/{provider}/check", s.page(s.check))
 	})
 }

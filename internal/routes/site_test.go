@@ -2,6 +2,7 @@ package routes_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -57,8 +58,18 @@ type options struct {
 	proxies []netip.Prefix
 	ready   func(context.Context) error
 	works   bool                                    // does background work
+	limits  auth.Limits                             // zero: untiring
 	hooked  bool                                    // the providers tell it what happens
 	heard   func(sandbox http.Handler) http.Handler // listens to what goes to the providers and comes back; nil: nobody does
+}
+
+// untiring are the limits of people, but for what a test does in a moment.
+func untiring() auth.Limits {
+	l := auth.DefaultLimits()
+	for _, often := range []*auth.Limit{&l.CallPause, &l.CallHour, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork} {
+		often.Hits = 1000
+	}
+	return l
 }
 
 func newSite(t *testing.T) site { t.Helper(); return newSiteWith(t, options{}) }
@@ -105,7 +116,7 @@ func newSiteWith(t *testing.T, o options) site {
 	s.handler, err = routes.New(routes.Deps{
 		PublicURL: publicURL, TrustedProxies: o.proxies, Log: log,
 		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https"}),
-		Accounts: auth.New(o.pool, "test", auth.Options{}), Connections: connections, Latest: entries, Jobs: background,
+		Accounts: auth.New(o.pool, "test", auth.Options{Limits: cmp.Or(o.limits, untiring())}), Connections: connections, Latest: entries, Jobs: background,
 		Providers: providers, Sandbox: &routes.Sandbox{Host: host, Handler: played}, Web: web.Files, Ready: o.ready,
 		Webhooks: routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", PushSecret: "push-s3cr3t"},
 	})

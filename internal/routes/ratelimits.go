@@ -1,0 +1,73 @@
+package routes
+
+import (
+	"net/http"
+
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// What each route is limited by is in docs/security.md. Sign-in and sign-up are limited where the e-mail is read, in auth.
+
+// limited refuses a request, before its handler, that is one too many.
+func (s *server) limited(counts func(*http.Request) []auth.Count) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return s.page(func(w http.ResponseWriter, r *http.Request) error {
+			if err := s.Accounts.Allow(r.Context(), counts(r)...); err != nil {
+				return err
+			}
+			next.ServeHTTP(w, r)
+			return nil
+		})
+	}
+}
+
+// changes are what a signed-in person does to rows of their own.
+func (s *server) changes(r *http.Request) []auth.Count {
+	current, _ := session.Current(r.Context())
+	return []auth.Count{s.Accounts.Limits.ChangePerson.Of(current.UserID), s.Accounts.Limits.ChangeNetwork.From(address(r))}
+}
+
+// consents are ways to a provider's consent page: each leaves an attempt behind.
+func (s *server) consents(r *http.Request) []auth.Count {
+	network := s.Accounts.Limits.BeginNetwork.From(address(r))
+	if current, ok := session.Current(r.Context()); ok {
+		return []auth.Count{s.Accounts.Limits.BeginPerson.Of(current.UserID), network}
+	}
+	return []auth.Count{network}
+}
+
+// finishes are attempts that come back with a code, each of which costs calls to the provider. owner is the browser of a
+// sign-in, or the person who connects.
+func (s *server) finishes(r *http.Request, p *oauth.Provider, owner oauth.Owner) []auth.Count {
+	who := s.Accounts.Limits.FinishBrowser.Of(p.Key, owner.UserID, owner.Browser)
+	if owner.UserID > 0 {
+		who = s.Accounts.Limits.FinishBrowser.Of(p.Key, owner.UserID)
+	}
+	return []auth.Count{who, s.Accounts.Limits.FinishNetwork.From(address(r), p.Key)}
+}
+
+// allowCall limits how often a person has a provider asked about their connection.
+func (s *server) allowCall(r *http.Request, p *oauth.Provider) error {
+	current, _ := session.Current(r.Context())
+	limits := s.Accounts.Limits
+	err := s.Accounts.Allow(r.Context(), limits.CallPause.Of(current.UserID, p.Key), limits.CallHour.Of(current.UserID, p.Key),
+		limits.CallNetwork.From(address(r)))
+	if err != nil {
+		return &callError{providerError{p, err}}
+	}
+	return nil
+}
+
+// passwordTries are comparisons of the password of somebody who is signed in. They count for the session: with a stolen cookie
+// nobody keeps the owner, who has another one, from changing the password.
+func (s *server) passwordTries(r *http.Request) []auth.Count {
+	current, _ := session.Current(r.Context())
+	return []auth.Count{s.Accounts.Limits.PasswordSession.Of(current.ID), s.Accounts.Limits.SignInNetwork.From(address(r))}
+}
+
+func (s *server) forgivePasswordTries(r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	return s.Accounts.Forgive(r.Context(), s.Accounts.Limits.PasswordSession.Of(current.ID))
+}
