@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	slowFor  = 15 * time.Second
+	slowFor  = 15 * time.Second // by default
 	hangFor  = 10 * time.Minute // for clients without a limit of their own
 	hugeSize = 10 << 20
 )
@@ -65,7 +65,7 @@ func (s *Sandbox) orFail(provider, call string, next handler) handler {
 		if err != nil {
 			return err
 		}
-		if mode == ModeSlow && !s.waited(r.Context(), slowFor) {
+		if mode == ModeSlow && !s.waited(r.Context(), s.limits.Slow) {
 			return nil
 		}
 		if mode != ModeNone && mode != ModeSlow && !comesLater(mode) {

@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/testkit"
 )
 
 func TestTokenFailures(t *testing.T) {
@@ -113,14 +113,19 @@ func TestSlowEndsWhenTheClientLeaves(t *testing.T) {
 	r := newRig(t)
 	code := r.allow(sandbox.Strava, "ada").Get("code")
 	r.set(sandbox.Strava, sandbox.Token, sandbox.ModeSlow)
-	ctx, leave := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	before := r.requests(sandbox.Strava)[sandbox.Exchange]
+	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	request := httptest.NewRequestWithContext(ctx, "POST", r.at(sandbox.Strava).Token,
 		strings.NewReader(tokenForm(sandbox.Strava, "grant_type=authorization_code", "code="+code).Encode()))
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	answer := httptest.NewRecorder()
-	r.Handler().ServeHTTP(answer, request) // returns once the handler is really over
-	if ctx.Err() == nil || answer.Body.Len() != 0 {
+	over := make(chan struct{})
+	go func() { r.Handler().ServeHTTP(answer, request); close(over) }() // returns once the handler is really over
+	testkit.Eventually(t, "it has been asked", func() bool { return r.requests(sandbox.Strava)[sandbox.Exchange] > before })
+	leave()
+	<-over
+	if answer.Body.Len() != 0 {
 		t.Errorf("answered %s before the client left", answer.Body)
 	}
 	r.set(sandbox.Strava, sandbox.Token, sandbox.ModeNone)

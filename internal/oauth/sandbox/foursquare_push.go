@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 )
-
-const foursquarePatience = 10 * time.Second
 
 // foursquarePush posts a check-in as a form: the check-in and its user as JSON, and the app's push secret if it has
 // one. It is tried once: nobody has been promised more.
@@ -39,5 +36,5 @@ func (s *Sandbox) foursquarePush(ctx context.Context, v visit) error {
 	}
 	return s.send(ctx, notice{provider: Foursquare, what: "checkin", url: s.hooked.Foursquare, body: []byte(form.Encode()),
 		header:  http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
-		timeout: foursquarePatience, tries: 1, growth: 1})
+		timeout: s.limits.Foursquare, tries: 1, growth: 1})
 }

@@ -17,8 +17,7 @@ const (
 )
 
 const (
-	garminPatience = 30 * time.Second
-	garminTries    = 8 // the real one goes on for seven days, with growing delay
+	garminTries = 8 // the real one goes on for seven days, with growing delay
 )
 
 // garminNotify posts one item of a kind, unless its switch is off.
@@ -31,7 +30,7 @@ func (s *Sandbox) garminNotify(ctx context.Context, kind, to string, items ...ob
 	if err != nil || !sent {
 		return err
 	}
-	n, err := jsonNotice(notice{provider: Garmin, what: kind, url: to, timeout: garminPatience, tries: garminTries, growth: 2,
+	n, err := jsonNotice(notice{provider: Garmin, what: kind, url: to, timeout: s.limits.Garmin, tries: garminTries, growth: 2,
 		header: http.Header{"Garmin-Client-Id": {app.ClientID}, "User-Agent": {"Garmin Health API"}}},
 		"application/json;charset=utf-8", object{kind: items})
 	if err != nil {

@@ -88,6 +88,23 @@ type Hooks struct {
 	Foursquare                                                 string
 }
 
+// Limits are the times of the played providers. A field that is zero is as at the real ones.
+type Limits struct {
+	Retry                      time.Duration // from an event that was not taken to the next try: 2 minutes
+	Strava, Garmin, Foursquare time.Duration // for the answer to an event: 2 s, 30 s, 10 s
+	Slow                       time.Duration // an answer in ModeSlow takes: 15 s
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		Retry:      cmp.Or(l.Retry, 2*time.Minute),
+		Strava:     cmp.Or(l.Strava, 2*time.Second),
+		Garmin:     cmp.Or(l.Garmin, 30*time.Second),
+		Foursquare: cmp.Or(l.Foursquare, 10*time.Second),
+		Slow:       cmp.Or(l.Slow, slowFor),
+	}
+}
+
 // Options is what a Sandbox needs.
 type Options struct {
 	Pool    *pgxpool.Pool
@@ -95,9 +112,9 @@ type Options struct {
 	Inside  string         // the same for the server alone, where it differs: callback URLs lead there
 	Apps    map[string]App // by provider; one that is missing is not played
 	Hooks   Hooks
-	Site    string        // origin of ours, like "http://localhost:3001": what may subscribe to Strava's events; "": nothing
-	Retry   time.Duration // from an event that was not taken to the next try; 0: two minutes, as at Strava
-	Log     *slog.Logger  // nil: silent
+	Site    string // origin of ours, like "http://localhost:3001": what may subscribe to Strava's events; "": nothing
+	Limits  Limits
+	Log     *slog.Logger // nil: silent
 }
 
 // Sandbox plays the providers it has an App for.
@@ -112,6 +129,7 @@ type Sandbox struct {
 	site   string
 	log    *slog.Logger
 	pages  *template.Template
+	limits Limits
 }
 
 // Endpoints are the addresses a client of one provider needs.
@@ -156,8 +174,9 @@ func New(ctx context.Context, o Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: parse pages: %w", err)
 	}
-	s := &Sandbox{store: store{o.Pool}, hooks: newHooks(ctx, cmp.Or(o.Retry, 2*time.Minute)), base: base.String(), path: base.Path,
-		inside: strings.TrimRight(cmp.Or(o.Inside, o.BaseURL), "/"), apps: o.Apps, hooked: o.Hooks, site: o.Site, log: o.Log, pages: pages}
+	o.Limits = o.Limits.withDefaults()
+	s := &Sandbox{store: store{o.Pool}, hooks: newHooks(ctx, o.Limits.Retry), base: base.String(), path: base.Path,
+		inside: strings.TrimRight(cmp.Or(o.Inside, o.BaseURL), "/"), apps: o.Apps, hooked: o.Hooks, site: o.Site, log: o.Log, pages: pages, limits: o.Limits}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -18,8 +18,7 @@ import (
 )
 
 const (
-	stravaPatience = 2 * time.Second // for an answer to the challenge, and to each event
-	stravaTries    = 3
+	stravaTries = 3
 )
 
 // subscription is the one that an app may have.
@@ -122,7 +121,7 @@ func (s *Sandbox) challenge(ctx context.Context, callback url.URL, verifyToken s
 	query.Set("hub.challenge", secret)
 	query.Set("hub.verify_token", verifyToken)
 	callback.RawQuery = query.Encode()
-	ctx, done := context.WithTimeout(ctx, stravaPatience)
+	ctx, done := context.WithTimeout(ctx, s.limits.Strava)
 	defer done()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, callback.String(), nil)
 	if err != nil {
@@ -221,7 +220,7 @@ func (s *Sandbox) stravaEvent(ctx context.Context, kind, aspect string, id int64
 		return err
 	}
 	n, err := jsonNotice(notice{provider: Strava, what: kind + " " + aspect, url: subscriptions[0].CallbackURL,
-		timeout: stravaPatience, tries: stravaTries, growth: 1}, "application/json",
+		timeout: s.limits.Strava, tries: stravaTries, growth: 1}, "application/json",
 		object{"object_type": kind, "object_id": id, "aspect_type": aspect, "updates": updates, "owner_id": owner.strava,
 			"subscription_id": subscriptions[0].ID, "event_time": time.Now().Unix()})
 	if err != nil {
