@@ -1,7 +1,10 @@
 // Package db opens the database and brings its schema up to date.
 //
 //	db.go       Open: one pool with safe defaults, waiting for a database that is not there yet
-//	idle_*.go   whether a connection was closed while nobody used it
+//	pooler.go   whether a connection pooler stands before the database, and what is done differently then
+//	limits.go   the time limits of statements where a session can't keep them
+//	idle.go     whether a connection that nobody used is still good
+//	lock.go     what one process does at a time
 //	failure.go  what went wrong with a connection, in words that give no credentials away
 //	migrate.go  Migrate and Ready: the embedded migrations and whether the database has them
 //	schema.go   which schema this program needs, and whether the database has it
@@ -54,16 +57,37 @@ func defaults() map[string]string {
 }
 
 // Open connects to the database at url, postgres://user:password@host:port/name?sslmode=…. It waits up to a minute, or
-// until ctx ends, for one that is down, unreachable or starting up, and gives up at once where waiting cannot help:
-// malformed URL, refused credentials, no such database, distrusted certificate. Neither its errors nor its log lines
-// contain credentials. When a server turns out to be read-only, because another one has taken over, the pool leaves all
+// until ctx ends, for one that is down, unreachable, starting up or out of connections, and gives up at once where waiting
+// cannot help: malformed URL, refused credentials, no such database, distrusted certificate. Neither its errors nor its log
+// lines contain credentials. When a server turns out to be read-only, because another one has taken over, the pool leaves all
 // connections it has.
+//
+// Where a connection pooler stands before the database, nothing is left to a session: Pooled tells, and a log line.
 func Open(ctx context.Context, url string, log *slog.Logger) (*pgxpool.Pool, error) {
 	config, err := parse(url)
 	if err != nil {
 		return nil, err
 	}
-	var pool *pgxpool.Pool
+	log = log.With("database", address(config))
+	pool, err := open(ctx, config, log)
+	if err != nil {
+		return nil, fmt.Errorf("db: connect to %s: %w", address(config), err)
+	}
+	if Pooled(pool) {
+		log.InfoContext(ctx, "a connection pooler stands before the database: statements are not prepared, and Cairn keeps their time limits itself")
+	}
+	return pool, nil
+}
+
+func open(ctx context.Context, given *pgxpool.Config, log *slog.Logger) (pool *pgxpool.Pool, err error) {
+	var config *pgxpool.Config
+	err = insist(ctx, log, func(ctx context.Context) (err error) {
+		config, err = fit(ctx, given)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	refused := config.ConnConfig.OnPgError
 	config.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 		if err.Code == readOnly { // only a statement gets that, so there is a pool
@@ -73,11 +97,11 @@ func Open(ctx context.Context, url string, log *slog.Logger) (*pgxpool.Pool, err
 	}
 	pool, err = pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("db: open a pool: %s", explain(err).text)
+		return nil, errors.New(explain(err).text)
 	}
-	if err := wait(ctx, pool, log.With("database", address(config))); err != nil {
+	if err := insist(ctx, log, pool.Ping); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("db: connect to %s: %w", address(config), err)
+		return nil, err
 	}
 	return pool, nil
 }
@@ -103,19 +127,20 @@ func parse(url string) (*pgxpool.Config, error) {
 			connection.RuntimeParams[name] = value
 		}
 	}
-	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
-		return p.IdleDuration > pingAfter || somethingToRead(p.Conn.PgConn().Conn())
+	config.ShouldPing = func(ctx context.Context, p pgxpool.ShouldPingParams) bool {
+		doubtful := p.IdleDuration > pingAfter || somethingToRead(p.Conn.PgConn().Conn())
+		return doubtful && !answers(ctx, p.Conn.PgConn())
 	}
 	return config, nil
 }
 
-// wait pings until it succeeds, or until that is hopeless or has taken too long.
-func wait(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
+// insist tries to connect until that succeeds, or until it is hopeless or has taken too long.
+func insist(ctx context.Context, log *slog.Logger, connect func(context.Context) error) error {
 	began, reason := time.Now(), "no answer yet"
 	limited, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		err := pool.Ping(limited)
+		err := connect(limited)
 		if err == nil {
 			return nil
 		}

@@ -20,7 +20,13 @@ type failure struct {
 }
 
 func explain(err error) failure {
+	if errors.Is(err, errStatementMode) || errors.Is(err, errPoolerAppeared) {
+		return failure{err.Error(), true}
+	}
 	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok {
+		if refusal.Code == "08P01" {
+			return explainPooler(refusal)
+		}
 		return explainRefusal(refusal.Code)
 	}
 	if distrust := certificateError(err); distrust != nil {
@@ -78,13 +84,37 @@ func explainRefusal(code string) failure {
 		return failure{says("the user may not connect to that database"), true}
 	case "42704", "22023":
 		return failure{says("it refuses a parameter of the URL"), true}
-	case "08P01": // PgBouncer uses it for everything
-		return failure{text: says("a connection pooler refuses, or cannot reach the database, or does not allow a parameter")}
 	}
 	if strings.HasPrefix(code, "53") || strings.HasPrefix(code, "58") || strings.HasPrefix(code, "08") {
 		return failure{text: says("it is in trouble")}
 	}
 	return failure{says("it refuses the connection"), true}
+}
+
+// explainPooler tells what PgBouncer means. It has one SQLSTATE for everything, so its words have to be looked at.
+func explainPooler(refusal *pgconn.PgError) failure {
+	says := func(text string) string {
+		return fmt.Sprintf("a connection pooler %s (SQLSTATE %s)", text, refusal.Code)
+	}
+	if parameter := refusedParameter(refusal); parameter != "" {
+		return failure{says("does not allow the URL's parameter " + parameter), true}
+	}
+	for _, known := range []struct {
+		words, text string
+		permanent   bool
+	}{
+		{"no more connections allowed", "has no connection left", false},
+		{"query_wait_timeout", "has had no connection to the database for too long", false},
+		{"no such database", "has no database of the URL's name", true},
+		{"no such user", "refuses the user name or password", true},
+		{"password authentication failed", "refuses the user name or password", true},
+		{"SASL authentication failed", "refuses the user name or password", true},
+	} {
+		if strings.HasPrefix(refusal.Message, known.words) {
+			return failure{says(known.text), known.permanent}
+		}
+	}
+	return failure{text: says("refuses, or cannot reach the database")}
 }
 
 // malformed says what is wrong with a URL as far as that can be said without quoting it.

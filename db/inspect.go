@@ -23,6 +23,9 @@ type Report struct {
 	Pending  []string      // migrations that Migrate would run, by file name
 
 	MayCreate bool // the schema is there, or can be made
+
+	Pooler    string   // how a connection pooler lends its connections, "transaction" or "session"; "": there is none
+	Unlimited []string // with a pooler: the time limits that PostgreSQL does not know outside transactions
 }
 
 // Inspect looks at a database and changes nothing. Its error gives no credentials away.
@@ -55,9 +58,28 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 			return Report{}, fmt.Errorf("db: inspect the schema: %w", concealed(err))
 		}
 	}
+	if Pooled(pool) {
+		if err := r.inspectPooler(ctx, pool); err != nil {
+			return Report{}, fmt.Errorf("db: inspect the connection pooler: %w", concealed(err))
+		}
+	}
 	r.Known = Newest()
 	r.Pending, err = pending(r.Version)
 	return r, err
+}
+
+func (r *Report) inspectPooler(ctx context.Context, pool *pgxpool.Pool) (err error) {
+	if r.Pooler, err = mode(ctx, pool); err != nil {
+		return err
+	}
+	rows, err := pool.Query(ctx, `
+		SELECT name FROM pg_settings
+		WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout') AND setting = '0' ORDER BY name`)
+	if err != nil {
+		return err
+	}
+	r.Unlimited, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	return err
 }
 
 // pending lists the embedded migrations that come after a version.

@@ -1,12 +1,15 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -29,122 +32,137 @@ func Migrations() fs.FS {
 	return files
 }
 
-// Migrate brings the schema cairn up to date. Any number of instances may do so at once: one works, the others wait for
-// it, until ctx ends. A database that is newer than this program is left as it is, because going back one release must
-// be possible. The lock is held by a session, so the connection must not go through a transaction pooler.
+// Migrate is Migrator's Up with its defaults.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
-	return migrate(ctx, pool, log, Migrations())
+	return Migrator{Pool: pool, Log: log}.Up(ctx)
 }
 
-func migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, files fs.FS) error {
-	config := patient(pool)
-	lock, err := lockMigrations(ctx, config.ConnConfig, log)
+// Migrator brings the schema cairn up to date.
+type Migrator struct {
+	Pool     *pgxpool.Pool
+	Log      *slog.Logger
+	LockWait time.Duration // for another instance that migrates; 0: five minutes
+}
+
+// migrationLock is of everything that changes the schema: "cairn" in ASCII.
+const (
+	migrationLock = 0x636169726e
+	lockWait      = 5 * time.Minute
+)
+
+// Up brings the schema up to date. Any number of instances may do so at once: one works, the others wait for it. A database
+// that is newer than this program is left as it is, because going back one release must be possible. Errors: ErrLocked.
+func (m Migrator) Up(ctx context.Context) error {
+	pool, err := m.patient(ctx)
 	if err != nil {
-		return fmt.Errorf("db: lock the migrations: %w", concealed(err))
+		return fmt.Errorf("db: connect to migrate: %w", err)
 	}
-	defer hangUp(ctx, lock)
+	defer pool.Close()
+	lock := Lock{Key: migrationLock, Name: "cairn migrate", Wait: cmp.Or(m.LockWait, lockWait), Log: m.Log}
 	// goose would use a lock of its own only after looking for, and creating, its table: too late for us.
-	if err := createSchema(ctx, lock); err != nil {
-		return fmt.Errorf("db: create the schema: %w", err)
+	err = lock.Hold(ctx, pool, func(ctx context.Context, _ func() error) error { return m.up(ctx, pool) })
+	if err != nil {
+		return fmt.Errorf("db: migrate: %w", concealed(err))
 	}
-	if err := migrateJobs(ctx, config, log); err != nil {
+	return nil
+}
+
+func (m Migrator) up(ctx context.Context, pool *pgxpool.Pool) error {
+	if err := createSchema(ctx, pool); err != nil {
+		return fmt.Errorf("create the schema: %w", err)
+	}
+	if err := m.jobs(ctx, pool); err != nil {
 		return err
 	}
-	database := stdlib.OpenDB(*config.ConnConfig)
+	database := stdlib.OpenDBFromPool(pool)
 	defer func() { _ = database.Close() }()
-	provider, err := goose.NewProvider(goose.DialectPostgres, database, files,
+	provider, err := goose.NewProvider(goose.DialectPostgres, database, Migrations(),
 		goose.WithTableName("cairn.goose_db_version"),
 		goose.WithDisableGlobalRegistry(true),
 		goose.WithLogger(goose.NopLogger()))
 	if err != nil {
-		return fmt.Errorf("db: read the migrations: %w", err)
+		return fmt.Errorf("read the migrations: %w", err)
 	}
 	applied, err := provider.Up(ctx)
 	if err != nil {
-		return fmt.Errorf("db: migrate: %w", concealed(err))
+		return err
 	}
 	for _, migration := range applied {
-		log.InfoContext(ctx, "migrated the database", "migration", migration.Source.Path, "duration", migration.Duration)
+		m.Log.InfoContext(ctx, "migrated the database", "migration", migration.Source.Path, "duration", migration.Duration)
 	}
 	version, target, err := provider.GetVersions(ctx)
 	if err != nil {
-		return fmt.Errorf("db: read the schema version: %w", concealed(err))
+		return fmt.Errorf("read the schema version: %w", err)
 	}
 	if version > target {
-		log.WarnContext(ctx, "the database is newer than this program", "version", version, "known", target)
+		m.Log.WarnContext(ctx, "the database is newer than this program", "version", version, "known", target)
 	}
 	return nil
 }
 
-// migrateJobs brings river's tables up to date. It comes before our own migrations, so that whoever has the newest of
-// these has river's too.
-func migrateJobs(ctx context.Context, config *pgxpool.Config, log *slog.Logger) error {
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return fmt.Errorf("db: connect for river's migrations: %w", concealed(err))
-	}
-	defer pool.Close()
+// jobs brings river's tables up to date. It comes before our own migrations, so that whoever has the newest of these has
+// river's too.
+func (m Migrator) jobs(ctx context.Context, pool *pgxpool.Pool) error {
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: "cairn", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return fmt.Errorf("db: read river's migrations: %w", err)
+		return fmt.Errorf("read river's migrations: %w", err)
 	}
 	done, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
 	if err != nil {
-		return fmt.Errorf("db: migrate river's tables: %w", concealed(err))
+		return fmt.Errorf("migrate river's tables: %w", err)
 	}
 	for _, version := range done.Versions {
-		log.InfoContext(ctx, "migrated the database", "migration", "river "+version.Name, "duration", version.Duration)
+		m.Log.InfoContext(ctx, "migrated the database", "migration", "river "+version.Name, "duration", version.Duration)
 	}
 	return nil
 }
 
-// lockKey is the advisory lock of everything that changes the schema: "cairn" in ASCII.
-const lockKey = 0x636169726e
+// patientConns are one for the lock, and one for the work.
+const patientConns = 2
 
-// lockMigrations returns a connection that holds the lock until it is closed.
-func lockMigrations(ctx context.Context, config *pgx.ConnConfig, log *slog.Logger) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, config)
+// patient opens a pool without the time limits that are meant for requests, and waits until it has all its connections.
+func (m Migrator) patient(ctx context.Context) (*pgxpool.Pool, error) {
+	config := m.Pool.Config()
+	config.MaxConns, config.MinConns, config.MinIdleConns = patientConns, 0, 0
+	// A transaction that is idle has lost us: nothing here waits for anything outside the database.
+	none := map[string]string{"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": fmt.Sprint(lockIdle.Milliseconds())}
+	if Pooled(m.Pool) {
+		config.ConnConfig.Tracer = &limits{statement: none["statement_timeout"], lock: none["lock_timeout"], idle: none["idle_in_transaction_session_timeout"]}
+	} else {
+		maps.Copy(config.ConnConfig.RuntimeParams, none)
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
+		return nil, errors.New(explain(err).text)
+	}
+	if err := insist(ctx, m.Log, func(ctx context.Context) error { return fill(ctx, pool) }); err != nil {
+		pool.Close()
 		return nil, err
 	}
-	var held bool
-	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lockKey).Scan(&held)
-	if err == nil && !held {
-		log.InfoContext(ctx, "another instance is migrating the database, waiting for it")
-		_, err = conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockKey)
-	}
-	if err != nil {
-		hangUp(ctx, conn)
-		return nil, err
-	}
-	return conn, nil
+	return pool, nil
 }
 
-// hangUp closes conn even when ctx has ended, so that the server frees the lock now.
-func hangUp(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
-	defer cancel()
-	_ = conn.Close(ctx)
+// fill has a pool make all its connections.
+func fill(ctx context.Context, pool *pgxpool.Pool) error {
+	for range pool.Config().MaxConns {
+		conn, err := pool.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Release()
+	}
+	return nil
 }
 
 // createSchema asks first, because even IF NOT EXISTS needs the right to create, which a schema's owner may lack.
-func createSchema(ctx context.Context, conn *pgx.Conn) error {
+func createSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	var exists bool
-	err := conn.QueryRow(ctx, "SELECT to_regnamespace('cairn') IS NOT NULL").Scan(&exists)
+	err := pool.QueryRow(ctx, "SELECT to_regnamespace('cairn') IS NOT NULL").Scan(&exists)
 	if err != nil || exists {
 		return err
 	}
-	_, err = conn.Exec(ctx, "CREATE SCHEMA cairn")
+	_, err = pool.Exec(ctx, "CREATE SCHEMA cairn")
 	return err
-}
-
-// patient is the pool's configuration without the time limits that are meant for requests.
-func patient(pool *pgxpool.Pool) *pgxpool.Config {
-	config := pool.Config()
-	for _, limit := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
-		config.ConnConfig.RuntimeParams[limit] = "0"
-	}
-	return config
 }
 
 // concealed replaces a connection error, whose text names user and database.

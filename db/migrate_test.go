@@ -74,7 +74,7 @@ func TestMigrateOutwaitsTheLimitsOfRequests(t *testing.T) {
 		t.Fatalf("it did not wait: %v", err)
 	default:
 	}
-	if !strings.Contains(lines.String(), "another instance is migrating") {
+	if !strings.Contains(lines.String(), "another process holds") {
 		t.Errorf("the log does not tell what it waits for: %s", lines)
 	}
 	holder.Close()

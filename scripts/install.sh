@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs PostgreSQL's server programs or Chromium where they are missing, by apt or Homebrew, and says so first.
+# Installs PostgreSQL's server programs, Chromium or PgBouncer where they are missing, by apt or Homebrew, and says so first.
 #
-#   sh scripts/install.sh postgres|chromium
+#   sh scripts/install.sh postgres|chromium|pgbouncer
 set -eu
 
 have_postgres() {
@@ -18,6 +18,14 @@ have_chromium() {
 		command -v "$name" >/dev/null 2>&1 && return 0
 	done
 	[ -x '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome' ] || [ -x '/Applications/Chromium.app/Contents/MacOS/Chromium' ]
+}
+
+have_pgbouncer() {
+	command -v pgbouncer >/dev/null 2>&1 && return 0
+	for program in /usr/sbin/pgbouncer /opt/homebrew/opt/pgbouncer/bin/pgbouncer /usr/local/opt/pgbouncer/bin/pgbouncer; do
+		[ -x "$program" ] && return 0
+	done
+	return 1
 }
 
 as_root() {
@@ -67,8 +75,22 @@ chromium)
 		exit 1
 	fi
 	;;
+pgbouncer)
+	have_pgbouncer && exit 0
+	if command -v apt-get >/dev/null 2>&1; then
+		apt_install PgBouncer pgbouncer
+		# Debian's package starts a pooler of its own; the tests start theirs.
+		if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now pgbouncer.service; fi
+	elif command -v brew >/dev/null 2>&1; then
+		echo 'cairn: PgBouncer is missing; installing it with Homebrew.'
+		brew install pgbouncer
+	else
+		echo 'cairn: PgBouncer is missing, and the tests need it. Install it with your system'\''s packages.' >&2
+		exit 1
+	fi
+	;;
 *)
-	echo 'usage: sh scripts/install.sh postgres|chromium' >&2
+	echo 'usage: sh scripts/install.sh postgres|chromium|pgbouncer' >&2
 	exit 2
 	;;
 esac

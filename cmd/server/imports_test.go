@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"cairn/internal/jobs":          {"cairn/internal/latest", "cairn/internal/oauth"},
 	"cairn/internal/latest":        {"cairn/internal/oauth", "cairn/internal/seal"},
 	"cairn/internal/metrics":       {"cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/oauth", "cairn/internal/session"},
-	"cairn/internal/oauth":         {"cairn/internal/seal"},
+	"cairn/internal/oauth":         {"cairn/db", "cairn/internal/seal"},
 	"cairn/internal/oauth/sandbox": {},
 	"cairn/internal/auth":          {},
 	"cairn/internal/session":       {},

@@ -34,9 +34,13 @@ func FindTools() (Tools, error) {
 	return Tools{user: user, bin: filepath.Dir(program)}, nil
 }
 
-// Command prepares a program, such as "postgres". It ends when this process is killed, where the kernel can see to that.
+// Command prepares a program, such as "postgres", or one of somebody else's by its whole path. It ends when this process is
+// killed, where the kernel can see to that.
 func (t Tools) Command(program string, args ...string) *exec.Cmd {
-	return t.user.command(filepath.Join(t.bin, program), args...)
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(t.bin, program)
+	}
+	return t.user.command(program, args...)
 }
 
 // TempDir makes a directory for a cluster, which the caller removes together with the one it is in.

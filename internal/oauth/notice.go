@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db"
 )
 
 // Notice says that a connection is in NeedsReconnect, which only its owner can mend, and that they have not been told of
@@ -27,49 +29,29 @@ var ErrNotifying = errors.New("oauth: notices are being handed over already")
 // notifyLock is the advisory lock of whoever hands notices over: "notice" in ASCII.
 const notifyLock = 0x6e6f74696365
 
-// Notices shows every notice about connections to these providers to somebody. Nothing is marked. Errors: show's, which end it.
-func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show func(Notice) error) error {
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("oauth: read notices: %w", err)
-	}
-	defer conn.Release()
-	return eachNotice(ctx, conn.Conn(), providers, show)
-}
-
 // Notify has every notice handed over, and marks each at once. One for which hand fails is left for the next time. Whoever
 // is killed in between, or loses the database, may have the one in hand handed over again; none is lost. Errors:
 // ErrNotifying.
 //
-// One connection holds the lock, reads and marks, outside a transaction: when it is lost, so is the lock, and nothing more is
-// handed over. A hand may take its time, because no row is locked.
+// The lock is looked at before each: when it is lost, nothing more is handed over. A hand may take its time, because no row is
+// locked.
 func Notify(ctx context.Context, pool *pgxpool.Pool, providers []string, hand func(Notice) error) error {
-	pooled, err := pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("oauth: lock notices: %w", err)
-	}
-	conn := pooled.Hijack()
-	defer hangUp(ctx, conn) // which frees the lock
-	var free bool
-	if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, notifyLock).Scan(&free); err != nil {
-		return fmt.Errorf("oauth: lock notices: %w", err)
-	}
-	if !free {
+	lock := db.Lock{Key: notifyLock, Name: "cairn notices"}
+	err := lock.Hold(ctx, pool, func(ctx context.Context, held func() error) error {
+		return Notices(ctx, pool, providers, func(n Notice) error {
+			if err := held(); err != nil {
+				return err
+			}
+			if hand(n) != nil {
+				return nil
+			}
+			return noticed(ctx, pool, n)
+		})
+	})
+	if errors.Is(err, db.ErrLocked) {
 		return ErrNotifying
 	}
-	return eachNotice(ctx, conn, providers, func(n Notice) error {
-		if hand(n) != nil {
-			return nil
-		}
-		return noticed(ctx, conn, n)
-	})
-}
-
-// hangUp closes conn even when ctx has ended.
-func hangUp(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), usualStatement)
-	defer cancel()
-	_ = conn.Close(ctx)
+	return err
 }
 
 // unnoticed are the connections that need an owner who has not been told; p is that owner's way in by e-mail.
@@ -77,11 +59,12 @@ const unnoticed = `
 	FROM cairn.connections c LEFT JOIN cairn.passwords p USING (user_id)
 	WHERE c.state = 'needs_reconnect' AND c.noticed_since IS DISTINCT FROM c.state_since AND c.provider = ANY($1)`
 
-// eachNotice reads one at a time, so that nobody is told of what they have mended meanwhile.
-func eachNotice(ctx context.Context, conn *pgx.Conn, providers []string, do func(Notice) error) error {
+// Notices shows every notice about connections to these providers to somebody. Nothing is marked. It reads one at a time, so that
+// nobody is told of what they have mended meanwhile. Errors: show's, which end it.
+func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show func(Notice) error) error {
 	var n Notice
 	for {
-		err := conn.QueryRow(ctx, `SELECT c.identity_id, c.user_id, c.provider, c.cause, c.state_since, p.email`+unnoticed+`
+		err := pool.QueryRow(ctx, `SELECT c.identity_id, c.user_id, c.provider, c.cause, c.state_since, p.email`+unnoticed+`
 			AND p.email IS NOT NULL AND c.identity_id > $2 ORDER BY c.identity_id LIMIT 1`, providers, n.IdentityID).
 			Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Cause, &n.Since, &n.Email)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -90,7 +73,7 @@ func eachNotice(ctx context.Context, conn *pgx.Conn, providers []string, do func
 		if err != nil {
 			return fmt.Errorf("oauth: read notices: %w", err)
 		}
-		if err := do(n); err != nil {
+		if err := show(n); err != nil {
 			return err
 		}
 	}
@@ -98,10 +81,10 @@ func eachNotice(ctx context.Context, conn *pgx.Conn, providers []string, do func
 
 // noticed marks a notice, also when whoever hands them over is to stop. If the connection has changed meanwhile, there is
 // nothing to mark.
-func noticed(ctx context.Context, conn *pgx.Conn, n Notice) error {
+func noticed(ctx context.Context, pool *pgxpool.Pool, n Notice) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), usualStatement)
 	defer cancel()
-	_, err := conn.Exec(ctx, `
+	_, err := pool.Exec(ctx, `
 		UPDATE cairn.connections SET noticed_since = state_since WHERE identity_id = $1 AND state_since = $2`, n.IdentityID, n.Since)
 	if err != nil {
 		return fmt.Errorf("oauth: mark the notice about identity %d, which was handed over and will be again: %w", n.IdentityID, err)

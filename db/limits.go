@@ -1,0 +1,54 @@
+package db
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// limits keep the time limits of statements where a session can't, because a connection pooler gives each transaction another
+// one. It is part of pgx's way of telling what happens on a connection: each statement ends in time on our side, which has
+// PostgreSQL cancel it, and each transaction begins with its limits, so that PostgreSQL ends one whose owner has vanished.
+type limits struct {
+	statement, lock, idle string        // as PostgreSQL writes durations; "0": none
+	deadline              time.Duration // statement's, as PostgreSQL reads it; 0: none
+}
+
+type cancelKey struct{}
+
+func (l *limits) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return l.begin(ctx)
+}
+
+func (l *limits) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryEndData) {
+	if data.Err == nil && data.CommandTag.String() == "BEGIN" {
+		// What is wrong here fails the transaction, and so the next statement in it.
+		_ = conn.PgConn().ExecParams(ctx, `
+			SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $3, true)`,
+			[][]byte{[]byte(l.statement), []byte(l.lock), []byte(l.idle)}, nil, nil, nil).Read()
+	}
+	l.end(ctx)
+}
+
+func (l *limits) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return l.begin(ctx)
+}
+
+func (l *limits) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+func (l *limits) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchEndData) { l.end(ctx) }
+
+func (l *limits) begin(ctx context.Context) context.Context {
+	if l.deadline == 0 {
+		return ctx
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.deadline)
+	return context.WithValue(ctx, cancelKey{}, cancel)
+}
+
+func (l *limits) end(ctx context.Context) {
+	if cancel, limited := ctx.Value(cancelKey{}).(context.CancelFunc); limited {
+		cancel()
+	}
+}

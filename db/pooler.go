@@ -1,0 +1,195 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Pooled tells whether a connection pooler (PgBouncer and its like) stands before the database of a pool from Open. Nothing is
+// left to a session then, whatever the pooler's mode: no prepared statement, no setting, no lock, no LISTEN.
+func Pooled(pool *pgxpool.Pool) bool {
+	_, limited := pool.Config().ConnConfig.Tracer.(*limits)
+	return limited
+}
+
+// Direct returns how to connect to a server that keeps a session for us, for LISTEN: at url if there is one, else where pool
+// does. It is nil if that goes through a connection pooler.
+func Direct(pool *pgxpool.Pool, url string) (*pgx.ConnConfig, error) {
+	if url != "" {
+		config, err := parse(url)
+		if err != nil {
+			return nil, err
+		}
+		return config.ConnConfig, nil
+	}
+	if Pooled(pool) {
+		return nil, nil
+	}
+	return pool.Config().ConnConfig, nil
+}
+
+// fit connects once and returns the configuration that suits what is there.
+//
+// A pooler is known by what it can't help: it refuses parameters that are a session's, as PgBouncer does unless it is told to
+// ignore them, or the process that PostgreSQL says it is, is not the one that the connection began with.
+func fit(ctx context.Context, config *pgxpool.Config) (*pgxpool.Config, error) {
+	same, err := keepsSession(ctx, config.ConnConfig)
+	parameter := refusedParameter(err)
+	if parameter != "" && !ours(parameter) {
+		return nil, err
+	}
+	switch {
+	case same:
+		config = config.Copy()
+		config.AfterConnect = mustKeepSession
+		return config, nil
+	case parameter == "" && err != nil:
+		return nil, err
+	}
+	return withoutSession(ctx, config)
+}
+
+// keepsSession tells whether the connection leads to one PostgreSQL process.
+func keepsSession(ctx context.Context, config *pgx.ConnConfig) (bool, error) {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return false, err
+	}
+	defer hangUp(ctx, conn)
+	var pid uint32
+	err = conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid)
+	return err == nil && pid == conn.PgConn().PID(), err
+}
+
+var errPoolerAppeared = errors.New("db: a connection pooler stands before the database now, which was not there at the start: restart this server")
+
+// mustKeepSession refuses a new connection of a pool that was opened on a server without a pooler, if there is one now.
+func mustKeepSession(ctx context.Context, conn *pgx.Conn) error {
+	var pid uint32
+	err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid)
+	if err == nil && pid != conn.PgConn().PID() {
+		return errPoolerAppeared
+	}
+	return err
+}
+
+// withoutSession returns the configuration for a connection through a pooler, after a try.
+func withoutSession(ctx context.Context, config *pgxpool.Config) (*pgxpool.Config, error) {
+	config = config.Copy()
+	parameters := config.ConnConfig.RuntimeParams
+	limit := &limits{
+		statement: parameters["statement_timeout"], lock: parameters["lock_timeout"], idle: parameters["idle_in_transaction_session_timeout"],
+	}
+	for name := range defaults() {
+		if !trackedByPoolers[name] {
+			delete(parameters, name)
+		}
+	}
+	config.ConnConfig.Tracer = limit
+	// Statements are described once and sent whole each time: one round trip, and nothing that the next one has to find.
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
+	if err != nil {
+		return nil, err
+	}
+	defer hangUp(ctx, conn)
+	limit.deadline, err = statementTimeout(ctx, conn)
+	return config, err
+}
+
+// trackedByPoolers are parameters that a pooler keeps for each of its clients.
+var trackedByPoolers = map[string]bool{"application_name": true, "timezone": true}
+
+// errStatementMode is permanent.
+var errStatementMode = errors.New("the connection pooler allows no transactions: its pool_mode has to be transaction or session")
+
+// statementTimeout returns the limit of a statement as PostgreSQL reads it in a transaction.
+func statementTimeout(ctx context.Context, conn *pgx.Conn) (limit time.Duration, err error) {
+	tx, err := conn.Begin(ctx)
+	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok && refusal.Code == "08P01" {
+		return 0, errStatementMode
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer rollBack(ctx, tx)
+	var milliseconds int64
+	err = tx.QueryRow(ctx, "SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'").Scan(&milliseconds)
+	return time.Duration(milliseconds) * time.Millisecond, err
+}
+
+var unsupported = regexp.MustCompile(`^unsupported startup parameter[a-z ]*: ([A-Za-z_.]+)`)
+
+// refusedParameter returns the session setting that a pooler does not take, "" if that is not what went wrong.
+func refusedParameter(err error) string {
+	refusal, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || refusal.Code != "08P01" {
+		return ""
+	}
+	if found := unsupported.FindStringSubmatch(refusal.Message); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// ours tells whether a parameter is one that we can do without.
+func ours(parameter string) bool {
+	_, known := defaults()[parameter]
+	return known
+}
+
+// hangUp closes conn even when ctx has ended.
+func hangUp(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+// mode finds out whether a pooler lends a connection to PostgreSQL for a session or for a transaction. That of a client which
+// does nothing is lent to others in transaction mode only. Under load that may stay unseen: then the answer is "session", so
+// it may be told, but nothing may depend on it.
+func mode(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	idle, err := pool.Acquire(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer idle.Release()
+	other, err := pool.Acquire(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer other.Release()
+	for range 3 {
+		alone, err := backend(ctx, idle)
+		if err != nil {
+			return "", err
+		}
+		tx, err := other.Begin(ctx)
+		if err != nil {
+			return "", err
+		}
+		beside, err := backend(ctx, tx)
+		again, err2 := backend(ctx, idle)
+		rollBack(ctx, tx)
+		switch {
+		case errors.Join(err, err2) != nil:
+			return "", errors.Join(err, err2)
+		case beside == alone || again != alone:
+			return "transaction", nil
+		}
+	}
+	return "session", nil
+}
+
+func backend(ctx context.Context, on interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}) (pid int, err error) {
+	err = on.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid)
+	return pid, err
+}
