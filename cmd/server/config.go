@@ -83,20 +83,23 @@ func loadConfig(getenv func(string) string) (Config, error) {
 	return config, errors.Join(c.problems...)
 }
 
-// withDotEnv adds the variables of the file .env in the working directory to those of the environment, which win. In
-// production there is no such file to read: what a server runs with stands in its unit.
+// withDotEnv adds the variables of the file .env to those of the environment, which win.
 func withDotEnv(getenv func(string) string) (func(string) string, error) {
+	file, err := readDotEnv(getenv)
+	return func(name string) string { return cmp.Or(getenv(name), file[name]) }, err
+}
+
+// readDotEnv reads the file .env in the working directory, if there is one. In production nobody looks for it: what a server
+// runs with stands in its unit.
+func readDotEnv(getenv func(string) string) (map[string]string, error) {
 	if (&configReader{getenv: getenv}).production() {
-		return getenv, nil
+		return nil, nil
 	}
 	file, err := godotenv.Read(".env")
-	if errors.Is(err, os.ErrNotExist) {
-		return getenv, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, errors.New(".env can't be read: every line is NAME=value, a # comment, or empty")
 	}
-	return func(name string) string { return cmp.Or(getenv(name), file[name]) }, nil
+	return file, nil
 }
 
 func (c *configReader) production() bool {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,10 +27,13 @@ exit code 1.
 // checks is what the doctor looks at, in this order. One more is a function beside these, and a line here.
 var checks = []func(context.Context, examined) []finding{
 	checkConfiguration,
+	checkVariables,
 	checkDatabase,
 	checkSchema,
 	checkKeys,
 	checkClock,
+	checkPublicURL,
+	checkProxies,
 	checkProviders,
 	checkCallbacks,
 	checkWebhooks,
@@ -71,7 +76,8 @@ const (
 // examined is what the checks look at. What could not be had is nil, and the check of it says why.
 type examined struct {
 	getenv      func(string) string
-	config      Config // as far as it could be read
+	names       []string // of all variables that are set, others' too
+	config      Config   // as far as it could be read
 	configErr   error
 	pool        *pgxpool.Pool
 	database    db.Report
@@ -110,10 +116,9 @@ func doctorCommand(ctx context.Context, e env, out io.Writer) error {
 // examine reads the configuration and opens the database, as far as both can be.
 func examine(ctx context.Context, with env) (e examined, end func()) {
 	e = examined{getenv: with.getenv, today: time.Now().UTC()}
-	withFile, fileErr := withDotEnv(with.getenv)
-	if fileErr == nil {
-		e.getenv = withFile
-	}
+	file, fileErr := readDotEnv(with.getenv)
+	e.getenv = func(name string) string { return cmp.Or(with.getenv(name), file[name]) }
+	e.names = namesOf(os.Environ(), file)
 	e.config, e.configErr = loadConfig(e.getenv)
 	e.config.limits = with.limits
 	e.configErr = errors.Join(fileErr, e.configErr)

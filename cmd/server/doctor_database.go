@@ -98,7 +98,7 @@ func (e examined) keyIDs() ([]string, error) {
 	_, missing := os.Stat(filepath.Join(config.DataDir, "secrets.json"))
 	switch {
 	case config.EncryptionKeys != nil:
-	case e.getenv("ENCRYPTION_KEY") != "" || config.Production:
+	case newConfigReader(e.getenv).value("ENCRYPTION_KEY") != "" || config.Production:
 		return nil, errors.New("can't be checked without a good ENCRYPTION_KEY")
 	case missing != nil:
 		return nil, nil // the first start makes one

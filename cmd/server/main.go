@@ -14,12 +14,13 @@
 //	stop.go       stopping so that nobody notices
 //	providers.go  our registrations at providers, and the sandbox that stands in for them
 //	secrets.go    secrets that development makes for itself
+//	proxies.go    what is said of proxies that are not trusted
 //	presence.go   being known to the other servers, and following which keys they hold
 //	rekey.go      sealing anew after a change of keys
 //	sessions.go, instances.go, jobs.go, version.go, health.go   what operators ask
 //	notices.go    messages to people whose connection needs them
 //	strava.go     the subscription to Strava's events, webhooks.go the other addresses
-//	doctor.go     what the doctor looks at, in order; doctor_database.go and doctor_providers.go have the checks
+//	doctor.go     what the doctor looks at, in order; doctor_site.go, doctor_database.go and doctor_providers.go have the checks
 //	metrics.go    the listener where Prometheus asks
 //	upkeep.go     what is done off the requests' path
 package main
@@ -173,9 +174,9 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	handler, err := routes.New(routes.Deps{
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
 		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Latest: entries, Jobs: own.jobs,
-		Providers: providers, Sandbox: played, Web: web.Files, Ready: own.presence.ready(ready),
+		Providers: providers, Sandbox: played, Web: web.Files, Ready: own.presence.ready(ready), Instance: own.presence.ID,
 		Webhooks: routes.Webhooks{Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret},
-		Watch:    routes.Watch{Request: watch.Request, SignIn: watch.SignIn},
+		Watch:    routes.Watch{Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(log, own.presence.Self)},
 		Limits:   config.limits.Pages,
 	})
 	if err != nil {

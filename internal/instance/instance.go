@@ -8,7 +8,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,18 +32,24 @@ type Instance struct {
 	Keys                  []string // the ids of the encryption keys it holds, the newest first
 	Started, LastSeen     time.Time
 	Live                  bool // seen within LiveFor
+	// UntrustedProxy is the peer that last named a client to it without being trusted to. Nil: none has.
+	UntrustedProxy *netip.Addr
 }
 
 // Self is the server of this process. Make it with New.
 type Self struct {
 	Instance
-	pool *pgxpool.Pool
+	pool      *pgxpool.Pool
+	untrusted atomic.Pointer[netip.Addr]
 }
+
+// NoteUntrusted has the next announcement tell of a peer that named a client without being trusted to.
+func (s *Self) NoteUntrusted(peer netip.Addr) { s.untrusted.Store(&peer) }
 
 // New returns a server under a new id. Nobody knows of it before Announce.
 func New(pool *pgxpool.Pool, hostname, version string, schema int64, keys []string) *Self {
 	id := strings.ToLower(rand.Text()[:8])
-	return &Self{Instance{ID: id, Hostname: hostname, Version: version, Schema: schema, Keys: keys}, pool}
+	return &Self{Instance: Instance{ID: id, Hostname: hostname, Version: version, Schema: schema, Keys: keys}, pool: pool}
 }
 
 // Announce says that this server lives, in one statement, and returns the key to seal with: the newest of its own that every
@@ -49,13 +57,14 @@ func New(pool *pgxpool.Pool, hostname, version string, schema int64, keys []stri
 func (s *Self) Announce(ctx context.Context) (sealing string, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH announced AS (
-			INSERT INTO cairn.instances (id, hostname, version, schema_version, key_ids) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (id) DO UPDATE SET last_seen = now()
+			INSERT INTO cairn.instances (id, hostname, version, schema_version, key_ids, untrusted_proxy)
+			VALUES ($1, $2, $3, $4, $5, $7)
+			ON CONFLICT (id) DO UPDATE SET last_seen = now(), untrusted_proxy = EXCLUDED.untrusted_proxy
 		)
 		SELECT key FROM unnest($5::text[]) WITH ORDINALITY AS mine (key, place)
 		WHERE NOT EXISTS (
 			SELECT FROM cairn.instances WHERE id <> $1 AND last_seen > now() - $6::interval AND NOT key = ANY(key_ids))
-		ORDER BY place LIMIT 1`, s.ID, s.Hostname, s.Version, s.Schema, s.Keys, LiveFor).Scan(&sealing)
+		ORDER BY place LIMIT 1`, s.ID, s.Hostname, s.Version, s.Schema, s.Keys, LiveFor, s.untrusted.Load()).Scan(&sealing)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s.Keys[0], nil
 	}
@@ -98,7 +107,7 @@ func Lacking(ctx context.Context, pool *pgxpool.Pool, key string) ([]Instance, e
 // list returns the servers that the condition names. args are $2 and up.
 func list(ctx context.Context, pool *pgxpool.Pool, condition string, args ...any) ([]Instance, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT id, hostname, version, schema_version, key_ids, started, last_seen, last_seen > now() - $1::interval
+		SELECT id, hostname, version, schema_version, key_ids, started, last_seen, last_seen > now() - $1::interval, untrusted_proxy
 		FROM cairn.instances WHERE `+condition+` ORDER BY started, id`, append([]any{LiveFor}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("instance: list: %w", err)

@@ -1,6 +1,7 @@
 package instance_test
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -66,6 +67,7 @@ func TestListAndSweep(t *testing.T) {
 	one, two := instance.New(pool, "a", "v1", 11, []string{"k1"}), instance.New(pool, "b", "v2", 12, []string{"k2", "k1"})
 	announce(t, one)
 	announce(t, two)
+	two.NoteUntrusted(netip.MustParseAddr("172.18.0.1"))
 	announce(t, two)
 	ids := func(all []instance.Instance, err error) (ids []string) {
 		t.Helper()
@@ -81,7 +83,8 @@ func TestListAndSweep(t *testing.T) {
 	if got := ids(all, err); !slices.Equal(got, []string{one.ID, two.ID}) {
 		t.Fatalf("listed %v", got)
 	}
-	if got := all[1]; got.Hostname != "b" || got.Version != "v2" || got.Schema != 12 || !slices.Equal(got.Keys, two.Keys) || !got.Live || got.LastSeen.Before(got.Started) {
+	if got := all[1]; got.Hostname != "b" || got.Version != "v2" || got.Schema != 12 || !slices.Equal(got.Keys, two.Keys) || !got.Live || got.LastSeen.Before(got.Started) ||
+		got.UntrustedProxy == nil || got.UntrustedProxy.String() != "172.18.0.1" || all[0].UntrustedProxy != nil {
 		t.Errorf("listed %+v", got)
 	}
 	if got := ids(instance.Lacking(t.Context(), pool, "k2")); !slices.Equal(got, []string{one.ID}) {

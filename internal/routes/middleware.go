@@ -51,6 +51,21 @@ func clientIP(trusted []netip.Prefix) func(http.Handler) http.Handler {
 	return middleware.ClientIPFromXFF(prefixes...)
 }
 
+// watchProxies tells of peers that name a client and are not trusted to. If such a peer is a proxy of the operator's, all
+// people behind it have its address.
+func (s *server) watchProxies(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Forwarded-For") != "" {
+			at, err := netip.ParseAddrPort(r.RemoteAddr)
+			peer := at.Addr().Unmap().WithZone("")
+			if err == nil && !slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(peer) }) {
+				s.Watch.Untrusted(peer)
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func address(r *http.Request) string {
 	if ip := middleware.GetClientIP(r.Context()); ip != "" {
 		return ip

@@ -62,6 +62,7 @@ type Deps struct {
 	Webhooks       Webhooks
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when traffic is welcome
+	Instance       string                      // names this process among all of the site
 	Watch          Watch
 	Limits         Limits
 }
@@ -103,7 +104,7 @@ func New(d Deps) (http.Handler, error) {
 
 	sessions := d.Sessions.Handler(session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail})
 	r := chi.NewRouter()
-	r.Use(withRequestID, clientIP(d.TrustedProxies), s.logged, s.headers, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
+	r.Use(withRequestID, clientIP(d.TrustedProxies), s.watchProxies, s.logged, s.headers, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
 	r.NotFound(sessions(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
 	r.MethodNotAllowed(sessions(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
 	page(r, "/health", s.health)

@@ -2,6 +2,7 @@ package routes
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"cairn/internal/auth"
@@ -16,6 +17,8 @@ type Watch struct {
 	// SignIn hears how a sign-in ended. method is "password" or the key of a provider, result "ok", "refused", "limited",
 	// "declined" or "failed".
 	SignIn func(method, result string)
+	// Untrusted hears of each request with X-Forwarded-For from a peer that is not in TrustedProxies.
+	Untrusted func(peer netip.Addr)
 }
 
 // complete returns w with silence for what is nil.
@@ -25,6 +28,9 @@ func (w Watch) complete() Watch {
 	}
 	if w.SignIn == nil {
 		w.SignIn = func(string, string) {}
+	}
+	if w.Untrusted == nil {
+		w.Untrusted = func(netip.Addr) {}
 	}
 	return w
 }

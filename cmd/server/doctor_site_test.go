@@ -1,0 +1,132 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cairn/db/dbtest"
+	"cairn/internal/testkit"
+)
+
+func TestMisspeltVariables(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"TRUSTED_PROXYS": "TRUSTED_PROXIES", "STRAVA_CLIENT_SECERT": "STRAVA_CLIENT_SECRET", "PUBLIC_URI": "PUBLIC_URL", "strava_client_id": "STRAVA_CLIENT_ID",
+		"DATABSE_URL": "DATABASE_URL", "ENCRIPTION_KEYS": "ENCRYPTION_KEY", "SESION_LIFETIME": "SESSION_LIFETIME",
+		"GARMIN_WEBHOOK": "ours", "PORT_FILE": "", "NOTICE_FROM_FILE": "ours", // no secret
+		"PATH": "", "HOME": "", "PWD": "", "TERM": "", "USER": "", "SHELL": "", "SESSION_MANAGER": "", "LISTEN_FDS": "", "LISTEN_PID": "", "GOGC": "",
+		"FRONTEND_URL": "", "TEST_DATABASE_URL": "", "CREDENTIALS_DIRECTORY": "", "PGDATA": "", "XDG_SESSION_ID": "", "DBUS_SESSION_BUS_ADDRESS": "",
+	} {
+		meant, suspect := misspelt(name)
+		if ok := suspect == (want != "") && (want == "ours" || meant == want); !ok {
+			t.Errorf("%s: %q, %v; want %q", name, meant, suspect, want)
+		}
+	}
+	for _, v := range variables() {
+		for _, name := range v.names() {
+			if _, suspect := misspelt(name); suspect {
+				t.Errorf("%s is taken for a mistake", name)
+			}
+			if _, suspect := misspelt(name + "_FILE"); v.secret && suspect {
+				t.Errorf("%s_FILE is taken for a mistake", name)
+			}
+		}
+	}
+}
+
+func TestDoctorNamesWhatNothingReads(t *testing.T) {
+	t.Parallel()
+	cmd := serverCommand(t, []string{"doctor"}, "DATA_DIR="+dataDir(t), "STRAVA_CLIENT_SECERT=hunter2", "GARMIN_KEY=hunter2", "SESSION_MANAGER=x", "TRUSTED_PROXY=")
+	if err := os.WriteFile(filepath.Join(cmd.Dir, ".env"), []byte("TRUSTED_PROXYS=10.0.0.1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := cmd.CombinedOutput()
+	says := string(out)
+	wantFindings(t, says, `warn | variables | STRAVA_CLIENT_SECERT is set, and nothing reads it: is STRAVA_CLIENT_SECRET meant`,
+		`warn | variables | TRUSTED_PROXYS is set, and nothing reads it: is TRUSTED_PROXIES meant`, `warn | variables | GARMIN_KEY is set, and nothing reads it: README`)
+	if strings.Count(says, "variables ") != 3 || strings.Contains(says, "hunter2") {
+		t.Errorf("it says too much:\n%s", says)
+	}
+}
+
+// Whoever is at PUBLIC_URL is asked for its name.
+func TestDoctorAsksPublicURL(t *testing.T) {
+	t.Parallel()
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			t.Errorf("the doctor asks for %s", r.URL)
+		}
+		_, _ = w.Write([]byte(`{"status":"ok"}`))
+	}))
+	defer other.Close()
+	elsewhere := httptest.NewServer(http.RedirectHandler("https://www.cairn.example.org/healthz", http.StatusMovedPermanently))
+	defer elsewhere.Close()
+	distrusted := httptest.NewTLSServer(http.NotFoundHandler())
+	defer distrusted.Close()
+	env := func(more ...string) []string {
+		return append([]string{"DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t), "STRAVA_CLIENT_ID=7", "STRAVA_CLIENT_SECRET=hunter2"}, more...)
+	}
+	port := freePort(t)
+	ours := env("PORT="+port, "PUBLIC_URL=http://localhost:"+port)
+	start(t, ours...)
+	theirs := env("PORT=0")
+	stranger := start(t, theirs...)
+	for _, tt := range []struct {
+		name, publicURL, want string
+	}{
+		{"ours", "http://localhost:" + port, `ok | public url | localhost:` + port + ` leads here, to server [0-9a-z]{8}`},
+		{"another Cairn", stranger.url, `warn | public url | .* a Cairn answers that is none of this database's servers`},
+		{"something else", other.URL, `warn | public url | .* something answers that is not this version of Cairn \(status 200\)`},
+		{"a redirect", elsewhere.URL, `warn | public url | .* sends browsers on to www\.cairn\.example\.org`},
+		{"a name that nobody knows", "https://cairn.invalid", `(warn | public url | no machine is known as cairn\.invalid|ok | public url | cairn\.invalid can't be reached)`},
+		{"another's certificate", distrusted.URL, `warn | public url | .* has no certificate that is trusted`},
+		{"nobody", "http://127.0.0.1:1", `ok | public url | 127\.0\.0\.1:1 can't be reached from this machine, which may be meant`},
+	} {
+		_, says := seeDoctor(t, append(ours, "PUBLIC_URL="+tt.publicURL)...)
+		wantFindings(t, says, tt.want)
+	}
+}
+
+// A proxy that is not named is noticed: in the log once, and by the doctor.
+func TestUntrustedProxyIsTold(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		trusted string
+		want    string
+		lines   int
+	}{
+		"not named": {"TRUSTED_PROXIES=10.0.0.0/8", `warn | proxies | (127\.0\.0\.1|::1) sent X-Forwarded-For to server [0-9a-z]{8}, and TRUSTED_PROXIES does not name it`, 1},
+		"named":     {"TRUSTED_PROXIES=127.0.0.1,::1", `ok | proxies | the client is named by 127\.0\.0\.1/32, ::1/128`, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t), tt.trusted}
+			server := start(t, env...)
+			for range 3 {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.url+"/login", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("X-Forwarded-For", "203.0.113.7")
+				resp, err := http.DefaultClient.Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+			}
+			var says string
+			testkit.Eventually(t, "the doctor says so", func() bool {
+				_, says = seeDoctor(t, env...)
+				return strings.Contains(says, "sent X-Forwarded-For") == (tt.lines > 0)
+			})
+			wantFindings(t, says, tt.want)
+			if n := strings.Count(server.logged(), "X-Forwarded-For came from"); n != tt.lines {
+				t.Errorf("the log says so %d times, want %d:\n%s", n, tt.lines, server.logged())
+			}
+		})
+	}
+}
