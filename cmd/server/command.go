@@ -153,7 +153,7 @@ func (e env) database(ctx context.Context, use func(Config, *pgxpool.Pool) error
 	if err != nil {
 		return err
 	}
-	log, flush := newLogger(e.stderr)
+	log, flush := newLogger(e.stderr, config.LogLevel)
 	defer flush()
 	return withSchema(ctx, config, log, func(pool *pgxpool.Pool) error { return use(config, pool) })
 }

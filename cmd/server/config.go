@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/mail"
 	"net/netip"
 	"net/url"
@@ -27,6 +28,7 @@ type Config struct {
 	DatabaseURL   string   // "": a private PostgreSQL below DataDir
 	DataDir       string
 	MetricsAddr   string // "": nobody can fetch metrics
+	LogLevel      slog.Level
 	SessionSecret string // "" in development: kept in DataDir
 	// FoursquarePushSecret may come with Foursquare's pushes; "": it is not looked at.
 	FoursquarePushSecret string
@@ -71,6 +73,7 @@ func loadConfig(getenv func(string) string) (Config, error) {
 	config.ListenAddr = c.listenAddr()
 	config.PublicURL = c.publicURL()
 	config.MetricsAddr = c.metricsAddr()
+	config.LogLevel = c.logLevel()
 	config.NoticeFrom = c.noticeFrom()
 	config.Apps = c.apps(config)
 	if config.Lifetime > 0 && config.MaxLifetime > 0 && config.Lifetime > config.MaxLifetime {

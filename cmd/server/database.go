@@ -30,7 +30,7 @@ func migrateCommand(ctx context.Context, e env, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log, flush := newLogger(e.stderr)
+	log, flush := newLogger(e.stderr, config.LogLevel)
 	defer flush()
 	return withDatabase(ctx, config, log, func(*pgxpool.Pool) error { return nil })
 }

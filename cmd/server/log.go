@@ -5,21 +5,43 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
 )
 
-// newLogger writes text for people at a terminal, and JSON for everything else. There, lines gather for a moment, because a
+// logLevel reads from which level on lines are logged.
+func (c *configReader) logLevel() slog.Level {
+	value := c.value("LOG_LEVEL")
+	levels := map[string]slog.Level{"": slog.LevelInfo, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[strings.ToLower(value)]
+	if !ok {
+		c.problem("LOG_LEVEL is none of debug, info, warn, error")
+	}
+	return level
+}
+
+// newLogger writes text for people at a terminal, and JSON for everything else, from a level on. There, lines gather for a moment, because a
 // write for each request takes a fifth of what a server can do (make bench); what is a warning or worse goes out at once, with
 // all before it. flush writes what is left.
-func newLogger(w io.Writer) (log *slog.Logger, flush func()) {
+func newLogger(w io.Writer, level slog.Level) (log *slog.Logger, flush func()) {
+	options := &slog.HandlerOptions{Level: level}
 	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		return slog.New(slog.NewTextHandler(w, nil)), func() {}
+		return slog.New(slog.NewTextHandler(w, options)), func() {}
 	}
+	options.ReplaceAttr = inMilliseconds
 	lines := &gathered{out: w}
-	return slog.New(prompt{slog.NewJSONHandler(lines, nil), lines}), lines.flush
+	return slog.New(prompt{slog.NewJSONHandler(lines, options), lines}), lines.flush
+}
+
+// inMilliseconds has JSON name the unit of durations: without it they would be bare nanoseconds.
+func inMilliseconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindDuration {
+		return a
+	}
+	return slog.Float64(a.Key+"_ms", float64(a.Value.Duration().Microseconds())/1000)
 }
 
 const (

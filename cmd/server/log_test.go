@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +15,7 @@ func TestLogGathersLinesForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		var mu sync.Mutex
-		log, flush := newLogger(writerFunc(func(p []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return out.Write(p) }))
+		log, flush := newLogger(writerFunc(func(p []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return out.Write(p) }), slog.LevelInfo)
 		want := func(lines ...string) {
 			t.Helper()
 			synctest.Wait()
@@ -45,4 +47,37 @@ func TestLogGathersLinesForAMoment(t *testing.T) {
 		time.Sleep(time.Second)
 		want("one", "two", "three", "four", "five", long)
 	})
+}
+
+// Every duration in the log says its unit, and levels below the chosen one are left out.
+func TestLogNamesUnitsAndLevels(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		level string
+		lines int
+	}{{"", 3}, {"debug", 4}, {"INFO", 3}, {"warn", 2}, {"error", 1}} {
+		config, err := loadConfig(func(name string) string { return map[string]string{"LOG_LEVEL": tt.level}[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		log, flush := newLogger(&out, config.LogLevel)
+		for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+			log.With("id", "x").Log(t.Context(), level, "line", "duration", 1234567*time.Nanosecond, "n", 5)
+		}
+		flush()
+		if n := strings.Count(out.String(), "\n"); n != tt.lines {
+			t.Errorf("LOG_LEVEL %q: %d lines, want %d:\n%s", tt.level, n, tt.lines, out.String())
+		}
+		var line map[string]any
+		if err := json.Unmarshal([]byte(out.String()[:strings.Index(out.String(), "\n")]), &line); err != nil {
+			t.Fatal(err)
+		}
+		if line["duration_ms"] != 1.234 || line["duration"] != nil || line["n"] != 5.0 {
+			t.Errorf("the line is %v", line)
+		}
+	}
+	if _, err := loadConfig(func(name string) string { return map[string]string{"LOG_LEVEL": "loud"}[name] }); err == nil || !strings.Contains(err.Error(), "LOG_LEVEL is none of") {
+		t.Errorf("error %v", err)
+	}
 }

@@ -88,7 +88,7 @@ func serveCommand(ctx context.Context, e env, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log, flush := newLogger(e.stderr)
+	log, flush := newLogger(e.stderr, config.LogLevel)
 	defer flush()
 	b := readBuild()
 	log.Info("starting", "version", b.Version, "revision", b.Revision, "modified", b.Modified, "go", b.Go, "schema", b.Schema)

@@ -48,6 +48,7 @@ func variables() []variable {
 		{name: "SHUTDOWN_DELAY"},
 		{name: "SHUTDOWN_TIMEOUT"},
 		{name: "METRICS_ADDR"},
+		{name: "LOG_LEVEL"},
 		{name: "NOTICE_FROM"},
 		{name: "FOURSQUARE_PUSH_SECRET", secret: true},
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -87,18 +88,14 @@ func (s *server) page(h handler) http.HandlerFunc {
 	}
 }
 
-// fail writes the page for an error and logs it once: ours as errors, a provider's as warnings, a person's not at all.
+// fail writes the page for an error, and logs it unless it is the person's.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(r.Context().Err(), context.Canceled) {
 		return // the browser has gone, and that is what failed
 	}
 	p := explain(r, err)
 	if p.Status >= 500 {
-		level := s.Log.ErrorContext
-		if _, ok := errors.AsType[*oauth.Error](err); ok {
-			level = s.Log.WarnContext
-		}
-		level(r.Context(), "request failed", "id", requestID(r.Context()), "status", p.Status, "error", err)
+		s.logFailure(r, p.Status, err)
 	}
 	errorHeaders(w.Header())
 	if p.retryAfter > 0 {
@@ -114,9 +111,25 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	page := errorView{view: s.view(r, p.Heading), problem: p, Reference: requestID(r.Context())}
 	if err := s.render(w, r, p.Status, "error", page); err != nil {
-		s.Log.ErrorContext(r.Context(), "request failed", "id", requestID(r.Context()), "error", err)
+		s.logFailure(r, http.StatusInternalServerError, err)
 		s.writeBroken(w, r)
 	}
+}
+
+// logFailure logs a failure once: ours as an error, a provider's as a warning. While the database is away, failures are
+// counted instead; at the level debug each has its line too.
+func (s *server) logFailure(r *http.Request, status int, err error) {
+	_, providers := errors.AsType[*oauth.Error](err)
+	level := slog.LevelError
+	switch {
+	case providers:
+		level = slog.LevelWarn
+	case databaseDown(err):
+		s.outage.note(slog.String("last_id", requestID(r.Context())), slog.Any("error", err))
+		level = slog.LevelDebug
+	}
+	s.Log.LogAttrs(r.Context(), level, "request failed", logIDs(r.Context(),
+		slog.String("route", pattern(r)), slog.Int("status", status), slog.Any("error", err))...)
 }
 
 func retryAfter(w http.ResponseWriter, d time.Duration) {

@@ -2,7 +2,6 @@ package routes
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -21,23 +20,6 @@ import (
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
-
-type requestIDKey struct{}
-
-// withRequestID gives each request an id of ours. One that a client sends is ignored: it would let strangers write into
-// the log.
-func withRequestID(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := strings.ToLower(rand.Text()[:12])
-		ctx := oauth.WithReference(context.WithValue(r.Context(), requestIDKey{}, id), id)
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
-}
-
-func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
-}
 
 // clientIP finds the client's address: the peer's, unless the peer is a proxy that the operator trusts to name it.
 func clientIP(trusted []netip.Prefix) func(http.Handler) http.Handler {
@@ -81,9 +63,9 @@ func (s *server) logged(next http.Handler) http.Handler {
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		defer func() {
 			took := time.Since(start)
-			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", slog.String("id", requestID(r.Context())),
+			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", logIDs(r.Context(),
 				slog.String("method", method(r)), slog.String("route", pattern(r)), slog.Int("status", ww.Status()),
-				slog.Duration("duration", took.Round(time.Microsecond)))
+				slog.Duration("duration", took.Round(time.Microsecond)))...)
 			s.Watch.Request(method(r), pattern(r), ww.Status(), took)
 		}()
 		next.ServeHTTP(ww, r)
@@ -114,7 +96,8 @@ func (s *server) recovered(next http.Handler) http.Handler {
 			case http.ErrAbortHandler:
 				panic(v)
 			default:
-				s.Log.ErrorContext(r.Context(), "panic", "id", requestID(r.Context()), "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+				s.Log.LogAttrs(r.Context(), slog.LevelError, "panic",
+					logIDs(r.Context(), slog.String("value", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))...)
 				s.writeBroken(w, r)
 			}
 		}()

@@ -4,7 +4,9 @@
 //	routes.go       the whole URL map and the order of the middleware
 //	watch.go        who hears what happens, for the operator's metrics
 //	limits.go       how long an answer may take
-//	middleware.go   request ids, the log line, panics, security headers, time limits, who may enter
+//	identity.go     what names a request in the log
+//	repeated.go     failures that are logged once a minute with a count
+//	middleware.go   the log line, panics, security headers, time limits, who may enter
 //	ratelimits.go   what counts for which rate limit
 //	signin.go       sign up, sign in, sign out
 //	connections.go  the three providers: begin, come back, check, disconnect
@@ -80,12 +82,17 @@ type server struct {
 	pages  map[string]pageSet
 	assets map[string]asset
 	broken []byte // the page for our own failures: made at start, so that it cannot fail
+
+	outage   *repeated // requests that fail because the database is away
+	notReady *repeated // probes that are told so
 }
 
 // New returns the handler of the whole site. It fails when a page does not parse.
 func New(d Deps) (http.Handler, error) {
 	s := &server{Deps: d}
 	s.Watch, s.Limits = d.Watch.complete(), d.Limits.withDefaults()
+	s.outage = &repeated{log: d.Log, level: slog.LevelError, message: "requests failed: the database can't be used", every: s.Limits.Repeat}
+	s.notReady = &repeated{log: d.Log, level: slog.LevelWarn, message: "not ready", every: s.Limits.Repeat}
 	var err error
 	if s.assets, err = readAssets(d.Web); err != nil {
 		return nil, err
@@ -104,7 +111,7 @@ func New(d Deps) (http.Handler, error) {
 
 	sessions := d.Sessions.Handler(session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail})
 	r := chi.NewRouter()
-	r.Use(withRequestID, clientIP(d.TrustedProxies), s.watchProxies, s.logged, s.headers, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
+	r.Use(s.identified, clientIP(d.TrustedProxies), s.watchProxies, s.logged, s.headers, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
 	r.NotFound(sessions(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
 	r.MethodNotAllowed(sessions(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
 	page(r, "/health", s.health)

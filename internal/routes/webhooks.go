@@ -95,7 +95,7 @@ func (s *server) webhook(provider string, read func(*http.Request, *oauth.Provid
 		case errors.Is(err, errNotUnderstood):
 			http.Error(w, "not understood", http.StatusBadRequest)
 		case err != nil:
-			s.Log.ErrorContext(r.Context(), "webhook was not kept", "id", requestID(r.Context()), "provider", provider, "error", err)
+			s.logFailure(r, http.StatusServiceUnavailable, err)
 			retryAfter(w, busyFor)
 			http.Error(w, "later", http.StatusServiceUnavailable)
 		default:
