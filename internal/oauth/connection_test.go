@@ -34,11 +34,11 @@ func TestTokensRestSealed(t *testing.T) {
 		t.Error("the access token can be read in the database")
 	}
 
-	rotated := oauth.New(r.pool, newSealer(t, 2, 1), oauth.Limits{})
+	rotated := oauth.New(r.pool, newSealer(t, 2, 1), r.limits)
 	if again, err := rotated.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil || again != token {
 		t.Errorf("with a new key in front: error %v", err)
 	}
-	lost := oauth.New(r.pool, newSealer(t, 2), oauth.Limits{})
+	lost := oauth.New(r.pool, newSealer(t, 2), r.limits)
 	if _, err := lost.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); !errors.Is(err, seal.ErrKey) {
 		t.Errorf("with the old key gone: %v, want ErrKey", err)
 	}
@@ -116,7 +116,7 @@ func TestRefreshHappensOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(otherPool.Close)
-			stores := []*oauth.Store{r.Store, oauth.New(otherPool, newSealer(t, 1), oauth.Limits{})}
+			stores := []*oauth.Store{r.Store, oauth.New(otherPool, newSealer(t, 1), r.limits)}
 			for round := range testkit.Rounds(t) {
 				r.expire(provider)
 				tokens := make([]string, 10)
@@ -153,24 +153,21 @@ func TestRefreshGoesOnWhenTheBrowserLeaves(t *testing.T) {
 	owner := r.owner()
 	r.connect(sandbox.Strava, owner, "ada")
 	r.expire(sandbox.Strava)
-	r.exec(`CREATE FUNCTION cairn.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$`)
-	r.exec(`CREATE TRIGGER slow BEFORE INSERT ON cairn_sandbox.tokens FOR EACH ROW EXECUTE FUNCTION cairn.slow()`)
+	p, arrived, let := r.delayed(sandbox.Strava)
 	ctx, leave := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := r.Token(ctx, r.providers[sandbox.Strava], owner.UserID)
+		_, err := r.Token(ctx, p, owner.UserID)
 		done <- err
 	}()
-	for r.requests(sandbox.Strava, "refresh_token") == 0 {
-		select {
-		case err := <-done:
-			t.Fatalf("over before it was asked: %v", err)
-		default:
-		}
+	select {
+	case <-arrived:
+	case err := <-done:
+		t.Fatalf("over before it was asked: %v", err)
 	}
 	leave()
+	close(let)
 	<-done
-	r.exec(`DROP TRIGGER slow ON cairn_sandbox.tokens`)
 	if err := r.Check(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
 		t.Errorf("the refreshed tokens were lost: %v", err)
 	}

@@ -3,7 +3,9 @@ package oauth_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -23,15 +25,49 @@ func (r rig) asked(provider, call string) int {
 	return counts[call]
 }
 
-// inOneQuarter runs a part of a test again if a quarter hour ended meanwhile.
-func (r rig) inOneQuarter(part func()) {
+// inOneQuarter runs a part of a test again if a quarter hour ended meanwhile. What fails in it counts only if none did.
+func (r rig) inOneQuarter(part func(t testing.TB, r rig)) {
 	r.t.Helper()
 	for {
-		began := r.quarter()
-		part()
+		began, try := r.quarter(), &attempt{TB: r.t}
+		within := r
+		within.t = try
+		done := make(chan struct{})
+		go func() { defer close(done); part(try, within) }()
+		<-done
 		if r.quarter().Equal(began) {
+			try.tell()
 			return
 		}
+	}
+}
+
+// attempt keeps what fails to itself until it is told.
+type attempt struct {
+	testing.TB
+	mu     sync.Mutex
+	failed []string
+}
+
+func (a *attempt) Errorf(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failed = append(a.failed, fmt.Sprintf(format, args...))
+}
+
+func (a *attempt) Error(args ...any) { a.Errorf("%s", fmt.Sprint(args...)) }
+
+func (a *attempt) Fatalf(format string, args ...any) { a.Errorf(format, args...); runtime.Goexit() }
+
+func (a *attempt) Fatal(args ...any) { a.Fatalf("%s", fmt.Sprint(args...)) }
+
+func (a *attempt) tell() {
+	a.TB.Helper()
+	for _, failure := range a.failed {
+		a.TB.Error(failure)
+	}
+	if len(a.failed) > 0 {
+		a.TB.FailNow()
 	}
 }
 
@@ -88,7 +124,7 @@ func TestQuotaIsOneForAllInstances(t *testing.T) {
 	instances, owner := r.instances(3), r.owner()
 	r.set(sandbox.Strava, sandbox.ReadQuota, "40,1000")
 	r.connect(sandbox.Strava, owner, "ada") // this tells the limit
-	r.inOneQuarter(func() {
+	r.inOneQuarter(func(t testing.TB, r rig) {
 		r.anew()
 		before := r.asked(sandbox.Strava, sandbox.WhoAmI)
 		good := r.checkAtOnce(t.Context(), instances, owner, 100)
@@ -115,7 +151,7 @@ func TestBackgroundWorkLeavesRoomForPeople(t *testing.T) {
 	instances, owner := r.instances(3), r.owner()
 	r.set(sandbox.Strava, sandbox.ReadQuota, "40,1000")
 	r.connect(sandbox.Strava, owner, "ada")
-	r.inOneQuarter(func() {
+	r.inOneQuarter(func(t testing.TB, r rig) {
 		r.anew()
 		if good := r.checkAtOnce(oauth.InBackground(t.Context()), instances, owner, 50); good != 32 {
 			t.Errorf("background work made %d calls, want 32 of 40", good)
@@ -138,7 +174,7 @@ func TestSpentDay(t *testing.T) {
 	strava := r.providers[sandbox.Strava]
 	r.set(sandbox.Strava, sandbox.Quota, "200,3")
 	r.connect(sandbox.Strava, owner, "ada")
-	r.inOneQuarter(func() {
+	r.inOneQuarter(func(t testing.TB, r rig) {
 		r.anew()
 		back := r.decide(r.begin(sandbox.Strava, other), "max", "allow")
 		for range 3 {
@@ -233,7 +269,7 @@ func TestSlowDownAtStrava(t *testing.T) {
 			r := newRig(t)
 			owner := r.owner()
 			r.connect(sandbox.Strava, owner, "ada")
-			r.inOneQuarter(func() {
+			r.inOneQuarter(func(t testing.TB, r rig) {
 				r.anew()
 				r.expire(sandbox.Strava)
 				if err := r.sandbox.FailNext(t.Context(), sandbox.Strava, call, "429", 1); err != nil {
@@ -283,7 +319,7 @@ func TestOddQuotaHeaders(t *testing.T) {
 			owner := r.owner()
 			r.set(sandbox.Strava, sandbox.QuotaHeaders, odd)
 			r.connect(sandbox.Strava, owner, "ada")
-			r.inOneQuarter(func() {
+			r.inOneQuarter(func(t testing.TB, r rig) {
 				r.anew()
 				for range 3 {
 					if err := r.Check(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {

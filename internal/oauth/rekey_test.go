@@ -20,10 +20,10 @@ func TestRekey(t *testing.T) {
 	r.connect(sandbox.Strava, owners[1], "moss")
 	r.connect(sandbox.Garmin, owners[1], "moss")
 	r.disconnect(sandbox.Garmin, owners[1])
-	if err := oauth.New(r.pool, newSealer(t, 2), oauth.Limits{}).CheckKeys(t.Context()); err == nil || !strings.Contains(err.Error(), newSealer(t, 1).KeyIDs()[0]) {
+	if err := oauth.New(r.pool, newSealer(t, 2), r.limits).CheckKeys(t.Context()); err == nil || !strings.Contains(err.Error(), newSealer(t, 1).KeyIDs()[0]) {
 		t.Errorf("with the old key missing: %v, want its id named", err)
 	}
-	both := oauth.New(r.pool, newSealer(t, 2, 1), oauth.Limits{})
+	both := oauth.New(r.pool, newSealer(t, 2, 1), r.limits)
 	if err := both.CheckKeys(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -37,7 +37,7 @@ func TestRekey(t *testing.T) {
 	if done, err := both.Rekey(t.Context()); done != 0 || err != nil {
 		t.Errorf("again: %d, error %v; want none", done, err)
 	}
-	fresh := oauth.New(r.pool, newSealer(t, 2), oauth.Limits{})
+	fresh := oauth.New(r.pool, newSealer(t, 2), r.limits)
 	if err := fresh.CheckKeys(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -48,7 +48,7 @@ func TestRekey(t *testing.T) {
 	if err := r.withdraw(); err != nil || len(r.grants(sandbox.Garmin)) != 1 {
 		t.Errorf("the withdrawal with the new key alone: %v", err)
 	}
-	if err := oauth.New(r.pool, newSealer(t, 1), oauth.Limits{}).CheckKeys(t.Context()); err == nil {
+	if err := oauth.New(r.pool, newSealer(t, 1), r.limits).CheckKeys(t.Context()); err == nil {
 		t.Error("the old key alone is accepted")
 	}
 }
@@ -66,12 +66,12 @@ func TestRekeyPassesDamagedTokens(t *testing.T) {
 	}
 	owner := r.owner()
 	r.connect(sandbox.Garmin, owner, "ada")
-	both := oauth.New(r.pool, newSealer(t, 2, 1), oauth.Limits{})
+	both := oauth.New(r.pool, newSealer(t, 2, 1), r.limits)
 	done, err := both.Rekey(t.Context())
 	if done != 1 || !errors.Is(err, seal.ErrOpen) || strings.Count(err.Error(), "sealed_tokens") != people {
 		t.Errorf("rekeyed %d, error %v; want 1, and the others named", done, err)
 	}
-	if _, err := oauth.New(r.pool, newSealer(t, 2), oauth.Limits{}).Token(t.Context(), r.providers[sandbox.Garmin], owner.UserID); err != nil {
+	if _, err := oauth.New(r.pool, newSealer(t, 2), r.limits).Token(t.Context(), r.providers[sandbox.Garmin], owner.UserID); err != nil {
 		t.Errorf("with the new key alone: %v", err)
 	}
 }

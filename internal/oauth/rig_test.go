@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,6 +19,7 @@ import (
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/sandbox"
 	"cairn/internal/seal"
+	"cairn/internal/testkit"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -25,7 +27,8 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 // rig is the three providers played over HTTP, and our side of them.
 type rig struct {
 	*oauth.Store
-	t         *testing.T
+	t         testing.TB
+	limits    oauth.Limits
 	pool      *pgxpool.Pool
 	sandbox   *sandbox.Sandbox
 	accounts  *auth.Accounts
@@ -36,20 +39,27 @@ var makers = map[string]func(oauth.App) *oauth.Provider{
 	sandbox.Strava: oauth.Strava, sandbox.Garmin: oauth.Garmin, sandbox.Foursquare: oauth.Foursquare,
 }
 
-func newRig(t *testing.T) rig {
+// patient are limits that a busy machine does not reach, for tests that are not about them.
+var patient = oauth.Limits{Call: testkit.Patience, Queue: testkit.Patience, Statement: testkit.Patience}
+
+func newRig(t *testing.T) rig { t.Helper(); return newRigWith(t, patient) }
+
+func newRigWith(t *testing.T, limits oauth.Limits) rig {
 	t.Helper()
 	pool := dbtest.New(t)
 	server := httptest.NewUnstartedServer(nil)
 	base := "http://" + server.Listener.Addr().String() + "/sandbox"
 	played := map[string]sandbox.App{}
-	r := rig{Store: oauth.New(pool, newSealer(t, 1), oauth.Limits{}), t: t, pool: pool, accounts: auth.New(pool, "test", auth.Options{}), providers: map[string]*oauth.Provider{}}
+	r := rig{Store: oauth.New(pool, newSealer(t, 1), limits), t: t, limits: limits, pool: pool, accounts: auth.New(pool, "test", auth.Options{}),
+		providers: map[string]*oauth.Provider{}}
 	for key, make := range makers {
 		app := sandbox.App{ClientID: key + "-client", ClientSecret: key + "-s3cr3t", RedirectURI: "http://cairn.test/" + key}
 		played[key] = app
 		r.providers[key] = make(oauth.App{ClientID: app.ClientID, ClientSecret: app.ClientSecret, RedirectURL: app.RedirectURI,
 			Endpoints: oauth.Endpoints(sandbox.EndpointsOf(base, key))})
 	}
-	s, err := sandbox.New(t.Context(), sandbox.Options{Pool: pool, BaseURL: base, Apps: played, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	s, err := sandbox.New(t.Context(), sandbox.Options{Pool: pool, BaseURL: base, Apps: played, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Limits: sandbox.Limits{Slow: time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +69,7 @@ func newRig(t *testing.T) rig {
 	return r
 }
 
-func newSealer(t *testing.T, keys ...byte) *seal.Sealer {
+func newSealer(t testing.TB, keys ...byte) *seal.Sealer {
 	t.Helper()
 	var all [][]byte
 	for _, b := range keys {
@@ -250,7 +260,7 @@ func (r rig) instances(n int) (all []*oauth.Store) {
 			r.t.Fatal(err)
 		}
 		r.t.Cleanup(pool.Close)
-		all = append(all, oauth.New(pool, newSealer(r.t, 1), oauth.Limits{}))
+		all = append(all, oauth.New(pool, newSealer(r.t, 1), r.limits))
 	}
 	return all
 }
