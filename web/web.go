@@ -3,7 +3,7 @@
 //	templates/layout/    base.html, the frame of every page ("layout"), which calls the page's "main"
 //	templates/partials/  pieces that pages share
 //	templates/pages/     one file a page, named after its address
-//	static/              the stylesheet and images; no scripts
+//	static/              the stylesheet, the script and images
 //
 // Package routes parses the templates and says what data each gets.
 package web

@@ -61,10 +61,19 @@ func TestMainPathInChromium(t *testing.T) {
 	b.run("come back after a crash", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`form[action="/account/password"]`))
 	other := newBrowser(t)
 	other.signIn(server.url, "ada@example.org")
-	b.run("see the other device", chromedp.Reload(), chromedp.WaitVisible(`#sessions form[action$="/end"]`))
+	b.run("see the other device", chromedp.Reload(), chromedp.WaitVisible(`#sessions a[href$="/end"]`))
 	b.capture("account")
+	b.run("be asked", chromedp.Click(`#sessions a[href$="/end"]`), chromedp.WaitVisible(`form[action$="/end"] button`))
+	b.capture("end-session")
+	b.run("end it", chromedp.Click(`form[action$="/end"] button`), chromedp.WaitVisible(`#sessions #notice`))
+	b.wantInView("#notice")
+	b.capture("account-session-ended")
+	other.signIn(server.url, "ada@example.org")
 
-	b.run("disconnect", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connections/strava/disconnect"] button`), chromedp.WaitVisible(`#card-strava form.connect`))
+	b.run("be asked", chromedp.Navigate(server.url+"/"), chromedp.Click(`a[href="/connections/strava/disconnect"]`), chromedp.WaitVisible(`form[action="/connections/strava/disconnect"] button`))
+	b.capture("disconnect")
+	b.run("disconnect", chromedp.Click(`form[action="/connections/strava/disconnect"] button`), chromedp.WaitVisible(`#card-strava form.connect`))
+	b.wantInView("#notice")
 	b.capture("home-disconnected")
 	b.run("untick a scope", chromedp.Click(`form[action="/connect/strava"] button`), chromedp.WaitVisible(`input[name=scope]`),
 		chromedp.Click(`input[name=scope][value="activity:read_all"]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-strava[data-state=limited]`))
@@ -87,8 +96,9 @@ func TestMainPathInChromium(t *testing.T) {
 		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`form[action="/account/password"]`))
 	b.run("get lost", chromedp.Navigate(server.url+"/nowhere"), chromedp.WaitVisible(`#reference`))
 	b.capture("error")
-	b.run("come back too late", chromedp.Navigate(server.url+"/api/strava/auth/callback?state=x&code=y"), chromedp.WaitVisible(`#reference`))
-	b.capture("error-expired")
+	b.run("come back too late", chromedp.Navigate(server.url+"/api/strava/auth/callback?state=x&code=y"), chromedp.WaitVisible(`#notice.bad`))
+	b.wantURL(server.url + "/")
+	b.capture("home-expired")
 	b.run("want to go", chromedp.Navigate(server.url+"/account/delete"), chromedp.WaitVisible(`form[action="/account/delete"]`))
 	b.capture("delete")
 	b.run("go", chromedp.Click(`form[action="/account/delete"] button`), chromedp.WaitVisible(`main a.button[href="/"]`))
@@ -186,6 +196,28 @@ func (b chromium) wantFits(name string) {
 		wide, evalErr := chromedp.Run(b.ctx, chromedp.Evaluate[int64](`document.documentElement.scrollWidth`))
 		if err = errors.Join(err, evalErr); err != nil || wide > width {
 			b.t.Errorf("%s is %d pixels wide on a screen of %d (error %v)", name, wide, width, err)
+		}
+	}
+}
+
+// wantInView checks that an element stands within the window, on a desktop and on a phone, where the browser has gone to by itself.
+func (b chromium) wantInView(selector string) {
+	b.t.Helper()
+	inView := fmt.Sprintf(`(() => { const box = document.querySelector(%q).getBoundingClientRect();
+		return box.top >= 0 && box.bottom <= innerHeight; })()`, selector)
+	for _, width := range []int64{390, 1280} {
+		where, err := chromedp.Run(b.ctx, chromedp.Location())
+		if err == nil { // the fragment again, on a page of another width
+			_, err = chromedp.Run(b.ctx, chromedp.Evaluate[bool](`scrollTo(0, 0); true`))
+			err = errors.Join(err, chromedp.Do(b.ctx, chromedp.EmulateViewport(width, 844)))
+			if _, fragment, ok := strings.Cut(where, "#"); ok {
+				_, more := chromedp.Run(b.ctx, chromedp.Evaluate[bool](fmt.Sprintf(`document.getElementById(%q).scrollIntoView(); true`, fragment)))
+				err = errors.Join(err, more)
+			}
+		}
+		seen, evalErr := chromedp.Run(b.ctx, chromedp.Evaluate[bool](inView))
+		if err = errors.Join(err, evalErr); err != nil || !seen {
+			b.t.Errorf("%s is out of sight at %s, %d pixels wide (error %v)", selector, where, width, err)
 		}
 	}
 }

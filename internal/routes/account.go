@@ -25,6 +25,7 @@ type accountView struct {
 	Providers   []providerView
 	Devices     []device
 	Errors      map[string]string
+	Notices     map[string]*notice // by place
 }
 
 // way is a way in by a provider.
@@ -55,11 +56,15 @@ func (s *server) showAccount(w http.ResponseWriter, r *http.Request, status int,
 		return err
 	}
 	v := accountView{
-		view: s.view(r, "Your account"), Name: account.Name, Email: account.Email, HasPassword: account.Email != "", Recent: current.Recent,
+		view: s.view(r, formTitle("Your account", problems)), Name: account.Name, Email: account.Email, HasPassword: account.Email != "", Recent: current.Recent,
 		Ways: waysOf(account, cards), LastWay: account.Ways() == 1, Cards: cards, Providers: s.providerViews(),
 		Devices: devices, Errors: problems,
 	}
 	v.Path = "/account"
+	v.Notices = map[string]*notice{}
+	for _, place := range []string{atMethods, atPassword, atSessions} {
+		v.Notices[place] = v.claim(place)
+	}
 	keep(&v)
 	return s.render(w, r, status, "account", v)
 }

@@ -59,13 +59,13 @@ func TestWaysIn(t *testing.T) {
 	way := func(provider string) string {
 		return fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities WHERE provider = $1`, provider))
 	}
-	if b.get("/account").want(200, "main", "with Strava").Find("form[action='"+way("strava")+"']").Length() != 0 {
+	if b.get("/account").want(200, "main", "with Strava").Find("a[href='"+way("strava")+"']").Length() != 0 {
 		t.Error("the only way in has a button that removes it")
 	}
 	b.post(way("strava")).want(409, "h1", "only way into your account")
 	b.connect("garmin", "ada").to("/")
 	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account")
-	if n := b.get("/account").Find("form[action^='/account/ways/']").Length(); n != 2 {
+	if n := b.get("/account").Find("a[href^='/account/ways/']").Length(); n != 2 {
 		t.Errorf("%d ways in can be removed, want 2", n)
 	}
 	stranger := signedUp(t, s, "moss@example.org")
@@ -86,7 +86,7 @@ func TestRemovingAnIdentityTakesOnlyItsOwnConnection(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	b.post("/connections/strava/disconnect").to("/")
+	b.post("/connections/strava/disconnect").to("/#card-strava")
 	b.connect("strava", "moss").to("/")
 	b.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT min(id) FROM cairn.identities`))).to("/account")
 	b.get("/").want(200, "#card-strava[data-state=active]", "Moss")

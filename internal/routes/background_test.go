@@ -49,7 +49,7 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 		}
 	}
 	set("500")
-	b.post("/connections/garmin/disconnect").to("/")
+	b.post("/connections/garmin/disconnect").to("/#card-garmin")
 	testkit.Eventually(t, "it was tried once", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'withdraw' AND attempt >= 1 AND state = 'retryable'`) == 1
 	})
@@ -85,7 +85,7 @@ func TestLostJobIsFound(t *testing.T) {
 	b := signedUp(t, idle, "ada@example.org")
 	b.connect("strava", "ada").to("/")
 	forgetVisits(t, idle)
-	b.post("/connections/strava/disconnect").to("/")
+	b.post("/connections/strava/disconnect").to("/#card-strava")
 	if n := count(t, idle, `WITH gone AS (DELETE FROM cairn.river_job RETURNING 1) SELECT count(*) FROM gone`); n != 1 {
 		t.Fatalf("%d jobs were put aside, want 1", n)
 	}
@@ -108,7 +108,7 @@ func TestGivingUpIsSaid(t *testing.T) {
 	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Garmin, sandbox.API, "500"); err != nil {
 		t.Fatal(err)
 	}
-	b.post("/connections/garmin/disconnect").to("/")
+	b.post("/connections/garmin/disconnect").to("/#card-garmin")
 	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET attempt = max_attempts - 1`); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestRevocationThatComesTooLate(t *testing.T) {
 			b := newBrowser(t, s)
 			signIn := func() { b.get(b.decide(b.consent("/login/"+provider), "ada", "allow")).to("/") }
 			signIn()
-			b.post("/connections/" + provider + "/disconnect").to("/")
+			b.post("/connections/" + provider + "/disconnect").to("/#card-" + provider)
 			<-came
 			signIn()
 			testkit.Eventually(t, "what connecting asked for is done", func() bool {

@@ -51,7 +51,7 @@ func (s *server) showConfirm(w http.ResponseWriter, r *http.Request, status int,
 	if err != nil {
 		return err
 	}
-	v.view, v.Email, v.HasPassword = s.view(r, "Is it you?"), account.Email, account.Email != ""
+	v.view, v.Email, v.HasPassword = s.view(r, formTitle("Is it you?", v.Errors)), account.Email, account.Email != ""
 	for _, p := range s.providerViews() {
 		if account.Has(p.Key) {
 			v.Providers = append(v.Providers, p)

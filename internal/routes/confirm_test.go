@@ -28,7 +28,7 @@ func TestWaysInChangeOnlyAfterSigningInAgain(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
 	before := ways(t, s)
-	strava := b.get("/account").Find("form[action^='/account/ways/']").AttrOr("action", "")
+	strava := b.get("/account").Find("a[href^='/account/ways/']").AttrOr("href", "")
 	aged(t, s)
 	for path, next := range map[string]string{
 		strava:                     "/account",
@@ -108,7 +108,7 @@ func TestReconnectIsOneClickButNoWayIn(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	b.post("/connections/strava/disconnect").to("/")
+	b.post("/connections/strava/disconnect").to("/#card-strava")
 	aged(t, s)
 	b.connect("strava", "moss").to(confirming("/"))
 	if n := count(t, s, `SELECT count(*) FROM cairn.connections`) + ways(t, s); n != 2 {

@@ -98,7 +98,7 @@ func (s *server) callback(p *oauth.Provider) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		attempt, err := s.Connections.Take(r.Context(), p, r.URL.Query().Get("state"), s.owner(r))
 		if err != nil {
-			return &providerError{p, err}
+			return s.attemptFailed(w, r, p, "/", err)
 		}
 		err = s.finish(w, r, attempt)
 		if attempt.SignIn {
@@ -108,7 +108,10 @@ func (s *server) callback(p *oauth.Provider) handler {
 			s.declined(w, r, attempt)
 			return nil
 		}
-		return err
+		if err != nil {
+			return s.attemptFailed(w, r, p, attempt.ReturnPath, err)
+		}
+		return nil
 	}
 }
 
@@ -127,11 +130,16 @@ func (s *server) finish(w http.ResponseWriter, r *http.Request, attempt oauth.At
 }
 
 func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) {
-	if attempt.SignIn {
+	_, signedIn := session.Current(r.Context())
+	switch {
+	case !signedIn:
 		see(w, r, "/login?notice=declined-"+attempt.Provider.Key)
 		return
+	case attempt.SignIn:
+		s.tell(r, info, "You declined at "+attempt.Provider.Name+". Nothing was changed.")
+	default:
+		s.tell(r, info, attempt.Provider.Name+" was not connected: you declined there. Nothing was changed.")
 	}
-	s.tell(r, info, attempt.Provider.Name+" was not connected: you declined there. Nothing was changed.")
 	see(w, r, attempt.ReturnPath)
 }
 
@@ -202,11 +210,11 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 		s.Log.InfoContext(r.Context(), "connection refused", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key, "reason", err)
 		s.takeNotice(r) // one that was not read yet may say that it works; the home page says what is wrong
 	case err != nil:
-		return &providerError{p, err}
+		return &providerError{p, checkError{err}}
 	default:
-		s.tell(r, good, p.Name+" answered: the connection works.")
+		s.tellAt(r, atCard(p.Key), good, p.Name+" answered: the connection works.")
 	}
-	see(w, r, "/")
+	see(w, r, "/#"+atCard(p.Key))
 	return nil
 }
 
@@ -222,14 +230,21 @@ func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 		return &providerError{p, err}
 	}
 	s.Log.InfoContext(r.Context(), "disconnected", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key)
+	s.keepNotice(r, disconnectedNotice(p, telling))
+	see(w, r, "/#"+atCard(p.Key))
+	return nil
+}
+
+func disconnectedNotice(p *oauth.Provider, telling bool) notice {
+	n := notice{Kind: info, Place: atCard(p.Key), Link: link{"Remove Cairn at " + p.Name, p.ManageURL}}
 	switch {
 	case telling:
-		s.tell(r, good, p.Name+" is disconnected. It is being told to forget Cairn, until it confirms.")
+		n.Kind, n.Link = good, link{}
+		n.Text = p.Name + " is disconnected. It is being told to forget Cairn, until it confirms."
 	case p.Revocable():
-		s.tell(r, info, p.Name+" is disconnected, but it can't be told: what Cairn kept to ask it with was damaged. Remove Cairn at "+p.ManageURL)
+		n.Text = p.Name + " is disconnected, but it can't be told: what Cairn kept to ask it with was damaged."
 	default:
-		s.tell(r, info, p.Name+" is disconnected and the access is deleted here. "+p.Name+" lets only you take it back there: remove Cairn at "+p.ManageURL)
+		n.Text = p.Name + " is disconnected and the access is deleted here. " + p.Name + " lets only you take it back there."
 	}
-	see(w, r, "/")
-	return nil
+	return n
 }

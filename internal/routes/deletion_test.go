@@ -1,6 +1,7 @@
 package routes_test
 
 import (
+	"strings"
 	"testing"
 
 	"cairn/internal/oauth/sandbox"
@@ -33,7 +34,11 @@ func TestDeleteAccount(t *testing.T) {
 	}
 	b.post("/account/confirm", "next", "/account/delete", "password", password).to("/account/delete")
 	b.get("/account/delete").want(200, "main", "Garmin is told").want(200, "form[action='/account/delete'] button", "Delete my account")
-	gone := b.post("/account/delete").want(200, "h1", "deleted")
+	b.post("/account/delete").to("/account/deleted")
+	for range 2 { // also after a reload
+		b.get("/account/deleted").want(200, "h1", "deleted")
+	}
+	gone := b.get("/account/deleted")
 	gone.want(200, "main", "Garmin and Strava are being told").want(200, "main a[href*='foursquare.com']", "remove Cairn at Foursquare")
 	if gone.Find("form[action='/logout']").Length() != 0 {
 		t.Error("the page looks signed in")
@@ -48,12 +53,17 @@ func TestDeleteAccount(t *testing.T) {
 	other.get("/").want(200, "#card-strava[data-state=active]", "Moss")
 	other.post("/account/delete").to(confirming("/account/delete"))
 	other.post("/account/confirm", "next", "/account/delete", "password", password).to("/account/delete")
-	other.post("/account/delete").want(200, "h1", "deleted")
+	if other.get("/account/delete").want(200, "h1", "Delete"); strings.Contains(other.get("/account/delete").Find("main").Text(), "Garmin") {
+		t.Error("the page names a provider that is not connected")
+	}
+	other.post("/account/delete").to("/account/deleted")
+	newBrowser(t, s).get("/account/deleted").to("/") // it is told to nobody else
 	if n := left(t, s); n != 0 {
 		t.Errorf("%d rows are left of two accounts", n)
 	}
 	testkit.Eventually(t, "the last token is gone", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
-	signedUp(t, s, "ada@example.org") // the address is free again
+	b.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).to("/") // the address is free again
+	b.get("/account/deleted").to("/")
 }
 
 // Who has only a provider as a way in shows with it that it is them.
@@ -66,7 +76,7 @@ func TestDeleteAccountWithoutAPassword(t *testing.T) {
 	b.post("/account/delete").to(confirming("/account/delete"))
 	b.get(b.decide(b.consent("/login/strava", "next", "/account/delete"), "ada", "allow")).to("/account/delete")
 	b.get("/account/delete").want(200, "form[action='/account/delete'] button", "Delete my account")
-	b.post("/account/delete").want(200, "h1", "deleted")
+	b.post("/account/delete").to("/account/deleted")
 	if n := left(t, s); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}

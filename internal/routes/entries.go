@@ -39,9 +39,6 @@ type entryView struct {
 
 type routeView struct{ ViewBox, Path string }
 
-// reloadEvery is for pages that show something being fetched, in seconds.
-const reloadEvery = 2
-
 func viewOf(p *oauth.Provider, l latest.Latest) *entriesView {
 	v := &entriesView{Heading: "Latest activities", AsOf: l.AsOf, Fetching: l.Fetching, Refreshable: refreshable(p)}
 	if p.Key == "foursquare" {
@@ -160,14 +157,14 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if kept[p.Key].Fresh {
-		s.tell(r, info, p.Name+" was asked a moment ago: what you see is the newest.")
-		see(w, r, "/#card-"+p.Key)
+		s.tellAt(r, atCard(p.Key), info, p.Name+" was asked a moment ago: what you see is the newest.")
+		see(w, r, "/#"+atCard(p.Key))
 		return nil
 	}
 	if err := s.Jobs.VisitNow(r.Context(), p.Key, connection.Subject, jobs.Fetch); err != nil {
 		return err
 	}
-	see(w, r, "/#card-"+p.Key)
+	see(w, r, "/#"+atCard(p.Key))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package routes_test
 
 import (
 	"fmt"
+	"html"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -163,10 +164,25 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	idle := newSite(t)
 	b := signedUp(t, idle, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	for range 2 {
-		a := b.get("/").want(200, "#notice", "Strava is connected").want(200, "#card-strava .fetching", "Fetching from Strava")
-		if a.Find("meta[http-equiv=refresh]").Length() != 1 || a.Find("meta[http-equiv=refresh]").AttrOr("content", "") != "2" || a.Find("#card-strava .latest form").Length() > 0 {
-			t.Error("the page does not come back by itself, or offers to do what is being done")
+	b.get("/connections/now").want(200, "#card-strava .fetching", "Fetching from Strava") // the script's, which leaves the notice
+	b.get("/").want(200, "#notice", "Strava is connected")
+	looks := "/?looks=1"
+	for i := range 7 {
+		a := b.get(looks).want(200, "#card-strava .fetching", "Fetching from Strava").want(200, "#connections[data-fetching='/connections/now'] .more a[href='/']", "Show")
+		if a.Find("#notice").Length() > 0 || a.Find("#card-strava .latest form").Length() > 0 {
+			t.Error("the page tells its notice twice, or offers to do what is being done")
+		}
+		reload := regexp.MustCompile(`<noscript><meta http-equiv="refresh" content="5; url=(/[^"#]*)"></noscript>`).FindStringSubmatch(a.body)
+		if last := i >= 5; last != (reload == nil) || last != (a.Find(".more[hidden]").Length() == 0) {
+			t.Fatalf("after %d looks, the page looks again at %q", i+1, reload)
+		}
+		if reload != nil {
+			looks = html.UnescapeString(reload[1])
+		}
+	}
+	for _, odd := range []string{"-1", "7", "x", "99999999999999999999"} {
+		if strings.Contains(b.get("/?looks="+odd).body, "http-equiv") {
+			t.Errorf("the page looks again although it has looked %q times", odd)
 		}
 	}
 	newSiteWith(t, options{pool: idle.pool, works: true})
@@ -261,8 +277,8 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	})
 	look()
 	testkit.Eventually(t, "and not kept", func() bool { return count(t, s, kept, "garmin") == 0 })
-	b.post("/connections/garmin/disconnect").to("/")
-	b.post("/connections/strava/disconnect").to("/")
+	b.post("/connections/garmin/disconnect").to("/#card-garmin")
+	b.post("/connections/strava/disconnect").to("/#card-strava")
 	for _, table := range []string{"latest", "errands", "pulls"} {
 		if n := count(t, s, `SELECT count(*) FROM cairn.`+table); n != 0 {
 			t.Errorf("%d rows are left in %s", n, table)

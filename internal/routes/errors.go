@@ -20,7 +20,6 @@ import (
 
 	"cairn/internal/auth"
 	"cairn/internal/oauth"
-	"cairn/internal/session"
 )
 
 // Kinds of errors that requests themselves make.
@@ -33,18 +32,6 @@ var (
 	errMethod    = errors.New("routes: method not allowed")
 	errOtherHost = errors.New("routes: the host is none of ours")
 )
-
-// providerError says at which provider something went wrong, so that the page can name it.
-type providerError struct {
-	provider *oauth.Provider
-	err      error
-}
-
-// callError is a *auth.LimitError of calls about a connection.
-type callError struct{ providerError }
-
-func (e *providerError) Error() string { return e.err.Error() }
-func (e *providerError) Unwrap() error { return e.err }
 
 // errorView is the page for everything that can go wrong.
 type errorView struct {
@@ -60,6 +47,7 @@ type problem struct {
 	Detail     string
 	Changed    string
 	Action     *action
+	Other      *action // beside it
 	retryAfter time.Duration
 }
 
@@ -75,6 +63,14 @@ const (
 
 // back is where most problems end.
 func back() *action { return &action{Label: "Back to Cairn", URL: "/"} }
+
+// again repeats a request that changes nothing. What a provider sent along stands on no page.
+func again(r *http.Request) *action {
+	if r.Method != http.MethodGet || r.URL.Query().Has("state") {
+		return back()
+	}
+	return &action{Label: "Try again", URL: returnPath(r.URL.RequestURI())}
+}
 
 // handler answers a request or says why it could not.
 type handler func(w http.ResponseWriter, r *http.Request) error
@@ -147,7 +143,7 @@ const referencePlace = "reference-goes-here"
 func (s *server) renderBroken() ([]byte, error) {
 	var body bytes.Buffer
 	page := errorView{
-		view: view{Title: "Something went wrong", CSS: s.assets["app.css"].url, Icon: s.assets["icon.svg"].url, Sandbox: s.Sandbox != nil},
+		view: s.bareView("Something went wrong"),
 		problem: problem{
 			Status:  http.StatusInternalServerError,
 			Heading: "Something went wrong on our side.",
@@ -223,83 +219,10 @@ func explain(r *http.Request, err error) problem {
 		return problem{Status: http.StatusServiceUnavailable, Heading: "Many people are signing in right now.", Changed: nothingChanged, Action: back(),
 			Detail: "Please try again in a few seconds.", retryAfter: busyFor}
 	case databaseDown(err):
-		return problem{Status: http.StatusServiceUnavailable, Heading: "Cairn can't reach its database.", Action: back(),
+		return problem{Status: http.StatusServiceUnavailable, Heading: "Cairn can't reach its database.", Action: again(r),
 			Detail: "This signs nobody out. Please try again in a minute.", retryAfter: time.Minute}
 	}
 	return problem{Status: http.StatusInternalServerError, Heading: "Something went wrong on our side."}
-}
-
-// explainProvider is explain for what happens between us and a provider.
-func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bool) {
-	again := &action{Label: "Sign in", URL: "/login"}
-	if _, ok := session.Current(r.Context()); ok {
-		again = &action{Label: "Start again", URL: "/connect/" + p.Key, Post: true}
-	}
-	switch {
-	case errors.Is(err, oauth.ErrAttempt):
-		return problem{Status: http.StatusBadRequest, Heading: "This connection attempt has expired.", Changed: nothingChanged, Action: again,
-			Detail: "An attempt is good once, for ten minutes, while you stay signed in."}, true
-	case errors.Is(err, oauth.ErrOtherBrowser):
-		return problem{Status: http.StatusForbidden, Heading: "This connection attempt was begun elsewhere.", Changed: nothingChanged, Action: again,
-			Detail: "It has to be finished in the browser, and by the person, that began it. If someone sent you here, you may close this page."}, true
-	case errors.Is(err, auth.ErrLinked):
-		return problem{Status: http.StatusConflict, Heading: "This " + p.Name + " account is connected to another user here.", Changed: nothingChanged, Action: back(),
-			Detail: "If that is you, sign out and continue with " + p.Name + "."}, true
-	case errors.Is(err, oauth.ErrOtherAccount):
-		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.", Changed: nothingChanged, Action: back(),
-			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}, true
-	}
-	failure, ok := errors.AsType[*oauth.Error](err)
-	if !ok {
-		return problem{}, false
-	}
-	answer := problem{Status: http.StatusBadGateway, Changed: nothingChanged, Action: again, Detail: "Please try again in a minute.",
-		Heading: p.Name + " gave an answer that can't be used."}
-	switch {
-	case errors.Is(err, oauth.ErrRateLimited):
-		return explainWait(p, failure, answer), true
-	case failure.TooManyPeople():
-		answer.Heading, answer.Action = p.Name+" lets no more people connect Cairn.", back()
-		answer.Detail = "It allows a site only so many. The operator of this one can ask it for more."
-	case failure.AppRefused():
-		answer.Heading = p.Name + " does not serve Cairn at the moment."
-		answer.Detail = "It refused Cairn as a whole, not you. The operator of this site has to settle it."
-	case errors.Is(err, oauth.ErrRefused) && r.URL.Path == p.CallbackPath():
-		answer.Heading = p.Name + " did not accept this attempt."
-	case failure.Status == 0:
-		answer.Status, answer.Heading = http.StatusGatewayTimeout, p.Name+" did not answer."
-	}
-	return answer, true
-}
-
-// explainCallLimit is for somebody who has a provider asked too often.
-func explainCallLimit(call *callError) problem {
-	limit, _ := errors.AsType[*auth.LimitError](call)
-	p := problem{Status: http.StatusTooManyRequests, Heading: call.provider.Name + " was asked a moment ago.", Changed: nothingChanged,
-		Detail: "Your page shows what it answered. You can ask again " + in(limit.RetryAfter) + ".", retryAfter: limit.RetryAfter,
-		Action: &action{Label: "Back to your connections", URL: "/#card-" + call.provider.Key}}
-	if limit.RetryAfter > time.Minute {
-		p.Heading = call.provider.Name + " was asked often in the last hour."
-		p.Detail = "Cairn asks it by itself too. You can ask again " + in(limit.RetryAfter) + "."
-	}
-	return p
-}
-
-// explainWait is for a provider that wants no calls now.
-func explainWait(p *oauth.Provider, failure *oauth.Error, answer problem) problem {
-	answer.Status, answer.retryAfter = http.StatusServiceUnavailable, time.Minute
-	answer.Heading = p.Name + " asks us to slow down."
-	if errors.Is(failure, oauth.ErrQuotaSpent) {
-		answer.Heading = "Today's calls to " + p.Name + " are used up."
-	}
-	if failure.Call != "exchange" {
-		answer.Action = back()
-	}
-	if wait := time.Until(failure.Until); wait > 0 {
-		answer.retryAfter = wait
-		answer.Detail = p.Name + " lets us ask again at " + clock(failure.Until) + "."
-	}
-	return answer
 }
 
 // databaseDown tells a database that is away, overloaded or read-only (PostgreSQL's error classes 08, 53 and 57, and 25006,

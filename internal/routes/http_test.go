@@ -38,13 +38,13 @@ func TestSecurityHeadersOnEveryAnswer(t *testing.T) {
 	s := newSiteWith(t, options{ready: func(context.Context) error { panic("on purpose") }})
 	b := signedUp(t, s, "ada@example.org")
 	for path, status := range map[string]int{"/": 200, "/account": 200, "/nothing": 404, "/account/x.css": 404, "/logout": 405, "/static/app.css": 200,
-		"/healthz": 200, "/api/auth/me": 200, "/readyz": 500, "/api/strava/auth/callback": 400} {
+		"/healthz": 200, "/api/auth/me": 200, "/readyz": 500, "/api/strava/auth/callback": 303} {
 		a := b.get(path)
 		if a.status != status {
 			t.Errorf("%s: status %d, want %d", path, a.status, status)
 		}
 		csp := a.header.Get("Content-Security-Policy")
-		for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "object-src 'none'", "style-src 'self'", "form-action 'self' http://127.0.0.1:"} {
+		for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "object-src 'none'", "script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; ", "form-action 'self' http://127.0.0.1:"} {
 			if !strings.Contains(csp, want) {
 				t.Errorf("%s: CSP %q lacks %q", path, csp, want)
 			}

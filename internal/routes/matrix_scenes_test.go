@@ -1,6 +1,7 @@
 package routes_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -58,7 +59,7 @@ func (l *lane) connecting(mode string, want oauth.Cause) {
 func (l *lane) signingIn(mode string, want oauth.Cause) {
 	visitor := newBrowser(l.t, l.site)
 	visitor.Transport = l.reader
-	l.comesBack(visitor, visitor.consent("/login/"+l.provider), mode, want, "main a[href='/login']")
+	l.comesBack(visitor, visitor.consent("/login/"+l.provider), mode, want, "form[action='/login/"+l.provider+"'] button")
 	if signedIn := visitor.signedIn(); signedIn != (want == oauth.Connected) {
 		l.t.Errorf("signed in: %t", signedIn)
 	}
@@ -74,17 +75,21 @@ func (l *lane) comesBack(b browser, consent, mode string, want oauth.Cause, agai
 	callback := b.decide(consent, "ada", "allow")
 	codes := l.requests()[sandbox.Exchange]
 	l.set(mode)
-	a := b.get(callback)
+	var page answer
+	if want == oauth.Connected {
+		b.get(callback).to("/")
+	} else {
+		page = b.failed(callback)
+	}
 	l.set(sandbox.ModeNone)
 	if n := l.requests()[sandbox.Exchange] - codes; n != 1 {
 		l.t.Errorf("the code was sent %d times, want once", n)
 	}
 	if want != oauth.Connected {
-		l.refused(a, want, again)
+		l.refused(page, want, again)
 		l.stored(0)
 		return
 	}
-	a.to("/")
 	l.stored(1)
 	l.wantCard(b, "active", "You connected")
 	if n := count(l.t, l.site, `SELECT count(*) FROM cairn.connections WHERE token_expires_at < now() + interval '1 hour'`); n != 0 {
@@ -95,7 +100,12 @@ func (l *lane) comesBack(b browser, consent, mode string, want oauth.Cause, agai
 			l.t.Error("the account's id is not the one that came")
 		}
 	}
-	b.post("/connections/" + l.provider + "/check").to("/") // what is called connected works
+	b.post("/connections/" + l.provider + "/check").to("/#card-" + l.provider) // what is called connected works
+}
+
+// waits tells whether another try is of no use yet.
+func (l *lane) waits(cause oauth.Cause) bool {
+	return cause == oauth.SlowDown || cause == oauth.AppRefused || cause == oauth.AthleteLimit
 }
 
 // refused checks the page that ends an attempt.
@@ -104,10 +114,10 @@ func (l *lane) refused(a answer, want oauth.Cause, again string) {
 	if want == oauth.AccessRefused {
 		page.status, page.heading = http.StatusBadGateway, "did not accept this attempt."
 	}
-	if want == oauth.AthleteLimit || want == oauth.SlowDown && l.call != sandbox.Exchange {
-		again = "main a[href='/']" // there is no use in that now
+	a.want(200, "#notice.bad", page.heading).want(200, "#notice", "Nothing was changed. Reference: ")
+	if !strings.Contains(l.log.String()[l.logged:], fmt.Sprintf("status=%d", page.status)) {
+		l.t.Errorf("the log says nothing of a status %d", page.status)
 	}
-	a.want(page.status, "h1", page.heading).want(page.status, "main", "Nothing was changed.")
 	if a.Find(again).Length() != 1 {
 		l.t.Error("the page lacks a way to start again")
 	}
@@ -127,10 +137,13 @@ func (l *lane) checking(mode string, want oauth.Cause) {
 	page := shown[want]
 	home := l.wantCard(l.person, page.state, page.history)
 	if page.status == http.StatusSeeOther {
-		a.to("/")
+		a.to("/#card-" + l.provider)
 		home.want(200, ".notice", page.heading)
 	} else {
-		a.want(page.status, "h1", page.heading)
+		a.want(page.status, "h1", page.heading).want(page.status, "main", "Its card says how it is.")
+		if again := a.Find("form[action='/connections/" + l.provider + "/check'] button"); again.Length() == 1 == l.waits(want) {
+			l.t.Errorf("%d buttons check again", again.Length())
+		}
 	}
 	l.recovers(mode, page.state)
 }
@@ -140,7 +153,7 @@ func (l *lane) checking(mode string, want oauth.Cause) {
 func (l *lane) recovers(mode, state string) {
 	lost := l.call == sandbox.Refresh && l.provider != sandbox.Foursquare && (mode == sandbox.ModeLost || mode == sandbox.ModeWrongTypes)
 	if state != "needs_reconnect" {
-		l.person.post("/connections/" + l.provider + "/check").to("/")
+		l.person.post("/connections/" + l.provider + "/check").to("/#card-" + l.provider)
 		switch {
 		case lost:
 			state = "needs_reconnect"
@@ -198,7 +211,7 @@ func (l *lane) backfilling(mode string, want oauth.Cause) {
 // withdrawing is a provider that is told in the background, with an access token that has run out if the call is a refresh.
 func (l *lane) withdrawing(mode string, want oauth.Cause) {
 	l.connected()
-	l.person.post("/connections/" + l.provider + "/disconnect").to("/")
+	l.person.post("/connections/" + l.provider + "/disconnect").to("/#card-" + l.provider)
 	if l.call == sandbox.Refresh {
 		switch want {
 		case oauth.Works:

@@ -123,7 +123,7 @@ func (s *server) headers(next http.Handler) http.Handler {
 	})
 }
 
-// contentSecurityPolicy allows our own stylesheet and images and nothing else. form-action names the providers, because
+// contentSecurityPolicy allows our own stylesheet, script and images and nothing else. form-action names the providers, because
 // browsers apply it to the redirects that follow a form.
 func contentSecurityPolicy(providers []*oauth.Provider) string {
 	forms := []string{"'self'"}
@@ -134,8 +134,8 @@ func contentSecurityPolicy(providers []*oauth.Provider) string {
 			}
 		}
 	}
-	return "default-src 'none'; style-src 'self'; img-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; " +
-		"form-action " + strings.Join(forms, " ")
+	return "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; object-src 'none'; " +
+		"base-uri 'none'; frame-ancestors 'none'; form-action " + strings.Join(forms, " ")
 }
 
 // bounded refuses what no page of ours needs: large bodies, and bodies of unknown length, after which the connection is

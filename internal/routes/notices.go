@@ -7,35 +7,78 @@ import (
 	"cairn/internal/session"
 )
 
-// notice is the result of what a person did last.
-type notice struct{ Kind, Text string }
+// notice is the result of what a person did last. It stands in the section or card that it is about.
+type notice struct {
+	Kind  string
+	Place string // such as "card-strava"; "": above the page
+	Text  string
+	Link  link // without a label: none
+}
+
+type link struct{ Label, URL string }
 
 // Kinds of notices.
 const (
 	good = "good"
 	info = "info"
+	bad  = "bad"
 )
 
-// tell keeps a notice for the next page of this session.
+// Places of notices, beside those of cards.
+const (
+	atMethods  = "methods"
+	atPassword = "password"
+	atSessions = "sessions"
+)
+
+func atCard(provider string) string { return "card-" + provider }
+
+// tell keeps a notice for the next page of this session, to stand above it.
 func (s *server) tell(r *http.Request, kind, text string) {
-	s.Sessions.Flash(r.Context(), kind+"\n"+text)
+	s.keepNotice(r, notice{Kind: kind, Text: text})
+}
+
+func (s *server) tellAt(r *http.Request, place, kind, text string) {
+	s.keepNotice(r, notice{Kind: kind, Place: place, Text: text})
+}
+
+// keepNotice keeps a notice for the next page of this session: a line with its kind and its place, one with its text, and two
+// more if it has a link.
+func (s *server) keepNotice(r *http.Request, n notice) {
+	lines := []string{strings.TrimSpace(n.Kind + " " + n.Place), n.Text}
+	if n.Link.Label != "" {
+		lines = append(lines, n.Link.Label, n.Link.URL)
+	}
+	s.Sessions.Flash(r.Context(), strings.Join(lines, "\n"))
+}
+
+func parseNotice(kept string) *notice {
+	lines := strings.Split(kept, "\n")
+	if len(lines) < 2 {
+		return nil
+	}
+	n := &notice{Text: lines[1]}
+	n.Kind, n.Place, _ = strings.Cut(lines[0], " ")
+	if len(lines) == 4 {
+		n.Link = link{Label: lines[2], URL: lines[3]}
+	}
+	return n
 }
 
 // takeNotice returns the notice for this page. Visitors have no session to keep one in, so theirs stand in the address, by
-// code: nobody can make our pages say something else.
+// code: nobody can make our pages say something else. Why they are signed out is told on the sign-in page alone, once.
 func (s *server) takeNotice(r *http.Request) *notice {
 	if _, ok := session.Current(r.Context()); ok {
-		if kind, text, ok := strings.Cut(s.Sessions.TakeFlash(r.Context()), "\n"); ok {
-			return &notice{Kind: kind, Text: text}
-		}
-		return nil
+		return parseNotice(s.Sessions.TakeFlash(r.Context()))
 	}
 	code := r.URL.Query().Get("notice")
 	if code == "signed-out" {
 		return &notice{Kind: good, Text: "You are signed out."}
 	}
-	if ending, ok := s.Sessions.Ended(r.Context()); ok && endingInWords(ending) != "" {
-		return &notice{Kind: info, Text: endingInWords(ending)}
+	if r.URL.Path == "/login" {
+		if ending, ok := s.Sessions.Ended(r.Context()); ok && s.endingInWords(ending) != "" {
+			return &notice{Kind: info, Text: s.endingInWords(ending)}
+		}
 	}
 	switch code {
 	case "sign-in":
@@ -47,5 +90,15 @@ func (s *server) takeNotice(r *http.Request) *notice {
 			}
 		}
 	}
-	return nil
+	return s.failureInAddress(r)
+}
+
+// claim returns the notice if it belongs at a place of this page, and takes it from the top of the page then.
+func (v *view) claim(place string) *notice {
+	if v.Notice == nil || v.Notice.Place != place {
+		return nil
+	}
+	n := v.Notice
+	v.Notice = nil
+	return n
 }

@@ -56,7 +56,7 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 		for _, ask := range []func() answer{
 			func() answer { return people[0].get("/").want(200, "#card-strava", "Strava") },
 			func() answer { return people[1].get("/account").want(200, "h1", "") },
-			func() answer { return people[2].post("/connections/garmin/check").to("/") },
+			func() answer { return people[2].post("/connections/garmin/check").to("/#card-garmin") },
 		} {
 			asked := time.Now()
 			ask()
@@ -92,7 +92,7 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	set(sandbox.Strava, sandbox.ModeHuge)
 	set(sandbox.Foursquare, sandbox.ModeNone)
 	people[0].post("/connections/strava/check").want(502, "h1", "can't be used")
-	people[0].post("/connections/foursquare/check").to("/")
+	people[0].post("/connections/foursquare/check").to("/#card-foursquare")
 	testkit.Eventually(t, "everything has ended", func() bool {
 		nowGoroutines, nowDescriptors := rest(t, people)
 		return underWay() == 0 && nowGoroutines <= goroutines+40 && nowDescriptors <= descriptors+30 // lines that are kept for a while
@@ -198,5 +198,6 @@ func TestTooManyAthletes(t *testing.T) {
 	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, sandbox.AthleteLimit, "1"); err != nil {
 		t.Fatal(err)
 	}
-	signedUp(t, s, "max@example.org").connect("strava", "max").want(502, "h1", "Strava lets no more people connect Cairn.")
+	b := signedUp(t, s, "max@example.org")
+	b.failed(b.decide(b.consent("/connect/strava"), "max", "allow")).want(200, "#notice.bad", "Strava lets no more people connect Cairn.")
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"cairn/internal/latest"
@@ -21,6 +22,11 @@ type homeView struct {
 	Cards []card
 }
 
+// Fetching tells whether there is more to come soon.
+func (v homeView) Fetching() bool {
+	return slices.ContainsFunc(v.Cards, func(c card) bool { return c.Latest != nil && c.Latest.Fetching })
+}
+
 // Broken are the cards of connections that only their owner can mend.
 func (v homeView) Broken() (broken []card) {
 	for _, c := range v.Cards {
@@ -35,6 +41,7 @@ func (v homeView) Broken() (broken []card) {
 type card struct {
 	Key, Name   string
 	FullName    string
+	Notice      *notice
 	Connected   bool
 	State       string // "active", "limited", "trouble", "paused" or "needs_reconnect"
 	StateText   string
@@ -58,6 +65,10 @@ type card struct {
 
 func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	current, ok := session.Current(r.Context())
+	if !ok && session.Lost(r.Context()) {
+		see(w, r, "/login") // which says why
+		return nil
+	}
 	if !ok {
 		return s.render(w, r, http.StatusOK, "landing", landingView{s.view(r, "Your activity accounts in one place"), s.providerViews()})
 	}
@@ -65,14 +76,54 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := homeView{s.view(r, "Connections"), cards}
-	if slices.ContainsFunc(cards, func(c card) bool { return c.Latest != nil && c.Latest.Fetching }) {
-		v.Reload = reloadEvery
-		if v.Notice != nil { // it is to be read in peace
-			s.tell(r, v.Notice.Kind, v.Notice.Text)
-		}
+	v := homeView{s.view(r, "Connections"), connectedFirst(cards)}
+	for i := range cards {
+		cards[i].Notice = v.claim(atCard(cards[i].Key))
+	}
+	if v.Fetching() {
+		v.Script, v.Reload = true, lookAgain(r)
 	}
 	return s.render(w, r, http.StatusOK, "home", v)
+}
+
+// maxLooks is how often a browser without scripts looks again by itself.
+const maxLooks = 6
+
+// lookAgain is where a browser without scripts sees what has come meanwhile; "" when it has looked often enough. The address
+// has no fragment: with one, browsers would stay on the page that they have.
+func lookAgain(r *http.Request) string {
+	looks := 0
+	if asked := r.URL.Query().Get("looks"); asked != "" {
+		var err error
+		if looks, err = strconv.Atoi(asked); err != nil || looks < 0 || looks >= maxLooks {
+			return ""
+		}
+	}
+	return "/?looks=" + strconv.Itoa(looks+1)
+}
+
+// connectionsNow is the part of the home page that changes while something is fetched, for the script on it. It leaves the
+// notice to the next page.
+func (s *server) connectionsNow(w http.ResponseWriter, r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	cards, err := s.cards(r, current.UserID)
+	if err != nil {
+		return err
+	}
+	return s.renderPart(w, http.StatusOK, "home", "connections", homeView{view{Reload: "/"}, connectedFirst(cards)})
+}
+
+func connectedFirst(cards []card) []card {
+	slices.SortStableFunc(cards, func(a, b card) int {
+		switch {
+		case a.Connected == b.Connected:
+			return 0
+		case a.Connected:
+			return -1
+		}
+		return 1
+	})
+	return cards
 }
 
 func (s *server) cards(r *http.Request, userID int64) ([]card, error) {

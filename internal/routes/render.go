@@ -21,12 +21,15 @@ type pageSet = *template.Template
 // view is what every page has.
 type view struct {
 	Title   string
-	User    *viewer // nil: signed out
+	User    *viewer // nil: signed out, or not known
+	Visitor bool    // known to be signed out
 	Sandbox bool
 	Notice  *notice
-	Reload  int // in so many seconds; 0: never
+	Script  bool   // the page has something to announce or to bring up to date
+	Reload  string // where a browser without scripts looks again soon; "": nowhere
 	Path    string
 	CSS     string
+	JS      string
 	Icon    string
 }
 
@@ -57,12 +60,34 @@ func parsePages(files fs.FS) (map[string]pageSet, error) {
 
 // view fills in what every page has. It takes the notice that waits for the person, so it is called once a request.
 func (s *server) view(r *http.Request, title string) view {
-	v := view{Title: title, Sandbox: s.Sandbox != nil, Path: r.URL.Path, CSS: s.assets["app.css"].url, Icon: s.assets["icon.svg"].url}
-	if current, ok := session.Current(r.Context()); ok {
+	v := s.bareView(title)
+	v.Path = r.URL.Path
+	if !session.Known(r.Context()) {
+		return v
+	}
+	current, ok := session.Current(r.Context())
+	if v.Visitor = !ok; ok {
 		v.User = &viewer{Name: current.Name}
 	}
 	v.Notice = s.takeNotice(r)
+	v.Script = v.Notice != nil
 	return v
+}
+
+// bareView is a view of nobody in particular.
+func (s *server) bareView(title string) view {
+	return view{
+		Title: title, Sandbox: s.Sandbox != nil,
+		CSS: s.assets["app.css"].url, JS: s.assets["app.js"].url, Icon: s.assets["icon.svg"].url,
+	}
+}
+
+// formTitle is the title of a page with a form: people who don't see the page hear first that something is wrong with it.
+func formTitle(title string, problems map[string]string) string {
+	if len(problems) > 0 {
+		return "Error: " + title
+	}
+	return title
 }
 
 func (s *server) providerViews() []providerView {
@@ -75,8 +100,12 @@ func (s *server) providerViews() []providerView {
 
 // render writes a page from a buffer, so that a template that fails leaves room for the error page.
 func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) error {
+	return s.renderPart(w, status, name, "layout", data)
+}
+
+func (s *server) renderPart(w http.ResponseWriter, status int, name, part string, data any) error {
 	var body bytes.Buffer
-	if err := s.pages[name].ExecuteTemplate(&body, "layout", data); err != nil {
+	if err := s.pages[name].ExecuteTemplate(&body, part, data); err != nil {
 		return fmt.Errorf("routes: render %s: %w", name, err)
 	}
 	writePage(w, status, body.Bytes())

@@ -16,6 +16,7 @@
 //	letter.go       what an owner is told by mail when a connection needs them
 //	account.go      the account page and its forms
 //	confirm.go      showing again who one is, before the ways in change
+//	warning.go      the pages before something that can't be taken back
 //	deletion.go     deleting the account
 //	sessions.go     where a person is signed in, and ending it
 //	notices.go      what the next page says about what was just done
@@ -23,6 +24,7 @@
 //	webhooks.go     what providers tell us
 //	webhooks_garmin.go   Garmin's share of that, which may be large
 //	errors.go       kind of error → status and sentences; the only writer of error pages
+//	failures.go     what goes wrong between us and a provider, and what people read of it
 //	render.go       page sets, parsed at start, written from a buffer
 //	static.go       assets, cached for ever under the hash of their content
 //	returnpath.go   where a person may be sent after signing in
@@ -143,6 +145,7 @@ func (s *server) open(r chi.Router) {
 		r.Post("/login", s.page(s.signIn))
 		r.Post("/login/{provider}", s.page(s.signInAt))
 		r.Post("/logout", s.page(s.signOut))
+		page(r, deletedPath, s.page(s.deleted))
 		r.Get("/api/auth/login", func(w http.ResponseWriter, r *http.Request) { see(w, r, "/login") })
 	})
 }
@@ -164,13 +167,22 @@ func (s *server) signedIn(r chi.Router) {
 	r.Use(mustSignIn)
 	r.Group(func(r chi.Router) {
 		r.Use(deadline(s.Limits.Page))
+		page(r, "/connections/now", s.page(s.connectionsNow))
 		page(r, "/account", s.page(s.account))
 		r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))
+		for _, form := range []string{"/account/name", "/account/password"} { // the addresses of a form that is shown again
+			page(r, form, func(w http.ResponseWriter, r *http.Request) { see(w, r, "/account") })
+		}
 		r.Post("/account/password", s.page(s.setPassword))
 		page(r, "/account/confirm", s.page(s.confirmPage))
 		r.Post("/account/confirm", s.page(s.confirm))
+		page(r, "/account/sessions/end-others", s.page(s.endOtherSessionsPage))
 		r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.page(s.endOtherSessions))
+		page(r, "/account/sessions/{id}/end", s.page(s.endSessionPage))
 		r.With(s.limited(s.changes)).Post("/account/sessions/{id}/end", s.page(s.endSession))
+		page(r, "/account/password/remove", s.page(s.removePasswordPage))
+		page(r, "/account/ways/{id}/remove", s.page(s.removeIdentityPage))
+		page(r, "/connections/{provider}/disconnect", s.page(s.disconnectPage))
 		r.With(s.limited(s.changes)).Post("/connections/{provider}/disconnect", s.page(s.disconnect))
 		r.Post("/connections/{provider}/refresh", s.page(s.refresh))
 		r.Group(func(r chi.Router) {

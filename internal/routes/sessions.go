@@ -3,6 +3,7 @@ package routes
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -96,7 +97,7 @@ func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "session ended", "id", requestID(r.Context()), "user", current.UserID)
-	s.tell(r, good, "That session is ended.")
+	s.tellAt(r, atSessions, good, "That session is ended.")
 	see(w, r, "/account#sessions")
 	return nil
 }
@@ -108,19 +109,19 @@ func (s *server) endOtherSessions(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "other sessions ended", "id", requestID(r.Context()), "user", current.UserID, "sessions", ended)
-	s.tell(r, good, "Everywhere else you are signed out.")
+	s.tellAt(r, atSessions, good, "Everywhere else you are signed out.")
 	see(w, r, "/account#sessions")
 	return nil
 }
 
 // endingInWords tells a person why they are signed out; "" when they know.
-func endingInWords(e session.Ending) string {
-	at := e.At.UTC().Format("2 January 2006, 15:04 UTC")
+func (s *server) endingInWords(e session.Ending) string {
+	at := e.At.UTC().Format("2 January 2006")
 	switch e.Reason {
 	case session.Expired:
-		return "You were signed out on " + at + ", because you had not been here for a while."
+		return "You hadn’t been here for a while, so please sign in again."
 	case session.Limit:
-		return "You were signed out on " + at + ": no session lasts longer than that."
+		return "You’d been signed in for " + daysInWords(s.Sessions.MaxLifetime) + ", so please sign in again."
 	case session.EndedElsewhere:
 		return "You were signed out from another of your devices on " + at + "."
 	case session.PasswordChanged:
@@ -129,4 +130,15 @@ func endingInWords(e session.Ending) string {
 		return "The operator of this site signed you out on " + at + "."
 	}
 	return ""
+}
+
+func daysInWords(d time.Duration) string {
+	switch days := d.Hours() / 24; {
+	case days == 365:
+		return "a year"
+	case days < 2:
+		return "a day"
+	default:
+		return fmt.Sprintf("%.0f days", days)
+	}
 }

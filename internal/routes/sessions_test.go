@@ -48,7 +48,7 @@ func TestSeeAndEndSessions(t *testing.T) {
 		action := ""
 		for i := range items.Length() {
 			if item := items.Eq(i); strings.Contains(item.Text(), browser) {
-				action = item.Find("form").AttrOr("action", "")
+				action = item.Find("a").AttrOr("href", "")
 			}
 		}
 		return action
@@ -60,9 +60,10 @@ func TestSeeAndEndSessions(t *testing.T) {
 		t.Fatal("a stranger ended the phone's session")
 	}
 	laptop.post(button("Safari on iPhone")).to("/account#sessions")
-	laptop.get("/account").want(200, "#notice", "ended")
-	phone.get("/").want(200, "#notice", "from another of your devices")
+	laptop.get("/account").want(200, "#sessions #notice", "ended")
 	phone.get("/account").to("/login?next=%2Faccount&notice=sign-in")
+	phone.get("/nothing").want(404, "", "") // which tells nobody why
+	phone.get("/").to("/login")
 	phone.get("/login?next=%2Faccount&notice=sign-in").want(200, "#notice", "from another of your devices")
 
 	phone = signedIn(t, other, "ada@example.org", iphone)

@@ -12,6 +12,7 @@ import (
 type signUpView struct {
 	view
 	Name, Email, Next string
+	Taken             bool // the e-mail is another account's, which may be this person's
 	Errors            map[string]string
 	Providers         []providerView
 }
@@ -34,7 +35,7 @@ func (s *server) signUpPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) showSignUp(w http.ResponseWriter, r *http.Request, status int, v signUpView) error {
-	v.view, v.Providers = s.view(r, "Create your account"), s.providerViews()
+	v.view, v.Providers = s.view(r, formTitle("Create your account", v.Errors)), s.providerViews()
 	return s.render(w, r, status, "signup", v)
 }
 
@@ -45,7 +46,7 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 	v := signUpView{Name: r.PostForm.Get("name"), Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next"))}
 	userID, err := s.Accounts.SignUp(r.Context(), v.Name, v.Email, r.PostForm.Get("password"), address(r))
 	if status, messages, ok := formProblem(w, err); ok {
-		v.Errors = messages
+		v.Errors, v.Taken = messages, errors.Is(err, auth.ErrEmailTaken)
 		return s.showSignUp(w, r, status, v)
 	}
 	if err != nil {
@@ -58,17 +59,24 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// maxEmail is what the fields take.
+const maxEmail = 254
+
 func (s *server) signInPage(w http.ResponseWriter, r *http.Request) error {
 	next := returnPath(cmp.Or(r.URL.Query().Get("next"), "/"))
 	if _, ok := session.Current(r.Context()); ok {
 		see(w, r, next)
 		return nil
 	}
-	return s.showSignIn(w, r, http.StatusOK, signInView{Next: next})
+	v := signInView{Next: next}
+	if email := r.URL.Query().Get("email"); len(email) <= maxEmail {
+		v.Email = email
+	}
+	return s.showSignIn(w, r, http.StatusOK, v)
 }
 
 func (s *server) showSignIn(w http.ResponseWriter, r *http.Request, status int, v signInView) error {
-	v.view, v.Providers = s.view(r, "Sign in"), s.providerViews()
+	v.view, v.Providers = s.view(r, formTitle("Sign in", v.Errors)), s.providerViews()
 	return s.render(w, r, status, "login", v)
 }
 

@@ -353,6 +353,17 @@ func (b browser) connect(provider, person string, scopes ...string) answer {
 	return b.get(b.decide(b.consent("/connect/"+provider), person, "allow", scopes...))
 }
 
+// failed comes back from a provider to no good end, and returns the page that says so. Its address has neither code nor state.
+func (b browser) failed(callback string) answer {
+	b.t.Helper()
+	a := b.get(callback)
+	location := a.header.Get("Location")
+	if a.status != http.StatusSeeOther || strings.Contains(location, "state") || strings.Contains(location, "code") {
+		b.t.Fatalf("%d leads to %q, want a page whose address tells nothing", a.status, location)
+	}
+	return b.get(location)
+}
+
 func (b browser) signedIn() bool {
 	b.t.Helper()
 	return b.get("/").Find("form[action='/logout']").Length() > 0

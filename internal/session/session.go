@@ -130,6 +130,16 @@ func Current(ctx context.Context) (Session, bool) {
 	return Session{}, false
 }
 
+// Known tells whether the middleware has looked for a session. On pages for errors before that, or of that, nobody knows
+// whether somebody is signed in.
+func Known(ctx context.Context) bool { return ctx.Value(requestKey{}) != nil }
+
+// Lost tells whether the request brought the token of a session that is over, or never was. Ended may tell why.
+func Lost(ctx context.Context) bool {
+	rq, ok := ctx.Value(requestKey{}).(*request)
+	return ok && rq.found == nil && rq.dead != ""
+}
+
 // SignIn begins a session with a new token for the user once the answer is ready. A session this browser had ends in the
 // same statement. One that is not kept ends with the browser, and after 12 hours.
 func (m *Manager) SignIn(ctx context.Context, userID int64, method string, kept bool) {

@@ -1,0 +1,240 @@
+package routes
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// providerError says at which provider something went wrong, so that the page can name it.
+type providerError struct {
+	provider *oauth.Provider
+	err      error
+}
+
+func (e *providerError) Error() string { return e.err.Error() }
+func (e *providerError) Unwrap() error { return e.err }
+
+// callError is a *auth.LimitError of calls about a connection.
+type callError struct{ providerError }
+
+// checkError is what went wrong when the person asked whether their connection works.
+type checkError struct{ error }
+
+func (e checkError) Unwrap() error { return e.error }
+
+// failure is a way in which something between us and a provider goes wrong. It stands in addresses.
+type failure string
+
+const (
+	expired      failure = "expired"
+	elsewhere    failure = "elsewhere"
+	linked       failure = "linked"
+	otherAccount failure = "other-account"
+	tooOften     failure = "too-often"
+	unusable     failure = "unusable"
+	noAnswer     failure = "no-answer"
+	notAccepted  failure = "not-accepted"
+	slowDown     failure = "slow-down"
+	quotaSpent   failure = "quota-spent"
+	appRefused   failure = "app-refused"
+	tooMany      failure = "too-many-people"
+)
+
+// failureOf returns "" for an error that has nothing to do with a provider.
+func failureOf(r *http.Request, p *oauth.Provider, err error) failure {
+	switch {
+	case errors.Is(err, oauth.ErrAttempt):
+		return expired
+	case errors.Is(err, oauth.ErrOtherBrowser):
+		return elsewhere
+	case errors.Is(err, auth.ErrLinked):
+		return linked
+	case errors.Is(err, oauth.ErrOtherAccount):
+		return otherAccount
+	}
+	e, ok := errors.AsType[*oauth.Error](err)
+	switch {
+	case !ok:
+		return ""
+	case errors.Is(err, oauth.ErrQuotaSpent):
+		return quotaSpent
+	case errors.Is(err, oauth.ErrRateLimited):
+		return slowDown
+	case e.TooManyPeople():
+		return tooMany
+	case e.AppRefused():
+		return appRefused
+	case errors.Is(err, oauth.ErrRefused) && r.URL.Path == p.CallbackPath():
+		return notAccepted
+	case e.Status == 0:
+		return noAnswer
+	}
+	return unusable
+}
+
+// explain is what people read of a failure.
+func (f failure) explain(p *oauth.Provider) problem {
+	const soon = "Please try again in a minute."
+	switch f {
+	case expired:
+		return problem{Status: http.StatusBadRequest, Heading: "This connection attempt has expired.",
+			Detail: "An attempt is good once, for ten minutes, while you stay signed in."}
+	case elsewhere:
+		return problem{Status: http.StatusForbidden, Heading: "This connection attempt was begun elsewhere.",
+			Detail: "It has to be finished in the browser, and by the person, that began it. If someone sent you here, you may close this page."}
+	case linked:
+		return problem{Status: http.StatusConflict, Heading: "This " + p.Name + " account is connected to another user here.",
+			Detail: "If that is you, sign out and continue with " + p.Name + "."}
+	case otherAccount:
+		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
+			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}
+	case tooOften:
+		return problem{Status: http.StatusTooManyRequests, Heading: "That was tried too often.", Detail: "Please try again later."}
+	case noAnswer:
+		return problem{Status: http.StatusGatewayTimeout, Heading: p.Name + " did not answer.", Detail: soon}
+	case notAccepted:
+		return problem{Status: http.StatusBadGateway, Heading: p.Name + " did not accept this attempt.", Detail: soon}
+	case slowDown:
+		return problem{Status: http.StatusServiceUnavailable, Heading: p.Name + " asks us to slow down.", Detail: soon, retryAfter: time.Minute}
+	case quotaSpent:
+		return problem{Status: http.StatusServiceUnavailable, Heading: "Today's calls to " + p.Name + " are used up.", Detail: soon, retryAfter: time.Minute}
+	case appRefused:
+		return problem{Status: http.StatusBadGateway, Heading: p.Name + " does not serve Cairn at the moment.",
+			Detail: "It refused Cairn as a whole, not you. The operator of this site has to settle it."}
+	case tooMany:
+		return problem{Status: http.StatusBadGateway, Heading: p.Name + " lets no more people connect Cairn.",
+			Detail: "It allows a site only so many. The operator of this one can ask it for more."}
+	case unusable:
+		return problem{Status: http.StatusBadGateway, Heading: p.Name + " gave an answer that can't be used.", Detail: soon}
+	}
+	return problem{}
+}
+
+// waits tells whether trying again is of no use before the provider, or the operator, has done something.
+func (f failure) waits() bool {
+	return f == slowDown || f == quotaSpent || f == appRefused || f == tooMany
+}
+
+// explainProvider is explain for what happens between us and a provider.
+func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bool) {
+	f := failureOf(r, p, err)
+	if f == "" {
+		return problem{}, false
+	}
+	answer := f.explain(p)
+	answer.Changed = nothingChanged
+	if e, ok := errors.AsType[*oauth.Error](err); ok {
+		if wait := time.Until(e.Until); wait > 0 {
+			answer.retryAfter = wait
+			answer.Detail = p.Name + " lets us ask again at " + clock(e.Until) + "."
+		}
+	}
+	if _, ok := errors.AsType[checkError](err); ok {
+		answer.afterCheck(p, f)
+		return answer, true
+	}
+	answer.Action = &action{Label: "Sign in", URL: "/login"}
+	if _, ok := session.Current(r.Context()); ok {
+		answer.Action = &action{Label: "Start again", URL: "/connect/" + p.Key, Post: true}
+	}
+	if f.waits() || f == linked || f == otherAccount {
+		answer.Action = back()
+	}
+	return answer, true
+}
+
+// afterCheck says what a check has changed, and offers another one where that may help.
+func (answer *problem) afterCheck(p *oauth.Provider, f failure) {
+	card := &action{Label: "Back to " + p.Name, URL: "/#" + atCard(p.Key)}
+	answer.Changed = "Your connection is kept. Its card says how it is."
+	if f.waits() {
+		answer.Action = card
+		return
+	}
+	answer.Action = &action{Label: "Try again", URL: "/connections/" + p.Key + "/check", Post: true}
+	answer.Other = card
+}
+
+// explainCallLimit is for somebody who has a provider asked too often.
+func explainCallLimit(call *callError) problem {
+	limit, _ := errors.AsType[*auth.LimitError](call)
+	p := problem{Status: http.StatusTooManyRequests, Heading: call.provider.Name + " was asked a moment ago.", Changed: nothingChanged,
+		Detail: "Your page shows what it answered. You can ask again " + in(limit.RetryAfter) + ".", retryAfter: limit.RetryAfter,
+		Action: &action{Label: "Back to your connections", URL: "/#card-" + call.provider.Key}}
+	if limit.RetryAfter > time.Minute {
+		p.Heading = call.provider.Name + " was asked often in the last hour."
+		p.Detail = "Cairn asks it by itself too. You can ask again " + in(limit.RetryAfter) + "."
+	}
+	return p
+}
+
+// attemptFailed leads from the address of a callback, which holds code and state, to the page from which the person can start
+// again, and says there what went wrong. An error that is not the provider's, nor the person's, is returned.
+func (s *server) attemptFailed(w http.ResponseWriter, r *http.Request, p *oauth.Provider, next string, err error) error {
+	f := failureOf(r, p, err)
+	if _, limited := errors.AsType[*auth.LimitError](err); limited {
+		f = tooOften
+	}
+	if f == "" {
+		return err
+	}
+	status := f.explain(p).Status
+	reference := ""
+	if status >= 500 {
+		s.logFailure(r, status, err)
+		reference = requestID(r.Context())
+	}
+	if _, ok := session.Current(r.Context()); ok {
+		answer, _ := explainProvider(r, p, err)
+		if f == tooOften {
+			answer = explain(r, err)
+		}
+		s.keepNotice(r, failureNotice(answer, reference))
+		see(w, r, next)
+		return nil
+	}
+	query := url.Values{"notice": {string(f) + "-" + p.Key}}
+	if next != "/" {
+		query.Set("next", next)
+	}
+	if reference != "" {
+		query.Set("reference", reference)
+	}
+	see(w, r, "/login?"+query.Encode())
+	return nil
+}
+
+func failureNotice(answer problem, reference string) notice {
+	text := answer.Heading + " " + answer.Detail + " " + nothingChanged
+	if reference != "" {
+		text += " Reference: " + reference
+	}
+	return notice{Kind: bad, Text: text}
+}
+
+var referenceShape = regexp.MustCompile(`^[a-z0-9]{12}$`)
+
+// failureInAddress is the notice of a failure for visitors, who have no session to keep it in.
+func (s *server) failureInAddress(r *http.Request) *notice {
+	code := r.URL.Query().Get("notice")
+	for _, p := range s.Providers {
+		f, ok := strings.CutSuffix(code, "-"+p.Key)
+		if answer := failure(f).explain(p); ok && answer.Status != 0 {
+			reference := r.URL.Query().Get("reference")
+			if !referenceShape.MatchString(reference) {
+				reference = ""
+			}
+			n := failureNotice(answer, reference)
+			return &n
+		}
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+package routes
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// warningView is the page before something that can't be taken back: what it is, what is lost, one button that does it, and
+// a way back. The form goes to the address of the page.
+type warningView struct {
+	view
+	Heading string
+	Lead    string
+	Losses  []string
+	Manage  link // where only the person can take Cairn's access away; without a label: we do it
+	Button  string
+	Keep    link
+}
+
+func (s *server) warn(w http.ResponseWriter, r *http.Request, v warningView) error {
+	v.view = s.view(r, v.Heading)
+	return s.render(w, r, http.StatusOK, "warning", v)
+}
+
+func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.provider(chi.URLParam(r, "provider"))
+	if err != nil {
+		return err
+	}
+	current, _ := session.Current(r.Context())
+	overview, err := s.Connections.Overview(r.Context(), current.UserID)
+	if err != nil {
+		return err
+	}
+	c, connected := overview.Connections[p.Key]
+	if !connected {
+		return &providerError{p, oauth.ErrNotFound}
+	}
+	v := warningView{
+		Heading: "Disconnect " + p.Name + "?", Lead: connectedInWords(c), Losses: lostWith(p), Manage: manageAt(p),
+		Button: "Disconnect " + p.Name, Keep: link{"Keep it connected", "/#" + atCard(p.Key)},
+	}
+	v.Losses = append(v.Losses, "You can still sign in with "+p.Name+", and connect it again at any time.")
+	return s.warn(w, r, v)
+}
+
+func connectedInWords(c oauth.Connection) string {
+	lead := "Connected since " + c.Since.UTC().Format("2 January 2006")
+	if c.Name != "" {
+		lead += " as " + c.Name
+	}
+	return lead + "."
+}
+
+// lostWith says what goes with the connection to a provider.
+func lostWith(p *oauth.Provider) []string {
+	losses := []string{"Cairn deletes its access to " + p.Name + ", and the entries that it shows from there."}
+	if p.Revocable() {
+		losses = append(losses, "We also ask "+p.Name+" to remove Cairn’s access.")
+	}
+	return losses
+}
+
+// manageAt is for providers that let only the person take Cairn's access away.
+func manageAt(p *oauth.Provider) link {
+	if p.Revocable() {
+		return link{}
+	}
+	return link{"Remove Cairn at " + p.Name, p.ManageURL}
+}
+
+// removeIdentityPage warns before a provider is no sign-in method any more, and not connected either.
+func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) error {
+	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
+	if err != nil {
+		return errNoPage
+	}
+	current, _ := session.Current(r.Context())
+	account, err := s.Accounts.Get(r.Context(), current.UserID)
+	if err != nil {
+		return err
+	}
+	cards, err := s.cards(r, current.UserID)
+	if err != nil {
+		return err
+	}
+	methods := waysOf(account, cards)
+	i := slices.IndexFunc(methods, func(m way) bool { return m.ID == id })
+	switch {
+	case i < 0:
+		return errNoPage
+	case account.Ways() == 1:
+		return auth.ErrLastWay
+	}
+	m := methods[i]
+	v := warningView{
+		Heading: "Remove " + m.Provider + " as a sign-in method?", Lead: m.Label,
+		Losses: []string{"You can no longer sign in with this " + m.Provider + " account."},
+		Button: "Remove " + m.Provider, Keep: link{"Keep it", "/account#" + atMethods},
+	}
+	if p, err := s.provider(account.Identities[i].Provider); err == nil && m.Connected {
+		v.Button = "Remove and disconnect " + p.Name
+		v.Losses = append(v.Losses, lostWith(p)...)
+		v.Manage = manageAt(p)
+	}
+	v.Losses = append(v.Losses, othersEnd, stillSignsIn(account, methods, id))
+	return s.warn(w, r, v)
+}
+
+const othersEnd = "You are signed out on your other devices."
+
+func (s *server) removePasswordPage(w http.ResponseWriter, r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	account, err := s.Accounts.Get(r.Context(), current.UserID)
+	if err != nil {
+		return err
+	}
+	switch {
+	case account.Email == "":
+		return errNoPage
+	case account.Ways() == 1:
+		return auth.ErrLastWay
+	}
+	cards, err := s.cards(r, current.UserID)
+	if err != nil {
+		return err
+	}
+	without := account
+	without.Email = ""
+	return s.warn(w, r, warningView{
+		Heading: "Remove your password?",
+		Losses: []string{"You can no longer sign in with " + account.Email + " and your password.", othersEnd,
+			stillSignsIn(without, waysOf(account, cards), 0)},
+		Button: "Remove password", Keep: link{"Keep it", "/account#" + atMethods},
+	})
+}
+
+// stillSignsIn names the sign-in methods that are left without one identity.
+func stillSignsIn(account auth.Account, methods []way, without int64) string {
+	var left []string
+	if account.Email != "" {
+		left = append(left, "your password")
+	}
+	for _, m := range methods {
+		if m.ID != without && !slices.Contains(left, m.Provider) {
+			left = append(left, m.Provider)
+		}
+	}
+	last := len(left) - 1
+	if last == 0 {
+		return "You still sign in with " + left[0] + "."
+	}
+	return "You still sign in with " + strings.Join(left[:last], ", ") + " or " + left[last] + "."
+}
+
+func (s *server) endSessionPage(w http.ResponseWriter, r *http.Request) error {
+	d, err := s.ownDevice(r)
+	if err != nil {
+		return err
+	}
+	name := browserInWords(d.UserAgent)
+	v := warningView{
+		Heading: "Sign out " + name + "?",
+		Lead:    "Signed in on " + d.Created.UTC().Format("2 January 2006") + ", last seen on " + d.LastSeen.UTC().Format("2 January 2006, 15:04 UTC") + ".",
+		Losses:  []string{"That session ends at once. To go on there, you sign in again."},
+		Button:  "Sign out " + name, Keep: link{"Keep it signed in", "/account#" + atSessions},
+	}
+	return s.warn(w, r, v)
+}
+
+// ownDevice returns the session that the address names, if it is one of the person's own.
+func (s *server) ownDevice(r *http.Request) (session.Device, error) {
+	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
+	if err != nil {
+		return session.Device{}, errNoPage
+	}
+	current, _ := session.Current(r.Context())
+	devices, err := s.Sessions.List(r.Context(), current.UserID)
+	if err != nil {
+		return session.Device{}, err
+	}
+	i := slices.IndexFunc(devices, func(d session.Device) bool { return d.ID == id })
+	if i < 0 {
+		return session.Device{}, errNoPage
+	}
+	return devices[i], nil
+}
+
+func (s *server) endOtherSessionsPage(w http.ResponseWriter, r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	devices, err := s.Sessions.List(r.Context(), current.UserID)
+	if err != nil {
+		return err
+	}
+	ending := "Your one other session ends at once."
+	switch others := len(devices) - 1; {
+	case others < 1:
+		ending = "This is your only session."
+	case others > 1:
+		ending = fmt.Sprintf("Your %d other sessions end at once.", others)
+	}
+	return s.warn(w, r, warningView{
+		Heading: "Sign out everywhere else?", Losses: []string{ending, "You stay signed in here."},
+		Button: "Sign out everywhere else", Keep: link{"Leave them signed in", "/account#" + atSessions},
+	})
+}

@@ -1,0 +1,75 @@
+// Brings pages up to date where they stand. Without it they work too: browsers without scripts load them again.
+
+const region = document.getElementById("live");
+
+// Screen readers say what changes in a live region, not what stood there when the page came.
+function announce(text) {
+  region.textContent = text.trim().replace(/\s+/g, " ");
+}
+
+const notice = document.getElementById("notice");
+if (notice) setTimeout(announce, 300, notice.textContent);
+
+const waits = [1, 1, 1, 2, 2, 3, 3, 5, 5, 5, 10, 10, 10]; // seconds: a minute, altogether
+
+const connections = document.querySelector("#connections[data-fetching]");
+if (connections) follow(connections);
+
+// follow shows what is fetched as it comes. When that takes too long it leaves looking again to the person.
+async function follow(shown) {
+  for (const wait of waits) {
+    await new Promise((done) => setTimeout(done, wait * 1000));
+    const fresh = await ask(shown.dataset.fetching, shown.id).catch(() => null);
+    if (!fresh) continue;
+    const waiting = [...shown.querySelectorAll(".card:has(.fetching)")];
+    morph(shown, fresh);
+    const come = waiting.filter((card) => !card.querySelector(".fetching"));
+    if (come.length > 0) announce(come.map((card) => card.querySelector("header").innerText).join(". "));
+    if (!shown.dataset.fetching) return;
+  }
+  const more = shown.querySelector(".more");
+  more.hidden = false;
+  announce(more.textContent);
+}
+
+async function ask(address, id) {
+  const answer = await fetch(address, { redirect: "error" });
+  if (!answer.ok) return null;
+  return new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(id);
+}
+
+// morph makes an element like a fresh one and leaves in place what the two have in common: so the focus stays where it is,
+// and what a person has opened stays open. A notice is not taken away: it is to be read in peace.
+function morph(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  if (hasWords(old) || hasWords(fresh)) {
+    old.replaceChildren(...fresh.childNodes);
+    return;
+  }
+  let next = old.firstElementChild;
+  for (const child of [...fresh.children]) {
+    let match = next;
+    while (match && kind(match) !== kind(child)) match = match.nextElementSibling;
+    if (!match) {
+      old.insertBefore(child, next);
+      continue;
+    }
+    next = removeUntil(next, match).nextElementSibling;
+    morph(match, child);
+  }
+  removeUntil(next, null);
+}
+
+function removeUntil(element, end) {
+  while (element !== end) {
+    const next = element.nextElementSibling;
+    if (element.id !== "notice") element.remove();
+    element = next;
+  }
+  return end;
+}
+
+const kind = (element) => [element.localName, element.id, element.getAttribute("class")].join(" ");
+const hasWords = (element) => [...element.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim() !== "");
