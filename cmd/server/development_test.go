@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 
 	"cairn/db/dbtest"
@@ -113,5 +116,35 @@ func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
 	}
 	if strings.Contains(html, webhookKey(development)) || strings.Contains(html, webhookKey(production)) {
 		t.Error("the control page shows the key of the webhooks")
+	}
+}
+
+// Where Cairn is stands on a line of its own, also when the output is no terminal; the log stays JSON.
+func TestDevelopmentSaysWhereItIs(t *testing.T) {
+	t.Parallel()
+	for name, env := range map[string][]string{
+		"development": {"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t)},
+		"production":  productionEnv(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := serverCommand(t, nil, env...)
+			var stdout bytes.Buffer
+			cmd.Stdout = &stdout
+			server := startCommand(t, cmd)
+			server.end(syscall.SIGTERM)
+			want := ""
+			if name == "development" {
+				want = "Cairn is ready: " + server.url + "\n"
+			}
+			if stdout.String() != want {
+				t.Errorf("it says %q, want %q", stdout.String(), want)
+			}
+			for line := range strings.Lines(server.logged()) {
+				if !json.Valid([]byte(line)) {
+					t.Errorf("a line of the log is no JSON: %s", line)
+				}
+			}
+		})
 	}
 }

@@ -18,7 +18,7 @@
 //	presence.go   being known to the other servers, and following which keys they hold
 //	rekey.go      sealing anew after a change of keys
 //	sessions.go, instances.go, jobs.go, version.go, health.go   what operators ask
-//	notices.go    messages to people whose connection needs them
+//	notices.go    messages to people whose connection needs them; hide_linux.go keeps our secrets from what delivers them
 //	strava.go     the subscription to Strava's events, webhooks.go the other addresses
 //	doctor.go     what the doctor looks at, in order; doctor_site.go, doctor_database.go and doctor_providers.go have the checks
 //	metrics.go    the listener where Prometheus asks
@@ -80,7 +80,7 @@ Without DATABASE_URL it makes a private database below DATA_DIR. README.md lists
 the variables of the environment.
 `
 
-func serveCommand(ctx context.Context, e env, _ io.Writer) error {
+func serveCommand(ctx context.Context, e env, out io.Writer) error {
 	if err := parse(e.args, nil); err != nil {
 		return err
 	}
@@ -97,12 +97,12 @@ func serveCommand(ctx context.Context, e env, _ io.Writer) error {
 		return err
 	}
 	defer func() { _ = listener.Close() }()
-	return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return serve(ctx, config, log, listener, pool) })
+	return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return serve(ctx, config, log, out, listener, pool) })
 }
 
 // serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off and no job is
 // begun, requests in flight finish, upkeep ends.
-func serve(ctx context.Context, config Config, log *slog.Logger, listener listeners, pool *pgxpool.Pool) error {
+func serve(ctx context.Context, config Config, log *slog.Logger, out io.Writer, listener listeners, pool *pgxpool.Pool) error {
 	scrapes, err := listenMetrics(ctx, config.MetricsAddr)
 	if err != nil {
 		return err
@@ -116,6 +116,7 @@ func serve(ctx context.Context, config Config, log *slog.Logger, listener listen
 	if err != nil {
 		return err
 	}
+	sayReady(config, log, out, listener.port())
 	server := newHTTPServer(config.limits, stop.handler(handler), log)
 	group, ctx := errgroup.WithContext(ctx)
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
@@ -182,8 +183,16 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	log.Info("Cairn is ready: open " + site.String())
 	return handler, own, nil
+}
+
+// sayReady says where browsers go. In development that is also a plain line, whatever the log looks like.
+func sayReady(config Config, log *slog.Logger, out io.Writer, port int) {
+	site := cmp.Or(config.PublicURL, localSite(port)).String()
+	log.Info("Cairn is ready: open " + site)
+	if !config.Production {
+		_, _ = fmt.Fprintln(out, "Cairn is ready: "+site)
+	}
 }
 
 func newHTTPServer(l limits, handler http.Handler, log *slog.Logger) *http.Server {

@@ -26,7 +26,8 @@ const aboutNotices = `
 Without an argument it shows the messages, as in a mailbox file, and marks nothing.
 
   --each COMMAND  gives each message to a shell command, like 'sendmail -t', on its
-                  standard input, and marks it when that ends with 0 in a minute
+                  standard input, and marks it when that ends with 0 in a minute.
+                  It can't see the secrets of this program, unless both run as root
   --json          shows what the messages are about instead, as one JSON object a
                   line: provider, user_id, email, since
 `
@@ -97,6 +98,9 @@ func (n notifier) notices(ctx context.Context, pool *pgxpool.Pool, each string) 
 	}
 	if each == "" {
 		return oauth.Notices(ctx, pool, keys, n.show)
+	}
+	if err := hide(); err != nil {
+		return err
 	}
 	return n.handOver(ctx, pool, keys, each)
 }
@@ -184,9 +188,13 @@ func (n notifier) give(ctx context.Context, command string, message []byte) erro
 
 // withoutSecrets leaves out what is ours only: a program that delivers mail needs no key.
 func withoutSecrets(environment []string) []string {
-	ours := []string{"DATABASE_URL", "SESSION_SECRET", "ENCRYPTION_KEY", "FOURSQUARE_PUSH_SECRET"}
-	for _, p := range known {
-		ours = append(ours, p.prefix+"_CLIENT_SECRET", p.prefix+"_CONSUMER_SECRET")
+	ours := []string{credentialsDirectory}
+	for _, v := range variables() {
+		for _, name := range v.names() {
+			if v.secret {
+				ours = append(ours, name, name+fileSuffix)
+			}
+		}
 	}
 	return slices.DeleteFunc(environment, func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
