@@ -15,7 +15,7 @@ var mayImport = map[string][]string{
 	"cairn/internal/routes":        {"cairn/internal/auth", "cairn/internal/jobs", "cairn/internal/latest", "cairn/internal/oauth", "cairn/internal/session"},
 	"cairn/internal/jobs":          {"cairn/internal/latest", "cairn/internal/oauth"},
 	"cairn/internal/latest":        {"cairn/internal/oauth", "cairn/internal/seal"},
-	"cairn/internal/metrics":       {"cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/oauth", "cairn/internal/session"},
+	"cairn/internal/metrics":       {"cairn/db", "cairn/internal/auth", "cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/oauth", "cairn/internal/session"},
 	"cairn/internal/oauth":         {"cairn/db", "cairn/internal/seal"},
 	"cairn/internal/oauth/sandbox": {},
 	"cairn/internal/auth":          {},

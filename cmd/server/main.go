@@ -171,11 +171,14 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		return nil, upkeep{}, err
 	}
 	own.connections.Later, own.connections.Made, own.connections.Telling = own.jobs.Withdraw, own.jobs.VisitNew, own.jobs.VisitLater
+	ready = own.presence.ready(ready)
 	watch.Count(own.sessions, own.connections, pool)
+	watch.Ready(ready)
+	watch.Hashes(own.accounts.HashLoad)
 	handler, err := routes.New(routes.Deps{
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
 		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Latest: entries, Jobs: own.jobs,
-		Providers: providers, Sandbox: played, Web: web.Files, Ready: own.presence.ready(ready), Instance: own.presence.ID,
+		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready, Instance: own.presence.ID,
 		Webhooks: routes.Webhooks{Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret},
 		Watch:    routes.Watch{Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(log, own.presence.Self)},
 		Limits:   config.limits.Pages,

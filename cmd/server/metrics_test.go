@@ -1,18 +1,22 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/db"
 	"cairn/db/dbtest"
 	"cairn/internal/testkit"
 )
@@ -93,7 +97,12 @@ func TestMetrics(t *testing.T) {
 		`cairn_http_requests_total{method="POST",route="/connections/{provider}/check",status="303"} 1`,
 		`cairn_http_request_duration_seconds_count{method="POST",route="/connections/{provider}/check"} 1`,
 		`cairn_http_requests_total{method="GET",route="(none)",status="404"} 1`,
+		"cairn_ready 1", "cairn_instances 1", fmt.Sprintf("cairn_schema_version %d", db.Newest()),
+		`cairn_password_hashes{state="running"} 0`, `cairn_password_hashes{state="waiting"} 0`, `cairn_password_hashes_max{state="running"} `+strconv.Itoa(max(1, runtime.GOMAXPROCS(0)-1)),
 		`cairn_pool_connections_max 4`)
+	if !regexp.MustCompile(`(?m)^cairn_build_info\{go_version="go1[^"]*",revision="[^"]+",version="[^"]+"\} 1$`).MatchString(text) {
+		t.Error("the build is not told")
+	}
 	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes", "cairn_pool_connections_acquired", "cairn_pool_acquire_waits_total"} {
 		if !strings.Contains(text, "\n"+name+" ") {
 			t.Errorf("%s is missing", name)
@@ -166,6 +175,7 @@ func TestMetricsWhileStopping(t *testing.T) {
 	if !waits() {
 		t.Error("the metrics do not tell that a request is in flight")
 	}
+	wantLines(t, scrape(server), "cairn_ready 0")
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -48,14 +48,29 @@ type hasher struct {
 	params  *argon2id.Params
 	decoy   string
 	slots   *semaphore.Weighted
-	waiting atomic.Int64
+	cores   int64        // how many slots there are
+	waiting atomic.Int64 // those that run included
+	running atomic.Int64
 	queue   int64
+}
+
+// HashLoad is how busy the hashing of passwords is on this server.
+type HashLoad struct{ Running, Waiting, MaxRunning, MaxWaiting int }
+
+// HashLoad is for an operator's metrics.
+func (a *Accounts) HashLoad() HashLoad {
+	h := a.hash
+	running := h.running.Load()
+	return HashLoad{
+		Running: int(running), Waiting: int(max(0, h.waiting.Load()-running)),
+		MaxRunning: int(h.cores), MaxWaiting: int(h.queue - h.cores),
+	}
 }
 
 func newHasher(cost Cost) *hasher {
 	params := cost.params()
 	slots := max(1, int64(runtime.GOMAXPROCS(0))-1)
-	return &hasher{params: params, decoy: decoyHash(params), slots: semaphore.NewWeighted(slots), queue: waitingPerHash * slots}
+	return &hasher{params: params, decoy: decoyHash(params), slots: semaphore.NewWeighted(slots), cores: slots, queue: waitingPerHash * slots}
 }
 
 // make hashes a new password unless it is easy to guess; that too takes time. about is what others know of its owner. Errors:
@@ -99,5 +114,7 @@ func (h *hasher) run(ctx context.Context, work func() error) error {
 		return ErrBusy
 	}
 	defer h.slots.Release(1)
+	h.running.Add(1)
+	defer h.running.Add(-1)
 	return work()
 }

@@ -63,6 +63,34 @@ func TestWhoGivesUpWaitingIsLetGo(t *testing.T) {
 	wg.Wait()
 }
 
+// An operator sees how many hashes run and how many wait.
+func TestHashLoad(t *testing.T) {
+	t.Parallel()
+	a := &Accounts{hash: newHasher(Cost{})}
+	cores := int(a.hash.cores)
+	release := make(chan struct{})
+	var wg sync.WaitGroup
+	for range cores {
+		entered := make(chan struct{})
+		wg.Go(func() { _ = a.hash.run(t.Context(), func() error { close(entered); <-release; return nil }) })
+		<-entered
+	}
+	for range 3 {
+		wg.Go(func() { _ = a.hash.run(t.Context(), func() error { return nil }) })
+	}
+	for a.HashLoad().Waiting < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	if got, want := a.HashLoad(), (HashLoad{cores, 3, cores, 99 * cores}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	close(release)
+	wg.Wait()
+	if got := a.HashLoad(); got.Running != 0 || got.Waiting != 0 {
+		t.Errorf("afterwards: %+v", got)
+	}
+}
+
 // The second choice of OWASP's sheet; less is for tests only.
 func TestUsualCostIsOWASPs(t *testing.T) {
 	t.Parallel()

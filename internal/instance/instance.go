@@ -99,6 +99,15 @@ func List(ctx context.Context, pool *pgxpool.Pool) ([]Instance, error) {
 	return list(ctx, pool, `true`)
 }
 
+// Count returns how many servers are live.
+func Count(ctx context.Context, pool *pgxpool.Pool) (n int, err error) {
+	err = pool.QueryRow(ctx, `SELECT count(*)::int FROM cairn.instances WHERE last_seen > now() - $1::interval`, LiveFor).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("instance: count: %w", err)
+	}
+	return n, nil
+}
+
 // Lacking returns the live servers that do not hold a key.
 func Lacking(ctx context.Context, pool *pgxpool.Pool, key string) ([]Instance, error) {
 	return list(ctx, pool, `last_seen > now() - $1::interval AND NOT $2 = ANY(key_ids)`, key)

@@ -173,3 +173,26 @@ func Count(ctx context.Context, pool *pgxpool.Pool) ([]Tally, error) {
 	}
 	return tallies, nil
 }
+
+// Wait is for how long the oldest job of a kind has been due and is not done.
+type Wait struct {
+	Kind, Queue string
+	For         time.Duration
+}
+
+// Waits returns the kinds that have such jobs, of all instances. A job that is to be tried again later is not due. It is the
+// operator's.
+func Waits(ctx context.Context, pool *pgxpool.Pool) ([]Wait, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT kind, queue, now() - min(scheduled_at) FROM cairn.river_job
+		WHERE state IN ('available', 'retryable', 'running') AND scheduled_at <= now()
+		GROUP BY kind, queue ORDER BY kind, queue`)
+	if err != nil {
+		return nil, fmt.Errorf("jobs: read waits: %w", err)
+	}
+	waits, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Wait])
+	if err != nil {
+		return nil, fmt.Errorf("jobs: read waits: %w", err)
+	}
+	return waits, nil
+}

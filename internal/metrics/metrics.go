@@ -10,6 +10,7 @@
 package metrics
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -18,6 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"cairn/internal/auth"
 )
 
 // Metrics are the metrics of one server. Make them with New. The methods are safe for concurrent use.
@@ -55,10 +58,36 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 
 // Build says which build this is.
 func (m *Metrics) Build(version, revision, goVersion string) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "cairn_build_info", Help: "1, with the build in its labels.",
-		ConstLabels: prometheus.Labels{"version": version, "revision": revision, "go_version": goVersion},
-	}, func() float64 { return 1 }))
+	labels := prometheus.Labels{"version": version, "revision": revision, "go_version": goVersion}
+	m.gauge("cairn_build_info", "1, with the build in its labels.", labels, func() float64 { return 1 })
+}
+
+// Ready tells with each scrape whether this server wants traffic, which check says by nil.
+func (m *Metrics) Ready(check func(context.Context) error) {
+	m.gauge("cairn_ready", "1 if this server wants traffic, as /readyz says, else 0.", nil, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), countDeadline)
+		defer cancel()
+		if check(ctx) != nil {
+			return 0
+		}
+		return 1
+	})
+}
+
+// Hashes tells how busy the hashing of passwords is.
+func (m *Metrics) Hashes(load func() auth.HashLoad) {
+	for state, of := range map[string]func(auth.HashLoad) (n, most int){
+		"running": func(l auth.HashLoad) (int, int) { return l.Running, l.MaxRunning },
+		"waiting": func(l auth.HashLoad) (int, int) { return l.Waiting, l.MaxWaiting },
+	} {
+		labels := prometheus.Labels{"state": state}
+		m.gauge("cairn_password_hashes", "Passwords that are being hashed, or wait for it.", labels, func() float64 { n, _ := of(load()); return float64(n) })
+		m.gauge("cairn_password_hashes_max", "How many of them there may be; more are asked to come back.", labels, func() float64 { _, most := of(load()); return float64(most) })
+	}
+}
+
+func (m *Metrics) gauge(name, help string, labels prometheus.Labels, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
 }
 
 // Handler answers Prometheus.

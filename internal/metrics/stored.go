@@ -8,6 +8,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"cairn/db"
+	"cairn/internal/instance"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
@@ -54,6 +56,26 @@ func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, poo
 					for _, t := range tallies {
 						tell(t.N, t.Kind, t.State)
 					}
+					return err
+				}},
+			{prometheus.NewDesc("cairn_job_wait_seconds", "For how long the oldest job of a kind has been due, on all instances.", []string{"kind", "queue"}, nil),
+				func(ctx context.Context, tell func(int, ...string)) error {
+					waits, err := jobs.Waits(ctx, pool)
+					for _, w := range waits {
+						tell(int(w.For.Seconds()), w.Kind, w.Queue)
+					}
+					return err
+				}},
+			{prometheus.NewDesc("cairn_instances", "Servers that run.", nil, nil),
+				func(ctx context.Context, tell func(int, ...string)) error {
+					n, err := instance.Count(ctx, pool)
+					tell(n)
+					return err
+				}},
+			{prometheus.NewDesc("cairn_schema_version", "Version of the database's schema.", nil, nil),
+				func(ctx context.Context, tell func(int, ...string)) error {
+					version, err := db.Version(ctx, pool)
+					tell(int(version))
 					return err
 				}},
 		},

@@ -1,0 +1,41 @@
+package metrics
+
+import (
+	"net/http/httptest"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"cairn/db/dbtest"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// How long jobs wait is told by kind and queue, and what is not due yet does not count.
+func TestJobsThatWait(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	_, err := pool.Exec(t.Context(), `
+		INSERT INTO cairn.river_job (kind, queue, args, max_attempts, state, scheduled_at, finalized_at)
+		SELECT kind, queue, '{}', 5, state::cairn.river_job_state, now() - ago::interval, CASE WHEN state = 'completed' THEN now() END
+		FROM (VALUES ('visit', 'strava', 'available', '90 s'), ('visit', 'strava', 'running', '200 s'), ('visit', 'garmin', 'retryable', '-60 s'),
+		             ('withdraw', 'garmin', 'completed', '900 s'), ('withdraw', 'strava', 'retryable', '30 s')) jobs (kind, queue, state, ago)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := New(pool)
+	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Limits{}), pool)
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	found := regexp.MustCompile(`(?m)^cairn_job_wait_seconds\{kind="(\w+)",queue="(\w+)"\} (\d+)$`).FindAllStringSubmatch(answer.Body.String(), -1)
+	want := map[string]int{"visit strava": 200, "withdraw strava": 30}
+	if len(found) != len(want) {
+		t.Errorf("told of %v, want %v", found, want)
+	}
+	for _, f := range found {
+		least, ok := want[f[1]+" "+f[2]]
+		if seconds, _ := strconv.Atoi(f[3]); !ok || seconds < least || seconds > least+60 {
+			t.Errorf("%v, want %v", f, want)
+		}
+	}
+}
