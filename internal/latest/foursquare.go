@@ -10,17 +10,19 @@ import (
 	"time"
 
 	"cairn/internal/oauth"
+	"cairn/internal/text"
 )
 
 // checkin is what is read of one (providers.md, 4.5).
 type checkin struct {
-	ID             string
+	ID             text.ID
 	CreatedAt      int64
 	TimeZoneOffset float64 // minutes
 	Visibility     string
 	Private        bool // of older ones
 	Venue          struct {
-		ID, Name   string
+		ID         text.ID
+		Name       string
 		Location   struct{ City, State, Country string }
 		Categories []struct {
 			Name    string
@@ -57,7 +59,7 @@ func (c checkin) entry() (Entry, bool) {
 	at := time.Unix(c.CreatedAt, 0)
 	location := c.Venue.Location
 	e := Entry{
-		ID: c.ID, Title: cmp.Or(presentable(c.Venue.Name), "A place that Foursquare does not list any more"),
+		ID: string(c.ID), Title: cmp.Or(presentable(c.Venue.Name), "A place that Foursquare does not list any more"),
 		Place: presentable(joined(cmp.Or(location.City, location.State), location.Country)),
 		At:    at, Offset: offset(c.TimeZoneOffset * 60),
 		Private: c.Private || c.Visibility == "private",
@@ -68,7 +70,7 @@ func (c checkin) entry() (Entry, bool) {
 		}
 	}
 	if c.Venue.ID != "" {
-		e.Page = "https://foursquare.com/v/" + url.PathEscape(c.Venue.ID)
+		e.Page = "https://foursquare.com/v/" + url.PathEscape(string(c.Venue.ID))
 	}
 	return e, c.ID != "" && plausible(at)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/oauth"
+	"cairn/internal/text"
 )
 
 const (
@@ -29,13 +30,13 @@ const (
 // GarminNotice is one item of what Garmin sends: an activity, or an address to fetch activities from (providers.md, 3.6
 // and 3.7).
 type GarminNotice struct {
-	UserID      string
+	UserID      text.ID
 	CallbackURL string
 	garminActivity
 }
 
 type garminActivity struct {
-	SummaryID                string
+	SummaryID                text.ID
 	ActivityType             string
 	ActivityName             string
 	StartTimeInSeconds       int64
@@ -51,7 +52,7 @@ func (a garminActivity) entry() (Entry, bool) {
 	kind := sportInWords(a.ActivityType)
 	whole := len(a.ParentSummaryID) == 0 || bytes.Equal(a.ParentSummaryID, []byte("null"))
 	return Entry{
-		ID: a.SummaryID, Title: cmp.Or(presentable(a.ActivityName), kind, "Activity"), Kind: kind,
+		ID: string(a.SummaryID), Title: cmp.Or(presentable(a.ActivityName), kind, "Activity"), Kind: kind,
 		At: at, Offset: offset(a.StartTimeOffsetInSeconds), Metres: positive(a.DistanceInMeters),
 		Seconds: seconds(a.DurationInSeconds), Device: garminDevice(a.DeviceName, true),
 	}, whole && a.SummaryID != "" && len(a.SummaryID) <= maxText && plausible(at)
@@ -66,12 +67,12 @@ func (s *Store) Push(ctx context.Context, p *oauth.Provider, notices []GarminNot
 	}
 	fresh, pulls := map[int64][]Entry{}, map[int64][]string{}
 	for _, n := range notices {
-		id, known := ids[n.UserID]
+		id, known := ids[string(n.UserID)]
 		switch entry, ok := n.entry(); {
 		case !known:
 		case p.Owns(n.CallbackURL):
 			pulls[id] = append(pulls[id], n.CallbackURL)
-			toFetch = append(toFetch, n.UserID)
+			toFetch = append(toFetch, string(n.UserID))
 		case ok:
 			fresh[id] = append(fresh[id], entry)
 		}
@@ -90,7 +91,7 @@ func (s *Store) Push(ctx context.Context, p *oauth.Provider, notices []GarminNot
 func (s *Store) connected(ctx context.Context, p *oauth.Provider, notices []GarminNotice) (map[string]int64, error) {
 	subjects := make([]string, len(notices))
 	for i, n := range notices {
-		subjects[i] = n.UserID
+		subjects[i] = string(n.UserID)
 	}
 	rows, err := s.pool.Query(ctx, `
 		SELECT i.subject, c.identity_id FROM cairn.identities i

@@ -6,7 +6,7 @@ import (
 	"math"
 	"time"
 
-	"cairn/internal/oauth"
+	"cairn/internal/text"
 )
 
 // items are the entries in a provider's list of T. One that can't be read costs only itself; if none can be, it is no answer.
@@ -35,7 +35,7 @@ func (l *items[T]) UnmarshalJSON(text []byte) error {
 // maxText is how many characters of a title or a place are kept.
 const maxText = 120
 
-func presentable(text string) string { return oauth.Presentable(maxText, text) }
+func presentable(s string) string { return text.Clean(maxText, s) }
 
 // plausible tells whether something can have happened then.
 func plausible(at time.Time) bool { return at.Year() >= 1990 && at.Year() < 2100 }

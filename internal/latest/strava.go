@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"cairn/internal/oauth"
+	"cairn/internal/text"
 )
 
 // stravaActivity is what is read of one (providers.md, 2.7).
 type stravaActivity struct {
-	ID             json.Number
+	ID             text.ID
 	Name           string
 	Type           string
 	SportType      string      `json:"sport_type"`
@@ -39,12 +40,12 @@ func (s *Store) askStrava(ctx context.Context, p *oauth.Provider, userID int64) 
 }
 
 func (a stravaActivity) entry() (Entry, bool) {
-	id, err := a.ID.Int64()
+	_, numbered := a.ID.Int64()
 	return Entry{
-		ID: a.ID.String(), Title: presentable(a.Name), Kind: sportInWords(a.SportType, a.Type),
-		Page: "https://www.strava.com/activities/" + a.ID.String(),
+		ID: string(a.ID), Title: presentable(a.Name), Kind: sportInWords(a.SportType, a.Type),
+		Page: "https://www.strava.com/activities/" + string(a.ID),
 		At:   a.StartDate, Offset: offset(a.UTCOffset), DayOnly: strings.HasSuffix(a.StartDateLocal, "T00:00:01Z"),
 		Metres: positive(a.Distance), Seconds: seconds(a.MovingTime), Device: garminDevice(a.DeviceName, false),
 		Private: a.Private, Route: draw(a.Map.Polyline),
-	}, err == nil && id > 0 && plausible(a.StartDate)
+	}, numbered && plausible(a.StartDate)
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+
+	"cairn/internal/text"
 )
 
 // foursquareVersion is the day whose API behaviour we were written for; Foursquare wants a fixed one, not today's.
@@ -34,7 +36,7 @@ func foursquareSelf(ctx context.Context, c *caller, accessToken string) (Account
 		Meta     struct{ Code int }
 		Response struct {
 			User struct {
-				ID                  string
+				ID                  text.ID
 				FirstName, LastName string
 				Photo               struct{ Prefix, Suffix string }
 			}
@@ -44,10 +46,10 @@ func foursquareSelf(ctx context.Context, c *caller, accessToken string) (Account
 		return Account{}, err
 	}
 	user := answer.Response.User
-	if user.ID == "" || len(user.ID) > 255 {
+	if user.ID == "" {
 		return Account{}, c.fail("who-am-I", ErrUnavailable, http.StatusOK, "")
 	}
-	account := Account{Subject: user.ID, Name: personName(user.FirstName, user.LastName), Granted: []string{"account"}}
+	account := Account{Subject: string(user.ID), Name: personName(user.FirstName, user.LastName), Granted: []string{"account"}}
 	if user.Photo.Prefix != "" {
 		account.PictureURL = c.provider.link(user.Photo.Prefix + "300x300" + user.Photo.Suffix)
 	}

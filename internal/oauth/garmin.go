@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"cairn/internal/text"
 )
 
 // Garmin is OAuth 2 with PKCE and a secret. There are no scopes: what a person permits is read from the API. It names no
@@ -32,15 +34,15 @@ func Garmin(app App) *Provider {
 }
 
 func garminUser(ctx context.Context, c *caller, accessToken string) (Account, error) {
-	var user struct{ UserID string }
+	var user struct{ UserID text.ID }
 	if err := c.garmin(ctx, http.MethodGet, "who-am-I", "/wellness-api/rest/user/id", accessToken, &user); err != nil {
 		return Account{}, err
 	}
-	if user.UserID == "" || len(user.UserID) > 255 {
+	if user.UserID == "" {
 		return Account{}, c.fail("who-am-I", ErrUnavailable, http.StatusOK, "")
 	}
 	granted, err := garminPermissions(ctx, c, accessToken)
-	return Account{Subject: user.UserID, Granted: granted}, err
+	return Account{Subject: string(user.UserID), Granted: granted}, err
 }
 
 // garminPermissions accepts both shapes that the permissions are said to come in: an object and a bare array. An answer
@@ -52,11 +54,11 @@ func garminPermissions(ctx context.Context, c *caller, accessToken string) ([]st
 	}
 	var object struct{ Permissions []string }
 	if json.Unmarshal(raw, &object) == nil && object.Permissions != nil {
-		return object.Permissions, nil
+		return permissionsOf(object.Permissions), nil
 	}
 	var array []string
 	if json.Unmarshal(raw, &array) == nil && array != nil {
-		return array, nil
+		return permissionsOf(array), nil
 	}
 	return nil, c.fail("permissions", ErrUnavailable, http.StatusOK, "")
 }

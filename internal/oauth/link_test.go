@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -38,19 +37,6 @@ func TestPictureLinks(t *testing.T) {
 	} {
 		if got := (&Provider{API: tt.api}).link(tt.address); got != tt.want {
 			t.Errorf("%s at %s became %q, want %q", tt.address, tt.api, got, tt.want)
-		}
-	}
-}
-
-func TestPersonName(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct{ first, last, want string }{
-		{"Ada", "Example", "Ada Example"}, {"", "", ""}, {" Moss ", "", "Moss"}, {"", "李", "李"},
-		{"Nu\x00l\r\n", "x", "Nul x"}, {"a\u202eb\u2066c", "", "abc"}, {"👩‍👩‍👧‍👦", "Z\u0351\u036b", "👩‍👩‍👧‍👦 Z\u0351\u036b"},
-		{strings.Repeat("ü", 5000), "", strings.Repeat("ü", 100)},
-	} {
-		if got := personName(tt.first, tt.last); got != tt.want {
-			t.Errorf("%q, %q became %q, want %q", tt.first, tt.last, got, tt.want)
 		}
 	}
 }

@@ -40,9 +40,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/oauth2"
+
+	"cairn/internal/text"
 )
 
 // Provider is what we know of one provider: addresses, manners, and how to read its answers. The three are made by
@@ -243,19 +244,20 @@ func (p *Provider) link(address string) string {
 // maxName is how many characters of a name are kept.
 const maxName = 100
 
-func personName(parts ...string) string { return Presentable(maxName, parts...) }
+func personName(parts ...string) string { return text.Clean(maxName, parts...) }
 
-// Presentable makes a text that a page can show of what a provider sends: at most so many characters, without what
-// PostgreSQL refuses and without what turns the text around it.
-func Presentable(length int, parts ...string) string {
-	text := strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return -1
+// maxPermissions and maxPermission are beyond what any provider has, in number and in characters.
+const maxPermissions, maxPermission = 32, 64
+
+// permissionsOf makes what a provider says is granted fit to be kept.
+func permissionsOf(granted []string) []string {
+	permissions := []string{}
+	for _, key := range granted {
+		if key = text.Clean(maxPermission, key); key != "" && len(permissions) < maxPermissions {
+			permissions = append(permissions, key)
 		}
-		return r
-	}, strings.TrimSpace(strings.Join(parts, " ")))
-	runes := []rune(text)
-	return string(runes[:min(len(runes), length)])
+	}
+	return permissions
 }
 
 func bearer(r *http.Request, accessToken string) *http.Request {

@@ -2,13 +2,14 @@ package oauth
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"cairn/internal/text"
 )
 
 // Strava is OAuth 2 with a secret and without PKCE. People may untick scopes, and the callback says which were granted.
@@ -39,18 +40,18 @@ func stravaAthlete(ctx context.Context, c *caller, accessToken string) (Account,
 		return Account{}, err
 	}
 	var athlete struct {
-		ID                  json.Number // int64, beyond what a float holds
+		ID                  text.ID
 		Firstname, Lastname string
 		Profile             string
 	}
 	if err := c.call(ctx, "who-am-I", r, &athlete); err != nil {
 		return Account{}, err
 	}
-	if id, err := athlete.ID.Int64(); err != nil || id <= 0 {
+	if _, ok := athlete.ID.Int64(); !ok {
 		return Account{}, c.fail("who-am-I", ErrUnavailable, http.StatusOK, "")
 	}
 	return Account{
-		Subject:    athlete.ID.String(),
+		Subject:    string(athlete.ID),
 		Name:       personName(athlete.Firstname, athlete.Lastname),
 		PictureURL: c.provider.link(athlete.Profile),
 	}, nil
@@ -63,7 +64,7 @@ func stravaScopes(callback url.Values, t *oauth2.Token) []string {
 	if scope == "" {
 		scope = callback.Get("scope")
 	}
-	return strings.FieldsFunc(scope, func(r rune) bool { return r == ',' || r == ' ' })
+	return permissionsOf(strings.FieldsFunc(scope, func(r rune) bool { return r == ',' || r == ' ' }))
 }
 
 // stravaRevoke uses the revocation address that Strava has had since June 2026.

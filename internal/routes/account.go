@@ -99,9 +99,6 @@ func signedInWith(method string, cards []card) string {
 }
 
 func (s *server) rename(w http.ResponseWriter, r *http.Request) error {
-	if err := parseForm(r); err != nil {
-		return err
-	}
 	current, _ := session.Current(r.Context())
 	name := r.PostForm.Get("name")
 	err := s.Accounts.Rename(r.Context(), current.UserID, name)
@@ -120,9 +117,6 @@ func (s *server) rename(w http.ResponseWriter, r *http.Request) error {
 // other sessions in the same transaction and gives this one a new token, so whoever knew the old password, or stole a
 // cookie, is out.
 func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
-	if err := parseForm(r); err != nil {
-		return err
-	}
 	current, _ := session.Current(r.Context())
 	account, err := s.Accounts.Get(r.Context(), current.UserID)
 	if err != nil {

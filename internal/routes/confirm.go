@@ -62,9 +62,6 @@ func (s *server) showConfirm(w http.ResponseWriter, r *http.Request, status int,
 
 // confirm signs in again by password: a new session takes the place of this one.
 func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
-	if err := parseForm(r); err != nil {
-		return err
-	}
 	current, _ := session.Current(r.Context())
 	next := returnPath(r.PostForm.Get("next"))
 	err := s.Accounts.Allow(r.Context(), s.passwordTries(r)...)

@@ -47,9 +47,6 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := parseForm(r); err != nil {
-		return err
-	}
 	if err := s.Accounts.Allow(r.Context(), s.consents(r)...); err != nil {
 		s.Watch.SignIn(p.Key, signInResult(err))
 		return err

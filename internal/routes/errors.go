@@ -26,9 +26,6 @@ import (
 var (
 	errNoPage    = errors.New("routes: no such page")
 	errCrossSite = errors.New("routes: a form was sent from another site")
-	errTooLarge  = errors.New("routes: body too large")
-	errNoLength  = errors.New("routes: body of unknown length")
-	errForm      = errors.New("routes: form does not parse")
 	errMethod    = errors.New("routes: method not allowed")
 	errOtherHost = errors.New("routes: the host is none of ours")
 )
@@ -206,9 +203,12 @@ func explain(r *http.Request, err error) problem {
 	case errors.Is(err, errTooLarge):
 		return problem{Status: http.StatusRequestEntityTooLarge, Heading: "That is too much.", Changed: nothingChanged, Action: back(),
 			Detail: "The form was larger than anything we ask for."}
-	case errors.Is(err, errNoLength):
-		return problem{Status: http.StatusLengthRequired, Heading: "The length is missing.", Changed: nothingChanged, Action: back(),
-			Detail: "A request with a body has to say how long it is."}
+	case errors.Is(err, errAddress):
+		return problem{Status: http.StatusBadRequest, Heading: "This address could not be read.", Changed: nothingChanged, Action: back(),
+			Detail: "It is damaged, or says something twice. Please go on from one of our pages."}
+	case errors.Is(err, errMediaType):
+		return problem{Status: http.StatusUnsupportedMediaType, Heading: "This is not a form of ours.", Changed: nothingChanged, Action: back(),
+			Detail: "Please use the form on our page."}
 	case errors.Is(err, errForm):
 		return problem{Status: http.StatusBadRequest, Heading: "This form could not be read.", Changed: nothingChanged, Action: back(),
 			Detail: "Please go back and send it again."}

@@ -1,14 +1,10 @@
 package routes_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -151,29 +147,6 @@ func TestPanicsAreAnswered(t *testing.T) {
 	}
 	if strings.Contains(a.body, "on purpose") || strings.Contains(a.body, "goroutine") {
 		t.Error("the page tells internals")
-	}
-}
-
-func TestBodiesOfUnknownLengthEndTheConnection(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", mustParse(t, s.url).Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	_, _ = fmt.Fprint(conn, "POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	if resp.StatusCode < 400 || !resp.Close {
-		t.Errorf("got %d, close %t", resp.StatusCode, resp.Close)
-	}
-	if _, err := r.ReadByte(); err == nil {
-		t.Error("a smuggled second request was answered")
 	}
 }
 

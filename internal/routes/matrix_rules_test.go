@@ -28,8 +28,6 @@ type rule struct {
 // rules are tried from the top. Those of one provider go before those of all.
 var rules = []rule{
 	// What is unusual and can be understood is understood.
-	{"id_number", sandbox.Garmin, oauth.Connected, oauth.BadAnswer, "", oauth.BadAnswer, ""}, // ids are text there: a number is none
-	{"id_number", sandbox.Foursquare, oauth.Connected, oauth.BadAnswer, "", oauth.BadAnswer, ""},
 	{"none text expires_* id_* name_*", "", oauth.Connected, oauth.Connected, oauth.Works, oauth.Works, oauth.Told},
 
 	// No answer, or being asked to slow down, says nothing about a connection.

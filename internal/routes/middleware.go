@@ -138,26 +138,19 @@ func contentSecurityPolicy(providers []*oauth.Provider) string {
 		"base-uri 'none'; frame-ancestors 'none'; form-action " + strings.Join(forms, " ")
 }
 
-// bounded refuses what no page of ours needs: large bodies, and bodies of unknown length, after which the connection is
-// not used again (net/http keeps it open although RFC 9112 section 6.1 wants it closed).
-func (s *server) bounded(next http.Handler) http.Handler {
+// bounded limits bodies while they are read, whatever length they claim. Where net/http may have read another length than a
+// proxy in front, the connection is not used again, so that nothing which is left on it counts as a request: after a body in
+// chunks, where a Content-Length beside it was dropped unseen, and in HTTP/1.0, which has no chunks (RFC 9112, section 6.1).
+func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+			w.Header().Set("Connection", "close")
+		}
+		limit := int64(maxBody)
 		if isWebhook(r) {
-			r.Body = http.MaxBytesReader(w, r.Body, maxWebhook)
-			next.ServeHTTP(w, r)
-			return
+			limit = maxWebhook
 		}
-		switch {
-		case len(r.TransferEncoding) > 0:
-			w.Header().Set("Connection", "close")
-			s.fail(w, r, errNoLength)
-			return
-		case r.ContentLength > maxBody:
-			w.Header().Set("Connection", "close")
-			s.fail(w, r, errTooLarge)
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		next.ServeHTTP(w, r)
 	})
 }

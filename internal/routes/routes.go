@@ -8,6 +8,7 @@
 //	repeated.go     failures that are logged once a minute with a count
 //	middleware.go   the log line, panics, security headers, time limits, who may enter
 //	ratelimits.go   what counts for which rate limit
+//	input.go        what browsers send is read here, once, or refused
 //	signin.go       sign up, sign in, sign out
 //	connections.go  the three providers: begin, come back, check, disconnect
 //	pages.go        the home page and what its cards say
@@ -29,7 +30,7 @@
 //	static.go       assets, cached for ever under the hash of their content
 //	returnpath.go   where a person may be sent after signing in
 //
-// A handler parses, calls, and answers; what goes wrong it returns, and page turns that into a page. Nothing changes on a
+// A handler calls and answers; what it gets has been read and checked. What goes wrong it returns, and page turns that into a page. Nothing changes on a
 // GET but the attempt that a provider's callback spends.
 package routes
 
@@ -113,7 +114,7 @@ func New(d Deps) (http.Handler, error) {
 
 	sessions := d.Sessions.Handler(session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail})
 	r := chi.NewRouter()
-	r.Use(s.identified, clientIP(d.TrustedProxies), s.watchProxies, s.logged, s.headers, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
+	r.Use(s.identified, clientIP(d.TrustedProxies), s.watchProxies, s.logged, s.headers, s.recovered, bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
 	r.NotFound(sessions(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
 	r.MethodNotAllowed(sessions(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
 	page(r, "/health", s.health)
@@ -125,7 +126,7 @@ func New(d Deps) (http.Handler, error) {
 	}
 	r.Group(s.webhooks)
 	r.Group(func(r chi.Router) {
-		r.Use(sessions)
+		r.Use(s.checked(sessions))
 		r.Get("/api/auth/me", s.me) // waits for nothing but the session, which has its own deadline
 		r.Group(s.open)
 		r.Group(s.signedIn)

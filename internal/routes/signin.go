@@ -40,9 +40,6 @@ func (s *server) showSignUp(w http.ResponseWriter, r *http.Request, status int, 
 }
 
 func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
-	if err := parseForm(r); err != nil {
-		return err
-	}
 	v := signUpView{Name: r.PostForm.Get("name"), Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next"))}
 	userID, err := s.Accounts.SignUp(r.Context(), v.Name, v.Email, r.PostForm.Get("password"), address(r))
 	if status, messages, ok := formProblem(w, err); ok {
@@ -81,9 +78,6 @@ func (s *server) showSignIn(w http.ResponseWriter, r *http.Request, status int, 
 }
 
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
-	if err := parseForm(r); err != nil {
-		return err
-	}
 	v := signInView{Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next")), Brief: r.PostForm.Get("keep") == ""}
 	userID, err := s.Accounts.SignIn(r.Context(), v.Email, r.PostForm.Get("password"), address(r))
 	s.Watch.SignIn("password", signInResult(err))
@@ -101,6 +95,14 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// refuseCredentials is for what can't be in anybody's e-mail or password.
+func (s *server) refuseCredentials(w http.ResponseWriter, r *http.Request) error {
+	s.Watch.SignIn("password", signInResult(auth.ErrCredentials))
+	status, messages, _ := formProblem(w, auth.ErrCredentials)
+	v := signInView{Next: returnPath(r.PostForm.Get("next")), Brief: r.PostForm.Get("keep") == "", Errors: messages}
+	return s.showSignIn(w, r, status, v)
+}
+
 // signOut works for everybody: whoever presses the button twice is signed out all the same.
 func (s *server) signOut(w http.ResponseWriter, r *http.Request) error {
 	current, ok := session.Current(r.Context())
@@ -111,17 +113,6 @@ func (s *server) signOut(w http.ResponseWriter, r *http.Request) error {
 		s.Log.InfoContext(r.Context(), "signed out", "id", requestID(r.Context()), "user", current.UserID)
 	}
 	see(w, r, "/?notice=signed-out")
-	return nil
-}
-
-func parseForm(r *http.Request) error {
-	err := r.ParseForm()
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return errTooLarge
-	}
-	if err != nil {
-		return errForm
-	}
 	return nil
 }
 

@@ -246,6 +246,12 @@ func (b browser) do(method, path string, form url.Values, header ...string) answ
 			r.Host = header[i+1]
 		}
 	}
+	return b.answer(r)
+}
+
+// answer sends a request and reads what comes back.
+func (b browser) answer(r *http.Request) answer {
+	b.t.Helper()
 	resp, err := b.Do(r)
 	if err != nil {
 		b.t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
+	"cairn/internal/text"
 )
 
 // Webhooks are where providers tell what happened to a connection. They prove nothing: the addresses hold a key that only
@@ -45,7 +47,7 @@ var (
 func WebhookPath(provider, key string) string { return webhookPath + provider + "/" + key }
 
 func (s *server) webhooks(r chi.Router) {
-	r.Use(s.withWebhookKey)
+	r.Use(s.withWebhookKey, withAddress)
 	soon, bulk := r.With(deadline(s.Limits.Webhook)), r.With(deadline(s.Limits.Bulk))
 	soon.Get(WebhookPath("strava", "{key}"), s.stravaChallenge)
 	soon.Post(WebhookPath("strava", "{key}"), s.webhook("strava", stravaEvent))
@@ -58,6 +60,17 @@ func (s *server) withWebhookKey(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(chi.URLParam(r, "key")), []byte(s.Webhooks.Key)) != 1 {
 			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withAddress refuses an address that can't be read in one way only. Bodies are read, and refused, by those who know them.
+func withAddress(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if readAddress(r.URL) != nil {
+			http.Error(w, "not understood", http.StatusBadRequest)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -92,7 +105,9 @@ func (s *server) webhook(provider string, read func(*http.Request, *oauth.Provid
 		switch {
 		case errors.Is(err, errWrongSecret):
 			http.Error(w, "wrong secret", http.StatusForbidden)
-		case errors.Is(err, errNotUnderstood):
+		case errors.Is(err, errTooLarge):
+			http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+		case errors.Is(err, errNotUnderstood), errors.Is(err, errForm), errors.Is(err, errMediaType):
 			http.Error(w, "not understood", http.StatusBadRequest)
 		case err != nil:
 			s.logFailure(r, http.StatusServiceUnavailable, err)
@@ -107,16 +122,23 @@ func (s *server) webhook(provider string, read func(*http.Request, *oauth.Provid
 // stravaEvent is about an athlete who took the permission back, or about an activity that is new, changed or gone.
 func stravaEvent(r *http.Request, _ *oauth.Provider) ([]hint, error) {
 	var event struct {
-		ObjectType string      `json:"object_type"`
-		OwnerID    json.Number `json:"owner_id"`
+		ObjectType string  `json:"object_type"`
+		OwnerID    text.ID `json:"owner_id"`
 		Updates    struct {
 			Authorized any `json:"authorized"` // "false", and perhaps false
 		} `json:"updates"`
 	}
-	if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, unread(err, errNotUnderstood)
+	}
+	if !text.Unambiguous(body) || json.Unmarshal(body, &event) != nil {
 		return nil, errNotUnderstood
 	}
-	owner := []string{event.OwnerID.String()}
+	if event.OwnerID == "" {
+		return nil, nil
+	}
+	owner := []string{string(event.OwnerID)}
 	switch {
 	case event.ObjectType == "activity":
 		return []hint{{jobs.Fetch, owner}}, nil
@@ -128,20 +150,24 @@ func stravaEvent(r *http.Request, _ *oauth.Provider) ([]hint, error) {
 
 // foursquarePush is about a check-in. The secret is not always there (providers.md, 4.7).
 func (s *server) foursquarePush(r *http.Request, _ *oauth.Provider) ([]hint, error) {
-	if err := r.ParseForm(); err != nil {
-		return nil, errNotUnderstood
+	if err := readForm(r); err != nil {
+		return nil, err
 	}
 	known := s.Webhooks.PushSecret
 	if known != "" && r.PostForm.Has("secret") && subtle.ConstantTimeCompare([]byte(r.PostForm.Get("secret")), []byte(known)) != 1 {
 		return nil, errWrongSecret
 	}
-	var checkin struct{ User struct{ ID string } }
-	var user struct{ ID string }
-	if json.Unmarshal([]byte(r.PostForm.Get("checkin")), &checkin) != nil {
+	var checkin struct{ User struct{ ID text.ID } }
+	var user struct{ ID text.ID }
+	posted := []byte(r.PostForm.Get("checkin"))
+	if !text.Unambiguous(posted) || json.Unmarshal(posted, &checkin) != nil {
 		return nil, errNotUnderstood
 	}
 	_ = json.Unmarshal([]byte(r.PostForm.Get("user")), &user) // of older pushes
-	return []hint{{jobs.Fetch, []string{cmp.Or(checkin.User.ID, user.ID)}}}, nil
+	if id := cmp.Or(checkin.User.ID, user.ID); id != "" {
+		return []hint{{jobs.Fetch, []string{string(id)}}}, nil
+	}
+	return nil, nil
 }
 
 // isWebhook tells the requests that may be larger than a form.

@@ -9,6 +9,7 @@ import (
 	"cairn/internal/jobs"
 	"cairn/internal/latest"
 	"cairn/internal/oauth"
+	"cairn/internal/text"
 )
 
 // garminBatch is how many activities are stored at once.
@@ -23,13 +24,13 @@ func (s *server) garminPost(r *http.Request, p *oauth.Provider) ([]hint, error) 
 	}
 	body := json.NewDecoder(r.Body)
 	if token, err := body.Token(); err != nil || token != json.Delim('{') {
-		return nil, errNotUnderstood
+		return nil, unread(err, errNotUnderstood)
 	}
 	check, fetch := hint{what: jobs.Check}, hint{what: jobs.Fetch}
 	for body.More() {
 		kind, err := body.Token()
 		if err != nil {
-			return nil, errNotUnderstood
+			return nil, unread(err, errNotUnderstood)
 		}
 		var subjects []string
 		switch kind {
@@ -47,22 +48,24 @@ func (s *server) garminPost(r *http.Request, p *oauth.Provider) ([]hint, error) 
 		}
 	}
 	if _, err := body.Token(); err != nil { // half a body
-		return nil, errNotUnderstood
+		return nil, unread(err, errNotUnderstood)
 	}
 	return []hint{check, fetch}, nil
 }
 
 func skip(body *json.Decoder) error {
 	var other json.RawMessage
-	if body.Decode(&other) != nil {
-		return errNotUnderstood
+	if err := body.Decode(&other); err != nil {
+		return unread(err, errNotUnderstood)
 	}
 	return nil
 }
 
 func garminUsers(body *json.Decoder) (subjects []string, err error) {
-	err = eachOf(body, func(about struct{ UserID string }) error {
-		subjects = append(subjects, about.UserID)
+	err = eachOf(body, func(about struct{ UserID text.ID }) error {
+		if about.UserID != "" {
+			subjects = append(subjects, string(about.UserID))
+		}
 		return nil
 	})
 	return subjects, err
@@ -88,18 +91,18 @@ func (s *server) garminActivities(ctx context.Context, body *json.Decoder, p *oa
 	return toFetch, push()
 }
 
-// eachOf reads an array element by element. What can't be read as a T is left out: the others come only once.
+// eachOf reads an array element by element. What can't be read as a T, in one way only, is left out: the others come only once.
 func eachOf[T any](body *json.Decoder, do func(T) error) error {
 	if token, err := body.Token(); err != nil || token != json.Delim('[') {
-		return errNotUnderstood
+		return unread(err, errNotUnderstood)
 	}
 	for body.More() {
 		var raw json.RawMessage
-		if body.Decode(&raw) != nil {
-			return errNotUnderstood
+		if err := body.Decode(&raw); err != nil {
+			return unread(err, errNotUnderstood)
 		}
 		var element T
-		if json.Unmarshal(raw, &element) != nil {
+		if !text.Unambiguous(raw) || json.Unmarshal(raw, &element) != nil {
 			continue
 		}
 		if err := do(element); err != nil {
@@ -107,7 +110,7 @@ func eachOf[T any](body *json.Decoder, do func(T) error) error {
 		}
 	}
 	if _, err := body.Token(); err != nil { // half an array
-		return errNotUnderstood
+		return unread(err, errNotUnderstood)
 	}
 	return nil
 }

@@ -138,7 +138,7 @@ func TestHarmlessWebhooks(t *testing.T) {
 		"an array":             {garminPath, `[]`, id, 400},
 		"half a body":          {garminPath, `{"deregistrations":[{"userId":"x"`, id, 400},
 		"a number as its user": {garminPath, `{"deregistrations":[{"userId":7}]}`, id, 200},
-		"more than 10 MB":      {garminPath, `{"activities":["` + strings.Repeat("x", 10<<20) + `"]}`, id, 400},
+		"more than 10 MB":      {garminPath, `{"activities":["` + strings.Repeat("x", 10<<20) + `"]}`, id, 413},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if status := tell(t, s, tt.path, tt.body, tt.header...); status != tt.status {

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/pgxstore"
 	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/text"
 )
 
 // errGone says that the session was ended while this request ran.
 var errGone = errors.New("session: ended meanwhile")
+
+// maxUserAgent is how many characters are kept of a browser's name; the schema holds as many.
+const maxUserAgent = 512
 
 // store is scs's store. pgxstore supplies the layout and the context-free methods of scs.Store, which scs does not call
 // where it finds the three below; its clean-up goroutine stays off, because ours is bounded and stops with the server.
@@ -147,7 +151,7 @@ func (s store) insert(ctx context.Context, rq *request, token string, data []byt
 		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, kept, address, user_agent)
 		VALUES ($2, $3, now() + $4::interval, $5, $6, $7, $8, $9)
 		RETURNING EXTRACT(epoch FROM $10::interval)::float8`,
-		rq.stored, token, data, s.lifetime(rq.signIn.kept), rq.signIn.userID, rq.signIn.method, rq.signIn.kept, rq.address, plain(rq.userAgent, 512),
+		rq.stored, token, data, s.lifetime(rq.signIn.kept), rq.signIn.userID, rq.signIn.method, rq.signIn.kept, rq.address, text.Clean(maxUserAgent, rq.userAgent),
 		s.MaxLifetime)
 }
 
@@ -182,15 +186,4 @@ func (s store) renew(ctx context.Context, token string) {
 // them.
 func (s store) renewAfter() time.Duration {
 	return min(renewEvery, s.Lifetime/2)
-}
-
-// plain makes text from a header fit for a text column: valid UTF-8, no control characters, at most n characters.
-func plain(text string, n int) string {
-	clean := []rune(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?")))
-	return string(clean[:min(n, len(clean))])
 }

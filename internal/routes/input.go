@@ -1,0 +1,113 @@
+package routes
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+
+	"cairn/internal/text"
+)
+
+// Kinds of requests that can't be read.
+var (
+	errAddress   = errors.New("routes: address does not parse, or says something twice")
+	errForm      = errors.New("routes: form does not parse, or says something twice")
+	errText      = fmt.Errorf("%w: text that is none", errForm)
+	errMediaType = errors.New("routes: a body that is no form")
+	errTooLarge  = errors.New("routes: body too large")
+)
+
+// checked is where what a browser sends is read, and refused if it can't be read in one way only: whatever a handler finds in
+// URL.Query(), PostForm or the path is there once, and PostgreSQL can keep it. A request is read before its session is looked
+// up, so that a body which comes slowly can't make use of a session that has ended meanwhile. A callback that is refused here
+// was no answer of the provider: its attempt is not taken, and its code is not sent (RFC 6749, section 3.1).
+func (s *server) checked(sessions func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		next = sessions(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := readRequest(r); err != nil {
+				sessions(s.page(s.refused(err))).ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// refused answers what can't be read. At sign-in that is one more e-mail or password that nobody has.
+func (s *server) refused(err error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if errors.Is(err, errText) && r.URL.Path == "/login" {
+			return s.refuseCredentials(w, r)
+		}
+		return err
+	}
+}
+
+func readRequest(r *http.Request) error {
+	if err := readAddress(r.URL); err != nil {
+		return err
+	}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil // a body would mean nothing
+	}
+	return readForm(r)
+}
+
+func readAddress(u *url.URL) error {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil || doubled(query) || !valid(query) || !text.Valid(u.Path) {
+		return errAddress
+	}
+	return nil
+}
+
+// readForm reads the body into r.PostForm. Any other body than a form is refused, since nobody would look at it.
+func readForm(r *http.Request) error {
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/x-www-form-urlencoded" {
+		if n, _ := io.CopyN(io.Discard, r.Body, 1); n > 0 {
+			return errMediaType
+		}
+	}
+	if err := r.ParseForm(); err != nil {
+		return unread(err, errForm)
+	}
+	switch {
+	case doubled(r.PostForm):
+		return errForm
+	case !valid(r.PostForm):
+		return errText
+	}
+	return nil
+}
+
+// unread says why a body was not read: it is too large, or else what otherwise says.
+func unread(err, otherwise error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return errTooLarge
+	}
+	return otherwise
+}
+
+func doubled(values url.Values) bool {
+	for _, given := range values {
+		if len(given) > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+func valid(values url.Values) bool {
+	for name, given := range values {
+		for _, value := range given {
+			if !text.Valid(name) || !text.Valid(value) {
+				return false
+			}
+		}
+	}
+	return true
+}
