@@ -34,6 +34,9 @@ type Attempt struct {
 // AttemptLife is how long a person has at the provider.
 func (s *Store) AttemptLife() time.Duration { return s.limits.Attempt }
 
+// maxCode is how many bytes a code has at most: beyond what any provider sends, and less than it would refuse.
+const maxCode = 2048
+
 // maxAttempts is how many attempts one browser has under way; starting one more forgets the oldest.
 const maxAttempts = 10
 
@@ -117,7 +120,10 @@ func (s *Store) Finish(ctx context.Context, a Attempt, callback url.Values) (Gra
 		return Grant{}, ErrDenied
 	}
 	c := s.caller(a.Provider)
-	if code == "" || len(code) > 2048 {
+	if len(code) > maxCode {
+		return Grant{}, c.fail("authorize", ErrRefused, 0, "")
+	}
+	if code == "" {
 		return Grant{}, c.fail("authorize", ErrUnavailable, 0, knownCode(callback.Get("error")))
 	}
 	token, err := c.exchange(ctx, code, a.verifier)

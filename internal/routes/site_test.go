@@ -72,9 +72,9 @@ func untiring() auth.Limits {
 	return l
 }
 
-func newSite(t *testing.T) site { t.Helper(); return newSiteWith(t, options{}) }
+func newSite(t testing.TB) site { t.Helper(); return newSiteWith(t, options{}) }
 
-func newSiteWith(t *testing.T, o options) site {
+func newSiteWith(t testing.TB, o options) site {
 	t.Helper()
 	if o.pool == nil {
 		o.pool = dbtest.New(t)
@@ -130,7 +130,7 @@ func newSiteWith(t *testing.T, o options) site {
 }
 
 // run lets something work until the test ends.
-func run(t *testing.T, work func(context.Context) error) {
+func run(t testing.TB, work func(context.Context) error) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
@@ -143,7 +143,7 @@ func run(t *testing.T, work func(context.Context) error) {
 	})
 }
 
-func newProviders(t *testing.T, s *site, base, public string, hooked bool) ([]*oauth.Provider, http.Handler) {
+func newProviders(t testing.TB, s *site, base, public string, hooked bool) ([]*oauth.Provider, http.Handler) {
 	t.Helper()
 	apps := map[string]sandbox.App{}
 	var providers []*oauth.Provider
@@ -197,12 +197,12 @@ func (b *logBuffer) String() string {
 
 // browser has cookies and follows no redirects.
 type browser struct {
-	t    *testing.T
+	t    testing.TB
 	site site
 	*http.Client
 }
 
-func newBrowser(t *testing.T, s site) browser {
+func newBrowser(t testing.TB, s site) browser {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -216,7 +216,7 @@ func newBrowser(t *testing.T, s site) browser {
 func (b browser) at(s site) browser { return browser{b.t, s, b.Client} }
 
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	body   string
@@ -304,7 +304,7 @@ func (a answer) to(location string) answer {
 }
 
 // later lets the next quarter hour and day begin for providers' quotas, and all waits be over.
-func (s site) later(t *testing.T) {
+func (s site) later(t testing.TB) {
 	t.Helper()
 	for _, sql := range []string{
 		`UPDATE cairn.budgets SET paused_until = NULL, quarter = quarter - interval '15 minutes', day = day - interval '1 day'`,
@@ -317,7 +317,7 @@ func (s site) later(t *testing.T) {
 }
 
 // signedUp is a browser of a new person.
-func signedUp(t *testing.T, s site, email string) browser {
+func signedUp(t testing.TB, s site, email string) browser {
 	t.Helper()
 	b := newBrowser(t, s)
 	b.post("/signup", "name", "Ada", "email", email, "password", password).to("/")
@@ -375,7 +375,7 @@ func (b browser) signedIn() bool {
 	return b.get("/").Find("form[action='/logout']").Length() > 0
 }
 
-func count(t *testing.T, s site, sql string, args ...any) int {
+func count(t testing.TB, s site, sql string, args ...any) int {
 	t.Helper()
 	var n int
 	if err := s.pool.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {

@@ -16,7 +16,7 @@ func TestSpoiltTokens(t *testing.T) {
 		sandbox.ModeExpiresString: `"expires_in":"21600"`, sandbox.ModeExpiresWords: `"expires_in":"soon"`,
 		sandbox.ModeExpiresFloat: `"expires_in":21599.5`, sandbox.ModeExpiresZero: `"expires_in":0,`,
 		sandbox.ModeExpiresNegative: `"expires_in":-3600`, sandbox.ModeExpiresHuge: `"expires_in":9223372036854775807`,
-		sandbox.ModeExpiresMissing: `"expires_at":`, sandbox.ModeWrongTypes: `"access_token":7`,
+		sandbox.ModeExpiresMissing: `"expires_at":`, sandbox.ModeWrongTypes: `"access_token":true`,
 		sandbox.ModeText: `"access_token":"`, sandbox.ModeIDString: `"id":"9007199254740993"`,
 	} {
 		r.set(sandbox.Strava, sandbox.Exchange, mode)
