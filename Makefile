@@ -34,10 +34,13 @@ lint: ## check formatting, vet, staticcheck, modern Go
 	go tool staticcheck ./...
 	go fix -diff ./...
 
-fuzz: ## try return paths, cookies and routes for half a minute each
-	go test -run '^$$' -fuzz FuzzReturnPath -fuzztime 30s ./internal/routes
-	go test -run '^$$' -fuzz FuzzCookieShape -fuzztime 30s ./internal/session
-	go test -run '^$$' -fuzz FuzzDrawing -fuzztime 30s ./internal/latest
+fuzz: postgres ## try every route, providers' answers and what reads text for a minute each
+	go test -run '^$$' -fuzz FuzzRequests -fuzztime 60s ./internal/routes
+	go test -run '^$$' -fuzz FuzzAnswers -fuzztime 60s ./internal/routes
+	go test -run '^$$' -fuzz FuzzReturnPath -fuzztime 60s ./internal/routes
+	go test -run '^$$' -fuzz FuzzCookieShape -fuzztime 60s ./internal/session
+	go test -run '^$$' -fuzz FuzzDrawing -fuzztime 60s ./internal/latest
+	go test -run '^$$' -fuzz FuzzClean -fuzztime 60s ./internal/text
 
 screenshots: postgres chromium ## take pictures of every page into screenshots/
 	@mkdir -p screenshots

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"cairn/internal/routes"
 )
 
 // stopTimes say how a server goes out of service.
@@ -62,12 +64,12 @@ func (s *stopping) handler(next http.Handler) http.Handler {
 // serve accepts connections until drain closes the listeners, or one of them fails.
 func (s *stopping) serve(server *http.Server, open listeners) error {
 	defer close(s.closed)
-	server.ConnState = s.watch
+	server.ConnState, server.ConnContext = s.watch, routes.WithFraming
 	var group errgroup.Group
 	for _, listener := range open {
 		group.Go(func() error {
 			defer func() { _ = open.Close() }()
-			return server.Serve(listener)
+			return server.Serve(routes.Framed{Listener: listener})
 		})
 	}
 	if err := group.Wait(); !s.begun.Load() {

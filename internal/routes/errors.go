@@ -206,6 +206,9 @@ func explain(r *http.Request, err error) problem {
 	case errors.Is(err, errAddress):
 		return problem{Status: http.StatusBadRequest, Heading: "This address could not be read.", Changed: nothingChanged, Action: back(),
 			Detail: "It is damaged, or says something twice. Please go on from one of our pages."}
+	case errors.Is(err, errFraming):
+		return problem{Status: http.StatusBadRequest, Heading: "This request could not be read.", Changed: nothingChanged, Action: back(),
+			Detail: "It says twice how long it is."}
 	case errors.Is(err, errMediaType):
 		return problem{Status: http.StatusUnsupportedMediaType, Heading: "This is not a form of ours.", Changed: nothingChanged, Action: back(),
 			Detail: "Please use the form on our page."}

@@ -73,7 +73,7 @@ func FuzzRequests(f *testing.F) {
 		s.restore(t, before)
 		request := r.method + " " + r.path(param) + target("?", query) + " HTTP/1.1\r\nHost: " + mustParse(t, s.url).Host + "\r\nConnection: close\r\n" +
 			"Cookie: " + cookie + "; signin=" + line(header) + "\r\nContent-Type: " + line(kind) + "\r\nUser-Agent: " + line(header) +
-			"\r\nX-Forwarded-For: " + line(header) + "\r\ngarmin-client-id: garmin-id\r\n" +
+			"\r\nX-Forwarded-For: " + line(header) + "\r\nTraceparent: " + line(header) + "\r\ngarmin-client-id: garmin-id\r\n" +
 			fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
 		status, heading := s.raw(t, request)
 		if status >= 500 && !((status == http.StatusBadGateway || status == http.StatusGatewayTimeout) && r.asksProvider()) {

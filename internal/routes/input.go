@@ -17,6 +17,7 @@ var (
 	errForm      = errors.New("routes: form does not parse, or says something twice")
 	errText      = fmt.Errorf("%w: text that is none", errForm)
 	errMediaType = errors.New("routes: a body that is no form")
+	errFraming   = errors.New("routes: a body with two lengths")
 	errTooLarge  = errors.New("routes: body too large")
 )
 

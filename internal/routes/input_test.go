@@ -147,17 +147,20 @@ func TestNothingIsSmuggled(t *testing.T) {
 		head, body string
 		status     int
 	}{
-		"length and chunks":        {"POST /login HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 422},
-		"chunks and length":        {"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n", "0\r\n\r\n" + smuggled, 422},
-		"chunks":                   {"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 422},
-		"chunks of a page":         {"GET /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 200},
-		"two lengths":              {"POST /login HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 4\r\n", smuggled, 400},
-		"chunks twice":             {"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "0\r\n\r\n" + smuggled, 501},
-		"other chunks":             {"POST /login HTTP/1.1\r\nTransfer-Encoding: xchunked\r\nContent-Length: 4\r\n", "0\r\n\r\n" + smuggled, 501},
-		"a space before the colon": {"POST /login HTTP/1.1\r\nTransfer-Encoding : chunked\r\nContent-Length: 4\r\n", "0\r\n\r\n" + smuggled, 400},
-		"HTTP/1.0 that stays":      {"POST /login HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 422},
-		"a page in HTTP/1.0":       {"GET /login HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 200},
-		"a webhook in chunks":      {"POST " + stravaPath + " HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n" + smuggled, 200},
+		"length and chunks":         {"POST /login HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 400},
+		"lines without returns":     {"POST /login HTTP/1.1\ncontent-length: 4\nX: y\ntransfer-encoding: chunked\n", "0\r\n\r\n" + smuggled, 400},
+		"a long line between":       {"POST /login HTTP/1.1\r\nContent-Length: 4\r\nX: " + strings.Repeat("y", 9000) + "\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 400},
+		"chunks and length":         {"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n", "0\r\n\r\n" + smuggled, 400},
+		"chunks":                    {"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 422},
+		"chunks of a page":          {"GET /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 200},
+		"two lengths":               {"POST /login HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 4\r\n", smuggled, 400},
+		"chunks twice":              {"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "0\r\n\r\n" + smuggled, 501},
+		"other chunks":              {"POST /login HTTP/1.1\r\nTransfer-Encoding: xchunked\r\nContent-Length: 4\r\n", "0\r\n\r\n" + smuggled, 501},
+		"a space before the colon":  {"POST /login HTTP/1.1\r\nTransfer-Encoding : chunked\r\nContent-Length: 4\r\n", "0\r\n\r\n" + smuggled, 400},
+		"HTTP/1.0 that stays":       {"POST /login HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 422},
+		"a page in HTTP/1.0":        {"GET /login HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 200},
+		"a webhook in chunks":       {"POST " + stravaPath + " HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n" + smuggled, 400},
+		"a webhook in chunks alone": {"POST " + stravaPath + " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n" + smuggled, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

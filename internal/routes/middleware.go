@@ -138,13 +138,17 @@ func contentSecurityPolicy(providers []*oauth.Provider) string {
 		"base-uri 'none'; frame-ancestors 'none'; form-action " + strings.Join(forms, " ")
 }
 
-// bounded limits bodies while they are read, whatever length they claim. Where net/http may have read another length than a
-// proxy in front, the connection is not used again, so that nothing which is left on it counts as a request: after a body in
-// chunks, where a Content-Length beside it was dropped unseen, and in HTTP/1.0, which has no chunks (RFC 9112, section 6.1).
-func bounded(next http.Handler) http.Handler {
+// bounded limits bodies while they are read, whatever length they claim, and refuses those that claim two. A connection on
+// which net/http may have read another length than a proxy in front is not used again, so that nothing which is left on it
+// counts as a request: after a body in chunks, and in HTTP/1.0, which has no chunks (RFC 9112, section 6.1).
+func (s *server) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
 			w.Header().Set("Connection", "close")
+			if framedTwice(r) {
+				s.fail(w, r, errFraming)
+				return
+			}
 		}
 		limit := int64(maxBody)
 		if isWebhook(r) {

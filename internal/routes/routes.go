@@ -8,6 +8,7 @@
 //	repeated.go     failures that are logged once a minute with a count
 //	middleware.go   the log line, panics, security headers, time limits, who may enter
 //	ratelimits.go   what counts for which rate limit
+//	framing.go      requests whose bodies have two lengths
 //	input.go        what browsers send is read here, once, or refused
 //	signin.go       sign up, sign in, sign out
 //	connections.go  the three providers: begin, come back, check, disconnect
@@ -114,7 +115,7 @@ func New(d Deps) (http.Handler, error) {
 
 	sessions := d.Sessions.Handler(session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail})
 	r := chi.NewRouter()
-	r.Use(s.identified, clientIP(d.TrustedProxies), s.watchProxies, s.logged, s.headers, s.recovered, bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
+	r.Use(s.identified, clientIP(d.TrustedProxies), s.watchProxies, s.logged, s.headers, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
 	r.NotFound(sessions(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
 	r.MethodNotAllowed(sessions(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
 	page(r, "/health", s.health)

@@ -123,7 +123,8 @@ func newSiteWith(t testing.TB, o options) site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Config.Handler = s.handler
+	server.Config.Handler, server.Config.ConnContext = s.handler, routes.WithFraming
+	server.Listener = routes.Framed{Listener: server.Listener}
 	server.Start()
 	t.Cleanup(server.Close)
 	return s
