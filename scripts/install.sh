@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs PostgreSQL's server programs, Chromium or PgBouncer where they are missing, by apt or Homebrew, and says so first.
+# Installs PostgreSQL's server programs, Chromium, PgBouncer or promtool where they are missing, by apt or Homebrew, and says so first.
 #
-#   sh scripts/install.sh postgres|chromium|pgbouncer
+#   sh scripts/install.sh postgres|chromium|pgbouncer|promtool
 set -eu
 
 have_postgres() {
@@ -26,6 +26,12 @@ have_pgbouncer() {
 		[ -x "$program" ] && return 0
 	done
 	return 1
+}
+
+bin=$(dirname "$0")/../bin
+
+have_promtool() {
+	command -v promtool >/dev/null 2>&1 || [ -x "$bin/promtool" ]
 }
 
 as_root() {
@@ -89,8 +95,27 @@ pgbouncer)
 		exit 1
 	fi
 	;;
+promtool)
+	have_promtool && exit 0
+	if command -v apt-get >/dev/null 2>&1; then
+		# Debian's package would start a Prometheus, and is large; Cairn needs one program of it.
+		echo 'cairn: promtool is missing; taking it out of the package prometheus into bin/.'
+		as_root apt-get update -qq
+		at=$(mktemp -d)
+		trap 'rm -rf "$at"' EXIT
+		chmod 755 "$at"
+		(cd "$at" && apt-get download -qq prometheus >/dev/null 2>&1 && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
+		mkdir -p "$bin" && mv "$at/usr/bin/promtool" "$bin/promtool"
+	elif command -v brew >/dev/null 2>&1; then
+		echo 'cairn: promtool is missing; installing Prometheus with Homebrew.'
+		brew install prometheus
+	else
+		echo 'cairn: promtool is missing, and the tests of the alert rules need it. Install Prometheus with your system'\''s packages.' >&2
+		exit 1
+	fi
+	;;
 *)
-	echo 'usage: sh scripts/install.sh postgres|chromium|pgbouncer' >&2
+	echo 'usage: sh scripts/install.sh postgres|chromium|pgbouncer|promtool' >&2
 	exit 2
 	;;
 esac

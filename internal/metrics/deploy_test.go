@@ -1,0 +1,170 @@
+package metrics
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cairn/db/dbtest"
+	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+const deploy = "../../deploy"
+
+func readDeploy(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(deploy, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// promtool runs Prometheus' own checker.
+func promtool(t *testing.T, args ...string) {
+	t.Helper()
+	program, err := exec.LookPath("promtool")
+	if err != nil {
+		if program, err = filepath.Abs("../../bin/promtool"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Dir = deploy
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("promtool %v: %v (make promtool installs it)\n%s", args, err, out)
+	}
+}
+
+func TestAlertsFire(t *testing.T) {
+	t.Parallel()
+	promtool(t, "check", "rules", "alerts.yml")
+	promtool(t, "test", "rules", "alerts_test.yml")
+	cases, docs := readDeploy(t, "alerts_test.yml"), readDeploy(t, "../docs/operations.md")
+	alerts := regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(readDeploy(t, "alerts.yml"), -1)
+	if len(alerts) < 10 {
+		t.Fatalf("found %v", alerts)
+	}
+	for _, alert := range alerts {
+		for _, does := range []string{" fires\n", " keeps still\n"} {
+			if !strings.Contains(cases, "name: "+alert[1]+does) {
+				t.Errorf("no case in alerts_test.yml says that %s%s", alert[1], does)
+			}
+		}
+		if !strings.Contains(docs, "| `"+alert[1]+"` |") {
+			t.Errorf("docs/operations.md does not explain %s", alert[1])
+		}
+	}
+}
+
+// dashboardQueries are those of all panels, with Grafana's variables filled in.
+func dashboardQueries(t *testing.T) (queries []string) {
+	t.Helper()
+	var dashboard struct {
+		UID, Title string
+		Panels     []struct {
+			ID      int
+			Type    string
+			Title   string
+			GridPos struct{ X, Y, W, H int }
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal([]byte(readDeploy(t, "dashboard.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[int]bool{}
+	fill := strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*")
+	for _, panel := range dashboard.Panels {
+		if ids[panel.ID] || panel.Title == "" || panel.GridPos.W == 0 || panel.GridPos.X+panel.GridPos.W > 24 || panel.Type != "row" && len(panel.Targets) == 0 {
+			t.Errorf("panel %d (%s) has no id of its own, no title, no place or no query", panel.ID, panel.Title)
+		}
+		ids[panel.ID] = true
+		for _, target := range panel.Targets {
+			queries = append(queries, fill.Replace(target.Expr))
+		}
+	}
+	return queries
+}
+
+// The dashboard asks in PromQL: promtool reads its queries as rules.
+func TestDashboardQueriesParse(t *testing.T) {
+	t.Parallel()
+	type rule struct {
+		Record string `json:"record"`
+		Expr   string `json:"expr"`
+	}
+	var rules []rule
+	for _, query := range dashboardQueries(t) {
+		rules = append(rules, rule{"query:" + strings.Repeat("x", len(rules)+1), query})
+	}
+	if len(rules) < 20 {
+		t.Fatalf("%d queries", len(rules))
+	}
+	text, err := json.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboard", "rules": rules}}}) // JSON is YAML
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "dashboard.yml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, "check", "rules", file)
+}
+
+// What the alerts and the dashboard ask for is there, under these names and with these labels, and what is there is documented.
+func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	m := New(pool)
+	m.Build("", "", "")
+	m.Ready(nil)
+	m.Hashes(func() auth.HashLoad { return auth.HashLoad{} })
+	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Limits{}), pool)
+	descs := make(chan *prometheus.Desc)
+	go func() { defer close(descs); m.registry.Describe(descs) }()
+	labels := map[string][]string{} // by metric
+	for desc := range descs {
+		found := regexp.MustCompile(`fqName: "(\w+)".*constLabels: \{(.*)\}, variableLabels: \{(.*)\}`).FindStringSubmatch(desc.String())
+		if found == nil {
+			t.Fatalf("can't read %s", desc)
+		}
+		for _, label := range regexp.MustCompile(`\w+`).FindAllString(regexp.MustCompile(`="[^"]*"`).ReplaceAllString(found[2], "")+" "+found[3], -1) {
+			labels[found[1]] = append(labels[found[1]], label)
+		}
+		labels[found[1]] = append(labels[found[1]], "instance", "job", "le")
+	}
+	docs := readDeploy(t, "../docs/operations.md")
+	for name := range labels {
+		if strings.HasPrefix(name, "cairn_") && !strings.HasPrefix(name, "cairn_pool_") && !strings.Contains(docs, "`"+name+"`") {
+			t.Errorf("docs/operations.md does not list %s", name)
+		}
+	}
+	var asked []string
+	for _, expr := range regexp.MustCompile(`(?m)expr: (.*(?:\n {10,}.*)*)`).FindAllStringSubmatch(readDeploy(t, "alerts.yml"), -1) {
+		asked = append(asked, expr[1])
+	}
+	for _, query := range append(asked, dashboardQueries(t)...) {
+		for _, found := range regexp.MustCompile(`\b((?:cairn|go|process)_\w+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(query, -1) {
+			name := regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(found[1], "")
+			known, ok := labels[name]
+			if !ok {
+				t.Errorf("there is no metric %s, which is asked for in %s", found[1], query)
+			}
+			for _, label := range regexp.MustCompile(`(\w+)(?:=|!)`).FindAllStringSubmatch(found[2], -1) {
+				if !slices.Contains(known, label[1]) {
+					t.Errorf("%s has no label %s, which is asked for in %s", name, label[1], query)
+				}
+			}
+		}
+	}
+}
