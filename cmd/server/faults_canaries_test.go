@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"cairn/db"
 	"cairn/internal/session"
 )
@@ -72,7 +74,11 @@ func newCanaries(t *testing.T, site, database string, size int) *canaries {
 		if err := pool.QueryRow(t.Context(), `INSERT INTO cairn.users (display_name) VALUES ($1) RETURNING id`, p.canary).Scan(&id); err != nil {
 			t.Fatal(err)
 		}
-		signIn := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { sessions.SignIn(r.Context(), id, "strava", true) })
+		signIn := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if err := sessions.SignIn(r.Context(), "strava", true, func(context.Context, pgx.Tx) (int64, error) { return id, nil }); err != nil {
+				t.Error(err)
+			}
+		})
 		answer := httptest.NewRecorder()
 		sessions.Handler(hooks)(signIn).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
 		if cookies := answer.Result().Cookies(); len(cookies) == 1 {

@@ -57,6 +57,7 @@ func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.connections.Sweep)
 	u.sweep(ctx, u.accounts.Sweep)
 	u.sweep(ctx, u.presence.Sweep)
+	u.sweep(ctx, u.accounts.SweepBrowsers)
 }
 
 // sweep takes batch after batch until nothing is left. It rests as long as it works, because requests come first.

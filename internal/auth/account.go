@@ -128,53 +128,65 @@ func nameFrom(offers ...string) string {
 	return "Traveller"
 }
 
-// removeWay runs remove unless it would take the last way in. The user's row is locked, so that two removals at once
-// cannot each see the other's way as the one that is left.
-func (a *Accounts) removeWay(ctx context.Context, userID int64, remove func(tx pgx.Tx) error) error {
+// lockMethods lets one transaction at a time change a user's sign-in methods, so that two removals at once cannot each see
+// the other's method as the one that is left. Errors: ErrNotFound.
+func lockMethods(ctx context.Context, tx pgx.Tx, userID int64) error {
+	var id int64
+	err := tx.QueryRow(ctx, `SELECT id FROM cairn.users WHERE id = $1 FOR NO KEY UPDATE`, userID).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("auth: lock user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// someMethodLeft is ErrLastWay if the user has no sign-in method.
+func someMethodLeft(ctx context.Context, tx pgx.Tx, userID int64) error {
+	var left bool
+	err := tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM cairn.identities WHERE user_id = $1) OR EXISTS (SELECT FROM cairn.passwords WHERE user_id = $1)`,
+		userID).Scan(&left)
+	switch {
+	case err != nil:
+		return fmt.Errorf("auth: look for sign-in methods of user %d: %w", userID, err)
+	case !left:
+		return ErrLastWay
+	}
+	return nil
+}
+
+// Confirm compares the password of somebody who is signed in already. Errors: ErrCredentials, also where there is no
+// password; ErrBusy. The caller limits how often (Limits.PasswordSession).
+func (a *Accounts) Confirm(ctx context.Context, userID int64, password string) (Proof, error) {
+	proof := Proof{UserID: userID}
+	err := a.pool.QueryRow(ctx, `SELECT email, hash FROM cairn.passwords WHERE user_id = $1`, userID).Scan(&proof.email, &proof.hash)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Proof{}, ErrCredentials
+	}
+	if err != nil {
+		return Proof{}, fmt.Errorf("auth: find password of user %d: %w", userID, err)
+	}
+	match, err := a.hash.matches(ctx, password, proof.hash)
+	if err == nil && !match {
+		err = ErrCredentials
+	}
+	return proof, err
+}
+
+// Delete removes a person and everything that is theirs: sign-in methods, sessions, connections. before runs first, in the
+// same transaction and under the lock of the user's row. Errors: ErrNotFound, before's.
+func (a *Accounts) Delete(ctx context.Context, userID int64, before func(tx pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
-		var ways int
-		err := tx.QueryRow(ctx, `SELECT 1 FROM cairn.users WHERE id = $1 FOR UPDATE`, userID).Scan(&ways)
+		var id int64
+		err := tx.QueryRow(ctx, `SELECT id FROM cairn.users WHERE id = $1 FOR UPDATE`, userID).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrNotFound
+		}
 		if err != nil {
 			return fmt.Errorf("auth: lock user %d: %w", userID, err)
 		}
-		if err := remove(tx); err != nil {
-			return err
-		}
-		err = tx.QueryRow(ctx, `
-			SELECT (SELECT count(*) FROM cairn.identities WHERE user_id = $1) + (SELECT count(*) FROM cairn.passwords WHERE user_id = $1)`,
-			userID).Scan(&ways)
-		if err != nil {
-			return fmt.Errorf("auth: count ways in of user %d: %w", userID, err)
-		}
-		if ways == 0 {
-			return ErrLastWay
-		}
-		return nil
-	})
-}
-
-// Confirm compares the password of somebody who is signed in already, before their ways in change. Errors:
-// ErrCredentials, also where there is no password; ErrBusy. The caller limits how often (Limits.PasswordSession).
-func (a *Accounts) Confirm(ctx context.Context, userID int64, password string) error {
-	var hash string
-	err := a.pool.QueryRow(ctx, `SELECT hash FROM cairn.passwords WHERE user_id = $1`, userID).Scan(&hash)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrCredentials
-	}
-	if err != nil {
-		return fmt.Errorf("auth: find password of user %d: %w", userID, err)
-	}
-	match, err := a.hash.matches(ctx, password, hash)
-	if err == nil && !match {
-		return ErrCredentials
-	}
-	return err
-}
-
-// Delete removes a person and everything that is theirs: ways in, sessions, connections. before runs first, in the same
-// transaction. Errors: before's.
-func (a *Accounts) Delete(ctx context.Context, userID int64, before func(tx pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 		if err := before(tx); err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@
 //	account.go   people: their name, their ways in
 //	password.go  the way in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go  the way in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
+//	proof.go     proving a credential again in the transaction that acts on it
+//	browser.go   browsers that have signed in to an account before
 //	hash.go      argon2id behind a limit on how much of it runs at once
 //	strength.go  which passwords are refused
 //	limits.go    the rate limits, all of them; how a person, a session, a network is named in one
@@ -14,21 +16,10 @@ package auth
 
 import (
 	"cmp"
-	"context"
 	"errors"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
-
-// DB is what a statement needs; a pool and a transaction both have it.
-type DB interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-	Begin(ctx context.Context) (pgx.Tx, error)
-}
 
 // Kinds of errors. What a person reads about them is decided where pages are made.
 var (

@@ -15,6 +15,9 @@ func (a *Accounts) Claim(ctx context.Context, tx pgx.Tx, userID int64, provider,
 	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
 		return 0, err
 	}
+	if err := lockMethods(ctx, tx, userID); err != nil {
+		return 0, err
+	}
 	id, owner, err := findIdentity(ctx, tx, provider, subject)
 	switch {
 	case errors.Is(err, ErrNotFound) && !confirmed:
@@ -36,6 +39,9 @@ func (a *Accounts) Enter(ctx context.Context, tx pgx.Tx, provider, subject, name
 		return 0, 0, err
 	}
 	identityID, userID, err = findIdentity(ctx, tx, provider, subject)
+	if err == nil {
+		err = a.StillProven(ctx, tx, Proof{UserID: userID, identityID: identityID})
+	}
 	if !errors.Is(err, ErrNotFound) {
 		return userID, identityID, err
 	}
@@ -48,29 +54,31 @@ func (a *Accounts) Enter(ctx context.Context, tx pgx.Tx, provider, subject, name
 	return userID, identityID, err
 }
 
-// RemoveIdentity takes a way in away, and with it the connection that hangs on it. Before anything is removed,
-// disconnect is called with the transaction and the identity. Errors: ErrNotFound, ErrLastWay.
-func (a *Accounts) RemoveIdentity(ctx context.Context, userID, identityID int64, disconnect func(tx pgx.Tx, provider string) error) error {
-	return a.removeWay(ctx, userID, func(tx pgx.Tx) error {
-		var provider string
-		err := tx.QueryRow(ctx, `SELECT provider FROM cairn.identities WHERE id = $1 AND user_id = $2`, identityID, userID).Scan(&provider)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrNotFound
-		}
-		if err != nil {
-			return fmt.Errorf("auth: find identity %d: %w", identityID, err)
-		}
-		if err := disconnect(tx, provider); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `DELETE FROM cairn.identities WHERE id = $1 AND user_id = $2`, identityID, userID); err != nil {
-			return fmt.Errorf("auth: remove identity %d: %w", identityID, err)
-		}
-		return nil
-	})
+// RemoveIdentity removes the sign-in method by a provider's account, and with it the connection that hangs on it. Before
+// anything is removed, disconnect is called with the transaction. Errors: ErrNotFound, ErrLastWay; disconnect's.
+func (a *Accounts) RemoveIdentity(ctx context.Context, tx pgx.Tx, userID, identityID int64, disconnect func(provider string) error) (provider string, err error) {
+	if err := lockMethods(ctx, tx, userID); err != nil {
+		return "", err
+	}
+	err = tx.QueryRow(ctx, `SELECT provider FROM cairn.identities WHERE id = $1 AND user_id = $2 FOR UPDATE`, identityID, userID).
+		Scan(&provider)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", ErrNotFound
+	}
+	if err != nil {
+		return "", fmt.Errorf("auth: find identity %d: %w", identityID, err)
+	}
+	if err := disconnect(provider); err != nil {
+		return "", err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM cairn.identities WHERE id = $1 AND user_id = $2`, identityID, userID); err != nil {
+		return "", fmt.Errorf("auth: remove identity %d: %w", identityID, err)
+	}
+	return provider, someMethodLeft(ctx, tx, userID)
 }
 
-// lockIdentity lets one transaction at a time decide whose a provider's account is, also while no row of it exists.
+// lockIdentity lets one transaction at a time decide whose a provider's account is, also while no row of it exists. It comes
+// before the user's lock, because only then is it known who that is.
 func lockIdentity(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 7261))`, provider+" "+subject); err != nil {
 		return fmt.Errorf("auth: lock identity of %s: %w", provider, err)

@@ -62,15 +62,11 @@ type Connection struct {
 	CheckedAt time.Time // when the provider last gave a real answer
 }
 
-// Connect stores what an attempt yielded. own decides, in the same transaction, whose it is. A connection to the same
-// account is renewed and keeps its beginning. Errors: own's; ErrOtherAccount when the person has another account of this
-// provider connected.
-func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userID, identityID int64, err error)) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		userID, identityID, err := own(tx)
-		if err != nil {
-			return err
-		}
+// Connect stores what an attempt yielded, as the connection of an identity that the transaction has found or made and holds
+// (auth.Claim, auth.Enter). A connection to the same account is renewed and keeps its beginning. Errors: ErrOtherAccount when
+// the user has another account of this provider connected, after which the transaction can go on.
+func (s *Store) Connect(ctx context.Context, tx pgx.Tx, g Grant, userID, identityID int64) error {
+	return pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		sealed, err := s.sealTokens(g.token, place(identityID, userID, g.Provider.Key))
 		if err != nil {
 			return err
@@ -78,37 +74,41 @@ func (s *Store) Connect(ctx context.Context, g Grant, own func(tx pgx.Tx) (userI
 		if err := forgetWithdrawals(ctx, tx, g.Provider.Key, g.Subject); err != nil {
 			return err
 		}
-		granted := g.Granted
-		if granted == nil {
-			granted = []string{}
-		}
-		var anew bool
-		err = tx.QueryRow(ctx, `
-			INSERT INTO cairn.connections AS c
-				(identity_id, user_id, provider, account_name, picture_url, granted, sealed_tokens, token_expires_at, cause)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval, 'connected')
-			ON CONFLICT (identity_id) DO UPDATE SET
-				account_name = EXCLUDED.account_name, picture_url = EXCLUDED.picture_url, granted = EXCLUDED.granted,
-				sealed_tokens = EXCLUDED.sealed_tokens, token_expires_at = EXCLUDED.token_expires_at,
-				state = 'active', cause = 'reconnected', state_since = now(), checked_at = now(), generation = c.generation + 1, tokens_at = now(),
-				refresh_lease = NULL, refresh_lease_until = NULL, retry_at = NULL
-			RETURNING generation > 1`,
-			identityID, userID, g.Provider.Key, g.Name, g.PictureURL, granted, sealed, lifeOf(g.token)).Scan(&anew)
-		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "connections_user_id_provider" {
-			return ErrOtherAccount
-		}
+		cause, err := storeConnection(ctx, tx, g, userID, identityID, sealed)
 		if err != nil {
-			return fmt.Errorf("oauth: store connection to %s: %w", g.Provider.Key, err)
-		}
-		cause := Connected
-		if anew {
-			cause = Reconnected
+			return err
 		}
 		if err := tell(ctx, tx, userID, g.Provider.Key, Active, cause); err != nil || s.Made == nil {
 			return err
 		}
 		return s.Made(ctx, tx, g.Provider.Key, g.Subject)
 	})
+}
+
+func storeConnection(ctx context.Context, tx pgx.Tx, g Grant, userID, identityID int64, sealed []byte) (cause Cause, err error) {
+	granted := g.Granted
+	if granted == nil {
+		granted = []string{}
+	}
+	err = tx.QueryRow(ctx, `
+		INSERT INTO cairn.connections AS c
+			(identity_id, user_id, provider, account_name, picture_url, granted, sealed_tokens, token_expires_at, cause)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval, 'connected')
+		ON CONFLICT (identity_id) DO UPDATE SET
+			account_name = EXCLUDED.account_name, picture_url = EXCLUDED.picture_url, granted = EXCLUDED.granted,
+			sealed_tokens = EXCLUDED.sealed_tokens, token_expires_at = EXCLUDED.token_expires_at,
+			state = 'active', cause = 'reconnected', state_since = now(), checked_at = now(),
+			generation = c.generation + 1, tokens_at = now(),
+			refresh_lease = NULL, refresh_lease_until = NULL, retry_at = NULL
+		RETURNING cause`,
+		identityID, userID, g.Provider.Key, g.Name, g.PictureURL, granted, sealed, lifeOf(g.token)).Scan(&cause)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "connections_user_id_provider" {
+		return "", ErrOtherAccount
+	}
+	if err != nil {
+		return "", fmt.Errorf("oauth: store connection to %s: %w", g.Provider.Key, err)
+	}
+	return cause, nil
 }
 
 func (s *Store) caller(p *Provider) *caller {

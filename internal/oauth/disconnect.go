@@ -34,6 +34,9 @@ type forgotten struct {
 // Forget is Disconnect within a transaction; with an identityID other than 0 only if the connection hangs on that
 // identity. The tokens move to a withdrawal, where the provider has a way to be told.
 func (s *Store) Forget(ctx context.Context, tx pgx.Tx, p *Provider, userID, identityID int64) (telling bool, err error) {
+	if err := lockOwner(ctx, tx, userID); err != nil {
+		return false, err
+	}
 	var f forgotten
 	err = tx.QueryRow(ctx, `
 		DELETE FROM cairn.connections c
@@ -58,6 +61,15 @@ func (s *Store) Forget(ctx context.Context, tx pgx.Tx, p *Provider, userID, iden
 		return false, err
 	}
 	return true, s.withdrawLater(ctx, tx, p, userID, f, token)
+}
+
+// lockOwner comes before the lock of a connection, as everywhere (package session): the connection's history refers to the
+// user, so that a removal of the whole account would be waited for with the connection in hand.
+func lockOwner(ctx context.Context, tx pgx.Tx, userID int64) error {
+	if _, err := tx.Exec(ctx, `SELECT FROM cairn.users WHERE id = $1 FOR KEY SHARE`, userID); err != nil {
+		return fmt.Errorf("oauth: lock user %d: %w", userID, err)
+	}
+	return nil
 }
 
 // withdrawLater makes a withdrawal. A refresh that is under way takes part in it: nobody tells the provider before its lease

@@ -141,9 +141,12 @@ func (r rig) finish(provider string, owner oauth.Owner, callback url.Values) (oa
 }
 
 func (r rig) store(owner oauth.Owner, grant oauth.Grant) error {
-	return r.Connect(r.t.Context(), grant, func(tx pgx.Tx) (int64, int64, error) {
+	return pgx.BeginFunc(r.t.Context(), r.pool, func(tx pgx.Tx) error {
 		identity, err := r.accounts.Claim(r.t.Context(), tx, owner.UserID, grant.Provider.Key, grant.Subject, true)
-		return owner.UserID, identity, err
+		if err != nil {
+			return err
+		}
+		return r.Connect(r.t.Context(), tx, grant, owner.UserID, identity)
 	})
 }
 

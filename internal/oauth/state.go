@@ -126,16 +126,18 @@ func (s *Store) moveUntil(ctx context.Context, row stored, to State, cause Cause
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Statement)
 	defer cancel()
 	_, err := s.pool.Exec(ctx, `
-		WITH moved AS (
+		WITH owner AS MATERIALIZED ( -- locked before the connection, because the event refers to it
+			SELECT id FROM cairn.users WHERE id = $8 FOR KEY SHARE
+		), moved AS (
 			UPDATE cairn.connections SET state = $3, cause = $4, retry_at = $7,
 				state_since = CASE WHEN state <> $3 OR state <> 'active' AND cause <> $4 THEN now() ELSE state_since END
-			WHERE identity_id = $1 AND generation = $2
+			WHERE identity_id = $1 AND generation = $2 AND user_id = (SELECT id FROM owner)
 			  AND (state <> $3 OR state <> 'active' AND cause <> $4 OR retry_at IS DISTINCT FROM $7)
 			RETURNING user_id, provider, state_since
 		)
 		INSERT INTO cairn.connection_events (user_id, provider, state, cause, status, reference)
 		SELECT user_id, provider, $3, $4, $5, $6 FROM moved WHERE state_since = now()`,
-		row.identityID, row.generation, to, cause, status, reference(ctx), retryAt)
+		row.identityID, row.generation, to, cause, status, reference(ctx), retryAt, row.userID)
 	if err != nil {
 		return fmt.Errorf("oauth: note that identity %d is in %s: %w", row.identityID, to, err)
 	}

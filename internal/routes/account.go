@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -113,29 +114,23 @@ func (s *server) rename(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// setPassword adds a password, for somebody who has just signed in, or changes it with the current one. A change ends all
-// other sessions in the same transaction and gives this one a new token, so whoever knew the old password, or stole a
-// cookie, is out.
+// setPassword adds a password, for somebody who has just signed in, or changes it with the current one.
 func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	account, err := s.Accounts.Get(r.Context(), current.UserID)
 	if err != nil {
 		return err
 	}
-	if account.Email == "" && !current.Recent {
+	email, message := account.Email, "Your password is changed. Everywhere else you are signed out."
+	switch {
+	case email != "":
+		err = s.changePassword(w, r, current.UserID)
+	case !current.Recent:
 		askAgain(w, r, "/account#h-password")
 		return nil
-	}
-	email, message := account.Email, "Your password is changed. Everywhere else you are signed out."
-	if email == "" {
+	default:
 		email, message = r.PostForm.Get("email"), "You can now sign in with your e-mail and password too."
-		err = s.Accounts.AddPassword(r.Context(), current.UserID, email, r.PostForm.Get("password"), address(r))
-	} else if err = s.Accounts.Allow(r.Context(), s.passwordTries(r)...); err == nil {
-		err = s.Accounts.ChangePassword(r.Context(), current.UserID, r.PostForm.Get("current"), r.PostForm.Get("password"),
-			func(tx pgx.Tx) error {
-				_, err := s.Sessions.EndOthers(r.Context(), tx, current.UserID, current.ID, session.PasswordChanged)
-				return err
-			})
+		err = s.addPassword(r, current.UserID)
 	}
 	status, problems, ok := formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {
@@ -147,48 +142,77 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.forgivePasswordTries(r), s.Sessions.Rotate(r.Context())); err != nil {
-		return err
-	}
 	s.Log.InfoContext(r.Context(), "password set", "id", requestID(r.Context()), "user", current.UserID)
 	s.tell(r, good, message)
 	see(w, r, "/account")
 	return nil
 }
 
+func (s *server) addPassword(r *http.Request, userID int64) error {
+	password, err := s.Accounts.NewPassword(r.Context(), userID, r.PostForm.Get("email"), r.PostForm.Get("password"), address(r))
+	if err != nil {
+		return err
+	}
+	return s.Sessions.ChangeAccess(r.Context(), "", func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return "", s.Accounts.AddPassword(ctx, tx, userID, password)
+	})
+}
+
+// changePassword locks out all who knew the old password or stole a cookie.
+func (s *server) changePassword(w http.ResponseWriter, r *http.Request, userID int64) error {
+	if err := s.Accounts.Allow(r.Context(), s.passwordTries(r)...); err != nil {
+		return err
+	}
+	change, err := s.Accounts.CheckPasswordChange(r.Context(), userID, r.PostForm.Get("current"), r.PostForm.Get("password"))
+	if err != nil {
+		return err
+	}
+	if err := s.forgivePasswordTries(r); err != nil {
+		return err
+	}
+	return s.lockOthersOut(w, r, session.PasswordChanged, func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return "", s.Accounts.ChangePassword(ctx, tx, change)
+	})
+}
+
 func (s *server) removePassword(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	if err := s.Accounts.RemovePassword(r.Context(), current.UserID); err != nil {
+	err := s.lockOthersOut(w, r, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return "password", s.Accounts.RemovePassword(ctx, tx, current.UserID)
+	})
+	if err != nil {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "password removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tell(r, good, "Your password is removed.")
+	s.tell(r, good, "Your password is removed. Everywhere else you are signed out.")
 	see(w, r, "/account")
 	return nil
 }
 
-// removeIdentity takes a way in away, together with the connection that hangs on it.
+// removeIdentity removes a sign-in method by a provider's account, together with the connection that hangs on it.
 func (s *server) removeIdentity(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
 	if err != nil {
 		return errNoPage
 	}
 	current, _ := session.Current(r.Context())
-	err = s.Accounts.RemoveIdentity(r.Context(), current.UserID, id, func(tx pgx.Tx, provider string) error {
-		p, err := s.provider(provider)
-		if err != nil {
-			return nil // a provider that has no keys any more: the row goes with the identity
-		}
-		if _, err := s.Connections.Forget(r.Context(), tx, p, current.UserID, id); !errors.Is(err, oauth.ErrNotFound) {
-			return err
-		}
-		return nil
+	err = s.lockOthersOut(w, r, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return s.Accounts.RemoveIdentity(ctx, tx, current.UserID, id, func(provider string) error {
+			p, err := s.provider(provider)
+			if err != nil {
+				return nil // a provider that has no keys any more: the row goes with the identity
+			}
+			if _, err := s.Connections.Forget(ctx, tx, p, current.UserID, id); !errors.Is(err, oauth.ErrNotFound) {
+				return err
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return err
 	}
-	s.Log.InfoContext(r.Context(), "way in removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tell(r, good, "It is removed.")
+	s.Log.InfoContext(r.Context(), "sign-in method removed", "id", requestID(r.Context()), "user", current.UserID)
+	s.tell(r, good, "It is removed. Everywhere else you are signed out.")
 	see(w, r, "/account")
 	return nil
 }

@@ -60,16 +60,25 @@ func (s *server) showConfirm(w http.ResponseWriter, r *http.Request, status int,
 	return s.render(w, r, status, "confirm", v)
 }
 
+// confirmPassword compares the password of somebody who is signed in.
+func (s *server) confirmPassword(r *http.Request, userID int64) (auth.Proof, error) {
+	if err := s.Accounts.Allow(r.Context(), s.passwordTries(r)...); err != nil {
+		return auth.Proof{}, err
+	}
+	proof, err := s.Accounts.Confirm(r.Context(), userID, r.PostForm.Get("password"))
+	if err != nil {
+		return auth.Proof{}, err
+	}
+	return proof, s.forgivePasswordTries(r)
+}
+
 // confirm signs in again by password: a new session takes the place of this one.
 func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	next := returnPath(r.PostForm.Get("next"))
-	err := s.Accounts.Allow(r.Context(), s.passwordTries(r)...)
+	proof, err := s.confirmPassword(r, current.UserID)
 	if err == nil {
-		err = s.Accounts.Confirm(r.Context(), current.UserID, r.PostForm.Get("password"))
-	}
-	if err == nil {
-		err = s.forgivePasswordTries(r)
+		err = s.beginSessionWith(w, r, proof, current.Kept)
 	}
 	s.Watch.SignIn("password", signInResult(err))
 	status, problems, ok := formProblem(w, err)
@@ -83,7 +92,6 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "signed in", "id", requestID(r.Context()), "user", current.UserID, "method", "password")
-	s.Sessions.SignIn(r.Context(), current.UserID, "password", current.Kept)
 	s.tell(r, good, "Thank you. You can go on now: for ten minutes you won't be asked again.")
 	see(w, r, next)
 	return nil

@@ -145,36 +145,54 @@ func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.
 func (s *server) enter(ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant) error {
 	p := attempt.Provider
 	var userID int64
-	err := s.Connections.Connect(ctx, grant, func(tx pgx.Tx) (_, identityID int64, err error) {
-		userID, identityID, err = s.Accounts.Enter(ctx, tx, p.Key, grant.Subject, grant.Name, grant.PictureURL)
-		return userID, identityID, err
+	var other bool // the person has another account of this provider connected
+	err := s.beginSession(ctx, w, r, p.Key, true, func(ctx context.Context, tx pgx.Tx) (int64, error) {
+		owner, identityID, err := s.Accounts.Enter(ctx, tx, p.Key, grant.Subject, grant.Name, grant.PictureURL)
+		if err != nil {
+			return 0, err
+		}
+		userID = owner
+		err = s.Connections.Connect(ctx, tx, grant, userID, identityID)
+		if other = errors.Is(err, oauth.ErrOtherAccount); other {
+			err = nil
+		}
+		return userID, err
 	})
-	switch {
-	case errors.Is(err, oauth.ErrOtherAccount):
-		s.tell(r, info, "You are signed in. Your other "+p.Name+" account stays the connected one.")
-	case err != nil:
+	if err != nil {
 		return &providerError{p, err}
-	default:
-		s.tellConnected(r, p, grant)
 	}
 	s.Log.InfoContext(ctx, "signed in", "id", requestID(ctx), "user", userID, "method", p.Key)
-	s.Sessions.SignIn(r.Context(), userID, p.Key, true)
+	if other {
+		s.tell(r, info, "You are signed in. Your other "+p.Name+" account stays the connected one.")
+	} else {
+		s.tellConnected(r, p, grant)
+	}
 	see(w, r, attempt.ReturnPath)
 	return nil
 }
 
+// connected stores the connection if the session that the attempt was begun in still stands.
 func (s *server) connected(ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant) error {
 	p := attempt.Provider
 	current, _ := session.Current(r.Context())
-	err := s.Connections.Connect(ctx, grant, func(tx pgx.Tx) (int64, int64, error) {
+	err := pgx.BeginFunc(ctx, s.Sessions.Pool, func(tx pgx.Tx) error {
 		identityID, err := s.Accounts.Claim(ctx, tx, attempt.UserID, p.Key, grant.Subject, current.RecentAt(attempt.Begun))
-		return attempt.UserID, identityID, err
+		if err != nil {
+			return err
+		}
+		if err := s.Connections.Connect(ctx, tx, grant, attempt.UserID, identityID); err != nil {
+			return err
+		}
+		return s.Sessions.StillLive(ctx, tx)
 	})
-	if errors.Is(err, auth.ErrUnconfirmed) {
+	switch {
+	case errors.Is(err, auth.ErrUnconfirmed):
 		askAgain(w, r, attempt.ReturnPath)
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, session.ErrEnded):
+		see(w, r, signInURL(attempt.ReturnPath))
+		return nil
+	case err != nil:
 		return &providerError{p, err}
 	}
 	s.Log.InfoContext(ctx, "connected", "id", requestID(ctx), "user", attempt.UserID, "provider", p.Key)

@@ -46,7 +46,12 @@ func (s *server) deletion(w http.ResponseWriter, r *http.Request) error {
 func (s *server) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	var gone deletedView
-	err := s.Accounts.Delete(r.Context(), current.UserID, func(tx pgx.Tx) error { return s.forgetAll(r, tx, current.UserID, &gone) })
+	err := s.Accounts.Delete(r.Context(), current.UserID, func(tx pgx.Tx) error {
+		if err := s.Sessions.StillLive(r.Context(), tx); err != nil {
+			return err
+		}
+		return s.forgetAll(r, tx, current.UserID, &gone)
+	})
 	if err != nil {
 		return err
 	}

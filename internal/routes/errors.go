@@ -20,6 +20,7 @@ import (
 
 	"cairn/internal/auth"
 	"cairn/internal/oauth"
+	"cairn/internal/session"
 )
 
 // Kinds of errors that requests themselves make.
@@ -75,7 +76,10 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // page is where an error of a handler meets a person.
 func (s *server) page(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := h(w, r); err != nil {
+		switch err := h(w, r); {
+		case errors.Is(err, session.ErrEnded):
+			s.sessionGone(w, r)
+		case err != nil:
 			s.fail(w, r, err)
 		}
 	}

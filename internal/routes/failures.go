@@ -51,7 +51,7 @@ const (
 // failureOf returns "" for an error that has nothing to do with a provider.
 func failureOf(r *http.Request, p *oauth.Provider, err error) failure {
 	switch {
-	case errors.Is(err, oauth.ErrAttempt):
+	case errors.Is(err, oauth.ErrAttempt), errors.Is(err, auth.ErrCredentials): // the second: removed meanwhile
 		return expired
 	case errors.Is(err, oauth.ErrOtherBrowser):
 		return elsewhere

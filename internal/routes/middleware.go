@@ -228,12 +228,12 @@ func mustSignIn(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		see(w, r, signInURL(r))
+		see(w, r, signInURL(pageOf(r)))
 	})
 }
 
-func signInURL(r *http.Request) string {
-	return "/login?" + url.Values{"next": {pageOf(r)}, "notice": {"sign-in"}}.Encode()
+func signInURL(next string) string {
+	return "/login?" + url.Values{"next": {next}, "notice": {"sign-in"}}.Encode()
 }
 
 // pageOf is where to come back to after an interruption: the page that was asked for, or the one that a form was on.
@@ -254,5 +254,5 @@ func (s *server) sessionGone(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "Authentication required"})
 		return
 	}
-	see(w, r, signInURL(r))
+	see(w, r, signInURL(pageOf(r)))
 }

@@ -75,7 +75,7 @@ func (s *server) takeNotice(r *http.Request) *notice {
 	if code == "signed-out" {
 		return &notice{Kind: good, Text: "You are signed out."}
 	}
-	if r.URL.Path == "/login" {
+	if r.URL.Path == "/login" { // the page that mends it; said once
 		if ending, ok := s.Sessions.Ended(r.Context()); ok && s.endingInWords(ending) != "" {
 			return &notice{Kind: info, Text: s.endingInWords(ending)}
 		}

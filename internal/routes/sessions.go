@@ -2,6 +2,7 @@ package routes
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5"
 	"github.com/mileusna/useragent"
 
 	"cairn/internal/session"
@@ -104,11 +106,11 @@ func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) endOtherSessions(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	ended, err := s.Sessions.EndOthers(r.Context(), s.Sessions.Pool, current.UserID, current.ID, session.EndedElsewhere)
+	err := s.lockOthersOut(w, r, session.EndedElsewhere, func(context.Context, pgx.Tx) (string, error) { return "", nil })
 	if err != nil {
 		return err
 	}
-	s.Log.InfoContext(r.Context(), "other sessions ended", "id", requestID(r.Context()), "user", current.UserID, "sessions", ended)
+	s.Log.InfoContext(r.Context(), "other sessions ended", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atSessions, good, "Everywhere else you are signed out.")
 	see(w, r, "/account#sessions")
 	return nil
@@ -126,6 +128,8 @@ func (s *server) endingInWords(e session.Ending) string {
 		return "You were signed out from another of your devices on " + at + "."
 	case session.PasswordChanged:
 		return "You were signed out on " + at + ", because your password was changed."
+	case session.MethodRemoved:
+		return "You were signed out on " + at + ", because a sign-in method was removed from your account."
 	case session.ByOperator:
 		return "The operator of this site signed you out on " + at + "."
 	}

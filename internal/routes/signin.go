@@ -2,8 +2,12 @@ package routes
 
 import (
 	"cmp"
+	"context"
+	"crypto/rand"
 	"errors"
 	"net/http"
+
+	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/auth"
 	"cairn/internal/session"
@@ -41,7 +45,14 @@ func (s *server) showSignUp(w http.ResponseWriter, r *http.Request, status int, 
 
 func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 	v := signUpView{Name: r.PostForm.Get("name"), Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next"))}
-	userID, err := s.Accounts.SignUp(r.Context(), v.Name, v.Email, r.PostForm.Get("password"), address(r))
+	account, err := s.Accounts.SignUp(r.Context(), v.Name, v.Email, r.PostForm.Get("password"), address(r))
+	var userID int64
+	if err == nil {
+		err = s.beginSession(r.Context(), w, r, "password", true, func(ctx context.Context, tx pgx.Tx) (int64, error) {
+			userID, err = s.Accounts.Create(ctx, tx, account)
+			return userID, err
+		})
+	}
 	if status, messages, ok := formProblem(w, err); ok {
 		v.Errors, v.Taken = messages, errors.Is(err, auth.ErrEmailTaken)
 		return s.showSignUp(w, r, status, v)
@@ -50,7 +61,6 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "signed up", "id", requestID(r.Context()), "user", userID, "method", "password")
-	s.Sessions.SignIn(r.Context(), userID, "password", true)
 	s.tell(r, good, "Welcome to Cairn. Your account is ready: connect what you like.")
 	see(w, r, v.Next)
 	return nil
@@ -79,7 +89,10 @@ func (s *server) showSignIn(w http.ResponseWriter, r *http.Request, status int, 
 
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	v := signInView{Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next")), Brief: r.PostForm.Get("keep") == ""}
-	userID, err := s.Accounts.SignIn(r.Context(), v.Email, r.PostForm.Get("password"), address(r))
+	proof, err := s.Accounts.SignIn(r.Context(), v.Email, r.PostForm.Get("password"), address(r), s.knownBrowser(r))
+	if err == nil {
+		err = s.beginSessionWith(w, r, proof, !v.Brief)
+	}
 	s.Watch.SignIn("password", signInResult(err))
 	if status, messages, ok := formProblem(w, err); ok {
 		s.Log.InfoContext(r.Context(), "sign-in refused", "id", requestID(r.Context()), "address", address(r), "reason", err)
@@ -89,8 +102,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.Log.InfoContext(r.Context(), "signed in", "id", requestID(r.Context()), "user", userID, "method", "password")
-	s.Sessions.SignIn(r.Context(), userID, "password", !v.Brief)
+	s.Log.InfoContext(r.Context(), "signed in", "id", requestID(r.Context()), "user", proof.UserID, "method", "password")
 	see(w, r, v.Next)
 	return nil
 }
@@ -101,6 +113,31 @@ func (s *server) refuseCredentials(w http.ResponseWriter, r *http.Request) error
 	status, messages, _ := formProblem(w, auth.ErrCredentials)
 	v := signInView{Next: returnPath(r.PostForm.Get("next")), Brief: r.PostForm.Get("keep") == "", Errors: messages}
 	return s.showSignIn(w, r, status, v)
+}
+
+// beginSession signs in: prove proves whose account it is, once more or for the first time, in the transaction in which the
+// session begins and this browser becomes a known one.
+func (s *server) beginSession(ctx context.Context, w http.ResponseWriter, r *http.Request, method string, keep bool,
+	prove func(context.Context, pgx.Tx) (userID int64, err error)) error {
+	browser := cmp.Or(s.knownBrowser(r), rand.Text())
+	err := s.Sessions.SignIn(ctx, method, keep, func(ctx context.Context, tx pgx.Tx) (int64, error) {
+		userID, err := prove(ctx, tx)
+		if err != nil {
+			return 0, err
+		}
+		return userID, s.Accounts.RememberBrowser(ctx, tx, userID, browser)
+	})
+	if err == nil {
+		s.setKnownBrowser(w, browser)
+	}
+	return err
+}
+
+// beginSessionWith is beginSession for a password that was compared.
+func (s *server) beginSessionWith(w http.ResponseWriter, r *http.Request, proof auth.Proof, keep bool) error {
+	return s.beginSession(r.Context(), w, r, "password", keep, func(ctx context.Context, tx pgx.Tx) (int64, error) {
+		return proof.UserID, s.Accounts.StillProven(ctx, tx, proof)
+	})
 }
 
 // signOut works for everybody: whoever presses the button twice is signed out all the same.

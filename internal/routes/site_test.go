@@ -304,6 +304,16 @@ func (a answer) to(location string) answer {
 	return a
 }
 
+// sessionCookie is the header that sets it, "" if none does.
+func (a answer) sessionCookie() string {
+	for _, value := range a.header.Values("Set-Cookie") {
+		if strings.HasPrefix(value, "session=") || strings.HasPrefix(value, "__Host-session=") {
+			return value
+		}
+	}
+	return ""
+}
+
 // later lets the next quarter hour and day begin for providers' quotas, and all waits be over.
 func (s site) later(t testing.TB) {
 	t.Helper()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	EndedElsewhere  Reason = "ended"      // by its owner, from another session
 	PasswordChanged Reason = "password_changed"
 	ByOperator      Reason = "operator"
+	MethodRemoved   Reason = "method_removed" // the user removed a sign-in method, from another session
+	Replaced        Reason = "replaced"       // not an end: the same browser has a newer token
 )
 
 // Ending is what is known of a session that is over. It is kept for 30 days.
@@ -73,7 +76,8 @@ func (m *Manager) EndAll(ctx context.Context) (int64, error) {
 }
 
 // Ended tells why the session of this request's cookie is over, if it is and that is known. It asks the database only
-// when the request brought a token that led to nothing.
+// when the request brought a token that led to nothing, and is for a page that says so: the answer clears the cookie, so that
+// it is said once. A token that was replaced just now is left alone: the browser may have got the newer one meanwhile.
 func (m *Manager) Ended(ctx context.Context) (Ending, bool) {
 	rq, ok := ctx.Value(requestKey{}).(*request)
 	if !ok || rq.found != nil || rq.dead == "" {
@@ -82,12 +86,14 @@ func (m *Manager) Ended(ctx context.Context) (Ending, bool) {
 	ctx, cancel := context.WithTimeout(ctx, m.StatementTimeout)
 	defer cancel()
 	var e Ending
+	var young bool
 	err := m.Pool.QueryRow(ctx, `
-		SELECT reason, ended_at FROM cairn.ended_sessions WHERE token = $1
+		SELECT reason, ended_at, ended_at > now() - interval '1 minute' FROM cairn.ended_sessions WHERE token = $1
 		UNION ALL
-		SELECT CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END, LEAST(expiry, created + $2::interval)
+		SELECT CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END, LEAST(expiry, created + $2::interval), false
 		FROM cairn.sessions WHERE token = $1
-		LIMIT 1`, rq.dead, m.MaxLifetime).Scan(&e.Reason, &e.At)
+		LIMIT 1`, rq.dead, m.MaxLifetime).Scan(&e.Reason, &e.At, &young)
+	rq.told = !(e.Reason == Replaced && young) && (err == nil || errors.Is(err, pgx.ErrNoRows))
 	return e, err == nil // an explanation is not worth an error page
 }
 

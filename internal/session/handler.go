@@ -18,24 +18,22 @@ type requestKey struct{}
 
 // request is what one request knows and wants of its session. It belongs to the request's goroutine.
 type request struct {
-	stored    string   // the token, hashed, as it stands in the database; "" if nothing was found
-	dead      string   // the token, hashed, that led to nothing
-	found     *Session // nil: a visitor
-	due       bool     // the sliding expiry wants an extension
-	unseen    bool     // last_seen is out of date
-	signIn    *signIn
-	rotate    bool
+	data      context.Context // has scs's data of the session, of the new one after a sign-in
+	stored    string          // the token, hashed, as it stands in the database; "" if nothing was found
+	dead      string          // the token, hashed, that led to nothing
+	found     *Session        // nil: a visitor
+	due       bool            // the sliding expiry wants an extension
+	unseen    bool            // last_seen is out of date
 	ended     bool
-	flash     string
+	told      bool   // its person has been told why the dead token's session ended
+	flash     string // the notice for the next page
 	address   string
 	userAgent string
-	remaining time.Duration // how much older the session that was saved may get
-}
 
-type signIn struct {
-	userID int64
-	method string
-	kept   bool // it outlives the browser
+	write     write         // what saving means while the token is replaced
+	token     string        // the new one, to be sent; "": none
+	kept      bool          // the session with the new token outlives the browser
+	remaining time.Duration // how much older the session that was saved may get
 }
 
 // Handler is the middleware that gives requests their session. The answer is held back until the session is saved: a save
@@ -51,8 +49,7 @@ func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	token := m.token(r)
 	rq := &request{address: hooks.Address(r), userAgent: r.UserAgent()}
 	ctx := context.WithValue(r.Context(), requestKey{}, rq)
-	loaded, err := m.load(ctx, w, rq, token)
-	if err != nil {
+	if err := m.load(ctx, w, rq, token); err != nil {
 		hooks.Failed(w, r, err)
 		return
 	}
@@ -60,9 +57,10 @@ func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		w.Header().Set("Cache-Control", "no-store")
 	}
 	answer := newAnswer(w)
-	next.ServeHTTP(answer, r.WithContext(loaded))
-	switch err := m.save(ctx, loaded, answer); {
-	case errors.Is(err, errGone):
+	defer m.keepToken(rq, answer)
+	next.ServeHTTP(answer, r.WithContext(rq.data))
+	switch err := m.save(rq, answer); {
+	case errors.Is(err, ErrEnded):
 		answer.discard()
 		hooks.Gone(w, r)
 	case err != nil:
@@ -72,19 +70,29 @@ func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		answer.send()
 		m.note(rq)
 	}
+	rq.token = ""
+}
+
+// keepToken sends the new token of a handler that panicked, with the answer that others make of that: the old one is dead.
+func (m *Manager) keepToken(rq *request, a *answer) {
+	if rq.token != "" {
+		a.discard()
+		m.writeCookie(a, rq.token, rq.remaining, rq.kept)
+	}
 }
 
 // load finds the session. Data that does not decode is no session, and its cookie is of no use to anybody.
-func (m *Manager) load(ctx context.Context, w http.ResponseWriter, rq *request, token string) (context.Context, error) {
-	loaded, err := m.scs.Load(ctx, token)
+func (m *Manager) load(ctx context.Context, w http.ResponseWriter, rq *request, token string) (err error) {
+	rq.data, err = m.scs.Load(ctx, token)
 	if !errors.Is(err, errUndecodable) {
-		return loaded, err
+		return err
 	}
-	rq.found = nil
+	rq.found, rq.stored = nil, ""
 	cleared := m.cookie("")
 	cleared.MaxAge = -1
 	http.SetCookie(w, cleared)
-	return m.scs.Load(ctx, "")
+	rq.data, err = m.scs.Load(ctx, "")
+	return err
 }
 
 // token returns the cookie's value if it could be one of ours: anything else is not worth a query.
@@ -106,58 +114,30 @@ func validToken(value string) bool {
 	return err == nil
 }
 
-// save does what the handler asked for and writes the cookie that goes with it into the answer. fresh has no scs data,
-// so a new token is made from it; loaded has this request's.
-func (m *Manager) save(fresh, loaded context.Context, a *answer) error {
-	rq := requestOf(fresh)
+// save stores what the handler changed in the session's data, and writes the cookie into the answer if it has to be another
+// one. A notice that can't be stored, or taken off, is no reason to take the page away.
+func (m *Manager) save(rq *request, a *answer) error {
 	switch {
-	case rq.signIn != nil || rq.rotate && !rq.ended:
-		return m.replace(fresh, a)
-	case rq.ended:
+	case rq.ended, rq.told && rq.token == "":
 		m.writeCookie(a, "", 0, true)
 		return nil
-	case rq.found == nil:
+	case rq.stored == "":
 		return nil
 	}
 	if rq.flash != "" {
-		m.scs.Put(loaded, flashKey, rq.flash)
+		m.scs.Put(rq.data, flashKey, rq.flash)
 	}
-	if m.scs.Status(loaded) == scs.Modified {
-		_, _, err := m.scs.Commit(loaded)
-		if errors.Is(err, errGone) || err != nil && rq.flash != "" {
+	if m.scs.Status(rq.data) == scs.Modified {
+		if _, _, err := m.scs.Commit(rq.data); errors.Is(err, ErrEnded) {
 			return err
-		} // a message that was shown and can't be taken off is no reason to take the page away
+		}
 	}
-	if rq.due {
-		m.store.renew(loaded, rq.stored)
+	if rq.token != "" {
+		m.writeCookie(a, rq.token, rq.remaining, rq.kept)
+	} else if rq.due {
+		m.store.renew(rq.data, rq.stored)
 	}
 	return nil
-}
-
-// replace saves under a new token and sends that one.
-func (m *Manager) replace(ctx context.Context, a *answer) error {
-	ctx, err := m.scs.Load(ctx, "")
-	if err != nil {
-		return err
-	}
-	rq := requestOf(ctx)
-	if rq.flash != "" {
-		m.scs.Put(ctx, flashKey, rq.flash)
-	}
-	token, _, err := m.scs.Commit(ctx)
-	if err != nil {
-		return err
-	}
-	m.writeCookie(a, token, rq.remaining, rq.keeps())
-	return nil
-}
-
-// keeps tells whether the session that was just saved outlives the browser.
-func (rq *request) keeps() bool {
-	if rq.signIn != nil {
-		return rq.signIn.kept
-	}
-	return rq.found.Kept
 }
 
 // maxCookieAge is what browsers cut longer cookies to (RFC 6265bis, section 5.5).

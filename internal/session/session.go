@@ -5,14 +5,22 @@
 // and causes no query. scs keeps the data of a request and makes tokens; what it and pgxstore leave open is closed here:
 //
 //	handler.go  the request: find the row, buffer the answer, save before its first byte, send the cookie
+//	signin.go   sign-in and new tokens: one transaction with what a person proves or changes
 //	store.go    the statements: insert at sign-in, update otherwise, and zero rows updated means the session is gone
 //	lookup.go   requests that look at the same moment share one SELECT
 //	codec.go    the data column: JSON; what does not decode is no session
 //	ending.go   the list of a person's sessions, ending them, and why one ended
 //	upkeep.go   expired rows, and when a session was last seen
 //
-// What a handler asks for (SignIn, SignOut, Rotate, Flash) happens when its answer is ready and before it is sent, in one
-// statement each. An answer whose session was ended meanwhile is thrown away. All expiry is by the database's clock.
+// Proof and act are one. What a person has proven (a password, a provider's account, a recent session) was true when it was
+// checked, and need not be true any more when it is acted on. So it is proven again in the transaction of the act, under a
+// lock on the row that proves it, which the owner of that row takes: auth.StillProven for credentials, Manager.StillLive for
+// sessions. SignIn and ChangeAccess lead such transactions. They lock in one order, so that none waits for another in a circle:
+// user, credential, connection, session. Account removal takes the user's row alone first (FOR UPDATE), changes of sign-in
+// methods take it FOR NO KEY UPDATE, everything else that refers to a user FOR KEY SHARE.
+//
+// SignIn, ChangeAccess and SignOut happen at once; a notice (Flash) is stored when the answer is ready. The cookie goes out with the
+// answer, and an answer whose session was ended meanwhile is thrown away. All expiry is by the database's clock.
 package session
 
 import (
@@ -23,7 +31,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -31,13 +38,14 @@ import (
 // DB is what a statement needs; a pool and a transaction both have it.
 type DB interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// ErrNone says that there is no session to change: the request is a visitor's.
-var ErrNone = errors.New("session: nobody is signed in")
+var (
+	// ErrNone says that there is no session to change: the request is a visitor's.
+	ErrNone = errors.New("session: nobody is signed in")
+	// ErrEnded says that the session was ended while its request ran.
+	ErrEnded = errors.New("session: ended meanwhile")
+)
 
 // Options are the promises a Manager makes.
 type Options struct {
@@ -76,11 +84,15 @@ type Session struct {
 	Method    string // how they signed in: "password" or a provider's key
 	Created   time.Time
 	Kept      bool // it outlives the browser
-	Recent    bool // it began within the last ten minutes: this person has just signed in
+	Recent    bool // this person has just signed in, by a method that still is one (RecentAt)
+
+	methodRemoved bool // Method is no sign-in method of the user's any more
 }
 
 // RecentAt tells whether this person had just signed in at t, a time of the database's.
-func (s Session) RecentAt(t time.Time) bool { return t.Before(s.Created.Add(recently)) }
+func (s Session) RecentAt(t time.Time) bool {
+	return !s.methodRemoved && t.Before(s.Created.Add(recently))
+}
 
 // renewEvery bounds how often a sliding session is extended: a write a day, not one a request.
 const renewEvery = 24 * time.Hour
@@ -138,24 +150,6 @@ func Known(ctx context.Context) bool { return ctx.Value(requestKey{}) != nil }
 func Lost(ctx context.Context) bool {
 	rq, ok := ctx.Value(requestKey{}).(*request)
 	return ok && rq.found == nil && rq.dead != ""
-}
-
-// SignIn begins a session with a new token for the user once the answer is ready. A session this browser had ends in the
-// same statement. One that is not kept ends with the browser, and after 12 hours.
-func (m *Manager) SignIn(ctx context.Context, userID int64, method string, kept bool) {
-	rq := requestOf(ctx)
-	rq.signIn = &signIn{userID: userID, method: method, kept: kept}
-}
-
-// Rotate gives the current session a new token once the answer is ready; the old one is dead from then on. The session
-// keeps its id, its age and so its absolute limit.
-func (m *Manager) Rotate(ctx context.Context) error {
-	rq := requestOf(ctx)
-	if rq.found == nil {
-		return ErrNone
-	}
-	rq.rotate = true
-	return nil
 }
 
 // SignOut deletes the row of the current session, if there is one, and clears the cookie.

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db/dbtest"
@@ -30,10 +32,12 @@ func newSite(t *testing.T, o session.Options, own handlers) site {
 	t.Helper()
 	m := session.New(o)
 	mux := http.NewServeMux()
-	mux.HandleFunc("/signin/{user}", func(_ http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/signin/{user}", func(w http.ResponseWriter, r *http.Request) {
 		var user int64
 		_, _ = fmt.Sscan(r.PathValue("user"), &user)
-		m.SignIn(r.Context(), user, "password", r.URL.Query().Get("brief") == "")
+		if err := signInAs(r.Context(), m, user, r.URL.Query().Get("brief") == ""); err != nil {
+			http.Error(w, "failed", http.StatusServiceUnavailable)
+		}
 	})
 	mux.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {
 		current, ok := session.Current(r.Context())
@@ -44,21 +48,21 @@ func newSite(t *testing.T, o session.Options, own handlers) site {
 			panic(err)
 		}
 	})
-	mux.HandleFunc("/rotate", func(_ http.ResponseWriter, r *http.Request) {
-		if err := m.Rotate(r.Context()); err != nil {
-			panic(err)
+	mux.HandleFunc("/rotate", func(w http.ResponseWriter, r *http.Request) {
+		if err := rotate(r.Context(), m); err != nil {
+			http.Error(w, "failed", http.StatusServiceUnavailable)
 		}
 	})
 	for pattern, h := range own {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { h(m, w, r) })
 	}
-	server := httptest.NewUnstartedServer(m.Handler(session.Hooks{
+	server := httptest.NewUnstartedServer(recovered(m.Handler(session.Hooks{
 		Address: func(*http.Request) string { return "192.0.2.1" },
 		Gone:    func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone", http.StatusUnauthorized) },
 		Failed: func(w http.ResponseWriter, _ *http.Request, _ error) {
 			http.Error(w, "failed", http.StatusServiceUnavailable)
 		},
-	})(mux))
+	})(mux)))
 	if o.Secure {
 		server.StartTLS()
 	} else {
@@ -66,6 +70,28 @@ func newSite(t *testing.T, o session.Options, own handlers) site {
 	}
 	t.Cleanup(server.Close)
 	return site{m, server}
+}
+
+// recovered answers a panic, as the routes do.
+func recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if recover() != nil {
+				http.Error(w, "panicked", http.StatusInternalServerError)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// signInAs begins a session for a user who proves nothing.
+func signInAs(ctx context.Context, m *session.Manager, user int64, kept bool) error {
+	return m.SignIn(ctx, "password", kept, func(context.Context, pgx.Tx) (int64, error) { return user, nil })
+}
+
+// rotate gives the session a new token and changes nothing else.
+func rotate(ctx context.Context, m *session.Manager) error {
+	return m.ChangeAccess(ctx, "", func(context.Context, pgx.Tx) (string, error) { return "", nil })
 }
 
 // browser is a client with cookies that does not follow redirects.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,9 +12,6 @@ import (
 
 	"cairn/internal/text"
 )
-
-// errGone says that the session was ended while this request ran.
-var errGone = errors.New("session: ended meanwhile")
 
 // maxUserAgent is how many characters are kept of a browser's name; the schema holds as many.
 const maxUserAgent = 512
@@ -60,7 +58,7 @@ func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 func (s store) query(ctx context.Context, tokens []string) (map[string]*row, error) {
 	rows, err := s.Pool.Query(ctx, `
 		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''), s.method, s.created, s.kept,
-		       now(), s.expiry, s.last_seen
+		       s.method_removed, now(), s.expiry, s.last_seen
 		FROM cairn.sessions s
 		JOIN cairn.users u ON u.id = s.user_id
 		WHERE s.token = ANY($1) AND now() < s.expiry`, tokens)
@@ -71,7 +69,8 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 	var token string
 	var r row
 	_, err = pgx.ForEachRow(rows, []any{
-		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.Method, &r.Created, &r.Kept, &r.now, &r.expiry, &r.lastSeen,
+		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.Method, &r.Created, &r.Kept,
+		&r.methodRemoved, &r.now, &r.expiry, &r.lastSeen,
 	}, func() error {
 		if r.now.Before(r.Created.Add(s.MaxLifetime)) {
 			one := r // its data is not the next row's: pgx allocates for each
@@ -83,11 +82,12 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 	return found, err
 }
 
-// due tells whether the sliding expiry wants an extension.
+// due tells whether the sliding expiry wants an extension. What may be written once a day only is written once more when the
+// absolute limit is as near as that, so that the session lasts until then.
 func (s store) due(r *row) bool {
-	extended := r.now.Add(s.Lifetime)
-	if limit := r.Created.Add(s.MaxLifetime); limit.Before(extended) {
-		extended = limit
+	extended, limit := r.now.Add(s.Lifetime), r.Created.Add(s.MaxLifetime)
+	if !limit.After(extended) {
+		return r.Kept && r.expiry.Before(limit)
 	}
 	return r.Kept && r.expiry.Before(extended.Add(-s.renewAfter()))
 }
@@ -95,19 +95,17 @@ func (s store) due(r *row) bool {
 // unseen tells whether last_seen is out of date.
 func (r *row) unseen() bool { return r.lastSeen.Before(r.now.Add(-seenEvery)) }
 
-// CommitCtx saves under a token. Which statement that is depends on what the request found and asked for: a row is
-// inserted only at sign-in, and a known one only updated, so nothing that was ended can come back.
+// CommitCtx saves under a token. A row is inserted only at sign-in (request.write), and a known one only updated, so nothing
+// that was ended can come back.
 func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.Time) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.StatementTimeout)
 	defer cancel()
 	rq := requestOf(ctx)
 	var row pgx.Row
 	switch {
-	case rq.signIn != nil:
-		row = s.insert(ctx, rq, token, data)
-	case rq.rotate:
-		row = s.rotate(ctx, rq, token, data)
-	case rq.found != nil:
+	case rq.write != nil:
+		row = rq.write(ctx, token, data)
+	case rq.stored != "":
 		row = s.Pool.QueryRow(ctx, `
 			UPDATE cairn.sessions SET data = $2
 			WHERE token = $1 AND now() < expiry
@@ -118,7 +116,7 @@ func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.
 	var seconds float64
 	err := row.Scan(&seconds)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return errGone
+		return ErrEnded
 	}
 	if err != nil {
 		return fmt.Errorf("session: save: %w", err)
@@ -127,12 +125,12 @@ func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.
 	return nil
 }
 
-// rotate gives a session a new token. Whoever comes with the old one learns why it is over: tokens are changed when the
-// password is.
-func (s store) rotate(ctx context.Context, rq *request, token string, data []byte) pgx.Row {
-	return s.Pool.QueryRow(ctx, `
+// rotate gives a session a new token, and notes whether its sign-in method was just removed. A request of the same browser
+// that still comes with the old token is told nothing.
+func (s store) rotate(ctx context.Context, tx pgx.Tx, rq *request, removed, token string, data []byte) pgx.Row {
+	return tx.QueryRow(ctx, `
 		WITH moved AS (
-			UPDATE cairn.sessions SET token = $2, data = $3
+			UPDATE cairn.sessions SET token = $2, data = $3, method_removed = method_removed OR method = $6
 			WHERE token = $1 AND now() < expiry
 			RETURNING user_id, created
 		), noted AS (
@@ -141,18 +139,25 @@ func (s store) rotate(ctx context.Context, rq *request, token string, data []byt
 			ON CONFLICT (token) DO NOTHING
 		)
 		SELECT EXTRACT(epoch FROM created + $5::interval - now())::float8 FROM moved`,
-		rq.stored, token, data, PasswordChanged, s.MaxLifetime)
+		rq.stored, token, data, Replaced, s.MaxLifetime, removed)
 }
 
-// insert begins a session and ends the one the browser had, in one statement: a crash leaves one of the two.
-func (s store) insert(ctx context.Context, rq *request, token string, data []byte) pgx.Row {
-	return s.Pool.QueryRow(ctx, `
-		WITH ended AS (DELETE FROM cairn.sessions WHERE token = $1)
+// insert begins a session and ends the one the browser had, in one statement: a crash leaves one of the two. The token that
+// the browser had may be a dead one; from now on it tells nobody why.
+func (s store) insert(ctx context.Context, tx pgx.Tx, rq *request, in signIn, token string, data []byte) pgx.Row {
+	return tx.QueryRow(ctx, `
+		WITH ended AS (
+			DELETE FROM cairn.sessions WHERE token = $1
+		), noted AS (
+			INSERT INTO cairn.ended_sessions (token, user_id, reason)
+			SELECT $1, $5, $11 WHERE $1 <> ''
+			ON CONFLICT (token) DO UPDATE SET reason = EXCLUDED.reason
+		)
 		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, kept, address, user_agent)
 		VALUES ($2, $3, now() + $4::interval, $5, $6, $7, $8, $9)
 		RETURNING EXTRACT(epoch FROM $10::interval)::float8`,
-		rq.stored, token, data, s.lifetime(rq.signIn.kept), rq.signIn.userID, rq.signIn.method, rq.signIn.kept, rq.address, text.Clean(maxUserAgent, rq.userAgent),
-		s.MaxLifetime)
+		cmp.Or(rq.stored, rq.dead), token, data, s.lifetime(in.kept), in.userID, in.method, in.kept, rq.address,
+		text.Clean(maxUserAgent, rq.userAgent), s.MaxLifetime, Replaced)
 }
 
 func (s store) lifetime(kept bool) time.Duration {
@@ -178,7 +183,8 @@ func (s store) renew(ctx context.Context, token string) {
 	_, _ = s.Pool.Exec(ctx, `
 		UPDATE cairn.sessions SET expiry = LEAST(now() + $2::interval, created + $3::interval)
 		WHERE token = $1 AND now() < expiry AND kept
-		  AND expiry < LEAST(now() + $2::interval, created + $3::interval) - $4::interval`,
+		  AND expiry < CASE WHEN created + $3::interval <= now() + $2::interval THEN created + $3::interval
+		                    ELSE now() + $2::interval - $4::interval END`,
 		token, s.Lifetime, s.MaxLifetime, s.renewAfter())
 }
 

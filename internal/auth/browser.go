@@ -1,0 +1,50 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// BrowserLife is for how long a browser stays known to an account without signing in to it.
+const BrowserLife = 400 * 24 * time.Hour
+
+// RememberBrowser makes the browser with this token known to an account, in the transaction of a sign-in. A known browser
+// is spared from the limit that strangers can use up for an account (countSignIn). It signs nobody in.
+func (a *Accounts) RememberBrowser(ctx context.Context, tx pgx.Tx, userID int64, token string) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO cairn.browsers (token_hash, user_id) VALUES ($1, $2)
+		ON CONFLICT (token_hash, user_id) DO UPDATE SET last_used = now()`, digest(token), userID)
+	if err != nil {
+		return fmt.Errorf("auth: remember a browser of user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// ForgetBrowsers makes all browsers unknown to an account, in the transaction that locks others out of it.
+func (a *Accounts) ForgetBrowsers(ctx context.Context, tx pgx.Tx, userID int64) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM cairn.browsers WHERE user_id = $1`, userID); err != nil {
+		return fmt.Errorf("auth: forget browsers of user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// SweepBrowsers deletes one batch of browsers that have not signed in for BrowserLife and reports whether more may be left.
+func (a *Accounts) SweepBrowsers(ctx context.Context) (more bool, err error) {
+	tag, err := a.pool.Exec(ctx, `
+		DELETE FROM cairn.browsers WHERE (token_hash, user_id) IN (
+			SELECT token_hash, user_id FROM cairn.browsers
+			WHERE last_used < now() - $1::interval ORDER BY last_used LIMIT 500 FOR UPDATE SKIP LOCKED)`, BrowserLife)
+	if err != nil {
+		return false, fmt.Errorf("auth: sweep browsers: %w", err)
+	}
+	return tag.RowsAffected() == 500, nil
+}
+
+func digest(token string) []byte {
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}

@@ -1,0 +1,42 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Proof is a credential that somebody has shown: a password as it was compared, or a provider's account as it was found.
+// It was true when it was made; StillProven tells whether it is.
+type Proof struct {
+	UserID int64
+
+	email, hash string // of the password
+	identityID  int64  // 0: it is the password
+}
+
+// StillProven proves a credential again, in the transaction that acts on it: it must be the one that was checked, neither
+// changed nor removed since. Until the transaction is over nobody changes it. It locks the user, then the credential.
+// Errors: ErrCredentials.
+func (a *Accounts) StillProven(ctx context.Context, tx pgx.Tx, p Proof) error {
+	credential := `SELECT true FROM cairn.identities WHERE user_id = $1 AND id = $2 FOR SHARE`
+	args := []any{p.UserID, p.identityID}
+	if p.identityID == 0 {
+		credential = `SELECT true FROM cairn.passwords WHERE user_id = $1 AND hash = $2 FOR SHARE`
+		args[1] = p.hash
+	}
+	var proven bool
+	err := tx.QueryRow(ctx, `SELECT true FROM cairn.users WHERE id = $1 FOR KEY SHARE`, p.UserID).Scan(&proven)
+	if err == nil {
+		err = tx.QueryRow(ctx, credential, args...).Scan(&proven)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrCredentials
+	}
+	if err != nil {
+		return fmt.Errorf("auth: prove a credential of user %d again: %w", p.UserID, err)
+	}
+	return nil
+}

@@ -1,0 +1,293 @@
+package routes_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"cairn/internal/testkit"
+)
+
+// twins are two instances on one database.
+func twins(t *testing.T) [2]site {
+	t.Helper()
+	one := newSite(t)
+	return [2]site{one, newSiteWith(t, options{pool: one.pool})}
+}
+
+// unlimited forgets all counts of limits, which are not what the test is about.
+func unlimited(t *testing.T, s site) { t.Helper(); exec(t, s, `DELETE FROM cairn.rate_limits`) }
+
+func exec(t *testing.T, s site, sql string, args ...any) {
+	t.Helper()
+	if _, err := s.pool.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stolen is another browser with the same cookies.
+func (b browser) stolen() browser {
+	b.t.Helper()
+	c := newBrowser(b.t, b.site)
+	c.Jar.SetCookies(mustParse(b.t, b.site.url), b.Jar.Cookies(mustParse(b.t, b.site.url)))
+	return c
+}
+
+// together does all of these at the same moment.
+func together(all ...func()) {
+	var wg sync.WaitGroup
+	begin := make(chan struct{})
+	for _, do := range all {
+		wg.Go(func() { <-begin; do() })
+	}
+	close(begin)
+	wg.Wait()
+}
+
+// Sign-ins with the old password that overlap with its change leave no session, whichever comes first.
+func TestPasswordChangeEvictsOverlappingSignIns(t *testing.T) {
+	t.Parallel()
+	sites := twins(t)
+	for round := range testkit.Rounds(t) {
+		unlimited(t, sites[0])
+		email := fmt.Sprintf("ada%d@example.org", round)
+		owner := signedUp(t, sites[0], email)
+		intrude := func() {
+			for i := range 4 {
+				newBrowser(t, sites[i%2]).post("/login", "email", email, "password", password)
+			}
+		}
+		together(intrude, intrude, func() {
+			owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account")
+		}, intrude, intrude)
+		n := count(t, sites[0], `SELECT count(*) FROM cairn.sessions s JOIN cairn.passwords p USING (user_id) WHERE p.email = $1`, email)
+		if n != 1 {
+			t.Fatalf("round %d: %d sessions, want the owner's alone", round, n)
+		}
+		if !owner.signedIn() {
+			t.Fatalf("round %d: the owner is signed out", round)
+		}
+	}
+}
+
+// Sign-ins with a provider's account that overlap with its removal leave no session of the account that it belonged to.
+func TestRemovalEvictsOverlappingSignIns(t *testing.T) {
+	t.Parallel()
+	sites := twins(t)
+	owner := signedUp(t, sites[0], "ada@example.org")
+	for round := range testkit.Rounds(t) {
+		unlimited(t, sites[0])
+		owner.connect("strava", "ada").to("/")
+		id := count(t, sites[0], `SELECT i.id FROM cairn.identities i JOIN cairn.passwords USING (user_id) WHERE provider = 'strava'`)
+		var thieves [4]browser
+		var callbacks [4]string
+		for i := range thieves {
+			thieves[i] = newBrowser(t, sites[i%2])
+			callbacks[i] = thieves[i].decide(thieves[i].consent("/login/strava"), "ada", "allow")
+		}
+		intrude := func(i int) func() { return func() { thieves[i].get(callbacks[i]) } }
+		together(intrude(0), intrude(1), func() { owner.post(fmt.Sprintf("/account/ways/%d/remove", id)).to("/account") }, intrude(2), intrude(3))
+		n := count(t, sites[0], `SELECT count(*) FROM cairn.sessions s JOIN cairn.passwords p USING (user_id) WHERE s.method = 'strava'`)
+		if n != 0 {
+			t.Fatalf("round %d: %d sessions that Strava began, want none", round, n)
+		}
+		if !owner.signedIn() {
+			t.Fatalf("round %d: the owner is signed out", round)
+		}
+		// A sign-in that came after the removal made an account of its own.
+		exec(t, sites[0], `DELETE FROM cairn.users WHERE id NOT IN (SELECT user_id FROM cairn.passwords)`)
+	}
+}
+
+// Removing a sign-in method signs out those who came in by it, and what they had begun leads nowhere.
+func TestRemovalEvictsIntruders(t *testing.T) {
+	t.Parallel()
+	for name, remove := range map[string]func(s site, owner browser){
+		"provider": func(s site, owner browser) {
+			owner.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'strava'`))).to("/account")
+		},
+		"password": func(_ site, owner browser) { owner.post("/account/password/remove").to("/account") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sites := twins(t)
+			owner := signedUp(t, sites[0], "ada@example.org")
+			owner.connect("strava", "ada").to("/")
+			intruder := newBrowser(t, sites[1])
+			intruder.get(intruder.decide(intruder.consent("/login/strava"), "ada", "allow")).to("/")
+			copied := owner.stolen()
+			callback := intruder.decide(intruder.consent("/connect/garmin"), "moss", "allow")
+			remove(sites[0], owner)
+			if intruder.signedIn() || copied.signedIn() {
+				t.Error("an intruder is still signed in")
+			}
+			intruder.get(callback)
+			if n := count(t, sites[0], `SELECT count(*) FROM cairn.identities WHERE provider = 'garmin'`); n != 0 {
+				t.Error("the intruder added a sign-in method after theirs was removed")
+			}
+			if !owner.signedIn() {
+				t.Error("the owner is signed out")
+			}
+			intruder.get("/login").want(200, "#notice", "sign-in method was removed")
+		})
+	}
+}
+
+// A session that a removed method began is no proof of who uses it.
+func TestSessionOfARemovedMethodIsNotRecent(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := newBrowser(t, s)
+	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).to("/")
+	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account")
+	b.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities`))).to("/account")
+	b.post("/connect/garmin").to(confirming("/#card-garmin"))
+	b.post("/account/confirm", "next", "/", "password", password).to("/")
+	b.connect("garmin", "ada").to("/")
+}
+
+// A session that ends while a provider is asked about its person connects nothing.
+func TestSessionThatEndsMeanwhileConnectsNothing(t *testing.T) {
+	t.Parallel()
+	var owner browser
+	ended := false
+	s := newSiteWith(t, options{heard: func(sandbox http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "token") && !ended {
+				ended = true
+				owner.post("/account/sessions/end-others").to("/account#sessions")
+			}
+			sandbox.ServeHTTP(w, r)
+		})
+	}})
+	owner = signedUp(t, s, "ada@example.org")
+	thief := signedIn(t, s, "ada@example.org", iphone)
+	thief.get(thief.decide(thief.consent("/connect/garmin"), "moss", "allow")).to("/login?next=%2F&notice=sign-in")
+	if !ended {
+		t.Fatal("the test is wrong: the provider was not asked for a token")
+	}
+	if n := count(t, s, `SELECT count(*) FROM cairn.identities`) + count(t, s, `SELECT count(*) FROM cairn.connections`); n != 0 {
+		t.Errorf("%d identities and connections of a session that had ended", n)
+	}
+}
+
+// An account is made together with its session, so that who reads that it failed can try again.
+func TestFailedSignUpLeavesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	exec(t, s, `CREATE FUNCTION cairn.refuse() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$`)
+	exec(t, s, `CREATE TRIGGER refuse BEFORE INSERT ON cairn.sessions FOR EACH ROW EXECUTE FUNCTION cairn.refuse()`)
+	b := newBrowser(t, s)
+	b.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).want(503, "h1", "")
+	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).want(503, "h1", "")
+	exec(t, s, `DROP TRIGGER refuse ON cairn.sessions`)
+	if n := count(t, s, `SELECT count(*) FROM cairn.users`); n != 0 {
+		t.Errorf("%d accounts without a session, want none", n)
+	}
+	b.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).to("/")
+}
+
+// Strangers who guess lock themselves out, and not a browser that the owner has signed in with.
+func TestStrangersDoNotLockOutAKnownBrowser(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	home := signedUp(t, s, "ada@example.org")
+	for _, cookie := range home.Jar.Cookies(mustParse(t, s.url)) {
+		if cookie.Name == "browser" && count(t, s, `SELECT count(*) FROM cairn.browsers WHERE encode(token_hash, 'escape') LIKE $1`, cookie.Value) > 0 {
+			t.Error("the browser's token is stored as it is")
+		}
+	}
+	home.post("/logout").to("/?notice=signed-out")
+	guess := func(b browser) answer { return b.post("/login", "email", "ada@example.org", "password", "wrong") }
+	stranger := newBrowser(t, s)
+	for range 10 {
+		guess(stranger).want(422, "#form-error", "")
+	}
+	guess(stranger).want(429, "#form-error", "")
+	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", password).want(429, "#form-error", "")
+
+	home.post("/login", "email", "ada@example.org", "password", password).to("/")
+	home.post("/logout")
+	for range 10 {
+		guess(home).want(422, "#form-error", "")
+	}
+	guess(home).want(429, "#form-error", "") // it has a limit too
+}
+
+func TestKnownBrowsersAreForgotten(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for name, act := range map[string]func(owner browser){
+		"password change": func(owner browser) {
+			owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account")
+		},
+		"sign out everywhere else": func(owner browser) { owner.post("/account/sessions/end-others").to("/account#sessions") },
+	} {
+		unlimited(t, s)
+		exec(t, s, `DELETE FROM cairn.users`)
+		owner := signedUp(t, s, "ada@example.org")
+		other := signedIn(t, s, "ada@example.org", iphone)
+		before := cookieOf(other, "browser")
+		if n := count(t, s, `SELECT count(*) FROM cairn.browsers`); n != 2 {
+			t.Fatalf("%d known browsers, want 2", n)
+		}
+		old := cookieOf(owner, "browser")
+		act(owner)
+		known := count(t, s, `SELECT count(*) FROM cairn.browsers`)
+		if known != 1 || cookieOf(owner, "browser") == old || before == "" {
+			t.Errorf("%s: %d browsers are known, want this one alone, by another token", name, known)
+		}
+	}
+}
+
+// The cookie of a known browser opens nothing.
+func TestKnownBrowserIsNoSignIn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	owner := signedUp(t, s, "ada@example.org")
+	thief := newBrowser(t, s)
+	thief.Jar.SetCookies(mustParse(t, s.url), []*http.Cookie{{Name: "browser", Value: cookieOf(owner, "browser")}})
+	if thief.signedIn() {
+		t.Error("it signed in")
+	}
+	thief.post("/login", "email", "ada@example.org", "password", "wrong").want(422, "#form-error", "")
+}
+
+func cookieOf(b browser, name string) string {
+	u, _ := url.Parse(b.site.url)
+	for _, cookie := range b.Jar.Cookies(u) {
+		if cookie.Name == name {
+			return cookie.Value
+		}
+	}
+	return ""
+}
+
+// A dead cookie is told of once, and cleared.
+func TestReasonIsToldOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	owner := signedUp(t, s, "ada@example.org")
+	phone := signedIn(t, s, "ada@example.org", iphone)
+	owner.post("/account/sessions/end-others").to("/account#sessions")
+	phone.get("/login").want(200, "#notice", "another of your devices")
+	if cookieOf(phone, "session") != "" {
+		t.Error("the dead cookie is kept")
+	}
+	if phone.get("/login").Find("#notice").Length() != 0 {
+		t.Error("the reason is told again")
+	}
+}
+
+// An address that can't be one is nobody's, and no failure of ours.
+func TestSignInWithAddressesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, email := range []string{"ada\x00@example.org", "\xff\xfe@example.org"} {
+		newBrowser(t, s).post("/login", "email", email, "password", password).want(422, "#form-error", "")
+	}
+}
