@@ -39,7 +39,7 @@ type broken struct{ error }
 func (b broken) Read([]byte) (int, error) { return 0, b.error }
 
 // readableTokens writes expires_in as a whole number of seconds, whatever it came as. What is no time that lies ahead counts
-// as not said.
+// as not said. An athlete becomes a text of JSON, because x/oauth2 would read the id in it as a float, and lose its end.
 func readableTokens(body []byte) (readable []byte, ok bool) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil || fields == nil {
@@ -49,6 +49,11 @@ func readableTokens(body []byte) (readable []byte, ok bool) {
 	delete(fields, "expires_in")
 	if err == nil && seconds >= 1 {
 		fields["expires_in"] = strconv.AppendInt(nil, int64(min(seconds, math.MaxInt32)), 10)
+	}
+	if athlete := fields["athlete"]; len(athlete) > 0 && athlete[0] == '{' {
+		if fields["athlete"], err = json.Marshal(string(athlete)); err != nil {
+			return nil, false
+		}
 	}
 	readable, err = json.Marshal(fields)
 	return readable, err == nil

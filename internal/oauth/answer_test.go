@@ -17,6 +17,10 @@ func TestReadableTokens(t *testing.T) {
 			t.Errorf("expires_in %s became %s, want %s", expires, got, complete)
 		}
 	}
+	athlete, _ := readableTokens([]byte(`{"athlete": {"id": 9007199254740993}}`))
+	if string(athlete) != `{"athlete":"{\"id\": 9007199254740993}"}` {
+		t.Errorf("an athlete became %s", athlete)
+	}
 	for _, body := range []string{``, `null`, `[]`, `access_token=a`, `<html>`, `{"access_token":"a"`} {
 		if got, ok := readableTokens([]byte(body)); ok {
 			t.Errorf("%s became %s", body, got)

@@ -43,7 +43,7 @@ const maxAttempts = 10
 // Begin writes an attempt down and returns the address of the provider's consent page. Errors: *Error if the provider wants
 // no calls now, so that nobody goes there in vain.
 func (s *Store) Begin(ctx context.Context, p *Provider, owner Owner, returnPath string) (string, error) {
-	if _, err := s.caller(p).reserve(ctx, "authorize", room); err != nil {
+	if _, err := s.caller(p).reserve(inShare(ctx, signingIn), "authorize", room); err != nil {
 		return "", err
 	}
 	state, verifier := rand.Text(), oauth2.GenerateVerifier()
@@ -113,8 +113,9 @@ type Grant struct {
 }
 
 // Finish redeems the callback of an attempt that was taken: the code is sent once, then the provider is asked whose
-// account it is. Errors: ErrDenied, *Error.
-func (s *Store) Finish(ctx context.Context, a Attempt, callback url.Values) (Grant, error) {
+// account it is, unless its answer says so. allow is asked before each, and may refuse: first for no account, then for the
+// account that the answer named. Errors: ErrDenied, *Error, those of allow.
+func (s *Store) Finish(ctx context.Context, a Attempt, callback url.Values, allow func(subject string) error) (Grant, error) {
 	code := callback.Get("code")
 	if callback.Get("error") == "access_denied" || code == "" && callback.Get("error") == "" {
 		return Grant{}, ErrDenied
@@ -126,11 +127,20 @@ func (s *Store) Finish(ctx context.Context, a Attempt, callback url.Values) (Gra
 	if code == "" {
 		return Grant{}, c.fail("authorize", ErrUnavailable, 0, knownCode(callback.Get("error")))
 	}
+	if err := allow(""); err != nil {
+		return Grant{}, err
+	}
+	ctx = inShare(ctx, signingIn)
 	token, err := c.exchange(ctx, code, a.verifier)
 	if err != nil {
 		return Grant{}, err
 	}
-	account, err := a.Provider.whoAmI(ctx, c, token.AccessToken)
+	account, named := a.Provider.named(token)
+	if named {
+		err = allow(account.Subject)
+	} else {
+		account, err = a.Provider.whoAmI(ctx, c, token.AccessToken)
+	}
 	if err != nil {
 		return Grant{}, err
 	}

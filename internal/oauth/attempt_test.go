@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -281,7 +282,7 @@ func TestTokenAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			grant, err := r.Finish(t.Context(), attempt, url.Values{"code": {"c"}, "scope": {"read"}})
+			grant, err := r.Finish(t.Context(), attempt, url.Values{"code": {"c"}, "scope": {"read"}}, func(string) error { return nil })
 			if err == nil {
 				err = r.store(owner, grant)
 			}
@@ -316,5 +317,60 @@ func TestAttemptsAreSwept(t *testing.T) {
 	var n int
 	if err := r.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.oauth_attempts`).Scan(&n); err != nil || n != 1 {
 		t.Errorf("%d attempts are left (error %v), want 1", n, err)
+	}
+}
+
+// Strava names the athlete in its answer to a code, so it is not asked again, unless that id can't be used. The id is whole:
+// the last digit of 2^53 + 1 is lost in a float.
+func TestStravaIsNotAskedWhatItHasSaid(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for _, tt := range []struct {
+		name, call, mode, athlete string
+		asked                     int
+	}{
+		{"named", sandbox.Exchange, "none", sandbox.On, 0},
+		{"named as text", sandbox.Exchange, sandbox.ModeIDString, sandbox.On, 0},
+		{"not named", sandbox.Exchange, "none", sandbox.Off, 1},
+	} {
+		owner := r.owner()
+		r.set(sandbox.Strava, sandbox.NamesAthlete, tt.athlete)
+		r.set(sandbox.Strava, tt.call, tt.mode)
+		before := r.asked(sandbox.Strava, sandbox.WhoAmI)
+		var asked []string
+		callback := r.decide(r.begin(sandbox.Strava, owner), "moss", "allow")
+		attempt, err := r.Take(t.Context(), r.providers[sandbox.Strava], callback.Get("state"), owner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grant, err := r.Finish(t.Context(), attempt, callback, func(subject string) error {
+			asked = append(asked, subject)
+			return nil
+		})
+		if err != nil || grant.Subject != "9007199254740993" || grant.Name == "" {
+			t.Errorf("%s: %s, %q, error %v", tt.name, grant.Subject, grant.Name, err)
+		}
+		if n := r.asked(sandbox.Strava, sandbox.WhoAmI) - before; n != tt.asked || len(asked) != 2-tt.asked || asked[0] != "" {
+			t.Errorf("%s: Strava was asked %d times, leave was asked for %q", tt.name, n, asked)
+		}
+	}
+}
+
+// An attempt that is one too many costs no call.
+func TestFinishAsksForLeave(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	refused := errors.New("one too many")
+	owner := r.owner()
+	callback := r.decide(r.begin(sandbox.Strava, owner), "ada", "allow")
+	attempt, err := r.Take(t.Context(), r.providers[sandbox.Strava], callback.Get("state"), owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Finish(t.Context(), attempt, callback, func(string) error { return refused }); !errors.Is(err, refused) {
+		t.Errorf("got %v", err)
+	}
+	if n := r.requests(sandbox.Strava, "authorization_code"); n != 0 {
+		t.Errorf("%d codes were sent", n)
 	}
 }

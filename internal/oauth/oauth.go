@@ -79,6 +79,8 @@ type Provider struct {
 	// authorize puts an access token into a query; nil: it goes into the header.
 	authorize func(query url.Values, accessToken string)
 	whoAmI    func(ctx context.Context, c *caller, accessToken string) (Account, error)
+	// accountOf reads whose account it is from the answer to a code; nil: the provider does not say it there.
+	accountOf func(p *Provider, t *oauth2.Token) (Account, bool)
 	// revoke takes any of the tokens back, revokeByAccess needs an access token that is alive. The second is for where the
 	// first is nil, or has no address. Both nil: the provider can't be told.
 	revoke         func(ctx context.Context, c *caller, t *oauth2.Token) error
@@ -166,6 +168,14 @@ var (
 	ErrHeld         = errors.New("oauth: another call about this connection is under way")
 	ErrOtherAccount = errors.New("oauth: another account of this provider is connected")
 )
+
+// named returns whose account it is, if the answer to a code says so.
+func (p *Provider) named(t *oauth2.Token) (Account, bool) {
+	if p.accountOf == nil {
+		return Account{}, false
+	}
+	return p.accountOf(p, t)
+}
 
 // AuthorizeSources are the CSP sources that the consent page of a provider needs in form-action, because browsers apply
 // it to the redirects that follow a form.

@@ -10,14 +10,34 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-type backgroundKey struct{}
+// share is for whom a call is: how many percent of a budget may be used up when it is sent. What one share leaves is for
+// those above it, so that no work that can wait, and nobody who presses buttons, keeps others from signing in.
+type share int
 
-// InBackground marks work that nobody waits for. It leaves a fifth of every quota to people.
-func InBackground(ctx context.Context) context.Context {
-	return context.WithValue(ctx, backgroundKey{}, true)
+const (
+	background share = 60  // work that nobody waits for
+	buttons    share = 80  // what a person asks about a connection
+	signingIn  share = 100 // signing in and connecting
+)
+
+type shareKey struct{}
+
+// InBackground marks work that nobody waits for.
+func InBackground(ctx context.Context) context.Context { return inShare(ctx, background) }
+
+// ForPerson marks work that is done in the background, but that a person waits for.
+func ForPerson(ctx context.Context) context.Context { return inShare(ctx, buttons) }
+
+func inShare(ctx context.Context, s share) context.Context {
+	return context.WithValue(ctx, shareKey{}, s)
 }
 
-func inBackground(ctx context.Context) bool { return ctx.Value(backgroundKey{}) != nil }
+func shareOf(ctx context.Context) share {
+	if s, ok := ctx.Value(shareKey{}).(share); ok {
+		return s
+	}
+	return buttons
+}
 
 // need is what a call takes from the provider's quota.
 type need int
@@ -28,18 +48,15 @@ const (
 	one                 // a call to the API
 )
 
-// of returns how many calls are counted, and how many fifths of a limit may be used up then; nil: limits do not matter.
-func (n need) of(ctx context.Context) (cost int, fifths *int) {
-	switch {
-	case n == one:
+// of returns how many calls are counted, and how many percent of a limit may be used up then; nil: limits do not matter.
+func (n need) of(ctx context.Context) (cost int, percent *int) {
+	switch n {
+	case one:
 		cost = 1
-	case n == nothing:
+	case nothing:
 		return 0, nil
 	}
-	if inBackground(ctx) {
-		return cost, new(4)
-	}
-	return cost, new(5)
+	return cost, new(int(shareOf(ctx)))
 }
 
 // permit is leave for one call. It was counted in the windows that began then.
@@ -51,7 +68,7 @@ func (c *caller) reserve(ctx context.Context, call string, n need) (permit, erro
 	if c.pool == nil {
 		return permit{}, nil
 	}
-	cost, fifths := n.of(ctx)
+	cost, percent := n.of(ctx)
 	var p permit
 	var until *time.Time
 	var day bool
@@ -62,15 +79,16 @@ func (c *caller) reserve(ctx context.Context, call string, n need) (permit, erro
 			SELECT *, clock_timestamp() AS at FROM locked
 		), budget AS (
 			SELECT at, paused_until, quarter_limit, day_limit,
+			       quarter_limit * $3::int / 100 AS quarter_share, day_limit * $3::int / 100 AS day_share,
 			       date_bin('15 minutes', at, 'epoch') AS quarter, date_bin('1 day', at, 'epoch') AS day,
 			       CASE WHEN quarter = date_bin('15 minutes', at, 'epoch') THEN quarter_used ELSE 0 END AS quarter_used,
 			       CASE WHEN day = date_bin('1 day', at, 'epoch') THEN day_used ELSE 0 END AS day_used
 			FROM timed
 		), verdict AS (
-			SELECT *, COALESCE(day_used >= day_limit * $3::int / 5, false) AS day_spent,
+			SELECT *, COALESCE(day_used >= day_share, false) AS day_spent,
 			       GREATEST(CASE WHEN paused_until > at THEN paused_until END,
-			                CASE WHEN quarter_used >= quarter_limit * $3::int / 5 THEN quarter + interval '15 minutes' END,
-			                CASE WHEN day_used >= day_limit * $3::int / 5 THEN day + interval '1 day' END) AS until
+			                CASE WHEN quarter_used >= quarter_share THEN quarter + interval '15 minutes' END,
+			                CASE WHEN day_used >= day_share THEN day + interval '1 day' END) AS until
 			FROM budget
 		), counted AS (
 			UPDATE cairn.budgets b
@@ -78,7 +96,7 @@ func (c *caller) reserve(ctx context.Context, call string, n need) (permit, erro
 			FROM verdict v
 			WHERE b.provider = $1 AND v.until IS NULL AND v.quarter_limit IS NOT NULL
 		)
-		SELECT quarter, day, until, day_spent FROM verdict`, c.provider.Key, cost, fifths).Scan(&p.quarter, &p.day, &until, &day)
+		SELECT quarter, day, until, day_spent FROM verdict`, c.provider.Key, cost, percent).Scan(&p.quarter, &p.day, &until, &day)
 	if err != nil {
 		return permit{}, fmt.Errorf("oauth: reserve a call to %s: %w", c.provider.Key, err)
 	}

@@ -25,6 +25,14 @@ func (r rig) asked(provider, call string) int {
 	return counts[call]
 }
 
+// learn makes a call, whose answer tells what Strava allows.
+func (r rig) learn(owner oauth.Owner) {
+	r.t.Helper()
+	if err := r.Check(r.t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // inOneQuarter runs a part of a test again if a quarter hour ended meanwhile. What fails in it counts only if none did.
 func (r rig) inOneQuarter(part func(t testing.TB, r rig)) {
 	r.t.Helper()
@@ -117,19 +125,20 @@ func (r rig) checkAtOnce(ctx context.Context, instances []*oauth.Store, owner oa
 	return good
 }
 
-// Three instances that all ask at once use up the quota, and not one call more.
+// Three instances that all ask at once use up the share of people's buttons, and not one call more.
 func TestQuotaIsOneForAllInstances(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	instances, owner := r.instances(3), r.owner()
 	r.set(sandbox.Strava, sandbox.ReadQuota, "40,1000")
-	r.connect(sandbox.Strava, owner, "ada") // this tells the limit
+	r.connect(sandbox.Strava, owner, "ada")
+	r.learn(owner)
 	r.inOneQuarter(func(t testing.TB, r rig) {
 		r.anew()
 		before := r.asked(sandbox.Strava, sandbox.WhoAmI)
 		good := r.checkAtOnce(t.Context(), instances, owner, 100)
-		if arrived := r.asked(sandbox.Strava, sandbox.WhoAmI) - before; arrived != 40 || good != 40 {
-			t.Errorf("%d calls arrived and %d were answered, want 40 of 300", arrived, good)
+		if arrived := r.asked(sandbox.Strava, sandbox.WhoAmI) - before; arrived != 32 || good != 32 {
+			t.Errorf("%d calls arrived and %d were answered, want 32 of 300", arrived, good)
 		}
 	})
 	if c := r.connection(sandbox.Strava, owner); c.State != oauth.Trouble || c.Cause != oauth.SlowDown || c.RetryAt.IsZero() {
@@ -144,23 +153,27 @@ func TestQuotaIsOneForAllInstances(t *testing.T) {
 	}
 }
 
-// What nobody waits for leaves a fifth to people, and says nothing about a connection when it has to stop.
-func TestBackgroundWorkLeavesRoomForPeople(t *testing.T) {
+// What nobody waits for leaves room to people who press buttons, and those to people who sign in.
+func TestSharesOfAQuota(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	instances, owner := r.instances(3), r.owner()
 	r.set(sandbox.Strava, sandbox.ReadQuota, "40,1000")
 	r.connect(sandbox.Strava, owner, "ada")
+	r.learn(owner)
 	r.inOneQuarter(func(t testing.TB, r rig) {
 		r.anew()
-		if good := r.checkAtOnce(oauth.InBackground(t.Context()), instances, owner, 50); good != 32 {
-			t.Errorf("background work made %d calls, want 32 of 40", good)
+		if good := r.checkAtOnce(oauth.InBackground(t.Context()), instances, owner, 50); good != 24 {
+			t.Errorf("background work made %d calls, want 24 of 40", good)
 		}
 		if c := r.connection(sandbox.Strava, owner); c.State != oauth.Active {
 			t.Errorf("the connection is in %s, want active", c.State)
 		}
 		if good := r.checkAtOnce(t.Context(), instances, owner, 10); good != 8 {
-			t.Errorf("people made %d calls, want the 8 that were left", good)
+			t.Errorf("people made %d calls, want 8 more", good)
+		}
+		if _, err := r.Begin(t.Context(), r.providers[sandbox.Strava], r.owner(), "/"); err != nil {
+			t.Errorf("there is no room left to sign in or to connect: %v", err)
 		}
 	})
 }
@@ -172,12 +185,13 @@ func TestSpentDay(t *testing.T) {
 	r := newRig(t)
 	owner, other := r.owner(), r.owner()
 	strava := r.providers[sandbox.Strava]
-	r.set(sandbox.Strava, sandbox.Quota, "200,3")
+	r.set(sandbox.Strava, sandbox.Quota, "200,5")
 	r.connect(sandbox.Strava, owner, "ada")
+	r.learn(owner)
 	r.inOneQuarter(func(t testing.TB, r rig) {
 		r.anew()
 		back := r.decide(r.begin(sandbox.Strava, other), "max", "allow")
-		for range 3 {
+		for range 4 {
 			if err := r.Check(t.Context(), strava, owner.UserID); err != nil {
 				t.Fatal(err)
 			}
@@ -190,6 +204,7 @@ func TestSpentDay(t *testing.T) {
 		if c := r.connection(sandbox.Strava, owner); c.State != oauth.Paused || c.Cause != oauth.QuotaSpent || !c.RetryAt.Equal(midnight) {
 			t.Errorf("the connection is in %s because of %s until %v, want %v", c.State, c.Cause, c.RetryAt, midnight)
 		}
+		r.exec(`UPDATE cairn.budgets SET day_used = day_limit WHERE provider = 'strava'`)
 		if _, err := r.finish(sandbox.Strava, other, back); !errors.Is(err, oauth.ErrQuotaSpent) {
 			t.Errorf("coming back from the consent page: error %v", err)
 		}

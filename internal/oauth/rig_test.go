@@ -137,7 +137,7 @@ func (r rig) finish(provider string, owner oauth.Owner, callback url.Values) (oa
 	if err != nil {
 		return oauth.Grant{}, err
 	}
-	return r.Finish(r.t.Context(), attempt, callback)
+	return r.Finish(r.t.Context(), attempt, callback, func(string) error { return nil })
 }
 
 func (r rig) store(owner oauth.Owner, grant oauth.Grant) error {

@@ -103,7 +103,7 @@ func failed(failure *Error) (State, Cause, int) {
 // person left, if the failure is our own, or if background work was to let people go first.
 func (s *Store) stumbled(ctx context.Context, row stored, err error) error {
 	failure, ok := errors.AsType[*Error](err)
-	if !ok || errors.Is(ctx.Err(), context.Canceled) || failure.unsent && inBackground(ctx) {
+	if !ok || errors.Is(ctx.Err(), context.Canceled) || failure.unsent && shareOf(ctx) == background {
 		return err
 	}
 	state, cause, status := failed(failure)

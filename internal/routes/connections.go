@@ -116,7 +116,9 @@ func (s *server) callback(p *oauth.Provider) handler {
 func (s *server) finish(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.Limits.Provider)
 	defer cancel()
-	grant, err := s.Connections.Finish(ctx, attempt, r.URL.Query())
+	grant, err := s.Connections.Finish(ctx, attempt, r.URL.Query(), func(subject string) error {
+		return s.Accounts.Allow(ctx, s.finishes(r, attempt, subject)...)
+	})
 	switch {
 	case err != nil:
 		return &providerError{attempt.Provider, err}

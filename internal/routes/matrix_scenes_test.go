@@ -73,6 +73,9 @@ func (l *lane) signingIn(mode string, want oauth.Cause) {
 // comesBack finishes an attempt while the lane's call goes wrong.
 func (l *lane) comesBack(b browser, consent, mode string, want oauth.Cause, again string) {
 	callback := b.decide(consent, "ada", "allow")
+	if l.provider == sandbox.Strava && l.call == sandbox.WhoAmI {
+		l.setSwitch(sandbox.NamesAthlete, sandbox.Off) // else it is not asked
+	}
 	codes := l.requests()[sandbox.Exchange]
 	l.set(mode)
 	var page answer

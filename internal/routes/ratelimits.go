@@ -38,14 +38,18 @@ func (s *server) consents(r *http.Request) []auth.Count {
 	return []auth.Count{network}
 }
 
-// finishes are attempts that come back with a code, each of which costs calls to the provider. owner is the browser of a
-// sign-in, or the person who connects.
-func (s *server) finishes(r *http.Request, p *oauth.Provider, owner oauth.Owner) []auth.Count {
-	who := s.Accounts.Limits.FinishBrowser.Of(p.Key, owner.UserID, owner.Browser)
-	if owner.UserID > 0 {
-		who = s.Accounts.Limits.FinishBrowser.Of(p.Key, owner.UserID)
+// finishes are attempts that come back with a code, which costs calls to the provider: before the first it is known only who
+// comes back, a person or a browser; after it, at some, whose account it is at the provider.
+func (s *server) finishes(r *http.Request, attempt oauth.Attempt, subject string) []auth.Count {
+	limits, p := s.Accounts.Limits, attempt.Provider.Key
+	if subject != "" {
+		return []auth.Count{limits.FinishAccount.Of(p, subject)}
 	}
-	return []auth.Count{who, s.Accounts.Limits.FinishNetwork.From(address(r), p.Key)}
+	who := limits.FinishBrowser.Of(p, "browser", s.browser(r))
+	if !attempt.SignIn {
+		who = limits.FinishBrowser.Of(p, "person", attempt.UserID)
+	}
+	return []auth.Count{who, limits.FinishNetwork.From(address(r), p)}
 }
 
 // allowCall limits how often a person has a provider asked about their connection.

@@ -137,7 +137,15 @@ func (s *Sandbox) stravaToken(w http.ResponseWriter, r *http.Request) error {
 		if full {
 			return writeJSON(w, http.StatusForbidden, stravaTooManyAthletes())
 		}
-		return s.stravaPair(w, r, code.Grant, rotate, object{"athlete": athlete(code.Grant, s.base, false)})
+		names, err := s.isOn(r.Context(), Strava, NamesAthlete)
+		if err != nil {
+			return err
+		}
+		more := object{}
+		if names {
+			more["athlete"] = athlete(code.Grant, s.base, false)
+		}
+		return s.stravaPair(w, r, code.Grant, rotate, more)
 	case "refresh_token":
 		take := s.spendRefresh
 		if !rotate {

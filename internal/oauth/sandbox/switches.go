@@ -20,6 +20,7 @@ const (
 	Quota          = "quota"            // Strava: calls a quarter and a day, "200,2000"; Foursquare: calls an hour and token, "500"
 	ReadQuota      = "read_quota"       // Strava: calls that only read, "100,1000"
 	AthleteLimit   = "athlete_limit"    // Strava: how many people may connect (default 0: any number)
+	NamesAthlete   = "names_athlete"    // Strava: the answer to a code says whose it is (default on)
 	QuotaHeaders   = "quota_headers"    // Strava: what the headers about the quota hold
 	RetryAfter     = "retry_after"      // what ModeRetryAfter and 503 have in that header (default "30")
 	SignEvents     = "sign_events"      // Strava: events have X-Strava-Signature, whose existence is disputed (default off)
@@ -98,6 +99,7 @@ func (s *Sandbox) controlsOf(provider string) []control {
 			text(Quota, "Calls per quarter hour, day", "200,2000", twoNumbers),
 			text(ReadQuota, "Reads per quarter hour, day", "100,1000", twoNumbers),
 			control{Name: QuotaHeaders, Label: "Headers about the quota", Values: []string{Honest, Missing, Malformed, Absurd}},
+			control{Name: NamesAthlete, Label: "The answer to a code names the athlete", Values: onOff},
 			text(AthleteLimit, "Athletes at most (0: any)", "0", oneNumber))
 	case Garmin:
 		return append(controls,
