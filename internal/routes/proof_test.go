@@ -291,3 +291,43 @@ func TestSignInWithAddressesThatCannotBe(t *testing.T) {
 		newBrowser(t, s).post("/login", "email", email, "password", password).want(422, "#form-error", "")
 	}
 }
+
+// Everything that touches an account at the same moment takes its locks in one order: nothing ends in a deadlock.
+func TestActsOnOneAccountDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	sites := twins(t)
+	for round := range testkit.Rounds(t) {
+		unlimited(t, sites[0])
+		email := fmt.Sprintf("ada%d@example.org", round)
+		owner := signedUp(t, sites[0], email)
+		owner.connect("strava", "ada").to("/")
+		other := signedIn(t, sites[1], email, iphone)
+		visitor := newBrowser(t, sites[1])
+		callback := visitor.decide(visitor.consent("/login/strava"), "ada", "allow")
+		again := owner.decide(owner.consent("/connect/garmin"), "ada", "allow")
+		id := count(t, sites[0], `SELECT i.id FROM cairn.identities i JOIN cairn.passwords p USING (user_id) WHERE p.email = $1`, email)
+		settled := func(act string, do func() answer) func() {
+			return func() {
+				if a := do(); a.status >= 500 {
+					t.Errorf("round %d: %s was answered %d", round, act, a.status)
+				}
+			}
+		}
+		together(
+			settled("sign-in", func() answer { return newBrowser(t, sites[0]).post("/login", "email", email, "password", password) }),
+			settled("sign-in at Strava", func() answer { return visitor.get(callback) }),
+			settled("connect", func() answer { return owner.get(again) }),
+			settled("check", func() answer { return owner.post("/connections/strava/check") }),
+			settled("disconnect", func() answer { return other.post("/connections/strava/disconnect", "confirm", "yes") }),
+			settled("removal", func() answer { return other.post(fmt.Sprintf("/account/ways/%d/remove", id), "confirm", "yes") }),
+			settled("password", func() answer {
+				return owner.post("/account/password", "current", password, "password", "a different heap of pebbles")
+			}),
+			settled("deletion", func() answer { return owner.post("/account/delete") }),
+		)
+		if strings.Contains(sites[0].log.String()+sites[1].log.String(), "40P01") {
+			t.Fatalf("round %d: a deadlock", round)
+		}
+		exec(t, sites[0], `DELETE FROM cairn.users`)
+	}
+}
