@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool
+.PHONY: help run build test matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,7 +11,7 @@ run: postgres build ## run the server with a private database and the sandbox: h
 build: ## build bin/server
 	@CGO_ENABLED=0 go build -trimpath -o bin/server ./cmd/server
 
-test: postgres chromium pgbouncer promtool ## run all tests, the browser's too, with the race detector
+test: postgres chromium pgbouncer promtool axe ## run all tests, the browser's too, with the race detector
 	go test -race -shuffle=on -timeout 20m ./...
 
 matrix-test: postgres ## let every call to a provider go wrong in every way, in the slow ones too
@@ -42,7 +42,7 @@ fuzz: postgres ## try every route, providers' answers and what reads text for a 
 	go test -run '^$$' -fuzz FuzzDrawing -fuzztime 60s ./internal/latest
 	go test -run '^$$' -fuzz FuzzClean -fuzztime 60s ./internal/text
 
-screenshots: postgres chromium ## take pictures of every page into screenshots/
+screenshots: postgres chromium axe ## take pictures of every page into screenshots/
 	@mkdir -p screenshots
 	SCREENSHOTS=$(CURDIR)/screenshots go test -count=1 -run InChromium ./cmd/server
 
@@ -62,3 +62,6 @@ pgbouncer:
 
 promtool:
 	@sh scripts/install.sh promtool
+
+axe:
+	@sh scripts/install.sh axe

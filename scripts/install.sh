@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs PostgreSQL's server programs, Chromium, PgBouncer or promtool where they are missing, by apt or Homebrew, and says so first.
+# Installs PostgreSQL's server programs, Chromium, PgBouncer, promtool or axe-core where they are missing, by apt, Homebrew or
+# npm, and says so first.
 #
-#   sh scripts/install.sh postgres|chromium|pgbouncer|promtool
+#   sh scripts/install.sh postgres|chromium|pgbouncer|promtool|axe
 set -eu
 
 have_postgres() {
@@ -32,6 +33,14 @@ bin=$(dirname "$0")/../bin
 
 have_promtool() {
 	command -v promtool >/dev/null 2>&1 || [ -x "$bin/promtool" ]
+}
+
+# axe-core checks pages for accessibility, in the browser tests.
+axe=$(dirname "$0")/../cmd/server/testdata/axe
+
+have_axe() {
+	version=$(sed -n 's/.*"axe-core": "\(.*\)".*/\1/p' "$axe/package.json")
+	[ -f "$axe/node_modules/axe-core/axe.min.js" ] && grep -q "\"version\": \"$version\"" "$axe/node_modules/axe-core/package.json"
 }
 
 as_root() {
@@ -114,8 +123,24 @@ promtool)
 		exit 1
 	fi
 	;;
+axe)
+	have_axe && exit 0
+	if ! command -v npm >/dev/null 2>&1; then
+		if command -v apt-get >/dev/null 2>&1; then
+			apt_install npm npm
+		elif command -v brew >/dev/null 2>&1; then
+			echo 'cairn: npm is missing; installing it with Homebrew.'
+			brew install node
+		else
+			echo 'cairn: npm is missing, and the browser tests need it for axe-core. Install it with your system'\''s packages.' >&2
+			exit 1
+		fi
+	fi
+	echo 'cairn: axe-core is missing; installing it with npm.'
+	npm ci --prefix "$axe" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	;;
 *)
-	echo 'usage: sh scripts/install.sh postgres|chromium|pgbouncer|promtool' >&2
+	echo 'usage: sh scripts/install.sh postgres|chromium|pgbouncer|promtool|axe' >&2
 	exit 2
 	;;
 esac

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"cairn/db/dbtest"
+	"cairn/internal/oauth/sandbox"
+)
+
+// Every page, in every state, is without a finding of axe-core: what a browser without eyes, or a person without a mouse,
+// needs of a page and a program can tell.
+func TestAccessibleInChromium(t *testing.T) {
+	t.Parallel()
+	database := dbtest.NewURL(t)
+	a := auditor{chromium: newChromium(t), site: start(t, "PORT="+freePort(t), "DATABASE_URL="+database).url, database: database, axe: readAxe(t)}
+	a.visitors()
+	a.member()
+	a.connections()
+	a.account()
+	a.losses()
+	a.errors()
+	a.leaving()
+}
+
+// auditor shows pages in all their states to axe-core.
+type auditor struct {
+	chromium
+	site, database string
+	axe            string // the script
+}
+
+func readAxe(t *testing.T) string {
+	t.Helper()
+	script, err := os.ReadFile("testdata/axe/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		t.Fatalf("the browser tests need axe-core: make test installs it (%v)", err)
+	}
+	return string(script)
+}
+
+// runAxe has axe-core look for what WCAG 2.2 AA asks for and what it calls best practice.
+const runAxe = `axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
+	.then(({violations}) => violations.map((v) => v.id + " (" + v.impact + "): " + v.nodes.map((n) => n.target.join(" ")).join(", ")))`
+
+// audit checks the page that is shown, on a phone and a desktop, light and dark.
+func (a auditor) audit(state string) {
+	a.t.Helper()
+	a.capture("axe-" + state)
+	if err := chromedp.Do(a.ctx, chromedp.Evaluate[chromedp.Void](a.axe)); err != nil {
+		a.t.Fatal(err)
+	}
+	for _, width := range []int64{390, 1280} {
+		for _, scheme := range []string{"light", "dark"} {
+			_, err := chromedp.Call(a.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+				{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
+			err = errors.Join(err, chromedp.Do(a.ctx, chromedp.EmulateViewport(width, 844)))
+			violations, evalErr := chromedp.Run(a.ctx, chromedp.Evaluate[[]string](runAxe, chromedp.EvalAwaitPromise))
+			if err = errors.Join(err, evalErr); err != nil {
+				a.t.Fatalf("%s: %v", state, err)
+			}
+			for _, violation := range violations {
+				a.t.Errorf("%s, %d pixels wide, %s: %s", state, width, scheme, violation)
+			}
+		}
+	}
+}
+
+// see goes to a page of the site, waits for an element and checks the page.
+func (a auditor) see(state, path, selector string) {
+	a.t.Helper()
+	a.open(path, selector)
+	a.audit(state)
+}
+
+func (a auditor) open(path, selector string) {
+	a.t.Helper()
+	a.run("open "+path, chromedp.Navigate(a.site+path), chromedp.WaitVisible(selector))
+}
+
+// submit sends the form that goes to an address with these fields, past the browser's own checks, and waits for an element.
+func (a auditor) submit(action, selector string, fields ...string) {
+	a.t.Helper()
+	values, err := json.Marshal(fields)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.run("send "+action, chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`(() => {
+		const form = document.querySelector('form[action="%s"]'), fields = %s ?? [];
+		form.noValidate = true;
+		for (let i = 0; i < fields.length; i += 2) form.elements[fields[i]].value = fields[i + 1];
+		document.body.id = "sent";
+		form.requestSubmit();
+	})()`, action, values)), chromedp.WaitNotPresent(`#sent`), chromedp.WaitVisible(selector))
+}
+
+// allow answers the consent page that the browser is at.
+func (a auditor) allow(person, selector string) {
+	a.t.Helper()
+	a.run("allow", chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=`+person+`]`),
+		chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(selector))
+}
+
+func (a auditor) execute(statements ...string) {
+	a.t.Helper()
+	execute(a.t, a.database, statements...)
+}
+
+// leave is long enough ago for a person to be asked who they are.
+func (a auditor) leave() {
+	a.execute(`UPDATE cairn.sessions SET created = created - interval '11 minutes'`)
+}
+
+func (a auditor) visitors() {
+	a.see("landing", "/", `main a[href="/signup"]`)
+	a.see("landing-signed-out", "/?notice=signed-out", "#notice")
+	a.see("login", "/login?notice=sign-in&next=/account", "#notice")
+	a.see("login-failure", "/login?notice=no-answer-strava&reference=abcdefghijkl", "#notice.bad")
+	a.submit("/login", "#form-error", "email", "nobody@example.org", "password", "not the one")
+	a.audit("login-error")
+	a.see("signup", "/signup", "#email")
+	a.submit("/signup", "#password-error", "email", "ada@example.org", "password", "short")
+	a.audit("signup-error")
+	newBrowser(a.t).signUp(a.site, "taken@example.org")
+	a.submit("/signup", "#email-error", "email", "taken@example.org", "password", "granite lichen and slow rain")
+	a.audit("signup-taken")
+	a.see("error-404-visitor", "/nowhere", "#reference")
+}
+
+func (a auditor) member() {
+	a.open("/signup", "#email")
+	a.submit("/signup", "#card-strava[data-state=none]", "name", "Ada Lovelace", "email", "ada@example.org", "password", "granite lichen and slow rain")
+	a.audit("home-welcome")
+	a.see("home-empty", "/", "#card-strava")
+	a.turn(a.site, "strava", sandbox.Data, sandbox.ModeHang)
+	for _, provider := range []string{"strava", "garmin", "foursquare"} {
+		a.open("/", "#card-"+provider)
+		a.submit("/connect/"+provider, `input[name=person]`)
+		a.allow("ada", "#card-"+provider+"[data-state=active]")
+		if provider == "strava" {
+			a.audit("home-fetching")
+		}
+	}
+	a.turn(a.site, "strava", sandbox.Data, sandbox.ModeNone)
+	a.run("wait for check-ins", chromedp.Navigate(a.site+"/"), chromedp.WaitVisible(`#card-foursquare .latest li`))
+}
+
+// connections are the cards in all their states.
+func (a auditor) connections() {
+	a.open("/", "#card-strava")
+	a.submit("/connections/strava/check", "#card-strava #notice")
+	a.run("open what happened", chromedp.Click("#card-strava summary"))
+	a.audit("home-checked")
+	for _, state := range []struct{ name, state, cause string }{
+		{"trouble", "trouble", "no_answer"}, {"paused", "paused", "app_refused"}, {"reconnect", "needs_reconnect", "refresh_refused"},
+	} {
+		a.execute(fmt.Sprintf(`UPDATE cairn.connections SET state = '%s', cause = '%s', retry_at = now() + interval '1 hour'`, state.state, state.cause))
+		a.see("home-"+state.name, "/", "#card-strava[data-state="+state.state+"]")
+	}
+	a.execute(`UPDATE cairn.connections SET state = 'active', cause = 'works', retry_at = NULL`,
+		`UPDATE cairn.connections SET granted = '{read}' WHERE provider = 'strava'`)
+	a.see("home-limited", "/", "#card-strava[data-state=limited]")
+	a.turn(a.site, "garmin", sandbox.Revoke, "500")
+	a.see("disconnect-garmin", "/connections/garmin/disconnect", `form[action="/connections/garmin/disconnect"]`)
+	a.submit("/connections/garmin/disconnect", "#card-garmin #notice")
+	a.audit("home-withdrawing")
+	a.see("disconnect-foursquare", "/connections/foursquare/disconnect", `form[action="/connections/foursquare/disconnect"]`)
+	a.submit("/connections/foursquare/disconnect", "#card-foursquare #notice a")
+	a.audit("home-disconnected")
+}
+
+func (a auditor) account() {
+	newBrowser(a.t).signIn(a.site, "ada@example.org")
+	a.see("account", "/account", `form[action="/account/password"] #current`)
+	a.submit("/account/password", "#current-error", "current", "wrong", "password", "granite lichen and slow rain")
+	a.audit("account-password-error")
+	a.open("/account", "#name")
+	a.submit("/account/name", "#name-error", "name", " ")
+	a.audit("account-name-error")
+	a.open("/account", "#name")
+	a.submit("/account/name", "#notice", "name", "Ada")
+	a.audit("account-saved")
+	a.leave()
+	a.see("confirm", "/account/delete", `form[action="/account/confirm"]`)
+	a.submit("/account/confirm", "#password-error", "password", "wrong")
+	a.audit("confirm-error")
+}
+
+func (a auditor) losses() {
+	a.open("/account", "#sessions")
+	links, err := chromedp.Run(a.ctx, chromedp.Evaluate[[]string](`[...document.querySelectorAll("main a.danger")].map((a) => a.getAttribute("href"))`))
+	if err != nil || len(links) != 7 { // password, three providers, session, sessions, account
+		a.t.Fatalf("%d links to losses (error %v): %v", len(links), err, links)
+	}
+	for _, link := range links {
+		if link != "/account/delete" {
+			a.see("loss"+strings.ReplaceAll(link, "/", "-"), link, `form[action="`+link+`"]`)
+		}
+	}
+	a.submit("/account/sessions/end-others", "#sessions #notice")
+	a.audit("account-others-ended")
+}
+
+func (a auditor) errors() {
+	a.see("error-404", "/nowhere", "#reference")
+	a.turn(a.site, "strava", sandbox.API, "500")
+	a.execute(`DELETE FROM cairn.rate_limits`)
+	a.open("/", "#card-strava")
+	a.submit("/connections/strava/check", "#reference")
+	a.audit("error-502")
+	a.open("/", "#card-strava")
+	a.submit("/connections/strava/check", "#reference")
+	a.audit("error-429")
+	a.turn(a.site, "strava", sandbox.API, sandbox.ModeNone)
+	a.see("home-failure", "/api/strava/auth/callback?state=x&code=y", "#notice.bad")
+	form := `<form method="post" action="` + a.site + `/account/name"><button>x</button></form>`
+	a.run("come from another site", chromedp.Navigate("data:text/html,"+url.PathEscape(form)), chromedp.Click("button"), chromedp.WaitVisible("#reference"))
+	a.audit("error-403")
+	shut(a.t, a.database, func() { a.see("error-503", "/account", "#reference") })
+}
+
+// leaving is being signed out from elsewhere, coming back, and going for good.
+func (a auditor) leaving() {
+	other := newBrowser(a.t)
+	other.signIn(a.site, "ada@example.org")
+	other.do(http.MethodPost, a.site+"/account/sessions/end-others", url.Values{})
+	a.see("login-ended", "/", "#notice")
+	a.submit("/login/strava", "input[name=person]")
+	a.allow("moss", "#card-strava")
+	a.see("account-without-password", "/account", "#h-password")
+	a.leave()
+	a.see("confirm-provider", "/account/delete", `form[action="/login/strava"]`)
+	a.submit("/login/strava", "input[name=person]")
+	a.allow("moss", `form[action="/account/delete"]`)
+	a.audit("delete")
+	a.submit("/account/delete", `main a.button[href="/"]`)
+	a.audit("deleted")
+}
+
+// shut does something while the database lets nobody in.
+func shut(t *testing.T, address string, do func()) {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	u.Path = "/postgres"
+	allow := func(connections bool) {
+		execute(t, u.String(), fmt.Sprintf(`ALTER DATABASE %q WITH ALLOW_CONNECTIONS %t`, name, connections))
+	}
+	allow(false)
+	execute(t, u.String(), fmt.Sprintf(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'`, name))
+	do()
+	allow(true)
+}

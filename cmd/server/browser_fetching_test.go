@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	cdppage "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+	"github.com/jackc/pgx/v5"
+
+	"cairn/db/dbtest"
+)
+
+// What is fetched appears by itself, and the person stays where they are on the page.
+func TestFetchingInChromium(t *testing.T) {
+	t.Parallel()
+	database := dbtest.NewURL(t)
+	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
+	goOn := holdEntries(t, database)
+	b := newChromium(t)
+	b.signUpAndConnect(server.url, "strava")
+	b.run("wait", chromedp.WaitVisible(`#card-strava .fetching`), chromedp.Click(`#card-strava summary`), chromedp.WaitVisible(`#card-strava .events li`))
+	b.capture("home-fetching")
+	b.wantTrue("the focus is on what was opened", `window.here = document.activeElement; here.matches("#card-strava summary")`)
+	goOn()
+	b.run("see what has come", chromedp.WaitVisible(`#card-strava .latest li`))
+	b.wantTrue("the page was not loaded again", `window.here !== undefined`)
+	b.wantTrue("the focus stays", `document.activeElement === here && here.isConnected`)
+	b.wantTrue("what was open stays open", `here.parentElement.open`)
+	b.wantTrue("the notice is still there", `document.querySelector("#notice").textContent.includes("Strava is connected")`)
+	b.wantTrue("it is announced", `document.querySelector("#live[role=status]").textContent.includes("Strava")`)
+	b.run("be offered to refresh", chromedp.WaitVisible(`#card-strava .latest form[action="/connections/strava/refresh"]`))
+	b.wantTrue("the page looks no further", `document.querySelector("[data-fetching], .more") === null`)
+	b.wantURL(server.url + "/")
+	b.wantNoComplaints()
+}
+
+// When that takes long, the page stops looking and says how to go on.
+func TestFetchingGivesUpInChromium(t *testing.T) {
+	t.Parallel()
+	database := dbtest.NewURL(t)
+	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
+	defer holdEntries(t, database)()
+	b := newChromium(t)
+	_, err := chromedp.Call(b.ctx, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{
+		Source: `const wait = setTimeout; window.setTimeout = (f, ms, ...rest) => wait(f, ms / 20, ...rest)`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.signUpAndConnect(server.url, "strava")
+	b.run("wait", chromedp.WaitVisible(`.more a[href="/"]`), chromedp.WaitVisible(`#card-strava .fetching`))
+	b.capture("home-fetching-more")
+	b.wantTrue("it is announced", `document.querySelector("#live").textContent === "Show what has come"`)
+}
+
+// Without scripts the page is loaded again, although the address has a fragment.
+func TestFetchingWithoutScriptsInChromium(t *testing.T) {
+	t.Parallel()
+	database := dbtest.NewURL(t)
+	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
+	goOn := holdEntries(t, database)
+	b := newChromium(t)
+	b.signUpAndConnect(server.url, "strava")
+	_, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.run("look", chromedp.Navigate(server.url+"/account"), chromedp.Navigate(server.url+"/#card-strava"), chromedp.WaitVisible(`#card-strava .fetching`))
+	goOn()
+	b.run("see what has come", chromedp.WaitVisible(`#card-strava .latest li`))
+	b.wantURL(server.url + "/?looks=1")
+}
+
+func (b chromium) signUpAndConnect(site, provider string) {
+	b.t.Helper()
+	b.run("sign up", chromedp.Navigate(site+"/signup"), chromedp.SendKeys(`#name`, "Ada Lovelace"), chromedp.SendKeys(`#email`, "ada@example.org"),
+		chromedp.SendKeys(`#password`, password), chromedp.Click(`form[action="/signup"] button`), chromedp.WaitVisible(`#card-`+provider+`[data-state=none]`))
+	b.run("connect "+provider, chromedp.Click(`#card-`+provider+` .connect button`), chromedp.WaitVisible(`input[name=person]`),
+		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
+}
+
+func (b chromium) wantTrue(what, expression string) {
+	b.t.Helper()
+	if ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression)); err != nil || !ok {
+		b.t.Errorf("not so: %s (error %v)", what, err)
+	}
+}
+
+// holdEntries keeps what is fetched from being stored until goOn is called. It can be read meanwhile.
+func holdEntries(t *testing.T, database string) (goOn func()) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.WithoutCancel(t.Context())
+	t.Cleanup(func() { _ = conn.Close(ctx) })
+	if _, err := conn.Exec(ctx, `BEGIN; LOCK TABLE cairn.latest IN EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if _, err := conn.Exec(ctx, `COMMIT`); err != nil {
+			t.Error(err)
+		}
+	}
+}
