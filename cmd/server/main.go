@@ -159,7 +159,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		accounts:    auth.New(pool, config.SessionSecret, config.limits.accounts()),
 		connections: oauth.New(pool, sealer, config.limits.Calls),
 	}
-	own.connections.Observe = watch.ProviderCall
+	own.connections.Observe, own.accounts.Refused = watch.ProviderCall, watch.Limited
 	own.presence = newPresence(pool, log, sealer, own.connections, config.limits.Upkeep)
 	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err

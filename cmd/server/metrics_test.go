@@ -89,6 +89,7 @@ func TestMetrics(t *testing.T) {
 		`cairn_sign_ins_total{method="password",result="ok"} 1`,
 		`cairn_sign_ins_total{method="password",result="refused"} 10`,
 		`cairn_sign_ins_total{method="password",result="limited"} 1`,
+		`cairn_rate_limited_total{limit="sign-in, e-mail and network"} 1`,
 		`cairn_sign_ins_total{method="foursquare",result="declined"} 1`,
 		`cairn_sign_ins_total{method="foursquare",result="ok"} 1`,
 		`cairn_provider_calls_total{call="exchange",provider="strava",result="ok"} 1`,

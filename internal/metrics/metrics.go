@@ -29,6 +29,7 @@ type Metrics struct {
 	requests     *prometheus.CounterVec
 	requestTimes *prometheus.HistogramVec
 	signIns      *prometheus.CounterVec
+	limited      *prometheus.CounterVec
 	calls        *prometheus.CounterVec
 	callTimes    *prometheus.HistogramVec
 }
@@ -40,10 +41,11 @@ func New(pool *pgxpool.Pool) *Metrics {
 		requests:     counter("cairn_http_requests_total", "Requests by method, pattern of the route, and status (0: the client had left).", "method", "route", "status"),
 		requestTimes: histogram("cairn_http_request_duration_seconds", "From a request's headers to the end of its answer.", "method", "route"),
 		signIns:      counter("cairn_sign_ins_total", "Sign-ins by method (password or a provider) and result: ok, refused, limited, declined, failed.", "method", "result"),
+		limited:      counter("cairn_rate_limited_total", "Requests that were one too many, by the name of the limit.", "limit"),
 		calls:        counter("cairn_provider_calls_total", "Calls to providers by call (exchange, refresh, revoke, who-am-I, …) and result: ok, refused, rate_limited, unavailable.", "provider", "call", "result"),
 		callTimes:    histogram("cairn_provider_call_duration_seconds", "From dialling a provider to the last byte of its answer.", "provider", "call"),
 	}
-	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.calls, m.callTimes, newPoolStats(pool),
+	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, newPoolStats(pool),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -104,6 +106,11 @@ func (m *Metrics) Request(method, route string, status int, took time.Duration) 
 // SignIn counts a sign-in that came to an end.
 func (m *Metrics) SignIn(method, result string) {
 	m.signIns.WithLabelValues(method, result).Inc()
+}
+
+// Limited counts a request that a rate limit refused.
+func (m *Metrics) Limited(limit string) {
+	m.limited.WithLabelValues(limit).Inc()
 }
 
 // ProviderCall counts a call to a provider that is over.
