@@ -27,6 +27,14 @@ func awaitVisits(t *testing.T, s site) {
 	})
 }
 
+// retryNow lets the time for the next try of every job come.
+func retryNow(t *testing.T, s site) {
+	t.Helper()
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET state = 'available', scheduled_at = now() WHERE state IN ('retryable', 'scheduled')`); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func grantsOf(t *testing.T, s site, provider string) int {
 	t.Helper()
 	grants, err := s.sandbox.Grants(t.Context(), provider)
@@ -55,7 +63,7 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 	})
 	b.get("/").want(200, "#card-garmin[data-state=withdrawing]", "until it confirms")
 	set(sandbox.ModeNone)
-	testkit.Eventually(t, "Garmin is told", func() bool { return grantsOf(t, s, sandbox.Garmin) == 0 })
+	testkit.Eventually(t, "Garmin is told", func() bool { retryNow(t, s); return grantsOf(t, s, sandbox.Garmin) == 0 })
 	testkit.Eventually(t, "nothing is left to tell", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
 	b.get("/").want(200, "#card-garmin[data-state=none] .events", "confirmed that it has forgotten Cairn")
 }
@@ -128,9 +136,7 @@ func TestIdleConnectionIsKeptAlive(t *testing.T) {
 	}
 	newSiteWith(t, options{pool: s.pool, works: true})
 	testkit.Eventually(t, "a job is put aside", func() bool { return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'keep_alive'`) == 1 })
-	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET scheduled_at = now() WHERE kind = 'keep_alive'`); err != nil {
-		t.Fatal(err)
-	}
+	retryNow(t, s)
 	testkit.Eventually(t, "the tokens are fresh", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.connections WHERE tokens_at > now() - interval '1 hour' AND generation = 2`) == 1
 	})
@@ -170,9 +176,7 @@ func TestRevocationThatComesTooLate(t *testing.T) {
 			testkit.Eventually(t, "the provider has ended it", func() bool { return grantsOf(t, s, provider) == 0 })
 			b.get("/").want(200, "#card-"+provider+"[data-state=active]", "")
 			testkit.Eventually(t, "it is looked at", func() bool {
-				if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET scheduled_at = now() WHERE state = 'scheduled'`); err != nil {
-					t.Error(err)
-				}
+				retryNow(t, s)
 				return b.get("/").Find("#card-"+provider+"[data-state=needs_reconnect]").Length() == 1
 			})
 		})

@@ -118,7 +118,7 @@ func (l *lane) refused(a answer, want oauth.Cause, again string) {
 		page.status, page.heading = http.StatusBadGateway, "did not accept this attempt."
 	}
 	a.want(200, "#notice.bad", page.heading).want(200, "#notice", "Nothing was changed. Reference: ")
-	if !strings.Contains(l.log.String()[l.logged:], fmt.Sprintf("status=%d", page.status)) {
+	if !strings.Contains(l.log.String(), fmt.Sprintf("status=%d", page.status)) {
 		l.t.Errorf("the log says nothing of a status %d", page.status)
 	}
 	if a.Find(again).Length() != 1 {

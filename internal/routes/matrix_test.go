@@ -1,26 +1,33 @@
 package routes_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/sandbox"
+	"cairn/internal/testkit"
 )
 
-// slowModes cost our whole patience with a call, ten seconds.
+// slowModes last until a call is given up. They are played where that is soon.
 var slowModes = []string{sandbox.ModeHang, sandbox.ModeDrip, sandbox.ModeSlow}
 
+const soon = 3 * time.Second
+
 // TestProviderMatrix lets every call to every provider go wrong in every way, and looks at what people see of it. Each call
-// of a scene has a site of its own, where one way comes after the other. Other tests of the package wait meanwhile: some
-// have a time limit.
+// of a scene has a site of its own, where one way comes after the other. Few lanes are at work at once, so that a good call is
+// not given up on a busy machine.
 func TestProviderMatrix(t *testing.T) {
-	var lanes sync.WaitGroup
+	t.Parallel()
+	var lanes errgroup.Group
+	lanes.SetLimit(6)
 	turn := 0
 	for _, provider := range []string{sandbox.Strava, sandbox.Garmin, sandbox.Foursquare} {
 		for _, s := range scenes {
@@ -30,13 +37,14 @@ func TestProviderMatrix(t *testing.T) {
 				}
 				modes := modesFor(call, turn)
 				turn++
-				lanes.Go(func() {
+				lanes.Go(func() error {
 					t.Run(provider+"/"+s.name+"/"+call, func(t *testing.T) { newLane(t, provider, call).run(s, modes) })
+					return nil
 				})
 			}
 		}
 	}
-	lanes.Wait()
+	_ = lanes.Wait()
 }
 
 // modesFor returns the modes of a call. Calls take turns in which slow one they meet, and in whether it comes last or first,
@@ -68,6 +76,7 @@ func playable(provider string, s scene, call string) bool {
 type lane struct {
 	t *testing.T
 	site
+	hasty          site // where calls are given up soon
 	provider, call string
 	person         browser
 	owner          int    // the person's id
@@ -75,7 +84,6 @@ type lane struct {
 	wire           *wire
 	reader         *reader
 	baseline       int // goroutines
-	logged         int // how much of the log was looked at
 }
 
 func newLane(t *testing.T, provider, call string) *lane {
@@ -83,6 +91,9 @@ func newLane(t *testing.T, provider, call string) *lane {
 	mark(t.Context(), t.Name())
 	l := &lane{t: t, provider: provider, call: call, wire: &wire{secrets: map[string]bool{}}}
 	l.site = newSiteWith(t, options{heard: l.wire.hear})
+	hasty := patientCalls
+	hasty.Call = soon
+	l.hasty = newSiteWith(t, options{pool: l.pool, heard: l.wire.hear, calls: hasty})
 	l.reader = &reader{Transport: &http.Transport{}}
 	l.baseline = marked(t, t.Name())
 	l.signIn()
@@ -116,6 +127,9 @@ func (l *lane) run(s scene, modes []string) {
 		l.t.Run(strings.ReplaceAll(mode, " ", "_"), func(t *testing.T) {
 			cell := *l
 			cell.t, cell.person.t = t, t
+			if slices.Contains(slowModes, mode) {
+				cell.site, cell.person = l.hasty, cell.person.at(l.hasty)
+			}
 			want, _ := outcome(l.provider, s, l.call, mode)
 			if want == "" {
 				t.Fatal("no rule says what comes of this")
@@ -135,29 +149,27 @@ func (l *lane) run(s scene, modes []string) {
 
 // tellsNothing looks at the pages and log lines of one way to go wrong.
 func (l *lane) tellsNothing(mode string) {
-	log := l.log.String()
+	log := l.log.String() + l.hasty.log.String()
 	for _, secret := range l.wire.told(l.reader.pages.String()) {
 		l.t.Errorf("%s: a page tells %.12s…", mode, secret)
 	}
-	for _, secret := range l.wire.told(log[l.logged:]) {
+	for _, secret := range l.wire.told(log) {
 		l.t.Errorf("%s: the log tells %.12s…", mode, secret)
 	}
 	l.wire.forget()
 	l.reader.pages.Reset()
-	l.logged = len(log)
+	l.log.forget()
+	l.hasty.log.forget()
 }
 
 // rests checks that all that was begun is over.
 func (l *lane) rests() {
 	l.server.Config.SetKeepAlivesEnabled(false) // which closes what is idle, at both ends
+	l.hasty.server.Config.SetKeepAlivesEnabled(false)
 	l.reader.CloseIdleConnections()
-	left := 0
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if left = marked(l.t, l.t.Name()); left <= l.baseline {
-			return
-		}
-	}
-	l.t.Errorf("%d goroutines are left, want the %d from the beginning", left, l.baseline)
+	testkit.Eventually(l.t, fmt.Sprintf("no more goroutines than the %d from the beginning are left", l.baseline), func() bool {
+		return marked(l.t, l.t.Name()) <= l.baseline
+	})
 }
 
 // set has the lane's call go wrong from now on. Nobody waits because of what it did before.

@@ -29,6 +29,7 @@ import (
 	"cairn/internal/routes"
 	"cairn/internal/seal"
 	"cairn/internal/session"
+	"cairn/internal/testkit"
 	"cairn/web"
 )
 
@@ -58,6 +59,8 @@ type options struct {
 	proxies []netip.Prefix
 	ready   func(context.Context) error
 	works   bool                                    // does background work
+	calls   oauth.Limits                            // zero: patient
+	pages   routes.Limits                           // zero: patient
 	limits  auth.Limits                             // zero: untiring
 	hooked  bool                                    // the providers tell it what happens
 	heard   func(sandbox http.Handler) http.Handler // listens to what goes to the providers and comes back; nil: nobody does
@@ -71,6 +74,17 @@ func untiring() auth.Limits {
 	}
 	return l
 }
+
+// The limits of tests that are about something else: a busy machine does not reach them.
+var (
+	patientCalls = oauth.Limits{Call: testkit.Patience, Queue: testkit.Patience, Statement: testkit.Patience}
+	patientPages = routes.Limits{Probe: testkit.Patience, Page: testkit.Patience, Provider: testkit.Patience,
+		Webhook: testkit.Patience, Bulk: testkit.Patience}
+	patientPlayers = sandbox.Limits{Strava: testkit.Patience, Garmin: testkit.Patience, Foursquare: testkit.Patience,
+		Slow: testkit.Patience, Retry: 50 * time.Millisecond}
+	hastyJobs = jobs.Limits{Rest: 200 * time.Millisecond}
+	cheap     = auth.Cost{Memory: 64, Passes: 1}
+)
 
 func newSite(t testing.TB) site { t.Helper(); return newSiteWith(t, options{}) }
 
@@ -102,10 +116,10 @@ func newSiteWith(t testing.TB, o options) site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections := oauth.New(o.pool, sealer, oauth.Limits{})
+	connections := oauth.New(o.pool, sealer, cmp.Or(o.calls, patientCalls))
 	entries := latest.New(o.pool, sealer, connections)
 	s.connections, s.entries, s.providers = connections, entries, providers
-	background, err := jobs.New(jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Latest: entries, Providers: providers})
+	background, err := jobs.New(jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Latest: entries, Providers: providers, Limits: hastyJobs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,10 +129,11 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	s.handler, err = routes.New(routes.Deps{
 		PublicURL: publicURL, TrustedProxies: o.proxies, Log: log,
-		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https"}),
-		Accounts: auth.New(o.pool, "test", auth.Options{Limits: cmp.Or(o.limits, untiring())}), Connections: connections, Latest: entries, Jobs: background,
+		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https", StatementTimeout: testkit.Patience}),
+		Accounts: auth.New(o.pool, "test", auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cheap}), Connections: connections, Latest: entries, Jobs: background,
 		Providers: providers, Sandbox: &routes.Sandbox{Host: host, Handler: played}, Web: web.Files, Ready: o.ready,
 		Webhooks: routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", PushSecret: "push-s3cr3t"},
+		Limits:   cmp.Or(o.pages, patientPages),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +182,7 @@ func newProviders(t testing.TB, s *site, base, public string, hooked bool) ([]*o
 	hook := func(provider string) string {
 		return strings.TrimSuffix(base, "/sandbox") + routes.WebhookPath(provider, webhookKey)
 	}
-	o := sandbox.Options{Pool: s.pool, BaseURL: base, Apps: apps}
+	o := sandbox.Options{Pool: s.pool, BaseURL: base, Apps: apps, Limits: patientPlayers}
 	if hooked {
 		o.Hooks = sandbox.Hooks{Strava: hook("strava"), Foursquare: hook("foursquare"),
 			GarminActivities: hook("garmin"), GarminDeregistrations: hook("garmin"), GarminPermissions: hook("garmin")}
@@ -190,6 +205,12 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return b.buf.Write(p)
 }
 
+func (b *logBuffer) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.buf.Reset()
+}
+
 func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -209,7 +230,7 @@ func newBrowser(t testing.TB, s site) browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return browser{t, s, &http.Client{Jar: jar, Timeout: 30 * time.Second,
+	return browser{t, s, &http.Client{Jar: jar, Timeout: testkit.Patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
