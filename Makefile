@@ -24,7 +24,10 @@ deploy-test: postgres $(if $(PREVIOUS),previous) ## replace and kill servers und
 fault-test: postgres ## restart, freeze and lose PostgreSQL under load for ten minutes, and print what people notice
 	FAULT_MINUTES=10 go test -race -count=1 -v -timeout 30m -run TestFault ./cmd/server
 
-bench: postgres ## measure the server against others on this machine, in one run; half an hour
+bench: postgres $(if $(PREVIOUS),previous) ## measure the server against others on this machine, in one run; half an hour; PREVIOUS=commit is one of them
+ifdef PREVIOUS
+	BENCH_PREVIOUS=$(CURDIR)/bin/previous/server go test -run '^$$' -bench Previous -benchtime 1x -timeout 60m ./internal/bench
+endif
 	go test -run '^$$' -bench 'SignedIn|Storm|Expired' -benchtime 1x -timeout 90m ./internal/bench
 	go test -run '^$$' -bench Request -benchtime 3s ./internal/bench
 

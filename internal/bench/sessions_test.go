@@ -3,6 +3,7 @@ package bench
 import (
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -60,9 +61,10 @@ func compare(b *testing.B, out figures, connections int, contenders []contender)
 			ratios[c.name] = append(ratios[c.name], rates[contenders[0].name][round]/rates[c.name][round])
 		}
 	}
-	out.line("\n%d connections, %d rounds       requests/s   p99 at worst   ours is", connections, rounds)
+	out.line("\n%d connections, %d rounds       requests/s   p99 at worst   ours is (from, to)", connections, rounds)
 	for _, c := range contenders {
-		out.line("%-28s %12.0f %14v   %.2f ×", c.name, median(rates[c.name]), slowest[c.name], median(ratios[c.name]))
+		out.line("%-28s %12.0f %14v   %.2f × (%.2f, %.2f)", c.name, median(rates[c.name]), slowest[c.name],
+			median(ratios[c.name]), slices.Min(ratios[c.name]), slices.Max(ratios[c.name]))
 	}
 }
 
