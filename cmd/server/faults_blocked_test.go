@@ -40,7 +40,7 @@ func block(t *testing.T, tables string, long time.Duration) {
 	stop := people.walk(40)
 	defer stop()
 	for begun := time.Now(); time.Since(begun) < long; time.Sleep(50 * time.Millisecond) {
-		for path, limit := range map[string]time.Duration{"/healthz": slack, "/": slack, "/login": slack, "/readyz": lookupDeadline + slack} {
+		for path, limit := range map[string]time.Duration{"/healthz": slack, "/": slack, "/login": slack, "/readyz": probeDeadline + slack} {
 			a := get(t, server.url+path, nil)
 			busy := path == "/readyz" && a.status == http.StatusServiceUnavailable
 			if a.status != http.StatusOK && !busy || a.took > limit {

@@ -47,7 +47,7 @@ func takeOver(t *testing.T, primary *dbtest.Cluster, lose func(), recovery time.
 
 	lost := time.Now()
 	lose()
-	if !within(lookupDeadline+slack, func() bool { return get(t, server.url+"/readyz", nil).status == 503 }) {
+	if !within(probeDeadline+slack, func() bool { return get(t, server.url+"/readyz", nil).status == 503 }) {
 		t.Error("ready without a primary")
 	}
 	standby.Promote()

@@ -74,6 +74,43 @@ func TestFaultBadLine(t *testing.T) {
 	t.Logf("%d goroutines are left, %d are usual", len(left), len(normal))
 }
 
+// A database that is far away makes pages slow, and puts off none: what is put off is what takes longer than a page may. Beyond
+// the round trip that docs/operations.md names some are.
+func TestFaultFarDatabase(t *testing.T) {
+	t.Parallel()
+	long := 3 * time.Second
+	if _, full := faultTime(t); full {
+		long = 30 * time.Second
+	}
+	postgres := dbtest.NewCluster(t)
+	line := newNetwork(t, postgres.Address())
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+line.url()+"&pool_max_conns=4")
+	people := newCanaries(t, server.url, postgres.URL(), 50)
+	for _, far := range []int{0, 50, 200, 500, 1000} {
+		people.seen = nil
+		if far > 0 {
+			line.add("latency", "downstream", 1, map[string]any{"latency": far})
+		}
+		people.during(long + 10*time.Duration(far)*time.Millisecond)
+		all, refused := people.visits(func(visit) bool { return true }), people.visits(failed)
+		t.Logf("%d ms away: %.1f %% of %d served: %s", far, 100-100*float64(len(refused))/float64(len(all)), len(all), tally(people.visits(served)))
+		if len(all) == 0 || len(refused) > 0 && far <= supportedRoundTrip {
+			t.Errorf("%d ms away: %d of %d are put off: %s", far, len(refused), len(all), tally(refused))
+		}
+		for _, v := range refused {
+			if took := v.ended.Sub(v.begun); took < pageDeadline-time.Second || took > allowed(v)+slack {
+				t.Errorf("%d ms away: %s is put off after %v", far, v.page, took)
+			}
+		}
+		line.heal()
+	}
+	people.mustAllBeSignedIn()
+	server.mustBeSound()
+}
+
+// supportedRoundTrip to the database is in milliseconds.
+const supportedRoundTrip = 200
+
 // during lets some callers walk for so long.
 func (c *canaries) during(long time.Duration) {
 	stop := c.walk(8)

@@ -44,6 +44,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -114,11 +115,15 @@ func New(d Deps) (http.Handler, error) {
 	}
 	crossOrigin.SetDenyHandler(s.page(func(http.ResponseWriter, *http.Request) error { return errCrossSite }))
 
-	sessions := d.Sessions.Handler(session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail})
+	hooks := session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail}
+	within := func(limit time.Duration) func(http.Handler) http.Handler { // the session is part of what is waited for
+		return func(next http.Handler) http.Handler { return deadline(limit)(d.Sessions.Handler(hooks)(next)) }
+	}
+	pages, atProviders := within(s.Limits.Page), within(s.Limits.Provider)
 	r := chi.NewRouter()
 	r.Use(s.identified, clientIP(d.TrustedProxies), s.watchProxies, s.logged, s.headers, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
-	r.NotFound(sessions(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
-	r.MethodNotAllowed(sessions(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
+	r.NotFound(pages(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
+	r.MethodNotAllowed(pages(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
 	page(r, "/health", s.health)
 	page(r, "/healthz", s.healthz)
 	page(r.With(deadline(s.Limits.Probe)), "/readyz", s.readyz)
@@ -128,29 +133,30 @@ func New(d Deps) (http.Handler, error) {
 	}
 	r.Group(s.webhooks)
 	r.Group(func(r chi.Router) {
-		r.Use(s.checked(sessions))
-		r.Get("/api/auth/me", s.me) // waits for nothing but the session, which has its own deadline
-		r.Group(s.open)
+		r.Use(s.checked(pages))
+		r.Get("/api/auth/me", s.me)
+		s.open(r)
 		r.Group(s.signedIn)
-		err = s.callbacks(r.With(deadline(s.Limits.Provider)))
+	})
+	r.Group(func(r chi.Router) {
+		r.Use(s.checked(atProviders))
+		r.Group(s.asking)
+		err = s.callbacks(r)
 	})
 	return r, err
 }
 
 // open is for everybody.
 func (s *server) open(r chi.Router) {
-	r.Group(func(r chi.Router) {
-		r.Use(deadline(s.Limits.Page))
-		page(r, "/", s.page(s.home))
-		page(r, "/signup", s.page(s.signUpPage))
-		r.Post("/signup", s.page(s.signUp))
-		page(r, "/login", s.page(s.signInPage))
-		r.Post("/login", s.page(s.signIn))
-		r.Post("/login/{provider}", s.page(s.signInAt))
-		r.Post("/logout", s.page(s.signOut))
-		page(r, deletedPath, s.page(s.deleted))
-		r.Get("/api/auth/login", func(w http.ResponseWriter, r *http.Request) { see(w, r, "/login") })
-	})
+	page(r, "/", s.page(s.home))
+	page(r, "/signup", s.page(s.signUpPage))
+	r.Post("/signup", s.page(s.signUp))
+	page(r, "/login", s.page(s.signInPage))
+	r.Post("/login", s.page(s.signIn))
+	r.Post("/login/{provider}", s.page(s.signInAt))
+	r.Post("/logout", s.page(s.signOut))
+	page(r, deletedPath, s.page(s.deleted))
+	r.Get("/api/auth/login", func(w http.ResponseWriter, r *http.Request) { see(w, r, "/login") })
 }
 
 // callbacks are where configuration says, so one may be where something else is.
@@ -168,39 +174,38 @@ func (s *server) callbacks(r chi.Router) error {
 // signedIn is for people with a session; others are asked to sign in first.
 func (s *server) signedIn(r chi.Router) {
 	r.Use(mustSignIn)
+	page(r, "/connections/now", s.page(s.connectionsNow))
+	page(r, "/account", s.page(s.account))
+	r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))
+	for _, form := range []string{"/account/name", "/account/password"} { // the addresses of a form that is shown again
+		page(r, form, func(w http.ResponseWriter, r *http.Request) { see(w, r, "/account") })
+	}
+	r.Post("/account/password", s.page(s.setPassword))
+	page(r, "/account/confirm", s.page(s.confirmPage))
+	r.Post("/account/confirm", s.page(s.confirm))
+	page(r, "/account/sessions/end-others", s.page(s.endOtherSessionsPage))
+	r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.page(s.endOtherSessions))
+	page(r, "/account/sessions/{id}/end", s.page(s.endSessionPage))
+	r.With(s.limited(s.changes)).Post("/account/sessions/{id}/end", s.page(s.endSession))
+	page(r, "/account/password/remove", s.page(s.removePasswordPage))
+	page(r, "/account/ways/{id}/remove", s.page(s.removeIdentityPage))
+	page(r, "/connections/{provider}/disconnect", s.page(s.disconnectPage))
+	r.With(s.limited(s.changes)).Post("/connections/{provider}/disconnect", s.page(s.disconnect))
+	r.Post("/connections/{provider}/refresh", s.page(s.refresh))
 	r.Group(func(r chi.Router) {
-		r.Use(deadline(s.Limits.Page))
-		page(r, "/connections/now", s.page(s.connectionsNow))
-		page(r, "/account", s.page(s.account))
-		r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))
-		for _, form := range []string{"/account/name", "/account/password"} { // the addresses of a form that is shown again
-			page(r, form, func(w http.ResponseWriter, r *http.Request) { see(w, r, "/account") })
-		}
-		r.Post("/account/password", s.page(s.setPassword))
-		page(r, "/account/confirm", s.page(s.confirmPage))
-		r.Post("/account/confirm", s.page(s.confirm))
-		page(r, "/account/sessions/end-others", s.page(s.endOtherSessionsPage))
-		r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.page(s.endOtherSessions))
-		page(r, "/account/sessions/{id}/end", s.page(s.endSessionPage))
-		r.With(s.limited(s.changes)).Post("/account/sessions/{id}/end", s.page(s.endSession))
-		page(r, "/account/password/remove", s.page(s.removePasswordPage))
-		page(r, "/account/ways/{id}/remove", s.page(s.removeIdentityPage))
-		page(r, "/connections/{provider}/disconnect", s.page(s.disconnectPage))
-		r.With(s.limited(s.changes)).Post("/connections/{provider}/disconnect", s.page(s.disconnect))
-		r.Post("/connections/{provider}/refresh", s.page(s.refresh))
-		r.Group(func(r chi.Router) {
-			r.Use(s.mustBeRecent)
-			r.With(s.limited(s.changes)).Post("/account/password/remove", s.page(s.removePassword))
-			r.With(s.limited(s.changes)).Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
-			page(r, "/account/delete", s.page(s.deletion))
-			r.With(s.limited(s.changes)).Post("/account/delete", s.page(s.deleteAccount))
-		})
+		r.Use(s.mustBeRecent)
+		r.With(s.limited(s.changes)).Post("/account/password/remove", s.page(s.removePassword))
+		r.With(s.limited(s.changes)).Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
+		page(r, "/account/delete", s.page(s.deletion))
+		r.With(s.limited(s.changes)).Post("/account/delete", s.page(s.deleteAccount))
 	})
-	r.Group(func(r chi.Router) {
-		r.Use(deadline(s.Limits.Provider))
-		r.With(s.limited(s.consents)).Post("/connect/{provider}", s.page(s.connect)) // waits while the provider is told of a disconnection
-		r.Post("/connections/{provider}/check", s.page(s.check))
-	})
+}
+
+// asking is for people with a session too, and may wait for a provider.
+func (s *server) asking(r chi.Router) {
+	r.Use(mustSignIn)
+	r.With(s.limited(s.consents)).Post("/connect/{provider}", s.page(s.connect)) // waits while the provider is told of a disconnection
+	r.Post("/connections/{provider}/check", s.page(s.check))
 }
 
 // page serves a path for reading: GET, and HEAD for those who only ask whether it is there. Callbacks are not among them,

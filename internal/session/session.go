@@ -53,7 +53,9 @@ type Options struct {
 	Lifetime    time.Duration // without a visit, sliding; 30 days if zero
 	MaxLifetime time.Duration // since sign-in, never extended; 365 days if zero
 	Secure      bool          // the site is served over https
-	// StatementTimeout bounds each statement on the sessions table: a page is worth waiting for only so long. 3 s if zero.
+	// LookupTimeout is how long a request waits for its session at most, if it may last that long. 10 s if zero.
+	LookupTimeout time.Duration
+	// StatementTimeout is how long a session is saved at least, even if the request may not last that long. 3 s if zero.
 	StatementTimeout time.Duration
 }
 
@@ -113,6 +115,9 @@ func New(o Options) *Manager {
 	}
 	if o.MaxLifetime == 0 {
 		o.MaxLifetime = 365 * 24 * time.Hour
+	}
+	if o.LookupTimeout == 0 {
+		o.LookupTimeout = 10 * time.Second
 	}
 	if o.StatementTimeout == 0 {
 		o.StatementTimeout = 3 * time.Second

@@ -27,7 +27,7 @@ type store struct {
 
 func newStore(o Options) store {
 	s := store{PostgresStore: pgxstore.NewWithCleanupInterval(o.Pool, 0), Options: o}
-	s.lookups = &lookups{query: s.query, timeout: o.StatementTimeout}
+	s.lookups = &lookups{query: s.query, timeout: o.LookupTimeout}
 	return s
 }
 
@@ -98,7 +98,7 @@ func (r *row) unseen() bool { return r.lastSeen.Before(r.now.Add(-seenEvery)) }
 // CommitCtx saves under a token. A row is inserted only at sign-in (request.write), and a known one only updated, so nothing
 // that was ended can come back.
 func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.Time) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.StatementTimeout)
+	ctx, cancel := s.finishing(ctx)
 	defer cancel()
 	rq := requestOf(ctx)
 	var row pgx.Row
@@ -123,6 +123,19 @@ func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.
 	}
 	rq.remaining = time.Duration(seconds * float64(time.Second))
 	return nil
+}
+
+// finishing is for what is finished even when the browser has left. It lasts as long as the request may, because on a slow line
+// one statement can take most of that, and as long as a statement should at least.
+func (s store) finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, limited := ctx.Deadline()
+	ctx = context.WithoutCancel(ctx)
+	shortly, cancel := context.WithTimeout(ctx, s.StatementTimeout)
+	if soonest, _ := shortly.Deadline(); limited && end.After(soonest) {
+		cancel()
+		return context.WithDeadline(ctx, end)
+	}
+	return shortly, cancel
 }
 
 // rotate gives a session a new token, and notes whether its sign-in method was just removed. A request of the same browser
@@ -169,7 +182,7 @@ func (s store) lifetime(kept bool) time.Duration {
 
 // DeleteCtx ends a session whose browser signs out. It finishes even when the browser has gone: a sign-out must not depend on the line.
 func (s store) DeleteCtx(ctx context.Context, token string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.StatementTimeout)
+	ctx, cancel := s.finishing(ctx)
 	defer cancel()
 	_, err := end(ctx, s.Pool, SignedOut, `token = $2`, token)
 	return err
@@ -178,7 +191,7 @@ func (s store) DeleteCtx(ctx context.Context, token string) error {
 // renew extends a sliding session, unless another request did so first. A failure is no reason to take the page away: the
 // next request tries again.
 func (s store) renew(ctx context.Context, token string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.StatementTimeout)
+	ctx, cancel := s.finishing(ctx)
 	defer cancel()
 	_, _ = s.Pool.Exec(ctx, `
 		UPDATE cairn.sessions SET expiry = LEAST(now() + $2::interval, created + $3::interval)
