@@ -250,15 +250,15 @@ func TestRefusedTriesAreNotCountedFurther(t *testing.T) {
 	t.Parallel()
 	a, _ := newAccounts(t)
 	for range 200 {
-		_ = a.Allow(t.Context(), a.Limits.PasswordSession.Of(1), a.Limits.SignInNetwork.From(address))
+		_ = a.Allow(t.Context(), a.Limits.PasswordPair.From(address, 1), a.Limits.SignInNetwork.From(address))
 	}
-	if err := a.Allow(t.Context(), a.Limits.PasswordSession.Of(2), a.Limits.SignInNetwork.From(address)); err != nil {
+	if err := a.Allow(t.Context(), a.Limits.PasswordPair.From(address, 2), a.Limits.SignInNetwork.From(address)); err != nil {
 		t.Errorf("another session: %v", err)
 	}
-	if err := a.Forgive(t.Context(), a.Limits.PasswordSession.Of(1)); err != nil {
+	if err := a.Forgive(t.Context(), a.Limits.PasswordPair.From(address, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Allow(t.Context(), a.Limits.PasswordSession.Of(1)); err != nil {
+	if err := a.Allow(t.Context(), a.Limits.PasswordPair.From(address, 1)); err != nil {
 		t.Errorf("after it was forgiven: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ type Limit struct {
 type Limits struct {
 	SignInPair, SignInBrowser, SignInNetwork, SignInAccount Limit
 	NewEmailPerson, NewEmailNetwork                         Limit
-	PasswordSession                                         Limit
+	PasswordPair, PasswordSession                           Limit
 	ChangePerson, ChangeNetwork                             Limit
 	BeginPerson, BeginNetwork                               Limit
 	FinishBrowser, FinishAccount, FinishNetwork             Limit
@@ -35,7 +35,8 @@ func DefaultLimits() Limits {
 		SignInAccount:   Limit{"sign-in, e-mail", 100, time.Hour},
 		NewEmailPerson:  Limit{"new e-mail, person", 10, time.Hour},
 		NewEmailNetwork: Limit{"new e-mail, network", 20, time.Hour},
-		PasswordSession: Limit{"password check, session", 10, quarter},
+		PasswordPair:    Limit{"password check, session and network", 10, quarter},
+		PasswordSession: Limit{"password check, session", 100, time.Hour},
 		ChangePerson:    Limit{"change, person", 60, quarter},
 		ChangeNetwork:   Limit{"change, network", 600, quarter},
 		BeginPerson:     Limit{"consent, person", 20, quarter},

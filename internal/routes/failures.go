@@ -97,7 +97,7 @@ func (f failure) explain(p *oauth.Provider) problem {
 		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
 			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}
 	case tooOften:
-		return problem{Status: http.StatusTooManyRequests, Heading: "That was tried too often.", Detail: "Please try again later."}
+		return problem{Status: http.StatusTooManyRequests, Heading: "That was tried too often.", Detail: "Please try again in a quarter of an hour."}
 	case noAnswer:
 		return problem{Status: http.StatusGatewayTimeout, Heading: p.Name + " did not answer.", Detail: soon}
 	case notAccepted:

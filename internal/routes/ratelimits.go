@@ -64,14 +64,16 @@ func (s *server) allowCall(r *http.Request, p *oauth.Provider) error {
 	return nil
 }
 
-// passwordTries are comparisons of the password of somebody who is signed in. They count for the session: with a stolen cookie
-// nobody keeps the owner, who has another one, from changing the password.
+// passwordTries are comparisons of the password of somebody who is signed in. They count for the session in its network, so
+// that a thief of its cookie, elsewhere, does not keep the owner from changing the password.
 func (s *server) passwordTries(r *http.Request) []auth.Count {
 	current, _ := session.Current(r.Context())
-	return []auth.Count{s.Accounts.Limits.PasswordSession.Of(current.ID), s.Accounts.Limits.SignInNetwork.From(address(r))}
+	limits := s.Accounts.Limits
+	return []auth.Count{limits.PasswordPair.From(address(r), current.ID), limits.SignInNetwork.From(address(r)), limits.PasswordSession.Of(current.ID)}
 }
 
 func (s *server) forgivePasswordTries(r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	return s.Accounts.Forgive(r.Context(), s.Accounts.Limits.PasswordSession.Of(current.ID))
+	limits := s.Accounts.Limits
+	return s.Accounts.Forgive(r.Context(), limits.PasswordPair.From(address(r), current.ID), limits.PasswordSession.Of(current.ID))
 }

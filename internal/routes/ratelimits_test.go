@@ -1,0 +1,249 @@
+package routes_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"cairn/internal/auth"
+	"cairn/internal/oauth/sandbox"
+)
+
+// limitedSite has the limits of the real world, and believes the test where its visitors are.
+func limitedSite(t *testing.T) site {
+	t.Helper()
+	return newSiteWith(t, options{limits: auth.DefaultLimits(), proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+}
+
+// from is the same browser in another network.
+func (b browser) from(address string) browser {
+	client := *b.Client
+	client.Transport = elsewhere{address, http.DefaultTransport}
+	return browser{b.t, b.site, &client}
+}
+
+type elsewhere struct {
+	address string
+	http.RoundTripper
+}
+
+func (e elsewhere) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Forwarded-For", e.address)
+	return e.RoundTripper.RoundTrip(r)
+}
+
+// tally counts answers by status, and checks that those that are one too many say for how long.
+type tally struct {
+	t  *testing.T
+	mu sync.Mutex
+	by map[int]int
+}
+
+func (c *tally) add(a answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.by == nil {
+		c.by = map[int]int{}
+	}
+	c.by[a.status]++
+	if a.status == http.StatusTooManyRequests && (a.header.Get("Retry-After") == "" || !strings.Contains(a.Find("main").Text(), "again in")) {
+		c.t.Errorf("an answer 429 does not say when to try again: %q", strings.TrimSpace(a.Find("main").Text()))
+	}
+}
+
+// hardest is a password whose strength takes long to estimate.
+const hardest = "907@&3|/6!%+$?[&{2<49061)57@738[1(44||["
+
+// storm has many requests made at once, while somebody else, elsewhere, reads a page. That page has to come each time.
+func storm(t *testing.T, reader browser, n int, request func(i int) answer) map[int]int {
+	t.Helper()
+	counts := tally{t: t}
+	var left atomic.Int64
+	left.Store(int64(n))
+	var wg sync.WaitGroup
+	for worker := range 30 {
+		wg.Go(func() {
+			for i := worker; i < n; i += 30 {
+				counts.add(request(i))
+				left.Add(-1)
+			}
+		})
+	}
+	for left.Load() > 0 {
+		if a := reader.get("/account"); a.status != http.StatusOK {
+			t.Errorf("somebody else's page was answered %d", a.status)
+			break
+		}
+	}
+	wg.Wait()
+	return counts.by
+}
+
+// Somebody who sends passwords without end takes no page from others, and learns no list of e-mails.
+func TestAddingPasswordsIsNotFeltByOthers(t *testing.T) {
+	t.Parallel()
+	s := limitedSite(t)
+	reader := newBrowser(t, s).from("192.0.2.1")
+	reader.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).to("/")
+	b := newBrowser(t, s).from("203.0.113.1")
+	b.get(b.decide(b.consent("/login/strava"), "moss", "allow")).to("/")
+	by := storm(t, reader, 300, func(i int) answer {
+		return b.post("/account/password", "email", "ada@example.org", "password", hardest+fmt.Sprint(i))
+	})
+	if by[http.StatusUnprocessableEntity] != 10 || by[http.StatusTooManyRequests] != 290 {
+		t.Errorf("got %v, want 10 answers about the e-mail, and then 429", by)
+	}
+	b.post("/account/password", "email", "ada@example.org", "password", "short").want(422, "#password-error", "at least 12") // costs nothing
+}
+
+// So does somebody who signs up without end.
+func TestSignUpsAreNotFeltByOthers(t *testing.T) {
+	t.Parallel()
+	s := limitedSite(t)
+	reader := newBrowser(t, s).from("192.0.2.1")
+	reader.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).to("/")
+	by := storm(t, reader, 300, func(i int) answer {
+		return newBrowser(t, s).from("203.0.113.1").post("/signup", "email", "ada@example.org", "password", hardest+fmt.Sprint(i))
+	})
+	if by[http.StatusUnprocessableEntity] != 20 || by[http.StatusTooManyRequests] != 280 {
+		t.Errorf("got %v, want 20 answers about the e-mail, and then 429", by)
+	}
+}
+
+// The thief of a cookie tries passwords until nobody with that session may from there. The owner, at home, still can.
+func TestStolenCookieDoesNotKeepTheOwnerOut(t *testing.T) {
+	t.Parallel()
+	s := limitedSite(t)
+	owner := newBrowser(t, s).from("192.0.2.1")
+	owner.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).to("/")
+	aged(t, s)
+	thief := newBrowser(t, s).from("203.0.113.1")
+	thief.Jar.SetCookies(mustParse(t, s.url), owner.Jar.Cookies(mustParse(t, s.url)))
+	for range 10 {
+		thief.post("/account/confirm", "next", "/account", "password", "not the one").want(422, "#password-error", "not your password")
+	}
+	a := thief.post("/account/confirm", "next", "/account", "password", password).want(429, "main", "Please try again in")
+	if a.header.Get("Retry-After") == "" {
+		t.Error("it does not say when to try again")
+	}
+	for range 9 {
+		owner.post("/account/password", "current", "not the one", "password", "a different heap of pebbles").want(422, "#current-error", "not your current")
+	}
+	owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account")
+	for range 9 {
+		owner.post("/account/password", "current", "not the one", "password", password).want(422, "#current-error", "not your current") // success was forgiving
+	}
+	if thief.signedIn() {
+		t.Error("the thief is still signed in")
+	}
+}
+
+// One person who checks, refreshes and signs in without end leaves others most of what Strava allows for signing in, which is
+// at least 20 calls of 100: half of them if Strava names the person with the tokens, as it does, and else what a network may.
+func TestOnePersonDoesNotSpendTheQuota(t *testing.T) {
+	t.Parallel()
+	for names, most := range map[string]int{sandbox.On: 10, sandbox.Off: 20 + 2} {
+		t.Run("named "+names, func(t *testing.T) {
+			t.Parallel()
+			s := limitedSite(t)
+			b := newBrowser(t, s).from("203.0.113.1")
+			b.post("/signup", "email", "ada@example.org", "password", password).to("/")
+			b.connect("strava", "ada").to("/")
+			if err := s.sandbox.SetSwitch(t.Context(), "strava", sandbox.NamesAthlete, names); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 60 {
+				for _, path := range []string{"/connections/strava/check", "/connections/strava/refresh"} {
+					b.post(path)
+				}
+				visitor := newBrowser(t, s).from("203.0.113.1")
+				person := []string{"ada", "moss", "max"}[i%3]
+				if a := visitor.post("/login/strava"); a.status == http.StatusSeeOther {
+					visitor.get(visitor.decide(a.header.Get("Location"), person, "allow"))
+				}
+			}
+			requests, err := s.sandbox.Requests(t.Context(), "strava")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if calls := requests[sandbox.WhoAmI] + requests[sandbox.Data]; calls > most || requests[sandbox.Exchange] > 20 {
+				t.Errorf("one person had Strava asked %d times, want %d at most, and sent %d codes", calls, most, requests[sandbox.Exchange])
+			}
+			other := newBrowser(t, s).from("192.0.2.1")
+			other.get(other.decide(other.consent("/login/strava"), "zofie", "allow")).to("/")
+		})
+	}
+}
+
+// A button that is pressed too often says when it works again, and leads back.
+func TestCallsAboutAConnectionRest(t *testing.T) {
+	t.Parallel()
+	s := limitedSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	b.connect("foursquare", "ada").to("/")
+	b.post("/connections/strava/check").to("/#card-strava")
+	for _, path := range []string{"/connections/strava/check", "/connections/strava/refresh"} {
+		a := b.post(path).want(429, "h1", "Strava was asked a moment ago.").want(429, "main", "You can ask again in")
+		if wait := a.header.Get("Retry-After"); wait == "" || len(wait) > 2 || a.Find("main a[href='/#card-strava']").Length() != 1 {
+			t.Errorf("Retry-After %q, and a way back: %d", wait, a.Find("main a[href='/#card-strava']").Length())
+		}
+	}
+	b.post("/connections/foursquare/check").to("/#card-foursquare") // another connection is another matter
+	for range 19 {
+		rested(t, s)
+		b.post("/connections/strava/check")
+	}
+	rested(t, s)
+	b.post("/connections/strava/check").want(429, "h1", "asked often").want(429, "main", "again in 60 minutes")
+}
+
+// rested lets the pause between two calls about a connection be over.
+func rested(t *testing.T, s site) {
+	t.Helper()
+	if _, err := s.pool.Exec(t.Context(), `DELETE FROM cairn.rate_limits WHERE bucket LIKE 'connection call, pause %'`); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Attempts that come back are limited for a browser, for a person who connects, and for an account, before a code is sent.
+func TestFinishedAttemptsAreLimited(t *testing.T) {
+	t.Parallel()
+	s := limitedSite(t)
+	exchanged := func() int {
+		requests, err := s.sandbox.Requests(t.Context(), "strava")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return requests[sandbox.Exchange]
+	}
+	declining := newBrowser(t, s).from("198.51.100.9")
+	for range 8 { // declining costs no call
+		declining.get(declining.decide(declining.consent("/login/strava"), "ada", "deny")).to("/login?notice=declined-strava")
+	}
+
+	one := newBrowser(t, s).from("203.0.113.1")
+	for i := range 6 {
+		before := exchanged()
+		a := one.from(fmt.Sprintf("203.0.113.%d", i)).get(one.decide(one.consent("/login/strava"), []string{"ada", "moss"}[i%2], "allow"))
+		if i == 5 {
+			one.get(a.header.Get("Location")).want(200, ".notice", "too often")
+			if exchanged() != before {
+				t.Error("the code was sent all the same")
+			}
+		}
+		one.post("/logout")
+	}
+	for i := range 3 { // ada has signed in three times
+		b := newBrowser(t, s).from(fmt.Sprintf("198.51.100.%d", i))
+		a := b.get(b.decide(b.consent("/login/strava"), "ada", "allow"))
+		if want := []string{"/", "/", "/login?notice=too-often-strava"}[i]; a.header.Get("Location") != want {
+			t.Errorf("sign-in %d of one account leads to %q, want %q", i+4, a.header.Get("Location"), want)
+		}
+	}
+}
