@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe
+.PHONY: help run build test matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,7 +11,7 @@ run: postgres build ## run the server with a private database and the sandbox: h
 build: ## build bin/server
 	@CGO_ENABLED=0 go build -trimpath -o bin/server ./cmd/server
 
-test: postgres chromium pgbouncer promtool axe ## run all tests, the browser's too, with the race detector
+test: postgres chromium pgbouncer promtool axe systemd ## run all tests, the browser's too, with the race detector
 	go test -race -shuffle=on -timeout 20m ./...
 
 matrix-test: postgres ## let every call to a provider go wrong in every way, in the slow ones too
@@ -68,3 +68,6 @@ promtool:
 
 axe:
 	@sh scripts/install.sh axe
+
+systemd:
+	@sh scripts/install.sh systemd

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs PostgreSQL's server programs, Chromium, PgBouncer, promtool or axe-core where they are missing, by apt, Homebrew or
-# npm, and says so first.
+# Installs PostgreSQL's server programs, Chromium, PgBouncer, promtool, axe-core or systemd-analyze where they are missing, by
+# apt, Homebrew or npm, and says so first.
 #
-#   sh scripts/install.sh postgres|chromium|pgbouncer|promtool|axe
+#   sh scripts/install.sh postgres|chromium|pgbouncer|promtool|axe|systemd
 set -eu
 
 have_postgres() {
@@ -139,8 +139,12 @@ axe)
 	echo 'cairn: axe-core is missing; installing it with npm.'
 	npm ci --prefix "$axe" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	;;
+systemd)
+	# Only to check the units, where units can be; nothing of it runs.
+	command -v systemd-analyze >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1 || apt_install systemd-analyze systemd
+	;;
 *)
-	echo 'usage: sh scripts/install.sh postgres|chromium|pgbouncer|promtool|axe' >&2
+	echo 'usage: sh scripts/install.sh postgres|chromium|pgbouncer|promtool|axe|systemd' >&2
 	exit 2
 	;;
 esac
