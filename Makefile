@@ -38,8 +38,8 @@ lint: ## check formatting, vet, staticcheck, modern Go
 	go fix -diff ./...
 
 fuzz: postgres ## try every route, providers' answers and what reads text for a minute each
-	go test -run '^$$' -fuzz FuzzRequests -fuzztime 60s ./internal/routes
-	go test -run '^$$' -fuzz FuzzAnswers -fuzztime 60s ./internal/routes
+	go test -run '^$$' -fuzz FuzzRequests -fuzztime 60s -fuzzminimizetime 1x ./internal/routes
+	go test -run '^$$' -fuzz FuzzAnswers -fuzztime 60s -fuzzminimizetime 1x ./internal/routes
 	go test -run '^$$' -fuzz FuzzReturnPath -fuzztime 60s ./internal/routes
 	go test -run '^$$' -fuzz FuzzCookieShape -fuzztime 60s ./internal/session
 	go test -run '^$$' -fuzz FuzzDrawing -fuzztime 60s ./internal/latest
