@@ -126,7 +126,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	case email != "":
 		err = s.changePassword(w, r, current.UserID)
 	case !current.Recent:
-		askAgain(w, r, "/account#h-password")
+		askAgain(w, r, addPasswordPath)
 		return nil
 	default:
 		email, message = r.PostForm.Get("email"), "You can now sign in with your e-mail and password too."
@@ -143,8 +143,8 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "password set", "id", requestID(r.Context()), "user", current.UserID)
-	s.tell(r, good, message)
-	see(w, r, "/account")
+	s.tellAt(r, atPassword, good, message)
+	see(w, r, "/account#h-password")
 	return nil
 }
 
@@ -176,6 +176,14 @@ func (s *server) changePassword(w http.ResponseWriter, r *http.Request, userID i
 }
 
 func (s *server) removePassword(w http.ResponseWriter, r *http.Request) error {
+	if current, _ := session.Current(r.Context()); !current.Recent {
+		s.confirmFirst(w, r, intent{verb: toRemovePassword})
+		return nil
+	}
+	return s.removePasswordNow(w, r)
+}
+
+func (s *server) removePasswordNow(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	err := s.lockOthersOut(w, r, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
 		return "password", s.Accounts.RemovePassword(ctx, tx, current.UserID)
@@ -184,8 +192,8 @@ func (s *server) removePassword(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "password removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tell(r, good, "Your password is removed. Everywhere else you are signed out.")
-	see(w, r, "/account")
+	s.tellAt(r, atMethods, good, "Your password is removed. Everywhere else you are signed out.")
+	see(w, r, "/account#"+atMethods)
 	return nil
 }
 
@@ -195,9 +203,19 @@ func (s *server) removeIdentity(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return errNoPage
 	}
+	if current, _ := session.Current(r.Context()); !current.Recent {
+		s.confirmFirst(w, r, intent{toRemoveIdentity, strconv.FormatInt(id, 10)})
+		return nil
+	}
+	return s.removeIdentityNow(w, r, id)
+}
+
+func (s *server) removeIdentityNow(w http.ResponseWriter, r *http.Request, id int64) error {
 	current, _ := session.Current(r.Context())
-	err = s.lockOthersOut(w, r, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
+	name := ""
+	err := s.lockOthersOut(w, r, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
 		return s.Accounts.RemoveIdentity(ctx, tx, current.UserID, id, func(provider string) error {
+			name = s.providerName(provider)
 			p, err := s.provider(provider)
 			if err != nil {
 				return nil // a provider that has no keys any more: the row goes with the identity
@@ -212,7 +230,7 @@ func (s *server) removeIdentity(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "sign-in method removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tell(r, good, "It is removed. Everywhere else you are signed out.")
-	see(w, r, "/account")
+	s.tellAt(r, atMethods, good, name+" is removed. Everywhere else you are signed out.")
+	see(w, r, "/account#"+atMethods)
 	return nil
 }

@@ -42,7 +42,7 @@ func TestChangePasswordEndsOtherSessions(t *testing.T) {
 	if !phone.signedIn() {
 		t.Error("a refused change signed the phone out")
 	}
-	b.post("/account/password", "current", password, "password", next).to("/account")
+	b.post("/account/password", "current", password, "password", next).to("/account#h-password")
 	b.get("/account").want(200, "#notice", "Everywhere else you are signed out")
 	if phone.signedIn() || thief.signedIn() {
 		t.Error("the phone, or a thief with the old cookie, is still signed in")
@@ -64,16 +64,16 @@ func TestWaysIn(t *testing.T) {
 	}
 	b.post(way("strava")).want(409, "h1", "only way into your account")
 	b.connect("garmin", "ada").to("/")
-	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account")
+	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account#h-password")
 	if n := b.get("/account").Find("a[href^='/account/ways/']").Length(); n != 2 {
 		t.Errorf("%d ways in can be removed, want 2", n)
 	}
 	stranger := signedUp(t, s, "moss@example.org")
 	stranger.post(way("garmin")).want(404, "h1", "")
-	b.post(way("garmin")).to("/account")
+	b.post(way("garmin")).to("/account#methods")
 	testkit.Eventually(t, "Garmin is told", func() bool { return grantsOf(t, s, "garmin") == 0 })
 	testkit.Eventually(t, "the card says so", func() bool { return b.get("/").Find("#card-garmin[data-state=none]").Length() == 1 })
-	b.post("/account/password/remove").to("/account")
+	b.post("/account/password/remove").to("/account#methods")
 	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", password).want(422, "#form-error", "")
 	b.post(way("strava")).want(409, "h1", "only way into your account")
 	b.get("/").want(200, "#card-strava[data-state=active]", "")
@@ -88,6 +88,6 @@ func TestRemovingAnIdentityTakesOnlyItsOwnConnection(t *testing.T) {
 	b.connect("strava", "ada").to("/")
 	b.post("/connections/strava/disconnect").to("/#card-strava")
 	b.connect("strava", "moss").to("/")
-	b.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT min(id) FROM cairn.identities`))).to("/account")
+	b.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT min(id) FROM cairn.identities`))).to("/account#methods")
 	b.get("/").want(200, "#card-strava[data-state=active]", "Moss")
 }

@@ -1,9 +1,13 @@
 package routes
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/auth"
 	"cairn/internal/session"
@@ -17,6 +21,7 @@ type confirmView struct {
 	HasPassword bool
 	Providers   []providerView // to sign in with again
 	Next        string
+	Task        string // "connect Strava"; "": not named
 	Errors      map[string]string
 }
 
@@ -33,12 +38,21 @@ func (s *server) mustBeRecent(next http.Handler) http.Handler {
 
 // askAgain leads to the page on which people show who they are, and from there on to next. A form is not carried over.
 func askAgain(w http.ResponseWriter, r *http.Request, next string) {
-	see(w, r, "/account/confirm?"+url.Values{"next": {next}}.Encode())
+	see(w, r, confirmPath+"?"+url.Values{"next": {next}}.Encode())
 }
 
 func (s *server) confirmPage(w http.ResponseWriter, r *http.Request) error {
 	next := returnPath(r.URL.Query().Get("next"))
-	if current, _ := session.Current(r.Context()); current.Recent {
+	id := r.URL.Query().Get("intent")
+	if id != "" {
+		next = confirmPath + "?" + url.Values{"intent": {id}}.Encode()
+	}
+	switch current, _ := session.Current(r.Context()); {
+	case !current.Recent:
+	case id != "":
+		see(w, r, parseIntent(s.Sessions.Intent(r.Context(), id)).page())
+		return nil
+	default:
 		see(w, r, next)
 		return nil
 	}
@@ -51,7 +65,12 @@ func (s *server) showConfirm(w http.ResponseWriter, r *http.Request, status int,
 	if err != nil {
 		return err
 	}
-	v.view, v.Email, v.HasPassword = s.view(r, formTitle("Is it you?", v.Errors)), account.Email, account.Email != ""
+	v.Task = tasks[v.Next]
+	if id := intentID(v.Next); id != "" {
+		v.Task = s.task(parseIntent(s.Sessions.Intent(r.Context(), id)), account)
+	}
+	title := strings.TrimSuffix("Confirm it’s you to "+v.Task, " to ")
+	v.view, v.Email, v.HasPassword = s.view(r, formTitle(title, v.Errors)), account.Email, account.Email != ""
 	for _, p := range s.providerViews() {
 		if account.Has(p.Key) {
 			v.Providers = append(v.Providers, p)
@@ -72,13 +91,20 @@ func (s *server) confirmPassword(r *http.Request, userID int64) (auth.Proof, err
 	return proof, s.forgivePasswordTries(r)
 }
 
-// confirm signs in again by password: a new session takes the place of this one.
+// confirm signs in again by password: a new session takes the place of this one. Then it does what the person wanted.
 func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	next := returnPath(r.PostForm.Get("next"))
+	var act intent
 	proof, err := s.confirmPassword(r, current.UserID)
 	if err == nil {
-		err = s.beginSessionWith(w, r, proof, current.Kept)
+		err = s.beginSession(r.Context(), w, r, "password", current.Kept, func(ctx context.Context, tx pgx.Tx) (int64, error) {
+			err := s.Accounts.StillProven(ctx, tx, proof)
+			if err == nil {
+				act, err = s.takeIntent(ctx, r, tx, proof.UserID, next)
+			}
+			return proof.UserID, err
+		})
 	}
 	s.Watch.SignIn("password", signInResult(err))
 	status, problems, ok := formProblem(w, err)
@@ -92,7 +118,10 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "signed in", "id", requestID(r.Context()), "user", current.UserID, "method", "password")
-	s.tell(r, good, "Thank you. You can go on now: for ten minutes you won't be asked again.")
+	if intentID(next) != "" {
+		return s.carryOut(w, r, act)
+	}
+	s.tell(r, good, confirmed)
 	see(w, r, next)
 	return nil
 }

@@ -1,7 +1,9 @@
 package routes_test
 
 import (
+	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -15,6 +17,17 @@ func aged(t *testing.T, s site) {
 
 // confirming is where somebody is sent who has to show who they are.
 func confirming(next string) string { return "/account/confirm?" + url.Values{"next": {next}}.Encode() }
+
+// asked presses a button that makes the site ask who the person is, and returns the address of the page that does.
+func (b browser) asked(path string, fields ...string) string {
+	b.t.Helper()
+	a := b.post(path, fields...)
+	location := a.header.Get("Location")
+	if a.status != http.StatusSeeOther || !strings.HasPrefix(location, "/account/confirm?") {
+		b.t.Fatalf("%s answered %d to %q, want the page that asks who the person is", path, a.status, location)
+	}
+	return location
+}
 
 func ways(t *testing.T, s site) int {
 	t.Helper()
@@ -30,25 +43,25 @@ func TestWaysInChangeOnlyAfterSigningInAgain(t *testing.T) {
 	before := ways(t, s)
 	strava := b.get("/account").Find("a[href^='/account/ways/']").AttrOr("href", "")
 	aged(t, s)
-	for path, next := range map[string]string{
-		strava:                     "/account",
-		"/account/password/remove": "/account",
-		"/account/delete":          "/account/delete",
-		"/connect/garmin":          "/#card-garmin",
+	for path, task := range map[string]string{
+		strava:                     "to remove Strava",
+		"/account/password/remove": "to remove your password",
+		"/account/delete":          "to delete your account",
+		"/connect/garmin":          "to connect Garmin",
 	} {
-		b.post(path).to(confirming(next))
+		b.get(b.asked(path)).want(200, "h1", task).want(200, "title", task)
 	}
 	b.get("/account/delete").to(confirming("/account/delete"))
 	if n := ways(t, s); n != before {
 		t.Errorf("there are %d ways in, want %d as before", n, before)
 	}
-	page := b.get(confirming("/account")).want(200, "h1", "show that it is you")
+	page := b.get(confirming("/account")).want(200, "h1", "Confirm it’s you")
 	page.want(200, "form[action='/login/strava'] button", "Continue with Strava")
 	if page.Find("form[action='/login/garmin']").Length() != 0 {
 		t.Error("the page offers a provider that is no way into this account")
 	}
 	b.post("/account/confirm", "next", "/account", "password", "wrong").want(422, "#password-error", "not your password")
-	b.post(strava).to(confirming("/account"))
+	b.asked(strava)
 
 	stolen := newBrowser(t, s)
 	stolen.Jar.SetCookies(mustParse(t, s.url), b.Jar.Cookies(mustParse(t, s.url)))
@@ -58,9 +71,9 @@ func TestWaysInChangeOnlyAfterSigningInAgain(t *testing.T) {
 	if stolen.signedIn() {
 		t.Error("the token from before signing in again still works")
 	}
-	b.post(strava).to("/account")
+	b.post(strava).to("/account#methods")
 	b.connect("garmin", "ada").to("/")
-	b.post("/account/password/remove").to("/account")
+	b.post("/account/password/remove").to("/account#methods")
 }
 
 // Signing in again keeps a session that is not to outlive the browser as brief as it was.
@@ -98,7 +111,7 @@ func TestAddPasswordOnlyAfterSigningInAgain(t *testing.T) {
 		t.Fatalf("the page leads on to %q", next)
 	}
 	b.get(b.decide(b.consent("/login/strava", "next", next.String()), "ada", "allow")).to(next.String())
-	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account")
+	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account#h-password")
 }
 
 // Connecting the same account again needs no more than a click, however old the session is. With another account the same

@@ -28,9 +28,18 @@ func (s *server) connect(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if !account.Has(p.Key) {
-			askAgain(w, r, "/#card-"+p.Key)
+			s.confirmFirst(w, r, intent{toConnect, p.Key})
 			return nil
 		}
+	}
+	return s.beginConnecting(w, r, p.Key)
+}
+
+// beginConnecting leads to a provider's consent page.
+func (s *server) beginConnecting(w http.ResponseWriter, r *http.Request, provider string) error {
+	p, err := s.provider(provider)
+	if err != nil {
+		return err
 	}
 	consent, err := s.Connections.Begin(r.Context(), p, s.owner(r), "/")
 	if err != nil {
@@ -147,6 +156,7 @@ func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.
 func (s *server) enter(ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant) error {
 	p := attempt.Provider
 	var userID int64
+	var act intent
 	var other bool // the person has another account of this provider connected
 	err := s.beginSession(ctx, w, r, p.Key, true, func(ctx context.Context, tx pgx.Tx) (int64, error) {
 		owner, identityID, err := s.Accounts.Enter(ctx, tx, p.Key, grant.Subject, grant.Name, grant.PictureURL)
@@ -158,15 +168,25 @@ func (s *server) enter(ctx context.Context, w http.ResponseWriter, r *http.Reque
 		if other = errors.Is(err, oauth.ErrOtherAccount); other {
 			err = nil
 		}
+		if err == nil {
+			act, err = s.takeIntent(ctx, r, tx, userID, attempt.ReturnPath)
+		}
 		return userID, err
 	})
 	if err != nil {
 		return &providerError{p, err}
 	}
 	s.Log.InfoContext(ctx, "signed in", "id", requestID(ctx), "user", userID, "method", p.Key)
-	if other {
+	if act != (intent{}) {
+		return s.carryOn(w, r, act)
+	}
+	current, signedIn := session.Current(r.Context()) // as it was
+	switch {
+	case other:
 		s.tell(r, info, "You are signed in. Your other "+p.Name+" account stays the connected one.")
-	} else {
+	case signedIn && current.UserID == userID:
+		s.tell(r, good, confirmed)
+	default:
 		s.tellConnected(r, p, grant)
 	}
 	see(w, r, attempt.ReturnPath)

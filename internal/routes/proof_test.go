@@ -61,7 +61,7 @@ func TestPasswordChangeEvictsOverlappingSignIns(t *testing.T) {
 			}
 		}
 		together(intrude, intrude, func() {
-			owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account")
+			owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account#h-password")
 		}, intrude, intrude)
 		n := count(t, sites[0], `SELECT count(*) FROM cairn.sessions s JOIN cairn.passwords p USING (user_id) WHERE p.email = $1`, email)
 		if n != 1 {
@@ -89,7 +89,7 @@ func TestRemovalEvictsOverlappingSignIns(t *testing.T) {
 			callbacks[i] = thieves[i].decide(thieves[i].consent("/login/strava"), "ada", "allow")
 		}
 		intrude := func(i int) func() { return func() { thieves[i].get(callbacks[i]) } }
-		together(intrude(0), intrude(1), func() { owner.post(fmt.Sprintf("/account/ways/%d/remove", id)).to("/account") }, intrude(2), intrude(3))
+		together(intrude(0), intrude(1), func() { owner.post(fmt.Sprintf("/account/ways/%d/remove", id)).to("/account#methods") }, intrude(2), intrude(3))
 		n := count(t, sites[0], `SELECT count(*) FROM cairn.sessions s JOIN cairn.passwords p USING (user_id) WHERE s.method = 'strava'`)
 		if n != 0 {
 			t.Fatalf("round %d: %d sessions that Strava began, want none", round, n)
@@ -107,9 +107,9 @@ func TestRemovalEvictsIntruders(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(s site, owner browser){
 		"provider": func(s site, owner browser) {
-			owner.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'strava'`))).to("/account")
+			owner.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'strava'`))).to("/account#methods")
 		},
-		"password": func(_ site, owner browser) { owner.post("/account/password/remove").to("/account") },
+		"password": func(_ site, owner browser) { owner.post("/account/password/remove").to("/account#methods") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -142,9 +142,9 @@ func TestSessionOfARemovedMethodIsNotRecent(t *testing.T) {
 	s := newSite(t)
 	b := newBrowser(t, s)
 	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).to("/")
-	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account")
-	b.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities`))).to("/account")
-	b.post("/connect/garmin").to(confirming("/#card-garmin"))
+	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account#h-password")
+	b.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities`))).to("/account#methods")
+	b.asked("/connect/garmin")
 	b.post("/account/confirm", "next", "/", "password", password).to("/")
 	b.connect("garmin", "ada").to("/")
 }
@@ -223,7 +223,7 @@ func TestKnownBrowsersAreForgotten(t *testing.T) {
 	s := newSite(t)
 	for name, act := range map[string]func(owner browser){
 		"password change": func(owner browser) {
-			owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account")
+			owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account#h-password")
 		},
 		"sign out everywhere else": func(owner browser) { owner.post("/account/sessions/end-others").to("/account#sessions") },
 	} {

@@ -18,7 +18,8 @@
 //	states.go       how a connection is, and what happened to it, in words
 //	letter.go       what an owner is told by mail when a connection needs them
 //	account.go      the account page and its forms
-//	confirm.go      showing again who one is, before the ways in change
+//	confirm.go      re-authentication, before sign-in methods change or the account goes
+//	intents.go      what waits meanwhile, and is done then
 //	warning.go      the pages before something that can't be taken back
 //	deletion.go     deleting the account
 //	sessions.go     where a person is signed in, and ending it
@@ -181,21 +182,20 @@ func (s *server) signedIn(r chi.Router) {
 		page(r, form, func(w http.ResponseWriter, r *http.Request) { see(w, r, "/account") })
 	}
 	r.Post("/account/password", s.page(s.setPassword))
-	page(r, "/account/confirm", s.page(s.confirmPage))
-	r.Post("/account/confirm", s.page(s.confirm))
+	page(r, confirmPath, s.page(s.confirmPage))
 	page(r, "/account/sessions/end-others", s.page(s.endOtherSessionsPage))
 	r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.page(s.endOtherSessions))
 	page(r, "/account/sessions/{id}/end", s.page(s.endSessionPage))
 	r.With(s.limited(s.changes)).Post("/account/sessions/{id}/end", s.page(s.endSession))
 	page(r, "/account/password/remove", s.page(s.removePasswordPage))
+	r.With(s.limited(s.changes)).Post("/account/password/remove", s.page(s.removePassword))
 	page(r, "/account/ways/{id}/remove", s.page(s.removeIdentityPage))
+	r.With(s.limited(s.changes)).Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
 	page(r, "/connections/{provider}/disconnect", s.page(s.disconnectPage))
 	r.With(s.limited(s.changes)).Post("/connections/{provider}/disconnect", s.page(s.disconnect))
 	r.Post("/connections/{provider}/refresh", s.page(s.refresh))
 	r.Group(func(r chi.Router) {
 		r.Use(s.mustBeRecent)
-		r.With(s.limited(s.changes)).Post("/account/password/remove", s.page(s.removePassword))
-		r.With(s.limited(s.changes)).Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
 		page(r, "/account/delete", s.page(s.deletion))
 		r.With(s.limited(s.changes)).Post("/account/delete", s.page(s.deleteAccount))
 	})
@@ -206,6 +206,7 @@ func (s *server) asking(r chi.Router) {
 	r.Use(mustSignIn)
 	r.With(s.limited(s.consents)).Post("/connect/{provider}", s.page(s.connect)) // waits while the provider is told of a disconnection
 	r.Post("/connections/{provider}/check", s.page(s.check))
+	r.Post(confirmPath, s.page(s.confirm)) // may go on to connect
 }
 
 // page serves a path for reading: GET, and HEAD for those who only ask whether it is there. Callbacks are not among them,

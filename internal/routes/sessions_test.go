@@ -117,7 +117,7 @@ func TestPasswordChangeTellsTheOthersWhy(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	phone := signedIn(t, s, "ada@example.org", iphone)
-	b.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account")
+	b.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account#h-password")
 	phone.get("/login").want(200, "#notice", "because your password was changed")
 	b.get("/account").want(200, "#notice", "Everywhere else you are signed out")
 }

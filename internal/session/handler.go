@@ -22,6 +22,7 @@ type request struct {
 	stored    string          // the token, hashed, as it stands in the database; "" if nothing was found
 	dead      string          // the token, hashed, that led to nothing
 	found     *Session        // nil: a visitor
+	now       time.Time       // the database's, when it was found
 	due       bool            // the sliding expiry wants an extension
 	unseen    bool            // last_seen is out of date
 	ended     bool

@@ -9,6 +9,7 @@
 //	store.go    the statements: insert at sign-in, update otherwise, and zero rows updated means the session is gone
 //	lookup.go   requests that look at the same moment share one SELECT
 //	codec.go    the data column: JSON; what does not decode is no session
+//	intent.go   what a person wants to do once they have re-authenticated
 //	ending.go   the list of a person's sessions, ending them, and why one ended
 //	upkeep.go   expired rows, and when a session was last seen
 //

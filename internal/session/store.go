@@ -49,7 +49,7 @@ func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 		rq.dead = token
 		return nil, false, nil
 	}
-	rq.found, rq.stored, rq.due, rq.unseen = &r.Session, token, s.due(r), r.unseen()
+	rq.found, rq.now, rq.stored, rq.due, rq.unseen = &r.Session, r.now, token, s.due(r), r.unseen()
 	return r.data, true, nil
 }
 
