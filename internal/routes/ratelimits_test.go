@@ -134,7 +134,7 @@ func TestStolenCookieDoesNotKeepTheOwnerOut(t *testing.T) {
 	for range 9 {
 		owner.post("/account/password", "current", "not the one", "password", "a different heap of pebbles").want(422, "#current-error", "not your current")
 	}
-	owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account")
+	owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account#h-password")
 	for range 9 {
 		owner.post("/account/password", "current", "not the one", "password", password).want(422, "#current-error", "not your current") // success was forgiving
 	}
