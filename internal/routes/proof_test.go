@@ -18,8 +18,12 @@ func twins(t *testing.T) [2]site {
 	return [2]site{one, newSiteWith(t, options{pool: one.pool})}
 }
 
-// unlimited forgets all counts of limits, which are not what the test is about.
-func unlimited(t *testing.T, s site) { t.Helper(); exec(t, s, `DELETE FROM cairn.rate_limits`) }
+// unlimited forgets all counts of limits and of calls to providers, which are not what the test is about.
+func unlimited(t *testing.T, s site) {
+	t.Helper()
+	exec(t, s, `DELETE FROM cairn.rate_limits`)
+	s.later(t)
+}
 
 func exec(t *testing.T, s site, sql string, args ...any) {
 	t.Helper()
