@@ -1,0 +1,137 @@
+package routes_test
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/PuerkitoBio/goquery"
+
+	"cairn/internal/oauth/sandbox"
+)
+
+// A page for an error that comes before the session is known, or because of it, looks neither signed in nor signed out.
+func TestErrorsBeforeTheSessionTakeNoSide(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	neither := func(what string, a answer) {
+		t.Helper()
+		if n := a.Find("header a[href='/login'], header a[href='/signup'], header form[action='/logout']").Length(); n != 0 {
+			t.Errorf("%s: the header takes a side", what)
+		}
+	}
+	neither("another site", b.do(http.MethodPost, "/account/name", url.Values{}, "Sec-Fetch-Site", "cross-site").want(403, "h1", "Please use the button"))
+	b.get("/nowhere").want(404, "header form[action='/logout']", "Sign out")
+	newBrowser(t, s).get("/nowhere").want(404, "header a[href='/login']", "Sign in")
+	shutDatabase(t, s)
+	neither("no database", b.get("/account?x=1").want(503, "main a.main[href='/account?x=1']", "Try again"))
+	neither("no database", b.post("/account/name", "name", "Ada").want(503, "main a.main[href='/']", "Back to Cairn"))
+	neither("no database", b.get("/api/strava/auth/callback?state=x&code=y").want(503, "main a.main[href='/']", "Back to Cairn"))
+	b.get("//evil.example/x").want(503, "main a.main[href='/']", "Try again")
+}
+
+// Why somebody is signed out is told on the sign-in page, once.
+func TestSignedOutReasonIsToldOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = now() - interval '366 days'`); err != nil {
+		t.Fatal(err)
+	}
+	b.get("/").to("/login")
+	b.get("/login").want(200, "#notice", "You’d been signed in for a year, so please sign in again.")
+	if b.get("/login").Find("#notice").Length() != 0 {
+		t.Error("it is told again")
+	}
+	b.get("/").want(200, "main a[href='/signup']", "Create account")
+}
+
+func TestFailedFormsSayErrorFirst(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.post("/account/name", "name", "").want(422, "title", "Error: Your account")
+	b.get("/account/name").to("/account")
+	aged(t, s)
+	b.post("/account/confirm", "next", "/account/delete", "password", "wrong").want(422, "title", "Error: Confirm it’s you to delete your account")
+	visitor := newBrowser(t, s)
+	visitor.post("/login", "email", "ada@example.org", "password", "wrong").want(422, "title", "Error: Sign in")
+	if title := visitor.get("/login").Find("title").Text(); title != "Sign in · Cairn" {
+		t.Errorf("the title is %q", title)
+	}
+	taken := visitor.post("/signup", "email", "ada@example.org", "password", password, "next", "/account").want(422, "title", "Error: Create your account")
+	link := taken.Find("main form[action='/signup'] a").AttrOr("href", "")
+	login := visitor.get(link).want(200, "h1", "Sign in")
+	if login.Find("#email").AttrOr("value", "") != "ada@example.org" || login.Find("form[action='/login'] input[name=next]").AttrOr("value", "") != "/account" {
+		t.Errorf("%s loses the e-mail, or where to go on", link)
+	}
+}
+
+// What can't be taken back is a page away from what can, and only the person's own.
+func TestLossesAreAskedFirst(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b, other := signedUp(t, s, "ada@example.org"), signedUp(t, s, "moss@example.org")
+	for _, provider := range []string{"strava", "garmin", "foursquare"} {
+		b.connect(provider, "ada").to("/")
+	}
+	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", password).to("/")
+	for _, page := range []string{"/", "/account"} {
+		b.get(page).Find("main form button.danger").Each(func(int, *goquery.Selection) { t.Errorf("%s has a button that loses something", page) })
+	}
+	warnings := map[string][]string{}
+	for _, page := range []string{"/", "/account"} {
+		b.get(page).Find("main a.danger").Each(func(_ int, a *goquery.Selection) { warnings[page] = append(warnings[page], a.AttrOr("href", "")) })
+	}
+	if len(warnings["/"]) != 3 || len(warnings["/account"]) != 7 {
+		t.Fatalf("the pages lead to %v", warnings)
+	}
+	before := ways(t, s) + count(t, s, `SELECT count(*) FROM cairn.sessions`) + count(t, s, `SELECT count(*) FROM cairn.connections`)
+	for _, address := range append(warnings["/"], warnings["/account"]...) {
+		a := b.get(address).want(200, "h1", "")
+		button, back := a.Find("main form[action='"+address+"'] button.danger"), a.Find("main a[href^='/']")
+		if button.Length() != 1 || back.Length() == 0 || a.Find("main li, main p").Length() < 2 {
+			t.Errorf("%s lacks the button, the way back or what is lost", address)
+		}
+		if regexp.MustCompile(`\d|connections`).MatchString(address) {
+			other.get(address).want(404, "", "")
+		}
+	}
+	if n := ways(t, s) + count(t, s, `SELECT count(*) FROM cairn.sessions`) + count(t, s, `SELECT count(*) FROM cairn.connections`); n != before {
+		t.Error("looking has changed something")
+	}
+	b.get("/connections/strava/disconnect").want(200, "main", "Connected since").want(200, "main", "ask Strava to remove")
+	b.get("/connections/foursquare/disconnect").want(200, "main a[href='https://foursquare.com/settings/connections']", "Remove Cairn at Foursquare")
+	b.get("/account/password/remove").want(200, "main", "You still sign in with")
+	alone := newBrowser(t, s)
+	alone.get(alone.decide(alone.consent("/login/strava"), "moss", "allow")).to("/")
+	alone.get("/account/password/remove").want(404, "", "")
+}
+
+// A notice stands at the place it is about, and above the page if that place is not on it.
+func TestNoticesFindTheirPlace(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	b.get("/").want(200, "main > #notice", "Strava is connected")
+	b.post("/connections/strava/check").to("/#card-strava")
+	b.get("/account").want(200, "main > #notice", "works")
+	s.later(t)
+	b.post("/connections/strava/check").to("/#card-strava")
+	a := b.get("/").want(200, "#card-strava > #notice", "works")
+	if a.Find(".notice").Length() != 1 || b.get("/").Find("#notice").Length() != 0 {
+		t.Error("the notice is told twice")
+	}
+	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, sandbox.API, "500"); err != nil {
+		t.Fatal(err)
+	}
+	a = b.post("/connections/strava/check").want(502, "main form[action='/connections/strava/check'] button", "Try again")
+	a.want(502, "main a[href='/#card-strava']", "Back to Strava").want(502, "main", "Its card says how it is.")
+	if strings.Contains(a.Find("main").Text(), "Nothing was changed") {
+		t.Error("the page says that nothing was changed, and the card has")
+	}
+}
