@@ -1,0 +1,62 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"cairn/db/dbtest"
+)
+
+// With colours of the person's own, the current page and the main button can be told, and what has no border gets none.
+func TestForcedColoursInChromium(t *testing.T) {
+	t.Parallel()
+	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+dbtest.NewURL(t))
+	b := newChromium(t)
+	b.signUpAndConnect(server.url, "strava")
+	b.force()
+	b.run("see what has come", chromedp.WaitVisible(`#card-strava .latest form`))
+	const border = `((selector, side) => getComputedStyle(document.querySelector(selector))["border" + side + "Color"])`
+	const ground = `getComputedStyle(document.body).backgroundColor`
+	b.wantTrue("the other page has no line", border+`(".bar nav a:not([aria-current])", "Bottom") === `+ground)
+	b.wantTrue("the current page has no line above", border+`(".bar nav a[aria-current]", "Top") === `+ground)
+	b.wantTrue("the current page has a line below", border+`(".bar nav a[aria-current]", "Bottom") !== `+ground)
+	b.wantTrue("sign-out has no border", border+`(".signout button", "Left") === `+ground)
+	b.wantTrue("refresh has no border", border+`(".latest .quiet", "Left") === `+ground)
+	const doubled = `((selector) => getComputedStyle(document.querySelector(selector)).outlineStyle === "solid")`
+	b.wantTrue("the main button has two lines around it, the others one", doubled+`("#card-garmin .main") && !`+doubled+`("#card-strava form button")`)
+	b.picture("forced-home")
+	b.run("look at what is lost", chromedp.Navigate(server.url+"/connections/strava/disconnect"), chromedp.WaitVisible(`form button.danger`))
+	b.wantTrue("so has the button that loses something", doubled+`("form .danger") && !`+doubled+`("form a.button")`)
+	b.picture("forced-disconnect")
+	b.run("look at the account", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`#sessions`))
+	b.picture("forced-account")
+}
+
+func (b chromium) force() {
+	b.t.Helper()
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// picture is capture for a page whose colours are not the scheme's.
+func (b chromium) picture(name string) {
+	b.t.Helper()
+	dir := os.Getenv("SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
