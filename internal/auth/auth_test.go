@@ -263,6 +263,38 @@ func TestRefusedTriesAreNotCountedFurther(t *testing.T) {
 	}
 }
 
+// A network that goes on after a refusal, with another e-mail each time, leaves nothing behind.
+func TestRefusedTriesLeaveNoRows(t *testing.T) {
+	t.Parallel()
+	a, pool := newAccounts(t)
+	try := func(i int) error {
+		return a.Allow(t.Context(), a.Limits.SignInPair.From(address, i), a.Limits.SignInNetwork.From(address), a.Limits.SignInAccount.Of(i))
+	}
+	for i := range a.Limits.SignInNetwork.Hits {
+		if err := try(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := rows(t, pool)
+	for i := range 100 {
+		var limit *auth.LimitError
+		if err := try(1000 + i); !errors.As(err, &limit) || limit.Limit != a.Limits.SignInNetwork.Name || limit.RetryAfter <= 0 {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if left := rows(t, pool) - before; left != 0 {
+		t.Errorf("100 refused tries leave %d rows", left)
+	}
+}
+
+func rows(t *testing.T, pool *pgxpool.Pool) (n int) {
+	t.Helper()
+	if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.rate_limits`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // Statements that count several things at once, and forgive them, do not wait for each other for ever.
 func TestCountingDoesNotDeadlock(t *testing.T) {
 	t.Parallel()

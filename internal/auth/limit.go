@@ -50,12 +50,14 @@ func (a *Accounts) Allow(ctx context.Context, counts ...Count) error {
 }
 
 // countStatement increments n counters, each only if the one before it allowed the action, and returns the place of the one
-// that did not, with the seconds until its window ends. Counters of one kind are locked before those of the next, so that
-// two of these statements do not wait for each other.
+// that did not, with the seconds until its window ends. Where one is used up already nothing is counted: a network that goes
+// on after a refusal would leave a row for each e-mail that it tries. Counters of one kind are locked before those of the
+// next, so that two of these statements do not wait for each other.
 func countStatement(n int) string {
-	var with, refused []string
-	source := ""
+	var with, refused, given []string
+	source := `WHERE NOT EXISTS (SELECT FROM spent)`
 	for i := range n {
+		given = append(given, fmt.Sprintf(`(%d, $%d::text, $%d::int)`, i, 3*i+1, 3*i+2))
 		with = append(with, fmt.Sprintf(`c%d AS (
 			INSERT INTO cairn.rate_limits AS r (bucket, hits, resets_at)
 			SELECT $%d::text, 1, now() + $%d::interval %s
@@ -67,7 +69,11 @@ func countStatement(n int) string {
 		refused = append(refused, fmt.Sprintf(`SELECT %d, wait FROM c%d WHERE NOT allowed`, i, i))
 		source = fmt.Sprintf(`FROM c%d WHERE allowed`, i)
 	}
-	return "WITH " + strings.Join(with, ", ") + " " + strings.Join(refused, " UNION ALL ")
+	return `WITH spent AS (
+			SELECT place, EXTRACT(epoch FROM resets_at - now())::float8 AS wait
+			FROM (VALUES ` + strings.Join(given, ", ") + `) AS given (place, bucket, most) JOIN cairn.rate_limits USING (bucket)
+			WHERE resets_at > now() AND hits >= most
+		), ` + strings.Join(with, ", ") + ` SELECT place, wait FROM spent UNION ALL ` + strings.Join(refused, " UNION ALL ")
 }
 
 // Forgive forgets counts of an action that has succeeded. They go in the order of Allow, so that none waits for another.
