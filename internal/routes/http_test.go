@@ -202,6 +202,9 @@ func TestAssetsAreCachedUnderTheirHash(t *testing.T) {
 	if again := b.get(css, "If-None-Match", a.header.Get("ETag")); again.status != http.StatusNotModified {
 		t.Errorf("asking again: %d, want 304", again.status)
 	}
+	if parts := b.get(css, "Range", "bytes=0-0"+strings.Repeat(",1-1", 1000)); parts.status != 200 || parts.body != a.body {
+		t.Errorf("asked for parts: %d with %d bytes", parts.status, len(parts.body))
+	}
 	b.get("/static/nothing.css").want(404, "h1", "")
 	b.get("/static/..%2fweb.go").want(404, "h1", "")
 }
