@@ -22,7 +22,7 @@ type Report struct {
 	Known    int64         // the newest version that this program knows
 	Pending  []string      // migrations that Migrate would run, by file name
 
-	MayCreate bool // the schema is there, or can be made
+	MayMigrate bool // the user may make the schema, or change the one that is there
 
 	Pooler    string   // how a connection pooler lends its connections, "transaction" or "session"; "": there is none
 	Unlimited []string // with a pooler: the time limits that PostgreSQL does not know outside transactions
@@ -37,10 +37,11 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 	err := pool.QueryRow(ctx, `
 		SELECT split_part(current_setting('server_version'), ' ', 1), pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean,
 		       clock_timestamp(), to_regclass('cairn.goose_db_version') IS NOT NULL,
-		       to_regnamespace('cairn') IS NOT NULL OR has_database_privilege(current_database(), 'CREATE')`,
+		       CASE WHEN to_regnamespace('cairn') IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+		            ELSE has_schema_privilege(to_regnamespace('cairn')::oid, 'CREATE') END`,
 		pgx.QueryExecModeExec, // no round trip to prepare it first
 	).
-		Scan(&r.Server, &recovering, &readOnly, &now, &hasSchema, &r.MayCreate)
+		Scan(&r.Server, &recovering, &readOnly, &now, &hasSchema, &r.MayMigrate)
 	if err != nil {
 		return Report{}, fmt.Errorf("db: inspect: %w", concealed(err))
 	}

@@ -165,10 +165,13 @@ func createSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	return err
 }
 
-// concealed replaces a connection error, whose text names user and database.
+// concealed replaces a connection error, whose text names user and database, and says what to do where a right is missing.
 func concealed(err error) error {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return errors.New(explain(err).text)
+	}
+	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok && refusal.Code == "42501" {
+		return fmt.Errorf("the database's user may not do that; if it is not the schema's owner, run server migrate as the owner: %w", err)
 	}
 	return err
 }

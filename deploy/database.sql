@@ -1,0 +1,17 @@
+-- Roles and database of Cairn, with the least rights that do: psql -U postgres -f deploy/database.sql
+-- Then give both roles a password, in psql: \password cairn_owner and \password cairn
+
+-- Owns the tables and changes the schema: server migrate.
+CREATE ROLE cairn_owner LOGIN;
+-- Serves: it reads and writes rows, and can change no table.
+CREATE ROLE cairn LOGIN;
+
+CREATE DATABASE cairn OWNER cairn_owner;
+REVOKE ALL ON DATABASE cairn FROM PUBLIC;
+GRANT CONNECT ON DATABASE cairn TO cairn;
+\connect cairn
+CREATE SCHEMA cairn AUTHORIZATION cairn_owner;
+GRANT USAGE ON SCHEMA cairn TO cairn;
+-- For all that migrations make, now and later.
+ALTER DEFAULT PRIVILEGES FOR ROLE cairn_owner IN SCHEMA cairn GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cairn;
+ALTER DEFAULT PRIVILEGES FOR ROLE cairn_owner IN SCHEMA cairn GRANT USAGE ON SEQUENCES TO cairn;
