@@ -25,6 +25,7 @@ type accountView struct {
 	Cards       []card
 	Providers   []providerView
 	Devices     []device
+	MoreDevices int // that are not listed
 	Errors      map[string]string
 	Notices     map[string]*notice // by place
 }
@@ -52,14 +53,14 @@ func (s *server) showAccount(w http.ResponseWriter, r *http.Request, status int,
 	if err != nil {
 		return err
 	}
-	devices, err := s.devices(r, current, cards)
+	devices, more, err := s.devices(r, current, cards)
 	if err != nil {
 		return err
 	}
 	v := accountView{
 		view: s.view(r, formTitle("Your account", problems)), Name: account.Name, Email: account.Email, HasPassword: account.Email != "", Recent: current.Recent,
 		Ways: waysOf(account, cards), LastWay: account.Ways() == 1, Cards: cards, Providers: s.providerViews(),
-		Devices: devices, Errors: problems,
+		Devices: devices, MoreDevices: more, Errors: problems,
 	}
 	v.Path = "/account"
 	v.Notices = map[string]*notice{}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,13 +30,17 @@ type device struct {
 	Brief    bool // ends with the browser
 }
 
-// devices lists a person's sessions, this one first.
-func (s *server) devices(r *http.Request, current session.Session, cards []card) ([]device, error) {
-	sessions, err := s.Sessions.List(r.Context(), current.UserID)
+// maxDevices is how many sessions a person's list shows. There may be any number, and a page of thousands would cost others
+// their memory.
+const maxDevices = 100
+
+// devices lists a person's sessions, this one first, and says how many more there are.
+func (s *server) devices(r *http.Request, current session.Session, cards []card) (devices []device, more int, err error) {
+	sessions, all, err := s.Sessions.Newest(r.Context(), current.UserID, current.ID, maxDevices)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	devices := make([]device, len(sessions))
+	devices = make([]device, len(sessions))
 	for i, d := range sessions {
 		devices[i] = device{
 			ID: d.ID, Browser: browserInWords(d.UserAgent), Address: d.Address, SignedIn: signedInWith(d.Method, cards),
@@ -47,10 +50,7 @@ func (s *server) devices(r *http.Request, current session.Session, cards []card)
 			devices[i].LastSeen = time.Now() // it is asking; the row is brought up to date at leisure
 		}
 	}
-	if here := slices.IndexFunc(devices, func(d device) bool { return d.Current }); here > 0 {
-		devices = slices.Insert(slices.Delete(slices.Clone(devices), here, here+1), 0, devices[here])
-	}
-	return devices, nil
+	return devices, all - len(devices), nil
 }
 
 // browserInWords names a browser and its system as far as the header tells. Whoever cares can send anything, so it is a

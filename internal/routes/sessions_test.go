@@ -121,3 +121,29 @@ func TestPasswordChangeTellsTheOthersWhy(t *testing.T) {
 	phone.get("/login").want(200, "#notice", "because your password was changed")
 	b.get("/account").want(200, "#notice", "Everywhere else you are signed out")
 }
+
+// Somebody who has signed in a thousand times has a page of the usual size: others need the memory.
+func TestManySessionsAreNotAllListed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	_, err := s.pool.Exec(t.Context(), `
+		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, kept, address, user_agent, last_seen)
+		SELECT 'token ' || n, '{}', now() + interval '1 day', user_id, 'password', true, '', $1, now() + interval '1 second'
+		FROM cairn.passwords, generate_series(1, 1000) n`, firefox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := b.get("/account").want(200, "#sessions", "And 901 more")
+	if items := page.Find("#sessions .rows li"); items.Length() != 100 || !items.First().HasClass("here") {
+		t.Errorf("%d sessions are listed, want 100 with this one first", items.Length())
+	}
+	oldest := fmt.Sprintf("/account/sessions/%d/end", count(t, s, `SELECT id FROM cairn.sessions WHERE token = 'token 1'`))
+	b.get(oldest).want(200, "h1", "Sign out Firefox on Linux?")
+	b.post(oldest)
+	b.get("/account/sessions/end-others").want(200, "main", "Your 999 other sessions end at once.")
+	b.post("/account/sessions/end-others")
+	if page := b.get("/account"); page.Find("#sessions .rows li").Length() != 1 || strings.Contains(page.Find("#sessions").Text(), "more") {
+		t.Errorf("after all others ended the page says %q", page.Find("#sessions").Text())
+	}
+}

@@ -184,25 +184,24 @@ func (s *server) ownDevice(r *http.Request) (session.Device, error) {
 		return session.Device{}, errNoPage
 	}
 	current, _ := session.Current(r.Context())
-	devices, err := s.Sessions.List(r.Context(), current.UserID)
+	devices, _, err := s.Sessions.Newest(r.Context(), current.UserID, id, 1)
 	if err != nil {
 		return session.Device{}, err
 	}
-	i := slices.IndexFunc(devices, func(d session.Device) bool { return d.ID == id })
-	if i < 0 {
+	if len(devices) == 0 || devices[0].ID != id {
 		return session.Device{}, errNoPage
 	}
-	return devices[i], nil
+	return devices[0], nil
 }
 
 func (s *server) endOtherSessionsPage(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	devices, err := s.Sessions.List(r.Context(), current.UserID)
+	_, all, err := s.Sessions.Newest(r.Context(), current.UserID, current.ID, 1)
 	if err != nil {
 		return err
 	}
 	ending := "Your one other session ends at once."
-	switch others := len(devices) - 1; {
+	switch others := all - 1; {
 	case others < 1:
 		ending = "This is your only session."
 	case others > 1:
