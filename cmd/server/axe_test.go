@@ -148,6 +148,7 @@ func (a auditor) member() {
 		a.allow("ada", "#card-"+provider+"[data-state=active]")
 		if provider == "strava" {
 			a.audit("home-fetching")
+			a.see("home-fetching-more", "/?looks=6", ".more a")
 		}
 	}
 	a.turn(a.site, "strava", sandbox.Data, sandbox.ModeNone)
@@ -190,6 +191,9 @@ func (a auditor) account() {
 	a.submit("/account/name", "#notice", "name", "Ada")
 	a.audit("account-saved")
 	a.leave()
+	a.open("/account/password/remove", "form .danger")
+	a.submit("/account/password/remove", `form[action="/account/confirm"]`)
+	a.audit("confirm-remove")
 	a.see("confirm", "/account/delete", `form[action="/account/confirm"]`)
 	a.submit("/account/confirm", "#password-error", "password", "wrong")
 	a.audit("confirm-error")
