@@ -46,7 +46,8 @@ func CheckSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	case version == 0:
 		return errors.New("the database has no schema yet: run server migrate, or start a server")
 	case version < Newest():
-		return fmt.Errorf("the schema is older than this program: it has version %d, needed is %d: run server migrate, or start a server of this version", version, Newest())
+		return fmt.Errorf("the schema is older than this program: it has version %d, needed is %d: "+
+			"run server migrate, or start a server of this version", version, Newest())
 	}
 	return nil
 }

@@ -20,8 +20,8 @@ type command struct {
 	run        func(ctx context.Context, e env, out io.Writer) error
 }
 
-// commands is the table of all commands, in the order in which help lists them. One more is a function in a file of its own,
-// and an entry here.
+// commands is the table of all commands, in the order in which help lists them. One more is a function in a file of its
+// own, and an entry here.
 func commands() []command {
 	return []command{
 		{"serve", "", "Migrate the database and serve; the same as no command", aboutServe, serveCommand},

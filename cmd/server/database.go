@@ -35,8 +35,8 @@ func migrateCommand(ctx context.Context, e env, _ io.Writer) error {
 	return withDatabase(ctx, config, log, func(*pgxpool.Pool) error { return nil })
 }
 
-// withDatabase opens and migrates the database, making and starting a private one if none is configured, and closes it after
-// use.
+// withDatabase opens and migrates the database, making and starting a private one if none is configured, and closes it
+// after use.
 func withDatabase(ctx context.Context, config Config, log *slog.Logger, use func(*pgxpool.Pool) error) error {
 	address := config.DatabaseURL
 	if address == "" {
@@ -58,8 +58,8 @@ func withDatabase(ctx context.Context, config Config, log *slog.Logger, use func
 	return use(pool)
 }
 
-// withSchema opens the database as it is, for commands that neither make nor migrate one. It fails if the schema is older
-// than this program.
+// withSchema opens the database as it is, for commands that neither make nor migrate one. It fails if the schema is
+// older than this program.
 func withSchema(ctx context.Context, config Config, log *slog.Logger, use func(*pgxpool.Pool) error) error {
 	address, stop, err := config.database(ctx)
 	if err != nil {
@@ -78,10 +78,11 @@ func withSchema(ctx context.Context, config Config, log *slog.Logger, use func(*
 }
 
 // errNoDatabase says that a private database would be made by the first start.
-var errNoDatabase = errors.New("there is none yet: the first start makes a private one in DATA_DIR, or set DATABASE_URL")
+var errNoDatabase = errors.New(
+	"there is none yet: the first start makes a private one in DATA_DIR, or set DATABASE_URL")
 
-// database returns the address of the database. A private one is started if nobody uses it now, and stopped by stop, but
-// not made.
+// database returns the address of the database. A private one is started if nobody uses it now, and stopped by stop,
+// but not made.
 func (c Config) database(ctx context.Context) (address string, stop func(), err error) {
 	stop = func() {}
 	switch _, err := os.Lstat(filepath.Join(c.DataDir, "postgres")); {

@@ -31,6 +31,7 @@ var checks = []func(context.Context, examined) []finding{
 	checkDatabase,
 	checkSchema,
 	checkKeys,
+	checkInstances,
 	checkClock,
 	checkPublicURL,
 	checkProxies,

@@ -28,7 +28,8 @@ func healthCommand(ctx context.Context, e env, _ io.Writer) error {
 func health(ctx context.Context, config Config) error {
 	ctx, cancel := context.WithTimeout(ctx, config.limits.Health)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(config.selfAddr(), strconv.Itoa(config.Port))+"/readyz", nil)
+	at := net.JoinHostPort(config.selfAddr(), strconv.Itoa(config.Port))
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/readyz", nil)
 	if err != nil {
 		return err
 	}

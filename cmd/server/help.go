@@ -30,7 +30,8 @@ func listCommands(out io.Writer) error {
 	for _, c := range commands() {
 		_, _ = fmt.Fprintf(table, "  %s\t%s\n", c.name, c.summary)
 	}
-	_, _ = fmt.Fprint(table, "\nserver help COMMAND says more about one. Commands read the same environment as the server.\n"+
+	_, _ = fmt.Fprint(table, "\nserver help COMMAND says more about one. "+
+		"Commands read the same environment as the server.\n"+
 		"They exit with 0, with 1 when something fails, and with 2 when they are called wrongly.\n")
 	return table.Flush()
 }

@@ -53,11 +53,14 @@ func instancesCommand(ctx context.Context, e env, out io.Writer) error {
 		}
 		var rows []instanceRow
 		for _, i := range all {
-			rows = append(rows, instanceRow{i.ID, i.Hostname, i.Version, i.Schema, i.Keys, i.Started.UTC(), i.LastSeen.UTC(), i.Live})
+			rows = append(rows, instanceRow{
+				i.ID, i.Hostname, i.Version, i.Schema, i.Keys, i.Started.UTC(), i.LastSeen.UTC(), i.Live,
+			})
 		}
-		return listAll(out, asJSON, "ID\tHOST\tSTATE\tSTARTED\tLAST SEEN\tVERSION\tSCHEMA\tKEYS", rows, func(i instanceRow) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", i.ID, i.Hostname, i.state(), stamp(i.Started), stamp(i.LastSeen), i.Version, i.Schema,
-				strings.Join(i.KeyIDs, ","))
+		const heading = "ID\tHOST\tSTATE\tSTARTED\tLAST SEEN\tVERSION\tSCHEMA\tKEYS"
+		return listAll(out, asJSON, heading, rows, func(i instanceRow) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", i.ID, i.Hostname, i.state(),
+				stamp(i.Started), stamp(i.LastSeen), i.Version, i.Schema, strings.Join(i.KeyIDs, ","))
 		})
 	})
 }

@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// list returns a function that writes one row of a listing, and one that writes what is left at the end. People get a table
-// under heading, whose cells are parted by tabs; with asJSON each row is a JSON object on a line of its own. The fields of
-// these objects are a promise: docs/operations.md lists them.
-func list[T any](out io.Writer, asJSON bool, heading string, cells func(T) string) (row func(T) error, end func() error) {
+// list returns a function that writes one row of a listing, and one that writes what is left at the end. People get a
+// table under heading, whose cells are parted by tabs; with asJSON each row is a JSON object on a line of its own. The
+// fields of these objects are a promise: docs/operations.md lists them.
+func list[T any](
+	out io.Writer, asJSON bool, heading string, cells func(T) string,
+) (row func(T) error, end func() error) {
 	if asJSON {
 		return func(r T) error { return writeJSON(out, r) }, func() error { return nil }
 	}

@@ -20,7 +20,7 @@
 //	sessions.go, instances.go, jobs.go, version.go, health.go   what operators ask
 //	notices.go    messages to people whose connection needs them; hide_linux.go keeps our secrets from what delivers them
 //	strava.go     the subscription to Strava's events, webhooks.go the other addresses
-//	doctor.go     what the doctor looks at, in order; doctor_site.go, doctor_database.go and doctor_providers.go have the checks
+//	doctor.go     what the doctor looks at, in order; the checks are in doctor_*.go
 //	metrics.go    the listener where Prometheus asks
 //	upkeep.go     what is done off the requests' path
 package main

@@ -30,15 +30,17 @@ type presence struct {
 	lacking     atomic.Pointer[error] // which keys it lacks; nil: none
 }
 
-func newPresence(pool *pgxpool.Pool, log *slog.Logger, sealer *seal.Sealer, connections *oauth.Store, limit time.Duration) *presence {
+func newPresence(
+	pool *pgxpool.Pool, log *slog.Logger, sealer *seal.Sealer, connections *oauth.Store, limit time.Duration,
+) *presence {
 	hostname, _ := os.Hostname()
 	b := readBuild()
 	self := instance.New(pool, hostname, b.name(), b.Schema, sealer.KeyIDs())
 	return &presence{Self: self, log: log, sealer: sealer, connections: connections, every: announceEvery, limit: limit}
 }
 
-// enter announces the server, and then fails if it lacks a key that is in use. In this order, because "rekey" asks first who
-// is there and then uses the key.
+// enter announces the server, and then fails if it lacks a key that is in use. In this order, because "rekey" asks
+// first who is there and then uses the key.
 func (p *presence) enter(ctx context.Context) error {
 	if err := p.announce(ctx); err != nil {
 		return err
@@ -54,8 +56,8 @@ func (p *presence) announce(ctx context.Context) error {
 	return err
 }
 
-// repeat keeps the server announced until ctx is done, and then takes it out. It has a goroutine of its own, because other
-// upkeep may take minutes.
+// repeat keeps the server announced until ctx is done, and then takes it out. It has a goroutine of its own, because
+// other upkeep may take minutes.
 func (p *presence) repeat(ctx context.Context) error {
 	next := time.NewTimer(vary(p.every))
 	defer next.Stop()

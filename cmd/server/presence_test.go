@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,26 +21,35 @@ import (
 // A key is rotated beside servers that are replaced one by one, and no check fails meanwhile.
 func TestRekeyWaitsForEveryServer(t *testing.T) {
 	t.Parallel()
-	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t), "SESSION_SECRET=" + secret}
+	database := dbtest.NewURL(t)
+	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + database, "SESSION_SECRET=" + secret}
 	with := func(keys string) []string { return append([]string{"ENCRYPTION_KEY=" + keys}, env...) }
 	both := with(key2 + "," + key1)
 	instances := func() []instanceRow { return readLines[instanceRow](t, commandOutput(t, both, "instances", "--json")) }
+	b := newBrowser(t)
+	check := func(servers ...*process) {
+		t.Helper()
+		for _, server := range servers {
+			for _, provider := range []string{"strava", "garmin"} {
+				execute(t, database, `DELETE FROM cairn.rate_limits`)
+				b.check(server.url, provider)
+			}
+		}
+	}
 	one, two := start(t, with(key1)...), start(t, with(key1)...)
 	old := instances()
-	b := newBrowser(t)
 	b.signUp(one.url, "ada@example.org")
 	b.connect(one.url, "strava", "ada")
 	next := start(t, both...)
 
 	b.connect(next.url, "garmin", "ada")
-	for _, server := range []*process{one, two, next} {
-		b.check(server.url, "strava")
-		b.check(server.url, "garmin")
-	}
+	check(one, two, next)
 	if out, err := serverCommand(t, []string{"rekey"}, both...).CombinedOutput(); err == nil ||
 		!strings.Contains(string(out), old[0].ID) || !strings.Contains(string(out), old[1].ID) || strings.Count(string(out), "last seen 20") != 2 {
 		t.Errorf("error %v, want both old servers to be named:\n%s", err, out)
 	}
+	_, says := seeDoctor(t, both...)
+	wantFindings(t, says, "warn | instances | "+old[0].ID+" at .* lacks the key", "ok | instances | .* runs version")
 	one.end(syscall.SIGTERM)
 	wantFailure(t, serverCommand(t, []string{"rekey"}, both...), "these servers do not know the newest key", "run this again")
 	two.end(syscall.SIGTERM)
@@ -50,10 +60,13 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 	if out := commandOutput(t, both, "rekey"); !strings.HasPrefix(out, "The tokens of 2 connections") {
 		t.Errorf("it says %q", out)
 	}
-	for _, server := range []*process{next, again} {
-		b.check(server.url, "strava")
-		b.check(server.url, "garmin")
+	execute(t, database, `UPDATE cairn.instances SET last_seen = now() - interval '5 minutes' WHERE id = '`+instances()[0].ID+`'`)
+	_, says = seeDoctor(t, both...)
+	wantFindings(t, says, `warn | instances | \w{8} at \S+ was last seen .*: it was killed`)
+	if table := commandOutput(t, both, "instances"); !regexp.MustCompile(`(?m)^\w{8} +\S+ +silent `).MatchString(table) {
+		t.Errorf("the silent one is not told:\n%s", table)
 	}
+	check(next, again)
 	wantFailure(t, serverCommand(t, nil, with(key1)...), "ENCRYPTION_KEY lacks a key that is in use", instances()[0].KeyIDs[0])
 }
 

@@ -46,12 +46,14 @@ func rekey(ctx context.Context, config Config, pool *pgxpool.Pool, out io.Writer
 	}
 	done, err := connections.Rekey(ctx)
 	if errors.Is(err, seal.ErrOpen) {
-		return fmt.Errorf("sealed anew: %d. These are damaged, and no key opens them. Their owners have to disconnect and connect again; until then the older keys have to stay:\n%w", done, err)
+		return fmt.Errorf("sealed anew: %d. These are damaged, and no key opens them. "+
+			"Their owners have to disconnect and connect again; until then the older keys have to stay:\n%w", done, err)
 	}
 	if err != nil {
 		return fmt.Errorf("stopped after %d sealed tokens, run it again: %w", done, err)
 	}
-	_, err = fmt.Fprintf(out, "The tokens of %d connections and withdrawals are sealed anew with the key %s. Once every server has it in front, and this command finds nothing to do, the older keys can go.\n",
+	_, err = fmt.Fprintf(out, "The tokens of %d connections and withdrawals are sealed anew with the key %s. "+
+		"Once every server has it in front, and this command finds nothing to do, the older keys can go.\n",
 		done, sealer.KeyIDs()[0])
 	return err
 }
@@ -64,10 +66,13 @@ func allHold(ctx context.Context, pool *pgxpool.Pool, key string) error {
 	}
 	var names []string
 	for _, i := range lacking {
-		names = append(names, fmt.Sprintf("  %s at %s, started %s, last seen %s", i.ID, i.Hostname, stamp(i.Started), stamp(i.LastSeen)))
+		names = append(names, fmt.Sprintf("  %s at %s, started %s, last seen %s",
+			i.ID, i.Hostname, stamp(i.Started), stamp(i.LastSeen)))
 	}
-	return fmt.Errorf("nothing was sealed: these servers do not know the newest key, %s, and could not read what it seals:\n%s\n"+
-		"Put it in front of ENCRYPTION_KEY there, restart them, and run this again. One that was killed counts for two minutes after it was last seen",
+	return fmt.Errorf("nothing was sealed: these servers do not know the newest key, %s, "+
+		"and could not read what it seals:\n%s\n"+
+		"Put it in front of ENCRYPTION_KEY there, restart them, and run this again. "+
+		"One that was killed counts for two minutes after it was last seen",
 		key, strings.Join(names, "\n"))
 }
 

@@ -167,7 +167,8 @@ type sessionRow struct {
 
 func listSessions(ctx context.Context, sessions *session.Manager, userID int64, asJSON bool, out io.Writer) error {
 	row, end := list(out, asJSON, "ID\tUSER\tSIGNED IN\tLAST SEEN\tWITH\tADDRESS\tBROWSER", func(r sessionRow) string {
-		return fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s\t%q", r.ID, r.UserID, stamp(r.Created), stamp(r.LastSeen), r.Method, r.Address, r.UserAgent)
+		return fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s\t%q",
+			r.ID, r.UserID, stamp(r.Created), stamp(r.LastSeen), r.Method, r.Address, r.UserAgent)
 	})
 	write := func(d session.Device) error {
 		return row(sessionRow{d.ID, d.UserID, d.Method, d.Created.UTC(), d.LastSeen.UTC(), d.Kept, d.Address, d.UserAgent})

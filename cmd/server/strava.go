@@ -66,7 +66,9 @@ func stravaCommand(ctx context.Context, e env, out io.Writer) error {
 }
 
 // manageSubscription does what was asked for, and returns what there is then.
-func manageSubscription(ctx context.Context, config Config, strava *oauth.Provider, what, ours string) ([]oauth.Subscription, error) {
+func manageSubscription(
+	ctx context.Context, config Config, strava *oauth.Provider, what, ours string,
+) ([]oauth.Subscription, error) {
 	all, err := subscriptions(ctx, strava)
 	switch {
 	case err != nil || what == "show":
@@ -147,11 +149,12 @@ func (s subscription) String() string {
 	case s.Host == "":
 		return fmt.Sprintf("Strava sends its events elsewhere (subscription %d): server strava subscribe", s.ID)
 	}
-	return fmt.Sprintf("Strava sends its events to another address at %s (subscription %d): server strava subscribe", s.Host, s.ID)
+	return fmt.Sprintf("Strava sends its events to another address at %s (subscription %d): server strava subscribe",
+		s.Host, s.ID)
 }
 
-// checkWebhooks asks Strava where it sends its events. For the address to compare with, the doctor needs the secret that
-// the server has.
+// checkWebhooks asks Strava where it sends its events. For the address to compare with, the doctor needs the secret
+// that the server has.
 func checkWebhooks(ctx context.Context, e examined) []finding {
 	strava, err := stravaOf(e.config)
 	switch {

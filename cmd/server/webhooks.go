@@ -46,7 +46,8 @@ func webhooksCommand(_ context.Context, e env, out io.Writer) error {
 	if asJSON {
 		return listAll(out, true, "", rows, nil)
 	}
-	_, err = fmt.Fprintf(out, "Keep these addresses to yourself.\nGarmin, for %s:\n  %s\nFoursquare, for %s:\n  %s\nStrava: server strava subscribe\n",
+	_, err = fmt.Fprintf(out, "Keep these addresses to yourself.\n"+
+		"Garmin, for %s:\n  %s\nFoursquare, for %s:\n  %s\nStrava: server strava subscribe\n",
 		rows[0].Purpose, rows[0].URL, rows[1].Purpose, rows[1].URL)
 	return err
 }

@@ -1,6 +1,6 @@
-// Package instance lets the servers of a site know of each other. Each writes itself into cairn.instances when it starts,
-// says there again and again that it lives, and takes itself out when it stops. From that follows which encryption key may
-// seal: one that every server holds, so that what one writes all can read.
+// Package instance lets the servers of a site know of each other. Each writes itself into cairn.instances when it
+// starts, says there again and again that it lives, and takes itself out when it stops. From that follows which
+// encryption key may seal: one that every server holds, so that what one writes all can read.
 package instance
 
 import (
@@ -52,8 +52,8 @@ func New(pool *pgxpool.Pool, hostname, version string, schema int64, keys []stri
 	return &Self{Instance: Instance{ID: id, Hostname: hostname, Version: version, Schema: schema, Keys: keys}, pool: pool}
 }
 
-// Announce says that this server lives, in one statement, and returns the key to seal with: the newest of its own that every
-// other live server holds too. If they have none in common, it is its newest.
+// Announce says that this server lives, in one statement, and returns the key to seal with: the newest of its own that
+// every other live server holds too. If they have none in common, it is its newest.
 func (s *Self) Announce(ctx context.Context) (sealing string, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH announced AS (
@@ -101,7 +101,8 @@ func List(ctx context.Context, pool *pgxpool.Pool) ([]Instance, error) {
 
 // Count returns how many servers are live.
 func Count(ctx context.Context, pool *pgxpool.Pool) (n int, err error) {
-	err = pool.QueryRow(ctx, `SELECT count(*)::int FROM cairn.instances WHERE last_seen > now() - $1::interval`, LiveFor).Scan(&n)
+	err = pool.QueryRow(ctx, `
+		SELECT count(*)::int FROM cairn.instances WHERE last_seen > now() - $1::interval`, LiveFor).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("instance: count: %w", err)
 	}
@@ -116,7 +117,8 @@ func Lacking(ctx context.Context, pool *pgxpool.Pool, key string) ([]Instance, e
 // list returns the servers that the condition names. args are $2 and up.
 func list(ctx context.Context, pool *pgxpool.Pool, condition string, args ...any) ([]Instance, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT id, hostname, version, schema_version, key_ids, started, last_seen, last_seen > now() - $1::interval, untrusted_proxy
+		SELECT id, hostname, version, schema_version, key_ids, started, last_seen,
+		       last_seen > now() - $1::interval, untrusted_proxy
 		FROM cairn.instances WHERE `+condition+` ORDER BY started, id`, append([]any{LiveFor}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("instance: list: %w", err)

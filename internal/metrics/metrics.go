@@ -5,8 +5,8 @@
 //	pool.go     the pool of database connections
 //
 // The parts that are watched know nothing of this package: they call functions that they are given (routes.Watch,
-// oauth.Store.Observe), and methods of Metrics are such functions. No label holds a user, an id, a path or anything secret:
-// routes go by their patterns, and every other value is one of a few words of ours.
+// oauth.Store.Observe), and methods of Metrics are such functions. No label holds a user, an id, a path or anything
+// secret: routes go by their patterns, and every other value is one of a few words of ours.
 package metrics
 
 import (
@@ -83,13 +83,16 @@ func (m *Metrics) Hashes(load func() auth.HashLoad) {
 		"waiting": func(l auth.HashLoad) (int, int) { return l.Waiting, l.MaxWaiting },
 	} {
 		labels := prometheus.Labels{"state": state}
-		m.gauge("cairn_password_hashes", "Passwords that are being hashed, or wait for it.", labels, func() float64 { n, _ := of(load()); return float64(n) })
-		m.gauge("cairn_password_hashes_max", "How many of them there may be; more are asked to come back.", labels, func() float64 { _, most := of(load()); return float64(most) })
+		m.gauge("cairn_password_hashes", "Passwords that are being hashed, or wait for it.", labels,
+			func() float64 { n, _ := of(load()); return float64(n) })
+		m.gauge("cairn_password_hashes_max", "How many of them there may be; more are asked to come back.", labels,
+			func() float64 { _, most := of(load()); return float64(most) })
 	}
 }
 
 func (m *Metrics) gauge(name, help string, labels prometheus.Labels, value func() float64) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
+	options := prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}
+	m.registry.MustRegister(prometheus.NewGaugeFunc(options, value))
 }
 
 // Handler answers Prometheus.

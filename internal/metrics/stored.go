@@ -58,7 +58,8 @@ func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, poo
 					}
 					return err
 				}},
-			{prometheus.NewDesc("cairn_job_wait_seconds", "For how long the oldest job of a kind has been due, on all instances.", []string{"kind", "queue"}, nil),
+			{prometheus.NewDesc("cairn_job_wait_seconds", "For how long the oldest job of a kind has been due, on all instances.",
+				[]string{"kind", "queue"}, nil),
 				func(ctx context.Context, tell func(int, ...string)) error {
 					waits, err := jobs.Waits(ctx, pool)
 					for _, w := range waits {

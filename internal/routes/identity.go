@@ -21,8 +21,8 @@ type ids struct {
 	trace   string // of the trace that a trusted proxy began; "": there is none
 }
 
-// identified gives each request an id of ours. One that a client sends is ignored: it would let strangers write into the
-// log.
+// identified gives each request an id of ours. One that a client sends is ignored: it would let strangers write into
+// the log.
 func (s *server) identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := ids{request: strings.ToLower(rand.Text()[:12]), trace: traceID(r, s.TrustedProxies)}

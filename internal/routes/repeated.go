@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// repeated logs a failure that comes again and again, for everybody alike: at once the first time, and from then on once in
-// a while how often it came since. A database that is away is one event and not thousands.
+// repeated logs a failure that comes again and again, for everybody alike: at once the first time, and from then on
+// once in a while how often it came since. A database that is away is one event and not thousands.
 type repeated struct {
 	log     *slog.Logger
 	level   slog.Level
