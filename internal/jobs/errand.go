@@ -48,11 +48,23 @@ func note(ctx context.Context, tx pgx.Tx, provider string, subjects []string, wh
 	return connected, nil
 }
 
+// await marks what was noted about a connection as something that a person waits for.
+func await(ctx context.Context, tx pgx.Tx, provider, subject string, what Errand) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE cairn.errands e SET awaited = true FROM cairn.identities i
+		WHERE i.id = e.identity_id AND i.provider = $1 AND i.subject = $2 AND e.what = $3`, provider, subject, what)
+	if err != nil {
+		return fmt.Errorf("jobs: note that a person waits for %s: %w", provider, err)
+	}
+	return nil
+}
+
 // errands are what one connection is to be visited for, each with the newest reason when they were read.
 type errands struct {
 	identityID, userID int64
 	reasons            map[Errand]int64
 	rest               time.Duration // until the fetch that there is another reason for; 0: none
+	awaited            bool          // a person waits
 }
 
 func (e errands) has(what Errand) bool { _, ok := e.reasons[what]; return ok }
@@ -63,7 +75,8 @@ func (e errands) has(what Errand) bool { _, ok := e.reasons[what]; return ok }
 func errandsOf(ctx context.Context, d Deps, provider, subject string) (errands, error) {
 	rows, err := d.Pool.Query(ctx, `
 		SELECT c.identity_id, c.user_id, COALESCE(e.what, ''), COALESCE(e.reason, 0),
-		       CASE WHEN i.provider <> 'garmin' AND l.tried_at + $3::interval > now() THEN l.tried_at + $3::interval - now() ELSE '0' END
+		       CASE WHEN i.provider <> 'garmin' AND l.tried_at + $3::interval > now() THEN l.tried_at + $3::interval - now() ELSE '0' END,
+		       COALESCE(bool_or(e.awaited) OVER (), false)
 		FROM cairn.identities i
 		JOIN cairn.connections c ON c.identity_id = i.id
 		LEFT JOIN cairn.errands e USING (identity_id)
@@ -75,7 +88,7 @@ func errandsOf(ctx context.Context, d Deps, provider, subject string) (errands, 
 	found := errands{reasons: map[Errand]int64{}}
 	var what Errand
 	var reason int64
-	_, err = pgx.ForEachRow(rows, []any{&found.identityID, &found.userID, &what, &reason, &found.rest}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&found.identityID, &found.userID, &what, &reason, &found.rest, &found.awaited}, func() error {
 		if what != "" {
 			found.reasons[what] = reason
 		}

@@ -12,7 +12,7 @@
 //	limits.go    time limits and their defaults
 //
 // Each provider has a queue of its own, so that one that does not answer holds up nobody else's work. Jobs leave a part of
-// every quota to people (oauth.InBackground).
+// every quota to people (oauth.InBackground), unless a person waits for it.
 //
 // Every job may run twice, on two instances, or be killed half-way; what it does is safe for that. Its arguments are ids: no
 // token and no name is in river's tables.

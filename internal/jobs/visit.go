@@ -59,6 +59,9 @@ func (j *Jobs) VisitLater(ctx context.Context, tx pgx.Tx, provider, subject stri
 func (j *Jobs) VisitNow(ctx context.Context, provider, subject string, what Errand) error {
 	return pgx.BeginFunc(ctx, j.deps.Pool, func(tx pgx.Tx) error {
 		inserted, err := visitTx(ctx, j.client, tx, provider, []string{subject}, what)
+		if err == nil {
+			err = await(ctx, tx, provider, subject, what)
+		}
 		for _, job := range inserted {
 			if err == nil && job.UniqueSkippedAsDuplicate {
 				_, err = j.client.JobRetryTx(ctx, tx, job.Job.ID)
@@ -110,6 +113,9 @@ func (v *visitor) Work(ctx context.Context, job *river.Job[revisit]) error {
 	}
 	if job.Args.Late > 0 && !todo.has(Check) {
 		todo.reasons[Check] = 0 // nobody has noted it
+	}
+	if todo.awaited {
+		ctx = oauth.ForPerson(ctx)
 	}
 	if err := v.run(ctx, p, todo); err != nil {
 		return err

@@ -429,3 +429,41 @@ func TestManyActivitiesAtOnce(t *testing.T) {
 		t.Error("the newest is not first")
 	}
 }
+
+// Refresh is a person's button: it works when the share of background work is spent, which waits for the next quarter hour.
+func TestRefreshHasTheShareOfButtons(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, options{works: true})
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	b.shows("#card-strava .asof", "As of")
+	fetched := func() int {
+		requests, err := s.sandbox.Requests(t.Context(), "strava")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return requests[sandbox.Data]
+	}
+	exec := func(sql string) {
+		if _, err := s.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const longAgo = `UPDATE cairn.latest SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour'`
+	exec(longAgo)
+	exec(`UPDATE cairn.budgets SET day = date_bin('1 day', now(), 'epoch'), day_used = 600 WHERE provider = 'strava'`)
+	before := fetched()
+	event := `{"object_type":"activity","object_id":1,"aspect_type":"create","owner_id":5000000101,"subscription_id":1}`
+	if status := tell(t, s, "/webhooks/strava/"+webhookKey, event, "Content-Type", "application/json"); status != http.StatusOK {
+		t.Fatalf("the webhook was answered %d", status)
+	}
+	testkit.Eventually(t, "background work waits", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state = 'scheduled' AND scheduled_at > now() + interval '20 seconds'`) == 1
+	})
+	if n := fetched() - before; n != 0 {
+		t.Errorf("background work had Strava asked %d times", n)
+	}
+	exec(longAgo)
+	b.post("/connections/strava/refresh").to("/#card-strava")
+	testkit.Eventually(t, "what was asked for is fetched", func() bool { return fetched() == before+1 })
+}
