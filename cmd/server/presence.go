@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/internal/instance"
@@ -18,6 +19,9 @@ import (
 
 // announceEvery is short enough for a few announcements in a row to fail before instance.LiveFor is over.
 const announceEvery = 20 * time.Second
+
+// cannotWrite is the SQLSTATE of a statement that writes where that can't be done.
+const cannotWrite = "25006"
 
 // presence keeps a server known to the others, and follows what it learns of them and of the keys in use.
 type presence struct {
@@ -39,10 +43,14 @@ func newPresence(
 	return &presence{Self: self, log: log, sealer: sealer, connections: connections, every: announceEvery, limit: limit}
 }
 
-// enter announces the server, and then fails if it lacks a key that is in use. In this order, because "rekey" asks
-// first who is there and then uses the key.
+// enter announces the server, and then fails if it lacks a key that is in use. In this order, because "rekey" asks first who
+// is there and then uses the key. Where nothing can be written "rekey" can't run either: the server starts, and is announced
+// when the database takes it.
 func (p *presence) enter(ctx context.Context) error {
-	if err := p.announce(ctx); err != nil {
+	err := p.announce(ctx)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == cannotWrite {
+		p.log.WarnContext(ctx, "the database is read-only: this server is announced later")
+	} else if err != nil {
 		return err
 	}
 	return needKeys(ctx, p.connections)
