@@ -130,3 +130,25 @@ func TestUntrustedProxyIsTold(t *testing.T) {
 		})
 	}
 }
+
+func TestDoctorOnProxies(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		env  map[string]string
+		want string // verdict and words; "": nothing
+	}{
+		"development":        {nil, ""},
+		"public development": {map[string]string{"PUBLIC_URL": "https://tunnel.example.org", "STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2"}, "warn TRUSTED_PROXIES is empty"},
+		"production":         {map[string]string{"APP_ENV": "production", "TRUSTED_PROXIES": "none"}, "ok none, as TRUSTED_PROXIES says"},
+		"behind a proxy":     {map[string]string{"APP_ENV": "production", "TRUSTED_PROXIES": "10.0.0.1"}, "ok the client is named by 10.0.0.1/32"},
+	} {
+		config, _ := load(t, tt.env)
+		var said strings.Builder
+		for _, f := range checkProxies(t.Context(), examined{config: config, databaseErr: errNoDatabase}) {
+			said.WriteString(string(f.verdict) + " " + f.explanation)
+		}
+		if !strings.HasPrefix(said.String(), tt.want) || tt.want == "" && said.String() != "" {
+			t.Errorf("%s: %q, want %q", name, said.String(), tt.want)
+		}
+	}
+}

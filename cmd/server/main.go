@@ -196,6 +196,9 @@ func sayReady(config Config, log *slog.Logger, out io.Writer, port int) {
 	if !config.Production {
 		_, _ = fmt.Fprintln(out, "Cairn is ready: "+site)
 	}
+	if config.Sandbox() && config.ListenAddr != "" && !isLoopback(config.ListenAddr) {
+		log.Warn("whatever reaches LISTEN_ADDR can use the sandbox and sign in as its people: keep it to this machine", "address", config.ListenAddr)
+	}
 }
 
 func newHTTPServer(l limits, handler http.Handler, log *slog.Logger) *http.Server {
