@@ -18,6 +18,8 @@ func TestRepeatedFailuresAreCounted(t *testing.T) {
 		r := &repeated{log: slog.New(slog.NewTextHandler(&out, nil)), level: slog.LevelError, message: "it failed", every: time.Minute}
 		lines := func() (counts []string) {
 			synctest.Wait()
+			r.mu.Lock() // lines are written under it
+			defer r.mu.Unlock()
 			for line := range strings.Lines(out.String()) {
 				_, rest, _ := strings.Cut(line, `level=ERROR msg="it failed" `)
 				counts = append(counts, strings.TrimSpace(rest))
