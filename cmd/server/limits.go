@@ -11,10 +11,11 @@ import (
 	"cairn/internal/session"
 )
 
-// limits are all time limits of the program, and what a password's hash costs. A field that is zero has its default: the
+// limits are all time limits of the program, what a password's hash costs, and how often people may do what. A field that is zero has its default: the
 // program runs with the zero value, and its tests with what suits a busy machine.
 type limits struct {
 	Passwords auth.Cost
+	Rates     auth.Limits
 	Calls     oauth.Limits
 	Pages     routes.Limits
 	Jobs      jobs.Limits
@@ -42,7 +43,7 @@ func (l limits) withDefaults() limits {
 	return l
 }
 
-func (l limits) accounts() auth.Options { return auth.Options{Cost: l.Passwords} }
+func (l limits) accounts() auth.Options { return auth.Options{Cost: l.Passwords, Limits: l.Rates} }
 
 // sessions adds the limit of statements to what the configuration says about sessions.
 func (c Config) sessions(o session.Options) session.Options {

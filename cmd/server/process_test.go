@@ -23,6 +23,7 @@ import (
 	"github.com/PuerkitoBio/goquery"
 
 	"cairn/db/dbtest"
+	"cairn/internal/auth"
 )
 
 // playServer makes the test binary be the server: what is tested is the whole program, in processes that can be killed.
@@ -30,10 +31,19 @@ const playServer = "CAIRN_TEST_PLAYS_SERVER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(playServer) != "" {
-		main()
+		program(limits{Rates: untiring()})
 		return
 	}
 	dbtest.Main(m)
+}
+
+// untiring are the limits of people, but for what the visitors of a test do in a moment: connect, and press "Check now".
+func untiring() auth.Limits {
+	l := auth.DefaultLimits()
+	for _, often := range []*auth.Limit{&l.CallPause, &l.CallHour, &l.CallNetwork, &l.BeginPerson, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork} {
+		often.Hits = 100_000
+	}
+	return l
 }
 
 // patience is how long a test waits for something that a machine under load may take long for.
