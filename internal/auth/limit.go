@@ -42,11 +42,38 @@ func (a *Accounts) Allow(ctx context.Context, counts ...Count) error {
 	if err != nil {
 		return fmt.Errorf("auth: count %s: %w", strings.Join(names, ", "), err)
 	}
-	limit := &LimitError{Limit: names[refused], RetryAfter: time.Duration(seconds * float64(time.Second))}
-	if a.Refused != nil {
-		a.Refused(limit.Limit)
+	return a.refuse(names[refused], seconds)
+}
+
+// StillAllowed is what Allow would say, and counts nothing: for the first step of something whose last one is limited.
+func (a *Accounts) StillAllowed(ctx context.Context, counts ...Count) error {
+	var names, buckets []string
+	var hits []int
+	for _, c := range counts {
+		for _, s := range c.who {
+			names, buckets, hits = append(names, c.limit.Name), append(buckets, a.bucket(c.limit, s)), append(hits, s.hits)
+		}
 	}
-	return limit
+	var place int
+	var seconds float64
+	err := a.pool.QueryRow(ctx, `
+		SELECT w.place, EXTRACT(epoch FROM r.resets_at - now())::float8
+		FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS w (bucket, hits, place) JOIN cairn.rate_limits r USING (bucket)
+		WHERE r.hits >= w.hits AND r.resets_at > now() ORDER BY w.place LIMIT 1`, buckets, hits).Scan(&place, &seconds)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("auth: look at %s: %w", strings.Join(names, ", "), err)
+	}
+	return a.refuse(names[place-1], seconds)
+}
+
+func (a *Accounts) refuse(name string, seconds float64) *LimitError {
+	if a.Refused != nil {
+		a.Refused(name)
+	}
+	return &LimitError{Limit: name, RetryAfter: time.Duration(seconds * float64(time.Second))}
 }
 
 // countStatement increments n counters, each only if the one before it allowed the action, and returns the place of the one

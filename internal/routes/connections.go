@@ -41,6 +41,10 @@ func (s *server) beginConnecting(w http.ResponseWriter, r *http.Request, provide
 	if err != nil {
 		return err
 	}
+	current, _ := session.Current(r.Context())
+	if err := s.Accounts.StillAllowed(r.Context(), s.finishes(r, p, current.UserID)...); err != nil {
+		return err
+	}
 	consent, err := s.Connections.Begin(r.Context(), p, s.owner(r), "/")
 	if err != nil {
 		return &providerError{p, err}
@@ -56,7 +60,11 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Accounts.Allow(r.Context(), s.consents(r)...); err != nil {
+	err = s.Accounts.Allow(r.Context(), s.consents(r)...)
+	if err == nil {
+		err = s.Accounts.StillAllowed(r.Context(), s.finishes(r, p, 0)...)
+	}
+	if err != nil {
 		s.Watch.SignIn(p.Key, signInResult(err))
 		return err
 	}
@@ -126,7 +134,7 @@ func (s *server) finish(w http.ResponseWriter, r *http.Request, attempt oauth.At
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.Limits.Provider)
 	defer cancel()
 	grant, err := s.Connections.Finish(ctx, attempt, r.URL.Query(), func(subject string) error {
-		return s.Accounts.Allow(ctx, s.finishes(r, attempt, subject)...)
+		return s.allowFinish(ctx, r, attempt, subject)
 	})
 	switch {
 	case err != nil:

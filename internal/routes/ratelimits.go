@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"context"
 	"net/http"
 
 	"cairn/internal/auth"
@@ -39,17 +40,22 @@ func (s *server) consents(r *http.Request) []auth.Count {
 }
 
 // finishes are attempts that come back with a code, which costs calls to the provider: before the first it is known only who
-// comes back, a person or a browser; after it, at some, whose account it is at the provider.
-func (s *server) finishes(r *http.Request, attempt oauth.Attempt, subject string) []auth.Count {
-	limits, p := s.Accounts.Limits, attempt.Provider.Key
+// comes back, a person (0: nobody who is signed in) or a browser; after it, at some, whose account it is at the provider.
+func (s *server) finishes(r *http.Request, p *oauth.Provider, userID int64) []auth.Count {
+	limits := s.Accounts.Limits
+	who := limits.FinishBrowser.Of(p.Key, "person", userID)
+	if userID == 0 {
+		who = limits.FinishBrowser.Of(p.Key, "browser", s.browser(r))
+	}
+	return []auth.Count{who, limits.FinishNetwork.From(address(r), p.Key)}
+}
+
+// allowFinish is asked before the calls that finishing an attempt costs.
+func (s *server) allowFinish(ctx context.Context, r *http.Request, attempt oauth.Attempt, subject string) error {
 	if subject != "" {
-		return []auth.Count{limits.FinishAccount.Of(p, subject)}
+		return s.Accounts.Allow(ctx, s.Accounts.Limits.FinishAccount.Of(attempt.Provider.Key, subject))
 	}
-	who := limits.FinishBrowser.Of(p, "browser", s.browser(r))
-	if !attempt.SignIn {
-		who = limits.FinishBrowser.Of(p, "person", attempt.UserID)
-	}
-	return []auth.Count{who, limits.FinishNetwork.From(address(r), p)}
+	return s.Accounts.Allow(ctx, s.finishes(r, attempt.Provider, attempt.UserID)...)
 }
 
 // allowCall limits how often a person has a provider asked about their connection.

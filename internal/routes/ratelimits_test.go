@@ -228,17 +228,19 @@ func TestFinishedAttemptsAreLimited(t *testing.T) {
 	}
 
 	one := newBrowser(t, s).from("203.0.113.1")
-	for i := range 6 {
-		before := exchanged()
-		a := one.from(fmt.Sprintf("203.0.113.%d", i)).get(one.decide(one.consent("/login/strava"), []string{"ada", "moss"}[i%2], "allow"))
-		if i == 5 {
-			one.get(a.header.Get("Location")).want(200, ".notice", "too often")
-			if exchanged() != before {
-				t.Error("the code was sent all the same")
-			}
-		}
+	late := one.decide(one.consent("/login/strava"), "ada", "allow") // begun in time, and comes back too late
+	for i := range 5 {
+		one.from(fmt.Sprintf("203.0.113.%d", i)).get(one.decide(one.consent("/login/strava"), []string{"ada", "moss"}[i%2], "allow")).to("/")
 		one.post("/logout")
 	}
+	before := exchanged()
+	a := one.get(late)
+	one.get(a.header.Get("Location")).want(200, ".notice", "too often")
+	if exchanged() != before {
+		t.Error("the code was sent all the same")
+	}
+	one.post("/login/strava").want(429, "main", "try again in 15 minutes") // and nobody goes there in vain
+	one.consent("/login/garmin")
 	for i := range 3 { // ada has signed in three times
 		b := newBrowser(t, s).from(fmt.Sprintf("198.51.100.%d", i))
 		a := b.get(b.decide(b.consent("/login/strava"), "ada", "allow"))
