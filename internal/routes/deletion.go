@@ -42,7 +42,8 @@ func (s *server) deletion(w http.ResponseWriter, r *http.Request) error {
 	return s.render(w, r, http.StatusOK, "delete", v)
 }
 
-// deleteAccount removes everything of the signed-in person at once, has the providers told, and leads to a page that says so.
+// deleteAccount removes everything of the signed-in person at once, has the providers told, and leads to a page that
+// says so.
 func (s *server) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	var gone deletedView
@@ -82,8 +83,8 @@ func (s *server) forgetAll(r *http.Request, tx pgx.Tx, userID int64, gone *delet
 
 const deletedPath = "/account/deleted"
 
-// farewell is a cookie that says for ten minutes what the page after a deletion has to tell: there is no session any more that
-// could keep it, and an address could be given to others.
+// farewell is a cookie that says for ten minutes what the page after a deletion has to tell: there is no session any
+// more that could keep it, and an address could be given to others.
 func (s *server) farewell(gone deletedView) *http.Cookie {
 	told := url.Values{"told": {keysOf(gone.Told)}, "manual": {keysOf(gone.Manual)}}
 	return &http.Cookie{

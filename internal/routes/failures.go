@@ -89,7 +89,8 @@ func (f failure) explain(p *oauth.Provider) problem {
 			Detail: "An attempt is good once, for ten minutes, while you stay signed in."}
 	case elsewhere:
 		return problem{Status: http.StatusForbidden, Heading: "This connection attempt was begun elsewhere.",
-			Detail: "It has to be finished in the browser, and by the person, that began it. If someone sent you here, you may close this page."}
+			Detail: "It has to be finished in the browser, and by the person, that began it. " +
+				"If someone sent you here, you may close this page."}
 	case linked:
 		return problem{Status: http.StatusConflict, Heading: "This " + p.Name + " account is connected to another user here.",
 			Detail: "If that is you, sign out and continue with " + p.Name + "."}
@@ -97,15 +98,18 @@ func (f failure) explain(p *oauth.Provider) problem {
 		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
 			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}
 	case tooOften:
-		return problem{Status: http.StatusTooManyRequests, Heading: "That was tried too often.", Detail: "Please try again in a quarter of an hour."}
+		return problem{Status: http.StatusTooManyRequests, Heading: "That was tried too often.",
+			Detail: "Please try again in a quarter of an hour."}
 	case noAnswer:
 		return problem{Status: http.StatusGatewayTimeout, Heading: p.Name + " did not answer.", Detail: soon}
 	case notAccepted:
 		return problem{Status: http.StatusBadGateway, Heading: p.Name + " did not accept this attempt.", Detail: soon}
 	case slowDown:
-		return problem{Status: http.StatusServiceUnavailable, Heading: p.Name + " asks us to slow down.", Detail: soon, retryAfter: time.Minute}
+		return problem{Status: http.StatusServiceUnavailable, Heading: p.Name + " asks us to slow down.",
+			Detail: soon, retryAfter: time.Minute}
 	case quotaSpent:
-		return problem{Status: http.StatusServiceUnavailable, Heading: "Today's calls to " + p.Name + " are used up.", Detail: soon, retryAfter: time.Minute}
+		return problem{Status: http.StatusServiceUnavailable, Heading: "Today's calls to " + p.Name + " are used up.",
+			Detail: soon, retryAfter: time.Minute}
 	case appRefused:
 		return problem{Status: http.StatusBadGateway, Heading: p.Name + " does not serve Cairn at the moment.",
 			Detail: "It refused Cairn as a whole, not you. The operator of this site has to settle it."}
@@ -166,8 +170,9 @@ func (answer *problem) afterCheck(p *oauth.Provider, f failure) {
 // explainCallLimit is for somebody who has a provider asked too often.
 func explainCallLimit(call *callError) problem {
 	limit, _ := errors.AsType[*auth.LimitError](call)
-	p := problem{Status: http.StatusTooManyRequests, Heading: call.provider.Name + " was asked a moment ago.", Changed: nothingChanged,
-		Detail: "Your page shows what it answered. You can ask again " + in(limit.RetryAfter) + ".", retryAfter: limit.RetryAfter,
+	p := problem{Status: http.StatusTooManyRequests, Heading: call.provider.Name + " was asked a moment ago.",
+		Detail:  "Your page shows what it answered. You can ask again " + in(limit.RetryAfter) + ".",
+		Changed: nothingChanged, retryAfter: limit.RetryAfter,
 		Action: &action{Label: "Back to your connections", URL: "/#card-" + call.provider.Key}}
 	if limit.RetryAfter > time.Minute {
 		p.Heading = call.provider.Name + " was asked often in the last hour."
@@ -176,9 +181,11 @@ func explainCallLimit(call *callError) problem {
 	return p
 }
 
-// attemptFailed leads from the address of a callback, which holds code and state, to the page from which the person can start
-// again, and says there what went wrong. An error that is not the provider's, nor the person's, is returned.
-func (s *server) attemptFailed(w http.ResponseWriter, r *http.Request, p *oauth.Provider, next string, err error) error {
+// attemptFailed leads from the address of a callback, which holds code and state, to the page from which the person
+// can start again, and says there what went wrong. An error that is not the provider's, nor the person's, is
+// returned.
+func (s *server) attemptFailed(
+	w http.ResponseWriter, r *http.Request, p *oauth.Provider, next string, err error) error {
 	f := failureOf(r, p, err)
 	if _, limited := errors.AsType[*auth.LimitError](err); limited {
 		f = tooOften

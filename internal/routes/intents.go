@@ -14,11 +14,11 @@ import (
 	"cairn/internal/session"
 )
 
-// An intent is an act that a person asked for, by a form of ours, and that takes re-authentication. It waits in their session
-// under an id, which the page that asks who they are carries on: what that page names is what is done, and nothing that another
-// tab, or somebody with a stolen cookie, asked for. After a password it is done in the same request. After a provider's
-// callback, which is a GET, the person comes to a page with the one button for it; only connecting goes on by itself, as far
-// as the provider's consent page.
+// An intent is an act that a person asked for, by a form of ours, and that takes re-authentication. It waits in their
+// session under an id, which the page that asks who they are carries on: what that page names is what is done, and
+// nothing that another tab, or somebody with a stolen cookie, asked for. After a password it is done in the same
+// request. After a provider's callback, which is a GET, the person comes to a page with the one button for it; only
+// connecting goes on by itself, as far as the provider's consent page.
 type intent struct{ verb, object string }
 
 const (
@@ -51,9 +51,10 @@ func intentID(next string) string {
 	return u.Query().Get("intent")
 }
 
-// takeIntent takes the intent that a return path leads to, for the user who has re-authenticated: an intent of another user,
-// whose session ends with this, is dropped.
-func (s *server) takeIntent(ctx context.Context, r *http.Request, tx pgx.Tx, userID int64, next string) (intent, error) {
+// takeIntent takes the intent that a return path leads to, for the user who has re-authenticated: an intent of
+// another user, whose session ends with this, is dropped.
+func (s *server) takeIntent(
+	ctx context.Context, r *http.Request, tx pgx.Tx, userID int64, next string) (intent, error) {
 	current, ok := session.Current(r.Context())
 	id := intentID(next)
 	if !ok || id == "" || current.UserID != userID {
@@ -121,7 +122,9 @@ func (s *server) task(i intent, account auth.Account) string {
 	case toRemovePassword:
 		return "remove your password"
 	case toRemoveIdentity:
-		at := slices.IndexFunc(account.Identities, func(id auth.Identity) bool { return strconv.FormatInt(id.ID, 10) == i.object })
+		at := slices.IndexFunc(account.Identities, func(one auth.Identity) bool {
+			return strconv.FormatInt(one.ID, 10) == i.object
+		})
 		if at >= 0 {
 			return "remove " + s.providerName(account.Identities[at].Provider)
 		}

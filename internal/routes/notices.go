@@ -42,8 +42,8 @@ func (s *server) tellAt(r *http.Request, place, kind, text string) {
 	s.keepNotice(r, notice{Kind: kind, Place: place, Text: text})
 }
 
-// keepNotice keeps a notice for the next page of this session: a line with its kind and its place, one with its text, and two
-// more if it has a link.
+// keepNotice keeps a notice for the next page of this session: a line with its kind and its place, one with its text,
+// and two more if it has a link.
 func (s *server) keepNotice(r *http.Request, n notice) {
 	lines := []string{strings.TrimSpace(n.Kind + " " + n.Place), n.Text}
 	if n.Link.Label != "" {
@@ -65,8 +65,9 @@ func parseNotice(kept string) *notice {
 	return n
 }
 
-// takeNotice returns the notice for this page. Visitors have no session to keep one in, so theirs stand in the address, by
-// code: nobody can make our pages say something else. Why they are signed out is told on the sign-in page alone, once.
+// takeNotice returns the notice for this page. Visitors have no session to keep one in, so theirs stand in the
+// address, by code: nobody can make our pages say something else. Why they are signed out is told on the sign-in page
+// alone, once.
 func (s *server) takeNotice(r *http.Request) *notice {
 	if _, ok := session.Current(r.Context()); ok {
 		return parseNotice(s.Sessions.TakeFlash(r.Context()))

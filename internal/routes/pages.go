@@ -70,7 +70,8 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	if !ok {
-		return s.render(w, r, http.StatusOK, "landing", landingView{s.view(r, "Your activity accounts in one place"), s.providerViews()})
+		v := landingView{s.view(r, "Your activity accounts in one place"), s.providerViews()}
+		return s.render(w, r, http.StatusOK, "landing", v)
 	}
 	cards, err := s.cards(r, current.UserID)
 	if err != nil {
@@ -89,8 +90,8 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 // maxLooks is how often a browser without scripts looks again by itself.
 const maxLooks = 6
 
-// lookAgain is where a browser without scripts sees what has come meanwhile; "" when it has looked often enough. The address
-// has no fragment: with one, browsers would stay on the page that they have.
+// lookAgain is where a browser without scripts sees what has come meanwhile; "" when it has looked often enough. The
+// address has no fragment: with one, browsers would stay on the page that they have.
 func lookAgain(r *http.Request) string {
 	looks := 0
 	if asked := r.URL.Query().Get("looks"); asked != "" {
@@ -102,8 +103,8 @@ func lookAgain(r *http.Request) string {
 	return "/?looks=" + strconv.Itoa(looks+1)
 }
 
-// connectionsNow is the part of the home page that changes while something is fetched, for the script on it. It leaves the
-// notice to the next page.
+// connectionsNow is the part of the home page that changes while something is fetched, for the script on it. It
+// leaves the notice to the next page.
 func (s *server) connectionsNow(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	cards, err := s.cards(r, current.UserID)

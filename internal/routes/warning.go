@@ -14,8 +14,8 @@ import (
 	"cairn/internal/session"
 )
 
-// warningView is the page before something that can't be taken back: what it is, what is lost, one button that does it, and
-// a way back. The form goes to the address of the page.
+// warningView is the page before something that can't be taken back: what it is, what is lost, one button that does
+// it, and a way back. The form goes to the address of the page.
 type warningView struct {
 	view
 	Heading string
@@ -170,9 +170,10 @@ func (s *server) endSessionPage(w http.ResponseWriter, r *http.Request) error {
 	name := browserInWords(d.UserAgent)
 	v := warningView{
 		Heading: "Sign out " + name + "?",
-		Lead:    "Signed in on " + d.Created.UTC().Format("2 January 2006") + ", last seen on " + d.LastSeen.UTC().Format("2 January 2006, 15:04 UTC") + ".",
-		Losses:  []string{"That session ends at once. To go on there, you sign in again."},
-		Button:  "Sign out " + name, Keep: link{"Keep it signed in", "/account#" + atSessions},
+		Lead: "Signed in on " + d.Created.UTC().Format("2 January 2006") +
+			", last seen on " + d.LastSeen.UTC().Format("2 January 2006, 15:04 UTC") + ".",
+		Losses: []string{"That session ends at once. To go on there, you sign in again."},
+		Button: "Sign out " + name, Keep: link{"Keep it signed in", "/account#" + atSessions},
 	}
 	return s.warn(w, r, v)
 }

@@ -18,9 +18,9 @@ const intentKey = "intent"
 // intentLife is how long an intent waits.
 const intentLife = 10 * time.Minute
 
-// PutIntent keeps what the signed-in person wants to do once they have re-authenticated, in the caller's words, and returns
-// the id under which it waits: for ten minutes, in this session alone, which has one at a time. A new token ends it, and so
-// does the end of the session.
+// PutIntent keeps what the signed-in person wants to do once they have re-authenticated, in the caller's words, and
+// returns the id under which it waits: for ten minutes, in this session alone, which has one at a time. A new token
+// ends it, and so does the end of the session.
 func (m *Manager) PutIntent(ctx context.Context, act string) (id string) {
 	rq := requestOf(ctx)
 	id = rand.Text()
@@ -37,13 +37,15 @@ func (m *Manager) Intent(ctx context.Context, id string) (act string) {
 	return waiting(m.scs.GetString(rq.data, intentKey), id, rq.now)
 }
 
-// TakeIntent returns the act that waits under an id, "" if none does, and holds the session until the transaction is over. The
-// transaction has to be that of SignIn, which ends the session that the act waited in: so nobody takes it twice.
+// TakeIntent returns the act that waits under an id, "" if none does, and holds the session until the transaction is
+// over. The transaction has to be that of SignIn, which ends the session that the act waited in: so nobody takes it
+// twice.
 func (m *Manager) TakeIntent(ctx context.Context, tx pgx.Tx, id string) (act string, err error) {
 	var data []byte
 	var now time.Time
-	err = tx.QueryRow(ctx, `SELECT data, now() FROM cairn.sessions WHERE token = $1 AND now() < expiry FOR UPDATE`, requestOf(ctx).stored).
-		Scan(&data, &now)
+	err = tx.QueryRow(ctx, `
+		SELECT data, now() FROM cairn.sessions WHERE token = $1 AND now() < expiry FOR UPDATE`,
+		requestOf(ctx).stored).Scan(&data, &now)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", nil
 	}
