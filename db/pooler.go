@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"time"
 
@@ -32,6 +33,18 @@ func Direct(pool *pgxpool.Pool, url string) (*pgx.ConnConfig, error) {
 		return nil, nil
 	}
 	return pool.Config().ConnConfig, nil
+}
+
+// Same tells whether two pools lead to the same database of the same running server.
+func Same(ctx context.Context, one, other *pgxpool.Pool) (bool, error) {
+	var found [2]string
+	for i, pool := range []*pgxpool.Pool{one, other} {
+		err := pool.QueryRow(ctx, `SELECT oid::text || ' ' || extract(epoch FROM pg_postmaster_start_time())::text FROM pg_database WHERE datname = current_database()`).Scan(&found[i])
+		if err != nil {
+			return false, fmt.Errorf("db: compare databases: %w", concealed(err))
+		}
+	}
+	return found[0] == found[1], nil
 }
 
 // fit connects once and returns the configuration that suits what is there.

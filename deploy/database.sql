@@ -5,6 +5,10 @@
 CREATE ROLE cairn_owner LOGIN;
 -- Serves: it reads and writes rows, and can change no table.
 CREATE ROLE cairn LOGIN;
+-- Cairn sets these limits itself; a connection pooler keeps it from that where there is no transaction.
+ALTER ROLE cairn SET statement_timeout = '10s';
+ALTER ROLE cairn SET lock_timeout = '5s';
+ALTER ROLE cairn SET idle_in_transaction_session_timeout = '30s';
 
 CREATE DATABASE cairn OWNER cairn_owner;
 REVOKE ALL ON DATABASE cairn FROM PUBLIC;

@@ -30,6 +30,8 @@ type Config struct {
 	MetricsAddr   string // "": nobody can fetch metrics
 	LogLevel      slog.Level
 	SessionSecret string // "" in development: kept in DataDir
+	// DirectDatabaseURL leads to the same database without the connection pooler that DatabaseURL may have; "": no such way.
+	DirectDatabaseURL string
 	// FoursquarePushSecret may come with Foursquare's pushes; "": it is not looked at.
 	FoursquarePushSecret string
 	EncryptionKeys       [][]byte      // likewise
@@ -58,9 +60,11 @@ func loadConfig(getenv func(string) string) (Config, error) {
 	c := newConfigReader(getenv)
 	config := Config{
 		Production:    c.production(),
-		DatabaseURL:   c.databaseURL(),
+		DatabaseURL:   c.databaseURL("DATABASE_URL"),
 		DataDir:       cmp.Or(c.value("DATA_DIR"), "data"),
 		SessionSecret: c.sessionSecret(),
+
+		DirectDatabaseURL: c.directDatabaseURL(),
 
 		FoursquarePushSecret: c.value("FOURSQUARE_PUSH_SECRET"),
 		EncryptionKeys:       c.encryptionKeys(),
@@ -157,10 +161,19 @@ func (c *configReader) noticeFrom() *mail.Address {
 	return from
 }
 
-func (c *configReader) databaseURL() string {
-	value := c.value("DATABASE_URL")
+func (c *configReader) databaseURL(name string) string {
+	value := c.value(name)
 	if _, err := pgxpool.ParseConfig(value); value != "" && err != nil {
-		c.problem("DATABASE_URL is not an address like postgres://user:password@host:5432/database")
+		c.problem("%s is not an address like postgres://user:password@host:5432/database", name)
+	}
+	return value
+}
+
+// directDatabaseURL reads how to reach the database around a connection pooler.
+func (c *configReader) directDatabaseURL() string {
+	value := c.databaseURL("DIRECT_DATABASE_URL")
+	if value != "" && c.value("DATABASE_URL") == "" {
+		c.problem("DIRECT_DATABASE_URL is the way around a connection pooler in DATABASE_URL, which is not set")
 	}
 	return value
 }

@@ -52,10 +52,45 @@ func withDatabase(ctx context.Context, config Config, log *slog.Logger, use func
 		return err
 	}
 	defer pool.Close()
-	if err := db.Migrate(ctx, pool, log); err != nil {
+	if err := migrate(ctx, config, pool, log); err != nil {
 		return err
 	}
 	return use(pool)
+}
+
+// migrate goes around the connection pooler if there is a way.
+func migrate(ctx context.Context, config Config, pool *pgxpool.Pool, log *slog.Logger) error {
+	if config.DirectDatabaseURL == "" {
+		return db.Migrate(ctx, pool, log)
+	}
+	direct, err := openDirect(ctx, config, pool, log)
+	if err != nil {
+		return err
+	}
+	defer direct.Close()
+	return db.Migrate(ctx, direct, log)
+}
+
+// openDirect opens the database without its connection pooler, and makes sure that it is that.
+func openDirect(ctx context.Context, config Config, pool *pgxpool.Pool, log *slog.Logger) (*pgxpool.Pool, error) {
+	direct, err := db.Open(ctx, config.DirectDatabaseURL, log)
+	if err != nil {
+		return nil, fmt.Errorf("DIRECT_DATABASE_URL: %w", err)
+	}
+	same, err := db.Same(ctx, pool, direct)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("DIRECT_DATABASE_URL: %w", err)
+	case db.Pooled(direct):
+		err = errors.New("DIRECT_DATABASE_URL leads to a connection pooler: it has to be the way around it")
+	case !same:
+		err = errors.New("DIRECT_DATABASE_URL leads to another database than DATABASE_URL")
+	}
+	if err != nil {
+		direct.Close()
+		return nil, err
+	}
+	return direct, nil
 }
 
 // withSchema opens the database as it is, for commands that neither make nor migrate one. It fails if the schema is

@@ -29,6 +29,7 @@ var checks = []func(context.Context, examined) []finding{
 	checkConfiguration,
 	checkVariables,
 	checkDatabase,
+	checkPooler,
 	checkSchema,
 	checkKeys,
 	checkInstances,
@@ -83,6 +84,7 @@ type examined struct {
 	pool        *pgxpool.Pool
 	database    db.Report
 	databaseErr error
+	directErr   error             // of DIRECT_DATABASE_URL
 	providers   []*oauth.Provider // those with keys
 	callbackErr error
 	today       time.Time
@@ -138,6 +140,12 @@ func examine(ctx context.Context, with env) (e examined, end func()) {
 		return e, stop
 	}
 	e.database, e.databaseErr = db.Inspect(openCtx, e.pool)
+	if e.config.DirectDatabaseURL != "" && e.databaseErr == nil {
+		direct, err := openDirect(openCtx, e.config, e.pool, silent)
+		if e.directErr = err; err == nil {
+			direct.Close()
+		}
+	}
 	return e, func() { e.pool.Close(); stop() }
 }
 

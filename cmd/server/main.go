@@ -165,8 +165,12 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		return nil, upkeep{}, err
 	}
 	entries := latest.New(pool, sealer, own.connections)
-	own.jobs, err = jobs.New(jobs.Deps{Pool: pool, Log: log, Connections: own.connections, Latest: entries, Providers: providers,
-		Limits: config.limits.Jobs})
+	listen, err := db.Direct(pool, config.DirectDatabaseURL)
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	own.jobs, err = jobs.New(ctx, jobs.Deps{Pool: pool, Log: log, Connections: own.connections, Latest: entries, Providers: providers,
+		Limits: config.limits.Jobs, Listen: listen})
 	if err != nil {
 		return nil, upkeep{}, err
 	}

@@ -41,6 +41,7 @@ func variables() []variable {
 		{name: "TRUSTED_PROXIES"},
 		{name: "DATA_DIR"},
 		{name: "DATABASE_URL", secret: true},
+		{name: "DIRECT_DATABASE_URL", secret: true},
 		{name: "SESSION_SECRET", secret: true},
 		{name: "ENCRYPTION_KEY", secret: true},
 		{name: "SESSION_LIFETIME"},

@@ -2,6 +2,8 @@
 // it necessary, and tried again until it is done, by whichever instance has time.
 //
 //	jobs.go      the client: put aside, start, stop, count
+//	wake.go      noticing that there is a job
+//	clock.go     the database's time
 //	withdraw.go  telling providers that their tokens are not wanted any more
 //	keepalive.go refreshing tokens that would lapse unused
 //	visit.go     asking how a connection is that something is said to have happened to, and fetching what is new there
@@ -42,6 +44,8 @@ const (
 	// keepDone and keepFailed are how long jobs stay that have ended: they name accounts at providers, whose owners may be gone.
 	keepDone   = time.Minute
 	keepFailed = 24 * time.Hour // an operator wants to see them
+	// fetchAnyway is when a queue asks without being woken, which it need not.
+	fetchAnyway = 5 * time.Minute
 )
 
 // Deps are the parts that the jobs put to work.
@@ -52,30 +56,41 @@ type Deps struct {
 	Latest      *latest.Store
 	Providers   []*oauth.Provider // those with keys
 	Limits      Limits
+	// Listen is how to connect to a server that can LISTEN; nil: none can, because a connection pooler stands before it.
+	Listen *pgx.ConnConfig
+
+	clock *clock
 }
 
 // Jobs is the background work of one instance. Make it with New.
 type Jobs struct {
 	client *river.Client[pgx.Tx]
+	waker  *waker
 	deps   Deps
 }
 
-// New returns the work, which begins with Run.
-func New(d Deps) (*Jobs, error) {
+// New returns the work, which begins with Run. It asks the database for the time.
+func New(ctx context.Context, d Deps) (*Jobs, error) { return newJobs(ctx, d, time.Now) }
+
+func newJobs(ctx context.Context, d Deps, host func() time.Time) (j *Jobs, err error) {
 	d.Limits = d.Limits.withDefaults()
+	if d.clock, err = newClock(ctx, host, d.Pool); err != nil {
+		return nil, err
+	}
+	waker := newWaker(d, d.clock)
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &withdrawer{Deps: d})
 	river.AddWorker(workers, &keeper{Deps: d})
 	river.AddWorker(workers, &visitor{Deps: d})
 	river.AddWorker(workers, &looker{Deps: d})
-	client, err := river.NewClient(riverpgxv5.New(d.Pool), &river.Config{
+	client, err := river.NewClient(driver{riverpgxv5.New(d.Pool), waker}, &river.Config{
 		Schema:               Schema,
 		Logger:               slog.New(newWarnings(d.Log.Handler())),
 		ErrorHandler:         failures{d.Log},
 		Workers:              workers,
 		Queues:               queues(),
-		Middleware:           []rivertype.Middleware{river.WorkerMiddlewareFunc(patiently)},
-		PollOnly:             true, // LISTEN would keep one of a few connections for itself, and does not go through poolers
+		Middleware:           []rivertype.Middleware{river.WorkerMiddlewareFunc(d.clock.patiently), river.JobInsertMiddlewareFunc(waker.inserted)},
+		FetchPollInterval:    fetchAnyway,
 		JobTimeout:           d.Limits.Job,
 		RescueStuckJobsAfter: d.Limits.Rescue,
 
@@ -85,11 +100,14 @@ func New(d Deps) (*Jobs, error) {
 
 		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(d.Limits.Look),
 			func() (river.JobArgs, *river.InsertOpts) { return look{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})},
+
+		// It is there to play with the time in tests, but what it does is what is wanted here: there is one clock, the database's.
+		Test: river.TestConfig{Time: d.clock},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("jobs: %w", err)
 	}
-	return &Jobs{client, d}, nil
+	return &Jobs{client, waker, d}, nil
 }
 
 // queues are one for each provider, whether it has keys now or not, and one for what asks none.
@@ -116,6 +134,10 @@ func (j *Jobs) Run(ctx context.Context) error {
 	if !j.mayBegin(ctx) {
 		return nil
 	}
+	waking, rest := context.WithCancel(context.WithoutCancel(ctx))
+	woken := make(chan struct{})
+	go func() { defer close(woken); j.waker.run(waking) }()
+	defer func() { rest(); <-woken }()
 	if err := j.client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("jobs: start: %w", err)
 	}
@@ -137,7 +159,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 // for the moment, serves meanwhile what it can. It is false when ctx is done.
 func (j *Jobs) mayBegin(ctx context.Context) bool {
 	for told := false; ; told = true {
-		_, err := j.client.Insert(ctx, look{}, &river.InsertOpts{ScheduledAt: time.Now().Add(j.deps.Limits.FirstLook)})
+		_, err := j.client.Insert(ctx, look{}, &river.InsertOpts{ScheduledAt: j.deps.clock.Now().Add(j.deps.Limits.FirstLook)})
 		if err == nil {
 			return true
 		}

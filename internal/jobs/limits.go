@@ -16,6 +16,13 @@ type Limits struct {
 	FirstLook time.Duration
 	Look      time.Duration // from one such look to the next: 1 hour
 	Rest      time.Duration // between two fetches for one connection: 15 s
+
+	Poll        time.Duration // one question for due jobs: 3 s
+	PollIdle    time.Duration // from one to the next: 15 s
+	PollBusy    time.Duration // likewise, while somebody may wait for a job: half a second
+	Attentive   time.Duration // somebody may, after a job was put aside by this instance: 30 s
+	ListenCheck time.Duration // of silence, until a connection that listens is looked at: 30 s
+	Relisten    time.Duration // until one that was lost is made again: 5 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -27,5 +34,12 @@ func (l Limits) withDefaults() Limits {
 		FirstLook: cmp.Or(l.FirstLook, 30*time.Second),
 		Look:      cmp.Or(l.Look, time.Hour),
 		Rest:      cmp.Or(l.Rest, 15*time.Second),
+
+		Poll:        cmp.Or(l.Poll, 3*time.Second),
+		PollIdle:    cmp.Or(l.PollIdle, 15*time.Second),
+		PollBusy:    cmp.Or(l.PollBusy, 500*time.Millisecond),
+		Attentive:   cmp.Or(l.Attentive, 30*time.Second),
+		ListenCheck: cmp.Or(l.ListenCheck, 30*time.Second),
+		Relisten:    cmp.Or(l.Relisten, 5*time.Second),
 	}
 }

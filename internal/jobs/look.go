@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
@@ -63,7 +62,7 @@ func (l *looker) idle(ctx context.Context, p *oauth.Provider) (found []river.Ins
 		return nil, err
 	}
 	for _, i := range idle {
-		at := time.Now()
+		at := l.clock.Now()
 		if !i.CutOff { // spread out, so that a provider does not see them all at once
 			at = at.Add(rand.N(l.Limits.Look))
 		}

@@ -21,19 +21,19 @@ const (
 )
 
 // patiently is around the work of every job: one that its provider does not want now comes back when it may.
-func patiently(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) error {
+func (c *clock) patiently(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) error {
 	err := work(oauth.InBackground(ctx))
-	if wait, later := comeBack(job, err); later {
+	if wait, later := c.comeBack(job, err); later {
 		return river.JobSnooze(wait)
 	}
 	return err
 }
 
 // comeBack tells how long a job has to wait, if its provider has said.
-func comeBack(job *rivertype.JobRow, err error) (wait time.Duration, later bool) {
+func (c *clock) comeBack(job *rivertype.JobRow, err error) (wait time.Duration, later bool) {
 	failure, ok := errors.AsType[*oauth.Error](err)
-	if !ok || failure.Until.IsZero() || time.Since(job.CreatedAt) > patience {
+	if !ok || failure.Until.IsZero() || c.Now().Sub(job.CreatedAt) > patience {
 		return 0, false
 	}
-	return max(time.Second, time.Until(failure.Until)) + rand.N(spread), true
+	return max(time.Second, failure.Until.Sub(c.Now())) + rand.N(spread), true
 }

@@ -47,7 +47,7 @@ func (j *Jobs) VisitNew(ctx context.Context, tx pgx.Tx, provider, subject string
 // VisitLater has the connection to an account asked about when so much time is over, if there is one then
 // (oauth.Store.Telling).
 func (j *Jobs) VisitLater(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error {
-	at := time.Now().Add(after)
+	at := j.deps.clock.Now().Add(after)
 	late := revisit{Provider: provider, Subject: subject, Late: at.UnixMilli()}
 	if _, err := j.client.InsertTx(ctx, tx, late, &river.InsertOpts{ScheduledAt: at}); err != nil {
 		return fmt.Errorf("jobs: put a late visit to %s aside: %w", provider, err)
@@ -65,6 +65,7 @@ func (j *Jobs) VisitNow(ctx context.Context, provider, subject string, what Erra
 		for _, job := range inserted {
 			if err == nil && job.UniqueSkippedAsDuplicate {
 				_, err = j.client.JobRetryTx(ctx, tx, job.Job.ID)
+				j.waker.expect()
 			}
 		}
 		return err

@@ -82,7 +82,7 @@ var (
 		Webhook: testkit.Patience, Bulk: testkit.Patience}
 	patientPlayers = sandbox.Limits{Strava: testkit.Patience, Garmin: testkit.Patience, Foursquare: testkit.Patience,
 		Slow: testkit.Patience, Retry: 50 * time.Millisecond}
-	hastyJobs = jobs.Limits{Rest: 200 * time.Millisecond}
+	hastyJobs = jobs.Limits{Rest: 200 * time.Millisecond, PollIdle: 200 * time.Millisecond, PollBusy: 100 * time.Millisecond}
 	cheap     = auth.Cost{Memory: 64, Passes: 1}
 )
 
@@ -119,7 +119,7 @@ func newSiteWith(t testing.TB, o options) site {
 	connections := oauth.New(o.pool, sealer, cmp.Or(o.calls, patientCalls))
 	entries := latest.New(o.pool, sealer, connections)
 	s.connections, s.entries, s.providers = connections, entries, providers
-	background, err := jobs.New(jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Latest: entries, Providers: providers, Limits: hastyJobs})
+	background, err := jobs.New(t.Context(), jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Latest: entries, Providers: providers, Limits: hastyJobs})
 	if err != nil {
 		t.Fatal(err)
 	}

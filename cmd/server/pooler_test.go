@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"cairn/db/dbtest"
+	"cairn/internal/jobs"
+	"cairn/internal/testkit"
+)
+
+// behindPooler are the ways in which a site reaches its database, by name: what its environment has of them.
+func behindPooler(t *testing.T, database string) map[string][]string {
+	t.Helper()
+	transaction, session := dbtest.NewPooler(t, database, "transaction").URL, dbtest.NewPooler(t, database, "session").URL
+	return map[string][]string{
+		"transaction":               {"DATABASE_URL=" + transaction},
+		"session":                   {"DATABASE_URL=" + session},
+		"transaction with a way by": {"DATABASE_URL=" + transaction, "DIRECT_DATABASE_URL=" + database},
+		"none":                      {"DATABASE_URL=" + database},
+	}
+}
+
+// Everything works through PgBouncer as it comes. The log of PostgreSQL's side is in the pooler's; what went wrong there would
+// be in the servers' too.
+func TestAllWorksThroughAPooler(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"transaction", "session", "transaction with a way by"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database := dbtest.NewEmptyURL(t)
+			env := append(behindPooler(t, database)[name], "DATA_DIR="+dataDir(t), "ENCRYPTION_KEY="+key1)
+			five := startTogether(t, 5, env)
+			site := five[0]
+			b := newBrowser(t)
+			b.signUp(site.url, "ada@example.org")
+			b.connect(site.url, "strava", "ada")
+			b.connect(site.url, "foursquare", "ada")
+			testkit.Eventually(t, "the newest activities are there", func() bool {
+				_, page := b.do(http.MethodGet, site.url+"/", nil)
+				return page.Find("#card-strava .latest li").Length() > 0 && page.Find("#card-foursquare .latest li").Length() > 0
+			})
+			b.check(site.url, "strava")
+			newBrowser(t).signIn(site.url, "ada@example.org")
+			for _, server := range five[1:] {
+				if code := server.end(syscall.SIGTERM); code != 0 {
+					t.Errorf("exit code %d:\n%s", code, server.logged())
+				}
+			}
+			if out := commandOutput(t, env, "sessions", "list", "--user", "ada@example.org"); strings.Count(out, "password") < 2 {
+				t.Errorf("sessions list says:\n%s", out)
+			}
+			wantNoticeThroughAPooler(t, env, database)
+			if code := site.end(syscall.SIGTERM); code != 0 {
+				t.Errorf("exit code %d:\n%s", code, site.logged())
+			}
+			rotated := append([]string{"ENCRYPTION_KEY=" + key2 + "," + key1}, without(env, "ENCRYPTION_KEY=")...)
+			if out := commandOutput(t, rotated, "rekey"); !strings.Contains(out, "of 2 connections") {
+				t.Errorf("rekey says: %s", out)
+			}
+			again := start(t, append([]string{"PORT=" + portOf(site.url)}, rotated...)...)
+			if _, page := b.do(http.MethodGet, again.url+"/", nil); page.Find("#card-foursquare[data-state=active]").Length() != 1 {
+				t.Errorf("after the restart: %s", page.Find("main").Text())
+			}
+			for _, server := range append(five, again) {
+				wantQuietLog(t, server)
+			}
+			wantNoLocks(t, database)
+		})
+	}
+}
+
+// startTogether starts servers at the same moment, on ports of their own.
+func startTogether(t *testing.T, n int, env []string) []*process {
+	t.Helper()
+	servers := make([]*process, n)
+	var group errgroup.Group
+	for i := range servers {
+		port := lastingPort(t)
+		group.Go(func() error {
+			servers[i] = start(t, append([]string{"PORT=" + port}, env...)...)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return servers
+}
+
+func portOf(address string) string { return address[strings.LastIndex(address, ":")+1:] }
+
+func without(env []string, prefix string) (rest []string) {
+	for _, variable := range env {
+		if !strings.HasPrefix(variable, prefix) {
+			rest = append(rest, variable)
+		}
+	}
+	return rest
+}
+
+// wantNoticeThroughAPooler breaks a connection without its provider, has that handed over, and mends it.
+func wantNoticeThroughAPooler(t *testing.T, env []string, database string) {
+	t.Helper()
+	execute(t, database, `UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'refresh_refused', state_since = now() WHERE provider = 'strava'`)
+	cmd := serverCommand(t, []string{"notices", "--each", "cat > message"}, env...)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "handed over 1") {
+		t.Errorf("notices say %s (error %v)", out, err)
+	}
+	execute(t, database, `UPDATE cairn.connections SET state = 'active', cause = '' WHERE provider = 'strava'`)
+}
+
+// wantQuietLog finds lines that warn.
+func wantQuietLog(t *testing.T, server *process) {
+	t.Helper()
+	for line := range strings.Lines(server.logged()) {
+		if strings.Contains(line, `"level":"WARN"`) || strings.Contains(line, `"level":"ERROR"`) {
+			t.Errorf("it warns: %s", line)
+		}
+	}
+}
+
+// wantNoLocks looks for locks that were left behind on a connection of the pooler.
+func wantNoLocks(t *testing.T, database string) {
+	t.Helper()
+	env := []string{"DATABASE_URL=" + database}
+	if n := queryValue[int](t, env, `
+		SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); n != 0 {
+		t.Errorf("%d locks were left behind", n)
+	}
+}
+
+// A server that nobody asks anything leaves the database alone: a transaction a second at most, in all that it does.
+func TestIdleServerLeavesTheDatabaseAlone(t *testing.T) {
+	t.Parallel()
+	postgres := dbtest.NewCluster(t) // without autovacuum, which makes transactions of its own
+	execute(t, postgres.URL(), "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()", "CREATE DATABASE transaction", "CREATE DATABASE none")
+	others, err := pgxpool.New(t.Context(), postgres.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer others.Close()
+	var group errgroup.Group
+	for _, name := range []string{"none", "transaction"} {
+		database := strings.Replace(postgres.URL(), "/cairn?", "/"+name+"?", 1)
+		env := append(behindPooler(t, database)[name], "DATA_DIR="+dataDir(t), "PORT=0")
+		serveWithin(t, env, limits{Jobs: jobs.Limits{FirstLook: time.Millisecond, Attentive: time.Millisecond}})
+		group.Go(func() error {
+			n, err := fewestTransactions(t.Context(), others, name, 30*time.Second, 30)
+			t.Logf("pooler: %s; %d transactions in 30 s", name, n)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// serveWithin runs the server in this process, with limits of its own, until the test ends.
+func serveWithin(t *testing.T, env []string, l limits) {
+	t.Helper()
+	variables := map[string]string{}
+	for _, variable := range env {
+		name, value, _ := strings.Cut(variable, "=")
+		variables[name] = value
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	said, ended := &journal{}, make(chan error, 1)
+	go func() {
+		ended <- run(ctx, l.withDefaults(), nil, func(name string) string { return variables[name] }, io.Discard, said)
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the server ended with %v:\n%s", err, said)
+		}
+	})
+	testkit.Eventually(t, "the server is ready", func() bool { return strings.Contains(said.String(), "ready: open") })
+}
+
+// journal is written by one goroutine and read by another.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// fewestTransactions watches a database from another one until it has had not more than enough transactions within a time, by its
+// clock. A start makes more.
+func fewestTransactions(ctx context.Context, others *pgxpool.Pool, database string, within time.Duration, enough int64) (fewest int64, err error) {
+	type sample struct {
+		n  int64
+		at time.Time
+	}
+	var samples []sample
+	fewest = math.MaxInt64
+	for deadline := time.Now().Add(testkit.Patience); time.Now().Before(deadline); time.Sleep(time.Second) {
+		var now sample
+		err := others.QueryRow(ctx, `
+			SELECT xact_commit + xact_rollback, clock_timestamp() FROM pg_stat_database WHERE datname = $1`, database).Scan(&now.n, &now.at)
+		if err != nil {
+			return 0, err
+		}
+		samples = append(samples, now)
+		for len(samples) > 1 && now.at.Sub(samples[1].at) >= within {
+			samples = samples[1:]
+		}
+		if now.at.Sub(samples[0].at) < within {
+			continue
+		}
+		if fewest = min(fewest, now.n-samples[0].n); fewest <= enough {
+			return fewest, nil
+		}
+	}
+	return fewest, fmt.Errorf("%s: %d transactions in %v, at least", database, fewest, within)
+}

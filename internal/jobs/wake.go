@@ -1,0 +1,231 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// driver is river's, with our waker in the place of its own listener.
+type driver struct {
+	*riverpgxv5.Driver
+	waker *waker
+}
+
+func (d driver) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener { return d.waker }
+
+// waker tells this instance's queues that they have something to do. River can either LISTEN, on a connection of its pool, which
+// a connection pooler makes useless, or have every queue ask the database by itself, six times a second in all. This asks for
+// all queues in one statement: often while somebody may wait for a job, else seldom. Where there is a connection that can LISTEN,
+// it wakes at once for the jobs of other instances too.
+//
+// To river it is a listener whose connection is always well.
+type waker struct {
+	pool   *pgxpool.Pool
+	listen *pgx.ConnConfig // nil: nothing to LISTEN on
+	log    *slog.Logger
+	clock  *clock
+	limits Limits
+	queues []string
+
+	news      chan *riverdriver.Notification
+	attentive atomic.Int64 // until when somebody may wait, in Unix nanoseconds
+	nudged    chan struct{}
+}
+
+func newWaker(d Deps, c *clock) *waker {
+	w := &waker{
+		pool: d.Pool, listen: d.Listen, log: slog.New(newWarnings(d.Log.Handler())), clock: c, limits: d.Limits,
+		news: make(chan *riverdriver.Notification, 100), nudged: make(chan struct{}, 1),
+	}
+	for queue := range queues() {
+		w.queues = append(w.queues, queue)
+	}
+	slices.Sort(w.queues)
+	return w
+}
+
+// run works until ctx is done.
+func (w *waker) run(ctx context.Context) {
+	listened := make(chan struct{})
+	go func() { defer close(listened); w.keepListening(ctx) }()
+	defer func() { <-listened }()
+	for {
+		due, err := w.ask(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.log.WarnContext(ctx, "jobs can't be looked for", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.nudged:
+		case <-time.After(min(w.pause(), due)):
+		}
+	}
+}
+
+// pause is the time to the next question.
+func (w *waker) pause() time.Duration {
+	if time.Now().UnixNano() < w.attentive.Load() {
+		return w.limits.PollBusy
+	}
+	return w.limits.PollIdle
+}
+
+// expect has the database asked often for a while, beginning soon: a transaction may not be over yet.
+func (w *waker) expect() {
+	w.attentive.Store(time.Now().Add(w.limits.Attentive).UnixNano())
+	select {
+	case w.nudged <- struct{}{}:
+	default:
+	}
+}
+
+// inserted is around river's insertions of jobs.
+func (w *waker) inserted(ctx context.Context, jobs []*rivertype.JobInsertParams, insert func(context.Context) ([]*rivertype.JobInsertResult, error)) ([]*rivertype.JobInsertResult, error) {
+	results, err := insert(ctx)
+	if err == nil && slices.ContainsFunc(jobs, func(job *rivertype.JobInsertParams) bool { return job.State == rivertype.JobStateAvailable }) {
+		w.expect()
+	}
+	return results, err
+}
+
+// insertTopic is where river hears of new jobs.
+const insertTopic = "river_insert"
+
+// ask wakes the queues that have jobs which are due, and returns the time until the next one is, an hour at most.
+func (w *waker) ask(ctx context.Context) (due time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, w.limits.Poll)
+	defer cancel()
+	due = time.Hour
+	asked := w.clock.host()
+	// The priority is that of all jobs: with it the index has the earliest one first.
+	rows, err := w.pool.Query(ctx, `
+		SELECT q.name, clock_timestamp(), extract(epoch FROM j.scheduled_at - $2)::float8
+		FROM unnest($1::text[]) AS q (name) LEFT JOIN LATERAL (
+			SELECT scheduled_at FROM cairn.river_job
+			WHERE state = 'available' AND queue = q.name AND priority = $3 ORDER BY scheduled_at LIMIT 1
+		) AS j ON true`, w.queues, w.clock.Now(), river.PriorityDefault)
+	if err != nil {
+		return due, fmt.Errorf("jobs: look for due ones: %w", err)
+	}
+	var queue string
+	var now time.Time
+	var seconds *float64
+	_, err = pgx.ForEachRow(rows, []any{&queue, &now, &seconds}, func() error {
+		switch {
+		case seconds == nil:
+		case *seconds <= 0:
+			w.tell(&riverdriver.Notification{Topic: insertTopic, Payload: fmt.Sprintf(`{"queue": %q}`, queue)})
+		default:
+			due = min(due, time.Duration(*seconds*float64(time.Second))+time.Millisecond)
+		}
+		return nil
+	})
+	if err != nil {
+		return due, fmt.Errorf("jobs: look for due ones: %w", err)
+	}
+	w.clock.set(asked, now)
+	return due, nil
+}
+
+// tell drops what river has no time for: the next question brings it again.
+func (w *waker) tell(n *riverdriver.Notification) {
+	select {
+	case w.news <- n:
+	default:
+	}
+}
+
+// keepListening listens until ctx is done, as well as it can.
+func (w *waker) keepListening(ctx context.Context) {
+	if w.listen == nil {
+		return
+	}
+	for ctx.Err() == nil {
+		if err := w.listenOnce(ctx); ctx.Err() == nil {
+			w.log.WarnContext(ctx, "new jobs of other servers are noticed late: there is no connection to listen on", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(w.limits.Relisten):
+		}
+	}
+}
+
+var errNotPrimary = errors.New("jobs: the server that was listened to takes no jobs any more")
+
+// listenOnce passes on what the database tells, until the connection is lost.
+func (w *waker) listenOnce(ctx context.Context) error {
+	conn, err := pgx.ConnectConfig(ctx, w.listen)
+	if err != nil {
+		return errors.New("it can't be made") // the cause names the user
+	}
+	defer func() { _ = conn.PgConn().Conn().Close() }() // no need to be polite to a server that may be silent
+	var listen strings.Builder
+	for _, topic := range []string{insertTopic, "river_control", "river_leadership"} {
+		listen.WriteString("LISTEN " + pgx.Identifier{Schema + "." + topic}.Sanitize() + ";")
+	}
+	if _, err := conn.Exec(ctx, listen.String()); err != nil {
+		return err
+	}
+	w.expect() // what came before was not heard
+	for {
+		heard, cancel := context.WithTimeout(ctx, w.limits.ListenCheck)
+		n, err := conn.WaitForNotification(heard)
+		cancel()
+		switch {
+		case err == nil:
+			w.tell(&riverdriver.Notification{Topic: strings.TrimPrefix(n.Channel, Schema+"."), Payload: n.Payload})
+			continue
+		case ctx.Err() != nil || heard.Err() == nil:
+			return err
+		}
+		if err := w.check(ctx, conn); err != nil {
+			return err
+		}
+	}
+}
+
+// check tells whether a connection that says nothing is still one to listen on.
+func (w *waker) check(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, w.limits.Poll)
+	defer cancel()
+	var standby bool
+	err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery()`).Scan(&standby)
+	if err == nil && standby {
+		return errNotPrimary
+	}
+	return err
+}
+
+// What follows is what river wants of a listener.
+
+func (w *waker) WaitForNotification(ctx context.Context) (*riverdriver.Notification, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case n := <-w.news:
+		return n, nil
+	}
+}
+
+func (*waker) Connect(context.Context) error          { return nil }
+func (*waker) Close(context.Context) error            { return nil }
+func (*waker) Listen(context.Context, string) error   { return nil }
+func (*waker) Unlisten(context.Context, string) error { return nil }
+func (*waker) Ping(context.Context) error             { return nil }
+func (*waker) Schema() string                         { return Schema }
+func (*waker) SetAfterConnectExec(string)             {}

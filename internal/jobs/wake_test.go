@@ -1,0 +1,112 @@
+package jobs
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db/dbtest"
+	"cairn/internal/latest"
+	"cairn/internal/oauth"
+	"cairn/internal/testkit"
+)
+
+// newInstance is one of several that share a database. Its host's clock may be wrong.
+func newInstance(t *testing.T, pool *pgxpool.Pool, listen *pgx.ConnConfig, l Limits, wrong time.Duration) *Jobs {
+	t.Helper()
+	connections := oauth.New(pool, nil, oauth.Limits{})
+	j, err := newJobs(t.Context(), Deps{
+		Pool: pool, Log: slog.New(slog.DiscardHandler), Connections: connections, Latest: latest.New(pool, nil, connections), Limits: l, Listen: listen,
+	}, func() time.Time { return time.Now().Add(wrong) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// runs has an instance work until the test ends.
+func runs(t *testing.T, j *Jobs) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- j.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// withdraw puts a job aside that is done at once: there is no withdrawal of this number.
+func withdraw(t *testing.T, j *Jobs, pool *pgxpool.Pool, id int64) {
+	t.Helper()
+	if err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { return j.Withdraw(t.Context(), tx, "strava", id) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func says(t *testing.T, pool *pgxpool.Pool, query string, args ...any) func() bool {
+	return func() bool {
+		var yes bool
+		if err := pool.QueryRow(t.Context(), query, args...).Scan(&yes); err != nil {
+			t.Fatal(err)
+		}
+		return yes
+	}
+}
+
+const (
+	isDone    = `SELECT EXISTS (SELECT FROM cairn.river_job WHERE kind = 'withdraw' AND args->>'id' = $1::text AND state = 'completed')`
+	listening = `SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'`
+)
+
+// never is longer than any test waits.
+const never = time.Hour
+
+// Without LISTEN an instance begins the jobs that it puts aside itself, though it asks seldom while nothing is going on.
+func TestJobIsBegunSoonWithoutListening(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	j := newInstance(t, pool, nil, Limits{PollIdle: never}, 0)
+	if j.deps.Limits.PollBusy > time.Second {
+		t.Errorf("a job may wait for %v", j.deps.Limits.PollBusy)
+	}
+	runs(t, j)
+	testkit.Eventually(t, "it works", says(t, pool, `SELECT count(*) > 0 FROM cairn.river_leader`))
+	withdraw(t, j, pool, 1)
+	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
+}
+
+// One that is made available, but not by an insertion through this instance, is found by asking.
+func TestJobOfAnotherInstanceIsFound(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	runs(t, newInstance(t, pool, nil, Limits{PollIdle: 50 * time.Millisecond, Attentive: time.Millisecond}, 0))
+	withdraw(t, newInstance(t, pool, nil, Limits{}, 0), pool, 1)
+	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
+}
+
+// With LISTEN nobody needs to ask, also after the connection was lost.
+func TestJobOfAnotherInstanceIsHeard(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	other := newInstance(t, pool, nil, Limits{}, 0)
+	runs(t, newInstance(t, pool, pool.Config().ConnConfig, Limits{PollIdle: never, PollBusy: never, Relisten: 10 * time.Millisecond, ListenCheck: 50 * time.Millisecond}, 0))
+	testkit.Eventually(t, "it listens", says(t, pool, listening+` OR query LIKE 'SELECT pg_is_in_recovery%'`))
+	withdraw(t, other, pool, 1)
+	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
+	var ended int
+	err := pool.QueryRow(t.Context(), `
+		SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid() AND (query LIKE 'LISTEN %' OR query LIKE 'SELECT pg_is_in_recovery%')`).Scan(&ended)
+	if err != nil || ended == 0 {
+		t.Fatalf("%d connections ended, error %v", ended, err)
+	}
+	withdraw(t, other, pool, 2)
+	testkit.Eventually(t, "the next job is done", says(t, pool, isDone, "2"))
+}
