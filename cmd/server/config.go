@@ -195,6 +195,10 @@ func (c *configReader) trustedProxies() (prefixes []netip.Prefix) {
 		if addr, addrErr := netip.ParseAddr(part); addrErr == nil {
 			prefix, err = addr.Prefix(addr.BitLen())
 		}
+		if err == nil && prefix.Bits() == 0 {
+			c.problem("TRUSTED_PROXIES: %s is everybody, so that anybody could name any client and escape all limits", part)
+			continue
+		}
 		if err != nil {
 			c.problem("TRUSTED_PROXIES: %q is neither an address nor a range like 10.0.0.0/8, nor all of it the word none", part)
 			continue
@@ -258,7 +262,7 @@ func (c *configReader) keepSandboxHere(config Config) {
 	if !config.Sandbox() {
 		return
 	}
-	if config.PublicURL != nil && !isLoopback(config.PublicURL.Hostname()) {
+	if config.public() {
 		c.problem("PUBLIC_URL is not on this machine, APP_ENV is not production and no provider has keys: anybody could sign in as "+
 			"the sandbox's people. Set APP_ENV=production, or STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET, or PUBLIC_URL=http://localhost:%d", cmp.Or(config.Port, 3001))
 	}
@@ -266,6 +270,9 @@ func (c *configReader) keepSandboxHere(config Config) {
 		c.problem("LISTEN_ADDR leaves out 127.0.0.1, where the sandbox's pages are: set it to 127.0.0.1, or to 0.0.0.0 in a container, or not at all")
 	}
 }
+
+// public tells whether PUBLIC_URL is where others can reach it.
+func (c Config) public() bool { return c.PublicURL != nil && !isLoopback(c.PublicURL.Hostname()) }
 
 // isLoopback tells whether a name or address of a URL always means the machine it is used on.
 func isLoopback(host string) bool {

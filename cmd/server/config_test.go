@@ -93,6 +93,7 @@ func TestConfigProblems(t *testing.T) {
 		{"key of zeros", map[string]string{"ENCRYPTION_KEY": strings.Repeat("0", 64)}, []string{"ENCRYPTION_KEY can be guessed"}},
 		{"same key twice", map[string]string{"ENCRYPTION_KEY": key1 + "," + strings.ToUpper(key1)}, []string{"ENCRYPTION_KEY names the same key twice"}},
 		{"no proxies and one", map[string]string{"TRUSTED_PROXIES": "none,10.0.0.1"}, []string{"TRUSTED_PROXIES"}},
+		{"every proxy", map[string]string{"TRUSTED_PROXIES": "10.0.0.0/8,0.0.0.0/0"}, []string{"TRUSTED_PROXIES: 0.0.0.0/0 is everybody"}},
 		{"a name to listen on", map[string]string{"LISTEN_ADDR": "localhost:3001"}, []string{"LISTEN_ADDR"}},
 		{"sandbox off this machine", map[string]string{"LISTEN_ADDR": "192.0.2.7"}, []string{"LISTEN_ADDR"}},
 		{"sandbox in public", map[string]string{"PUBLIC_URL": "https://cairn.example.org"}, []string{"PUBLIC_URL", "APP_ENV=production", "STRAVA_CLIENT_ID"}},

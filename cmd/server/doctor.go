@@ -158,6 +158,8 @@ func checkConfiguration(_ context.Context, e examined) (found []finding) {
 	case len(found) > 0:
 	case e.config.Production:
 		found = append(found, finding{well, "configuration", "complete, for production"})
+	case e.config.public():
+		found = append(found, finding{warning, "configuration", "complete, but APP_ENV is not production although PUBLIC_URL is public: what production requires was not checked"})
 	default:
 		found = append(found, finding{well, "configuration", "complete, for development (APP_ENV is not production)"})
 	}

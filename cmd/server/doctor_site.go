@@ -80,7 +80,6 @@ func checkProxies(ctx context.Context, e examined) (found []finding) {
 				"If it is your proxy, all people behind it share its address and the limits of one person", s.UntrustedProxy, s.ID)})
 		}
 	}
-	public := e.config.PublicURL != nil && !isLoopback(e.config.PublicURL.Hostname())
 	switch trusted := e.config.TrustedProxies; {
 	case len(found) > 0:
 	case len(trusted) > 0:
@@ -89,7 +88,7 @@ func checkProxies(ctx context.Context, e examined) (found []finding) {
 			names = append(names, prefix.String())
 		}
 		found = append(found, finding{well, "proxies", "the client is named by " + strings.Join(names, ", ")})
-	case public && !e.config.Production:
+	case e.config.public() && !e.config.Production:
 		found = append(found, finding{warning, "proxies", "TRUSTED_PROXIES is empty: if a proxy or tunnel stands in front, all people behind it share its address"})
 	case e.config.Production:
 		found = append(found, finding{well, "proxies", "none, as TRUSTED_PROXIES says: clients are taken for who they connect as"})

@@ -231,7 +231,7 @@ func TestDoctorReachesProviders(t *testing.T) {
 	env := slices.Concat(at("STRAVA", answer.URL, answer.URL), at("GARMIN", answer.URL, "http://"+silent.Addr().String()), at("FOURSQUARE", distrusted.URL, "http://127.0.0.1:1"),
 		[]string{"PUBLIC_URL=http://cairn.test:3001", "GARMIN_REDIRECT_URI=http://cairn.test:3001/garmin", "DATABASE_URL=" + dbtest.NewURL(t)})
 	code, says := seeDoctor(t, env...)
-	wantFindings(t, says,
+	wantFindings(t, says, `warn | configuration | complete, but APP_ENV is not production although PUBLIC_URL is public`,
 		`ok | reach strava | `+answer.URL+` answers`, `ok | reach garmin | `+answer.URL+` answers`,
 		`FAIL | reach garmin | http://`+silent.Addr().String()+` does not answer within 5s`,
 		`FAIL | reach foursquare | http://127\.0\.0\.1:1 can't be reached: .*refused`, `FAIL | reach foursquare | `+distrusted.URL+` can't be reached: .*certificate`,
