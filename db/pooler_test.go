@@ -8,6 +8,7 @@ import (
 
 	"cairn/db"
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
@@ -102,18 +103,12 @@ func eventually(t *testing.T, pool interface {
 	QueryRow(context.Context, string, ...any) pgx.Row
 }, query string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		var done bool
+	testkit.Eventually(t, query, func() (done bool) {
 		if err := pool.QueryRow(t.Context(), query).Scan(&done); err != nil {
 			t.Fatal(err)
 		}
-		if done {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("it does not become true: %s", query)
-		}
-	}
+		return done
+	})
 }
 
 func TestPoolersThatAreTold(t *testing.T) {

@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"cairn/internal/testkit"
 )
 
 // crowd is people who use a site until they are asked to leave.
@@ -51,7 +52,7 @@ func (c *crowd) stay(do func(context.Context, *visitor)) {
 	c.gone.Go(func() {
 		for !c.isLeaving() {
 			do(context.Background(), v)
-			time.Sleep(rand.N(40 * time.Millisecond)) // people look at what they see
+			testkit.AtRandom(40 * time.Millisecond) // people look at what they see
 		}
 	})
 }
@@ -117,7 +118,7 @@ func (c *crowd) comesAndGoes(ctx context.Context, _ *visitor) {
 func (c *crowd) connects(ctx context.Context, v *visitor, person string) {
 	for _, p := range known {
 		before := c.replaced.Load()
-		err := v.connect(ctx, p.key, person, rand.N(time.Second))
+		err := v.connect(ctx, p.key, person, time.Second)
 		c.did("connects", err)
 		if c.replaced.Load() > before {
 			c.did("of them while an instance was replaced", err)

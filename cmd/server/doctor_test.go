@@ -229,7 +229,8 @@ func TestDoctorReachesProviders(t *testing.T) {
 		return []string{prefix + "_CLIENT_ID=7", prefix + "_CLIENT_SECRET=hunter2", prefix + "_TOKEN_URL=" + token + "/token?hunter2", prefix + "_API_URL=" + api, prefix + "_REVOKE_URL=" + api}
 	}
 	env := slices.Concat(at("STRAVA", answer.URL, answer.URL), at("GARMIN", answer.URL, "http://"+silent.Addr().String()), at("FOURSQUARE", distrusted.URL, "http://127.0.0.1:1"),
-		[]string{"PUBLIC_URL=http://cairn.test:3001", "GARMIN_REDIRECT_URI=http://cairn.test:3001/garmin", "DATABASE_URL=" + dbtest.NewURL(t)})
+		[]string{"PUBLIC_URL=http://cairn.test:3001", "GARMIN_REDIRECT_URI=http://cairn.test:3001/garmin", "DATABASE_URL=" + dbtest.NewURL(t),
+			limited(limits{Doctor: 5 * time.Second})})
 	code, says := seeDoctor(t, env...)
 	wantFindings(t, says, `warn | configuration | complete, but APP_ENV is not production although PUBLIC_URL is public`,
 		`ok | reach strava | `+answer.URL+` answers`, `ok | reach garmin | `+answer.URL+` answers`,

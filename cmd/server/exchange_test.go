@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"cairn/internal/testkit"
 )
@@ -16,7 +15,8 @@ func TestExchangeOutlivesTheBrowser(t *testing.T) {
 	t.Parallel()
 	k := newKilling(t)
 	for _, p := range known {
-		trip := k.front.next(p.key, "authorization_code", 0, 300*time.Millisecond)
+		left := make(chan struct{})
+		trip := k.front.next(p.key, "authorization_code", nil, until(left))
 		ctx, leave := context.WithCancel(t.Context())
 		gone := make(chan error, 1)
 		go func() { gone <- k.v.connect(ctx, p.key, "ada", 0) }()
@@ -25,6 +25,7 @@ func TestExchangeOutlivesTheBrowser(t *testing.T) {
 		if err := <-gone; err == nil {
 			t.Errorf("%s: the browser had its answer before it left", p.key)
 		}
+		close(left)
 		testkit.Eventually(t, p.key+" is connected", func() bool { return k.connection(p.key).Generation == 1 })
 		k.must(k.v.check(t.Context(), p.key))
 	}

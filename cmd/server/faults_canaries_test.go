@@ -23,6 +23,7 @@ import (
 
 	"cairn/db"
 	"cairn/internal/session"
+	"cairn/internal/testkit"
 )
 
 // canaries are people who are signed in and look at their pages while something goes wrong. Each has a name that
@@ -65,7 +66,7 @@ func newCanaries(t *testing.T, site, database string, size int) *canaries {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	sessions := session.New(session.Options{Pool: pool})
+	sessions := session.New(session.Options{Pool: pool, StatementTimeout: patience})
 	hooks := session.Hooks{Address: func(*http.Request) string { return "" }, Failed: func(_ http.ResponseWriter, _ *http.Request, err error) { t.Error(err) }}
 	for i := range c.people {
 		p := &c.people[i]
@@ -181,6 +182,22 @@ func (c *canaries) judge(p person, page string, resp *http.Response, body string
 	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable:
 		c.t.Errorf("%s answers %d %s", page, resp.StatusCode, resp.Header.Get("Location"))
 	}
+}
+
+// awaitVisits waits until there were so many more visits.
+func (c *canaries) awaitVisits(n int) {
+	c.t.Helper()
+	all := func(visit) bool { return true }
+	before := len(c.visits(all))
+	testkit.Eventually(c.t, fmt.Sprintf("%d more visits are over", n), func() bool { return len(c.visits(all)) >= before+n })
+}
+
+// awaitAllServed waits until all pages can be had again: each person's, one after the other.
+func (c *canaries) awaitAllServed() {
+	c.t.Helper()
+	testkit.Eventually(c.t, "everybody is served, one after the other", func() bool {
+		return !slices.ContainsFunc(c.people, func(p person) bool { return c.look(c.t.Context(), p, "/account") != http.StatusOK })
+	})
 }
 
 // mustAllBeSignedIn asks for everybody, in the end.

@@ -36,33 +36,36 @@ func takeOver(t *testing.T, primary *dbtest.Cluster, lose func(), recovery time.
 	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+primary.URL()) // migrates
 	server.end(syscall.SIGTERM)
 	standby := primary.NewStandby()
-	server = start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+either(primary, standby))
+	server = start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+either(primary, standby), limited(usual()))
 	people := newCanaries(t, server.url, primary.URL(), 100)
 	testkit.Eventually(t, "the standby has all sessions", func() bool {
 		return ask[int](t, standby.URL(), `SELECT count(*) FROM cairn.sessions`) == len(people.people)
 	})
 	stop := people.walk(8)
 	defer stop()
-	time.Sleep(time.Second)
+	people.awaitVisits(visitsInPeace())
 
 	lost := time.Now()
 	lose()
-	if !within(probeDeadline+slack, func() bool { return get(t, server.url+"/readyz", nil).status == 503 }) {
+	if !testkit.Within(atMost(probeDeadline+slack), func() bool { return get(t, server.url+"/readyz", nil).status == 503 }) {
 		t.Error("ready without a primary")
 	}
 	standby.Promote()
 	promoted := time.Now()
-	writes := within(recovery, func() bool { return people.rename(t.Context(), people.people[0]) == http.StatusSeeOther })
-	ready := within(recovery, func() bool { return get(t, server.url+"/readyz", nil).status == http.StatusOK })
+	recovery = atMost(recovery)
+	writes := testkit.Within(recovery, func() bool { return people.rename(t.Context(), people.people[0]) == http.StatusSeeOther })
+	ready := testkit.Within(recovery, func() bool { return get(t, server.url+"/readyz", nil).status == http.StatusOK })
 	if !writes || !ready {
 		t.Errorf("%v after the promotion: writes %v, ready %v", recovery, writes, ready)
 	}
 	back := time.Since(promoted)
-	time.Sleep(time.Second)
+	people.awaitAllServed()
+	healed := time.Now()
+	people.awaitVisits(visitsInPeace())
 	stop()
 	refused := people.visits(failed)
 	for _, v := range refused {
-		if v.ended.Before(lost) || v.ended.After(promoted.Add(recovery)) {
+		if v.ended.Before(lost) || v.ended.After(promoted.Add(recovery)) || v.begun.After(healed) {
 			t.Errorf("%s was refused %v after the promotion", v.page, v.ended.Sub(promoted))
 		}
 	}
@@ -77,10 +80,10 @@ func TestFaultPrimaryTurnsReadOnly(t *testing.T) {
 	t.Parallel()
 	primary := dbtest.NewCluster(t)
 	standby := primary.NewStandby()
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+either(primary, standby))
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+either(primary, standby), limited(usual()))
 	people := newCanaries(t, server.url, primary.URL(), 5)
 	ada := people.people[0]
-	people.during(200 * time.Millisecond)
+	people.during(50)
 	testkit.Eventually(t, "the standby has all sessions", func() bool {
 		return ask[bool](t, standby.URL(), `SELECT to_regclass('cairn.sessions') IS NOT NULL`) &&
 			ask[int](t, standby.URL(), `SELECT count(*) FROM cairn.sessions`) == len(people.people)
@@ -89,8 +92,8 @@ func TestFaultPrimaryTurnsReadOnly(t *testing.T) {
 	testkit.Eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == 503 })
 	standby.Promote()
 	promoted := time.Now()
-	if !within(recovery, func() bool { return people.rename(t.Context(), ada) == http.StatusSeeOther }) {
-		t.Errorf("nothing can be written %v after the promotion", recovery)
+	if !testkit.Within(atMost(recovery), func() bool { return people.rename(t.Context(), ada) == http.StatusSeeOther }) {
+		t.Errorf("nothing can be written %v after the promotion", atMost(recovery))
 	}
 	t.Logf("writes work %v after the promotion", time.Since(promoted).Round(time.Millisecond))
 	people.mustAllBeSignedIn()
@@ -112,7 +115,14 @@ func TestFaultReadOnly(t *testing.T) {
 		ready, read, written int
 	}{{"on", 503, 200, 503}, {"off", 200, 200, 303}, {"on", 503, 200, 503}, {"off", 200, 200, 303}} {
 		readOnly(t, postgres, state.readOnly)
-		testkit.Eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == state.ready })
+		testkit.Eventually(t, "/readyz notices", func() bool {
+			select {
+			case <-server.done:
+				t.Fatalf("the server ended:\n%s", server.logged())
+			default:
+			}
+			return get(t, server.url+"/readyz", nil).status == state.ready
+		})
 		if status := people.look(t.Context(), ada, "/"); status != state.read {
 			t.Errorf("read-only %s: the page answers %d", state.readOnly, status)
 		}

@@ -7,12 +7,14 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // The deadlines that README promises, and what a busy machine may add.
@@ -22,6 +24,7 @@ const (
 	saveDeadline   = 3 * time.Second  // and what is finished nevertheless
 	answerDeadline = pageDeadline + saveDeadline
 	recovery       = 5 * time.Second
+	grace          = 2 * time.Second // after a restart
 	slack          = 2500 * time.Millisecond
 )
 
@@ -29,14 +32,10 @@ const (
 // answer in time all the same, what needs no database works, and everything does soon after.
 func TestFaultFrozen(t *testing.T) {
 	t.Parallel()
-	frozen := 4 * time.Second
-	if _, full := faultTime(t); full {
-		frozen = 30 * time.Second
-	}
 	t.Run("processes stopped", func(t *testing.T) {
 		t.Parallel()
 		postgres := dbtest.NewCluster(t)
-		freeze(t, postgres, postgres.URL(), frozen, postgres.Freeze, postgres.Thaw)
+		freeze(t, postgres, postgres.URL(), postgres.Freeze, postgres.Thaw)
 	})
 	t.Run("network silent", func(t *testing.T) {
 		t.Parallel()
@@ -46,47 +45,53 @@ func TestFaultFrozen(t *testing.T) {
 			network.add("timeout", "upstream", 1, map[string]any{"timeout": 0})
 			network.add("timeout", "downstream", 1, map[string]any{"timeout": 0})
 		}
-		freeze(t, postgres, network.url(), frozen, silence, network.heal)
+		freeze(t, postgres, network.url(), silence, network.heal)
 	})
 }
 
 // freeze lets people look around before, while and after the database at address, postgres's, says nothing.
-func freeze(t *testing.T, postgres *dbtest.Cluster, address string, long time.Duration, begin, end func()) {
+func freeze(t *testing.T, postgres *dbtest.Cluster, address string, begin, end func()) {
 	const pool = 4
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+address+"&pool_max_conns=4")
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+address+"&pool_max_conns=4", limited(usual()))
 	b := newBrowser(t)
 	b.signUp(server.url, "ada@example.org")
 	people := newCanaries(t, server.url, postgres.URL(), 50)
 	watch := watchConnections(t, postgres)
 	stop := people.walk(12)
 	defer stop()
-	time.Sleep(time.Second)
+	people.awaitVisits(visitsInPeace())
 
 	begin()
 	begun := time.Now()
-	visitors := visit503(t, server.url, begun.Add(long))
+	var over atomic.Bool
+	visitors := visit503(t, server.url, &over)
 	if status := people.ask(t.Context(), people.people[0], http.MethodPost, "/logout", url.Values{}); status != http.StatusServiceUnavailable {
 		t.Errorf("without a database signing out answers %d", status)
 	}
-	time.Sleep(time.Until(begun.Add(long)))
+	testkit.Eventually(t, "pages are refused, and it lasts", func() bool {
+		return len(people.visits(failed)) >= 10 && time.Since(begun) >= frozenFor()
+	})
+	over.Store(true)
 	end()
 	ended := time.Now()
 	visitors()
-	if !within(recovery, func() bool { return get(t, server.url+"/readyz", nil).status == http.StatusOK }) {
-		t.Errorf("not ready %v after the end", recovery)
+	if !testkit.Within(atMost(recovery), func() bool { return get(t, server.url+"/readyz", nil).status == http.StatusOK }) {
+		t.Errorf("not ready %v after the end", atMost(recovery))
 	}
 	ready := time.Since(ended)
-	time.Sleep(long / 4)
+	people.awaitAllServed()
+	healed := time.Now()
+	people.awaitVisits(visitsInPeace())
 	stop()
 	most := watch()
 
 	during := people.visits(func(v visit) bool { return v.ended.After(begun) && v.ended.Before(ended) })
 	late := people.visits(func(v visit) bool { return failed(v) && v.begun.After(ended) })
-	for _, v := range people.visits(func(v visit) bool { return v.ended.Sub(v.begun) > allowed(v)+slack }) {
+	for _, v := range people.visits(func(v visit) bool { return v.ended.Sub(v.begun) > atMost(allowed(v)+slack) }) {
 		t.Errorf("%s took %v", v.page, v.ended.Sub(v.begun).Round(time.Millisecond))
 	}
 	for _, v := range people.visits(failed) {
-		if v.begun.After(ended.Add(recovery)) || v.ended.Before(begun) {
+		if v.begun.After(healed) || v.begun.After(ended.Add(atMost(recovery))) || v.ended.Before(begun) {
 			t.Errorf("%s was refused %v after the end", v.page, v.begun.Sub(ended))
 		}
 	}
@@ -96,8 +101,16 @@ func freeze(t *testing.T, postgres *dbtest.Cluster, address string, long time.Du
 	b.wantConnected(server.url, 0)
 	people.mustAllBeSignedIn()
 	server.mustBeSound()
-	t.Logf("silent for %v: %d answers: %s", long, len(during), tally(during))
+	t.Logf("silent for %v: %d answers: %s", ended.Sub(begun).Round(time.Millisecond), len(during), tally(during))
 	t.Logf("ready %v after the end, %d requests refused after it; at most %d connections on PostgreSQL", ready.Round(time.Millisecond), len(late), most)
+}
+
+// frozenFor is how long nothing is said, at least.
+func frozenFor() time.Duration {
+	if faultTime() > 0 {
+		return 30 * time.Second
+	}
+	return 0
 }
 
 // allowed is how long an answer may take.
@@ -108,9 +121,9 @@ func allowed(v visit) time.Duration {
 	return answerDeadline
 }
 
-// visit503 asks for what needs no database, which must be there at once, and for what tells that it is away, until the
-// time given. The function it returns waits for the end of that.
-func visit503(t *testing.T, site string, until time.Time) (wait func()) {
+// visit503 asks for what needs no database, which must be there at once, and for what tells that it is away, until that is
+// over. The function it returns waits for the end of that.
+func visit503(t *testing.T, site string, over *atomic.Bool) (wait func()) {
 	style := stylesheet(t, site)
 	var group sync.WaitGroup
 	for path, want := range map[string]int{
@@ -122,11 +135,10 @@ func visit503(t *testing.T, site string, until time.Time) (wait func()) {
 			limit += probeDeadline
 		}
 		group.Go(func() {
-			for time.Until(until) > limit {
-				if a := get(t, site+path, nil); a.status != want || a.took > limit {
+			for !over.Load() {
+				if a := get(t, site+path, nil); (a.status != want || a.took > atMost(limit)) && !over.Load() {
 					t.Errorf("without a database %s answers %d after %v", path, a.status, a.took)
 				}
-				time.Sleep(50 * time.Millisecond)
 			}
 		})
 	}
@@ -134,8 +146,8 @@ func visit503(t *testing.T, site string, until time.Time) (wait func()) {
 		form := url.Values{"email": {"ada@example.org"}, "password": {"granite lichen and slow rain"}}
 		a := get(t, site+"/login", form)
 		refused := a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "" && a.header.Get("Set-Cookie") == ""
-		waited := a.status == http.StatusSeeOther && time.Now().After(until)
-		if !refused && !waited || a.took > answerDeadline+slack {
+		waited := a.status == http.StatusSeeOther && over.Load()
+		if !refused && !waited || a.took > atMost(answerDeadline+slack) {
 			t.Errorf("without a database signing in answers %d after %v", a.status, a.took)
 		}
 	})
@@ -180,16 +192,6 @@ func stylesheet(t *testing.T, site string) string {
 	return page.Find("link[rel=stylesheet]").AttrOr("href", "")
 }
 
-// within waits for something for so long and no longer.
-func within(limit time.Duration, happened func() bool) bool {
-	for deadline := time.Now().Add(limit); !happened(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return false
-		}
-	}
-	return true
-}
-
 // watchConnections counts the server's connections on PostgreSQL, again and again. The function it returns stops that and
 // says how many there were at most.
 func watchConnections(t *testing.T, postgres *dbtest.Cluster) (stop func() (most int)) {
@@ -202,7 +204,10 @@ func watchConnections(t *testing.T, postgres *dbtest.Cluster) (stop func() (most
 	counted := make(chan int)
 	go func() {
 		most := 0
-		for ctx.Err() == nil {
+		for range time.Tick(5 * time.Millisecond) {
+			if ctx.Err() != nil {
+				break
+			}
 			var n int
 			err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cairn'`).Scan(&n)
 			if err != nil {
@@ -210,7 +215,6 @@ func watchConnections(t *testing.T, postgres *dbtest.Cluster) (stop func() (most
 				break
 			}
 			most = max(most, n)
-			time.Sleep(5 * time.Millisecond)
 		}
 		_ = conn.Close(context.WithoutCancel(ctx))
 		counted <- most

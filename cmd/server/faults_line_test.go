@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // A line that is slow, cuts connections, or brings packets in pieces, leads to late answers and to refusals, but to no wrong
@@ -17,17 +18,13 @@ import (
 func TestFaultBadLine(t *testing.T) {
 	t.Parallel()
 	const pool = 4
-	long := 2 * time.Second
-	if _, full := faultTime(t); full {
-		long = 30 * time.Second
-	}
 	postgres := dbtest.NewCluster(t)
 	line := newNetwork(t, postgres.Address())
 	good := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+postgres.URL()+"&pool_max_conns=4")
-	bad := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+line.url()+"&pool_max_conns=4")
+	bad := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+line.url()+"&pool_max_conns=4", limited(usual()))
 	usual := max(descriptors(t, good), descriptors(t, bad))
 	people := newCanaries(t, good.url, postgres.URL(), 50)
-	people.during(long)
+	people.during(visitsInPeace())
 	if refused := people.visits(failed); len(refused) > 0 {
 		t.Errorf("%d refused on a good line", len(refused))
 	}
@@ -37,33 +34,32 @@ func TestFaultBadLine(t *testing.T) {
 		toxicity   float64 // the share of connections
 		attributes map[string]any
 		mayRefuse  bool
-		times      time.Duration // how long, because little happens on a slow line
 	}{
-		{"500 ms ± 400 later", "latency", 1, map[string]any{"latency": 500, "jitter": 400}, true, 3},
-		{"half of the connections reset", "reset_peer", 0.5, map[string]any{"timeout": 50}, true, 1},
-		{"in pieces of 8 bytes", "slicer", 1, map[string]any{"average_size": 8, "size_variation": 4, "delay": 50}, false, 1},
+		{"500 ms ± 400 later", "latency", 1, map[string]any{"latency": 500, "jitter": 400}, true},
+		{"half of the connections reset", "reset_peer", 0.5, map[string]any{"timeout": 50}, true},
+		{"in pieces of 8 bytes", "slicer", 1, map[string]any{"average_size": 8, "size_variation": 4, "delay": 50}, false},
 	} {
 		people.site, people.seen = bad.url, nil
 		line.add(fault.kind, "downstream", fault.toxicity, fault.attributes)
-		people.during(fault.times * long)
+		people.during(visitsInPeace() / 2)
 		refused := people.visits(failed)
 		t.Logf("%s: served %s", fault.name, tally(people.visits(served)))
 		t.Logf("%s: refused %s", fault.name, tally(refused))
 		if len(people.visits(served)) == 0 || len(refused) > 0 && !fault.mayRefuse {
 			t.Errorf("%s: %d refused", fault.name, len(refused))
 		}
-		for _, v := range people.visits(func(v visit) bool { return v.ended.Sub(v.begun) > allowed(v)+slack }) {
+		for _, v := range people.visits(func(v visit) bool { return v.ended.Sub(v.begun) > atMost(allowed(v)+slack) }) {
 			t.Errorf("%s: %s took %v", fault.name, v.page, v.ended.Sub(v.begun))
 		}
 		line.heal()
-		if !within(recovery, func() bool { return get(t, bad.url+"/readyz", nil).status == 200 }) {
-			t.Errorf("%s: not ready %v after the end", fault.name, recovery)
+		if !testkit.Within(atMost(recovery), func() bool { return get(t, bad.url+"/readyz", nil).status == 200 }) {
+			t.Errorf("%s: not ready %v after the end", fault.name, atMost(recovery))
 		}
 	}
 	people.mustAllBeSignedIn()
 	bad.mustBeSound()
 	people.client.CloseIdleConnections()
-	if !within(20*time.Second, func() bool { return max(descriptors(t, good), descriptors(t, bad)) <= usual+pool }) {
+	if !testkit.Within(patience, func() bool { return max(descriptors(t, good), descriptors(t, bad)) <= usual+pool }) {
 		t.Error("descriptors are left open")
 	}
 	t.Logf("%d descriptors are left open, %d on a good line, %d before anybody came", descriptors(t, bad), descriptors(t, good), usual)
@@ -78,27 +74,23 @@ func TestFaultBadLine(t *testing.T) {
 // the round trip that docs/operations.md names some are.
 func TestFaultFarDatabase(t *testing.T) {
 	t.Parallel()
-	long := 3 * time.Second
-	if _, full := faultTime(t); full {
-		long = 30 * time.Second
-	}
 	postgres := dbtest.NewCluster(t)
 	line := newNetwork(t, postgres.Address())
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+line.url()+"&pool_max_conns=4")
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+line.url()+"&pool_max_conns=4", limited(usual()))
 	people := newCanaries(t, server.url, postgres.URL(), 50)
 	for _, far := range []int{0, 50, 200, 500, 1000} {
 		people.seen = nil
 		if far > 0 {
 			line.add("latency", "downstream", 1, map[string]any{"latency": far})
 		}
-		people.during(long + 10*time.Duration(far)*time.Millisecond)
+		people.during(visitsInPeace() / 10)
 		all, refused := people.visits(func(visit) bool { return true }), people.visits(failed)
 		t.Logf("%d ms away: %.1f %% of %d served: %s", far, 100-100*float64(len(refused))/float64(len(all)), len(all), tally(people.visits(served)))
 		if len(all) == 0 || len(refused) > 0 && far <= supportedRoundTrip {
 			t.Errorf("%d ms away: %d of %d are put off: %s", far, len(refused), len(all), tally(refused))
 		}
 		for _, v := range refused {
-			if took := v.ended.Sub(v.begun); took < pageDeadline-time.Second || took > allowed(v)+slack {
+			if took := v.ended.Sub(v.begun); took < pageDeadline-time.Second || took > atMost(allowed(v)+slack) {
 				t.Errorf("%d ms away: %s is put off after %v", far, v.page, took)
 			}
 		}
@@ -111,10 +103,10 @@ func TestFaultFarDatabase(t *testing.T) {
 // supportedRoundTrip to the database is in milliseconds.
 const supportedRoundTrip = 200
 
-// during lets some callers walk for so long.
-func (c *canaries) during(long time.Duration) {
+// during lets some callers walk until there were so many visits.
+func (c *canaries) during(visits int) {
 	stop := c.walk(8)
-	time.Sleep(long)
+	c.awaitVisits(visits)
 	stop()
 }
 

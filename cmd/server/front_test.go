@@ -22,8 +22,8 @@ type front struct {
 
 // trip is how requests for tokens fare on their way. The channels hear of each of them.
 type trip struct {
-	grant       string        // "authorization_code" or "refresh_token": others pass
-	there, back time.Duration // how long a request and its answer are on the way
+	grant       string // "authorization_code" or "refresh_token": others pass
+	there, back leg    // the ways of a request and of its answer
 
 	came chan struct{} // on its way there
 	done chan struct{} // carried out: the code or refresh token is spent, the answer is on its way back
@@ -31,8 +31,38 @@ type trip struct {
 	over chan struct{} // nothing more happens, whether it was carried out or lost
 }
 
+// leg is a way that ends sooner or later, or with the sender; nil: at once.
+type leg func(sender context.Context)
+
+// takes is a leg that takes so long.
+func takes(d time.Duration) leg {
+	return func(sender context.Context) {
+		select {
+		case <-time.After(d):
+		case <-sender.Done():
+		}
+	}
+}
+
+// until is a leg that ends when c is closed.
+func until(c <-chan struct{}) leg {
+	return func(sender context.Context) {
+		select {
+		case <-c:
+		case <-sender.Done():
+		}
+	}
+}
+
+func (l leg) travel(sender context.Context) (arrived bool) {
+	if l != nil {
+		l(sender)
+	}
+	return sender.Err() == nil
+}
+
 // next makes requests to a provider fare like that from now on.
-func (f *front) next(provider, grant string, there, back time.Duration) *trip {
+func (f *front) next(provider, grant string, there, back leg) *trip {
 	made := func() chan struct{} { return make(chan struct{}, 1000) }
 	t := &trip{grant: grant, there: there, back: back, came: made(), done: made(), sent: made(), over: made()}
 	f.mu.Lock()
@@ -74,17 +104,13 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() { t.over <- struct{}{} }()
 	t.came <- struct{}{}
-	select {
-	case <-time.After(t.there):
-	case <-r.Context().Done():
+	if !t.there.travel(r.Context()) {
 		return
 	}
 	answer := httptest.NewRecorder()
 	f.Handler.ServeHTTP(answer, r.WithContext(context.WithoutCancel(r.Context())))
 	t.done <- struct{}{}
-	select {
-	case <-time.After(t.back):
-	case <-r.Context().Done():
+	if !t.back.travel(r.Context()) {
 		return
 	}
 	maps.Copy(w.Header(), answer.Header())

@@ -104,9 +104,9 @@ func (k *killing) must(err error) {
 // the request out.
 func (k *killing) kill(provider, grant string, at aim, ask func(context.Context, *visitor) error) (spent bool) {
 	k.t.Helper()
-	there, back := aimed, aimed
+	there, back := takes(aimed), takes(aimed)
 	if at == atArrival {
-		back = 0
+		back = nil
 	}
 	victim := k.kills % len(k.instances)
 	k.kills++
@@ -119,7 +119,7 @@ func (k *killing) kill(provider, grant string, at aim, ask func(context.Context,
 	case err := <-asked:
 		k.must(fmt.Errorf("%s was not asked for tokens: %w", provider, err))
 	}
-	time.Sleep(rand.N(aimed)) // at random
+	testkit.AtRandom(aimed)
 	k.replace(victim, syscall.SIGKILL)
 	if err := <-asked; err != nil && !errors.Is(err, errLost) {
 		k.must(err)

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"cairn/internal/testkit"
 )
 
 // Servers are killed at random while people sign up, sign in and connect. Whoever got a cookie stays signed in, nobody is
@@ -25,7 +27,7 @@ func TestKillAtRandom(t *testing.T) {
 	}
 	const staying = 7
 	for range kills {
-		time.Sleep(rand.N(150 * time.Millisecond)) // at random
+		testkit.AtRandom(150 * time.Millisecond)
 		s.replaced.Add(1)
 		f.replace(rand.IntN(len(f.instances)), syscall.SIGKILL)
 	}
@@ -106,7 +108,7 @@ func (s *survivors) holder() *visitor {
 func (s *survivors) connects(ctx context.Context, v *visitor, person string) {
 	for _, p := range known {
 		_ = s.until("connects", func() error {
-			err := v.connect(ctx, p.key, person, rand.N(100*time.Millisecond))
+			err := v.connect(ctx, p.key, person, 100*time.Millisecond)
 			if errors.Is(err, errLost) {
 				_ = s.until("looks after a lost answer", func() error { return s.worksOrNot(ctx, v, p.key) })
 			}

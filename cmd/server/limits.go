@@ -11,8 +11,8 @@ import (
 	"cairn/internal/session"
 )
 
-// limits are all time limits of the program, what a password's hash costs, and how often people may do what. A field that is zero has its default: the
-// program runs with the zero value, and its tests with what suits a busy machine.
+// limits are all time limits of the program, its rate limits, and what a password's hash costs. A field that is zero has its
+// default: the program runs with the zero value, and its tests with what suits a busy machine.
 type limits struct {
 	Passwords auth.Cost
 	Rates     auth.Limits

@@ -24,30 +24,67 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
+	"cairn/internal/jobs"
+	"cairn/internal/oauth"
+	"cairn/internal/routes"
+	"cairn/internal/testkit"
 )
 
-// playServer makes the test binary be the server: what is tested is the whole program, in processes that can be killed.
+// playServer makes the test binary be the server, with the limits that it holds as JSON: what is tested is the whole program,
+// in processes that can be killed.
 const playServer = "CAIRN_TEST_PLAYS_SERVER"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(playServer) != "" {
-		program(limits{Rates: untiring()})
+	text := os.Getenv(playServer)
+	if text == "" {
+		dbtest.Main(m)
 		return
 	}
-	dbtest.Main(m)
+	var l limits
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
+		panic(err)
+	}
+	program(l)
 }
 
-// untiring are the limits of people, but for what the visitors of a test do in a moment: connect, and press "Check now".
+// patience is how long a test waits for something that a machine under load may take long for.
+const patience = testkit.Patience
+
+// patient are the limits of servers in tests that are not about them: a busy machine does not reach them.
+func patient() limits {
+	return limits{
+		Passwords: auth.Cost{Memory: 64, Passes: 1},
+		Rates:     untiring(),
+		Calls:     oauth.Limits{Call: patience, Queue: patience, Statement: patience},
+		Pages:     routes.Limits{Probe: patience, Page: patience, Provider: patience, Webhook: patience, Bulk: patience},
+		Jobs:      jobs.Limits{Job: patience, Rest: 200 * time.Millisecond},
+
+		SessionStatement: patience, RequestHeader: patience, Request: patience, Response: 2 * patience,
+		SandboxWork: patience, Upkeep: patience, Health: patience, Doctor: patience, Message: patience,
+	}
+}
+
+// usual are the limits of servers in tests that look how they keep them, beside cheap passwords.
+func usual() limits { return limits{Passwords: patient().Passwords, Rates: untiring()} }
+
+// untiring are the rate limits of people who do in a moment what others do in a week.
 func untiring() auth.Limits {
 	l := auth.DefaultLimits()
-	for _, often := range []*auth.Limit{&l.CallPause, &l.CallHour, &l.CallNetwork, &l.BeginPerson, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork} {
-		often.Hits = 100_000
+	for _, often := range []*auth.Limit{&l.BeginPerson, &l.BeginNetwork, &l.CallPause, &l.CallHour, &l.CallNetwork, &l.ChangePerson, &l.ChangeNetwork,
+		&l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork} {
+		often.Hits = 1_000_000
 	}
 	return l
 }
 
-// patience is how long a test waits for something that a machine under load may take long for.
-const patience = 60 * time.Second
+// limited is a variable for start: the server has these limits and not the patient ones.
+func limited(l limits) string {
+	text, err := json.Marshal(l)
+	if err != nil {
+		panic(err)
+	}
+	return playServer + "=" + string(text)
+}
 
 // process is a running server.
 type process struct {
@@ -65,7 +102,7 @@ func serverCommand(t *testing.T, args []string, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir() // no .env of this directory
-	cmd.Env = append([]string{playServer + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
+	cmd.Env = append([]string{limited(patient()), "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
 	return cmd
 }
 

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"cairn/internal/testkit"
 )
 
 // site is a place that visitors go to, the way they get there, and what they see together.
@@ -158,7 +160,7 @@ func (v *visitor) signOut(ctx context.Context) error {
 	return err
 }
 
-// connect goes to a provider, reads its page for a while, allows everything as that person, and comes back.
+// connect goes to a provider, reads its page for a while, no longer than reading, allows everything as that person, and comes back.
 func (v *visitor) connect(ctx context.Context, provider, person string, reading time.Duration) error {
 	consent, err := v.open(ctx, v.site.url+"/connect/"+provider, url.Values{})
 	if err != nil {
@@ -167,7 +169,7 @@ func (v *visitor) connect(ctx context.Context, provider, person string, reading 
 	if !strings.Contains(consent.body, `name="person"`) {
 		return fmt.Errorf("%s: no consent page, but %s", provider, strings.SplitN(consent.url, "?", 2)[0])
 	}
-	time.Sleep(reading)
+	testkit.AtRandom(reading)
 	back, err := v.member(ctx, consent.url, url.Values{
 		"person": {person}, "decision": {"allow"}, "scope": {"read", "activity:read_all"},
 		"permission": {"ACTIVITY_EXPORT", "HEALTH_EXPORT", "HISTORICAL_DATA_EXPORT"},

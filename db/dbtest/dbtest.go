@@ -34,7 +34,7 @@ import (
 // variable names the server. Main sets it where it is unset, for New and for the processes that tests start.
 const variable = "TEST_DATABASE_URL"
 
-const cleanupLimit = 30 * time.Second
+const cleanupLimit = 5 * time.Minute
 
 // Main runs the tests of a package and exits. Without PostgreSQL it fails: skipped tests prove nothing.
 func Main(m *testing.M) {
@@ -98,7 +98,15 @@ func NewURL(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("dbtest: make a template database: %v", err)
 	}
-	return create(t, template)
+	return patient(create(t, template))
+}
+
+// patient makes PostgreSQL as patient as tests are that are about something else.
+func patient(url string) string {
+	for _, name := range []string{"statement_timeout", "lock_timeout"} {
+		url = withParameter(url, name, "5min")
+	}
+	return withParameter(url, "connect_timeout", "300")
 }
 
 // NewEmptyURL returns the URL of a database without anything in it.

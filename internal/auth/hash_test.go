@@ -7,15 +7,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/alexedwards/argon2id"
+
+	"cairn/internal/testkit"
 )
 
 func TestHashingIsBounded(t *testing.T) {
 	t.Parallel()
 	h := newHasher(Cost{})
 	var running, most, refused atomic.Int64
+	full := make(chan struct{}) // closed when the first is refused
 	var wg sync.WaitGroup
 	for range 10 * h.queue {
 		wg.Go(func() {
@@ -23,12 +25,12 @@ func TestHashingIsBounded(t *testing.T) {
 				now := running.Add(1)
 				for was := most.Load(); now > was && !most.CompareAndSwap(was, now); was = most.Load() {
 				}
-				time.Sleep(time.Millisecond) // stands for the work
+				<-full
 				running.Add(-1)
 				return nil
 			})
-			if errors.Is(err, ErrBusy) {
-				refused.Add(1)
+			if errors.Is(err, ErrBusy) && refused.Add(1) == 1 {
+				close(full)
 			}
 		})
 	}
@@ -78,9 +80,7 @@ func TestHashLoad(t *testing.T) {
 	for range 3 {
 		wg.Go(func() { _ = a.hash.run(t.Context(), func() error { return nil }) })
 	}
-	for a.HashLoad().Waiting < 3 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "three wait", func() bool { return a.HashLoad().Waiting >= 3 })
 	if got, want := a.HashLoad(), (HashLoad{cores, 3, cores, 99 * cores}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -5,6 +5,7 @@
 package testkit
 
 import (
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
@@ -32,6 +33,14 @@ func Within(limit time.Duration, holds func() bool) bool {
 		}
 	}
 	return true
+}
+
+// AtRandom lets a moment pass, of any length up to most, so that what comes next meets what is under way at no certain point.
+// Nothing is waited for.
+func AtRandom(most time.Duration) {
+	if most > 0 {
+		time.Sleep(rand.N(most))
+	}
 }
 
 // Rounds is how often a test repeats a race: 10 times, or as RACE_ROUNDS says (make race-test).
