@@ -63,7 +63,7 @@ func TestLogNamesUnitsAndLevels(t *testing.T) {
 		var out strings.Builder
 		log, flush := newLogger(&out, config.LogLevel)
 		for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
-			log.With("id", "x").Log(t.Context(), level, "line", "duration", 1234567*time.Nanosecond, "n", 5)
+			log.With("id", "x", "limit", time.Second).Log(t.Context(), level, "line", "duration", 1234567*time.Nanosecond, "n", 5)
 		}
 		flush()
 		if n := strings.Count(out.String(), "\n"); n != tt.lines {
@@ -73,7 +73,7 @@ func TestLogNamesUnitsAndLevels(t *testing.T) {
 		if err := json.Unmarshal([]byte(out.String()[:strings.Index(out.String(), "\n")]), &line); err != nil {
 			t.Fatal(err)
 		}
-		if line["duration_ms"] != 1.234 || line["duration"] != nil || line["n"] != 5.0 {
+		if line["duration_ms"] != 1.234 || line["duration"] != nil || line["limit_ms"] != 1000.0 || line["n"] != 5.0 {
 			t.Errorf("the line is %v", line)
 		}
 	}

@@ -237,7 +237,7 @@ func TestLogTellsNoSecrets(t *testing.T) {
 			t.Errorf("the log tells %q", secret)
 		}
 	}
-	for _, want := range []string{"route=/api/strava/auth/callback", "status=303", "duration=", "method=POST", `msg="signed up"`, "msg=connected", `msg="sign-in refused"`} {
+	for _, want := range []string{"route=/api/strava/auth/callback", "status=303", "duration_ms=", "method=POST", `msg="signed up"`, "msg=connected", `msg="sign-in refused"`} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %q", want)
 		}

@@ -65,7 +65,7 @@ func (s *server) logged(next http.Handler) http.Handler {
 			took := time.Since(start)
 			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", logIDs(r.Context(),
 				slog.String("method", method(r)), slog.String("route", pattern(r)), slog.Int("status", ww.Status()),
-				slog.Duration("duration", took.Round(time.Microsecond)))...)
+				slog.Float64("duration_ms", float64(took.Microseconds())/1000))...)
 			s.Watch.Request(method(r), pattern(r), ww.Status(), took)
 		}()
 		next.ServeHTTP(ww, r)
