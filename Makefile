@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe systemd
+.PHONY: help run build test test-busy race-test matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,8 +11,17 @@ run: postgres build ## run the server with a private database and the sandbox: h
 build: ## build bin/server
 	@CGO_ENABLED=0 go build -trimpath -o bin/server ./cmd/server
 
-test: postgres chromium pgbouncer promtool axe systemd ## run all tests, the browser's too, with the race detector
-	go test -race -shuffle=on -timeout 20m ./...
+needed = postgres chromium pgbouncer promtool axe systemd
+
+test: $(needed) ## run all tests, the browser's too, with the race detector: 10 rounds of each race, a short round of what is long
+	go test -race -shuffle=on -timeout 20m $(TEST_FLAGS) ./...
+
+test-busy: $(needed) ## build the tests, then run make test beside 8 busy processes and print how long it took
+	@go test -race -run '^$$' ./... >/dev/null
+	@sh scripts/beside.sh 8 $(MAKE) test TEST_FLAGS=-count=1
+
+race-test: $(needed) ## run all tests with 200 rounds of each race
+	RACE_ROUNDS=200 go test -race -count=1 -shuffle=on -timeout 60m ./...
 
 matrix-test: postgres ## let every call to a provider go wrong in every way, in the slow ones too
 	MATRIX=all go test -race -count=1 -run '^Test(ProviderMatrix|MatrixIsComplete)$$' ./internal/routes

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Runs a command beside as many busy processes, and says how long it took: sh scripts/beside.sh 8 make test
+set -u
+
+count=$1
+shift
+busy=
+for _ in $(seq "$count"); do
+	sh -c 'while :; do :; done' &
+	busy="$busy $!"
+done
+trap 'kill $busy' EXIT # theirs are the only ids in it
+trap 'exit 130' INT TERM
+began=$(date +%s)
+"$@"
+code=$?
+echo "$(($(date +%s) - began)) seconds beside $count busy processes, exit code $code"
+exit "$code"
