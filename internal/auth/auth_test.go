@@ -1,12 +1,14 @@
 package auth_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -260,6 +262,30 @@ func TestRefusedTriesAreNotCountedFurther(t *testing.T) {
 	}
 	if err := a.Allow(t.Context(), a.Limits.PasswordPair.From(address, 1)); err != nil {
 		t.Errorf("after it was forgiven: %v", err)
+	}
+}
+
+// Where several limits refuse, the longest wait is told; nobody is told to come back in vain.
+func TestLongestWaitIsTold(t *testing.T) {
+	t.Parallel()
+	a, _ := newAccounts(t)
+	pause, hour := a.Limits.CallPause.Of(1), a.Limits.CallHour.Of(1)
+	for range a.Limits.CallHour.Hits {
+		if err := a.Allow(t.Context(), hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Allow(t.Context(), pause); err != nil {
+		t.Fatal(err)
+	}
+	for _, ask := range []func(context.Context, ...auth.Count) error{a.Allow, a.StillAllowed} {
+		var limit *auth.LimitError
+		if err := ask(t.Context(), pause, hour); !errors.As(err, &limit) || limit.RetryAfter < time.Hour/2 {
+			t.Errorf("got %v, want an hour's limit", err)
+		}
+	}
+	if err := a.StillAllowed(t.Context(), a.Limits.CallPause.Of(2), a.Limits.CallHour.Of(2)); err != nil {
+		t.Errorf("somebody else: %v", err)
 	}
 }
 

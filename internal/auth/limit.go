@@ -25,51 +25,56 @@ func (e *LimitError) Error() string { return "auth: tried too often (" + e.Limit
 // wide: where one refuses, those after it are not counted, so that somebody who goes on after a refusal does not use up what
 // others have too. Counting and deciding are one, so parallel tries on many instances cannot slip through between them.
 func (a *Accounts) Allow(ctx context.Context, counts ...Count) error {
-	var names []string
+	counters := a.counters(counts)
 	var args []any
-	for _, c := range counts {
-		for _, s := range c.who {
-			names = append(names, c.limit.Name)
-			args = append(args, a.bucket(c.limit, s), s.hits, c.limit.Window)
-		}
+	for _, c := range counters {
+		args = append(args, c.bucket, c.hits, c.window)
 	}
-	var refused int
-	var seconds float64
-	err := a.pool.QueryRow(ctx, countStatement(len(names)), args...).Scan(&refused, &seconds)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("auth: count %s: %w", strings.Join(names, ", "), err)
-	}
-	return a.refuse(names[refused], seconds)
+	return a.refusal(counters, a.pool.QueryRow(ctx, countStatement(len(counters)), args...))
 }
 
 // StillAllowed is what Allow would say, and counts nothing: for the first step of something whose last one is limited.
 func (a *Accounts) StillAllowed(ctx context.Context, counts ...Count) error {
-	var names, buckets []string
+	counters := a.counters(counts)
+	var buckets []string
 	var hits []int
+	for _, c := range counters {
+		buckets, hits = append(buckets, c.bucket), append(hits, c.hits)
+	}
+	return a.refusal(counters, a.pool.QueryRow(ctx, `
+		SELECT w.place - 1, EXTRACT(epoch FROM r.resets_at - now())::float8 AS wait
+		FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS w (bucket, hits, place) JOIN cairn.rate_limits r USING (bucket)
+		WHERE r.hits >= w.hits AND r.resets_at > now() ORDER BY wait DESC LIMIT 1`, buckets, hits))
+}
+
+// counter is one row of a count.
+type counter struct {
+	name, bucket string
+	hits         int
+	window       time.Duration
+}
+
+func (a *Accounts) counters(counts []Count) (all []counter) {
 	for _, c := range counts {
 		for _, s := range c.who {
-			names, buckets, hits = append(names, c.limit.Name), append(buckets, a.bucket(c.limit, s)), append(hits, s.hits)
+			all = append(all, counter{c.limit.Name, a.bucket(c.limit, s), s.hits, c.limit.Window})
 		}
 	}
+	return all
+}
+
+// refusal makes an error of the place of the counter that refused, and the seconds until its window ends; no row: none did.
+func (a *Accounts) refusal(counters []counter, row pgx.Row) error {
 	var place int
 	var seconds float64
-	err := a.pool.QueryRow(ctx, `
-		SELECT w.place, EXTRACT(epoch FROM r.resets_at - now())::float8
-		FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS w (bucket, hits, place) JOIN cairn.rate_limits r USING (bucket)
-		WHERE r.hits >= w.hits AND r.resets_at > now() ORDER BY w.place LIMIT 1`, buckets, hits).Scan(&place, &seconds)
+	err := row.Scan(&place, &seconds)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("auth: look at %s: %w", strings.Join(names, ", "), err)
+		return fmt.Errorf("auth: count %s: %w", counters[0].name, err)
 	}
-	return a.refuse(names[place-1], seconds)
-}
-
-func (a *Accounts) refuse(name string, seconds float64) *LimitError {
+	name := counters[place].name
 	if a.Refused != nil {
 		a.Refused(name)
 	}
@@ -77,7 +82,7 @@ func (a *Accounts) refuse(name string, seconds float64) *LimitError {
 }
 
 // countStatement increments n counters, each only if the one before it allowed the action, and returns the place of the one
-// that did not, with the seconds until its window ends. Where one is used up already nothing is counted: a network that goes
+// that did not, with the seconds until its window ends (the longest, of several). Where one is used up already nothing is counted: a network that goes
 // on after a refusal would leave a row for each e-mail that it tries. Counters of one kind are locked before those of the
 // next, so that two of these statements do not wait for each other.
 func countStatement(n int) string {
@@ -100,16 +105,14 @@ func countStatement(n int) string {
 			SELECT place, EXTRACT(epoch FROM resets_at - now())::float8 AS wait
 			FROM (VALUES ` + strings.Join(given, ", ") + `) AS given (place, bucket, most) JOIN cairn.rate_limits USING (bucket)
 			WHERE resets_at > now() AND hits >= most
-		), ` + strings.Join(with, ", ") + ` SELECT place, wait FROM spent UNION ALL ` + strings.Join(refused, " UNION ALL ")
+		), ` + strings.Join(with, ", ") + ` SELECT place, wait FROM spent UNION ALL ` + strings.Join(refused, " UNION ALL ") + ` ORDER BY wait DESC LIMIT 1`
 }
 
 // Forgive forgets counts of an action that has succeeded. They go in the order of Allow, so that none waits for another.
 func (a *Accounts) Forgive(ctx context.Context, counts ...Count) error {
 	var buckets []string
-	for _, c := range counts {
-		for _, s := range c.who {
-			buckets = append(buckets, a.bucket(c.limit, s))
-		}
+	for _, c := range a.counters(counts) {
+		buckets = append(buckets, c.bucket)
 	}
 	_, err := a.pool.Exec(ctx, `
 		DELETE FROM cairn.rate_limits WHERE bucket IN (
