@@ -29,14 +29,14 @@ func behindPooler(t *testing.T, database string) map[string][]string {
 		"session":                   {"DATABASE_URL=" + session},
 		"transaction with a way by": {"DATABASE_URL=" + transaction, "DIRECT_DATABASE_URL=" + database},
 		"none":                      {"DATABASE_URL=" + database},
+		"none, statements in text":  {"DATABASE_URL=" + database + "&default_query_exec_mode=exec"},
 	}
 }
 
-// Everything works through PgBouncer as it comes. The log of PostgreSQL's side is in the pooler's; what went wrong there would
-// be in the servers' too.
+// Everything works through PgBouncer as it comes, and where pgx is told to prepare nothing, as some poolers want.
 func TestAllWorksThroughAPooler(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"transaction", "session", "transaction with a way by"} {
+	for _, name := range []string{"transaction", "session", "transaction with a way by", "none, statements in text"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			database := dbtest.NewEmptyURL(t)
