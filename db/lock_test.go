@@ -13,6 +13,7 @@ import (
 
 	"cairn/db"
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -55,7 +56,7 @@ func TestMigrateTellsWhoHoldsTheLock(t *testing.T) {
 func TestLockThatIsLost(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	lock := db.Lock{Key: anyKey, Name: "a test", Idle: 3 * time.Second}
+	lock := db.Lock{Key: anyKey, Name: "a test", Idle: testkit.Patience}
 	err := lock.Hold(t.Context(), pool, func(ctx context.Context, held func() error) error {
 		execute(t, pool, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'a test: %' AND datname = current_database()`)
 		<-ctx.Done()
@@ -86,7 +87,7 @@ func TestLockOfAProcessThatVanishes(t *testing.T) {
 			gone := open(t, relay.url)
 			err := lock.Hold(t.Context(), gone, func(context.Context, func() error) error {
 				relay.silent.Store(true)
-				successor := db.Lock{Key: anyKey, Name: "a test", Wait: 30 * time.Second}
+				successor := db.Lock{Key: anyKey, Name: "a test", Wait: testkit.Patience}
 				return successor.Hold(t.Context(), open(t, direct), func(context.Context, func() error) error { return nil })
 			})
 			if err != nil && !strings.Contains(err.Error(), "the lock was lost") {

@@ -67,7 +67,7 @@ func TestLimitsThroughAPooler(t *testing.T) {
 				t.Fatal("the pooler is not noticed")
 			}
 			begun := time.Now()
-			if _, err := pool.Exec(t.Context(), "SELECT pg_sleep(60)"); err == nil || time.Since(begun) > 20*time.Second {
+			if _, err := pool.Exec(t.Context(), "SELECT pg_sleep(600)"); err == nil || time.Since(begun) > testkit.Patience {
 				t.Errorf("a statement ended after %v with %v", time.Since(begun), err)
 			}
 			within := map[string]string{}
@@ -155,7 +155,7 @@ func TestPoolersThatCannotBeUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pooler := dbtest.NewPooler(t, url, tt.mode)
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 			defer cancel()
 			_, err := db.Open(ctx, pooler.URL+tt.parameter, quiet())
 			if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), tt.want) {

@@ -22,7 +22,7 @@ import (
 // needs of a page and a program can tell.
 func TestAccessibleInChromium(t *testing.T) {
 	t.Parallel()
-	database := dbtest.NewURL(t)
+	database := dbtest.NewPatientURL(t)
 	strict := patient()
 	strict.Rates = auth.Limits{} // the usual ones: one of the pages says that there was too much
 	a := auditor{chromium: newChromium(t), site: start(t, "PORT="+freePort(t), "DATABASE_URL="+database, limited(strict)).url, database: database, axe: readAxe(t)}

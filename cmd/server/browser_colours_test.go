@@ -14,7 +14,7 @@ import (
 // With colours of the person's own, the current page and the main button can be told, and what has no border gets none.
 func TestForcedColoursInChromium(t *testing.T) {
 	t.Parallel()
-	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+dbtest.NewURL(t))
+	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
 	b := newChromium(t)
 	b.signUpAndConnect(server.url, "strava")
 	b.force()

@@ -11,7 +11,7 @@ import (
 // A browser that was left open for a while is asked who sits there before it changes how its owner gets in.
 func TestConfirmInChromium(t *testing.T) {
 	t.Parallel()
-	database := dbtest.NewURL(t)
+	database := dbtest.NewPatientURL(t)
 	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
 	leave := func() { execute(t, database, `UPDATE cairn.sessions SET created = created - interval '11 minutes'`) }
 	b := newChromium(t)

@@ -15,7 +15,7 @@ import (
 // What is fetched appears by itself, and the person stays where they are on the page.
 func TestFetchingInChromium(t *testing.T) {
 	t.Parallel()
-	database := dbtest.NewURL(t)
+	database := dbtest.NewPatientURL(t)
 	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
 	goOn := holdEntries(t, database)
 	b := newChromium(t)
@@ -39,7 +39,7 @@ func TestFetchingInChromium(t *testing.T) {
 // When that takes long, the page stops looking and says how to go on.
 func TestFetchingGivesUpInChromium(t *testing.T) {
 	t.Parallel()
-	database := dbtest.NewURL(t)
+	database := dbtest.NewPatientURL(t)
 	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
 	defer holdEntries(t, database)()
 	b := newChromium(t)
@@ -57,7 +57,7 @@ func TestFetchingGivesUpInChromium(t *testing.T) {
 // Without scripts the page is loaded again, although the address has a fragment.
 func TestFetchingWithoutScriptsInChromium(t *testing.T) {
 	t.Parallel()
-	database := dbtest.NewURL(t)
+	database := dbtest.NewPatientURL(t)
 	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
 	goOn := holdEntries(t, database)
 	b := newChromium(t)

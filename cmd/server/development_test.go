@@ -31,7 +31,7 @@ func others(t *testing.T) (found []string) {
 // What development serves is for this machine: the sandbox lets anybody be anybody.
 func TestDevelopmentListensOnThisMachineOnly(t *testing.T) {
 	t.Parallel()
-	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t))
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
 	u, err := url.Parse(server.url)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestListensWhereItIsToldTo(t *testing.T) {
 // A page of another site, whose name was made to lead to this machine, gets nothing from the sandbox.
 func TestSandboxAnswersToItsOwnNamesOnly(t *testing.T) {
 	t.Parallel()
-	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t))
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
 	b := newBrowser(t)
 	b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	u, err := url.Parse(server.url)
@@ -113,7 +113,7 @@ func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
 	if webhookKey(development) == webhookKey(production) || verifyToken(development) == verifyToken(production) {
 		t.Error("both have the same keys")
 	}
-	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t), "SESSION_SECRET="+secret)
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t), "SESSION_SECRET="+secret)
 	_, page := newBrowser(t).do(http.MethodGet, server.url+"/sandbox/", nil)
 	html, err := page.Html()
 	if err != nil || page.Find(".provider").Length() != 3 {
@@ -128,7 +128,7 @@ func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
 func TestDevelopmentSaysWhereItIs(t *testing.T) {
 	t.Parallel()
 	for name, env := range map[string][]string{
-		"development": {"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t)},
+		"development": {"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)},
 		"production":  productionEnv(t),
 	} {
 		t.Run(name, func(t *testing.T) {

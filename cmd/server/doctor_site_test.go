@@ -68,7 +68,7 @@ func TestDoctorAsksPublicURL(t *testing.T) {
 	distrusted := httptest.NewTLSServer(http.NotFoundHandler())
 	defer distrusted.Close()
 	env := func(more ...string) []string {
-		return append([]string{"DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t), "STRAVA_CLIENT_ID=7", "STRAVA_CLIENT_SECRET=hunter2"}, more...)
+		return append([]string{"DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t), "STRAVA_CLIENT_ID=7", "STRAVA_CLIENT_SECRET=hunter2"}, more...)
 	}
 	port := freePort(t)
 	ours := env("PORT="+port, "PUBLIC_URL=http://localhost:"+port)
@@ -104,7 +104,7 @@ func TestUntrustedProxyIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t), tt.trusted}
+			env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t), tt.trusted}
 			server := start(t, env...)
 			for range 3 {
 				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.url+"/login", nil)

@@ -63,7 +63,7 @@ func execute(t *testing.T, address string, statements ...string) {
 
 func TestDoctorFindsAllWell(t *testing.T) {
 	t.Parallel()
-	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t), "ENCRYPTION_KEY=" + key1}
+	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t), "ENCRYPTION_KEY=" + key1}
 	server := start(t, env...)
 	b := newBrowser(t)
 	b.signUp(server.url, "ada@example.org")
@@ -80,7 +80,7 @@ func TestDoctorFindsAllWell(t *testing.T) {
 
 func TestDoctorExplainsKeys(t *testing.T) {
 	t.Parallel()
-	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t)}
+	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)}
 	with := func(keys string) []string { return append([]string{"ENCRYPTION_KEY=" + keys}, env...) }
 	server := start(t, with(key1)...)
 	b := newBrowser(t)
@@ -160,7 +160,7 @@ func TestDoctorExplainsTheDatabase(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			address := dbtest.NewURL(t)
+			address := dbtest.NewPatientURL(t)
 			execute(t, address, tt.statement)
 			code, says := seeDoctor(t, "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
 			wantFindings(t, says, tt.want)
@@ -201,7 +201,7 @@ func TestDoctorExplainsTheDatabase(t *testing.T) {
 // All problems are listed, and what can be checked is.
 func TestDoctorExplainsTheConfiguration(t *testing.T) {
 	t.Parallel()
-	code, says := seeDoctor(t, "APP_ENV=production", "DATABASE_URL="+dbtest.NewURL(t), "PUBLIC_URL=http://cairn.example.org", "ENCRYPTION_KEY=hunter2", "TRUSTED_PROXIES=proxy")
+	code, says := seeDoctor(t, "APP_ENV=production", "DATABASE_URL="+dbtest.NewPatientURL(t), "PUBLIC_URL=http://cairn.example.org", "ENCRYPTION_KEY=hunter2", "TRUSTED_PROXIES=proxy")
 	wantFindings(t, says, `FAIL | configuration | PUBLIC_URL has to begin with https`, `FAIL | configuration | ENCRYPTION_KEY`, `FAIL | configuration | SESSION_SECRET`,
 		`FAIL | configuration | TRUSTED_PROXIES`, `ok | database`, `ok | schema`, `warn | providers | none has keys`, `cairn: doctor: lines with FAIL: 5`)
 	if code != 1 {
@@ -229,7 +229,7 @@ func TestDoctorReachesProviders(t *testing.T) {
 		return []string{prefix + "_CLIENT_ID=7", prefix + "_CLIENT_SECRET=hunter2", prefix + "_TOKEN_URL=" + token + "/token?hunter2", prefix + "_API_URL=" + api, prefix + "_REVOKE_URL=" + api}
 	}
 	env := slices.Concat(at("STRAVA", answer.URL, answer.URL), at("GARMIN", answer.URL, "http://"+silent.Addr().String()), at("FOURSQUARE", distrusted.URL, "http://127.0.0.1:1"),
-		[]string{"PUBLIC_URL=http://cairn.test:3001", "GARMIN_REDIRECT_URI=http://cairn.test:3001/garmin", "DATABASE_URL=" + dbtest.NewURL(t),
+		[]string{"PUBLIC_URL=http://cairn.test:3001", "GARMIN_REDIRECT_URI=http://cairn.test:3001/garmin", "DATABASE_URL=" + dbtest.NewPatientURL(t),
 			limited(limits{Doctor: 5 * time.Second})})
 	code, says := seeDoctor(t, env...)
 	wantFindings(t, says, `warn | configuration | complete, but APP_ENV is not production although PUBLIC_URL is public`,

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"testing"
 	"time"
 
@@ -22,23 +21,8 @@ func TestFaultBlockedConnections(t *testing.T) {
 	}
 }
 
-// usualURL takes away what makes PostgreSQL patient.
-func usualURL(t *testing.T, database string) string {
-	t.Helper()
-	u, err := url.Parse(database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	query := u.Query()
-	for _, name := range []string{"statement_timeout", "lock_timeout", "connect_timeout"} {
-		query.Del(name)
-	}
-	u.RawQuery = query.Encode()
-	return u.String()
-}
-
 func block(t *testing.T, tables string) {
-	database := usualURL(t, dbtest.NewURL(t))
+	database := dbtest.NewURL(t)
 	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+database+"&pool_max_conns=4", limited(usual()))
 	people := newCanaries(t, server.url, database, 50)
 	conn := connect(t, database)

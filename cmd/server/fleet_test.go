@@ -52,7 +52,7 @@ func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 	t.Cleanup(front.Close)
 	_, port, _ := net.SplitHostPort(front.Listener.Addr().String())
 	f.url = "http://localhost:" + port // the providers are at 127.0.0.1, another site
-	database := dbtest.NewURL(t)
+	database := dbtest.NewPatientURL(t)
 	var err error
 	if f.pool, err = pgxpool.New(t.Context(), database); err != nil {
 		t.Fatal(err)

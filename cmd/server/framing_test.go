@@ -14,7 +14,7 @@ import (
 // A body whose length is told in two ways is refused, and the connection closed: a proxy may have read it in the other way.
 func TestBodyWithTwoLengths(t *testing.T) {
 	t.Parallel()
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewURL(t))
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
 	host := strings.TrimPrefix(server.url, "http://")
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", host)
 	if err != nil {

@@ -56,7 +56,7 @@ func TestTwoInstances(t *testing.T) {
 	dir := dataDir(t)
 	for name, env := range map[string][]string{
 		"private database": {"DATA_DIR=" + dir, "PORT=0"},
-		"DATABASE_URL":     {"DATA_DIR=" + dir, "PORT=0", "DATABASE_URL=" + dbtest.NewURL(t)},
+		"DATABASE_URL":     {"DATA_DIR=" + dir, "PORT=0", "DATABASE_URL=" + dbtest.NewPatientURL(t)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			one, two := start(t, env...), start(t, env...)
@@ -79,7 +79,7 @@ func TestTwoInstances(t *testing.T) {
 // A server that is told to stop finishes what it has begun.
 func TestStopFinishesRequestsInFlight(t *testing.T) {
 	t.Parallel()
-	address := dbtest.NewURL(t)
+	address := dbtest.NewPatientURL(t)
 	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+address)
 	b := newBrowser(t)
 	b.signUp(server.url, "ada@example.org")
@@ -167,7 +167,7 @@ func TestMigrateAlone(t *testing.T) {
 
 func TestWhatKeepsItFromStarting(t *testing.T) {
 	t.Parallel()
-	taken := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewURL(t))
+	taken := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
 	_, port, _ := strings.Cut(strings.TrimPrefix(taken.url, "http://"), ":")
 	tests := []struct {
 		name string

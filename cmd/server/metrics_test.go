@@ -57,7 +57,7 @@ func wantLines(t *testing.T, text string, lines ...string) {
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t))
+	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
 	sandbox := strings.Replace(server.url, "localhost", "127.0.0.1", 1) + "/sandbox"
 	ada, visitor := newBrowser(t), newBrowser(t)
 	ada.signUp(server.url, "ada@example.org")
@@ -121,7 +121,7 @@ func TestMetrics(t *testing.T) {
 
 func TestMetricsListener(t *testing.T) {
 	t.Parallel()
-	address := dbtest.NewURL(t)
+	address := dbtest.NewPatientURL(t)
 	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
 	at, err := url.Parse(metricsOf(server))
 	if err != nil {
@@ -145,7 +145,7 @@ func TestMetricsListener(t *testing.T) {
 // A server that stops tells how until its last request is answered.
 func TestMetricsWhileStopping(t *testing.T) {
 	t.Parallel()
-	address := dbtest.NewURL(t)
+	address := dbtest.NewPatientURL(t)
 	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
 	b := newBrowser(t)
 	b.signUp(server.url, "ada@example.org")

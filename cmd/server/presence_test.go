@@ -21,7 +21,7 @@ import (
 // A key is rotated beside servers that are replaced one by one, and no check fails meanwhile.
 func TestRekeyWaitsForEveryServer(t *testing.T) {
 	t.Parallel()
-	database := dbtest.NewURL(t)
+	database := dbtest.NewPatientURL(t)
 	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + database, "SESSION_SECRET=" + secret}
 	with := func(keys string) []string { return append([]string{"ENCRYPTION_KEY=" + keys}, env...) }
 	both := with(key2 + "," + key1)

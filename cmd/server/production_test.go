@@ -18,7 +18,7 @@ import (
 
 func productionEnv(t *testing.T) []string {
 	t.Helper()
-	return []string{"APP_ENV=production", "PORT=" + freePort(t), "PUBLIC_URL=https://cairn.example.org", "DATABASE_URL=" + dbtest.NewURL(t),
+	return []string{"APP_ENV=production", "PORT=" + freePort(t), "PUBLIC_URL=https://cairn.example.org", "DATABASE_URL=" + dbtest.NewPatientURL(t),
 		"SESSION_SECRET=" + secret, "ENCRYPTION_KEY=" + key1, "TRUSTED_PROXIES=none", "DATA_DIR=/nowhere"}
 }
 
@@ -99,7 +99,7 @@ func TestHealthCommand(t *testing.T) {
 // Requests that never end and headers without end are cut off.
 func TestServerLimits(t *testing.T) {
 	t.Parallel()
-	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewURL(t))
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
 	address := strings.TrimPrefix(server.url, "http://")
 	send := func(text string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)

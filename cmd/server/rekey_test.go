@@ -10,7 +10,7 @@ import (
 
 func TestRotateTheEncryptionKey(t *testing.T) {
 	t.Parallel()
-	database := dbtest.NewURL(t)
+	database := dbtest.NewPatientURL(t)
 	env := []string{"PORT=" + freePort(t), "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + database}
 	with := func(keys string) []string { return append([]string{"ENCRYPTION_KEY=" + keys}, env...) }
 	server := start(t, with(key1)...)

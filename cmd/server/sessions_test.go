@@ -13,7 +13,7 @@ import (
 
 func TestOperatorListsAndEndsSessions(t *testing.T) {
 	t.Parallel()
-	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t)}
+	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)}
 	server := start(t, env...)
 	ada, phone, moss := newBrowser(t), newBrowser(t), newBrowser(t)
 	ada.signUp(server.url, "ada@example.org")
@@ -58,7 +58,7 @@ func TestOperatorListsAndEndsSessions(t *testing.T) {
 // One session, and everybody's by their account at a provider, are ended by what the listing says of them.
 func TestOperatorEndsOneSession(t *testing.T) {
 	t.Parallel()
-	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewURL(t)}
+	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)}
 	server := start(t, env...)
 	ada, phone := newBrowser(t), newBrowser(t)
 	ada.signUp(server.url, "ada@example.org")

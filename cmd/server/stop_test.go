@@ -51,7 +51,7 @@ func (w wire) get(path string) *http.Response {
 // While it stops, a server tells so and serves on, on new connections and old ones, each of which it ends after an answer.
 func TestStopIsAnnounced(t *testing.T) {
 	t.Parallel()
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewURL(t), "SHUTDOWN_DELAY=10m")
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), "SHUTDOWN_DELAY=10m")
 	old, unused := dial(t, server.url), dial(t, server.url)
 	for _, w := range []wire{old, unused} {
 		if resp := w.get("/readyz"); resp.StatusCode != http.StatusOK || resp.Close {
@@ -84,7 +84,7 @@ func TestStopIsAnnounced(t *testing.T) {
 // A connection that was accepted before the listener closed gets its answer, even if its request comes after that.
 func TestStopServesWhomItAccepted(t *testing.T) {
 	t.Parallel()
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewURL(t))
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
 	silent := dial(t, server.url)
 	dial(t, server.url).get("/login") // accepted after the silent one
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -109,7 +109,7 @@ func TestStopServesWhomItAccepted(t *testing.T) {
 // A request that takes longer than SHUTDOWN_TIMEOUT is cut off, and the exit code says so.
 func TestStopDoesNotWaitForever(t *testing.T) {
 	t.Parallel()
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewURL(t), "SHUTDOWN_TIMEOUT=1s")
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), "SHUTDOWN_TIMEOUT=1s")
 	w := dial(t, server.url)
 	w.get("/login") // so that the next request is read at once
 	_, _ = io.WriteString(w, "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n"+

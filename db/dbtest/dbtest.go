@@ -88,7 +88,7 @@ func ownDir(dir string) error {
 // New returns a pool on a database with all migrations that nobody else uses. It is gone when the test ends.
 func New(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	return open(t, NewURL(t))
+	return open(t, NewPatientURL(t))
 }
 
 // NewURL is New for tests that start whole processes: it returns the database's URL.
@@ -98,10 +98,16 @@ func NewURL(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("dbtest: make a template database: %v", err)
 	}
-	return patient(create(t, template))
+	return create(t, template)
 }
 
-// patient makes PostgreSQL as patient as tests are that are about something else.
+// NewPatientURL is NewURL for tests that are not about the time limits of statements: what a busy machine does not do in time
+// it does later.
+func NewPatientURL(t testing.TB) string {
+	t.Helper()
+	return patient(NewURL(t))
+}
+
 func patient(url string) string {
 	for _, name := range []string{"statement_timeout", "lock_timeout"} {
 		url = withParameter(url, name, "5min")
