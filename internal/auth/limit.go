@@ -21,9 +21,10 @@ type LimitError struct {
 
 func (e *LimitError) Error() string { return "auth: tried too often (" + e.Limit + ")" }
 
-// Allow counts one action in one statement, and returns a *LimitError when it is one too many. The counts go from narrow to
-// wide: where one refuses, those after it are not counted, so that somebody who goes on after a refusal does not use up what
-// others have too. Counting and deciding are one, so parallel tries on many instances cannot slip through between them.
+// Allow counts one action in one statement, and returns a *LimitError when it is one too many. The counts go from
+// narrow to wide: where one refuses, those after it are not counted, so that somebody who goes on after a refusal does
+// not use up what others have too. Counting and deciding are one, so parallel tries on many instances cannot slip
+// through between them.
 func (a *Accounts) Allow(ctx context.Context, counts ...Count) error {
 	counters := a.counters(counts)
 	var args []any
@@ -63,7 +64,8 @@ func (a *Accounts) counters(counts []Count) (all []counter) {
 	return all
 }
 
-// refusal makes an error of the place of the counter that refused, and the seconds until its window ends; no row: none did.
+// refusal makes an error of the place of the counter that refused, and the seconds until its window ends; no row: none
+// did.
 func (a *Accounts) refusal(counters []counter, row pgx.Row) error {
 	var place int
 	var seconds float64
@@ -81,10 +83,10 @@ func (a *Accounts) refusal(counters []counter, row pgx.Row) error {
 	return &LimitError{Limit: name, RetryAfter: time.Duration(seconds * float64(time.Second))}
 }
 
-// countStatement increments n counters, each only if the one before it allowed the action, and returns the place of the one
-// that did not, with the seconds until its window ends (the longest, of several). Where one is used up already nothing is counted: a network that goes
-// on after a refusal would leave a row for each e-mail that it tries. Counters of one kind are locked before those of the
-// next, so that two of these statements do not wait for each other.
+// countStatement increments n counters, each only if the one before it allowed the action, and returns the place of the
+// one that did not, with the seconds until its window ends (the longest, of several). Where one is used up already
+// nothing is counted: a network that goes on after a refusal would leave a row for each e-mail that it tries. Counters
+// of one kind are locked before those of the next, so that two of these statements do not wait for each other.
 func countStatement(n int) string {
 	var with, refused, given []string
 	source := `WHERE NOT EXISTS (SELECT FROM spent)`
@@ -105,10 +107,13 @@ func countStatement(n int) string {
 			SELECT place, EXTRACT(epoch FROM resets_at - now())::float8 AS wait
 			FROM (VALUES ` + strings.Join(given, ", ") + `) AS given (place, bucket, most) JOIN cairn.rate_limits USING (bucket)
 			WHERE resets_at > now() AND hits >= most
-		), ` + strings.Join(with, ", ") + ` SELECT place, wait FROM spent UNION ALL ` + strings.Join(refused, " UNION ALL ") + ` ORDER BY wait DESC LIMIT 1`
+		), ` + strings.Join(with, ", ") + `
+		SELECT place, wait FROM spent UNION ALL ` + strings.Join(refused, " UNION ALL ") + `
+		ORDER BY wait DESC LIMIT 1`
 }
 
-// Forgive forgets counts of an action that has succeeded. They go in the order of Allow, so that none waits for another.
+// Forgive forgets counts of an action that has succeeded. They go in the order of Allow, so that none waits for
+// another.
 func (a *Accounts) Forgive(ctx context.Context, counts ...Count) error {
 	var buckets []string
 	for _, c := range a.counters(counts) {

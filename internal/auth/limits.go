@@ -13,7 +13,8 @@ type Limit struct {
 	Window time.Duration
 }
 
-// Limits are all rate limits. What they are for, route by route, is in docs/security.md, which a test compares with this.
+// Limits are all rate limits. What they are for, route by route, is in docs/security.md, which a test compares with
+// this.
 type Limits struct {
 	SignInPair, SignInBrowser, SignInNetwork, SignInAccount Limit
 	NewEmailPerson, NewEmailNetwork                         Limit
@@ -24,8 +25,9 @@ type Limits struct {
 	CallPause, CallHour, CallNetwork                        Limit
 }
 
-// DefaultLimits are the limits of the real world. For an e-mail and a network together the limit is low; for an e-mail alone
-// it is high enough that a stranger elsewhere does not easily lock the owner out, and a provider still lets the owner in.
+// DefaultLimits are the limits of the real world. For an e-mail and a network together the limit is low; for an e-mail
+// alone it is high enough that a stranger elsewhere does not easily lock the owner out, and a provider still lets the
+// owner in.
 func DefaultLimits() Limits {
 	const quarter = 15 * time.Minute
 	return Limits{
@@ -50,8 +52,8 @@ func DefaultLimits() Limits {
 	}
 }
 
-// siteFactor is how many times as much an IPv6 /48 may do as a /64. Whoever has one /64 often has the /48 around it, but so
-// may a company, or the neighbours.
+// siteFactor is how many times as much an IPv6 /48 may do as a /64. A person with one /64 often has the /48 around it,
+// but so may a company, or the neighbours.
 const siteFactor = 2
 
 // Count is a limit applied to somebody: one counter, or two for an IPv6 network.
@@ -70,8 +72,8 @@ func (l Limit) Of(who ...any) Count {
 	return Count{l, []subject{{fmt.Sprintln(who...), l.Hits}}}
 }
 
-// From applies a limit to the network of an address, together with what else is named: to an IPv4 address, or to an IPv6 /64
-// and to the /48 around it.
+// From applies a limit to the network of an address, together with what else is named: to an IPv4 address, or to an
+// IPv6 /64 and to the /48 around it.
 func (l Limit) From(address string, who ...any) Count {
 	rest := fmt.Sprintln(who...)
 	ip, err := netip.ParseAddr(address)

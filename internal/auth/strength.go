@@ -13,17 +13,19 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Nothing is asked of a password but that it is long enough and not among the first guesses of anybody (no composition rules).
+// Nothing is asked of a password but that it is long enough and not among the first guesses of anybody (no composition
+// rules).
 const (
 	minPassword = 12
 	maxPassword = 256 // characters
-	// estimated is how much of a password the estimate looks at, in characters: its time grows with the square of the length,
-	// and a beginning that is hard to guess is enough.
+	// estimated is how much of a password the estimate looks at, in characters: its time grows with the square of the
+	// length, and a beginning that is hard to guess is enough.
 	estimated = 40
 )
 
 var errGuessable = &FieldError{Field: "password",
-	Message: "This password is one of the first that others would guess. Please choose another; a few unrelated words work well."}
+	Message: "This password is one of the first that others would guess. " +
+		"Please choose another; a few unrelated words work well."}
 
 // checkLength refuses what is too short, too long, or no text. It costs nothing, unlike guessable.
 func checkLength(password string) error {
@@ -39,12 +41,14 @@ func checkLength(password string) error {
 	return nil
 }
 
-// guessable tells whether a password is among the first guesses: common passwords and their variations, the names of this
-// product and its providers, and what others know of its owner. It takes a millisecond or two, whatever the password is.
+// guessable tells whether a password is among the first guesses: common passwords and their variations, the names of
+// this product and its providers, and what others know of its owner. It takes a millisecond or two, whatever the
+// password is.
 func guessable(password string, about ...string) bool {
 	words := []string{"cairn", "garmin", "connect", "foursquare", "swarm", "strava"}
+	between := func(r rune) bool { return strings.ContainsRune("@. ", r) }
 	for _, text := range about {
-		words = append(words, strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return strings.ContainsRune("@. ", r) })...)
+		words = append(words, strings.FieldsFunc(strings.ToLower(text), between)...)
 	}
 	runes := []rune(norm.NFC.String(password))
 	start := string(runes[:min(len(runes), estimated)])
@@ -55,8 +59,9 @@ func guessable(password string, about ...string) bool {
 	return scoring.MinimumEntropyMatchSequence(start, matches).Score < 2
 }
 
-// plainForms undo "l33t" spelling, in which three characters can each be either of two letters. zxcvbn's own matcher, which is
-// left out, tries each character for each letter by itself: one password of 40 characters makes thousands of forms.
+// plainForms undo "l33t" spelling, in which three characters can each be either of two letters. zxcvbn's own matcher,
+// which is left out, tries each character for each letter by itself: one password of 40 characters makes thousands of
+// forms.
 func plainForms(password string) (forms []string) {
 	for i := range 8 {
 		choose := func(bit int, one, other string) string {

@@ -9,7 +9,8 @@ import (
 	"cairn/internal/session"
 )
 
-// What each route is limited by is in docs/security.md. Sign-in and sign-up are limited where the e-mail is read, in auth.
+// What each route is limited by is in docs/security.md. Sign-in and sign-up are limited where the e-mail is read, in
+// auth.
 
 // limited refuses a request, before its handler, that is one too many.
 func (s *server) limited(counts func(*http.Request) []auth.Count) func(http.Handler) http.Handler {
@@ -27,7 +28,8 @@ func (s *server) limited(counts func(*http.Request) []auth.Count) func(http.Hand
 // changes are what a signed-in person does to rows of their own.
 func (s *server) changes(r *http.Request) []auth.Count {
 	current, _ := session.Current(r.Context())
-	return []auth.Count{s.Accounts.Limits.ChangePerson.Of(current.UserID), s.Accounts.Limits.ChangeNetwork.From(address(r))}
+	limits := s.Accounts.Limits
+	return []auth.Count{limits.ChangePerson.Of(current.UserID), limits.ChangeNetwork.From(address(r))}
 }
 
 // consents are ways to a provider's consent page: each leaves an attempt behind.
@@ -39,8 +41,9 @@ func (s *server) consents(r *http.Request) []auth.Count {
 	return []auth.Count{network}
 }
 
-// finishes are attempts that come back with a code, which costs calls to the provider: before the first it is known only who
-// comes back, a person (0: nobody who is signed in) or a browser; after it, at some, whose account it is at the provider.
+// finishes are attempts that come back with a code, which costs calls to the provider: before the first it is known
+// only who comes back, a person (0: nobody who is signed in) or a browser; after it, at some, whose account it is at
+// the provider.
 func (s *server) finishes(r *http.Request, p *oauth.Provider, userID int64) []auth.Count {
 	limits := s.Accounts.Limits
 	who := limits.FinishBrowser.Of(p.Key, "person", userID)
@@ -62,24 +65,26 @@ func (s *server) allowFinish(ctx context.Context, r *http.Request, attempt oauth
 func (s *server) allowCall(r *http.Request, p *oauth.Provider) error {
 	current, _ := session.Current(r.Context())
 	limits := s.Accounts.Limits
-	err := s.Accounts.Allow(r.Context(), limits.CallPause.Of(current.UserID, p.Key), limits.CallHour.Of(current.UserID, p.Key),
-		limits.CallNetwork.From(address(r)))
+	err := s.Accounts.Allow(r.Context(), limits.CallPause.Of(current.UserID, p.Key),
+		limits.CallHour.Of(current.UserID, p.Key), limits.CallNetwork.From(address(r)))
 	if err != nil {
 		return &callError{providerError{p, err}}
 	}
 	return nil
 }
 
-// passwordTries are comparisons of the password of somebody who is signed in. They count for the session in its network, so
-// that a thief of its cookie, elsewhere, does not keep the owner from changing the password.
+// passwordTries are comparisons of the password of somebody who is signed in. They count for the session in its
+// network, so that a thief of its cookie, elsewhere, does not keep the owner from changing the password.
 func (s *server) passwordTries(r *http.Request) []auth.Count {
 	current, _ := session.Current(r.Context())
-	limits := s.Accounts.Limits
-	return []auth.Count{limits.PasswordPair.From(address(r), current.ID), limits.SignInNetwork.From(address(r)), limits.PasswordSession.Of(current.ID)}
+	limits, from := s.Accounts.Limits, address(r)
+	return []auth.Count{limits.PasswordPair.From(from, current.ID), limits.SignInNetwork.From(from),
+		limits.PasswordSession.Of(current.ID)}
 }
 
 func (s *server) forgivePasswordTries(r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	limits := s.Accounts.Limits
-	return s.Accounts.Forgive(r.Context(), limits.PasswordPair.From(address(r), current.ID), limits.PasswordSession.Of(current.ID))
+	return s.Accounts.Forgive(r.Context(),
+		limits.PasswordPair.From(address(r), current.ID), limits.PasswordSession.Of(current.ID))
 }
