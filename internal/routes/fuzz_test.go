@@ -50,8 +50,9 @@ func FuzzRequests(f *testing.F) {
 				f.Add(uint(i), "", "", filled(escaped), formType, "")
 			}
 		}
-		for _, kind := range []string{"", "multipart/form-data; boundary=x", "\xff/;;"} {
-			f.Add(uint(i), "", "", "%", kind, "")
+		if r.method == http.MethodPost {
+			f.Add(uint(i), "", "", "%", "multipart/form-data; boundary=x", "")
+			f.Add(uint(i), "", "", "%", "\xff/;;", "")
 		}
 		f.Add(uint(i), "", "state="+theState+"&state="+theState+"&code=x", filled("x")+filled("x"), formType, "")
 	}
@@ -89,8 +90,8 @@ const (
 
 // oddTexts are what has surprised programs before.
 var oddTexts = []string{
-	"a\x00b", "\xff\xfe", "\xed\xa0\x80", "\\u0000", "\\ud800", "\u202eevil", "a\r\nX-Evil: 1", "%00", "%zz", "&&==;;", "../../etc/passwd", "//evil.example",
-	"9223372036854775808", "1e999", "' OR 1=1 --", "<script>alert(1)</script>", strings.Repeat("x", 9000), strings.Repeat("ü", 30_000),
+	"a\x00b", "\xff\xfe", "\xed\xa0\x80", "\\u0000", "\\ud800", "\u202eevil", "a\r\nX-Evil: 1", "%zz&&==;;", "//../etc/passwd",
+	"9223372036854775808", "<script>alert('1')</script>", strings.Repeat("x", 9000), strings.Repeat("ü", 30_000),
 }
 
 // route is one of the router's.
