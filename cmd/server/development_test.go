@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"cairn/db/dbtest"
+	"cairn/internal/routes"
 )
 
 // others are this machine's addresses that others can reach it by.
@@ -121,6 +122,14 @@ func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
 	}
 	if strings.Contains(html, webhookKey(development)) || strings.Contains(html, webhookKey(production)) {
 		t.Error("the control page shows the key of the webhooks")
+	}
+	env := append(productionEnv(t), "GARMIN_CLIENT_ID=1", "GARMIN_CLIENT_SECRET=2")
+	at := start(t, env...).local(env)
+	for config, want := range map[*Config]int{&development: http.StatusNotFound, &production: http.StatusBadRequest} {
+		path := routes.WebhookPath("garmin", webhookKey(*config))
+		if status, _ := newBrowser(t).do(http.MethodPost, at+path, url.Values{"not": {"JSON"}}); status != want {
+			t.Errorf("in production, a key of production=%v gets %d, want %d", config.Production, status, want)
+		}
 	}
 }
 
