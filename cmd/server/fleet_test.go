@@ -116,7 +116,7 @@ func (f *fleet) playProviders(way *front) (env []string) {
 		env = append(env, p.prefix+"_CLIENT_ID=fleet", p.prefix+"_CLIENT_SECRET=fleet-"+p.key,
 			p.prefix+"_AUTHORIZE_URL="+at.Authorize, p.prefix+"_TOKEN_URL="+at.Token, p.prefix+"_API_URL="+at.API, p.prefix+"_REVOKE_URL="+at.Revoke)
 	}
-	played, err := sandbox.New(t.Context(), sandbox.Options{Pool: f.pool, BaseURL: base, Apps: apps, Site: f.url})
+	played, err := sandbox.New(t.Context(), sandbox.Options{Pool: f.pool, BaseURL: base, Apps: apps, Site: f.url, Limits: patientPlayers()})
 	if err != nil {
 		t.Fatal(err)
 	}

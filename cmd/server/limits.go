@@ -7,6 +7,7 @@ import (
 	"cairn/internal/auth"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
 	"cairn/internal/routes"
 	"cairn/internal/session"
 )
@@ -19,8 +20,10 @@ type limits struct {
 	Calls     oauth.Limits
 	Pages     routes.Limits
 	Jobs      jobs.Limits
+	Sandbox   sandbox.Limits
 
-	SessionStatement time.Duration // as in session.Options
+	SessionLookup    time.Duration // as in session.Options
+	SessionStatement time.Duration // likewise
 	RequestHeader    time.Duration // to be read: 5 s
 	Request          time.Duration // to be read: 15 s
 	Response         time.Duration // to be written, from the end of the header on: 45 s
@@ -29,6 +32,7 @@ type limits struct {
 	Health           time.Duration // for the answer to health: 3 s
 	Doctor           time.Duration // for anything that the doctor asks: 5 s
 	Message          time.Duration // for the command that takes one notice: 1 minute
+	Counting         time.Duration // for what a scrape of the metrics has counted in the database: 2 s
 }
 
 func (l limits) withDefaults() limits {
@@ -47,6 +51,7 @@ func (l limits) accounts() auth.Options { return auth.Options{Cost: l.Passwords,
 
 // sessions adds the limit of statements to what the configuration says about sessions.
 func (c Config) sessions(o session.Options) session.Options {
-	o.Lifetime, o.MaxLifetime, o.StatementTimeout = c.Lifetime, c.MaxLifetime, c.limits.SessionStatement
+	o.Lifetime, o.MaxLifetime = c.Lifetime, c.MaxLifetime
+	o.LookupTimeout, o.StatementTimeout = c.limits.SessionLookup, c.limits.SessionStatement
 	return o
 }

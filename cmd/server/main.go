@@ -107,7 +107,7 @@ func serve(ctx context.Context, config Config, log *slog.Logger, out io.Writer, 
 	if err != nil {
 		return err
 	}
-	watch := metrics.New(pool)
+	watch := metrics.New(pool, config.limits.Counting)
 	watch.Build(readBuild().labels())
 	defer serveMetrics(config.limits, scrapes, watch, log)()
 	stop := newStopping(config.Stop, config.limits.SandboxWork)

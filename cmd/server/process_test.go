@@ -26,6 +26,7 @@ import (
 	"cairn/internal/auth"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
+	"cairn/internal/oauth/sandbox"
 	"cairn/internal/routes"
 	"cairn/internal/testkit"
 )
@@ -58,10 +59,15 @@ func patient() limits {
 		Calls:     oauth.Limits{Call: patience, Queue: patience, Statement: patience},
 		Pages:     routes.Limits{Probe: patience, Page: patience, Provider: patience, Webhook: patience, Bulk: patience},
 		Jobs:      jobs.Limits{Job: patience, Rest: 200 * time.Millisecond},
+		Sandbox:   patientPlayers(),
 
-		SessionStatement: patience, RequestHeader: patience, Request: patience, Response: 2 * patience,
-		SandboxWork: patience, Upkeep: patience, Health: patience, Doctor: patience, Message: patience,
+		SessionLookup: patience, SessionStatement: patience, RequestHeader: patience, Request: patience, Response: 2 * patience,
+		SandboxWork: patience, Upkeep: patience, Health: patience, Doctor: patience, Message: patience, Counting: patience,
 	}
+}
+
+func patientPlayers() sandbox.Limits {
+	return sandbox.Limits{Strava: patience, Garmin: patience, Foursquare: patience, Slow: patience, Retry: 50 * time.Millisecond}
 }
 
 // usual are the limits of servers in tests that look how they keep them, beside cheap passwords.

@@ -143,7 +143,7 @@ func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, con
 		apps[p.key] = app
 	}
 	s, err := sandbox.New(ctx, sandbox.Options{
-		Pool: pool, BaseURL: base, Inside: inside, Apps: played, Log: log, Site: site.String(),
+		Pool: pool, BaseURL: base, Inside: inside, Apps: played, Log: log, Site: site.String(), Limits: config.limits.Sandbox,
 		Hooks: sandbox.Hooks{
 			Strava: hook("strava"), Foursquare: hook("foursquare"),
 			GarminDeregistrations: hook("garmin"), GarminPermissions: hook("garmin"), GarminActivities: hook("garmin"),

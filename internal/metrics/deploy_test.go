@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -125,7 +126,7 @@ func TestDashboardQueriesParse(t *testing.T) {
 func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	m := New(pool)
+	m := New(pool, time.Minute)
 	m.Build("", "", "")
 	m.Ready(nil)
 	m.Hashes(func() auth.HashLoad { return auth.HashLoad{} })

@@ -10,6 +10,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -32,11 +33,14 @@ type Metrics struct {
 	limited      *prometheus.CounterVec
 	calls        *prometheus.CounterVec
 	callTimes    *prometheus.HistogramVec
+	counting     time.Duration
 }
 
-// New returns the metrics of a server that uses this pool. What is counted in the database joins them with Count.
-func New(pool *pgxpool.Pool) *Metrics {
+// New returns the metrics of a server that uses this pool. What is counted in the database joins them with Count;
+// counting is for how long a scrape waits for that, 0: 2 s.
+func New(pool *pgxpool.Pool, counting time.Duration) *Metrics {
 	m := &Metrics{
+		counting:     cmp.Or(counting, countDeadline),
 		registry:     prometheus.NewRegistry(),
 		requests:     counter("cairn_http_requests_total", "Requests by method, pattern of the route, and status (0: the client had left).", "method", "route", "status"),
 		requestTimes: histogram("cairn_http_request_duration_seconds", "From a request's headers to the end of its answer.", "method", "route"),
@@ -67,7 +71,7 @@ func (m *Metrics) Build(version, revision, goVersion string) {
 // Ready tells with each scrape whether this server wants traffic, which check says by nil.
 func (m *Metrics) Ready(check func(context.Context) error) {
 	m.gauge("cairn_ready", "1 if this server wants traffic, as /readyz says, else 0.", nil, func() float64 {
-		ctx, cancel := context.WithTimeout(context.Background(), countDeadline)
+		ctx, cancel := context.WithTimeout(context.Background(), m.counting)
 		defer cancel()
 		if check(ctx) != nil {
 			return 0

@@ -23,6 +23,7 @@ const (
 // Count adds what is counted in the database. A count that is new belongs here: its name, its labels, and who counts.
 func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, pool *pgxpool.Pool) {
 	m.registry.MustRegister(&stored{
+		limit:    m.counting,
 		answered: prometheus.NewDesc("cairn_database_answered", "1 if the database could be asked for the counts below, 0 if they are missing.", nil, nil),
 		counts: []count{
 			{prometheus.NewDesc("cairn_sessions", "Sessions that are alive, on all instances.", nil, nil),
@@ -91,6 +92,7 @@ type count struct {
 
 // stored counts rows when it is asked, and not again for a while.
 type stored struct {
+	limit    time.Duration // for all counts together
 	answered *prometheus.Desc
 	counts   []count
 
@@ -121,7 +123,7 @@ func (s *stored) Collect(out chan<- prometheus.Metric) {
 // read counts. When one count fails, all are left out: no number is better than an old one that looks new. Prometheus
 // hands collectors no context.
 func (s *stored) read() []prometheus.Metric {
-	ctx, cancel := context.WithTimeout(context.Background(), countDeadline)
+	ctx, cancel := context.WithTimeout(context.Background(), s.limit)
 	defer cancel()
 	answer := []prometheus.Metric{gauge(s.answered, 1)}
 	for _, c := range s.counts {

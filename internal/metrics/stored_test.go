@@ -24,7 +24,7 @@ func TestCountsAreKeptForAWhile(t *testing.T) {
 		tell(asked)
 		return failure
 	}}
-	s := &stored{answered: prometheus.NewDesc("answered", "", nil, nil), counts: []count{one}}
+	s := &stored{limit: time.Minute, answered: prometheus.NewDesc("answered", "", nil, nil), counts: []count{one}}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(s)
 	scrape := func() (values []float64) {
@@ -57,7 +57,7 @@ func TestCountsAreKeptForAWhile(t *testing.T) {
 func TestScrapeWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	m := New(pool)
+	m := New(pool, time.Minute)
 	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Limits{}), pool)
 	m.SignIn("password", "ok")
 	pool.Close()

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"cairn/db/dbtest"
 	"cairn/internal/oauth"
@@ -23,7 +24,7 @@ func TestJobsThatWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := New(pool)
+	m := New(pool, time.Minute)
 	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Limits{}), pool)
 	answer := httptest.NewRecorder()
 	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))

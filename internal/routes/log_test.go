@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"cairn/db/dbtest"
 )
 
 // While the database is away, the log has one line about it and not one for each request. What providers do wrong has its own.
@@ -44,8 +46,9 @@ func TestTraceOfTrustedProxy(t *testing.T) {
 	const trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	good := "00-" + trace + "-" + parent + "-01"
 	local := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	pool := dbtest.New(t)
 	logged := func(proxies []netip.Prefix, header ...string) string {
-		s := newSiteWith(t, options{proxies: proxies})
+		s := newSiteWith(t, options{pool: pool, proxies: proxies})
 		newBrowser(t, s).get("/nothing", header...)
 		return s.log.String()
 	}

@@ -129,7 +129,7 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	s.handler, err = routes.New(routes.Deps{
 		PublicURL: publicURL, TrustedProxies: o.proxies, Log: log,
-		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https", StatementTimeout: testkit.Patience}),
+		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https", LookupTimeout: testkit.Patience, StatementTimeout: testkit.Patience}),
 		Accounts: auth.New(o.pool, "test", auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cheap}), Connections: connections, Latest: entries, Jobs: background,
 		Providers: providers, Sandbox: &routes.Sandbox{Host: host, Handler: played}, Web: web.Files, Ready: o.ready,
 		Webhooks: routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", PushSecret: "push-s3cr3t"},

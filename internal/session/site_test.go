@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,13 +10,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db/dbtest"
 	"cairn/internal/session"
+	"cairn/internal/testkit"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -30,6 +31,7 @@ type handlers map[string]func(m *session.Manager, w http.ResponseWriter, r *http
 
 func newSite(t *testing.T, o session.Options, own handlers) site {
 	t.Helper()
+	o.StatementTimeout, o.LookupTimeout = cmp.Or(o.StatementTimeout, testkit.Patience), cmp.Or(o.LookupTimeout, testkit.Patience)
 	m := session.New(o)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/signin/{user}", func(w http.ResponseWriter, r *http.Request) {
@@ -106,7 +108,7 @@ func newBrowser(t *testing.T, s site) browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return browser{t, &http.Client{Jar: jar, Transport: s.Client().Transport, Timeout: 20 * time.Second,
+	return browser{t, &http.Client{Jar: jar, Transport: s.Client().Transport, Timeout: 2 * testkit.Patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
