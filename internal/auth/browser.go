@@ -12,12 +12,20 @@ import (
 // BrowserLife is for how long a browser stays known to an account without signing in to it.
 const BrowserLife = 400 * 24 * time.Hour
 
+// maxBrowsers is how many browsers an account knows: those that signed in last.
+const maxBrowsers = 50
+
 // RememberBrowser makes the browser with this token known to an account, in the transaction of a sign-in. A known browser
 // is spared from the limit that strangers can use up for an account (countSignIn). It signs nobody in.
 func (a *Accounts) RememberBrowser(ctx context.Context, tx pgx.Tx, userID int64, token string) error {
 	_, err := tx.Exec(ctx, `
+		WITH forgotten AS (
+			DELETE FROM cairn.browsers WHERE user_id = $2 AND token_hash IN (
+				SELECT token_hash FROM cairn.browsers
+				WHERE user_id = $2 AND token_hash <> $1
+				ORDER BY last_used DESC OFFSET $3 - 1))
 		INSERT INTO cairn.browsers (token_hash, user_id) VALUES ($1, $2)
-		ON CONFLICT (token_hash, user_id) DO UPDATE SET last_used = now()`, digest(token), userID)
+		ON CONFLICT (token_hash, user_id) DO UPDATE SET last_used = now()`, digest(token), userID, maxBrowsers)
 	if err != nil {
 		return fmt.Errorf("auth: remember a browser of user %d: %w", userID, err)
 	}

@@ -248,6 +248,21 @@ func TestKnownBrowsersAreForgotten(t *testing.T) {
 	}
 }
 
+// An account knows the browsers that signed in last, however many sign in.
+func TestKnownBrowsersAreBounded(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	owner := signedUp(t, s, "ada@example.org")
+	exec(t, s, `
+		INSERT INTO cairn.browsers (token_hash, user_id, last_used)
+		SELECT sha256(n::text::bytea), user_id, now() - n * interval '1 minute' FROM cairn.passwords, generate_series(1, 100) n`)
+	owner.post("/login", "email", "ada@example.org", "password", password).to("/")
+	newest := count(t, s, `SELECT count(*) FROM cairn.browsers WHERE last_used > now() - interval '50 minutes'`)
+	if all := count(t, s, `SELECT count(*) FROM cairn.browsers`); all != 50 || newest != 50 {
+		t.Errorf("%d browsers are known, %d of them among the newest; want the newest 50", all, newest)
+	}
+}
+
 // The cookie of a known browser opens nothing.
 func TestKnownBrowserIsNoSignIn(t *testing.T) {
 	t.Parallel()
