@@ -70,8 +70,17 @@ func patientPlayers() sandbox.Limits {
 	return sandbox.Limits{Strava: patience, Garmin: patience, Foursquare: patience, Slow: patience, Retry: 50 * time.Millisecond}
 }
 
-// usual are the limits of servers in tests that look how they keep them, beside cheap passwords.
-func usual() limits { return limits{Passwords: patient().Passwords, Rates: untiring()} }
+// usual are the limits of servers in tests that look how they keep them, and of all whose figures are printed.
+func usual() limits {
+	l := limits{Rates: untiring()}
+	if !measured() {
+		l.Passwords = patient().Passwords
+	}
+	return l
+}
+
+// measured tells whether figures are wanted, as make deploy-test and make fault-test print them: of the program as it is.
+func measured() bool { return os.Getenv("DEPLOY_ROUNDS") != "" || faultTime() > 0 }
 
 // untiring are the rate limits of people who do in a moment what others do in a week.
 func untiring() auth.Limits {
@@ -106,9 +115,13 @@ type process struct {
 // serverCommand is the server with these variables and nothing else of ours in its environment.
 func serverCommand(t *testing.T, args []string, env ...string) *exec.Cmd {
 	t.Helper()
+	l := patient()
+	if measured() {
+		l = usual()
+	}
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir() // no .env of this directory
-	cmd.Env = append([]string{limited(patient()), "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
+	cmd.Env = append([]string{limited(l), "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
 	return cmd
 }
 
