@@ -62,7 +62,7 @@ func defaults() map[string]string {
 // lines contain credentials. When a server turns out to be read-only, because another one has taken over, the pool leaves all
 // connections it has.
 //
-// Where a connection pooler stands before the database, nothing is left to a session: Pooled tells, and a log line.
+// Where a connection pooler stands before the database, nothing is left to a session: Pooled tells.
 func Open(ctx context.Context, url string, log *slog.Logger) (*pgxpool.Pool, error) {
 	config, err := parse(url)
 	if err != nil {
@@ -72,9 +72,6 @@ func Open(ctx context.Context, url string, log *slog.Logger) (*pgxpool.Pool, err
 	pool, err := open(ctx, config, log)
 	if err != nil {
 		return nil, fmt.Errorf("db: connect to %s: %w", address(config), err)
-	}
-	if Pooled(pool) {
-		log.InfoContext(ctx, "a connection pooler stands before the database: statements are not prepared, and Cairn keeps their time limits itself")
 	}
 	return pool, nil
 }

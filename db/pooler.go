@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,9 +97,8 @@ func mustKeepSession(ctx context.Context, conn *pgx.Conn) error {
 func withoutSession(ctx context.Context, config *pgxpool.Config) (*pgxpool.Config, error) {
 	config = config.Copy()
 	parameters := config.ConnConfig.RuntimeParams
-	limit := &limits{
-		statement: parameters["statement_timeout"], lock: parameters["lock_timeout"], idle: parameters["idle_in_transaction_session_timeout"],
-	}
+	set := func(name string) string { return cmp.Or(parameters[name], defaults()[name]) }
+	limit := &limits{statement: set("statement_timeout"), lock: set("lock_timeout"), idle: set("idle_in_transaction_session_timeout")}
 	for name := range defaults() {
 		if !trackedByPoolers[name] {
 			delete(parameters, name)

@@ -103,6 +103,9 @@ func serveCommand(ctx context.Context, e env, out io.Writer) error {
 // serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off and no job is
 // begun, requests in flight finish, upkeep ends.
 func serve(ctx context.Context, config Config, log *slog.Logger, out io.Writer, listener listeners, pool *pgxpool.Pool) error {
+	if db.Pooled(pool) {
+		log.Info("a connection pooler stands before the database: statements are not prepared, and their time limits are kept on this side; server doctor tells more")
+	}
 	scrapes, err := listenMetrics(ctx, config.MetricsAddr)
 	if err != nil {
 		return err

@@ -75,6 +75,9 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 			}
 			for _, server := range append(five, again) {
 				wantQuietLog(t, server)
+				if strings.HasPrefix(name, "none") == strings.Contains(server.logged(), "a connection pooler stands") {
+					t.Errorf("the log and the pooler don't agree:\n%s", server.logged())
+				}
 			}
 			wantNoLocks(t, database)
 		})
