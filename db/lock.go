@@ -127,7 +127,7 @@ func (l Lock) holder(ctx context.Context, pool *pgxpool.Pool) string {
 
 // holding is a lock that is held. A connection does one thing at a time.
 type holding struct {
-	every time.Duration // between signs of life
+	every time.Duration // between signs of life; one may take three times as long
 	mu    sync.Mutex
 	tx    pgx.Tx
 }
@@ -135,7 +135,7 @@ type holding struct {
 func (h *holding) check() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), h.every) // also while the work is told to stop: it may finish
+	ctx, cancel := context.WithTimeout(context.Background(), 3*h.every) // also while the work is told to stop: it may finish
 	defer cancel()
 	if _, err := h.tx.Exec(ctx, "SELECT"); err != nil {
 		return errLockLost

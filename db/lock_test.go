@@ -56,7 +56,7 @@ func TestMigrateTellsWhoHoldsTheLock(t *testing.T) {
 func TestLockThatIsLost(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	lock := db.Lock{Key: anyKey, Name: "a test", Idle: testkit.Patience}
+	lock := db.Lock{Key: anyKey, Name: "a test", Idle: 3 * time.Second} // so it is looked at every half second
 	err := lock.Hold(t.Context(), pool, func(ctx context.Context, held func() error) error {
 		execute(t, pool, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'a test: %' AND datname = current_database()`)
 		<-ctx.Done()

@@ -81,7 +81,7 @@ func TestMigrateOutwaitsTheLimitsOfRequests(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if err := db.Ready(t.Context(), limited); err != nil {
+	if err := db.Ready(t.Context(), other); err != nil {
 		t.Error(err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // warnings leaves out what river tells of its own life, every few seconds, and what it has just said: while the database is
-// away, each queue says so each second.
+// away, each queue says so each second. That it did not finish because it was stopped is no news either.
 type warnings struct {
 	slog.Handler
 	said *sync.Map // when, by message
@@ -26,6 +26,14 @@ func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
 }
 
 func (h warnings) Handle(ctx context.Context, record slog.Record) error {
+	stopped := false
+	record.Attrs(func(a slog.Attr) bool {
+		stopped = a.Key == "err" && a.Value.String() == context.Canceled.Error()
+		return !stopped
+	})
+	if stopped {
+		return nil
+	}
 	if last, ok := h.said.Load(record.Message); ok && record.Time.Sub(last.(time.Time)) < sayAgain {
 		return nil
 	}

@@ -18,6 +18,7 @@ func TestRiverRepeatsItselfOnceAMinute(t *testing.T) {
 			log.Info("fetched nothing")
 			log.Error("can't fetch jobs", "queue", "strava")
 			log.With("queue", "garmin").Error("can't fetch jobs")
+			log.Error("can't notify", "queue", "strava", "err", "context canceled")
 			time.Sleep(time.Second)
 		}
 		log.Warn("something else")
