@@ -139,9 +139,8 @@ func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 		if found == nil {
 			t.Fatalf("can't read %s", desc)
 		}
-		for _, label := range regexp.MustCompile(`\w+`).FindAllString(regexp.MustCompile(`="[^"]*"`).ReplaceAllString(found[2], "")+" "+found[3], -1) {
-			labels[found[1]] = append(labels[found[1]], label)
-		}
+		names := regexp.MustCompile(`="[^"]*"`).ReplaceAllString(found[2], "") + " " + found[3]
+		labels[found[1]] = append(labels[found[1]], regexp.MustCompile(`\w+`).FindAllString(names, -1)...)
 		labels[found[1]] = append(labels[found[1]], "instance", "job", "le")
 	}
 	docs := readDeploy(t, "../docs/operations.md")

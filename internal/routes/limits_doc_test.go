@@ -88,8 +88,8 @@ func inWords(d time.Duration) string {
 func namedLimits() map[string]auth.Limit {
 	all := reflect.ValueOf(auth.DefaultLimits())
 	named := map[string]auth.Limit{}
-	for i := range all.NumField() {
-		limit := all.Field(i).Interface().(auth.Limit)
+	for _, field := range all.Fields() {
+		limit := field.Interface().(auth.Limit)
 		named[limit.Name] = limit
 	}
 	return named
