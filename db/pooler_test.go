@@ -164,3 +164,21 @@ func TestPoolersThatCannotBeUsed(t *testing.T) {
 		})
 	}
 }
+
+// Without a pooler statements are prepared, and keep their plans.
+func TestStatementsArePreparedWithoutAPooler(t *testing.T) {
+	t.Parallel()
+	direct := dbtest.NewURL(t)
+	for url, want := range map[string]bool{direct: true, dbtest.NewPooler(t, direct, "session").URL: false} {
+		pool := open(t, url+"&pool_max_conns=1")
+		var prepared bool
+		for range 2 {
+			if err := pool.QueryRow(t.Context(), "SELECT count(*) > 0 FROM pg_prepared_statements WHERE length($1::text) > 0", "x").Scan(&prepared); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if prepared != want {
+			t.Errorf("through a pooler %v: statements are prepared: %v", db.Pooled(pool), prepared)
+		}
+	}
+}

@@ -21,7 +21,7 @@ type Limits struct {
 	PollIdle    time.Duration // from one to the next: 15 s
 	PollBusy    time.Duration // likewise, while somebody may wait for a job: half a second
 	Attentive   time.Duration // somebody may, after a job was put aside by this instance: 30 s
-	ListenCheck time.Duration // of silence, until a connection that listens is looked at: 30 s
+	ListenCheck time.Duration // of silence, until a connection that listens is looked at: 15 s
 	Relisten    time.Duration // until one that was lost is made again: 5 s
 }
 
@@ -39,7 +39,7 @@ func (l Limits) withDefaults() Limits {
 		PollIdle:    cmp.Or(l.PollIdle, 15*time.Second),
 		PollBusy:    cmp.Or(l.PollBusy, 500*time.Millisecond),
 		Attentive:   cmp.Or(l.Attentive, 30*time.Second),
-		ListenCheck: cmp.Or(l.ListenCheck, 30*time.Second),
+		ListenCheck: cmp.Or(l.ListenCheck, 15*time.Second),
 		Relisten:    cmp.Or(l.Relisten, 5*time.Second),
 	}
 }

@@ -165,7 +165,7 @@ func (w *waker) keepListening(ctx context.Context) {
 	}
 }
 
-var errNotPrimary = errors.New("jobs: the server that was listened to takes no jobs any more")
+var errNotPrimary = errors.New("the server that was listened to takes no jobs any more")
 
 // listenOnce passes on what the database tells, until the connection is lost.
 func (w *waker) listenOnce(ctx context.Context) error {
@@ -203,9 +203,9 @@ func (w *waker) listenOnce(ctx context.Context) error {
 func (w *waker) check(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, w.limits.Poll)
 	defer cancel()
-	var standby bool
-	err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery()`).Scan(&standby)
-	if err == nil && standby {
+	var readOnly bool
+	err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean`).Scan(&readOnly)
+	if err == nil && readOnly {
 		return errNotPrimary
 	}
 	return err
