@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -172,8 +171,12 @@ func (b chromium) capture(name string) {
 			_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 			if err == nil {
-				err = chromedp.Do(b.ctx, chromedp.EmulateViewport(width, 844), chromedp.Sleep(150*time.Millisecond)) // transitions
+				err = chromedp.Do(b.ctx, chromedp.EmulateViewport(width, 844))
 			}
+			testkit.Eventually(b.t, "all transitions are over", func() bool {
+				still, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`document.getAnimations().every(a => a.playState !== 'running')`))
+				return err == nil && still
+			})
 			var picture []byte
 			if err == nil {
 				picture, err = chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
