@@ -40,8 +40,8 @@ const (
 // readOnly is the SQLSTATE of a statement that writes where that can't be done.
 const readOnly = "25006"
 
-// defaults are session settings that a URL may override. Most bound what a statement, a lock and a forgotten transaction can
-// cost everybody else.
+// defaults are session settings that a URL may override. Most bound what a statement, a lock and a forgotten
+// transaction can cost everybody else.
 func defaults() map[string]string {
 	return map[string]string{
 		"application_name":                    "cairn",
@@ -56,11 +56,11 @@ func defaults() map[string]string {
 	}
 }
 
-// Open connects to the database at url, postgres://user:password@host:port/name?sslmode=…. It waits up to a minute, or
-// until ctx ends, for one that is down, unreachable, starting up or out of connections, and gives up at once where waiting
-// cannot help: malformed URL, refused credentials, no such database, distrusted certificate. Neither its errors nor its log
-// lines contain credentials. When a server turns out to be read-only, because another one has taken over, the pool leaves all
-// connections it has.
+// Open connects to the database at url, postgres://user:password@host:port/name?sslmode=…. It waits up to a minute,
+// or until ctx ends, for one that is down, unreachable, starting up or out of connections, and gives up at once where
+// waiting cannot help: malformed URL, refused credentials, no such database, distrusted certificate. Neither its
+// errors nor its log lines contain credentials. When a server turns out to be read-only, because another one has
+// taken over, the pool leaves all connections it has.
 //
 // Where a connection pooler stands before the database, nothing is left to a session: Pooled tells.
 func Open(ctx context.Context, url string, log *slog.Logger) (*pgxpool.Pool, error) {

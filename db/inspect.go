@@ -75,7 +75,8 @@ func (r *Report) inspectPooler(ctx context.Context, pool *pgxpool.Pool) (err err
 	}
 	rows, err := pool.Query(ctx, `
 		SELECT name FROM pg_settings
-		WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout') AND setting = '0' ORDER BY name`)
+		WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout') AND setting = '0'
+		ORDER BY name`)
 	if err != nil {
 		return err
 	}

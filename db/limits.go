@@ -7,9 +7,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// limits keep the time limits of statements where a session can't, because a connection pooler gives each transaction another
-// one. It is part of pgx's way of telling what happens on a connection: each statement ends in time on our side, which has
-// PostgreSQL cancel it, and each transaction begins with its limits, so that PostgreSQL ends one whose owner has vanished.
+// limits keep the time limits of statements where a session can't, because a connection pooler gives each transaction
+// another one. It is part of pgx's way of telling what happens on a connection: each statement ends in time on our
+// side, which has PostgreSQL cancel it, and each transaction begins with its limits, so that PostgreSQL ends one
+// whose owner has vanished.
 type limits struct {
 	statement, lock, idle string        // as PostgreSQL writes durations; "0": none
 	deadline              time.Duration // statement's, as PostgreSQL reads it; 0: none
@@ -25,7 +26,8 @@ func (l *limits) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.Tra
 	if data.Err == nil && data.CommandTag.String() == "BEGIN" {
 		// What is wrong here fails the transaction, and so the next statement in it.
 		_ = conn.PgConn().ExecParams(ctx, `
-			SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $3, true)`,
+			SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
+			       set_config('idle_in_transaction_session_timeout', $3, true)`,
 			[][]byte{[]byte(l.statement), []byte(l.lock), []byte(l.idle)}, nil, nil, nil).Read()
 	}
 	l.end(ctx)

@@ -16,9 +16,10 @@ import (
 
 // Lock is an advisory lock. One process at a time does what it stands for, in everything that uses the database.
 //
-// It belongs to a transaction, not to a session: a connection pooler that is in transaction mode takes sessions apart, and
-// a session's lock would stay behind on a connection that is somebody else's by then. The transaction is kept busy while
-// the lock is held, and PostgreSQL ends one that is idle, so that a process that has vanished keeps no lock.
+// It belongs to a transaction, not to a session: a connection pooler that is in transaction mode takes sessions
+// apart, and a session's lock would stay behind on a connection that is somebody else's by then. The transaction is
+// kept busy while the lock is held, and PostgreSQL ends one that is idle, so that a process that has vanished keeps
+// no lock.
 type Lock struct {
 	Key  int64
 	Name string        // what it is for, as others read it in pg_stat_activity: "cairn migrate"
@@ -38,10 +39,11 @@ const (
 	tellLockAgain = time.Minute
 )
 
-// Hold runs work while it holds the lock, which takes a connection of the pool. When the lock is lost, the context that
-// work gets is done. Work that must not go on without the lock asks held first. Errors: ErrLocked, with who holds it, and
-// those of work.
-func (l Lock) Hold(ctx context.Context, pool *pgxpool.Pool, work func(ctx context.Context, held func() error) error) error {
+// Hold runs work while it holds the lock, which takes a connection of the pool. When the lock is lost, the context
+// that work gets is done. Work that must not go on without the lock asks held first. Errors: ErrLocked, with who
+// holds it, and those of work.
+func (l Lock) Hold(ctx context.Context, pool *pgxpool.Pool, work func(ctx context.Context, held func() error) error,
+) error {
 	tx, err := l.acquire(ctx, pool)
 	if err != nil {
 		return err
@@ -97,10 +99,11 @@ func (l Lock) try(ctx context.Context, pool *pgxpool.Pool) (pgx.Tx, error) {
 		return nil, err
 	}
 	host, _ := os.Hostname()
+	idle, who := fmt.Sprint(l.idle().Milliseconds()), fmt.Sprintf("%s: %s, process %d", l.Name, host, os.Getpid())
 	var free bool
 	err = tx.QueryRow(ctx, `
-		SELECT set_config('idle_in_transaction_session_timeout', $2, true), set_config('application_name', $3, true), pg_try_advisory_xact_lock($1)`,
-		l.Key, fmt.Sprint(l.idle().Milliseconds()), fmt.Sprintf("%s: %s, process %d", l.Name, host, os.Getpid())).Scan(nil, nil, &free)
+		SELECT set_config('idle_in_transaction_session_timeout', $2, true), set_config('application_name', $3, true),
+		       pg_try_advisory_xact_lock($1)`, l.Key, idle, who).Scan(nil, nil, &free)
 	if err == nil && free {
 		return tx, nil
 	}
@@ -114,15 +117,18 @@ func (l Lock) holder(ctx context.Context, pool *pgxpool.Pool) string {
 	var name, address string
 	var since time.Time
 	err := pool.QueryRow(ctx, `
-		SELECT a.pid, a.application_name, COALESCE(host(a.client_addr), 'this machine'), COALESCE(a.xact_start, a.backend_start)
+		SELECT a.pid, a.application_name, COALESCE(host(a.client_addr), 'this machine'),
+		       COALESCE(a.xact_start, a.backend_start)
 		FROM pg_locks k JOIN pg_stat_activity a USING (pid)
-		WHERE k.locktype = 'advisory' AND k.granted AND k.objsubid = 1 AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		WHERE k.locktype = 'advisory' AND k.granted AND k.objsubid = 1
+		  AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 		  AND k.classid::bigint = $1::bigint >> 32 AND k.objid::bigint = $1::bigint & 4294967295 LIMIT 1`, l.Key).
 		Scan(&pid, &name, &address, &since)
 	if err != nil {
 		return "who it is can't be seen"
 	}
-	return fmt.Sprintf("PostgreSQL's process %d for %q from %s has it since %s", pid, name, address, since.UTC().Format(time.DateTime+" MST"))
+	return fmt.Sprintf("PostgreSQL's process %d for %q from %s has it since %s",
+		pid, name, address, since.UTC().Format(time.DateTime+" MST"))
 }
 
 // holding is a lock that is held. A connection does one thing at a time.
@@ -135,7 +141,8 @@ type holding struct {
 func (h *holding) check() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*h.every) // also while the work is told to stop: it may finish
+	// Also while the work is told to stop: it may finish.
+	ctx, cancel := context.WithTimeout(context.Background(), 3*h.every)
 	defer cancel()
 	if _, err := h.tx.Exec(ctx, "SELECT"); err != nil {
 		return errLockLost

@@ -58,7 +58,9 @@ func TestLockThatIsLost(t *testing.T) {
 	pool := dbtest.New(t)
 	lock := db.Lock{Key: anyKey, Name: "a test", Idle: 3 * time.Second} // so it is looked at every half second
 	err := lock.Hold(t.Context(), pool, func(ctx context.Context, held func() error) error {
-		execute(t, pool, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'a test: %' AND datname = current_database()`)
+		execute(t, pool, `
+			SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE application_name LIKE 'a test: %' AND datname = current_database()`)
 		<-ctx.Done()
 		if held() == nil {
 			t.Error("it is still said to be held")
@@ -70,8 +72,8 @@ func TestLockThatIsLost(t *testing.T) {
 	}
 }
 
-// A process that vanishes without a word, such as one whose machine lost its network, keeps no lock: with a pooler between
-// neither.
+// A process that vanishes without a word, such as one whose machine lost its network, keeps no lock: with a pooler
+// between neither.
 func TestLockOfAProcessThatVanishes(t *testing.T) {
 	t.Parallel()
 	for _, mode := range append(modes, "") {
@@ -111,7 +113,10 @@ func newRelay(t *testing.T, database string) *relay {
 	}
 	listener := listen(t)
 	r := &relay{}
-	u := &url.URL{Scheme: "postgres", User: url.UserPassword(config.User, config.Password), Host: listener.Addr().String(), Path: "/" + config.Database, RawQuery: "sslmode=disable"}
+	u := &url.URL{
+		Scheme: "postgres", User: url.UserPassword(config.User, config.Password), Host: listener.Addr().String(),
+		Path: "/" + config.Database, RawQuery: "sslmode=disable",
+	}
 	r.url = u.String()
 	serve(t, listener, func(conn net.Conn) {
 		real, err := net.Dial(pgconn.NetworkAddress(config.Host, config.Port))
@@ -149,7 +154,8 @@ func TestMigrateWaitsForConnections(t *testing.T) {
 	url := dbtest.NewEmptyURL(t)
 	admin := open(t, url)
 	var role string
-	if err := admin.QueryRow(t.Context(), "SELECT replace(current_database(), 'cairn_test', 'cairn_role')").Scan(&role); err != nil {
+	err := admin.QueryRow(t.Context(), "SELECT replace(current_database(), 'cairn_test', 'cairn_role')").Scan(&role)
+	if err != nil {
 		t.Fatal(err)
 	}
 	execute(t, admin, "CREATE ROLE "+role+" LOGIN CONNECTION LIMIT 2")
@@ -224,13 +230,15 @@ func idleFor(conn *pgx.Conn, d time.Duration) pgxpool.ShouldPingParams {
 	return pgxpool.ShouldPingParams{Conn: conn, IdleDuration: d}
 }
 
-// transactions counts those of the database, this one's own among them. PostgreSQL counts once a connection has been idle.
+// transactions counts those of the database, this one's own among them. PostgreSQL counts once a connection has been
+// idle.
 func transactions(t *testing.T, conn *pgx.Conn) (n int64) {
 	t.Helper()
 	if _, err := conn.Exec(t.Context(), "SELECT pg_stat_force_next_flush()"); err != nil {
 		t.Fatal(err)
 	}
-	err := conn.QueryRow(t.Context(), "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()").Scan(&n)
+	err := conn.QueryRow(t.Context(), `
+		SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()`).Scan(&n)
 	if err != nil {
 		t.Fatal(err)
 	}

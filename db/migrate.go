@@ -50,8 +50,9 @@ const (
 	lockWait      = 5 * time.Minute
 )
 
-// Up brings the schema up to date. Any number of instances may do so at once: one works, the others wait for it. A database
-// that is newer than this program is left as it is, because going back one release must be possible. Errors: ErrLocked.
+// Up brings the schema up to date. Any number of instances may do so at once: one works, the others wait for it. A
+// database that is newer than this program is left as it is, because going back one release must be possible. Errors:
+// ErrLocked.
 func (m Migrator) Up(ctx context.Context) error {
 	pool, err := m.patient(ctx)
 	if err != nil {
@@ -100,10 +101,11 @@ func (m Migrator) up(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// jobs brings river's tables up to date. It comes before our own migrations, so that whoever has the newest of these has
-// river's too.
+// jobs brings river's tables up to date. It comes before our own migrations, so that whoever has the newest of these
+// has river's too.
 func (m Migrator) jobs(ctx context.Context, pool *pgxpool.Pool) error {
-	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: "cairn", Logger: slog.New(slog.DiscardHandler)})
+	config := &rivermigrate.Config{Schema: "cairn", Logger: slog.New(slog.DiscardHandler)}
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), config)
 	if err != nil {
 		return fmt.Errorf("read river's migrations: %w", err)
 	}
@@ -125,11 +127,13 @@ func (m Migrator) patient(ctx context.Context) (*pgxpool.Pool, error) {
 	config := m.Pool.Config()
 	config.MaxConns, config.MinConns, config.MinIdleConns = patientConns, 0, 0
 	// A transaction that is idle has lost us: nothing here waits for anything outside the database.
-	none := map[string]string{"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": fmt.Sprint(lockIdle.Milliseconds())}
+	limit := &limits{statement: "0", lock: "0", idle: fmt.Sprint(lockIdle.Milliseconds())}
 	if Pooled(m.Pool) {
-		config.ConnConfig.Tracer = &limits{statement: none["statement_timeout"], lock: none["lock_timeout"], idle: none["idle_in_transaction_session_timeout"]}
+		config.ConnConfig.Tracer = limit
 	} else {
-		maps.Copy(config.ConnConfig.RuntimeParams, none)
+		maps.Copy(config.ConnConfig.RuntimeParams, map[string]string{
+			"statement_timeout": limit.statement, "lock_timeout": limit.lock, "idle_in_transaction_session_timeout": limit.idle,
+		})
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -165,7 +169,8 @@ func createSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	return err
 }
 
-// concealed replaces a connection error, whose text names user and database, and says what to do where a right is missing.
+// concealed replaces a connection error, whose text names user and database, and says what to do where a right is
+// missing.
 func concealed(err error) error {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return errors.New(explain(err).text)
@@ -177,8 +182,8 @@ func concealed(err error) error {
 }
 
 // Ready tells in one round trip whether requests can be served: the database answers, can be written to, and has at
-// least the newest schema that this program knows. The error says what is missing, without credentials. Connections to a
-// server that can't be written to are left: the next ones may find another.
+// least the newest schema that this program knows. The error says what is missing, without credentials. Connections
+// to a server that can't be written to are left: the next ones may find another.
 func Ready(ctx context.Context, pool *pgxpool.Pool) error {
 	var recovering, writeProtected bool
 	var version int64

@@ -13,15 +13,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Pooled tells whether a connection pooler (PgBouncer and its like) stands before the database of a pool from Open. Nothing is
-// left to a session then, whatever the pooler's mode: no prepared statement, no setting, no lock, no LISTEN.
+// Pooled tells whether a connection pooler (PgBouncer and its like) stands before the database of a pool from Open.
+// Nothing is left to a session then, whatever the pooler's mode: no prepared statement, no setting, no lock, no
+// LISTEN.
 func Pooled(pool *pgxpool.Pool) bool {
 	_, limited := pool.Config().ConnConfig.Tracer.(*limits)
 	return limited
 }
 
-// Direct returns how to connect to a server that keeps a session for us, for LISTEN: at url if there is one, else where pool
-// does. It is nil if that goes through a connection pooler.
+// Direct returns how to connect to a server that keeps a session for us, for LISTEN: at url if there is one, else
+// where pool does. It is nil if that goes through a connection pooler.
 func Direct(pool *pgxpool.Pool, url string) (*pgx.ConnConfig, error) {
 	if url != "" {
 		config, err := parse(url)
@@ -40,7 +41,9 @@ func Direct(pool *pgxpool.Pool, url string) (*pgx.ConnConfig, error) {
 func Same(ctx context.Context, one, other *pgxpool.Pool) (bool, error) {
 	var found [2]string
 	for i, pool := range []*pgxpool.Pool{one, other} {
-		err := pool.QueryRow(ctx, `SELECT oid::text || ' ' || extract(epoch FROM pg_postmaster_start_time())::text FROM pg_database WHERE datname = current_database()`).Scan(&found[i])
+		err := pool.QueryRow(ctx, `
+			SELECT oid::text || ' ' || extract(epoch FROM pg_postmaster_start_time())::text
+			FROM pg_database WHERE datname = current_database()`).Scan(&found[i])
 		if err != nil {
 			return false, fmt.Errorf("db: compare databases: %w", concealed(err))
 		}
@@ -50,8 +53,8 @@ func Same(ctx context.Context, one, other *pgxpool.Pool) (bool, error) {
 
 // fit connects once and returns the configuration that suits what is there.
 //
-// A pooler is known by what it can't help: it refuses parameters that are a session's, as PgBouncer does unless it is told to
-// ignore them, or the process that PostgreSQL says it is, is not the one that the connection began with.
+// A pooler is known by what it can't help: it refuses parameters that are a session's, as PgBouncer does unless it is
+// told to ignore them, or the process that PostgreSQL says it is, is not the one that the connection began with.
 func fit(ctx context.Context, config *pgxpool.Config) (*pgxpool.Config, error) {
 	same, err := keepsSession(ctx, config.ConnConfig)
 	parameter := refusedParameter(err)
@@ -81,7 +84,8 @@ func keepsSession(ctx context.Context, config *pgx.ConnConfig) (bool, error) {
 	return err == nil && pid == conn.PgConn().PID(), err
 }
 
-var errPoolerAppeared = errors.New("db: a connection pooler stands before the database now, which was not there at the start: restart this server")
+var errPoolerAppeared = errors.New("db: a connection pooler stands before the database now, " +
+	"and did not at the start: restart this server")
 
 // mustKeepSession refuses a new connection of a pool that was opened on a server without a pooler, if there is one now.
 func mustKeepSession(ctx context.Context, conn *pgx.Conn) error {
@@ -98,7 +102,9 @@ func withoutSession(ctx context.Context, config *pgxpool.Config) (*pgxpool.Confi
 	config = config.Copy()
 	parameters := config.ConnConfig.RuntimeParams
 	set := func(name string) string { return cmp.Or(parameters[name], defaults()[name]) }
-	limit := &limits{statement: set("statement_timeout"), lock: set("lock_timeout"), idle: set("idle_in_transaction_session_timeout")}
+	limit := &limits{
+		statement: set("statement_timeout"), lock: set("lock_timeout"), idle: set("idle_in_transaction_session_timeout"),
+	}
 	for name := range defaults() {
 		if !trackedByPoolers[name] {
 			delete(parameters, name)
@@ -120,7 +126,8 @@ func withoutSession(ctx context.Context, config *pgxpool.Config) (*pgxpool.Confi
 var trackedByPoolers = map[string]bool{"application_name": true, "timezone": true}
 
 // errStatementMode is permanent.
-var errStatementMode = errors.New("the connection pooler allows no transactions: its pool_mode has to be transaction or session")
+var errStatementMode = errors.New("the connection pooler allows no transactions: " +
+	"its pool_mode has to be transaction or session")
 
 // statementTimeout returns the limit of a statement as PostgreSQL reads it in a transaction.
 func statementTimeout(ctx context.Context, conn *pgx.Conn) (limit time.Duration, err error) {
@@ -164,9 +171,9 @@ func hangUp(ctx context.Context, conn *pgx.Conn) {
 	_ = conn.Close(ctx)
 }
 
-// mode finds out whether a pooler lends a connection to PostgreSQL for a session or for a transaction. That of a client which
-// does nothing is lent to others in transaction mode only. Under load that may stay unseen: then the answer is "session", so
-// it may be told, but nothing may depend on it.
+// mode finds out whether a pooler lends a connection to PostgreSQL for a session or for a transaction. That of a
+// client which does nothing is lent to others in transaction mode only. Under load that may stay unseen: then the
+// answer is "session", so it may be told, but nothing may depend on it.
 func mode(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	idle, err := pool.Acquire(ctx)
 	if err != nil {

@@ -58,7 +58,8 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 					t.Errorf("exit code %d:\n%s", code, server.logged())
 				}
 			}
-			if out := commandOutput(t, env, "sessions", "list", "--user", "ada@example.org"); strings.Count(out, "password") < 2 {
+			out := commandOutput(t, env, "sessions", "list", "--user", "ada@example.org")
+			if strings.Count(out, "password") < 2 {
 				t.Errorf("sessions list says:\n%s", out)
 			}
 			wantNoticeThroughAPooler(t, env, database)
@@ -70,7 +71,8 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 				t.Errorf("rekey says: %s", out)
 			}
 			again := start(t, append([]string{"PORT=" + portOf(site.url)}, rotated...)...)
-			if _, page := b.do(http.MethodGet, again.url+"/", nil); page.Find("#card-foursquare[data-state=active]").Length() != 1 {
+			_, page := b.do(http.MethodGet, again.url+"/", nil)
+			if page.Find("#card-foursquare[data-state=active]").Length() != 1 {
 				t.Errorf("after the restart: %s", page.Find("main").Text())
 			}
 			for _, server := range append(five, again) {
@@ -114,7 +116,9 @@ func without(env []string, prefix string) (rest []string) {
 // wantNoticeThroughAPooler breaks a connection without its provider, has that handed over, and mends it.
 func wantNoticeThroughAPooler(t *testing.T, env []string, database string) {
 	t.Helper()
-	execute(t, database, `UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'refresh_refused', state_since = now() WHERE provider = 'strava'`)
+	execute(t, database, `
+		UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'refresh_refused', state_since = now()
+		WHERE provider = 'strava'`)
 	cmd := serverCommand(t, []string{"notices", "--each", "cat > message"}, env...)
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "handed over 1") {
 		t.Errorf("notices say %s (error %v)", out, err)
@@ -137,7 +141,8 @@ func wantNoLocks(t *testing.T, database string) {
 	t.Helper()
 	env := []string{"DATABASE_URL=" + database}
 	if n := queryValue[int](t, env, `
-		SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); n != 0 {
+		SELECT count(*)::int FROM pg_locks JOIN pg_database d ON d.oid = database
+		WHERE locktype = 'advisory' AND datname = current_database()`); n != 0 {
 		t.Errorf("%d locks were left behind", n)
 	}
 }
@@ -146,7 +151,8 @@ func wantNoLocks(t *testing.T, database string) {
 func TestIdleServerLeavesTheDatabaseAlone(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t) // without autovacuum, which makes transactions of its own
-	execute(t, postgres.URL(), "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()", "CREATE DATABASE transaction", "CREATE DATABASE none")
+	execute(t, postgres.URL(), "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()",
+		"CREATE DATABASE transaction", "CREATE DATABASE none")
 	others, err := pgxpool.New(t.Context(), postgres.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -208,9 +214,10 @@ func (j *journal) String() string {
 	return j.text.String()
 }
 
-// fewestTransactions watches a database from another one until it has had not more than enough transactions within a time, by its
-// clock. A start makes more.
-func fewestTransactions(ctx context.Context, others *pgxpool.Pool, database string, within time.Duration, enough int64) (fewest int64, err error) {
+// fewestTransactions watches a database from another one until it has had not more than enough transactions within a
+// time, by its clock. A start makes more.
+func fewestTransactions(ctx context.Context, others *pgxpool.Pool, database string, within time.Duration, enough int64,
+) (fewest int64, err error) {
 	type sample struct {
 		n  int64
 		at time.Time
@@ -220,7 +227,8 @@ func fewestTransactions(ctx context.Context, others *pgxpool.Pool, database stri
 	for deadline := time.Now().Add(testkit.Patience); time.Now().Before(deadline); time.Sleep(time.Second) {
 		var now sample
 		err := others.QueryRow(ctx, `
-			SELECT xact_commit + xact_rollback, clock_timestamp() FROM pg_stat_database WHERE datname = $1`, database).Scan(&now.n, &now.at)
+			SELECT xact_commit + xact_rollback, clock_timestamp() FROM pg_stat_database WHERE datname = $1`, database).
+			Scan(&now.n, &now.at)
 		if err != nil {
 			return 0, err
 		}

@@ -19,7 +19,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Pooler is a PgBouncer that belongs to one test, as Debian configures it but for its address, port, databases, users and mode.
+// Pooler is a PgBouncer that belongs to one test, as Debian configures it but for its address, port, databases, users
+// and mode.
 type Pooler struct {
 	URL string // of the database behind it
 
@@ -47,8 +48,8 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-// NewPooler starts a PgBouncer before the database at database, with a pool_mode ("transaction", "session", "statement") and
-// further lines for its [pgbouncer] section, such as "max_client_conn = 10". It ends with the test.
+// NewPooler starts a PgBouncer before the database at database, with a pool_mode ("transaction", "session",
+// "statement") and further lines for its [pgbouncer] section, such as "max_client_conn = 10". It ends with the test.
 func NewPooler(t testing.TB, database, mode string, settings ...string) *Pooler {
 	t.Helper()
 	program := findPgBouncer(t)
@@ -85,9 +86,12 @@ pool_mode = %[4]s
 `, line, dir, port, mode, strings.Join(settings, "\n"))
 	write(t, filepath.Join(dir, "ini"), ini)
 	write(t, filepath.Join(dir, "users"), fmt.Sprintf("\"%s\" \"%s\"\n", behind.User, password))
-	address := &url.URL{Scheme: "postgres", User: url.UserPassword(behind.User, password), Host: net.JoinHostPort("127.0.0.1", port),
-		Path: "/" + behind.Database, RawQuery: "sslmode=disable"}
-	p := &Pooler{URL: address.String(), t: t, server: tools.Command(program, filepath.Join(dir, "ini")), exited: make(chan struct{})}
+	address := &url.URL{
+		Scheme: "postgres", User: url.UserPassword(behind.User, password), Host: net.JoinHostPort("127.0.0.1", port),
+		Path: "/" + behind.Database, RawQuery: "sslmode=disable",
+	}
+	server := tools.Command(program, filepath.Join(dir, "ini"))
+	p := &Pooler{URL: address.String(), t: t, server: server, exited: make(chan struct{})}
 	p.start()
 	return p
 }
@@ -100,7 +104,8 @@ func (p *Pooler) start() {
 	}
 	go func() { _ = p.server.Wait(); close(p.exited) }()
 	p.t.Cleanup(p.Stop)
-	for deadline := time.Now().Add(cleanupLimit); !strings.Contains(p.log.String(), "process up"); time.Sleep(5 * time.Millisecond) {
+	up := func() bool { return strings.Contains(p.log.String(), "process up") }
+	for deadline := time.Now().Add(cleanupLimit); !up(); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-p.exited:
 			p.t.Fatalf("dbtest: PgBouncer ended at once:\n%s", p.log.String())
@@ -125,7 +130,10 @@ func (p *Pooler) Stop() {
 
 func findPgBouncer(t testing.TB) string {
 	t.Helper()
-	for _, name := range []string{"pgbouncer", "/usr/sbin/pgbouncer", "/opt/homebrew/opt/pgbouncer/bin/pgbouncer", "/usr/local/opt/pgbouncer/bin/pgbouncer"} {
+	for _, name := range []string{
+		"pgbouncer", "/usr/sbin/pgbouncer", // not in everybody's PATH
+		"/opt/homebrew/opt/pgbouncer/bin/pgbouncer", "/usr/local/opt/pgbouncer/bin/pgbouncer",
+	} {
 		if program, err := exec.LookPath(name); err == nil {
 			return program
 		}

@@ -26,10 +26,10 @@ type driver struct {
 
 func (d driver) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener { return d.waker }
 
-// waker tells this instance's queues that they have something to do. River can either LISTEN, on a connection of its pool, which
-// a connection pooler makes useless, or have every queue ask the database by itself, six times a second in all. This asks for
-// all queues in one statement: often while somebody may wait for a job, else seldom. Where there is a connection that can LISTEN,
-// it wakes at once for the jobs of other instances too.
+// waker tells this instance's queues that they have something to do. River can either LISTEN, on a connection of its
+// pool, which a connection pooler makes useless, or have every queue ask the database by itself, six times a second
+// in all. This asks for all queues in one statement: often while somebody may wait for a job, else seldom. Where
+// there is a connection that can LISTEN, it wakes at once for the jobs of other instances too.
 //
 // To river it is a listener whose connection is always well.
 type waker struct {
@@ -94,9 +94,12 @@ func (w *waker) expect() {
 }
 
 // inserted is around river's insertions of jobs.
-func (w *waker) inserted(ctx context.Context, jobs []*rivertype.JobInsertParams, insert func(context.Context) ([]*rivertype.JobInsertResult, error)) ([]*rivertype.JobInsertResult, error) {
+func (w *waker) inserted(ctx context.Context, jobs []*rivertype.JobInsertParams,
+	insert func(context.Context) ([]*rivertype.JobInsertResult, error),
+) ([]*rivertype.JobInsertResult, error) {
+	available := func(job *rivertype.JobInsertParams) bool { return job.State == rivertype.JobStateAvailable }
 	results, err := insert(ctx)
-	if err == nil && slices.ContainsFunc(jobs, func(job *rivertype.JobInsertParams) bool { return job.State == rivertype.JobStateAvailable }) {
+	if err == nil && slices.ContainsFunc(jobs, available) {
 		w.expect()
 	}
 	return results, err
@@ -156,7 +159,7 @@ func (w *waker) keepListening(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		if err := w.listenOnce(ctx); ctx.Err() == nil {
-			w.log.WarnContext(ctx, "new jobs of other servers are noticed late: there is no connection to listen on", "error", err)
+			w.log.WarnContext(ctx, "jobs of other servers are noticed late: no connection listens", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -204,7 +207,8 @@ func (w *waker) check(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, w.limits.Poll)
 	defer cancel()
 	var readOnly bool
-	err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean`).Scan(&readOnly)
+	err := conn.QueryRow(ctx, `
+		SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean`).Scan(&readOnly)
 	if err == nil && readOnly {
 		return errNotPrimary
 	}
