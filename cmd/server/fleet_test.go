@@ -103,6 +103,21 @@ func (f *fleet) awaitReady() {
 	}
 }
 
+// awaitVisits waits until what connecting asked for has been fetched: from then on nobody uses a token but who is told to.
+func (f *fleet) awaitVisits() {
+	f.t.Helper()
+	testkit.Eventually(f.t, "what is new has been fetched", func() bool {
+		var left int
+		err := f.pool.QueryRow(f.t.Context(), `
+			SELECT (SELECT count(*) FROM cairn.errands) +
+			       (SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state IN ('available', 'running', 'retryable'))`).Scan(&left)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		return left == 0
+	})
+}
+
 // playProviders serves the sandbox from the test, because servers come and go, and returns the registrations.
 func (f *fleet) playProviders(way *front) (env []string) {
 	t := f.t

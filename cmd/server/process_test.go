@@ -58,10 +58,11 @@ func patient() limits {
 		Rates:     untiring(),
 		Calls:     oauth.Limits{Call: patience, Queue: patience, Statement: patience},
 		Pages:     routes.Limits{Probe: patience, Page: patience, Provider: patience, Webhook: patience, Bulk: patience},
-		Jobs:      jobs.Limits{Job: patience, Rest: 200 * time.Millisecond},
+		Jobs:      jobs.Limits{Job: patience},
 		Sandbox:   patientPlayers(),
 
-		SessionLookup: patience, SessionStatement: patience, RequestHeader: patience, Request: patience, Response: 2 * patience,
+		// RequestHeader stays: a server that stops waits so long for connections on which nothing comes.
+		SessionLookup: patience, SessionStatement: patience, Request: patience, Response: 2 * patience,
 		SandboxWork: patience, Upkeep: patience, Health: patience, Doctor: patience, Message: patience, Counting: patience,
 	}
 }

@@ -51,7 +51,9 @@ func (w wire) get(path string) *http.Response {
 // While it stops, a server tells so and serves on, on new connections and old ones, each of which it ends after an answer.
 func TestStopIsAnnounced(t *testing.T) {
 	t.Parallel()
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), "SHUTDOWN_DELAY=10m")
+	l := patient()
+	l.RequestHeader = patience
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), "SHUTDOWN_DELAY=10m", limited(l))
 	old, unused := dial(t, server.url), dial(t, server.url)
 	for _, w := range []wire{old, unused} {
 		if resp := w.get("/readyz"); resp.StatusCode != http.StatusOK || resp.Close {
@@ -84,7 +86,9 @@ func TestStopIsAnnounced(t *testing.T) {
 // A connection that was accepted before the listener closed gets its answer, even if its request comes after that.
 func TestStopServesWhomItAccepted(t *testing.T) {
 	t.Parallel()
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
+	l := patient()
+	l.RequestHeader = patience
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), "SHUTDOWN_TIMEOUT=10m", limited(l))
 	silent := dial(t, server.url)
 	dial(t, server.url).get("/login") // accepted after the silent one
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
