@@ -11,17 +11,19 @@ run: postgres build ## run the server with a private database and the sandbox: h
 build: ## build bin/server
 	@CGO_ENABLED=0 go build -trimpath -o bin/server ./cmd/server
 
+# Most tests wait for something most of the time, so more are under way than there are cores.
+testing = -race -shuffle=on -parallel 6
 needed = postgres chromium pgbouncer promtool axe systemd
 
 test: $(needed) ## run all tests, the browser's too, with the race detector: 10 rounds of each race, a short round of what is long
-	go test -race -shuffle=on -timeout 20m $(TEST_FLAGS) ./...
+	go test $(testing) -timeout 20m $(TEST_FLAGS) ./...
 
 test-busy: $(needed) ## build the tests, then run make test beside 8 busy processes and print how long it took
 	@go test -race -run '^$$' ./... >/dev/null
 	@sh scripts/beside.sh 8 $(MAKE) test TEST_FLAGS=-count=1
 
 race-test: $(needed) ## run all tests with 200 rounds of each race
-	RACE_ROUNDS=200 go test -race -count=1 -shuffle=on -timeout 60m ./...
+	RACE_ROUNDS=200 go test $(testing) -count=1 -timeout 60m ./...
 
 matrix-test: postgres ## let every call to a provider go wrong in every way, in the slow ones too
 	MATRIX=all go test -race -count=1 -run '^Test(ProviderMatrix|MatrixIsComplete)$$' ./internal/routes

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
@@ -99,7 +100,9 @@ func TestHealthCommand(t *testing.T) {
 // Requests that never end and headers without end are cut off.
 func TestServerLimits(t *testing.T) {
 	t.Parallel()
-	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
+	hasty := patient()
+	hasty.RequestHeader = 500 * time.Millisecond
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t), limited(hasty))
 	address := strings.TrimPrefix(server.url, "http://")
 	send := func(text string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
