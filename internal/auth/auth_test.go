@@ -499,14 +499,21 @@ func TestTwoRemovalsAtOnceLeaveAWayIn(t *testing.T) {
 		garmin := scalar[int64](t, pool, `SELECT id FROM cairn.identities WHERE user_id = $1 AND provider = 'garmin'`, user)
 		// Each removal waits in its middle for the other to get there, unless something keeps the other out.
 		var inside, removed atomic.Int64
-		both := make(chan struct{})
+		both, alone := make(chan struct{}), make(chan struct{})
 		meet := func(string) error {
 			if inside.Add(1) == 2 {
 				close(both)
 			}
-			testkit.Within(testkit.Patience, func() bool { return closed(both) || keptOut(t, pool) })
+			select {
+			case <-both: // at the same moment
+			case <-alone:
+			}
 			return nil
 		}
+		go func() {
+			testkit.Within(testkit.Patience, func() bool { return closed(both) || keptOut(t, pool) })
+			close(alone)
+		}()
 		var wg sync.WaitGroup
 		for _, id := range []int64{strava, garmin} {
 			wg.Go(func() {
