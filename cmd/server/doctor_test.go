@@ -190,7 +190,7 @@ func TestDoctorExplainsTheDatabase(t *testing.T) {
 	})
 	t.Run("away", func(t *testing.T) {
 		t.Parallel()
-		code, says := seeDoctor(t, "DATABASE_URL=postgres://ada:hunter2@127.0.0.1:1/cairn")
+		code, says := seeDoctor(t, "DATABASE_URL=postgres://ada:hunter2@127.0.0.1:1/cairn", limited(limits{Doctor: 2 * time.Second}))
 		wantFindings(t, says, `FAIL | database | .*127\.0\.0\.1:1`, `ok | providers`, `ok | dates`)
 		if code != 1 {
 			t.Errorf("exit code %d, want 1", code)

@@ -89,7 +89,7 @@ type killing struct {
 func newKilling(t *testing.T) *killing {
 	t.Helper()
 	way := &front{}
-	k := &killing{t: t, fleet: newFleetBehind(t, 2, way), front: way}
+	k := &killing{t: t, fleet: newFleetBehind(t, 2, way, limited(mortal())), front: way}
 	k.v = newVisitor(newSite(k.url, true))
 	k.must(k.v.signUp(t.Context()))
 	return k

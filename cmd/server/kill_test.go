@@ -17,7 +17,7 @@ import (
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
 	kills := deployRounds(t, "DEPLOY_KILLS", 8)
-	f := newFleet(t, 3)
+	f := newFleet(t, 3, limited(mortal()))
 	s := &survivors{crowd: newCrowd(t, newSite(f.url, true))}
 	for range 3 {
 		s.stay(s.arrives)

@@ -76,7 +76,18 @@ func usual() limits {
 	l := limits{Rates: untiring()}
 	if !measured() {
 		l.Passwords = patient().Passwords
+		l.RequestHeader = patience // a client may come to a spare connection just when the server gives it up
 	}
+	return l
+}
+
+// mortal are the limits of servers that are killed: what one held, others take over when a few calls could have been made.
+func mortal() limits {
+	if measured() {
+		return usual()
+	}
+	l := patient()
+	l.Calls = oauth.Limits{Queue: 10 * time.Second}
 	return l
 }
 
