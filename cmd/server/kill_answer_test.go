@@ -51,7 +51,9 @@ func TestKilledRefreshIsFoundOut(t *testing.T) {
 	k.must(k.v.connect(t.Context(), sandbox.Strava, "ada", 0))
 	k.awaitVisits()
 	k.expire(sandbox.Strava)
-	k.kill(sandbox.Strava, "refresh_token", onTheWayBack, func(ctx context.Context, v *visitor) error { return v.check(ctx, sandbox.Strava) })
+	k.kill(sandbox.Strava, "refresh_token", onTheWayBackForGood, func(ctx context.Context, v *visitor) error {
+		return v.check(ctx, sandbox.Strava)
+	})
 	k.endLease()
 	k.exec(`UPDATE cairn.river_job SET scheduled_at = now() WHERE kind = 'look' AND state = 'scheduled'`) // half a minute later
 	testkit.Eventually(t, "the card says that it needs its owner", func() bool {
@@ -65,9 +67,10 @@ func TestKilledRefreshIsFoundOut(t *testing.T) {
 type aim int
 
 const (
-	onTheWayThere aim = iota // the provider has not been asked
-	onTheWayBack             // it has answered
-	atArrival                // we have the answer, and begin to use and to store it, or have done so
+	onTheWayThere       aim = iota // the provider has not been asked
+	onTheWayBack                   // it has answered
+	atArrival                      // we have the answer, and begin to use and to store it, or have done so
+	onTheWayBackForGood            // it has answered, and however late the kill is, the answer does not arrive before
 )
 
 // aimed is how long each part of the way is, and the longest after it.
@@ -107,15 +110,19 @@ func (k *killing) must(err error) {
 func (k *killing) kill(provider, grant string, at aim, ask func(context.Context, *visitor) error) (spent bool) {
 	k.t.Helper()
 	there, back := takes(aimed), takes(aimed)
-	if at == atArrival {
+	switch at {
+	case atArrival:
 		back = nil
+	case onTheWayBackForGood:
+		back = until(nil)
 	}
 	victim := k.kills % len(k.instances)
 	k.kills++
 	trip := k.front.next(provider, grant, there, back)
 	asked := make(chan error, 1)
 	go func() { asked <- ask(k.t.Context(), k.v.at(k.fleet, victim)) }()
-	moment := map[aim]chan struct{}{onTheWayThere: trip.came, onTheWayBack: trip.done, atArrival: trip.sent}[at]
+	moment := map[aim]chan struct{}{onTheWayThere: trip.came, onTheWayBack: trip.done, onTheWayBackForGood: trip.done,
+		atArrival: trip.sent}[at]
 	select {
 	case <-moment:
 	case err := <-asked:
@@ -127,6 +134,9 @@ func (k *killing) kill(provider, grant string, at aim, ask func(context.Context,
 		k.must(err)
 	}
 	<-trip.over
+	if at == onTheWayBackForGood {
+		k.front.next(provider, grant, nil, nil) // later answers arrive
+	}
 	return at != onTheWayThere || len(trip.done) > 0
 }
 
