@@ -60,7 +60,10 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 	if out := commandOutput(t, both, "rekey"); !strings.HasPrefix(out, "The tokens of 2 connections") {
 		t.Errorf("it says %q", out)
 	}
-	execute(t, database, `UPDATE cairn.instances SET last_seen = now() - interval '5 minutes' WHERE id = '`+instances()[0].ID+`'`)
+	execute(t, database, `
+		INSERT INTO cairn.instances
+		SELECT (jsonb_populate_record(i, jsonb_build_object('id', 'deadbeef', 'last_seen', now() - interval '5 minutes'))).*
+		FROM cairn.instances i LIMIT 1`)
 	_, says = seeDoctor(t, both...)
 	wantFindings(t, says, `warn | instances | \w{8} at \S+ was last seen .*: it was killed`)
 	if table := commandOutput(t, both, "instances"); !regexp.MustCompile(`(?m)^\w{8} +\S+ +silent `).MatchString(table) {
