@@ -9,7 +9,7 @@ for _ in $(seq "$count"); do
 	sh -c 'while :; do :; done' &
 	busy="$busy $!"
 done
-trap 'kill $busy' EXIT # theirs are the only ids in it
+trap '[ -z "$busy" ] || kill $busy' EXIT # theirs are the only ids in it
 trap 'exit 130' INT TERM
 began=$(date +%s)
 "$@"

@@ -29,12 +29,20 @@ func atMost(promised time.Duration) time.Duration {
 	return patience
 }
 
+// crowdInPeace is how many people look around.
+func crowdInPeace() int {
+	if faultTime() > 0 {
+		return 200
+	}
+	return 50
+}
+
 // visitsInPeace is how many visits there are before and after a fault.
 func visitsInPeace() int {
 	if faultTime() > 0 {
 		return 2000
 	}
-	return 100
+	return 60
 }
 
 // outage is from when PostgreSQL is told to stop until it answers again, and then until everybody is served.
@@ -48,13 +56,13 @@ func (o outage) covers(v visit) bool {
 	return v.ended.After(o.begun) && v.begun.Before(o.healed)
 }
 
-// Two hundred people look around while PostgreSQL restarts, in both ways. Nobody sees another's page, nobody is signed out,
+// Two hundred people (in make fault-test) look around while PostgreSQL restarts, in both ways. Nobody sees another's page, nobody is signed out,
 // and pages are missing only during a restart and for two seconds after it.
 func TestFaultRestarts(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t)
 	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+postgres.URL(), limited(usual()))
-	people := newCanaries(t, server.url, postgres.URL(), 200)
+	people := newCanaries(t, server.url, postgres.URL(), crowdInPeace())
 	stop := people.walk(16)
 	defer stop()
 

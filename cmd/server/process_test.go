@@ -133,7 +133,8 @@ func serverCommand(t *testing.T, args []string, env ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir() // no .env of this directory
-	cmd.Env = append([]string{limited(l), "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
+	// A program with the race detector sleeps for a second before it exits, unless it is told not to.
+	cmd.Env = append([]string{limited(l), "GORACE=atexit_sleep_ms=50", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
 	return cmd
 }
 
