@@ -106,10 +106,19 @@ func (c *canaries) walk(callers int) (stop func()) {
 		group.Go(func() {
 			for !stopped.Load() {
 				c.step()
+				testkit.AtRandom(pace())
 			}
 		})
 	}
 	return sync.OnceFunc(func() { stopped.Store(true); group.Wait() })
+}
+
+// pace is how long people look at a page: in make test so long that others can use the machine too.
+func pace() time.Duration {
+	if faultTime() > 0 {
+		return 0
+	}
+	return 60 * time.Millisecond
 }
 
 func (c *canaries) step() {

@@ -139,6 +139,7 @@ func visit503(t *testing.T, site string, over *atomic.Bool) (wait func()) {
 				if a := get(t, site+path, nil); (a.status != want || a.took > atMost(limit)) && !over.Load() {
 					t.Errorf("without a database %s answers %d after %v", path, a.status, a.took)
 				}
+				testkit.AtRandom(100 * time.Millisecond)
 			}
 		})
 	}

@@ -107,7 +107,7 @@ func newSiteWith(t testing.TB, o options) site {
 	if o.ready == nil {
 		o.ready = func(ctx context.Context) error { return db.Ready(ctx, o.pool) }
 	}
-	log := slog.New(slog.NewTextHandler(io.MultiWriter(s.log, t.Output()), nil))
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(s.log, outputOf(t)), nil))
 	providers, played := newProviders(t, &s, "http://"+host+"/sandbox", public, o.hooked)
 	if o.heard != nil {
 		played = o.heard(played)
@@ -191,6 +191,31 @@ func newProviders(t testing.TB, s *site, base, public string, hooked bool) ([]*o
 		t.Fatal(err)
 	}
 	return providers, s.sandbox.Handler()
+}
+
+// output is a test's until the test is over: what a site has to say later nobody hears.
+type output struct {
+	mu   sync.Mutex
+	test io.Writer // nil: it is over
+}
+
+func outputOf(t testing.TB) *output {
+	o := &output{test: t.Output()}
+	t.Cleanup(func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.test = nil
+	})
+	return o
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.test == nil {
+		return len(p), nil
+	}
+	return o.test.Write(p)
 }
 
 // logBuffer keeps what was logged, for tests that look for what must not be there.
