@@ -139,3 +139,10 @@ func withoutQuote(err error) string {
 	text := err.Error()
 	return text[strings.LastIndex(text, "`")+1:]
 }
+
+// ReadOnly tells whether a statement failed because it writes where that can't be done: on a standby, or in a
+// read-only database.
+func ReadOnly(err error) bool {
+	refusal, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refusal.Code == readOnly
+}

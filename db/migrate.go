@@ -101,7 +101,7 @@ func (m Migrator) up(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// jobs brings river's tables up to date. It comes before our own migrations, so that whoever has the newest of these
+// jobs brings river's tables up to date. It comes before our own migrations, so a database with the newest of these
 // has river's too.
 func (m Migrator) jobs(ctx context.Context, pool *pgxpool.Pool) error {
 	config := &rivermigrate.Config{Schema: "cairn", Logger: slog.New(slog.DiscardHandler)}
@@ -176,7 +176,8 @@ func concealed(err error) error {
 		return errors.New(explain(err).text)
 	}
 	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok && refusal.Code == "42501" {
-		return fmt.Errorf("the database's user may not do that; if it is not the schema's owner, run server migrate as the owner: %w", err)
+		return fmt.Errorf("the database's user may not do that; "+
+			"if it is not the schema's owner, run server migrate as the owner: %w", err)
 	}
 	return err
 }

@@ -155,14 +155,16 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	if err != nil {
 		return nil, upkeep{}, err
 	}
+	limited := config.limits.accounts()
+	limited.Refused = watch.Limited
 	own := upkeep{
 		log:         log,
 		batch:       config.limits.Upkeep,
 		sessions:    session.New(config.sessions(session.Options{Pool: pool, Secure: site.Scheme == "https"})),
-		accounts:    auth.New(pool, config.SessionSecret, config.limits.accounts()),
+		accounts:    auth.New(pool, config.SessionSecret, limited),
 		connections: oauth.New(pool, sealer, config.limits.Calls),
 	}
-	own.connections.Observe, own.accounts.Refused = watch.ProviderCall, watch.Limited
+	own.connections.Observe = watch.ProviderCall
 	own.presence = newPresence(pool, log, sealer, own.connections, config.limits.Upkeep)
 	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err

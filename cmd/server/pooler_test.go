@@ -162,7 +162,7 @@ func TestIdleServerLeavesTheDatabaseAlone(t *testing.T) {
 	for _, name := range []string{"none", "transaction"} {
 		database := strings.Replace(postgres.URL(), "/cairn?", "/"+name+"?", 1)
 		env := append(behindPooler(t, database)[name], "DATA_DIR="+dataDir(t), "PORT=0")
-		serveWithin(t, env, limits{Jobs: jobs.Limits{FirstLook: time.Millisecond, Attentive: time.Millisecond}})
+		serveWithin(t, env, limits{Jobs: jobs.Limits{FirstLook: time.Millisecond, Busy: time.Millisecond}})
 		group.Go(func() error {
 			n, err := fewestTransactions(t.Context(), others, name, 30*time.Second, 30)
 			t.Logf("pooler: %s; %d transactions in 30 s", name, n)

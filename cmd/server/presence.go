@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn/db"
 	"cairn/internal/instance"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
@@ -19,9 +19,6 @@ import (
 
 // announceEvery is short enough for a few announcements in a row to fail before instance.LiveFor is over.
 const announceEvery = 20 * time.Second
-
-// cannotWrite is the SQLSTATE of a statement that writes where that can't be done.
-const cannotWrite = "25006"
 
 // presence keeps a server known to the others, and follows what it learns of them and of the keys in use.
 type presence struct {
@@ -48,7 +45,7 @@ func newPresence(
 // when the database takes it.
 func (p *presence) enter(ctx context.Context) error {
 	err := p.announce(ctx)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == cannotWrite {
+	if db.ReadOnly(err) {
 		p.log.WarnContext(ctx, "the database is read-only: this server is announced later")
 	} else if err != nil {
 		return err

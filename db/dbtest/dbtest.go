@@ -5,9 +5,9 @@
 //	func TestSomething(t *testing.T) {
 //		pool := dbtest.New(t)
 //
-// The server is the one in TEST_DATABASE_URL (whose user must be allowed to create databases), or a private one without
-// durability that all test processes of this user share. Databases are copies of a template that has been migrated once.
-// Tests that stop, kill or freeze their server have one to themselves: NewCluster.
+// The server is the one in TEST_DATABASE_URL (whose user must be allowed to create databases), or a private one
+// without durability that all test processes of this user share. Databases are copies of a template that has been
+// migrated once. Tests that stop, kill or freeze their server have one to themselves: NewCluster.
 package dbtest
 
 import (
@@ -101,8 +101,8 @@ func NewURL(t testing.TB) string {
 	return create(t, template)
 }
 
-// NewPatientURL is NewURL for tests that are not about the time limits of statements: what a busy machine does not do in time
-// it does later.
+// NewPatientURL is NewURL for tests that are not about the time limits of statements: what a busy machine does not do
+// in time it does later.
 func NewPatientURL(t testing.TB) string {
 	t.Helper()
 	return patient(NewURL(t))

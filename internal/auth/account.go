@@ -85,9 +85,11 @@ func (a *Accounts) Find(ctx context.Context, email string) (userID int64, err er
 	return userID, nil
 }
 
-// FindByProvider returns the user who signs in with this account at a provider. It is for operators. Errors: ErrNotFound.
+// FindByProvider returns the user who signs in with this account at a provider. It is for operators. Errors:
+// ErrNotFound.
 func (a *Accounts) FindByProvider(ctx context.Context, provider, subject string) (userID int64, err error) {
-	err = a.pool.QueryRow(ctx, `SELECT user_id FROM cairn.identities WHERE provider = $1 AND subject = $2`, provider, subject).Scan(&userID)
+	err = a.pool.QueryRow(ctx, `
+		SELECT user_id FROM cairn.identities WHERE provider = $1 AND subject = $2`, provider, subject).Scan(&userID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, ErrNotFound
 	}
@@ -128,8 +130,8 @@ func nameFrom(offers ...string) string {
 	return "Traveller"
 }
 
-// lockMethods lets one transaction at a time change a user's sign-in methods, so that two removals at once cannot each see
-// the other's method as the one that is left. Errors: ErrNotFound.
+// lockMethods lets one transaction at a time change a user's sign-in methods, so that two removals at once cannot
+// each see the other's method as the one that is left. Errors: ErrNotFound.
 func lockMethods(ctx context.Context, tx pgx.Tx, userID int64) error {
 	var id int64
 	err := tx.QueryRow(ctx, `SELECT id FROM cairn.users WHERE id = $1 FOR NO KEY UPDATE`, userID).Scan(&id)
@@ -146,8 +148,8 @@ func lockMethods(ctx context.Context, tx pgx.Tx, userID int64) error {
 func someMethodLeft(ctx context.Context, tx pgx.Tx, userID int64) error {
 	var left bool
 	err := tx.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM cairn.identities WHERE user_id = $1) OR EXISTS (SELECT FROM cairn.passwords WHERE user_id = $1)`,
-		userID).Scan(&left)
+		SELECT EXISTS (SELECT FROM cairn.identities WHERE user_id = $1)
+		    OR EXISTS (SELECT FROM cairn.passwords WHERE user_id = $1)`, userID).Scan(&left)
 	switch {
 	case err != nil:
 		return fmt.Errorf("auth: look for sign-in methods of user %d: %w", userID, err)
@@ -161,7 +163,8 @@ func someMethodLeft(ctx context.Context, tx pgx.Tx, userID int64) error {
 // password; ErrBusy. The caller limits how often (Limits.PasswordSession).
 func (a *Accounts) Confirm(ctx context.Context, userID int64, password string) (Proof, error) {
 	proof := Proof{UserID: userID}
-	err := a.pool.QueryRow(ctx, `SELECT email, hash FROM cairn.passwords WHERE user_id = $1`, userID).Scan(&proof.email, &proof.hash)
+	err := a.pool.QueryRow(ctx, `SELECT email, hash FROM cairn.passwords WHERE user_id = $1`, userID).
+		Scan(&proof.email, &proof.hash)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Proof{}, ErrCredentials
 	}
@@ -175,8 +178,8 @@ func (a *Accounts) Confirm(ctx context.Context, userID int64, password string) (
 	return proof, err
 }
 
-// Delete removes a person and everything that is theirs: sign-in methods, sessions, connections. before runs first, in the
-// same transaction and under the lock of the user's row. Errors: ErrNotFound, before's.
+// Delete removes a person and everything that is theirs: sign-in methods, sessions, connections. before runs first,
+// in the same transaction and under the lock of the user's row. Errors: ErrNotFound, before's.
 func (a *Accounts) Delete(ctx context.Context, userID int64, before func(tx pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 		var id int64

@@ -42,18 +42,19 @@ func (e *FieldError) Error() string { return "auth: " + e.Field + " refused" }
 
 // Accounts is the store of accounts. Make it with New.
 type Accounts struct {
-	Limits  Limits
-	Refused func(limit string) // hears the name of a limit each time it refuses; may be nil
+	Limits Limits
 
-	pool   *pgxpool.Pool
-	secret []byte
-	hash   *hasher
+	pool    *pgxpool.Pool
+	secret  []byte
+	hash    *hasher
+	refused func(limit string)
 }
 
 // Options are how accounts are kept. The zero value is for the real world.
 type Options struct {
-	Cost   Cost // of a password's hash
-	Limits Limits
+	Cost    Cost // of a password's hash
+	Limits  Limits
+	Refused func(limit string) // hears the name of a limit each time it refuses; may be nil
 }
 
 // New returns the accounts in a database. With secret, the same on all instances, the counters of limits are named so
@@ -61,6 +62,6 @@ type Options struct {
 func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
 	return &Accounts{
 		Limits: cmp.Or(o.Limits, DefaultLimits()),
-		pool:   pool, secret: []byte(secret), hash: newHasher(o.Cost),
+		pool:   pool, secret: []byte(secret), hash: newHasher(o.Cost), refused: o.Refused,
 	}
 }

@@ -15,8 +15,8 @@ const BrowserLife = 400 * 24 * time.Hour
 // maxBrowsers is how many browsers an account knows: those that signed in last.
 const maxBrowsers = 50
 
-// RememberBrowser makes the browser with this token known to an account, in the transaction of a sign-in. A known browser
-// is spared from the limit that strangers can use up for an account (countSignIn). It signs nobody in.
+// RememberBrowser makes the browser with this token known to an account, in the transaction of a sign-in. A known
+// browser is spared from the limit that strangers can use up for an account (SignIn). It signs nobody in.
 func (a *Accounts) RememberBrowser(ctx context.Context, tx pgx.Tx, userID int64, token string) error {
 	_, err := tx.Exec(ctx, `
 		WITH forgotten AS (
@@ -40,7 +40,8 @@ func (a *Accounts) ForgetBrowsers(ctx context.Context, tx pgx.Tx, userID int64) 
 	return nil
 }
 
-// SweepBrowsers deletes one batch of browsers that have not signed in for BrowserLife and reports whether more may be left.
+// SweepBrowsers deletes one batch of browsers that have not signed in for BrowserLife and reports whether more may be
+// left.
 func (a *Accounts) SweepBrowsers(ctx context.Context) (more bool, err error) {
 	tag, err := a.pool.Exec(ctx, `
 		DELETE FROM cairn.browsers WHERE (token_hash, user_id) IN (

@@ -17,8 +17,8 @@ import (
 
 const waitingPerHash = 100 // some three seconds' work
 
-// Cost is what argon2id spends on a hash. The zero value is the second choice of OWASP's password storage sheet: 19 MiB, two
-// passes. Tests that are not about it spend less.
+// Cost is what argon2id spends on a hash. The zero value is the second choice of OWASP's password storage sheet: 19
+// MiB, two passes. Tests that are not about it spend less.
 type Cost struct {
 	Memory uint32 // KiB; 0: 19 MiB
 	Passes uint32 // 0: 2
@@ -42,8 +42,8 @@ func decoyHash(p *argon2id.Params) string {
 		p.Memory, p.Iterations, p.Parallelism, random(p.SaltLength), random(p.KeyLength))
 }
 
-// hasher runs argon2id. A hash takes 19 MiB and a core for some 20 ms, so one core is left to everybody else, and only so
-// many wait; the rest is told to come back rather than let memory run out.
+// hasher runs argon2id. A hash takes 19 MiB and a core for some 20 ms, so one core is left to everybody else, and
+// only so many wait; the rest is told to come back rather than let memory run out.
 type hasher struct {
 	params  *argon2id.Params
 	decoy   string
@@ -70,11 +70,14 @@ func (a *Accounts) HashLoad() HashLoad {
 func newHasher(cost Cost) *hasher {
 	params := cost.params()
 	slots := max(1, int64(runtime.GOMAXPROCS(0))-1)
-	return &hasher{params: params, decoy: decoyHash(params), slots: semaphore.NewWeighted(slots), cores: slots, queue: waitingPerHash * slots}
+	return &hasher{
+		params: params, decoy: decoyHash(params),
+		slots: semaphore.NewWeighted(slots), cores: slots, queue: waitingPerHash * slots,
+	}
 }
 
-// make hashes a new password unless it is easy to guess; that too takes time. about is what others know of its owner. Errors:
-// *FieldError, ErrBusy.
+// make hashes a new password unless it is easy to guess; that too takes time. about is what others know of its owner.
+// Errors: *FieldError, ErrBusy.
 func (h *hasher) make(ctx context.Context, password string, about ...string) (hash string, err error) {
 	if err := checkLength(password); err != nil {
 		return "", err

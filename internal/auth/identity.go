@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Claim makes a provider's account a way into the account of a signed-in user and returns the identity's id. One that is
-// the user's already is returned as it is. Errors: ErrLinked when it is another user's; ErrUnconfirmed when it would be a
-// new way in, and confirmed does not say that the user has just signed in.
+// Claim makes a provider's account a way into the account of a signed-in user and returns the identity's id. One that
+// is the user's already is returned as it is. Errors: ErrLinked when it is another user's; ErrUnconfirmed when it
+// would be a new way in, and confirmed does not say that the user has just signed in.
 func (a *Accounts) Claim(ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, confirmed bool) (int64, error) {
 	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
 		return 0, err
@@ -54,14 +54,17 @@ func (a *Accounts) Enter(ctx context.Context, tx pgx.Tx, provider, subject, name
 	return userID, identityID, err
 }
 
-// RemoveIdentity removes the sign-in method by a provider's account, and with it the connection that hangs on it. Before
-// anything is removed, disconnect is called with the transaction. Errors: ErrNotFound, ErrLastWay; disconnect's.
-func (a *Accounts) RemoveIdentity(ctx context.Context, tx pgx.Tx, userID, identityID int64, disconnect func(provider string) error) (provider string, err error) {
+// RemoveIdentity removes the sign-in method by a provider's account, and with it the connection that hangs on it.
+// Before anything is removed, disconnect is called with the transaction. Errors: ErrNotFound, ErrLastWay;
+// disconnect's.
+func (a *Accounts) RemoveIdentity(
+	ctx context.Context, tx pgx.Tx, userID, identityID int64, disconnect func(provider string) error,
+) (provider string, err error) {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return "", err
 	}
-	err = tx.QueryRow(ctx, `SELECT provider FROM cairn.identities WHERE id = $1 AND user_id = $2 FOR UPDATE`, identityID, userID).
-		Scan(&provider)
+	err = tx.QueryRow(ctx, `
+		SELECT provider FROM cairn.identities WHERE id = $1 AND user_id = $2 FOR UPDATE`, identityID, userID).Scan(&provider)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", ErrNotFound
 	}
@@ -71,14 +74,15 @@ func (a *Accounts) RemoveIdentity(ctx context.Context, tx pgx.Tx, userID, identi
 	if err := disconnect(provider); err != nil {
 		return "", err
 	}
-	if _, err := tx.Exec(ctx, `DELETE FROM cairn.identities WHERE id = $1 AND user_id = $2`, identityID, userID); err != nil {
+	_, err = tx.Exec(ctx, `DELETE FROM cairn.identities WHERE id = $1 AND user_id = $2`, identityID, userID)
+	if err != nil {
 		return "", fmt.Errorf("auth: remove identity %d: %w", identityID, err)
 	}
 	return provider, someMethodLeft(ctx, tx, userID)
 }
 
-// lockIdentity lets one transaction at a time decide whose a provider's account is, also while no row of it exists. It comes
-// before the user's lock, because only then is it known who that is.
+// lockIdentity lets one transaction at a time decide whose a provider's account is, also while no row of it exists.
+// It comes before the user's lock, because only then is it known who that is.
 func lockIdentity(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 7261))`, provider+" "+subject); err != nil {
 		return fmt.Errorf("auth: lock identity of %s: %w", provider, err)

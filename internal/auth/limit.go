@@ -77,8 +77,8 @@ func (a *Accounts) refusal(counters []counter, row pgx.Row) error {
 		return fmt.Errorf("auth: count %s: %w", counters[0].name, err)
 	}
 	name := counters[place].name
-	if a.Refused != nil {
-		a.Refused(name)
+	if a.refused != nil {
+		a.refused(name)
 	}
 	return &LimitError{Limit: name, RetryAfter: time.Duration(seconds * float64(time.Second))}
 }

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// NewPassword is an e-mail and password that were found acceptable, with the password hashed, which takes a while. Create,
-// AddPassword and ChangePassword store it.
+// NewPassword is an e-mail and password that were found acceptable, with the password hashed, which takes a while.
+// Create, AddPassword and ChangePassword store it.
 type NewPassword struct{ email, key, hash string }
 
 // NewAccount is a sign-up that was found acceptable. Create makes the account.
@@ -23,8 +23,8 @@ type NewAccount struct {
 	NewPassword
 }
 
-// SignUp checks what somebody wants to sign up with; an empty name is made from the address. Whether the e-mail is free is
-// known when the account is made. Errors: *FieldError, *LimitError, ErrBusy.
+// SignUp checks what somebody wants to sign up with; an empty name is made from the address. Whether the e-mail is
+// free is known when the account is made. Errors: *FieldError, *LimitError, ErrBusy.
 func (a *Accounts) SignUp(ctx context.Context, name, email, password, address string) (NewAccount, error) {
 	email, key, err := parseEmail(email)
 	if err != nil {
@@ -56,8 +56,9 @@ func (a *Accounts) Create(ctx context.Context, tx pgx.Tx, n NewAccount) (userID 
 	return userID, insertPassword(ctx, tx, userID, n.NewPassword)
 }
 
-// SignIn checks an e-mail and password. A wrong password and an unknown e-mail are the same error and take the same time.
-// browser is the token of a browser that may have signed in before, or "". Errors: ErrCredentials, *LimitError, ErrBusy.
+// SignIn checks an e-mail and password. A wrong password and an unknown e-mail are the same error and take the same
+// time. browser is the token of a browser that may have signed in before, or "". Errors: ErrCredentials, *LimitError,
+// ErrBusy.
 func (a *Accounts) SignIn(ctx context.Context, email, password, address, browser string) (Proof, error) {
 	key := emailKey(email)
 	proof := Proof{hash: a.hash.decoy}
@@ -68,8 +69,8 @@ func (a *Accounts) SignIn(ctx context.Context, email, password, address, browser
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return Proof{}, fmt.Errorf("auth: find password: %w", err)
 	}
-	// For the account last: tries that a network is not allowed any more must not lock the owner out. A known browser has a
-	// limit of its own, which strangers can't use up.
+	// For the account last: tries that a network is not allowed any more must not lock the owner out. A known browser
+	// has a limit of its own, which strangers can't use up.
 	network := a.Limits.SignInNetwork.From(address)
 	pair, account := a.Limits.SignInPair.From(address, key), a.Limits.SignInAccount.Of(key)
 	counts, forgiven := []Count{pair, network, account}, []Count{pair, account}
@@ -90,9 +91,11 @@ func (a *Accounts) SignIn(ctx context.Context, email, password, address, browser
 	return proof, a.Forgive(ctx, forgiven...)
 }
 
-// NewPassword checks what an account without a password is to get. Whether the e-mail is free is known when it is added.
-// Errors: *FieldError, *LimitError, ErrBusy.
-func (a *Accounts) NewPassword(ctx context.Context, userID int64, email, password, address string) (NewPassword, error) {
+// NewPassword checks what an account without a password is to get. Whether the e-mail is free is known when it is
+// added. Errors: *FieldError, *LimitError, ErrBusy.
+func (a *Accounts) NewPassword(
+	ctx context.Context, userID int64, email, password, address string,
+) (NewPassword, error) {
 	email, key, err := parseEmail(email)
 	if err != nil {
 		return NewPassword{}, err
@@ -121,9 +124,11 @@ type PasswordChange struct {
 	hash  string
 }
 
-// CheckPasswordChange compares the present password, and checks the new one. Errors: ErrCredentials, *FieldError, ErrBusy. The
-// caller limits how often (Limits.PasswordSession).
-func (a *Accounts) CheckPasswordChange(ctx context.Context, userID int64, current, password string) (PasswordChange, error) {
+// CheckPasswordChange compares the present password, and checks the new one. Errors: ErrCredentials, *FieldError,
+// ErrBusy. The caller limits how often (Limits.PasswordSession).
+func (a *Accounts) CheckPasswordChange(
+	ctx context.Context, userID int64, current, password string,
+) (PasswordChange, error) {
 	if err := checkLength(password); err != nil {
 		return PasswordChange{}, err
 	}
@@ -180,8 +185,8 @@ func insertPassword(ctx context.Context, tx pgx.Tx, userID int64, n NewPassword)
 	return nil
 }
 
-// parseEmail returns an address as it is kept and the key that makes it unique. It is normalised before it is looked at,
-// so that no look-alike of "@" slips through.
+// parseEmail returns an address as it is kept and the key that makes it unique. It is normalised before it is looked
+// at, so that no look-alike of "@" slips through.
 func parseEmail(input string) (email, key string, err error) {
 	email = strings.TrimSpace(norm.NFKC.String(input))
 	parsed, err := mail.ParseAddress(email)

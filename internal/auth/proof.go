@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Proof is a credential that somebody has shown: a password as it was compared, or a provider's account as it was found.
-// It was true when it was made; StillProven tells whether it is.
+// Proof is a credential that somebody has shown: a password as it was compared, or a provider's account as it was
+// found. It was true when it was made; StillProven tells whether it is.
 type Proof struct {
 	UserID int64
 
@@ -17,9 +17,9 @@ type Proof struct {
 	identityID  int64  // 0: it is the password
 }
 
-// StillProven proves a credential again, in the transaction that acts on it: it must be the one that was checked, neither
-// changed nor removed since. Until the transaction is over nobody changes it. It locks the user, then the credential.
-// Errors: ErrCredentials.
+// StillProven proves a credential again, in the transaction that acts on it: it must be the one that was checked,
+// neither changed nor removed since. Until the transaction is over nobody changes it. It locks the user, then the
+// credential. Errors: ErrCredentials.
 func (a *Accounts) StillProven(ctx context.Context, tx pgx.Tx, p Proof) error {
 	credential := `SELECT true FROM cairn.identities WHERE user_id = $1 AND id = $2 FOR SHARE`
 	args := []any{p.UserID, p.identityID}

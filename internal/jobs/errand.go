@@ -25,8 +25,8 @@ const (
 	overdue, stale = 10 * time.Minute, 24 * time.Hour
 )
 
-// note writes down that something is to be done about the connections to subjects, and returns those subjects that somebody
-// has connected.
+// note writes down that something is to be done about the connections to subjects, and returns those subjects that
+// somebody has connected.
 func note(ctx context.Context, tx pgx.Tx, provider string, subjects []string, what Errand) ([]string, error) {
 	rows, err := tx.Query(ctx, `
 		WITH connected AS (
@@ -48,8 +48,8 @@ func note(ctx context.Context, tx pgx.Tx, provider string, subjects []string, wh
 	return connected, nil
 }
 
-// await marks what was noted about a connection as something that a person waits for.
-func await(ctx context.Context, tx pgx.Tx, provider, subject string, what Errand) error {
+// markAwaited marks what was noted about a connection as something that a person waits for.
+func markAwaited(ctx context.Context, tx pgx.Tx, provider, subject string, what Errand) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE cairn.errands e SET awaited = true FROM cairn.identities i
 		WHERE i.id = e.identity_id AND i.provider = $1 AND i.subject = $2 AND e.what = $3`, provider, subject, what)
@@ -69,13 +69,15 @@ type errands struct {
 
 func (e errands) has(what Errand) bool { _, ok := e.reasons[what]; return ok }
 
-// errandsOf reads what there is to do about a connection. If nothing is noted, the version before this one put the job aside,
-// which only checked. A fetch has to rest for a while after the last one, because an upload of a hundred activities is not worth
-// a hundred calls, and is left out then; Garmin's addresses are good for what they were given for only. Errors: oauth.ErrNotFound.
+// errandsOf reads what there is to do about a connection. If nothing is noted, the version before this one put the
+// job aside, which only checked. A fetch has to rest for a while after the last one, because an upload of a hundred
+// activities is not worth a hundred calls, and is left out then; Garmin's addresses are good for what they were given
+// for only. Errors: oauth.ErrNotFound.
 func errandsOf(ctx context.Context, d Deps, provider, subject string) (errands, error) {
 	rows, err := d.Pool.Query(ctx, `
 		SELECT c.identity_id, c.user_id, COALESCE(e.what, ''), COALESCE(e.reason, 0),
-		       CASE WHEN i.provider <> 'garmin' AND l.tried_at + $3::interval > now() THEN l.tried_at + $3::interval - now() ELSE '0' END,
+		       CASE WHEN i.provider <> 'garmin' AND l.tried_at + $3::interval > now()
+		            THEN l.tried_at + $3::interval - now() ELSE '0' END,
 		       COALESCE(bool_or(e.awaited) OVER (), false)
 		FROM cairn.identities i
 		JOIN cairn.connections c ON c.identity_id = i.id
@@ -88,7 +90,8 @@ func errandsOf(ctx context.Context, d Deps, provider, subject string) (errands, 
 	found := errands{reasons: map[Errand]int64{}}
 	var what Errand
 	var reason int64
-	_, err = pgx.ForEachRow(rows, []any{&found.identityID, &found.userID, &what, &reason, &found.rest, &found.awaited}, func() error {
+	fields := []any{&found.identityID, &found.userID, &what, &reason, &found.rest, &found.awaited}
+	_, err = pgx.ForEachRow(rows, fields, func() error {
 		if what != "" {
 			found.reasons[what] = reason
 		}

@@ -1,5 +1,5 @@
-// Package jobs does what nobody should wait for, with river, in PostgreSQL: a job is put aside in the transaction that makes
-// it necessary, and tried again until it is done, by whichever instance has time.
+// Package jobs does what nobody should wait for, with river, in PostgreSQL: a job is enqueued in the transaction
+// that makes it necessary, and tried again until it is done, by whichever instance has time.
 //
 //	jobs.go      the client: put aside, start, stop, count
 //	wake.go      noticing that there is a job
@@ -13,11 +13,11 @@
 //	patience.go  waiting for a provider that wants no calls now
 //	limits.go    time limits and their defaults
 //
-// Each provider has a queue of its own, so that one that does not answer holds up nobody else's work. Jobs leave a part of
-// every quota to people (oauth.InBackground), unless a person waits for it.
+// Each provider has a queue of its own, so that one that does not answer holds up nobody else's work. Jobs leave a
+// part of every quota to people (oauth.InBackground), unless a person waits for it.
 //
-// Every job may run twice, on two instances, or be killed half-way; what it does is safe for that. Its arguments are ids: no
-// token and no name is in river's tables.
+// Every job may run twice, on two instances, or be killed half-way; what it does is safe for that. Its arguments are
+// ids: no token and no name is in river's tables.
 package jobs
 
 import (
@@ -41,7 +41,8 @@ const Schema = "cairn"
 
 const (
 	maxWorkers = 4 // of a queue, on each instance
-	// keepDone and keepFailed are how long jobs stay that have ended: they name accounts at providers, whose owners may be gone.
+	// keepDone and keepFailed are how long jobs stay that have ended: they name accounts at providers, whose owners may
+	// be gone.
 	keepDone   = time.Minute
 	keepFailed = 24 * time.Hour // an operator wants to see them
 	// fetchAnyway is when a queue asks without being woken, which it need not.
@@ -84,12 +85,14 @@ func newJobs(ctx context.Context, d Deps, host func() time.Time) (j *Jobs, err e
 	river.AddWorker(workers, &visitor{Deps: d})
 	river.AddWorker(workers, &looker{Deps: d})
 	client, err := river.NewClient(driver{riverpgxv5.New(d.Pool), waker}, &river.Config{
-		Schema:               Schema,
-		Logger:               slog.New(newWarnings(d.Log.Handler())),
-		ErrorHandler:         failures{d.Log},
-		Workers:              workers,
-		Queues:               queues(),
-		Middleware:           []rivertype.Middleware{river.WorkerMiddlewareFunc(d.clock.patiently), river.JobInsertMiddlewareFunc(waker.inserted)},
+		Schema:       Schema,
+		Logger:       slog.New(newWarnings(d.Log.Handler())),
+		ErrorHandler: failures{d.Log},
+		Workers:      workers,
+		Queues:       queues(),
+		Middleware: []rivertype.Middleware{
+			river.WorkerMiddlewareFunc(d.clock.snoozing), river.JobInsertMiddlewareFunc(waker.inserted),
+		},
 		FetchPollInterval:    fetchAnyway,
 		JobTimeout:           d.Limits.Job,
 		RescueStuckJobsAfter: d.Limits.Rescue,
@@ -101,7 +104,8 @@ func newJobs(ctx context.Context, d Deps, host func() time.Time) (j *Jobs, err e
 		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(d.Limits.Look),
 			func() (river.JobArgs, *river.InsertOpts) { return look{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})},
 
-		// It is there to play with the time in tests, but what it does is what is wanted here: there is one clock, the database's.
+		// It is there to play with the time in tests, but what it does is what is wanted here: there is one clock, the
+		// database's.
 		Test: river.TestConfig{Time: d.clock},
 	})
 	if err != nil {
@@ -155,11 +159,12 @@ func (j *Jobs) Run(ctx context.Context) error {
 	return nil
 }
 
-// mayBegin waits until the database takes jobs, and puts the first look aside. A server whose database is read-only, or away
-// for the moment, serves meanwhile what it can. It is false when ctx is done.
+// mayBegin waits until the database takes jobs, and puts the first look aside. A server whose database is read-only,
+// or away for the moment, serves meanwhile what it can. It is false when ctx is done.
 func (j *Jobs) mayBegin(ctx context.Context) bool {
 	for told := false; ; told = true {
-		_, err := j.client.Insert(ctx, look{}, &river.InsertOpts{ScheduledAt: j.deps.clock.Now().Add(j.deps.Limits.FirstLook)})
+		first := j.deps.clock.Now().Add(j.deps.Limits.FirstLook)
+		_, err := j.client.Insert(ctx, look{}, &river.InsertOpts{ScheduledAt: first})
 		if err == nil {
 			return true
 		}
@@ -202,8 +207,8 @@ type Wait struct {
 	For         time.Duration
 }
 
-// Waits returns the kinds that have such jobs, of all instances. A job that is to be tried again later is not due. It is the
-// operator's.
+// Waits returns the kinds that have such jobs, of all instances. A job that is to be tried again later is not due. It
+// is the operator's.
 func Waits(ctx context.Context, pool *pgxpool.Pool) ([]Wait, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT kind, queue, now() - min(scheduled_at) FROM cairn.river_job

@@ -11,8 +11,8 @@ type Limits struct {
 	Rescue time.Duration // until a job counts as lost whose instance was killed: 5 minutes
 	Stop   time.Duration // for jobs under way when the server stops, a call to a provider or two: 15 s
 	Begin  time.Duration // between two looks at a database that takes no jobs yet: 1 s
-	// FirstLook is until an instance looks for lost work after its start: 30 s. It may stand in for one that died, whose lease
-	// of a refresh is over then.
+	// FirstLook is until an instance looks for lost work after its start: 30 s. It may stand in for one that died,
+	// whose lease of a refresh is over then.
 	FirstLook time.Duration
 	Look      time.Duration // from one such look to the next: 1 hour
 	Rest      time.Duration // between two fetches for one connection: 15 s
@@ -20,7 +20,7 @@ type Limits struct {
 	Poll        time.Duration // one question for due jobs: 3 s
 	PollIdle    time.Duration // from one to the next: 15 s
 	PollBusy    time.Duration // likewise, while somebody may wait for a job: half a second
-	Attentive   time.Duration // somebody may, after a job was put aside by this instance: 30 s
+	Busy        time.Duration // somebody may, after this instance has enqueued a job: 30 s
 	ListenCheck time.Duration // of silence, until a connection that listens is looked at: 15 s
 	Relisten    time.Duration // until one that was lost is made again: 5 s
 }
@@ -38,7 +38,7 @@ func (l Limits) withDefaults() Limits {
 		Poll:        cmp.Or(l.Poll, 3*time.Second),
 		PollIdle:    cmp.Or(l.PollIdle, 15*time.Second),
 		PollBusy:    cmp.Or(l.PollBusy, 500*time.Millisecond),
-		Attentive:   cmp.Or(l.Attentive, 30*time.Second),
+		Busy:        cmp.Or(l.Busy, 30*time.Second),
 		ListenCheck: cmp.Or(l.ListenCheck, 15*time.Second),
 		Relisten:    cmp.Or(l.Relisten, 5*time.Second),
 	}

@@ -20,17 +20,17 @@ const (
 	spread = time.Minute
 )
 
-// patiently is around the work of every job: one that its provider does not want now comes back when it may.
-func (c *clock) patiently(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) error {
+// snoozing is around the work of every job: one that its provider does not want now comes back when it may.
+func (c *clock) snoozing(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) error {
 	err := work(oauth.InBackground(ctx))
-	if wait, later := c.comeBack(job, err); later {
+	if wait, later := c.snoozeFor(job, err); later {
 		return river.JobSnooze(wait)
 	}
 	return err
 }
 
-// comeBack tells how long a job has to wait, if its provider has said.
-func (c *clock) comeBack(job *rivertype.JobRow, err error) (wait time.Duration, later bool) {
+// snoozeFor tells how long a job has to wait, if its provider has said.
+func (c *clock) snoozeFor(job *rivertype.JobRow, err error) (wait time.Duration, later bool) {
 	failure, ok := errors.AsType[*oauth.Error](err)
 	if !ok || failure.Until.IsZero() || c.Now().Sub(job.CreatedAt) > patience {
 		return 0, false

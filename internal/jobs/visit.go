@@ -60,12 +60,12 @@ func (j *Jobs) VisitNow(ctx context.Context, provider, subject string, what Erra
 	return pgx.BeginFunc(ctx, j.deps.Pool, func(tx pgx.Tx) error {
 		inserted, err := visitTx(ctx, j.client, tx, provider, []string{subject}, what)
 		if err == nil {
-			err = await(ctx, tx, provider, subject, what)
+			err = markAwaited(ctx, tx, provider, subject, what)
 		}
 		for _, job := range inserted {
 			if err == nil && job.UniqueSkippedAsDuplicate {
 				_, err = j.client.JobRetryTx(ctx, tx, job.Job.ID)
-				j.waker.expect()
+				j.waker.pollOften()
 			}
 		}
 		return err

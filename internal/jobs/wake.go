@@ -41,7 +41,7 @@ type waker struct {
 	queues []string
 
 	news      chan *riverdriver.Notification
-	attentive atomic.Int64 // until when somebody may wait, in Unix nanoseconds
+	busyUntil atomic.Int64 // until when somebody may wait, in Unix nanoseconds
 	nudged    chan struct{}
 }
 
@@ -78,15 +78,15 @@ func (w *waker) run(ctx context.Context) {
 
 // pause is the time to the next question.
 func (w *waker) pause() time.Duration {
-	if time.Now().UnixNano() < w.attentive.Load() {
+	if time.Now().UnixNano() < w.busyUntil.Load() {
 		return w.limits.PollBusy
 	}
 	return w.limits.PollIdle
 }
 
-// expect has the database asked often for a while, beginning soon: a transaction may not be over yet.
-func (w *waker) expect() {
-	w.attentive.Store(time.Now().Add(w.limits.Attentive).UnixNano())
+// pollOften has the database asked often for a while, beginning soon: a transaction may not be over yet.
+func (w *waker) pollOften() {
+	w.busyUntil.Store(time.Now().Add(w.limits.Busy).UnixNano())
 	select {
 	case w.nudged <- struct{}{}:
 	default:
@@ -100,7 +100,7 @@ func (w *waker) inserted(ctx context.Context, jobs []*rivertype.JobInsertParams,
 	available := func(job *rivertype.JobInsertParams) bool { return job.State == rivertype.JobStateAvailable }
 	results, err := insert(ctx)
 	if err == nil && slices.ContainsFunc(jobs, available) {
-		w.expect()
+		w.pollOften()
 	}
 	return results, err
 }
@@ -131,7 +131,7 @@ func (w *waker) ask(ctx context.Context) (due time.Duration, err error) {
 		switch {
 		case seconds == nil:
 		case *seconds <= 0:
-			w.tell(&riverdriver.Notification{Topic: insertTopic, Payload: fmt.Sprintf(`{"queue": %q}`, queue)})
+			w.notify(&riverdriver.Notification{Topic: insertTopic, Payload: fmt.Sprintf(`{"queue": %q}`, queue)})
 		default:
 			due = min(due, time.Duration(*seconds*float64(time.Second))+time.Millisecond)
 		}
@@ -144,8 +144,8 @@ func (w *waker) ask(ctx context.Context) (due time.Duration, err error) {
 	return due, nil
 }
 
-// tell drops what river has no time for: the next question brings it again.
-func (w *waker) tell(n *riverdriver.Notification) {
+// notify drops what river has no time for: the next question brings it again.
+func (w *waker) notify(n *riverdriver.Notification) {
 	select {
 	case w.news <- n:
 	default:
@@ -181,17 +181,17 @@ func (w *waker) listenOnce(ctx context.Context) error {
 	for _, topic := range []string{insertTopic, "river_control", "river_leadership"} {
 		listen.WriteString("LISTEN " + pgx.Identifier{Schema + "." + topic}.Sanitize() + ";")
 	}
-	if _, err := conn.Exec(ctx, listen.String()); err != nil {
+	if err := w.exec(ctx, conn, listen.String()); err != nil {
 		return err
 	}
-	w.expect() // what came before was not heard
+	w.pollOften() // what came before was not heard
 	for {
 		heard, cancel := context.WithTimeout(ctx, w.limits.ListenCheck)
 		n, err := conn.WaitForNotification(heard)
 		cancel()
 		switch {
 		case err == nil:
-			w.tell(&riverdriver.Notification{Topic: strings.TrimPrefix(n.Channel, Schema+"."), Payload: n.Payload})
+			w.notify(&riverdriver.Notification{Topic: strings.TrimPrefix(n.Channel, Schema+"."), Payload: n.Payload})
 			continue
 		case ctx.Err() != nil || heard.Err() == nil:
 			return err
@@ -200,6 +200,14 @@ func (w *waker) listenOnce(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// exec runs a statement that must not take long: a server may fall silent on a connection that was just made.
+func (w *waker) exec(ctx context.Context, conn *pgx.Conn, sql string) error {
+	ctx, cancel := context.WithTimeout(ctx, w.limits.Poll)
+	defer cancel()
+	_, err := conn.Exec(ctx, sql)
+	return err
 }
 
 // check tells whether a connection that says nothing is still one to listen on.

@@ -91,7 +91,7 @@ func TestJobIsBegunSoonWithoutListening(t *testing.T) {
 func TestJobOfAnotherInstanceIsFound(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	runs(t, newInstance(t, pool, nil, Limits{PollIdle: 50 * time.Millisecond, Attentive: time.Millisecond}, 0))
+	runs(t, newInstance(t, pool, nil, Limits{PollIdle: 50 * time.Millisecond, Busy: time.Millisecond}, 0))
 	withdraw(t, newInstance(t, pool, nil, Limits{}, 0), pool, 1)
 	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
 }

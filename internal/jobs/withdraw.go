@@ -42,7 +42,7 @@ func (w *withdrawer) Work(ctx context.Context, job *river.Job[withdrawal]) error
 	if errors.Is(err, oauth.ErrHeld) {
 		return river.JobSnooze(time.Minute)
 	}
-	if _, later := w.clock.comeBack(job.JobRow, err); err != nil && !later && job.Attempt >= job.MaxAttempts {
+	if _, later := w.clock.snoozeFor(job.JobRow, err); err != nil && !later && job.Attempt >= job.MaxAttempts {
 		return errors.Join(err, w.Connections.GiveUp(ctx, job.Args.ID))
 	}
 	return err

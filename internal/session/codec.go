@@ -9,8 +9,9 @@ import (
 // errUndecodable marks session data that no longer (or not yet) means anything to this version of the program.
 var errUndecodable = errors.New("session: data does not decode")
 
-// jsonCodec writes the values as a JSON object of scalars, so that versions of the program that run side by side during a
-// deploy read each other's data and skip what they do not know. Expiry lives in its column, on the database's clock.
+// jsonCodec writes the values as a JSON object of scalars, so that versions of the program that run side by side
+// during a deploy read each other's data and skip what they do not know. Expiry lives in its column, on the
+// database's clock.
 type jsonCodec struct{}
 
 func (jsonCodec) Encode(_ time.Time, values map[string]any) ([]byte, error) {

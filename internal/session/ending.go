@@ -55,13 +55,13 @@ func (m *Manager) End(ctx context.Context, userID, id int64) error {
 	return err
 }
 
-// EndOthers ends all sessions of a user but the one with the id keep (0: all) and returns how many there were. db may be a
-// transaction, so that they end together with what made them end.
+// EndOthers ends all sessions of a user but the one with the id keep (0: all) and returns how many there were. db may
+// be a transaction, so that they end together with what made them end.
 func (m *Manager) EndOthers(ctx context.Context, db DB, userID, keep int64, why Reason) (int64, error) {
 	return end(ctx, db, why, `user_id = $2 AND id <> $3`, userID, keep)
 }
 
-// EndByID ends one session, whoever has it. It is the operator's. Errors: ErrNone.
+// EndByID ends one session of any user. It is the operator's. Errors: ErrNone.
 func (m *Manager) EndByID(ctx context.Context, id int64) error {
 	ended, err := end(ctx, m.Pool, ByOperator, `id = $2`, id)
 	if err == nil && ended == 0 {
@@ -76,8 +76,9 @@ func (m *Manager) EndAll(ctx context.Context) (int64, error) {
 }
 
 // Ended tells why the session of this request's cookie is over, if it is and that is known. It asks the database only
-// when the request brought a token that led to nothing, and is for a page that says so: the answer clears the cookie, so that
-// it is said once. A token that was replaced just now is left alone: the browser may have got the newer one meanwhile.
+// when the request brought a token that led to nothing, and is for a page that says so: the answer clears the cookie,
+// so that it is said once. A token that was replaced just now is left alone: the browser may have got the newer one
+// meanwhile.
 func (m *Manager) Ended(ctx context.Context) (Ending, bool) {
 	rq, ok := ctx.Value(requestKey{}).(*request)
 	if !ok || rq.found != nil || rq.dead == "" {
@@ -90,7 +91,8 @@ func (m *Manager) Ended(ctx context.Context) (Ending, bool) {
 	err := m.Pool.QueryRow(ctx, `
 		SELECT reason, ended_at, ended_at > now() - interval '1 minute' FROM cairn.ended_sessions WHERE token = $1
 		UNION ALL
-		SELECT CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END, LEAST(expiry, created + $2::interval), false
+		SELECT CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END,
+		       LEAST(expiry, created + $2::interval), false
 		FROM cairn.sessions WHERE token = $1
 		LIMIT 1`, rq.dead, m.MaxLifetime).Scan(&e.Reason, &e.At, &young)
 	rq.told = !(e.Reason == Replaced && young) && (err == nil || errors.Is(err, pgx.ErrNoRows))
@@ -126,8 +128,8 @@ func (m *Manager) List(ctx context.Context, userID int64) ([]Device, error) {
 	return devices, nil
 }
 
-// Newest returns at most so many of a user's live sessions, and how many there are. The one with the id first comes first, if
-// it is the user's, then those that were used last.
+// Newest returns at most so many of a user's live sessions, and how many there are. The one with the id first comes
+// first, if it is the user's, then those that were used last.
 func (m *Manager) Newest(ctx context.Context, userID, first int64, most int) (devices []Device, all int, err error) {
 	rows, err := m.Pool.Query(ctx, `
 		SELECT id, user_id, method, created, last_seen, address, user_agent, kept, count(*) OVER ()

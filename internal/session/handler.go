@@ -37,8 +37,8 @@ type request struct {
 	remaining time.Duration // how much older the session that was saved may get
 }
 
-// Handler is the middleware that gives requests their session. The answer is held back until the session is saved: a save
-// that fails or finds the session gone replaces the whole answer, and no cookie is sent that was not stored.
+// Handler is the middleware that gives requests their session. The answer is held back until the session is saved: a
+// save that fails or finds the session gone replaces the whole answer, and no cookie is sent that was not stored.
 func (m *Manager) Handler(hooks Hooks) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serve(w, r, next, hooks) })
@@ -74,7 +74,8 @@ func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	rq.token = ""
 }
 
-// keepToken sends the new token of a handler that panicked, with the answer that others make of that: the old one is dead.
+// keepToken sends the new token of a handler that panicked, with the answer that others make of that: the old one is
+// dead.
 func (m *Manager) keepToken(rq *request, a *answer) {
 	if rq.token != "" {
 		a.discard()
@@ -115,8 +116,8 @@ func validToken(value string) bool {
 	return err == nil
 }
 
-// save stores what the handler changed in the session's data, and writes the cookie into the answer if it has to be another
-// one. A notice that can't be stored, or taken off, is no reason to take the page away.
+// save stores what the handler changed in the session's data, and writes the cookie into the answer if it has to be
+// another one. A notice that can't be stored, or taken off, is no reason to take the page away.
 func (m *Manager) save(rq *request, a *answer) error {
 	switch {
 	case rq.ended, rq.told && rq.token == "":

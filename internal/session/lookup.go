@@ -9,13 +9,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// maxLookups is how many shared queries are under way at once. With one, everybody would wait for a connection that hangs;
-// more than two make the batches smaller and the whole slower (make bench).
+// maxLookups is how many shared queries are under way at once. With one, everybody would wait for a connection that
+// hangs; more than two make the batches smaller and the whole slower (make bench).
 const maxLookups = 2
 
-// lookups lets requests that look for their session at the same moment share one query. A lone one starts its query at
-// once; while maxLookups are under way, those that come gather, and leave together with the next. Nothing is kept: a query
-// starts after the lookups that share it, so none sees what was true before it began.
+// lookups lets requests that look for their session at the same moment share one query. A lone one starts its query
+// at once; while maxLookups are under way, those that come gather, and leave together with the next. Nothing is kept:
+// a query starts after the lookups that share it, so none sees what was true before it began.
 type lookups struct {
 	// query returns the sessions that are alive, by token.
 	query   func(ctx context.Context, tokens []string) (map[string]*row, error)
@@ -34,9 +34,9 @@ type batch struct {
 	err    error
 }
 
-// find returns the row of a token, nil if there is none. Others may get the same row, so it must not be changed. It waits
-// no longer than a statement may take, or ctx lasts; but a lookup that is alone and is cancelled sees its query through,
-// because breaking it off would cost the connection.
+// find returns the row of a token, nil if there is none. Others may get the same row, so it must not be changed. It
+// waits no longer than a statement may take, or ctx lasts; but a lookup that is alone and is cancelled sees its query
+// through, because breaking it off would cost the connection.
 func (l *lookups) find(ctx context.Context, token string) (found *row, err error) {
 	b, alone := l.join(token)
 	if alone {
@@ -78,8 +78,8 @@ func (l *lookups) join(token string) (b *batch, alone bool) {
 	return b, true
 }
 
-// answerAlone runs the query of a caller that shares it with nobody on the caller's own goroutine: handing it over takes
-// longer than all else we do for a lone request. What has gathered meanwhile is for another goroutine.
+// answerAlone runs the query of a caller that shares it with nobody on the caller's own goroutine: handing it over
+// takes longer than all else we do for a lone request. What has gathered meanwhile is for another goroutine.
 func (l *lookups) answerAlone(ctx context.Context, b *batch) {
 	uncancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
 	defer cancel()
@@ -119,8 +119,8 @@ func (l *lookups) take() *batch {
 	return b
 }
 
-// answer runs the query of a batch. A connection that broke is no reason to fail everybody in it: a read may be repeated,
-// once.
+// answer runs the query of a batch. A connection that broke is no reason to fail everybody in it: a read may be
+// repeated, once.
 func (l *lookups) answer(ctx context.Context, b *batch) {
 	defer close(b.done)
 	b.rows, b.err = l.query(ctx, b.tokens)
@@ -129,8 +129,8 @@ func (l *lookups) answer(ctx context.Context, b *batch) {
 	}
 }
 
-// connectionBroke tells a connection that was cut, by the network or by a PostgreSQL that shuts down (57P01, 57P02), from a
-// statement that failed and from a server that can't be reached at all.
+// connectionBroke tells a connection that was cut, by the network or by a PostgreSQL that shuts down (57P01, 57P02),
+// from a statement that failed and from a server that can't be reached at all.
 func connectionBroke(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return false

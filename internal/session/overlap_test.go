@@ -63,8 +63,9 @@ func number(r *http.Request, name string) (n int64) {
 	return n
 }
 
-// TestNothingBringsAnEndedSessionBack lets requests of one browser overlap with what ends its session. Once the ending is
-// answered, no instance serves the old token as that user, no row of it comes back and no answer carries a cookie.
+// TestNothingBringsAnEndedSessionBack lets requests of one browser overlap with what ends its session. Once the
+// ending is answered, no instance serves the old token as that user, no row of it comes back and no answer carries a
+// cookie.
 func TestNothingBringsAnEndedSessionBack(t *testing.T) {
 	t.Parallel()
 	pool, sites := fleet(t)

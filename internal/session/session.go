@@ -1,8 +1,9 @@
 // Package session keeps people signed in: across requests, restarts, deploys and instances.
 //
 // A session is one row of cairn.sessions (pgxstore's layout: token, data, expiry; plus our columns) and one cookie.
-// The row begins when somebody signs in and is gone when they sign out; a visitor who does neither has no cookie, no row
-// and causes no query. scs keeps the data of a request and makes tokens; what it and pgxstore leave open is closed here:
+// The row begins when somebody signs in and is gone when they sign out; a visitor who does neither has no cookie, no
+// row and causes no query. scs keeps the data of a request and makes tokens; what it and pgxstore leave open is
+// closed here:
 //
 //	handler.go  the request: find the row, buffer the answer, save before its first byte, send the cookie
 //	signin.go   sign-in and new tokens: one transaction with what a person proves or changes
@@ -13,15 +14,17 @@
 //	ending.go   the list of a person's sessions, ending them, and why one ended
 //	upkeep.go   expired rows, and when a session was last seen
 //
-// Proof and act are one. What a person has proven (a password, a provider's account, a recent session) was true when it was
-// checked, and need not be true any more when it is acted on. So it is proven again in the transaction of the act, under a
-// lock on the row that proves it, which the owner of that row takes: auth.StillProven for credentials, Manager.StillLive for
-// sessions. SignIn and ChangeAccess lead such transactions. They lock in one order, so that none waits for another in a circle:
-// user, credential, connection, session. Account removal takes the user's row alone first (FOR UPDATE), changes of sign-in
-// methods take it FOR NO KEY UPDATE, everything else that refers to a user FOR KEY SHARE.
+// Proof and act are one. What a person has proven (a password, a provider's account, a recent session) was true when
+// it was checked, and need not be true any more when it is acted on. So it is proven again in the transaction of the
+// act, under a lock on the row that proves it, which the owner of that row takes: auth.StillProven for credentials,
+// Manager.StillLive for sessions. SignIn and ChangeAccess lead such transactions. They lock in one order, so that
+// none waits for another in a circle: user, credential, connection, session. Account removal takes the user's row
+// alone first (FOR UPDATE), changes of sign-in methods take it FOR NO KEY UPDATE, everything else that refers to a
+// user FOR KEY SHARE.
 //
-// SignIn, ChangeAccess and SignOut happen at once; a notice (Flash) is stored when the answer is ready. The cookie goes out with the
-// answer, and an answer whose session was ended meanwhile is thrown away. All expiry is by the database's clock.
+// SignIn, ChangeAccess and SignOut happen at once; a notice (Flash) is stored when the answer is ready. The cookie
+// goes out with the answer, and an answer whose session was ended meanwhile is thrown away. All expiry is by the
+// database's clock.
 package session
 
 import (
@@ -148,8 +151,8 @@ func Current(ctx context.Context) (Session, bool) {
 	return Session{}, false
 }
 
-// Known tells whether the middleware has looked for a session. On pages for errors before that, or of that, nobody knows
-// whether somebody is signed in.
+// Known tells whether the middleware has looked for a session. On pages for errors before that, or of that, nobody
+// knows whether somebody is signed in.
 func Known(ctx context.Context) bool { return ctx.Value(requestKey{}) != nil }
 
 // Lost tells whether the request brought the token of a session that is over, or never was. Ended may tell why.

@@ -15,10 +15,12 @@ type signIn struct {
 	kept   bool // the session outlives the browser
 }
 
-// SignIn begins a session with a new token, in one transaction with prove, which proves the person's credential again and
-// says whose it is. A session that this browser had ends there too. method is as in Session; a session that is not kept ends
-// with the browser, and after 12 hours. Errors: prove's.
-func (m *Manager) SignIn(ctx context.Context, method string, kept bool, prove func(context.Context, pgx.Tx) (userID int64, err error)) error {
+// SignIn begins a session with a new token, in one transaction with prove, which proves the person's credential again
+// and says whose it is. A session that this browser had ends there too. method is as in Session; a session that is
+// not kept ends with the browser, and after 12 hours. Errors: prove's.
+func (m *Manager) SignIn(
+	ctx context.Context, method string, kept bool, prove func(context.Context, pgx.Tx) (userID int64, err error),
+) error {
 	rq := requestOf(ctx)
 	return m.replaceToken(ctx, rq, kept, func(tx pgx.Tx) (write, error) {
 		userID, err := prove(ctx, tx)
@@ -28,11 +30,13 @@ func (m *Manager) SignIn(ctx context.Context, method string, kept bool, prove fu
 	})
 }
 
-// ChangeAccess changes who gets into the account of the signed-in person: in one transaction with change, this session gets a new
-// token, and all others of the user end if endOthers says why. change returns the sign-in method that it removed, or "": a
-// session that began by it is not recent any more. The session keeps its id, its age and so its absolute limit. Errors:
-// change's; ErrNone, ErrEnded.
-func (m *Manager) ChangeAccess(ctx context.Context, endOthers Reason, change func(context.Context, pgx.Tx) (removed string, err error)) error {
+// ChangeAccess changes who gets into the account of the signed-in person: in one transaction with change, this
+// session gets a new token, and all others of the user end if endOthers says why. change returns the sign-in method
+// that it removed, or "": a session that began by it is not recent any more. The session keeps its id, its age and so
+// its absolute limit. Errors: change's; ErrNone, ErrEnded.
+func (m *Manager) ChangeAccess(
+	ctx context.Context, endOthers Reason, change func(context.Context, pgx.Tx) (removed string, err error),
+) error {
 	rq := requestOf(ctx)
 	if rq.found == nil {
 		return ErrNone
@@ -52,9 +56,17 @@ func (m *Manager) ChangeAccess(ctx context.Context, endOthers Reason, change fun
 type write func(ctx context.Context, token string, data []byte) pgx.Row
 
 // replaceToken saves the request's session under a new token, in one transaction with prepare, which says how.
-func (m *Manager) replaceToken(ctx context.Context, rq *request, kept bool, prepare func(tx pgx.Tx) (write, error)) error {
-	// scs makes a new token where a context has no data of its own yet.
-	data, err := m.scs.Load(context.WithValue(context.Background(), requestKey{}, rq), "")
+func (m *Manager) replaceToken(
+	ctx context.Context, rq *request, kept bool, prepare func(tx pgx.Tx) (write, error),
+) error {
+	// scs makes a new token where a context has no data of its own yet. The deadline is that of the request.
+	fresh := context.WithValue(context.Background(), requestKey{}, rq)
+	if end, limited := ctx.Deadline(); limited {
+		var cancel context.CancelFunc
+		fresh, cancel = context.WithDeadline(fresh, end)
+		defer cancel()
+	}
+	data, err := m.scs.Load(fresh, "")
 	if err != nil {
 		return err
 	}
@@ -79,8 +91,8 @@ func (m *Manager) replaceToken(ctx context.Context, rq *request, kept bool, prep
 	return nil
 }
 
-// StillLive fails unless the session of this request still stands, and keeps it until the transaction is over. It is for acts
-// that a session allows and that leave it as it is. Errors: ErrNone, ErrEnded.
+// StillLive fails unless the session of this request still stands, and keeps it until the transaction is over. It is
+// for acts that a session allows and that leave it as it is. Errors: ErrNone, ErrEnded.
 func (m *Manager) StillLive(ctx context.Context, tx pgx.Tx) error {
 	rq := requestOf(ctx)
 	if rq.found == nil {

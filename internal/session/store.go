@@ -31,7 +31,8 @@ func newStore(o Options) store {
 	return s
 }
 
-// row is a session as one query finds it, together with its user. now is the database's clock, which all its times are by.
+// row is a session as one query finds it, together with its user. now is the database's clock, which all its times
+// are by.
 type row struct {
 	Session
 	data                  []byte
@@ -53,8 +54,8 @@ func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 	return r.data, true, nil
 }
 
-// query reads the sessions that are alive, by token. What follows from their times is worked out here: PostgreSQL would take
-// longer to set such expressions up than to find the row.
+// query reads the sessions that are alive, by token. What follows from their times is worked out here: PostgreSQL
+// would take longer to set such expressions up than to find the row.
 func (s store) query(ctx context.Context, tokens []string) (map[string]*row, error) {
 	rows, err := s.Pool.Query(ctx, `
 		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''), s.method, s.created, s.kept,
@@ -82,8 +83,8 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 	return found, err
 }
 
-// due tells whether the sliding expiry wants an extension. What may be written once a day only is written once more when the
-// absolute limit is as near as that, so that the session lasts until then.
+// due tells whether the sliding expiry wants an extension. What may be written once a day only is written once more
+// when the absolute limit is as near as that, so that the session lasts until then.
 func (s store) due(r *row) bool {
 	extended, limit := r.now.Add(s.Lifetime), r.Created.Add(s.MaxLifetime)
 	if !limit.After(extended) {
@@ -95,8 +96,8 @@ func (s store) due(r *row) bool {
 // unseen tells whether last_seen is out of date.
 func (r *row) unseen() bool { return r.lastSeen.Before(r.now.Add(-seenEvery)) }
 
-// CommitCtx saves under a token. A row is inserted only at sign-in (request.write), and a known one only updated, so nothing
-// that was ended can come back.
+// CommitCtx saves under a token. A row is inserted only at sign-in (request.write), and a known one only updated, so
+// nothing that was ended can come back.
 func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.Time) error {
 	ctx, cancel := s.finishing(ctx)
 	defer cancel()
@@ -125,8 +126,8 @@ func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.
 	return nil
 }
 
-// finishing is for what is finished even when the browser has left. It lasts as long as the request may, because on a slow line
-// one statement can take most of that, and as long as a statement should at least.
+// finishing is for what is finished even when the browser has left. It lasts as long as the request may, because on a
+// slow line one statement can take most of that, and as long as a statement should at least.
 func (s store) finishing(ctx context.Context) (context.Context, context.CancelFunc) {
 	end, limited := ctx.Deadline()
 	ctx = context.WithoutCancel(ctx)
@@ -138,8 +139,8 @@ func (s store) finishing(ctx context.Context) (context.Context, context.CancelFu
 	return shortly, cancel
 }
 
-// rotate gives a session a new token, and notes whether its sign-in method was just removed. A request of the same browser
-// that still comes with the old token is told nothing.
+// rotate gives a session a new token, and notes whether its sign-in method was just removed. A request of the same
+// browser that still comes with the old token is told nothing.
 func (s store) rotate(ctx context.Context, tx pgx.Tx, rq *request, removed, token string, data []byte) pgx.Row {
 	return tx.QueryRow(ctx, `
 		WITH moved AS (
@@ -155,8 +156,8 @@ func (s store) rotate(ctx context.Context, tx pgx.Tx, rq *request, removed, toke
 		rq.stored, token, data, Replaced, s.MaxLifetime, removed)
 }
 
-// insert begins a session and ends the one the browser had, in one statement: a crash leaves one of the two. The token that
-// the browser had may be a dead one; from now on it tells nobody why.
+// insert begins a session and ends the one the browser had, in one statement: a crash leaves one of the two. The
+// token that the browser had may be a dead one; from now on it tells nobody why.
 func (s store) insert(ctx context.Context, tx pgx.Tx, rq *request, in signIn, token string, data []byte) pgx.Row {
 	return tx.QueryRow(ctx, `
 		WITH ended AS (
@@ -180,7 +181,8 @@ func (s store) lifetime(kept bool) time.Duration {
 	return min(s.Lifetime, s.MaxLifetime)
 }
 
-// DeleteCtx ends a session whose browser signs out. It finishes even when the browser has gone: a sign-out must not depend on the line.
+// DeleteCtx ends a session whose browser signs out. It finishes even when the browser has gone: a sign-out must not
+// depend on the line.
 func (s store) DeleteCtx(ctx context.Context, token string) error {
 	ctx, cancel := s.finishing(ctx)
 	defer cancel()
@@ -188,8 +190,8 @@ func (s store) DeleteCtx(ctx context.Context, token string) error {
 	return err
 }
 
-// renew extends a sliding session, unless another request did so first. A failure is no reason to take the page away: the
-// next request tries again.
+// renew extends a sliding session, unless another request did so first. A failure is no reason to take the page away:
+// the next request tries again.
 func (s store) renew(ctx context.Context, token string) {
 	ctx, cancel := s.finishing(ctx)
 	defer cancel()
