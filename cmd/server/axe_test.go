@@ -18,14 +18,16 @@ import (
 	"cairn/internal/oauth/sandbox"
 )
 
-// Every page, in every state, is without a finding of axe-core: what a browser without eyes, or a person without a mouse,
-// needs of a page and a program can tell.
+// Every page, in every state, is without a finding of axe-core: what a browser without eyes, or a person without a
+// mouse, needs of a page and a program can tell.
 func TestAccessibleInChromium(t *testing.T) {
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
 	strict := patient()
 	strict.Rates = auth.Limits{} // the usual ones: one of the pages says that there was too much
-	a := auditor{chromium: newChromium(t), site: start(t, "PORT="+freePort(t), "DATABASE_URL="+database, limited(strict)).url, database: database, axe: readAxe(t)}
+	a := auditor{chromium: newChromium(t),
+		site:     start(t, "PORT="+freePort(t), "DATABASE_URL="+database, limited(strict)).url,
+		database: database, axe: readAxe(t)}
 	a.visitors()
 	a.member()
 	a.connections()
@@ -52,8 +54,10 @@ func readAxe(t *testing.T) string {
 }
 
 // runAxe has axe-core look for what WCAG 2.2 AA asks for and what it calls best practice.
-const runAxe = `axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
-	.then(({violations}) => violations.map((v) => v.id + " (" + v.impact + "): " + v.nodes.map((n) => n.target.join(" ")).join(", ")))`
+const runAxe = `axe.run(document, {resultTypes: ["violations"],
+		runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
+	.then(({violations}) => violations.map((v) =>
+		v.id + " (" + v.impact + "): " + v.nodes.map((n) => n.target.join(" ")).join(", ")))`
 
 // audit checks the page that is shown, on a phone and a desktop, light and dark.
 func (a auditor) audit(state string) {
@@ -64,8 +68,9 @@ func (a auditor) audit(state string) {
 	}
 	for _, width := range []int64{390, 1280} {
 		for _, scheme := range []string{"light", "dark"} {
-			_, err := chromedp.Call(a.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
-				{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
+			media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+				{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}}
+			_, err := chromedp.Call(a.ctx, emulation.SetEmulatedMedia, media)
 			err = errors.Join(err, chromedp.Do(a.ctx, chromedp.EmulateViewport(width, 844)))
 			violations, evalErr := chromedp.Run(a.ctx, chromedp.Evaluate[[]string](runAxe, chromedp.EvalAwaitPromise))
 			if err = errors.Join(err, evalErr); err != nil {
@@ -90,7 +95,8 @@ func (a auditor) open(path, selector string) {
 	a.run("open "+path, chromedp.Navigate(a.site+path), chromedp.WaitVisible(selector))
 }
 
-// submit sends the form that goes to an address with these fields, past the browser's own checks, and waits for an element.
+// submit sends the form that goes to an address with these fields, past the browser's own checks,
+// and waits for an element.
 func (a auditor) submit(action, selector string, fields ...string) {
 	a.t.Helper()
 	values, err := json.Marshal(fields)
@@ -141,7 +147,8 @@ func (a auditor) visitors() {
 
 func (a auditor) member() {
 	a.open("/signup", "#email")
-	a.submit("/signup", "#card-strava[data-state=none]", "name", "Ada Lovelace", "email", "ada@example.org", "password", "granite lichen and slow rain")
+	a.submit("/signup", "#card-strava[data-state=none]",
+		"name", "Ada Lovelace", "email", "ada@example.org", "password", "granite lichen and slow rain")
 	a.audit("home-welcome")
 	a.see("home-empty", "/", "#card-strava")
 	a.turn(a.site, "strava", sandbox.Data, sandbox.ModeHang)
@@ -165,9 +172,12 @@ func (a auditor) connections() {
 	a.run("open what happened", chromedp.Click("#card-strava summary"))
 	a.audit("home-checked")
 	for _, state := range []struct{ name, state, cause string }{
-		{"trouble", "trouble", "no_answer"}, {"paused", "paused", "app_refused"}, {"reconnect", "needs_reconnect", "refresh_refused"},
+		{"trouble", "trouble", "no_answer"}, {"paused", "paused", "app_refused"},
+		{"reconnect", "needs_reconnect", "refresh_refused"},
 	} {
-		a.execute(fmt.Sprintf(`UPDATE cairn.connections SET state = '%s', cause = '%s', retry_at = now() + interval '1 hour'`, state.state, state.cause))
+		a.execute(fmt.Sprintf(`
+			UPDATE cairn.connections SET state = '%s', cause = '%s', retry_at = now() + interval '1 hour'`,
+			state.state, state.cause))
 		a.see("home-"+state.name, "/", "#card-strava[data-state="+state.state+"]")
 	}
 	a.execute(`UPDATE cairn.connections SET state = 'active', cause = 'works', retry_at = NULL`,
@@ -177,7 +187,8 @@ func (a auditor) connections() {
 	a.see("disconnect-garmin", "/connections/garmin/disconnect", `form[action="/connections/garmin/disconnect"]`)
 	a.submit("/connections/garmin/disconnect", "#card-garmin #notice")
 	a.audit("home-withdrawing")
-	a.see("disconnect-foursquare", "/connections/foursquare/disconnect", `form[action="/connections/foursquare/disconnect"]`)
+	a.see("disconnect-foursquare", "/connections/foursquare/disconnect",
+		`form[action="/connections/foursquare/disconnect"]`)
 	a.submit("/connections/foursquare/disconnect", "#card-foursquare #notice a")
 	a.audit("home-disconnected")
 }
@@ -204,7 +215,8 @@ func (a auditor) account() {
 
 func (a auditor) losses() {
 	a.open("/account", "#sessions")
-	links, err := chromedp.Run(a.ctx, chromedp.Evaluate[[]string](`[...document.querySelectorAll("main a.danger")].map((a) => a.getAttribute("href"))`))
+	links, err := chromedp.Run(a.ctx, chromedp.Evaluate[[]string](
+		`[...document.querySelectorAll("main a.danger")].map((a) => a.getAttribute("href"))`))
 	if err != nil || len(links) != 7 { // password, three providers, session, sessions, account
 		a.t.Fatalf("%d links to losses (error %v): %v", len(links), err, links)
 	}
@@ -230,7 +242,8 @@ func (a auditor) errors() {
 	a.turn(a.site, "strava", sandbox.API, sandbox.ModeNone)
 	a.see("home-failure", "/api/strava/auth/callback?state=x&code=y", "#notice.bad")
 	form := `<form method="post" action="` + a.site + `/account/name"><button>x</button></form>`
-	a.run("come from another site", chromedp.Navigate("data:text/html,"+url.PathEscape(form)), chromedp.Click("button"), chromedp.WaitVisible("#reference"))
+	a.run("come from another site", chromedp.Navigate("data:text/html,"+url.PathEscape(form)),
+		chromedp.Click("button"), chromedp.WaitVisible("#reference"))
 	a.audit("error-403")
 	shut(a.t, a.database, func() { a.see("error-503", "/account", "#reference") })
 }
@@ -266,7 +279,8 @@ func shut(t *testing.T, address string, do func()) {
 		execute(t, u.String(), fmt.Sprintf(`ALTER DATABASE %q WITH ALLOW_CONNECTIONS %t`, name, connections))
 	}
 	allow(false)
-	execute(t, u.String(), fmt.Sprintf(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'`, name))
+	execute(t, u.String(),
+		fmt.Sprintf(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'`, name))
 	do()
 	allow(true)
 }

@@ -27,9 +27,11 @@ func TestForcedColoursInChromium(t *testing.T) {
 	b.wantTrue("sign-out has no border", border+`(".signout button", "Left") === `+ground)
 	b.wantTrue("refresh has no border", border+`(".latest .quiet", "Left") === `+ground)
 	const doubled = `((selector) => getComputedStyle(document.querySelector(selector)).outlineStyle === "solid")`
-	b.wantTrue("the main button has two lines around it, the others one", doubled+`("#card-garmin .main") && !`+doubled+`("#card-strava form button")`)
+	b.wantTrue("the main button has two lines around it, the others one",
+		doubled+`("#card-garmin .main") && !`+doubled+`("#card-strava form button")`)
 	b.picture("forced-home")
-	b.run("look at what is lost", chromedp.Navigate(server.url+"/connections/strava/disconnect"), chromedp.WaitVisible(`form button.danger`))
+	b.run("look at what is lost", chromedp.Navigate(server.url+"/connections/strava/disconnect"),
+		chromedp.WaitVisible(`form button.danger`))
 	b.wantTrue("so has the button that loses something", doubled+`("form .danger") && !`+doubled+`("form a.button")`)
 	b.picture("forced-disconnect")
 	b.run("look at the account", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`#sessions`))

@@ -30,25 +30,34 @@ func TestConfirmInChromium(t *testing.T) {
 		chromedp.Click(`form[action="/account/password"] button`), chromedp.WaitVisible(`form[action="/account/password"] #current`))
 	leave()
 	b.run("connect Garmin", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connect/garmin"] button`), chromedp.WaitVisible(`form[action="/account/confirm"]`))
-	b.run("mistype", chromedp.SendKeys(`#password`, "granite"), chromedp.Click(`form[action="/account/confirm"] button`), chromedp.WaitVisible(`#password-error`))
+	b.run("mistype", chromedp.SendKeys(`#password`, "granite"), chromedp.Click(`form[action="/account/confirm"] button`),
+		chromedp.WaitVisible(`#password-error`))
 	b.capture("confirm-error")
-	b.run("type it, and be at Garmin", chromedp.SendKeys(`#password`, "granite lichen and slow rain"), chromedp.Click(`form[action="/account/confirm"] button`),
-		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
+	b.run("type it, and be at Garmin", chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
+		chromedp.Click(`form[action="/account/confirm"] button`), chromedp.WaitVisible(`input[name=person]`),
+		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
 		chromedp.WaitVisible(`#card-garmin[data-state=active]`))
 	leave()
-	b.run("connect Foursquare", chromedp.Click(`form[action="/connect/foursquare"] button`), chromedp.WaitVisible(`form[action="/login/garmin"]`))
+	b.run("connect Foursquare", chromedp.Click(`form[action="/connect/foursquare"] button`),
+		chromedp.WaitVisible(`form[action="/login/garmin"]`))
 	b.capture("confirm-connect")
-	b.run("show it at Garmin, and be at Foursquare", chromedp.Click(`form[action="/login/garmin"] button`), chromedp.WaitVisible(`input[name=person]`),
-		chromedp.Click(`input[name=person][value=ada]`), chromedp.Evaluate[chromedp.Void](`document.body.id = "garmin"`), chromedp.Click(`button[value=allow]`),
-		chromedp.WaitNotPresent(`#garmin`), chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`),
+	b.run("show it at Garmin, and be at Foursquare", chromedp.Click(`form[action="/login/garmin"] button`),
+		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`),
+		chromedp.Evaluate[chromedp.Void](`document.body.id = "garmin"`), chromedp.Click(`button[value=allow]`),
+		chromedp.WaitNotPresent(`#garmin`),
+		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`),
 		chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-foursquare[data-state=active]`))
 	leave()
 	b.run("remove Garmin", chromedp.Navigate(server.url+"/account"), chromedp.Click(`#methods li:nth-child(3) a.danger`),
-		chromedp.WaitVisible(`form[action$="/remove"] button`), chromedp.Click(`form[action$="/remove"] button`), chromedp.WaitVisible(`form[action="/login/strava"]`))
-	b.run("show it at Strava", chromedp.Click(`form[action="/login/strava"] button`), chromedp.WaitVisible(`input[name=person]`),
-		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#notice`), chromedp.WaitVisible(`form[action$="/remove"] button`))
+		chromedp.WaitVisible(`form[action$="/remove"] button`), chromedp.Click(`form[action$="/remove"] button`),
+		chromedp.WaitVisible(`form[action="/login/strava"]`))
+	b.run("show it at Strava", chromedp.Click(`form[action="/login/strava"] button`),
+		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`),
+		chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#notice`),
+		chromedp.WaitVisible(`form[action$="/remove"] button`))
 	b.capture("remove-confirmed")
-	b.run("press the one button", chromedp.Click(`form[action$="/remove"] button`), chromedp.WaitVisible(`#methods #notice`))
+	b.run("press the one button", chromedp.Click(`form[action$="/remove"] button`),
+		chromedp.WaitVisible(`#methods #notice`))
 	b.wantInView("#notice")
 	b.capture("account-removed")
 	b.wantNoComplaints()

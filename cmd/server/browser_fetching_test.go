@@ -20,15 +20,18 @@ func TestFetchingInChromium(t *testing.T) {
 	goOn := holdEntries(t, database)
 	b := newChromium(t)
 	b.signUpAndConnect(server.url, "strava")
-	b.run("wait", chromedp.WaitVisible(`#card-strava .fetching`), chromedp.Click(`#card-strava summary`), chromedp.WaitVisible(`#card-strava .events li`))
+	b.run("wait", chromedp.WaitVisible(`#card-strava .fetching`), chromedp.Click(`#card-strava summary`),
+		chromedp.WaitVisible(`#card-strava .events li`))
 	b.capture("home-fetching")
-	b.wantTrue("the focus is on what was opened", `window.here = document.activeElement; here.matches("#card-strava summary")`)
+	b.wantTrue("the focus is on what was opened",
+		`window.here = document.activeElement; here.matches("#card-strava summary")`)
 	goOn()
 	b.run("see what has come", chromedp.WaitVisible(`#card-strava .latest li`))
 	b.wantTrue("the page was not loaded again", `window.here !== undefined`)
 	b.wantTrue("the focus stays", `document.activeElement === here && here.isConnected`)
 	b.wantTrue("what was open stays open", `here.parentElement.open`)
-	b.wantTrue("the notice is still there", `document.querySelector("#notice").textContent.includes("Strava is connected")`)
+	b.wantTrue("the notice is still there",
+		`document.querySelector("#notice").textContent.includes("Strava is connected")`)
 	b.wantTrue("it is announced", `document.querySelector("#live[role=status]").textContent.includes("Strava")`)
 	b.run("be offered to refresh", chromedp.WaitVisible(`#card-strava .latest form[action="/connections/strava/refresh"]`))
 	b.wantTrue("the page looks no further", `document.querySelector("[data-fetching], .more") === null`)
@@ -43,8 +46,9 @@ func TestFetchingGivesUpInChromium(t *testing.T) {
 	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
 	defer holdEntries(t, database)()
 	b := newChromium(t)
-	_, err := chromedp.Call(b.ctx, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{
-		Source: `const wait = setTimeout; window.setTimeout = (f, ms, ...rest) => wait(f, ms / 20, ...rest)`})
+	hurry := cdppage.AddScriptToEvaluateOnNewDocumentParams{
+		Source: `const wait = setTimeout; window.setTimeout = (f, ms, ...rest) => wait(f, ms / 20, ...rest)`}
+	_, err := chromedp.Call(b.ctx, cdppage.AddScriptToEvaluateOnNewDocument, hurry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,11 +66,13 @@ func TestFetchingWithoutScriptsInChromium(t *testing.T) {
 	goOn := holdEntries(t, database)
 	b := newChromium(t)
 	b.signUpAndConnect(server.url, "strava")
-	_, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	_, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled,
+		emulation.SetScriptExecutionDisabledParams{Value: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.run("look", chromedp.Navigate(server.url+"/account"), chromedp.Navigate(server.url+"/#card-strava"), chromedp.WaitVisible(`#card-strava .fetching`))
+	b.run("look", chromedp.Navigate(server.url+"/account"), chromedp.Navigate(server.url+"/#card-strava"),
+		chromedp.WaitVisible(`#card-strava .fetching`))
 	goOn()
 	b.run("see what has come", chromedp.WaitVisible(`#card-strava .latest li`))
 	b.wantURL(server.url + "/?looks=1")
@@ -74,10 +80,12 @@ func TestFetchingWithoutScriptsInChromium(t *testing.T) {
 
 func (b chromium) signUpAndConnect(site, provider string) {
 	b.t.Helper()
-	b.run("sign up", chromedp.Navigate(site+"/signup"), chromedp.SendKeys(`#name`, "Ada Lovelace"), chromedp.SendKeys(`#email`, "ada@example.org"),
-		chromedp.SendKeys(`#password`, password), chromedp.Click(`form[action="/signup"] button`), chromedp.WaitVisible(`#card-`+provider+`[data-state=none]`))
-	b.run("connect "+provider, chromedp.Click(`#card-`+provider+` .connect button`), chromedp.WaitVisible(`input[name=person]`),
-		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
+	b.run("sign up", chromedp.Navigate(site+"/signup"), chromedp.SendKeys(`#name`, "Ada Lovelace"),
+		chromedp.SendKeys(`#email`, "ada@example.org"), chromedp.SendKeys(`#password`, password),
+		chromedp.Click(`form[action="/signup"] button`), chromedp.WaitVisible(`#card-`+provider+`[data-state=none]`))
+	b.run("connect "+provider, chromedp.Click(`#card-`+provider+` .connect button`),
+		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`),
+		chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
 }
 
 func (b chromium) wantTrue(what, expression string) {

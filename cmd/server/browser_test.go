@@ -69,9 +69,11 @@ func TestMainPathInChromium(t *testing.T) {
 	b.capture("account-session-ended")
 	other.signIn(server.url, "ada@example.org")
 
-	b.run("be asked", chromedp.Navigate(server.url+"/"), chromedp.Click(`a[href="/connections/strava/disconnect"]`), chromedp.WaitVisible(`form[action="/connections/strava/disconnect"] button`))
+	b.run("be asked", chromedp.Navigate(server.url+"/"), chromedp.Click(`a[href="/connections/strava/disconnect"]`),
+		chromedp.WaitVisible(`form[action="/connections/strava/disconnect"] button`))
 	b.capture("disconnect")
-	b.run("disconnect", chromedp.Click(`form[action="/connections/strava/disconnect"] button`), chromedp.WaitVisible(`#card-strava form.connect`))
+	b.run("disconnect", chromedp.Click(`form[action="/connections/strava/disconnect"] button`),
+		chromedp.WaitVisible(`#card-strava form.connect`))
 	b.wantInView("#notice")
 	b.capture("home-disconnected")
 	b.run("untick a scope", chromedp.Click(`form[action="/connect/strava"] button`), chromedp.WaitVisible(`input[name=scope]`),
@@ -95,7 +97,8 @@ func TestMainPathInChromium(t *testing.T) {
 		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`form[action="/account/password"]`))
 	b.run("get lost", chromedp.Navigate(server.url+"/nowhere"), chromedp.WaitVisible(`#reference`))
 	b.capture("error")
-	b.run("come back too late", chromedp.Navigate(server.url+"/api/strava/auth/callback?state=x&code=y"), chromedp.WaitVisible(`#notice.bad`))
+	b.run("come back too late", chromedp.Navigate(server.url+"/api/strava/auth/callback?state=x&code=y"),
+		chromedp.WaitVisible(`#notice.bad`))
 	b.wantURL(server.url + "/")
 	b.capture("home-expired")
 	b.run("want to go", chromedp.Navigate(server.url+"/account/delete"), chromedp.WaitVisible(`form[action="/account/delete"]`))
@@ -174,7 +177,8 @@ func (b chromium) capture(name string) {
 				err = chromedp.Do(b.ctx, chromedp.EmulateViewport(width, 844))
 			}
 			testkit.Eventually(b.t, "all transitions are over", func() bool {
-				still, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`document.getAnimations().every(a => a.playState !== 'running')`))
+				still, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](
+					`document.getAnimations().every(a => a.playState !== 'running')`))
 				return err == nil && still
 			})
 			var picture []byte
@@ -203,7 +207,8 @@ func (b chromium) wantFits(name string) {
 	}
 }
 
-// wantInView checks that an element stands within the window, on a desktop and on a phone, where the browser has gone to by itself.
+// wantInView checks that an element stands within the window, on a desktop and on a phone,
+// where the browser has gone to by itself.
 func (b chromium) wantInView(selector string) {
 	b.t.Helper()
 	inView := fmt.Sprintf(`(() => { const box = document.querySelector(%q).getBoundingClientRect();
@@ -214,7 +219,8 @@ func (b chromium) wantInView(selector string) {
 			_, err = chromedp.Run(b.ctx, chromedp.Evaluate[bool](`scrollTo(0, 0); true`))
 			err = errors.Join(err, chromedp.Do(b.ctx, chromedp.EmulateViewport(width, 844)))
 			if _, fragment, ok := strings.Cut(where, "#"); ok {
-				_, more := chromedp.Run(b.ctx, chromedp.Evaluate[bool](fmt.Sprintf(`document.getElementById(%q).scrollIntoView(); true`, fragment)))
+				scroll := fmt.Sprintf(`document.getElementById(%q).scrollIntoView(); true`, fragment)
+				_, more := chromedp.Run(b.ctx, chromedp.Evaluate[bool](scroll))
 				err = errors.Join(err, more)
 			}
 		}

@@ -113,8 +113,9 @@ func TestHelp(t *testing.T) {
 // A wrong call changes nothing, and is told in one line.
 func TestWrongCalls(t *testing.T) {
 	t.Parallel()
-	for _, args := range []string{"serv", "--verbose", "serve x", "serve --port 3", "migrate 7", "doctor now", "health x", "instances --all", "jobs x", "rekey --force",
-		"sessions", "sessions foo", "strava", "strava show x", "webhooks x", "version x", "help foo", "help jobs x", "notices x"} {
+	for _, args := range []string{"serv", "--verbose", "serve x", "serve --port 3", "migrate 7", "doctor now", "health x",
+		"instances --all", "jobs x", "rekey --force", "sessions", "sessions foo", "strava", "strava show x", "webhooks x",
+		"version x", "help foo", "help jobs x", "notices x"} {
 		cmd := serverCommand(t, strings.Fields(args))
 		var out, said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &said
@@ -132,7 +133,8 @@ func TestWrongCalls(t *testing.T) {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	text := commandOutput(t, nil, "version")
-	if text != commandOutput(t, nil, "--version") || !strings.HasPrefix(text, "cairn ") || !strings.Contains(text, "go1.") {
+	if text != commandOutput(t, nil, "--version") ||
+		!strings.HasPrefix(text, "cairn ") || !strings.Contains(text, "go1.") {
 		t.Errorf("it says %q", text)
 	}
 	rows := readLines[build](t, commandOutput(t, nil, "version", "--json"))
@@ -161,8 +163,10 @@ func TestBuildKnowsItsRevision(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The real file, without what it needs of the other packages: a whole build would take a minute on a cold cache.
-	text := regexp.MustCompile(`(?s)func versionCommand.*`).ReplaceAllString(string(source), "func main() { fmt.Println(readBuild()) }\n")
-	text = strings.NewReplacer("db.Newest()", "7", "\t\"cairn/db\"\n", "", "\t\"context\"\n", "", "\t\"io\"\n", "").Replace(text)
+	text := regexp.MustCompile(`(?s)func versionCommand.*`).
+		ReplaceAllString(string(source), "func main() { fmt.Println(readBuild()) }\n")
+	text = strings.NewReplacer("db.Newest()", "7", "\t\"cairn/db\"\n", "", "\t\"context\"\n", "", "\t\"io\"\n", "").
+		Replace(text)
 	for name, content := range map[string]string{"main.go": text, "go.mod": "module example.org/x\n\ngo 1.26\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -190,19 +194,23 @@ func TestCommandsLeaveTheSchemaAlone(t *testing.T) {
 	address := dbtest.NewEmptyURL(t)
 	dir := dataDir(t)
 	env := []string{"DATABASE_URL=" + address, "DATA_DIR=" + dir}
-	all := []string{"jobs", "sessions list --all", "sessions end --all", "notices", "notices --json", "notices --each cat", "rekey", "instances"}
+	all := []string{"jobs", "sessions list --all", "sessions end --all", "notices", "notices --json",
+		"notices --each cat", "rekey", "instances"}
 	for _, args := range all {
 		wantFailure(t, serverCommand(t, strings.Fields(args), env...), "the database has no schema yet: run server migrate")
-		wantFailure(t, serverCommand(t, strings.Fields(args), "DATA_DIR="+dataDir(t)), "there is none yet: the first start makes a private one")
+		wantFailure(t, serverCommand(t, strings.Fields(args), "DATA_DIR="+dataDir(t)),
+			"there is none yet: the first start makes a private one")
 	}
 	if tables := queryValue[int](t, env, `SELECT count(*)::int FROM pg_namespace WHERE nspname = 'cairn'`); tables != 0 {
 		t.Error("a command made the schema")
 	}
 	commandOutput(t, env, "migrate")
 	newest := db.Newest()
-	execute(t, address, `DELETE FROM cairn.goose_db_version WHERE version_id = (SELECT max(version_id) FROM cairn.goose_db_version)`)
+	execute(t, address, `
+		DELETE FROM cairn.goose_db_version WHERE version_id = (SELECT max(version_id) FROM cairn.goose_db_version)`)
 	for _, args := range all {
-		wantFailure(t, serverCommand(t, strings.Fields(args), env...), "the schema is older than this program", "run server migrate")
+		wantFailure(t, serverCommand(t, strings.Fields(args), env...),
+			"the schema is older than this program", "run server migrate")
 	}
 	if version := queryValue[int64](t, env, `SELECT max(version_id) FROM cairn.goose_db_version`); version >= newest {
 		t.Error("a command migrated the schema")
@@ -221,8 +229,8 @@ func TestJSONFieldsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for listing, row := range map[string]any{
-		"sessions list": sessionRow{}, "instances": instanceRow{}, "jobs": jobTally{}, "notices": noticeRow{}, "webhooks": webhookRow{}, "strava show": subscription{},
-		"doctor": findingRow{}, "version": build{},
+		"sessions list": sessionRow{}, "instances": instanceRow{}, "jobs": jobTally{}, "notices": noticeRow{},
+		"webhooks": webhookRow{}, "strava show": subscription{}, "doctor": findingRow{}, "version": build{},
 	} {
 		promised := regexp.MustCompile("(?m)^\\| `" + listing + "` \\|.*$").FindString(string(text))
 		name, _, _ := strings.Cut(listing, " ")

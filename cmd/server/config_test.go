@@ -78,8 +78,10 @@ func TestConfigProblems(t *testing.T) {
 		env  map[string]string
 		want []string // names in the message
 	}{
-		{"production with nothing", production, []string{"PUBLIC_URL", "DATABASE_URL", "SESSION_SECRET", "ENCRYPTION_KEY", "TRUSTED_PROXIES is needed in production"}},
-		{"http in production", map[string]string{"APP_ENV": "production", "PUBLIC_URL": "http://x.example"}, []string{"PUBLIC_URL has to begin with https"}},
+		{"production with nothing", production, []string{"PUBLIC_URL", "DATABASE_URL", "SESSION_SECRET",
+			"ENCRYPTION_KEY", "TRUSTED_PROXIES is needed in production"}},
+		{"http in production", map[string]string{"APP_ENV": "production", "PUBLIC_URL": "http://x.example"},
+			[]string{"PUBLIC_URL has to begin with https"}},
 		{"everything wrong", map[string]string{
 			"PORT": "99999", "PUBLIC_URL": "localhost", "DATABASE_URL": "postgres://u:hunter2hunter2@h:x/db", "SESSION_SECRET": "hunter2hunter2",
 			"ENCRYPTION_KEY": "hunter2hunter2", "APP_ENV": "prod", "TRUSTED_PROXIES": "proxy", "SESSION_LIFETIME": "soon", "STRAVA_CLIENT_ID": "1",
@@ -89,15 +91,21 @@ func TestConfigProblems(t *testing.T) {
 			"STRAVA_CLIENT_SECRET", "GARMIN_CLIENT_ID", "GARMIN_API_URL"}},
 		{"well-known secret", map[string]string{"SESSION_SECRET": "this-is-a-very-long-secret-0123456789"}, []string{"SESSION_SECRET"}},
 		{"dull secret", map[string]string{"SESSION_SECRET": strings.Repeat("ab", 20)}, []string{"SESSION_SECRET"}},
-		{"secret that is the key", map[string]string{"SESSION_SECRET": key1, "ENCRYPTION_KEY": key2 + "," + key1}, []string{"SESSION_SECRET is in ENCRYPTION_KEY"}},
-		{"key of zeros", map[string]string{"ENCRYPTION_KEY": strings.Repeat("0", 64)}, []string{"ENCRYPTION_KEY can be guessed"}},
-		{"same key twice", map[string]string{"ENCRYPTION_KEY": key1 + "," + strings.ToUpper(key1)}, []string{"ENCRYPTION_KEY names the same key twice"}},
+		{"secret that is the key", map[string]string{"SESSION_SECRET": key1, "ENCRYPTION_KEY": key2 + "," + key1},
+			[]string{"SESSION_SECRET is in ENCRYPTION_KEY"}},
+		{"key of zeros", map[string]string{"ENCRYPTION_KEY": strings.Repeat("0", 64)},
+			[]string{"ENCRYPTION_KEY can be guessed"}},
+		{"same key twice", map[string]string{"ENCRYPTION_KEY": key1 + "," + strings.ToUpper(key1)},
+			[]string{"ENCRYPTION_KEY names the same key twice"}},
 		{"no proxies and one", map[string]string{"TRUSTED_PROXIES": "none,10.0.0.1"}, []string{"TRUSTED_PROXIES"}},
-		{"every proxy", map[string]string{"TRUSTED_PROXIES": "10.0.0.0/8,0.0.0.0/0"}, []string{"TRUSTED_PROXIES: 0.0.0.0/0 is everybody"}},
+		{"every proxy", map[string]string{"TRUSTED_PROXIES": "10.0.0.0/8,0.0.0.0/0"},
+			[]string{"TRUSTED_PROXIES: 0.0.0.0/0 is everybody"}},
 		{"a name to listen on", map[string]string{"LISTEN_ADDR": "localhost:3001"}, []string{"LISTEN_ADDR"}},
 		{"sandbox off this machine", map[string]string{"LISTEN_ADDR": "192.0.2.7"}, []string{"LISTEN_ADDR"}},
-		{"sandbox in public", map[string]string{"PUBLIC_URL": "https://cairn.example.org"}, []string{"PUBLIC_URL", "APP_ENV=production", "STRAVA_CLIENT_ID"}},
-		{"sandbox in a local network", map[string]string{"PUBLIC_URL": "http://192.168.1.5:3001"}, []string{"PUBLIC_URL", "APP_ENV"}},
+		{"sandbox in public", map[string]string{"PUBLIC_URL": "https://cairn.example.org"},
+			[]string{"PUBLIC_URL", "APP_ENV=production", "STRAVA_CLIENT_ID"}},
+		{"sandbox in a local network", map[string]string{"PUBLIC_URL": "http://192.168.1.5:3001"},
+			[]string{"PUBLIC_URL", "APP_ENV"}},
 		{"public url with a path", map[string]string{"PUBLIC_URL": "https://x.example/cairn"}, []string{"PUBLIC_URL"}},
 		{"redirect to a pattern", map[string]string{"STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2", "STRAVA_REDIRECT_URI": "http://localhost:3001/{cb"}, []string{"STRAVA_REDIRECT_URI"}},
 		{"redirect elsewhere", map[string]string{"STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2", "STRAVA_REDIRECT_URI": "https://evil.example/cb"}, []string{"STRAVA_REDIRECT_URI"}},
@@ -134,7 +142,8 @@ func TestConfigProblems(t *testing.T) {
 // Production refuses what would let people in or lock them out, and takes what says that it is meant.
 func TestNoProxiesIsAnAnswer(t *testing.T) {
 	t.Parallel()
-	env := map[string]string{"APP_ENV": "production", "PUBLIC_URL": "https://cairn.example.org", "DATABASE_URL": "postgres://db/cairn",
+	env := map[string]string{"APP_ENV": "production", "PUBLIC_URL": "https://cairn.example.org",
+		"DATABASE_URL":   "postgres://db/cairn",
 		"SESSION_SECRET": secret, "ENCRYPTION_KEY": key1, "TRUSTED_PROXIES": "none"}
 	if c, err := load(t, env); err != nil || len(c.TrustedProxies) != 0 {
 		t.Errorf("got %v, %v", c.TrustedProxies, err)
@@ -143,12 +152,15 @@ func TestNoProxiesIsAnAnswer(t *testing.T) {
 
 func TestSandboxStaysOnThisMachine(t *testing.T) {
 	t.Parallel()
-	for _, here := range []string{"http://localhost:3001", "http://127.0.0.1:3001", "http://[::1]:3001", "http://cairn.localhost"} {
+	for _, here := range []string{
+		"http://localhost:3001", "http://127.0.0.1:3001", "http://[::1]:3001", "http://cairn.localhost",
+	} {
 		if _, err := load(t, map[string]string{"PUBLIC_URL": here}); err != nil {
 			t.Errorf("%s: %v", here, err)
 		}
 	}
-	keys := map[string]string{"PUBLIC_URL": "https://tunnel.example.org", "STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2"}
+	keys := map[string]string{
+		"PUBLIC_URL": "https://tunnel.example.org", "STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2"}
 	if c, err := load(t, keys); err != nil || c.Sandbox() {
 		t.Errorf("with keys a development server may have a public name: %v", err)
 	}

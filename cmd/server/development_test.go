@@ -65,12 +65,15 @@ func TestListensWhereItIsToldTo(t *testing.T) {
 		}
 		_ = open.Close()
 	}
-	for addr, want := range map[string]string{"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1", "::1": "::1", "192.0.2.7": "192.0.2.7"} {
+	for addr, want := range map[string]string{
+		"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1", "::1": "::1", "192.0.2.7": "192.0.2.7",
+	} {
 		if got := (Config{ListenAddr: addr}).selfAddr(); got != want {
 			t.Errorf("with LISTEN_ADDR %q it reaches itself at %s, want %s", addr, got, want)
 		}
 	}
-	if _, err := listen(t.Context(), Config{ListenAddr: "203.0.113.9"}); err == nil || !strings.Contains(err.Error(), "LISTEN_ADDR") {
+	_, err := listen(t.Context(), Config{ListenAddr: "203.0.113.9"})
+	if err == nil || !strings.Contains(err.Error(), "LISTEN_ADDR") {
 		t.Errorf("an address of another machine: %v", err)
 	}
 }

@@ -15,11 +15,13 @@ import (
 func TestMisspeltVariables(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
-		"TRUSTED_PROXYS": "TRUSTED_PROXIES", "STRAVA_CLIENT_SECERT": "STRAVA_CLIENT_SECRET", "PUBLIC_URI": "PUBLIC_URL", "strava_client_id": "STRAVA_CLIENT_ID",
-		"DATABSE_URL": "DATABASE_URL", "ENCRIPTION_KEYS": "ENCRYPTION_KEY", "SESION_LIFETIME": "SESSION_LIFETIME",
+		"TRUSTED_PROXYS": "TRUSTED_PROXIES", "STRAVA_CLIENT_SECERT": "STRAVA_CLIENT_SECRET", "PUBLIC_URI": "PUBLIC_URL",
+		"strava_client_id": "STRAVA_CLIENT_ID",
+		"DATABSE_URL":      "DATABASE_URL", "ENCRIPTION_KEYS": "ENCRYPTION_KEY", "SESION_LIFETIME": "SESSION_LIFETIME",
 		"GARMIN_WEBHOOK": "ours", "PORT_FILE": "", "NOTICE_FROM_FILE": "ours", // no secret
-		"PATH": "", "HOME": "", "PWD": "", "TERM": "", "USER": "", "SHELL": "", "SESSION_MANAGER": "", "LISTEN_FDS": "", "LISTEN_PID": "", "GOGC": "",
-		"FRONTEND_URL": "", "TEST_DATABASE_URL": "", "CREDENTIALS_DIRECTORY": "", "PGDATA": "", "XDG_SESSION_ID": "", "DBUS_SESSION_BUS_ADDRESS": "",
+		"PATH": "", "HOME": "", "PWD": "", "TERM": "", "USER": "", "SHELL": "", "SESSION_MANAGER": "",
+		"LISTEN_FDS": "", "LISTEN_PID": "", "GOGC": "", "FRONTEND_URL": "", "TEST_DATABASE_URL": "",
+		"CREDENTIALS_DIRECTORY": "", "PGDATA": "", "XDG_SESSION_ID": "", "DBUS_SESSION_BUS_ADDRESS": "",
 	} {
 		meant, suspect := misspelt(name)
 		if ok := suspect == (want != "") && (want == "ours" || meant == want); !ok {
@@ -40,14 +42,17 @@ func TestMisspeltVariables(t *testing.T) {
 
 func TestDoctorNamesWhatNothingReads(t *testing.T) {
 	t.Parallel()
-	cmd := serverCommand(t, []string{"doctor"}, "DATA_DIR="+dataDir(t), "STRAVA_CLIENT_SECERT=hunter2", "GARMIN_KEY=hunter2", "SESSION_MANAGER=x", "TRUSTED_PROXY=")
+	cmd := serverCommand(t, []string{"doctor"}, "DATA_DIR="+dataDir(t),
+		"STRAVA_CLIENT_SECERT=hunter2", "GARMIN_KEY=hunter2", "SESSION_MANAGER=x", "TRUSTED_PROXY=")
 	if err := os.WriteFile(filepath.Join(cmd.Dir, ".env"), []byte("TRUSTED_PROXYS=10.0.0.1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, _ := cmd.CombinedOutput()
 	says := string(out)
-	wantFindings(t, says, `warn | variables | STRAVA_CLIENT_SECERT is set, and nothing reads it: is STRAVA_CLIENT_SECRET meant`,
-		`warn | variables | TRUSTED_PROXYS is set, and nothing reads it: is TRUSTED_PROXIES meant`, `warn | variables | GARMIN_KEY is set, and nothing reads it: README`)
+	wantFindings(t, says,
+		`warn | variables | STRAVA_CLIENT_SECERT is set, and nothing reads it: is STRAVA_CLIENT_SECRET meant`,
+		`warn | variables | TRUSTED_PROXYS is set, and nothing reads it: is TRUSTED_PROXIES meant`,
+		`warn | variables | GARMIN_KEY is set, and nothing reads it: README`)
 	if strings.Count(says, "variables ") != 3 || strings.Contains(says, "hunter2") {
 		t.Errorf("it says too much:\n%s", says)
 	}
@@ -63,12 +68,14 @@ func TestDoctorAsksPublicURL(t *testing.T) {
 		_, _ = w.Write([]byte(`{"status":"ok"}`))
 	}))
 	defer other.Close()
-	elsewhere := httptest.NewServer(http.RedirectHandler("https://www.cairn.example.org/healthz", http.StatusMovedPermanently))
+	elsewhere := httptest.NewServer(
+		http.RedirectHandler("https://www.cairn.example.org/healthz", http.StatusMovedPermanently))
 	defer elsewhere.Close()
 	distrusted := httptest.NewTLSServer(http.NotFoundHandler())
 	defer distrusted.Close()
 	env := func(more ...string) []string {
-		return append([]string{"DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t), "STRAVA_CLIENT_ID=7", "STRAVA_CLIENT_SECRET=hunter2"}, more...)
+		return append([]string{"DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t),
+			"STRAVA_CLIENT_ID=7", "STRAVA_CLIENT_SECRET=hunter2"}, more...)
 	}
 	port := freePort(t)
 	ours := env("PORT="+port, "PUBLIC_URL=http://localhost:"+port)
@@ -80,11 +87,14 @@ func TestDoctorAsksPublicURL(t *testing.T) {
 	}{
 		{"ours", "http://localhost:" + port, `ok | public url | localhost:` + port + ` leads here, to server [0-9a-z]{8}`},
 		{"another Cairn", stranger.url, `warn | public url | .* a Cairn answers that is none of this database's servers`},
-		{"something else", other.URL, `warn | public url | .* something answers that is not this version of Cairn \(status 200\)`},
+		{"something else", other.URL,
+			`warn | public url | .* something answers that is not this version of Cairn \(status 200\)`},
 		{"a redirect", elsewhere.URL, `warn | public url | .* sends browsers on to www\.cairn\.example\.org`},
-		{"a name that nobody knows", "https://cairn.invalid", `(warn | public url | no machine is known as cairn\.invalid|ok | public url | cairn\.invalid can't be reached)`},
+		{"a name that nobody knows", "https://cairn.invalid", `(warn | public url | no machine is known as cairn\.invalid|` +
+			`ok | public url | cairn\.invalid can't be reached)`},
 		{"another's certificate", distrusted.URL, `warn | public url | .* has no certificate that is trusted`},
-		{"nobody", "http://127.0.0.1:1", `ok | public url | 127\.0\.0\.1:1 can't be reached from this machine, which may be meant`},
+		{"nobody", "http://127.0.0.1:1",
+			`ok | public url | 127\.0\.0\.1:1 can't be reached from this machine, which may be meant`},
 	} {
 		_, says := seeDoctor(t, append(ours, "PUBLIC_URL="+tt.publicURL)...)
 		wantFindings(t, says, tt.want)
@@ -99,8 +109,9 @@ func TestUntrustedProxyIsTold(t *testing.T) {
 		want    string
 		lines   int
 	}{
-		"not named": {"TRUSTED_PROXIES=10.0.0.0/8", `warn | proxies | (127\.0\.0\.1|::1) sent X-Forwarded-For to server [0-9a-z]{8}, and TRUSTED_PROXIES does not name it`, 1},
-		"named":     {"TRUSTED_PROXIES=127.0.0.1,::1", `ok | proxies | the client is named by 127\.0\.0\.1/32, ::1/128`, 0},
+		"not named": {"TRUSTED_PROXIES=10.0.0.0/8", `warn | proxies | (127\.0\.0\.1|::1) sent X-Forwarded-For ` +
+			`to server [0-9a-z]{8}, and TRUSTED_PROXIES does not name it`, 1},
+		"named": {"TRUSTED_PROXIES=127.0.0.1,::1", `ok | proxies | the client is named by 127\.0\.0\.1/32, ::1/128`, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -137,10 +148,13 @@ func TestDoctorOnProxies(t *testing.T) {
 		env  map[string]string
 		want string // verdict and words; "": nothing
 	}{
-		"development":        {nil, ""},
-		"public development": {map[string]string{"PUBLIC_URL": "https://tunnel.example.org", "STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2"}, "warn TRUSTED_PROXIES is empty"},
-		"production":         {map[string]string{"APP_ENV": "production", "TRUSTED_PROXIES": "none"}, "ok none, as TRUSTED_PROXIES says"},
-		"behind a proxy":     {map[string]string{"APP_ENV": "production", "TRUSTED_PROXIES": "10.0.0.1"}, "ok the client is named by 10.0.0.1/32"},
+		"development": {nil, ""},
+		"public development": {map[string]string{"PUBLIC_URL": "https://tunnel.example.org",
+			"STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2"}, "warn TRUSTED_PROXIES is empty"},
+		"production": {map[string]string{"APP_ENV": "production", "TRUSTED_PROXIES": "none"},
+			"ok none, as TRUSTED_PROXIES says"},
+		"behind a proxy": {map[string]string{"APP_ENV": "production", "TRUSTED_PROXIES": "10.0.0.1"},
+			"ok the client is named by 10.0.0.1/32"},
 	} {
 		config, _ := load(t, tt.env)
 		var said strings.Builder

@@ -63,15 +63,18 @@ func execute(t *testing.T, address string, statements ...string) {
 
 func TestDoctorFindsAllWell(t *testing.T) {
 	t.Parallel()
-	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t), "ENCRYPTION_KEY=" + key1}
+	env := []string{
+		"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t), "ENCRYPTION_KEY=" + key1}
 	server := start(t, env...)
 	b := newBrowser(t)
 	b.signUp(server.url, "ada@example.org")
 	b.connect(server.url, "strava", "ada")
 	b.connect(server.url, "garmin", "moss")
 	code, says := seeDoctor(t, env...)
-	wantFindings(t, says, `ok | configuration`, `ok | database | PostgreSQL \d+`, `ok | schema | version \d+, the newest`, `ok | keys | [0-9a-f]{8}, the newest, sealed 2 `, `ok | instances | \w{8} at \S+ runs version`,
-		`ok | clock`, `ok | providers | the sandbox`, `ok | connections | garmin: 1 work`, `ok | connections | strava: 1 work`, `ok | old Garmin tokens | none`,
+	wantFindings(t, says, `ok | configuration`, `ok | database | PostgreSQL \d+`, `ok | schema | version \d+, the newest`,
+		`ok | keys | [0-9a-f]{8}, the newest, sealed 2 `, `ok | instances | \w{8} at \S+ runs version`,
+		`ok | clock`, `ok | providers | the sandbox`, `ok | connections | garmin: 1 work`,
+		`ok | connections | strava: 1 work`, `ok | old Garmin tokens | none`,
 		`ok | dates | 2026-12-31 \(.+\): Garmin`, `(ok|warn) | dates | 2027-06-01 \(.+\): Strava`)
 	if code != 0 {
 		t.Errorf("exit code %d:\n%s", code, says)
@@ -190,7 +193,8 @@ func TestDoctorExplainsTheDatabase(t *testing.T) {
 	})
 	t.Run("away", func(t *testing.T) {
 		t.Parallel()
-		code, says := seeDoctor(t, "DATABASE_URL=postgres://ada:hunter2@127.0.0.1:1/cairn", limited(limits{Doctor: 2 * time.Second}))
+		code, says := seeDoctor(t, "DATABASE_URL=postgres://ada:hunter2@127.0.0.1:1/cairn",
+			limited(limits{Doctor: 2 * time.Second}))
 		wantFindings(t, says, `FAIL | database | .*127\.0\.0\.1:1`, `ok | providers`, `ok | dates`)
 		if code != 1 {
 			t.Errorf("exit code %d, want 1", code)
@@ -201,7 +205,8 @@ func TestDoctorExplainsTheDatabase(t *testing.T) {
 // All problems are listed, and what can be checked is.
 func TestDoctorExplainsTheConfiguration(t *testing.T) {
 	t.Parallel()
-	code, says := seeDoctor(t, "APP_ENV=production", "DATABASE_URL="+dbtest.NewPatientURL(t), "PUBLIC_URL=http://cairn.example.org", "ENCRYPTION_KEY=hunter2", "TRUSTED_PROXIES=proxy")
+	code, says := seeDoctor(t, "APP_ENV=production", "DATABASE_URL="+dbtest.NewPatientURL(t),
+		"PUBLIC_URL=http://cairn.example.org", "ENCRYPTION_KEY=hunter2", "TRUSTED_PROXIES=proxy")
 	wantFindings(t, says, `FAIL | configuration | PUBLIC_URL has to begin with https`, `FAIL | configuration | ENCRYPTION_KEY`, `FAIL | configuration | SESSION_SECRET`,
 		`FAIL | configuration | TRUSTED_PROXIES`, `ok | database`, `ok | schema`, `warn | providers | none has keys`, `cairn: doctor: lines with FAIL: 5`)
 	if code != 1 {
@@ -228,8 +233,11 @@ func TestDoctorReachesProviders(t *testing.T) {
 	at := func(prefix, token, api string) []string {
 		return []string{prefix + "_CLIENT_ID=7", prefix + "_CLIENT_SECRET=hunter2", prefix + "_TOKEN_URL=" + token + "/token?hunter2", prefix + "_API_URL=" + api, prefix + "_REVOKE_URL=" + api}
 	}
-	env := slices.Concat(at("STRAVA", answer.URL, answer.URL), at("GARMIN", answer.URL, "http://"+silent.Addr().String()), at("FOURSQUARE", distrusted.URL, "http://127.0.0.1:1"),
-		[]string{"PUBLIC_URL=http://cairn.test:3001", "GARMIN_REDIRECT_URI=http://cairn.test:3001/garmin", "DATABASE_URL=" + dbtest.NewPatientURL(t),
+	env := slices.Concat(at("STRAVA", answer.URL, answer.URL),
+		at("GARMIN", answer.URL, "http://"+silent.Addr().String()),
+		at("FOURSQUARE", distrusted.URL, "http://127.0.0.1:1"),
+		[]string{"PUBLIC_URL=http://cairn.test:3001", "GARMIN_REDIRECT_URI=http://cairn.test:3001/garmin",
+			"DATABASE_URL=" + dbtest.NewPatientURL(t),
 			limited(limits{Doctor: 5 * time.Second})})
 	code, says := seeDoctor(t, env...)
 	wantFindings(t, says, `warn | configuration | complete, but APP_ENV is not production although PUBLIC_URL is public`,

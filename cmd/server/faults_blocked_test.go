@@ -38,7 +38,9 @@ func block(t *testing.T, tables string) {
 	defer stop()
 	begun := time.Now()
 	testkit.Eventually(t, "those who wait are sent away, and it lasts", func() bool {
-		for path, limit := range map[string]time.Duration{"/healthz": slack, "/": slack, "/login": slack, "/readyz": probeDeadline + slack} {
+		for path, limit := range map[string]time.Duration{
+			"/healthz": slack, "/": slack, "/login": slack, "/readyz": probeDeadline + slack,
+		} {
 			a := get(t, server.url+path, nil)
 			busy := path == "/readyz" && a.status == http.StatusServiceUnavailable
 			if a.status != http.StatusOK && !busy || a.took > atMost(limit) {
@@ -52,7 +54,8 @@ func block(t *testing.T, tables string) {
 	}
 	released := time.Now()
 	long := released.Sub(begun).Round(time.Millisecond)
-	if !testkit.Within(atMost(recovery), func() bool { return people.look(t.Context(), people.people[0], "/account") == http.StatusOK }) {
+	answered := func() bool { return people.look(t.Context(), people.people[0], "/account") == http.StatusOK }
+	if !testkit.Within(atMost(recovery), answered) {
 		t.Errorf("pages are missing %v after the lock is gone", atMost(recovery))
 	}
 	back := time.Since(released)

@@ -77,7 +77,8 @@ func newCanaries(t *testing.T, site, database string, size int) *canaries {
 			t.Fatal(err)
 		}
 		signIn := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			if err := sessions.SignIn(r.Context(), "strava", true, func(context.Context, pgx.Tx) (int64, error) { return id, nil }); err != nil {
+			user := func(context.Context, pgx.Tx) (int64, error) { return id, nil }
+			if err := sessions.SignIn(r.Context(), "strava", true, user); err != nil {
 				t.Error(err)
 			}
 		})
@@ -200,14 +201,18 @@ func (c *canaries) awaitVisits(n int) {
 	c.t.Helper()
 	all := func(visit) bool { return true }
 	before := len(c.visits(all))
-	testkit.Eventually(c.t, fmt.Sprintf("%d more visits are over", n), func() bool { return len(c.visits(all)) >= before+n })
+	testkit.Eventually(c.t, fmt.Sprintf("%d more visits are over", n), func() bool {
+		return len(c.visits(all)) >= before+n
+	})
 }
 
 // awaitAllServed waits until all pages can be had again: each person's, one after the other.
 func (c *canaries) awaitAllServed() {
 	c.t.Helper()
 	testkit.Eventually(c.t, "everybody is served, one after the other", func() bool {
-		return !slices.ContainsFunc(c.people, func(p person) bool { return c.look(c.t.Context(), p, "/account") != http.StatusOK })
+		return !slices.ContainsFunc(c.people, func(p person) bool {
+			return c.look(c.t.Context(), p, "/account") != http.StatusOK
+		})
 	})
 }
 

@@ -47,13 +47,16 @@ func takeOver(t *testing.T, primary *dbtest.Cluster, lose func(), recovery time.
 
 	lost := time.Now()
 	lose()
-	if !testkit.Within(atMost(probeDeadline+slack), func() bool { return get(t, server.url+"/readyz", nil).status == 503 }) {
+	away := func() bool { return get(t, server.url+"/readyz", nil).status == 503 }
+	if !testkit.Within(atMost(probeDeadline+slack), away) {
 		t.Error("ready without a primary")
 	}
 	standby.Promote()
 	promoted := time.Now()
 	recovery = atMost(recovery)
-	writes := testkit.Within(recovery, func() bool { return people.rename(t.Context(), people.people[0]) == http.StatusSeeOther })
+	writes := testkit.Within(recovery, func() bool {
+		return people.rename(t.Context(), people.people[0]) == http.StatusSeeOther
+	})
 	ready := testkit.Within(recovery, func() bool { return get(t, server.url+"/readyz", nil).status == http.StatusOK })
 	if !writes || !ready {
 		t.Errorf("%v after the promotion: writes %v, ready %v", recovery, writes, ready)
@@ -98,7 +101,8 @@ func TestFaultPrimaryTurnsReadOnly(t *testing.T) {
 	t.Logf("writes work %v after the promotion", time.Since(promoted).Round(time.Millisecond))
 	people.mustAllBeSignedIn()
 	server.mustBeSound()
-	testkit.Eventually(t, "no connection is on the former primary", func() bool { // the one that listens is looked at every 15 s
+	// The one that listens is looked at every 15 s.
+	testkit.Eventually(t, "no connection is on the former primary", func() bool {
 		return ask[int](t, primary.URL(), `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cairn'`) == 0
 	})
 }
@@ -145,7 +149,9 @@ func TestFaultStartOnReadOnly(t *testing.T) {
 	}
 	readOnly(t, postgres, "on")
 	server := start(t, env...)
-	testkit.Eventually(t, "the log says what waits", func() bool { return strings.Contains(server.logged(), "background work waits for the database") })
+	testkit.Eventually(t, "the log says what waits", func() bool {
+		return strings.Contains(server.logged(), "background work waits for the database")
+	})
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/": 200} {
 		if status := get(t, server.url+path, nil).status; status != want {
 			t.Errorf("while it is read-only %s answers %d, want %d", path, status, want)

@@ -75,7 +75,8 @@ func freeze(t *testing.T, postgres *dbtest.Cluster, address string, begin, end f
 	end()
 	ended := time.Now()
 	visitors()
-	if !testkit.Within(atMost(recovery), func() bool { return get(t, server.url+"/readyz", nil).status == http.StatusOK }) {
+	isReady := func() bool { return get(t, server.url+"/readyz", nil).status == http.StatusOK }
+	if !testkit.Within(atMost(recovery), isReady) {
 		t.Errorf("not ready %v after the end", atMost(recovery))
 	}
 	ready := time.Since(ended)
@@ -121,8 +122,8 @@ func allowed(v visit) time.Duration {
 	return answerDeadline
 }
 
-// visit503 asks for what needs no database, which must be there at once, and for what tells that it is away, until that is
-// over. The function it returns waits for the end of that.
+// visit503 asks for what needs no database, which must be there at once, and for what tells that it is away, until that
+// is over. The function it returns waits for the end of that.
 func visit503(t *testing.T, site string, over *atomic.Bool) (wait func()) {
 	style := stylesheet(t, site)
 	var group sync.WaitGroup

@@ -70,8 +70,8 @@ func TestFaultBadLine(t *testing.T) {
 	t.Logf("%d goroutines are left, %d are usual", len(left), len(normal))
 }
 
-// A database that is far away makes pages slow, and puts off none: what is put off is what takes longer than a page may. Beyond
-// the round trip that docs/operations.md names some are.
+// A database that is far away makes pages slow, and puts off none: what is put off is what takes longer than a page
+// may. Beyond the round trip that docs/operations.md names some are.
 func TestFaultFarDatabase(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t)
@@ -85,7 +85,8 @@ func TestFaultFarDatabase(t *testing.T) {
 		}
 		people.during(visitsInPeace() / 10)
 		all, refused := people.visits(func(visit) bool { return true }), people.visits(failed)
-		t.Logf("%d ms away: %.1f %% of %d served: %s", far, 100-100*float64(len(refused))/float64(len(all)), len(all), tally(people.visits(served)))
+		t.Logf("%d ms away: %.1f %% of %d served: %s", far,
+			100-100*float64(len(refused))/float64(len(all)), len(all), tally(people.visits(served)))
 		if len(all) == 0 || len(refused) > 0 && far <= supportedRoundTrip {
 			t.Errorf("%d ms away: %d of %d are put off: %s", far, len(refused), len(all), tally(refused))
 		}

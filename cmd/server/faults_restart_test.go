@@ -10,9 +10,9 @@ import (
 	"cairn/db/dbtest"
 )
 
-// faultTime is how long PostgreSQL restarts again and again in make fault-test, which has the machine to itself: there all
-// figures are looked at that README promises. In make test it is 0: each fault comes once or twice, and only what has to
-// happen at all is looked at, however busy the machine is.
+// faultTime is how long PostgreSQL restarts again and again in make fault-test, which has the machine to itself: there
+// all figures are looked at that README promises. In make test it is 0: each fault comes once or twice, and only what
+// has to happen at all is looked at, however busy the machine is.
 func faultTime() time.Duration {
 	minutes, err := strconv.ParseFloat(os.Getenv("FAULT_MINUTES"), 64)
 	if err != nil {
@@ -56,8 +56,8 @@ func (o outage) covers(v visit) bool {
 	return v.ended.After(o.begun) && v.begun.Before(o.healed)
 }
 
-// Two hundred people (in make fault-test) look around while PostgreSQL restarts, in both ways. Nobody sees another's page, nobody is signed out,
-// and pages are missing only during a restart and for two seconds after it.
+// Two hundred people (in make fault-test) look around while PostgreSQL restarts, in both ways. Nobody sees another's
+// page, nobody is signed out, and pages are missing only during a restart and for two seconds after it.
 func TestFaultRestarts(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t)

@@ -103,14 +103,16 @@ func (f *fleet) awaitReady() {
 	}
 }
 
-// awaitVisits waits until what connecting asked for has been fetched: from then on nobody uses a token but who is told to.
+// awaitVisits waits until what connecting asked for has been fetched:
+// from then on nobody uses a token but who is told to.
 func (f *fleet) awaitVisits() {
 	f.t.Helper()
 	testkit.Eventually(f.t, "what is new has been fetched", func() bool {
 		var left int
 		err := f.pool.QueryRow(f.t.Context(), `
 			SELECT (SELECT count(*) FROM cairn.errands) +
-			       (SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state IN ('available', 'running', 'retryable'))`).Scan(&left)
+			       (SELECT count(*) FROM cairn.river_job
+			        WHERE kind = 'revisit' AND state IN ('available', 'running', 'retryable'))`).Scan(&left)
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -131,7 +133,8 @@ func (f *fleet) playProviders(way *front) (env []string) {
 		env = append(env, p.prefix+"_CLIENT_ID=fleet", p.prefix+"_CLIENT_SECRET=fleet-"+p.key,
 			p.prefix+"_AUTHORIZE_URL="+at.Authorize, p.prefix+"_TOKEN_URL="+at.Token, p.prefix+"_API_URL="+at.API, p.prefix+"_REVOKE_URL="+at.Revoke)
 	}
-	played, err := sandbox.New(t.Context(), sandbox.Options{Pool: f.pool, BaseURL: base, Apps: apps, Site: f.url, Limits: patientPlayers()})
+	played, err := sandbox.New(t.Context(), sandbox.Options{
+		Pool: f.pool, BaseURL: base, Apps: apps, Site: f.url, Limits: patientPlayers()})
 	if err != nil {
 		t.Fatal(err)
 	}

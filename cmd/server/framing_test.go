@@ -11,7 +11,8 @@ import (
 	"cairn/db/dbtest"
 )
 
-// A body whose length is told in two ways is refused, and the connection closed: a proxy may have read it in the other way.
+// A body whose length is told in two ways is refused, and the connection closed:
+// a proxy may have read it in the other way.
 func TestBodyWithTwoLengths(t *testing.T) {
 	t.Parallel()
 	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
@@ -21,7 +22,8 @@ func TestBodyWithTwoLengths(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_, _ = io.WriteString(conn, "POST /login HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
+	_, _ = io.WriteString(conn, "POST /login HTTP/1.1\r\nHost: "+host+"\r\n"+
+		"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
 	answers, _ := io.ReadAll(conn) // what was not read may reset the connection in the end
 	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(string(answers))), nil)
 	if err != nil {

@@ -11,11 +11,15 @@ import (
 
 // mayImport is the architecture: which of our packages a package may import. Tests may import everything.
 var mayImport = map[string][]string{
-	"cairn/cmd/server":             {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/auth", "cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/latest", "cairn/internal/metrics", "cairn/internal/oauth", "cairn/internal/oauth/sandbox", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
-	"cairn/internal/routes":        {"cairn/internal/auth", "cairn/internal/jobs", "cairn/internal/latest", "cairn/internal/oauth", "cairn/internal/session", "cairn/internal/text"},
-	"cairn/internal/jobs":          {"cairn/internal/latest", "cairn/internal/oauth"},
-	"cairn/internal/latest":        {"cairn/internal/oauth", "cairn/internal/seal", "cairn/internal/text"},
-	"cairn/internal/metrics":       {"cairn/db", "cairn/internal/auth", "cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/oauth", "cairn/internal/session"},
+	"cairn/cmd/server": {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/auth", "cairn/internal/instance",
+		"cairn/internal/jobs", "cairn/internal/latest", "cairn/internal/metrics", "cairn/internal/oauth",
+		"cairn/internal/oauth/sandbox", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
+	"cairn/internal/routes": {"cairn/internal/auth", "cairn/internal/jobs", "cairn/internal/latest",
+		"cairn/internal/oauth", "cairn/internal/session", "cairn/internal/text"},
+	"cairn/internal/jobs":   {"cairn/internal/latest", "cairn/internal/oauth"},
+	"cairn/internal/latest": {"cairn/internal/oauth", "cairn/internal/seal", "cairn/internal/text"},
+	"cairn/internal/metrics": {"cairn/db", "cairn/internal/auth", "cairn/internal/instance",
+		"cairn/internal/jobs", "cairn/internal/oauth", "cairn/internal/session"},
 	"cairn/internal/oauth":         {"cairn/db", "cairn/internal/seal", "cairn/internal/text"},
 	"cairn/internal/oauth/sandbox": {},
 	"cairn/internal/auth":          {},
@@ -66,7 +70,8 @@ func TestSessionsHaveNoClockOfTheirOwn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := strings.ReplaceAll(string(source), "time.Now().Add(", "") // how long to wait is nothing that others have to agree about
+		// How long to wait is nothing that others have to agree about.
+		text := strings.ReplaceAll(string(source), "time.Now().Add(", "")
 		for _, call := range []string{"time.Now(", "time.Since(", "time.Until("} {
 			if !strings.HasSuffix(file, "_test.go") && strings.Contains(text, call) {
 				t.Errorf("%s asks its own clock: %s", file, call)

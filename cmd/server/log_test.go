@@ -15,7 +15,11 @@ func TestLogGathersLinesForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		var mu sync.Mutex
-		log, flush := newLogger(writerFunc(func(p []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return out.Write(p) }), slog.LevelInfo)
+		log, flush := newLogger(writerFunc(func(p []byte) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return out.Write(p)
+		}), slog.LevelInfo)
 		want := func(lines ...string) {
 			t.Helper()
 			synctest.Wait()
@@ -63,7 +67,8 @@ func TestLogNamesUnitsAndLevels(t *testing.T) {
 		var out strings.Builder
 		log, flush := newLogger(&out, config.LogLevel)
 		for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
-			log.With("id", "x", "limit", time.Second).Log(t.Context(), level, "line", "duration", 1234567*time.Nanosecond, "n", 5)
+			log.With("id", "x", "limit", time.Second).
+				Log(t.Context(), level, "line", "duration", 1234567*time.Nanosecond, "n", 5)
 		}
 		flush()
 		if n := strings.Count(out.String(), "\n"); n != tt.lines {
@@ -77,7 +82,8 @@ func TestLogNamesUnitsAndLevels(t *testing.T) {
 			t.Errorf("the line is %v", line)
 		}
 	}
-	if _, err := loadConfig(func(name string) string { return map[string]string{"LOG_LEVEL": "loud"}[name] }); err == nil || !strings.Contains(err.Error(), "LOG_LEVEL is none of") {
+	_, err := loadConfig(func(name string) string { return map[string]string{"LOG_LEVEL": "loud"}[name] })
+	if err == nil || !strings.Contains(err.Error(), "LOG_LEVEL is none of") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -57,7 +57,8 @@ func wantLines(t *testing.T, text string, lines ...string) {
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
+	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0",
+		"DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
 	sandbox := strings.Replace(server.url, "localhost", "127.0.0.1", 1) + "/sandbox"
 	ada, visitor := newBrowser(t), newBrowser(t)
 	ada.signUp(server.url, "ada@example.org")
@@ -83,7 +84,9 @@ func TestMetrics(t *testing.T) {
 	}
 
 	const revoked = `cairn_provider_calls_total{call="revoke",provider="strava",result="ok"} 1`
-	testkit.Eventually(t, "Strava is told of the disconnection", func() bool { return strings.Contains(scrape(server), revoked) })
+	testkit.Eventually(t, "Strava is told of the disconnection", func() bool {
+		return strings.Contains(scrape(server), revoked)
+	})
 	text := scrape(server)
 	wantLines(t, text,
 		`cairn_sign_ins_total{method="password",result="ok"} 1`,
@@ -99,9 +102,11 @@ func TestMetrics(t *testing.T) {
 		`cairn_http_request_duration_seconds_count{method="POST",route="/connections/{provider}/check"} 1`,
 		`cairn_http_requests_total{method="GET",route="(none)",status="404"} 1`,
 		"cairn_ready 1", "cairn_instances 1", fmt.Sprintf("cairn_schema_version %d", db.Newest()),
-		`cairn_password_hashes{state="running"} 0`, `cairn_password_hashes{state="waiting"} 0`, `cairn_password_hashes_max{state="running"} `+strconv.Itoa(max(1, runtime.GOMAXPROCS(0)-1)),
+		`cairn_password_hashes{state="running"} 0`, `cairn_password_hashes{state="waiting"} 0`,
+		`cairn_password_hashes_max{state="running"} `+strconv.Itoa(max(1, runtime.GOMAXPROCS(0)-1)),
 		`cairn_pool_connections_max 4`)
-	if !regexp.MustCompile(`(?m)^cairn_build_info\{go_version="go1[^"]*",revision="[^"]+",version="[^"]+"\} 1$`).MatchString(text) {
+	built := regexp.MustCompile(`(?m)^cairn_build_info\{go_version="go1[^"]*",revision="[^"]+",version="[^"]+"\} 1$`)
+	if !built.MatchString(text) {
 		t.Error("the build is not told")
 	}
 	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes", "cairn_pool_connections_acquired", "cairn_pool_acquire_waits_total"} {

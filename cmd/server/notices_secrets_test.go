@@ -30,7 +30,8 @@ func ordinary(t *testing.T, database string) (attr *syscall.SysProcAttr, uid int
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}, uid
 }
 
-// A command that is given messages sees no secrets: not in its own environment, and not in that of the program that runs it.
+// A command that is given messages sees no secrets: not in its own environment,
+// and not in that of the program that runs it.
 func TestCommandSeesNoSecrets(t *testing.T) {
 	t.Parallel()
 	b := newBreaks(t)
@@ -48,7 +49,8 @@ func TestCommandSeesNoSecrets(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	pushSecret := filepath.Join(dir, "push-secret")
-	for _, err := range []error{os.WriteFile(pushSecret, []byte("hunter2"), 0o600), os.Chown(pushSecret, uid, -1), os.Chmod(dir, 0o755), os.Chown(dir, uid, -1)} {
+	for _, err := range []error{os.WriteFile(pushSecret, []byte("hunter2"), 0o600), os.Chown(pushSecret, uid, -1),
+		os.Chmod(dir, 0o755), os.Chown(dir, uid, -1)} {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,16 +45,19 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 	b.connect(next.url, "garmin", "ada")
 	check(one, two, next)
 	if out, err := serverCommand(t, []string{"rekey"}, both...).CombinedOutput(); err == nil ||
-		!strings.Contains(string(out), old[0].ID) || !strings.Contains(string(out), old[1].ID) || strings.Count(string(out), "last seen 20") != 2 {
+		!strings.Contains(string(out), old[0].ID) || !strings.Contains(string(out), old[1].ID) ||
+		strings.Count(string(out), "last seen 20") != 2 {
 		t.Errorf("error %v, want both old servers to be named:\n%s", err, out)
 	}
 	_, says := seeDoctor(t, both...)
 	wantFindings(t, says, "warn | instances | "+old[0].ID+" at .* lacks the key", "ok | instances | .* runs version")
 	one.end(syscall.SIGTERM)
-	wantFailure(t, serverCommand(t, []string{"rekey"}, both...), "these servers do not know the newest key", "run this again")
+	wantFailure(t, serverCommand(t, []string{"rekey"}, both...),
+		"these servers do not know the newest key", "run this again")
 	two.end(syscall.SIGTERM)
 	again := start(t, both...)
-	if rows := instances(); len(rows) != 2 || slices.ContainsFunc(rows, func(i instanceRow) bool { return len(i.KeyIDs) != 2 || !i.Live }) {
+	odd := func(i instanceRow) bool { return len(i.KeyIDs) != 2 || !i.Live }
+	if rows := instances(); len(rows) != 2 || slices.ContainsFunc(rows, odd) {
 		t.Errorf("listed %+v, want the two new ones", rows)
 	}
 	if out := commandOutput(t, both, "rekey"); !strings.HasPrefix(out, "The tokens of 2 connections") {
@@ -70,7 +73,8 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 		t.Errorf("the silent one is not told:\n%s", table)
 	}
 	check(next, again)
-	wantFailure(t, serverCommand(t, nil, with(key1)...), "ENCRYPTION_KEY lacks a key that is in use", instances()[0].KeyIDs[0])
+	wantFailure(t, serverCommand(t, nil, with(key1)...),
+		"ENCRYPTION_KEY lacks a key that is in use", instances()[0].KeyIDs[0])
 }
 
 // Tokens that a server can't open take it out of readiness, and it comes back when they are gone.
@@ -100,7 +104,8 @@ func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 	for _, sql := range []string{
 		`INSERT INTO cairn.users (display_name) VALUES ('Ada')`,
 		`INSERT INTO cairn.identities (user_id, provider, subject) VALUES (1, 'strava', '1')`,
-		`INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens) VALUES (1, 1, 'strava', '\x01deadbeef00')`,
+		`INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens)
+		 VALUES (1, 1, 'strava', '\x01deadbeef00')`,
 	} {
 		if _, err := pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -120,7 +125,8 @@ func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 	stop()
 	<-ended
 	var left int
-	if err := pool.QueryRow(context.Background(), `SELECT count(*) FROM cairn.instances`).Scan(&left); err != nil || left != 0 {
+	err = pool.QueryRow(context.Background(), `SELECT count(*) FROM cairn.instances`).Scan(&left)
+	if err != nil || left != 0 {
 		t.Errorf("after the stop %d servers are listed (error %v)", left, err)
 	}
 }

@@ -31,8 +31,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// playServer makes the test binary be the server, with the limits that it holds as JSON: what is tested is the whole program,
-// in processes that can be killed.
+// playServer makes the test binary be the server, with the limits that it holds as JSON: what is tested is the whole
+// program, in processes that can be killed.
 const playServer = "CAIRN_TEST_PLAYS_SERVER"
 
 func TestMain(m *testing.M) {
@@ -68,7 +68,8 @@ func patient() limits {
 }
 
 func patientPlayers() sandbox.Limits {
-	return sandbox.Limits{Strava: patience, Garmin: patience, Foursquare: patience, Slow: patience, Retry: 50 * time.Millisecond}
+	return sandbox.Limits{Strava: patience, Garmin: patience, Foursquare: patience,
+		Slow: patience, Retry: 50 * time.Millisecond}
 }
 
 // usual are the limits of servers in tests that look how they keep them, and of all whose figures are printed.
@@ -81,7 +82,8 @@ func usual() limits {
 	return l
 }
 
-// mortal are the limits of servers that are killed: what one held, others take over when a few calls could have been made.
+// mortal are the limits of servers that are killed: what one held,
+// others take over when a few calls could have been made.
 func mortal() limits {
 	if measured() {
 		return usual()
@@ -91,14 +93,15 @@ func mortal() limits {
 	return l
 }
 
-// measured tells whether figures are wanted, as make deploy-test and make fault-test print them: of the program as it is.
+// measured tells whether figures are wanted, as make deploy-test and make fault-test print them:
+// of the program as it is.
 func measured() bool { return os.Getenv("DEPLOY_ROUNDS") != "" || faultTime() > 0 }
 
 // untiring are the rate limits of people who do in a moment what others do in a week.
 func untiring() auth.Limits {
 	l := auth.DefaultLimits()
-	for _, often := range []*auth.Limit{&l.BeginPerson, &l.BeginNetwork, &l.CallPause, &l.CallHour, &l.CallNetwork, &l.ChangePerson, &l.ChangeNetwork,
-		&l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork} {
+	for _, often := range []*auth.Limit{&l.BeginPerson, &l.BeginNetwork, &l.CallPause, &l.CallHour, &l.CallNetwork,
+		&l.ChangePerson, &l.ChangeNetwork, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork} {
 		often.Hits = 1_000_000
 	}
 	return l
@@ -134,7 +137,8 @@ func serverCommand(t *testing.T, args []string, env ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir() // no .env of this directory
 	// A program with the race detector sleeps for a second before it exits, unless it is told not to.
-	cmd.Env = append([]string{limited(l), "GORACE=atexit_sleep_ms=50", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
+	cmd.Env = append([]string{limited(l), "GORACE=atexit_sleep_ms=50",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
 	return cmd
 }
 

@@ -19,8 +19,9 @@ import (
 
 func productionEnv(t *testing.T) []string {
 	t.Helper()
-	return []string{"APP_ENV=production", "PORT=" + freePort(t), "PUBLIC_URL=https://cairn.example.org", "DATABASE_URL=" + dbtest.NewPatientURL(t),
-		"SESSION_SECRET=" + secret, "ENCRYPTION_KEY=" + key1, "TRUSTED_PROXIES=none", "DATA_DIR=/nowhere"}
+	return []string{"APP_ENV=production", "PORT=" + freePort(t), "PUBLIC_URL=https://cairn.example.org",
+		"DATABASE_URL=" + dbtest.NewPatientURL(t), "SESSION_SECRET=" + secret, "ENCRYPTION_KEY=" + key1,
+		"TRUSTED_PROXIES=none", "DATA_DIR=/nowhere"}
 }
 
 // local is where a server listens, whatever address it is known by outside.
@@ -146,8 +147,9 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 		}
 	}
 	u := upkeep{
-		log: slog.New(slog.DiscardHandler), batch: patience, sessions: session.New(session.Options{Pool: pool}), accounts: auth.New(pool, secret, auth.Options{}),
-		connections: oauth.New(pool, nil, oauth.Limits{}), presence: &presence{Self: instance.New(pool, "", "", 0, nil)},
+		log: slog.New(slog.DiscardHandler), batch: patience, sessions: session.New(session.Options{Pool: pool}),
+		accounts: auth.New(pool, secret, auth.Options{}), connections: oauth.New(pool, nil, oauth.Limits{}),
+		presence: &presence{Self: instance.New(pool, "", "", 0, nil)},
 	}
 	u.sweepAll(t.Context())
 	var left int

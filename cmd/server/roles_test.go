@@ -32,13 +32,16 @@ func TestServesWithTheLeastRights(t *testing.T) {
 
 	env := append(productionEnv(t), "DATABASE_URL="+as("cairn", "cairn"))
 	_, says := seeDoctor(t, env...)
-	wantFindings(t, says, `FAIL | schema | there is none yet, and the user of DATABASE_URL may not make it: run server migrate as its owner`)
+	wantFindings(t, says, `FAIL | schema | there is none yet, `+
+		`and the user of DATABASE_URL may not make it: run server migrate as its owner`)
 	wantFailure(t, serverCommand(t, nil, env...), "run server migrate as the owner")
 	commandOutput(t, append(env, "DATABASE_URL="+as("cairn_owner", "cairn")), "migrate")
 	execute(t, as("admin", "cairn"), fmt.Sprintf(`DELETE FROM cairn.goose_db_version WHERE version_id = %d`, db.Newest()))
 	_, says = seeDoctor(t, env...)
-	wantFindings(t, says, `FAIL | schema | version \d+; pending: .* The user of DATABASE_URL may not run them: run server migrate as the schema's owner`)
-	execute(t, as("admin", "cairn"), fmt.Sprintf(`INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (%d, true)`, db.Newest()))
+	wantFindings(t, says, `FAIL | schema | version \d+; pending: .* `+
+		`The user of DATABASE_URL may not run them: run server migrate as the schema's owner`)
+	execute(t, as("admin", "cairn"),
+		fmt.Sprintf(`INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (%d, true)`, db.Newest()))
 
 	server := start(t, env...)
 	b := newBrowser(t)
@@ -54,7 +57,8 @@ func TestServesWithTheLeastRights(t *testing.T) {
 	if code != 0 || !strings.Contains(says, "the newest this program knows") {
 		t.Errorf("doctor exits with %d:\n%s", code, says)
 	}
-	if code := server.end(syscall.SIGTERM); code != 0 || strings.Contains(server.logged(), "42501") || strings.Contains(server.logged(), `"level":"ERROR"`) {
+	if code := server.end(syscall.SIGTERM); code != 0 ||
+		strings.Contains(server.logged(), "42501") || strings.Contains(server.logged(), `"level":"ERROR"`) {
 		t.Errorf("exit code %d:\n%s", code, server.logged())
 	}
 }

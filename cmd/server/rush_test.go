@@ -194,7 +194,8 @@ func (r rush) wantToldToTryAgain(instance int, killed time.Time) {
 		r.t.Errorf("%s answers %d after %v, %v after the kill", r.provider, page.status, time.Since(began), time.Since(killed))
 	}
 	var held bool
-	err := r.pool.QueryRow(r.t.Context(), `SELECT refresh_lease_until > now() FROM cairn.connections WHERE provider = $1`, r.provider).Scan(&held)
+	err := r.pool.QueryRow(r.t.Context(),
+		`SELECT refresh_lease_until > now() FROM cairn.connections WHERE provider = $1`, r.provider).Scan(&held)
 	if err != nil || !held {
 		r.t.Errorf("they wait for the end of the lease: %v, error %v", time.Since(began), err)
 	}

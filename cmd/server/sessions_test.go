@@ -37,7 +37,8 @@ func TestOperatorListsAndEndsSessions(t *testing.T) {
 		t.Errorf("got %q", out)
 	}
 	for _, b := range []browser{ada, phone} {
-		if _, page := b.do(http.MethodGet, server.url+"/login", nil); !strings.Contains(page.Find("#notice").Text(), "The operator of this site signed you out") {
+		_, page := b.do(http.MethodGet, server.url+"/login", nil)
+		if !strings.Contains(page.Find("#notice").Text(), "The operator of this site signed you out") {
 			t.Errorf("the page says %q", page.Find("#notice, h1").Text())
 		}
 	}
@@ -45,12 +46,16 @@ func TestOperatorListsAndEndsSessions(t *testing.T) {
 	if out := run("end", "--all"); out != "ended 1 session of everybody\n" {
 		t.Errorf("got %q", out)
 	}
-	for _, args := range []string{"", "end", "list", "end --user", "end --all --user x", "end all", "delete --all", "end --all x",
-		"list --id 1", "end --all --json", "end --id -1", "end --id x", "end --provider strava", "end --user-id 0", "end --user-id 1 --id 1"} {
-		wantFailure(t, serverCommand(t, append([]string{"sessions"}, strings.Fields(args)...), env...), "see: server help sessions")
+	for _, args := range []string{"", "end", "list", "end --user", "end --all --user x", "end all", "delete --all",
+		"end --all x", "list --id 1", "end --all --json", "end --id -1", "end --id x", "end --provider strava",
+		"end --user-id 0", "end --user-id 1 --id 1"} {
+		wantFailure(t, serverCommand(t, append([]string{"sessions"}, strings.Fields(args)...), env...),
+			"see: server help sessions")
 	}
-	wantFailure(t, serverCommand(t, []string{"sessions", "end", "--user", "nobody@example.org"}, env...), "nobody signs in with this e-mail address")
-	wantFailure(t, serverCommand(t, []string{"sessions", "list", "--provider", "strava:1"}, env...), "nobody signs in with strava:1")
+	wantFailure(t, serverCommand(t, []string{"sessions", "end", "--user", "nobody@example.org"}, env...),
+		"nobody signs in with this e-mail address")
+	wantFailure(t, serverCommand(t, []string{"sessions", "list", "--provider", "strava:1"}, env...),
+		"nobody signs in with strava:1")
 	wantFailure(t, serverCommand(t, []string{"sessions", "list", "--user-id", "99"}, env...), "there is no user 99")
 	wantFailure(t, serverCommand(t, []string{"sessions", "end", "--id", "99"}, env...), "there is no session 99")
 }
@@ -69,7 +74,8 @@ func TestOperatorEndsOneSession(t *testing.T) {
 		return readLines[sessionRow](t, commandOutput(t, env, append([]string{"sessions", "list", "--json"}, whose...)...))
 	}
 	rows := listed("--user", "ada@example.org")
-	if len(rows) != 2 || rows[0].ID == rows[1].ID || rows[0].Method != "password" || time.Since(rows[0].Created) > time.Hour {
+	if len(rows) != 2 || rows[0].ID == rows[1].ID ||
+		rows[0].Method != "password" || time.Since(rows[0].Created) > time.Hour {
 		t.Fatalf("listed %+v", rows)
 	}
 	kept := slices.IndexFunc(rows, func(r sessionRow) bool { return r.Kept })
@@ -80,7 +86,8 @@ func TestOperatorEndsOneSession(t *testing.T) {
 	if out := commandOutput(t, env, "sessions", "end", "--id", id); out != "ended session "+id+"\n" {
 		t.Errorf("it says %q", out)
 	}
-	if _, page := phone.do(http.MethodGet, server.url+"/login", nil); !strings.Contains(page.Find("#notice").Text(), "The operator of this site signed you out") {
+	_, page := phone.do(http.MethodGet, server.url+"/login", nil)
+	if !strings.Contains(page.Find("#notice").Text(), "The operator of this site signed you out") {
 		t.Errorf("the page says %q", page.Find("#notice, h1").Text())
 	}
 	ada.wantConnected(server.url, 1)
@@ -91,7 +98,8 @@ func TestOperatorEndsOneSession(t *testing.T) {
 			t.Errorf("%v: listed %+v", whose, rows)
 		}
 	}
-	if out := commandOutput(t, env, "sessions", "end", "--provider", "strava:"+subject); out != "ended 1 session of user "+user+"\n" {
+	out := commandOutput(t, env, "sessions", "end", "--provider", "strava:"+subject)
+	if out != "ended 1 session of user "+user+"\n" {
 		t.Errorf("it says %q", out)
 	}
 }

@@ -53,7 +53,8 @@ func TestStopIsAnnounced(t *testing.T) {
 	t.Parallel()
 	l := patient()
 	l.RequestHeader = patience
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), "SHUTDOWN_DELAY=10m", limited(l))
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t),
+		"SHUTDOWN_DELAY=10m", limited(l))
 	old, unused := dial(t, server.url), dial(t, server.url)
 	for _, w := range []wire{old, unused} {
 		if resp := w.get("/readyz"); resp.StatusCode != http.StatusOK || resp.Close {
@@ -88,7 +89,8 @@ func TestStopServesWhomItAccepted(t *testing.T) {
 	t.Parallel()
 	l := patient()
 	l.RequestHeader = patience
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), "SHUTDOWN_TIMEOUT=10m", limited(l))
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t),
+		"SHUTDOWN_TIMEOUT=10m", limited(l))
 	silent := dial(t, server.url)
 	dial(t, server.url).get("/login") // accepted after the silent one
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {

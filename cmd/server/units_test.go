@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// systemd's own judgement of our units, in tenths from 0 (confined) to 100: more is a change for the worse. The notices' unit
-// leaves a sendmail what it takes to queue a message.
+// systemd's own judgement of our units, in tenths from 0 (confined) to 100: more is a change for the worse. The
+// notices' unit leaves a sendmail what it takes to queue a message.
 func TestUnitsAreConfined(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("systemd-analyze")
@@ -21,7 +21,8 @@ func TestUnitsAreConfined(t *testing.T) {
 	}
 	for unit, most := range map[string]string{"cairn.service": "20", "cairn-notices.service": "30"} {
 		file := filepath.Join("..", "..", "deploy", unit)
-		out, err := exec.Command(program, "security", "--offline=true", "--no-pager", "--threshold="+most, file).CombinedOutput()
+		out, err := exec.Command(program, "security", "--offline=true", "--no-pager",
+			"--threshold="+most, file).CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", unit, err, out)
 		}

@@ -131,7 +131,8 @@ func TestComposePassesAllVariables(t *testing.T) {
 	if _, err := load(t, defaults); err != nil {
 		t.Errorf("docker compose up and nothing else: %v", err)
 	}
-	if c, err := pgxpool.ParseConfig(defaults["DATABASE_URL"]); err != nil || c.ConnConfig.Password != "" || !strings.HasPrefix(c.ConnConfig.Host, "/") {
+	c, err := pgxpool.ParseConfig(defaults["DATABASE_URL"])
+	if err != nil || c.ConnConfig.Password != "" || !strings.HasPrefix(c.ConnConfig.Host, "/") {
 		t.Errorf("the database is not reached by a socket: %v", err)
 	}
 }
@@ -155,7 +156,8 @@ func TestComposeIsHardened(t *testing.T) {
 			}
 		}
 	}
-	if db := services["postgres"]; db.NetworkMode != "none" || !slices.Contains(db.Command, "listen_addresses=") || db.User != "postgres" {
+	if db := services["postgres"]; db.NetworkMode != "none" ||
+		!slices.Contains(db.Command, "listen_addresses=") || db.User != "postgres" {
 		t.Errorf("PostgreSQL, which asks for no password, can be reached from elsewhere: %+v", db)
 	}
 }
@@ -183,7 +185,8 @@ func TestSecretsFromFiles(t *testing.T) {
 			}
 		}
 	}
-	c, err := load(t, map[string]string{"SESSION_SECRET_FILE": write("s", secret+"\r\n"), "ENCRYPTION_KEY_FILE": write("k", key1+","+key2)})
+	c, err := load(t, map[string]string{
+		"SESSION_SECRET_FILE": write("s", secret+"\r\n"), "ENCRYPTION_KEY_FILE": write("k", key1+","+key2)})
 	if err != nil || c.SessionSecret != secret || len(c.EncryptionKeys) != 2 {
 		t.Errorf("got %+v, %v", c, err)
 	}
@@ -203,7 +206,8 @@ func TestSecretsFromCredentials(t *testing.T) {
 		t.Errorf("got %+v, %v", c, err)
 	}
 	_, err = load(t, map[string]string{"CREDENTIALS_DIRECTORY": dir, "ENCRYPTION_KEY": key2})
-	if err == nil || !strings.Contains(err.Error(), "ENCRYPTION_KEY is set more than once: ENCRYPTION_KEY and the credential encryption_key") {
+	const twice = "ENCRYPTION_KEY is set more than once: ENCRYPTION_KEY and the credential encryption_key"
+	if err == nil || !strings.Contains(err.Error(), twice) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -222,17 +226,23 @@ func TestSecretFilesThatAreNoGood(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		{"both", map[string]string{"ENCRYPTION_KEY": key2, "ENCRYPTION_KEY_FILE": good}, "ENCRYPTION_KEY is set more than once: ENCRYPTION_KEY and ENCRYPTION_KEY_FILE"},
-		{"missing", map[string]string{"DATABASE_URL_FILE": dir + "/hunter2"}, "DATABASE_URL_FILE names a file that can't be read: no such file"},
-		{"the secret itself", map[string]string{"DATABASE_URL_FILE": "postgres://ada:hunter2@db/cairn"}, "DATABASE_URL_FILE names a file that can't be read"},
-		{"a directory", map[string]string{"STRAVA_CLIENT_SECRET_FILE": dir}, "STRAVA_CLIENT_SECRET_FILE names a file that can't be read: is a directory"},
-		{"empty", map[string]string{"GARMIN_CONSUMER_SECRET_FILE": empty}, "GARMIN_CONSUMER_SECRET_FILE names a file with nothing in it"},
+		{"both", map[string]string{"ENCRYPTION_KEY": key2, "ENCRYPTION_KEY_FILE": good},
+			"ENCRYPTION_KEY is set more than once: ENCRYPTION_KEY and ENCRYPTION_KEY_FILE"},
+		{"missing", map[string]string{"DATABASE_URL_FILE": dir + "/hunter2"},
+			"DATABASE_URL_FILE names a file that can't be read: no such file"},
+		{"the secret itself", map[string]string{"DATABASE_URL_FILE": "postgres://ada:hunter2@db/cairn"},
+			"DATABASE_URL_FILE names a file that can't be read"},
+		{"a directory", map[string]string{"STRAVA_CLIENT_SECRET_FILE": dir},
+			"STRAVA_CLIENT_SECRET_FILE names a file that can't be read: is a directory"},
+		{"empty", map[string]string{"GARMIN_CONSUMER_SECRET_FILE": empty},
+			"GARMIN_CONSUMER_SECRET_FILE names a file with nothing in it"},
 	} {
 		_, err := load(t, tt.env)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %q", tt.name, err, tt.want)
 		}
-		if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), key1) || strings.Contains(err.Error(), key2)) {
+		if err != nil && (strings.Contains(err.Error(), "hunter2") ||
+			strings.Contains(err.Error(), key1) || strings.Contains(err.Error(), key2)) {
 			t.Errorf("%s: the message tells a secret: %v", tt.name, err)
 		}
 	}

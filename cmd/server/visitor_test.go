@@ -160,7 +160,8 @@ func (v *visitor) signOut(ctx context.Context) error {
 	return err
 }
 
-// connect goes to a provider, reads its page for a while, no longer than reading, allows everything as that person, and comes back.
+// connect goes to a provider, reads its page for a while, no longer than reading,
+// allows everything as that person, and comes back.
 func (v *visitor) connect(ctx context.Context, provider, person string, reading time.Duration) error {
 	consent, err := v.open(ctx, v.site.url+"/connect/"+provider, url.Values{})
 	if err != nil {
