@@ -35,7 +35,8 @@ func beImpostor(run string) int {
 		if err != nil {
 			return 1
 		}
-		_ = json.NewEncoder(conn).Encode(answer{URL: impostorURL, Lock: lockID(os.Stat(lockName(os.Getenv("EMBEDDED_TEST_DIR"))))})
+		lock := lockID(os.Stat(lockName(os.Getenv("EMBEDDED_TEST_DIR"))))
+		_ = json.NewEncoder(conn).Encode(answer{URL: impostorURL, Lock: lock})
 	}
 }
 
@@ -48,14 +49,16 @@ func TestStopLeavesNoLink(t *testing.T) {
 	}
 }
 
-// Another user who puts a socket where the one of a killed supervisor was is not believed, neither in a directory of their
-// own nor in one of ours.
+// Another user who puts a socket where the one of a killed supervisor was is not believed, neither in a directory of
+// their own nor in one of ours.
 func TestImpostorIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	nobody := accountOf(65534, 65534)
 	program := copyOfThisProgram(t)
-	for name, mode := range map[string]os.FileMode{"their directory": 0o700, "our directory, which they can write to": 0o777, "our directory": 0o755} {
+	for name, mode := range map[string]os.FileMode{
+		"their directory": 0o700, "our directory, which they can write to": 0o777, "our directory": 0o755,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := newDir(t, false)
@@ -116,7 +119,8 @@ func TestRootRefusesWhatEverybodyCanWriteTo(t *testing.T) {
 	if err := os.Chmod(dir, 0o1777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Start(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "everybody can write to "+dir) {
+	_, err := Start(t.Context(), Options{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "everybody can write to "+dir) {
 		t.Errorf("got %v", err)
 	}
 }
