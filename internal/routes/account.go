@@ -45,11 +45,7 @@ func (s *server) account(w http.ResponseWriter, r *http.Request) error {
 // showAccount shows the account page; keep puts back what a person typed into a form that has problems.
 func (s *server) showAccount(w http.ResponseWriter, r *http.Request, status int, problems map[string]string, keep func(*accountView)) error {
 	current, _ := session.Current(r.Context())
-	account, err := s.Accounts.Get(r.Context(), current.UserID)
-	if err != nil {
-		return err
-	}
-	cards, err := s.cards(r, current.UserID)
+	account, cards, err := s.accountAndCards(r, current.UserID)
 	if err != nil {
 		return err
 	}
@@ -69,6 +65,16 @@ func (s *server) showAccount(w http.ResponseWriter, r *http.Request, status int,
 	}
 	keep(&v)
 	return s.render(w, r, status, "account", v)
+}
+
+// accountAndCards reads an account, and the cards, which name its sign-in methods.
+func (s *server) accountAndCards(r *http.Request, userID int64) (auth.Account, []card, error) {
+	account, err := s.Accounts.Get(r.Context(), userID)
+	if err != nil {
+		return auth.Account{}, nil, err
+	}
+	cards, err := s.cards(r, userID)
+	return account, cards, err
 }
 
 func waysOf(account auth.Account, cards []card) []way {

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -68,18 +69,12 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 		s.Watch.SignIn(p.Key, signInResult(err))
 		return err
 	}
-	browser := s.browser(r)
-	if browser == "" {
-		browser = rand.Text()
-	}
+	browser := cmp.Or(s.cookie(r, attemptCookie), rand.Text())
 	consent, err := s.Connections.Begin(r.Context(), p, oauth.Owner{Browser: browser}, returnPath(r.PostForm.Get("next")))
 	if err != nil {
 		return &providerError{p, err}
 	}
-	http.SetCookie(w, &http.Cookie{
-		Name: s.browserCookie(), Value: browser, Path: "/", MaxAge: int(s.Connections.AttemptLife().Seconds()),
-		HttpOnly: true, Secure: s.PublicURL.Scheme == "https", SameSite: http.SameSiteLaxMode,
-	})
+	s.setCookie(w, attemptCookie, browser, s.Connections.AttemptLife())
 	see(w, r, consent)
 	return nil
 }
@@ -87,22 +82,7 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 // owner is who may finish an attempt in this browser.
 func (s *server) owner(r *http.Request) oauth.Owner {
 	current, _ := session.Current(r.Context())
-	return oauth.Owner{UserID: current.UserID, SessionID: current.ID, Browser: s.browser(r)}
-}
-
-func (s *server) browserCookie() string {
-	if s.PublicURL.Scheme == "https" {
-		return "__Host-signin"
-	}
-	return "signin"
-}
-
-func (s *server) browser(r *http.Request) string {
-	cookie, err := r.Cookie(s.browserCookie())
-	if err != nil || len(cookie.Value) != len(rand.Text()) {
-		return ""
-	}
-	return cookie.Value
+	return oauth.Owner{UserID: current.UserID, SessionID: current.ID, Browser: s.cookie(r, attemptCookie)}
 }
 
 // callback is where a provider sends people back to. The attempt is taken out before anything else is looked at, and the

@@ -48,7 +48,7 @@ func (s *server) finishes(r *http.Request, p *oauth.Provider, userID int64) []au
 	limits := s.Accounts.Limits
 	who := limits.FinishBrowser.Of(p.Key, "person", userID)
 	if userID == 0 {
-		who = limits.FinishBrowser.Of(p.Key, "browser", s.browser(r))
+		who = limits.FinishBrowser.Of(p.Key, "browser", s.cookie(r, attemptCookie))
 	}
 	return []auth.Count{who, limits.FinishNetwork.From(address(r), p.Key)}
 }

@@ -11,7 +11,8 @@
 //	framing.go      requests whose bodies have two lengths
 //	input.go        what browsers send is read here, once, or refused
 //	signin.go       sign up, sign in, sign out
-//	browser.go      the cookie of a browser that has signed in before; locking all others out
+//	cookies.go      by which a browser is known that signs in, or has signed in before
+//	access.go       changes after which only this browser is signed in
 //	connections.go  the three providers: begin, come back, check, disconnect
 //	pages.go        the home page and what its cards say
 //	entries.go      the newest entries of a provider, and having them fetched

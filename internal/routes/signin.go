@@ -89,7 +89,7 @@ func (s *server) showSignIn(w http.ResponseWriter, r *http.Request, status int, 
 
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	v := signInView{Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next")), Brief: r.PostForm.Get("keep") == ""}
-	proof, err := s.Accounts.SignIn(r.Context(), v.Email, r.PostForm.Get("password"), address(r), s.knownBrowser(r))
+	proof, err := s.Accounts.SignIn(r.Context(), v.Email, r.PostForm.Get("password"), address(r), s.cookie(r, browserCookie))
 	if err == nil {
 		err = s.beginSessionWith(w, r, proof, !v.Brief)
 	}
@@ -119,7 +119,7 @@ func (s *server) refuseCredentials(w http.ResponseWriter, r *http.Request) error
 // session begins and this browser becomes a known one.
 func (s *server) beginSession(ctx context.Context, w http.ResponseWriter, r *http.Request, method string, keep bool,
 	prove func(context.Context, pgx.Tx) (userID int64, err error)) error {
-	browser := cmp.Or(s.knownBrowser(r), rand.Text())
+	browser := cmp.Or(s.cookie(r, browserCookie), rand.Text())
 	err := s.Sessions.SignIn(ctx, method, keep, func(ctx context.Context, tx pgx.Tx) (int64, error) {
 		userID, err := prove(ctx, tx)
 		if err != nil {
@@ -128,7 +128,7 @@ func (s *server) beginSession(ctx context.Context, w http.ResponseWriter, r *htt
 		return userID, s.Accounts.RememberBrowser(ctx, tx, userID, browser)
 	})
 	if err == nil {
-		s.setKnownBrowser(w, browser)
+		s.setCookie(w, browserCookie, browser, auth.BrowserLife)
 	}
 	return err
 }

@@ -85,11 +85,7 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 		return errNoPage
 	}
 	current, _ := session.Current(r.Context())
-	account, err := s.Accounts.Get(r.Context(), current.UserID)
-	if err != nil {
-		return err
-	}
-	cards, err := s.cards(r, current.UserID)
+	account, cards, err := s.accountAndCards(r, current.UserID)
 	if err != nil {
 		return err
 	}
@@ -120,19 +116,14 @@ const othersEnd = "You are signed out on your other devices."
 
 func (s *server) removePasswordPage(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	account, err := s.Accounts.Get(r.Context(), current.UserID)
-	if err != nil {
-		return err
-	}
+	account, cards, err := s.accountAndCards(r, current.UserID)
 	switch {
+	case err != nil:
+		return err
 	case account.Email == "":
 		return errNoPage
 	case account.Ways() == 1:
 		return auth.ErrLastWay
-	}
-	cards, err := s.cards(r, current.UserID)
-	if err != nil {
-		return err
 	}
 	without := account
 	without.Email = ""
