@@ -61,7 +61,7 @@ func exitCode(err error) int {
 	return 1
 }
 
-// run is the whole program but the exit. It returns nil when it was asked to stop and everything had its end.
+// run is the whole program but the exit. It returns nil when it was asked to stop and everything has ended.
 func run(ctx context.Context, l limits, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	name, rest := "serve", args
 	if len(args) > 0 {

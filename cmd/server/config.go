@@ -30,7 +30,8 @@ type Config struct {
 	MetricsAddr   string // "": nobody can fetch metrics
 	LogLevel      slog.Level
 	SessionSecret string // "" in development: kept in DataDir
-	// DirectDatabaseURL leads to the same database without the connection pooler that DatabaseURL may have; "": no such way.
+	// DirectDatabaseURL leads to the same database without the connection pooler that DatabaseURL may have;
+	// "": there is no such address.
 	DirectDatabaseURL string
 	// FoursquarePushSecret may come with Foursquare's pushes; "": it is not looked at.
 	FoursquarePushSecret string
@@ -96,8 +97,8 @@ func withDotEnv(getenv func(string) string) (func(string) string, error) {
 	return func(name string) string { return cmp.Or(getenv(name), file[name]) }, err
 }
 
-// readDotEnv reads the file .env in the working directory, if there is one. In production nobody looks for it: what a server
-// runs with stands in its unit.
+// readDotEnv reads the file .env in the working directory, if there is one. It does not in production: there the unit
+// of the server sets the variables.
 func readDotEnv(getenv func(string) string) (map[string]string, error) {
 	if (&configReader{getenv: getenv}).production() {
 		return nil, nil
@@ -178,7 +179,7 @@ func (c *configReader) directDatabaseURL() string {
 	return value
 }
 
-// noProxies is the value of TRUSTED_PROXIES that says so: nothing stands in front.
+// noProxies is the value of TRUSTED_PROXIES for a server with no proxy in front.
 const noProxies = "none"
 
 func (c *configReader) trustedProxies() (prefixes []netip.Prefix) {
@@ -252,22 +253,26 @@ func (c *configReader) needed(config Config) {
 		}
 	}
 	if c.value("TRUSTED_PROXIES") == "" {
-		c.problem("TRUSTED_PROXIES is needed in production: the addresses of the proxies in front, like 127.0.0.1,10.0.0.0/8, " +
-			"or none. Without it all people behind a proxy share its address, and the limits of one person")
+		c.problem("TRUSTED_PROXIES is needed in production: the addresses of the proxies in front, " +
+			"like 127.0.0.1,10.0.0.0/8, or none. " +
+			"Without it all people behind a proxy share its address, and the limits of one person")
 	}
 }
 
-// keepSandboxHere keeps the sandbox, where anybody can be anybody, from a site that others can reach.
+// keepSandboxHere refuses the sandbox, which lets anybody sign in as its people, on a site that others can reach.
 func (c *configReader) keepSandboxHere(config Config) {
 	if !config.Sandbox() {
 		return
 	}
 	if config.public() {
-		c.problem("PUBLIC_URL is not on this machine, APP_ENV is not production and no provider has keys: anybody could sign in as "+
-			"the sandbox's people. Set APP_ENV=production, or STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET, or PUBLIC_URL=http://localhost:%d", cmp.Or(config.Port, 3001))
+		c.problem("PUBLIC_URL is not on this machine, APP_ENV is not production and no provider has keys: "+
+			"anybody could sign in as the sandbox's people. Set APP_ENV=production, "+
+			"or STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET, or PUBLIC_URL=http://localhost:%d",
+			cmp.Or(config.Port, 3001))
 	}
 	if config.selfAddr() != "127.0.0.1" {
-		c.problem("LISTEN_ADDR leaves out 127.0.0.1, where the sandbox's pages are: set it to 127.0.0.1, or to 0.0.0.0 in a container, or not at all")
+		c.problem("LISTEN_ADDR leaves out 127.0.0.1, where the sandbox's pages are: " +
+			"set it to 127.0.0.1, or to 0.0.0.0 in a container, or not at all")
 	}
 }
 

@@ -90,8 +90,8 @@ type examined struct {
 	today       time.Time
 }
 
-// doctorCommand looks at everything that a server needs, changes nothing, and explains what it finds. Its error says that
-// something is wrong.
+// doctorCommand checks everything that a server needs, changes nothing, and explains what it finds. It returns an error
+// if something is wrong.
 func doctorCommand(ctx context.Context, e env, out io.Writer) error {
 	asJSON, err := parseListing(e.args)
 	if err != nil {
@@ -159,7 +159,8 @@ func checkConfiguration(_ context.Context, e examined) (found []finding) {
 	case e.config.Production:
 		found = append(found, finding{well, "configuration", "complete, for production"})
 	case e.config.public():
-		found = append(found, finding{warning, "configuration", "complete, but APP_ENV is not production although PUBLIC_URL is public: what production requires was not checked"})
+		found = append(found, finding{warning, "configuration", "complete, but APP_ENV is not production " +
+			"although PUBLIC_URL is public: what production requires was not checked"})
 	default:
 		found = append(found, finding{well, "configuration", "complete, for development (APP_ENV is not production)"})
 	}

@@ -36,9 +36,11 @@ func checkSchema(_ context.Context, e examined) []finding {
 	case e.databaseErr != nil:
 		return nil
 	case d.Version == 0 && !d.MayMigrate:
-		return []finding{{wrong, "schema", "there is none yet, and the user of DATABASE_URL may not make it: run server migrate as its owner (deploy/database.sql)"}}
+		return []finding{{wrong, "schema", "there is none yet, and the user of DATABASE_URL may not make it: " +
+			"run server migrate as its owner (deploy/database.sql)"}}
 	case len(d.Pending) > 0 && !d.MayMigrate:
-		return []finding{{wrong, "schema", fmt.Sprintf("version %d; pending: %s. The user of DATABASE_URL may not run them: run server migrate as the schema's owner",
+		return []finding{{wrong, "schema", fmt.Sprintf("version %d; pending: %s. "+
+			"The user of DATABASE_URL may not run them: run server migrate as the schema's owner",
 			d.Version, strings.Join(d.Pending, ", "))}}
 	case d.Version == 0:
 		return []finding{{warning, "schema", "there is none yet: the first start makes it, or server migrate"}}

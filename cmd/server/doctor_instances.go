@@ -26,10 +26,12 @@ func checkInstances(ctx context.Context, e examined) (found []finding) {
 		switch {
 		case !i.Live:
 			f.verdict = warning
-			f.explanation = fmt.Sprintf("%s at %s was last seen %s: it was killed, or can't reach the database", i.ID, i.Hostname, stamp(i.LastSeen))
+			f.explanation = fmt.Sprintf("%s at %s was last seen %s: it was killed, or can't reach the database",
+				i.ID, i.Hostname, stamp(i.LastSeen))
 		case len(keys) > 0 && !slices.Contains(i.Keys, keys[0]):
 			f.verdict = warning
-			f.explanation += fmt.Sprintf(" and lacks the key %s, the newest here: put it in front of ENCRYPTION_KEY there", keys[0])
+			f.explanation += fmt.Sprintf(" and lacks the key %s, the newest here: "+
+				"put it in front of ENCRYPTION_KEY there", keys[0])
 		}
 		found = append(found, f)
 	}

@@ -63,7 +63,8 @@ func reach(ctx context.Context, limit time.Duration, provider, address string) f
 	resp, err := http.DefaultTransport.RoundTrip(r) // a redirect is an answer too
 	switch {
 	case ctx.Err() != nil:
-		return finding{wrong, what, fmt.Sprintf("%s does not answer within %v: is it the provider, a firewall, or the DNS?", address, limit)}
+		return finding{wrong, what, fmt.Sprintf("%s does not answer within %v: "+
+			"is it the provider, a firewall, or the DNS?", address, limit)}
 	case err != nil:
 		return finding{wrong, what, fmt.Sprintf("%s can't be reached: %v", address, err)}
 	}

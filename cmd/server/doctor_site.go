@@ -24,16 +24,20 @@ func checkVariables(_ context.Context, e examined) (found []finding) {
 		meant, suspect := misspelt(name)
 		switch {
 		case suspect && meant != "":
-			found = append(found, finding{warning, "variables", fmt.Sprintf("%s is set, and nothing reads it: is %s meant?", name, meant)})
+			found = append(found, finding{warning, "variables",
+				fmt.Sprintf("%s is set, and nothing reads it: is %s meant?", name, meant)})
 		case suspect:
-			found = append(found, finding{warning, "variables", fmt.Sprintf("%s is set, and nothing reads it: README.md lists the variables", name)})
+			found = append(found, finding{warning, "variables",
+				fmt.Sprintf("%s is set, and nothing reads it: README.md lists the variables", name)})
 		}
 	}
 	return found
 }
 
 // ourPrefixes begin the names that no other program is likely to have.
-var ourPrefixes = []string{"STRAVA_", "GARMIN_", "FOURSQUARE_", "TRUSTED_", "ENCRYPTION_", "SHUTDOWN_", "NOTICE_", "METRICS_"}
+var ourPrefixes = []string{
+	"STRAVA_", "GARMIN_", "FOURSQUARE_", "TRUSTED_", "ENCRYPTION_", "SHUTDOWN_", "NOTICE_", "METRICS_",
+}
 
 // misspelt tells whether a variable that is not ours was meant to be, and which one it is like, if any.
 func misspelt(name string) (meant string, suspect bool) {
@@ -48,7 +52,8 @@ func misspelt(name string) (meant string, suspect bool) {
 			}
 		}
 	}
-	ours := slices.ContainsFunc(ourPrefixes, func(prefix string) bool { return strings.HasPrefix(strings.ToUpper(name), prefix) })
+	upper := strings.ToUpper(name)
+	ours := slices.ContainsFunc(ourPrefixes, func(prefix string) bool { return strings.HasPrefix(upper, prefix) })
 	return meant, meant != "" || ours
 }
 
@@ -68,7 +73,8 @@ func namesOf(environment []string, file map[string]string) (names []string) {
 	return slices.Compact(names)
 }
 
-// checkProxies tells who may name the client, and who has tried to without being trusted, as the running servers saw it.
+// checkProxies lists the proxies that may name the client, and warns of untrusted peers that the running servers have
+// seen name one.
 func checkProxies(ctx context.Context, e examined) (found []finding) {
 	servers, err := e.servers(ctx)
 	if err != nil {
@@ -76,8 +82,10 @@ func checkProxies(ctx context.Context, e examined) (found []finding) {
 	}
 	for _, s := range servers {
 		if s.UntrustedProxy != nil {
-			found = append(found, finding{warning, "proxies", fmt.Sprintf("%s sent X-Forwarded-For to server %s, and TRUSTED_PROXIES does not name it. "+
-				"If it is your proxy, all people behind it share its address and the limits of one person", s.UntrustedProxy, s.ID)})
+			found = append(found, finding{warning, "proxies", fmt.Sprintf(
+				"%s sent X-Forwarded-For to server %s, and TRUSTED_PROXIES does not name it. "+
+					"If it is your proxy, all people behind it share its address and the limits of one person",
+				s.UntrustedProxy, s.ID)})
 		}
 	}
 	switch trusted := e.config.TrustedProxies; {
@@ -89,9 +97,11 @@ func checkProxies(ctx context.Context, e examined) (found []finding) {
 		}
 		found = append(found, finding{well, "proxies", "the client is named by " + strings.Join(names, ", ")})
 	case e.config.public() && !e.config.Production:
-		found = append(found, finding{warning, "proxies", "TRUSTED_PROXIES is empty: if a proxy or tunnel stands in front, all people behind it share its address"})
+		found = append(found, finding{warning, "proxies", "TRUSTED_PROXIES is empty: " +
+			"if a proxy or tunnel stands in front, all people behind it share its address"})
 	case e.config.Production:
-		found = append(found, finding{well, "proxies", "none, as TRUSTED_PROXIES says: clients are taken for who they connect as"})
+		found = append(found, finding{well, "proxies",
+			"none, as TRUSTED_PROXIES says: the address of a client is the one that it connects from"})
 	}
 	return found
 }
@@ -107,7 +117,8 @@ func (e examined) servers(ctx context.Context) (live []instance.Instance, err er
 	return slices.DeleteFunc(all, func(i instance.Instance) bool { return !i.Live }), err
 }
 
-// checkPublicURL asks PUBLIC_URL who is there. That it can't be reached from this machine may be meant: then it is a hint.
+// checkPublicURL asks the server at PUBLIC_URL for its id. That it can't be reached from this machine may be intended,
+// and is no failure.
 func checkPublicURL(ctx context.Context, e examined) []finding {
 	site := e.config.PublicURL
 	if site == nil {
@@ -128,33 +139,38 @@ func checkPublicURL(ctx context.Context, e examined) []finding {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if to, err := resp.Location(); err == nil && to.Host != site.Host {
-		return say(warning, "%s sends browsers on to %s: is that what PUBLIC_URL should be? Forms and callbacks work at one name only", site.Host, to.Host)
+		return say(warning, "%s sends browsers on to %s: is that what PUBLIC_URL should be? "+
+			"Forms and callbacks work at one name only", site.Host, to.Host)
 	}
 	var answer struct{ Status, Instance string }
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil || answer.Instance == "" {
-		return say(warning, "at %s something answers that is not this version of Cairn (status %d): is PUBLIC_URL mistyped, or does the proxy lead elsewhere?",
-			site.Host, resp.StatusCode)
+		return say(warning, "at %s something answers that is not this version of Cairn (status %d): "+
+			"is PUBLIC_URL mistyped, or does the proxy lead elsewhere?", site.Host, resp.StatusCode)
 	}
 	servers, err := e.servers(ctx)
 	switch {
 	case err != nil || e.databaseErr != nil:
 		return say(well, "a Cairn answers at %s; whether it is this one can't be told without the database", site.Host)
 	case !slices.ContainsFunc(servers, func(i instance.Instance) bool { return i.ID == answer.Instance }):
-		return say(warning, "at %s a Cairn answers that is none of this database's servers: is PUBLIC_URL mistyped, or does the proxy lead elsewhere?", site.Host)
+		return say(warning, "at %s a Cairn answers that is none of this database's servers: "+
+			"is PUBLIC_URL mistyped, or does the proxy lead elsewhere?", site.Host)
 	}
 	return say(well, "%s leads here, to server %s", site.Host, answer.Instance)
 }
 
-// unreached explains why nothing answered. A name that nobody knows and a certificate that is not its are mistakes; else the
-// way from this machine to the public one may be closed on purpose.
+// unreached explains why nothing answered. An unknown name and a certificate for another name are mistakes; otherwise
+// the network may block this machine from the public address on purpose.
 func unreached(host string, err error) finding {
 	var dns *net.DNSError
 	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return finding{warning, "public url", fmt.Sprintf("no machine is known as %s here: is PUBLIC_URL mistyped? Browsers and providers are sent there", host)}
+		return finding{warning, "public url", fmt.Sprintf("no machine is known as %s here: is PUBLIC_URL mistyped? "+
+			"Browsers and providers are sent there", host)}
 	case badCertificate:
-		return finding{warning, "public url", fmt.Sprintf("%s has no certificate that is trusted for this name: %v", host, err)}
+		return finding{warning, "public url",
+			fmt.Sprintf("%s has no certificate that is trusted for this name: %v", host, err)}
 	}
-	return finding{well, "public url", fmt.Sprintf("%s can't be reached from this machine, which may be meant: look with a browser (%v)", host, cmp.Or(errors.Unwrap(err), err))}
+	return finding{well, "public url", fmt.Sprintf("%s can't be reached from this machine, which may be meant: "+
+		"look with a browser (%v)", host, cmp.Or(errors.Unwrap(err), err))}
 }

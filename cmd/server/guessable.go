@@ -8,16 +8,20 @@ import (
 )
 
 // wellKnown are words that are not secrets, however long the value around them is.
-var wellKnown = []string{"secret", "password", "changeme", "change-me", "change_me", "keyboard cat", "default", "example", "your-", "12345678", "cairn"}
+var wellKnown = []string{
+	"secret", "password", "changeme", "change-me", "change_me", "keyboard cat", "default", "example", "your-",
+	"12345678", "cairn",
+}
 
 func (c *configReader) sessionSecret() string {
 	value := c.value("SESSION_SECRET")
 	lower := strings.ToLower(value)
+	isIn := func(word string) bool { return strings.Contains(lower, word) }
 	switch {
 	case value == "":
 	case len(value) < 32:
 		c.problem("SESSION_SECRET has fewer than 32 characters")
-	case distinct([]byte(value)) < 10 || slices.ContainsFunc(wellKnown, func(word string) bool { return strings.Contains(lower, word) }):
+	case distinct([]byte(value)) < 10 || slices.ContainsFunc(wellKnown, isIn):
 		c.problem("SESSION_SECRET can be guessed: make one with: openssl rand -base64 48")
 	case strings.Contains(strings.ToLower(c.value("ENCRYPTION_KEY")), lower):
 		c.problem("SESSION_SECRET is in ENCRYPTION_KEY, too: each needs a value of its own")

@@ -12,8 +12,8 @@ import (
 	"cairn/internal/session"
 )
 
-// limits are all time limits of the program, its rate limits, and what a password's hash costs. A field that is zero has its
-// default: the program runs with the zero value, and its tests with what suits a busy machine.
+// limits are all time limits of the program, its rate limits, and the cost of a password's hash. A field that is zero
+// has its default: the program runs with the zero value, and its tests with values that suit a busy machine.
 type limits struct {
 	Passwords auth.Cost
 	Rates     auth.Limits
@@ -27,7 +27,7 @@ type limits struct {
 	RequestHeader    time.Duration // to be read: 5 s
 	Request          time.Duration // to be read: 15 s
 	Response         time.Duration // to be written, from the end of the header on: 45 s
-	SandboxWork      time.Duration // for background work that asks providers played on the listener that is closing: 3 s
+	SandboxWork      time.Duration // for background work that calls the sandbox on the listener that is closing: 3 s
 	Upkeep           time.Duration // one batch of what upkeep does: 10 s
 	Health           time.Duration // for the answer to health: 3 s
 	Doctor           time.Duration // for anything that the doctor asks: 5 s

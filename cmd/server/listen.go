@@ -43,8 +43,8 @@ func listen(ctx context.Context, config Config) (listeners, error) {
 	return nil, errors.New("the passed socket can't be used: exactly one is expected, a listening TCP socket (ListenStream)")
 }
 
-// open opens PORT. In development that is on this machine's own addresses, both of those that localhost may mean: what
-// development serves, the sandbox above all, is for nobody else.
+// open opens PORT. In development that is on this machine's own addresses, both of those that localhost may mean: no
+// other machine is to reach what development serves, the sandbox above all.
 func (c Config) open(ctx context.Context) (listeners, error) {
 	if c.Production || c.ListenAddr != "" {
 		listener, err := listenOn(ctx, c.ListenAddr, c.Port)

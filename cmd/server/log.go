@@ -15,7 +15,10 @@ import (
 // logLevel reads from which level on lines are logged.
 func (c *configReader) logLevel() slog.Level {
 	value := c.value("LOG_LEVEL")
-	levels := map[string]slog.Level{"": slog.LevelInfo, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	levels := map[string]slog.Level{
+		"": slog.LevelInfo, "debug": slog.LevelDebug, "info": slog.LevelInfo,
+		"warn": slog.LevelWarn, "error": slog.LevelError,
+	}
 	level, ok := levels[strings.ToLower(value)]
 	if !ok {
 		c.problem("LOG_LEVEL is none of debug, info, warn, error")
@@ -23,9 +26,9 @@ func (c *configReader) logLevel() slog.Level {
 	return level
 }
 
-// newLogger writes text for people at a terminal, and JSON for everything else, from a level on. There, lines gather for a moment, because a
-// write for each request takes a fifth of what a server can do (make bench); what is a warning or worse goes out at once, with
-// all before it. flush writes what is left.
+// newLogger writes text to a terminal, and JSON to everything else, from a level on. Lines of JSON are buffered for a
+// moment, because a write for each request takes a fifth of what a server can do (make bench); a warning or an error is
+// written at once, together with all lines before it. flush writes the lines that are left.
 func newLogger(w io.Writer, level slog.Level) (log *slog.Logger, flush func()) {
 	options := &slog.HandlerOptions{Level: level}
 	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
@@ -100,8 +103,8 @@ func (h prompt) WithGroup(name string) slog.Handler {
 	return prompt{h.Handler.WithGroup(name), h.lines}
 }
 
-// inMilliseconds is r with the unit of its durations: in JSON they would be bare nanoseconds. slog's ReplaceAttr would do it at
-// twice the cost of each line, and few have a duration.
+// inMilliseconds is r with the unit of its durations: in JSON they would be bare nanoseconds. slog's ReplaceAttr would
+// double the cost of each line, and few lines have a duration.
 func inMilliseconds(r slog.Record) slog.Record {
 	found := false
 	r.Attrs(func(a slog.Attr) bool {

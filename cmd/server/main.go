@@ -14,13 +14,14 @@
 //	stop.go       stopping so that nobody notices
 //	providers.go  our registrations at providers, and the sandbox that stands in for them
 //	secrets.go    secrets that development makes for itself
-//	proxies.go    what is said of proxies that are not trusted
-//	presence.go   being known to the other servers, and following which keys they hold
+//	proxies.go    warnings of untrusted proxies
+//	presence.go   announcing this server to the others, and following which keys they hold
 //	rekey.go      sealing anew after a change of keys
-//	sessions.go, instances.go, jobs.go, version.go, health.go   what operators ask
-//	notices.go    messages to people whose connection needs them; hide_linux.go keeps our secrets from what delivers them
+//	sessions.go, instances.go, jobs.go, version.go, health.go   commands for operators
+//	notices.go    messages to people whose connection needs them; hide_linux.go keeps secrets from the command that sends
+//	              them
 //	strava.go     the subscription to Strava's events, webhooks.go the other addresses
-//	doctor.go     what the doctor looks at, in order; the checks are in doctor_*.go
+//	doctor.go     the doctor's checks, in order; they are in doctor_*.go
 //	metrics.go    the listener where Prometheus asks
 //	upkeep.go     what is done off the requests' path
 package main
@@ -91,20 +92,26 @@ func serveCommand(ctx context.Context, e env, out io.Writer) error {
 	log, flush := newLogger(e.stderr, config.LogLevel)
 	defer flush()
 	b := readBuild()
-	log.Info("starting", "version", b.Version, "revision", b.Revision, "modified", b.Modified, "go", b.Go, "schema", b.Schema)
+	log.Info("starting", "version", b.Version, "revision", b.Revision, "modified", b.Modified,
+		"go", b.Go, "schema", b.Schema)
 	listener, err := listen(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = listener.Close() }()
-	return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error { return serve(ctx, config, log, out, listener, pool) })
+	return withDatabase(ctx, config, log, func(pool *pgxpool.Pool) error {
+		return serve(ctx, config, log, out, listener, pool)
+	})
 }
 
-// serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off and no job is
-// begun, requests in flight finish, upkeep ends.
-func serve(ctx context.Context, config Config, log *slog.Logger, out io.Writer, listener listeners, pool *pgxpool.Pool) error {
+// serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off and no
+// job is begun, requests in flight finish, upkeep ends.
+func serve(
+	ctx context.Context, config Config, log *slog.Logger, out io.Writer, listener listeners, pool *pgxpool.Pool,
+) error {
 	if db.Pooled(pool) {
-		log.Info("a connection pooler stands before the database: statements are not prepared, and their time limits are kept on this side; server doctor tells more")
+		log.Info("a connection pooler stands before the database: statements are not prepared, " +
+			"and their time limits are kept on this side; server doctor tells more")
 	}
 	scrapes, err := listenMetrics(ctx, config.MetricsAddr)
 	if err != nil {
@@ -174,8 +181,10 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	own.jobs, err = jobs.New(ctx, jobs.Deps{Pool: pool, Log: log, Connections: own.connections, Latest: entries, Providers: providers,
-		Limits: config.limits.Jobs, Listen: listen})
+	own.jobs, err = jobs.New(ctx, jobs.Deps{
+		Pool: pool, Log: log, Connections: own.connections, Latest: entries, Providers: providers,
+		Limits: config.limits.Jobs, Listen: listen,
+	})
 	if err != nil {
 		return nil, upkeep{}, err
 	}
@@ -189,8 +198,10 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Latest: entries, Jobs: own.jobs,
 		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready, Instance: own.presence.ID,
 		Webhooks: routes.Webhooks{Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret},
-		Watch:    routes.Watch{Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(log, own.presence.Self)},
-		Limits:   config.limits.Pages,
+		Watch: routes.Watch{
+			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(log, own.presence.Self),
+		},
+		Limits: config.limits.Pages,
 	})
 	if err != nil {
 		return nil, upkeep{}, err
@@ -198,7 +209,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	return handler, own, nil
 }
 
-// sayReady says where browsers go. In development that is also a plain line, whatever the log looks like.
+// sayReady says where browsers go. In development that is also a plain line, whichever format the log has.
 func sayReady(config Config, log *slog.Logger, out io.Writer, port int) {
 	site := cmp.Or(config.PublicURL, localSite(port)).String()
 	log.Info("Cairn is ready: open " + site)
@@ -206,7 +217,8 @@ func sayReady(config Config, log *slog.Logger, out io.Writer, port int) {
 		_, _ = fmt.Fprintln(out, "Cairn is ready: "+site)
 	}
 	if config.Sandbox() && config.ListenAddr != "" && !isLoopback(config.ListenAddr) {
-		log.Warn("whatever reaches LISTEN_ADDR can use the sandbox and sign in as its people: keep it to this machine", "address", config.ListenAddr)
+		log.Warn("everything that reaches LISTEN_ADDR can use the sandbox and sign in as its people: "+
+			"keep it to this machine", "address", config.ListenAddr)
 	}
 }
 

@@ -40,9 +40,9 @@ func newPresence(
 	return &presence{Self: self, log: log, sealer: sealer, connections: connections, every: announceEvery, limit: limit}
 }
 
-// enter announces the server, and then fails if it lacks a key that is in use. In this order, because "rekey" asks first who
-// is there and then uses the key. Where nothing can be written "rekey" can't run either: the server starts, and is announced
-// when the database takes it.
+// enter announces the server, and then fails if it lacks a key that is in use. In this order, because "rekey" first
+// lists the servers and then uses the key. While the database is read-only "rekey" can't run either: the server starts,
+// and is announced when the database can be written to.
 func (p *presence) enter(ctx context.Context) error {
 	err := p.announce(ctx)
 	if db.ReadOnly(err) {
@@ -78,7 +78,7 @@ func (p *presence) repeat(ctx context.Context) error {
 	}
 }
 
-// refresh announces the server and looks at the keys in use. While the database can't be asked, what was known holds.
+// refresh announces the server and checks the keys in use. While the database can't be reached, the last result holds.
 func (p *presence) refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, p.limit)
 	defer cancel()
@@ -111,11 +111,11 @@ func (p *presence) ready(check func(context.Context) error) func(context.Context
 	}
 }
 
-// leave says that the server stops. If that fails, it counts as running for two minutes more.
+// leave announces that the server stops. If that fails, it counts as running for two minutes more.
 func (p *presence) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, p.limit)
 	defer cancel()
 	if err := p.Leave(ctx); err != nil {
-		p.log.WarnContext(ctx, "the others could not be told that this server stops", "error", err)
+		p.log.WarnContext(ctx, "this server could not announce to the others that it stops", "error", err)
 	}
 }

@@ -135,7 +135,10 @@ func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, con
 	hook := func(provider string) string { return here + routes.WebhookPath(provider, webhookKey(config)) }
 	played, apps := map[string]sandbox.App{}, map[string]oauth.App{}
 	for _, p := range known {
-		app := oauth.App{ClientID: "sandbox-" + p.key, ClientSecret: config.derive("sandbox client secret " + p.key), RedirectURL: site.String() + p.callback}
+		app := oauth.App{
+			ClientID: "sandbox-" + p.key, ClientSecret: config.derive("sandbox client secret " + p.key),
+			RedirectURL: site.String() + p.callback,
+		}
 		app.Authorize = sandbox.EndpointsOf(base, p.key).Authorize
 		at := sandbox.EndpointsOf(inside, p.key)
 		app.Token, app.API, app.Revoke = at.Token, at.API, at.Revoke
@@ -155,8 +158,8 @@ func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, con
 	return &routes.Sandbox{Host: host, Handler: s.Handler()}, apps, nil
 }
 
-// derive makes a secret for a purpose, so that instances and restarts agree on it. Development's are others than those of
-// production: what can be learnt there, with the same SESSION_SECRET, opens nothing here.
+// derive makes a secret for a purpose, so that instances and restarts agree on it. The secrets of development differ
+// from those of production, even with the same SESSION_SECRET.
 func (c Config) derive(purpose string) string {
 	if !c.Production {
 		purpose = "development: " + purpose

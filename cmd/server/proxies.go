@@ -9,11 +9,12 @@ import (
 	"cairn/internal/instance"
 )
 
-// sayAgain is how long nothing more is said about proxies that are not trusted.
+// sayAgain is the time between two lines of the log about untrusted proxies.
 const sayAgain = time.Hour
 
-// noteUntrusted returns what hears of peers that name a client and are not trusted to. It tells the other servers, and so
-// the doctor, and logs a line at first and then once an hour: anybody can send such a request.
+// noteUntrusted returns a function for routes.Watch: it takes a peer that names a client and is not trusted to. It
+// announces the peer to the other servers, and so to the doctor, and logs a line at first and then once an hour:
+// anybody can send such a request.
 func noteUntrusted(log *slog.Logger, self *instance.Self) func(netip.Addr) {
 	var said atomic.Int64 // when, in Unix nanoseconds
 	return func(peer netip.Addr) {
@@ -22,7 +23,7 @@ func noteUntrusted(log *slog.Logger, self *instance.Self) func(netip.Addr) {
 		if now-last < int64(sayAgain) || !said.CompareAndSwap(last, now) {
 			return
 		}
-		log.Warn("X-Forwarded-For came from a peer that TRUSTED_PROXIES does not name, and was ignored. If that is your proxy, "+
-			"all people behind it share its address and the limits of one person", "peer", peer)
+		log.Warn("X-Forwarded-For came from a peer that TRUSTED_PROXIES does not name, and was ignored. "+
+			"If that is your proxy, all people behind it share its address and the limits of one person", "peer", peer)
 	}
 }

@@ -97,7 +97,7 @@ func sessionsCommand(ctx context.Context, e env, out io.Writer) error {
 	})
 }
 
-// user is whose sessions are meant; 0 is nobody in particular.
+// user returns the id of the user whose sessions are meant, 0 if the order is not about one user.
 func (o order) user(ctx context.Context, accounts *auth.Accounts) (userID int64, err error) {
 	switch {
 	case o.email != "":

@@ -108,7 +108,7 @@ func (s *stopping) drain(ctx context.Context, server *http.Server, open listener
 	return nil
 }
 
-// awaitWork waits for background work that asks providers played on this very listener.
+// awaitWork waits for background work that calls the sandbox on this very listener.
 func (s *stopping) awaitWork() {
 	if s.worked == nil {
 		return

@@ -75,7 +75,7 @@ func (p provider) variables() []variable {
 	}
 }
 
-// configReader reads variables and collects all that is wrong with them, so that an operator mends it in one go. No
+// configReader reads variables and collects all that is wrong with them, so that an operator can fix all at once. No
 // message contains a value that could be secret.
 type configReader struct {
 	getenv   func(string) string
@@ -112,8 +112,8 @@ func (c *configReader) value(name string) string {
 	return value
 }
 
-// secretFiles reads the files that NAME_FILE and systemd name for secrets. A secret that is set twice is a problem: one of
-// the two would be ignored.
+// secretFiles reads the files that NAME_FILE and systemd name for secrets. A secret that is set twice is a problem: one
+// of the two would be ignored.
 func (c *configReader) secretFiles() map[string]string {
 	values := map[string]string{}
 	for _, v := range variables() {
@@ -167,8 +167,8 @@ func exists(file string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// readSecret leaves out the end of the line, which editors and echo add. The path is not told: it may be the secret itself,
-// set under the wrong name.
+// readSecret leaves out the end of the line, which editors and echo add. No message contains the path: it may be the
+// secret itself, set under the wrong name.
 func (c *configReader) readSecret(p place) string {
 	text, err := os.ReadFile(p.file)
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {

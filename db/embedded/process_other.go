@@ -25,5 +25,5 @@ func commandLine(pid int) []string {
 	return []string{program, "-D", data}
 }
 
-// peerOf does not know: that the socket is in a directory of nobody else's has to do.
+// peerOf does not know: it has to be enough that no other user owns the directory of the socket.
 func peerOf(net.Conn) (uid uint32, known bool) { return 0, false }

@@ -111,14 +111,16 @@ func makeDir(dir string) (string, error) {
 		return "", fmt.Errorf("embedded: find the data directory: %w", err)
 	}
 	if info, err := os.Stat(dir); err == nil && os.Geteuid() == 0 && info.Mode().Perm()&0o002 != 0 {
-		return "", fmt.Errorf("embedded: everybody can write to %s, and could put a database of their own there for root to run: "+
+		return "", fmt.Errorf("embedded: everybody can write to %s, "+
+			"and could put a database of their own there for root to run: "+
 			"chmod o-w it, or set DATA_DIR to another directory", dir)
 	}
 	return dir, nil
 }
 
-// join takes a lease from the supervisor of dir. Nil without an error means that there is none, or that it is stopping. What
-// the link of a killed one leads to may be another user's by now, who would learn all that is written to PostgreSQL.
+// join takes a lease from the supervisor of dir. Nil without an error means that there is none, or that it is stopping.
+// The link of a killed supervisor may lead to another user's socket by now, who would learn all that is written to
+// PostgreSQL.
 func join(ctx context.Context, dir string) (*Server, error) {
 	socket, err := os.Readlink(leaseName(dir))
 	if err != nil || !isPrivate(dir, filepath.Dir(socket)) {

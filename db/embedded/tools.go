@@ -34,8 +34,8 @@ func FindTools() (Tools, error) {
 	return Tools{user: user, bin: filepath.Dir(program)}, nil
 }
 
-// Command prepares a program, such as "postgres", or one of somebody else's by its whole path. It ends when this process is
-// killed, where the kernel can see to that.
+// Command prepares a program of PostgreSQL, such as "postgres", or another one by its absolute path. It ends when this
+// process is killed, where the kernel can see to that.
 func (t Tools) Command(program string, args ...string) *exec.Cmd {
 	if !filepath.IsAbs(program) {
 		program = filepath.Join(t.bin, program)
