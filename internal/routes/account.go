@@ -43,7 +43,9 @@ func (s *server) account(w http.ResponseWriter, r *http.Request) error {
 }
 
 // showAccount shows the account page; keep puts back what a person typed into a form that has problems.
-func (s *server) showAccount(w http.ResponseWriter, r *http.Request, status int, problems map[string]string, keep func(*accountView)) error {
+func (s *server) showAccount(
+	w http.ResponseWriter, r *http.Request, status int, problems map[string]string, keep func(*accountView),
+) error {
 	current, _ := session.Current(r.Context())
 	account, cards, err := s.accountAndCards(r, current.UserID)
 	if err != nil {
@@ -54,9 +56,18 @@ func (s *server) showAccount(w http.ResponseWriter, r *http.Request, status int,
 		return err
 	}
 	v := accountView{
-		view: s.view(r, formTitle("Your account", problems)), Name: account.Name, Email: account.Email, HasPassword: account.Email != "", Recent: current.Recent,
-		Ways: waysOf(account, cards), LastWay: account.Ways() == 1, Cards: cards, Providers: s.providerViews(),
-		Devices: devices, MoreDevices: more, Errors: problems,
+		view:        s.view(r, formTitle("Your account", problems)),
+		Name:        account.Name,
+		Email:       account.Email,
+		HasPassword: account.Email != "",
+		Recent:      current.Recent,
+		Ways:        waysOf(account, cards),
+		LastWay:     account.Ways() == 1,
+		Cards:       cards,
+		Providers:   s.providerViews(),
+		Devices:     devices,
+		MoreDevices: more,
+		Errors:      problems,
 	}
 	v.Path = "/account"
 	v.Notices = map[string]*notice{}
@@ -156,7 +167,8 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) addPassword(r *http.Request, userID int64) error {
-	password, err := s.Accounts.NewPassword(r.Context(), userID, r.PostForm.Get("email"), r.PostForm.Get("password"), address(r))
+	password, err := s.Accounts.NewPassword(r.Context(), userID,
+		r.PostForm.Get("email"), r.PostForm.Get("password"), address(r))
 	if err != nil {
 		return err
 	}
@@ -170,7 +182,8 @@ func (s *server) changePassword(w http.ResponseWriter, r *http.Request, userID i
 	if err := s.Accounts.Allow(r.Context(), s.passwordTries(r)...); err != nil {
 		return err
 	}
-	change, err := s.Accounts.CheckPasswordChange(r.Context(), userID, r.PostForm.Get("current"), r.PostForm.Get("password"))
+	change, err := s.Accounts.CheckPasswordChange(r.Context(), userID,
+		r.PostForm.Get("current"), r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}

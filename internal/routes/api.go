@@ -32,10 +32,14 @@ func (s *server) me(w http.ResponseWriter, r *http.Request) {
 // health is the Node server's: it says that the process answers, and its clients read the two fields.
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "timestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000Z")})
+	writeJSON(w, http.StatusOK, map[string]string{
+		"status":    "ok",
+		"timestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+	})
 }
 
-// healthz says that the process lives, and which one it is. It asks nobody: a database that is down is no reason to restart us.
+// healthz says that the process lives, and which one it is. It asks nobody: a database that is down
+// is no reason to restart us.
 func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "instance": s.Instance})

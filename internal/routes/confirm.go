@@ -13,8 +13,9 @@ import (
 	"cairn/internal/session"
 )
 
-// confirmView is the page on which somebody who is signed in shows again that it is them. What changes the ways into an
-// account, or deletes it, asks for that: whoever finds a browser open, or has its cookie, must not be able to stay.
+// confirmView is the page on which somebody who is signed in shows again that it is them. What
+// changes the ways into an account, or deletes it, asks for that: anyone who finds a browser open,
+// or has its cookie, must not be able to stay.
 type confirmView struct {
 	view
 	Email       string
@@ -98,13 +99,14 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	var act intent
 	proof, err := s.confirmPassword(r, current.UserID)
 	if err == nil {
-		err = s.beginSession(r.Context(), w, r, "password", current.Kept, func(ctx context.Context, tx pgx.Tx) (int64, error) {
+		prove := func(ctx context.Context, tx pgx.Tx) (int64, error) {
 			err := s.Accounts.StillProven(ctx, tx, proof)
 			if err == nil {
 				act, err = s.takeIntent(ctx, r, tx, proof.UserID, next)
 			}
 			return proof.UserID, err
-		})
+		}
+		err = s.beginSession(r.Context(), w, r, "password", current.Kept, prove)
 	}
 	s.Watch.SignIn("password", signInResult(err))
 	status, problems, ok := formProblem(w, err)

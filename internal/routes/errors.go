@@ -183,8 +183,10 @@ func explain(r *http.Request, err error) problem {
 		return explainCallLimit(call)
 	}
 	if limit, ok := errors.AsType[*auth.LimitError](err); ok {
-		return problem{Status: http.StatusTooManyRequests, Heading: "That was tried too often.", Changed: nothingChanged, Action: back(),
-			Detail: "Please try again " + in(limit.RetryAfter) + ".", retryAfter: limit.RetryAfter}
+		return problem{Status: http.StatusTooManyRequests, Changed: nothingChanged, Action: back(),
+			Heading:    "That was tried too often.",
+			Detail:     "Please try again " + in(limit.RetryAfter) + ".",
+			retryAfter: limit.RetryAfter}
 	}
 	if at, ok := errors.AsType[*providerError](err); ok {
 		if p, ok := explainProvider(r, at.provider, err); ok {
@@ -196,35 +198,47 @@ func explain(r *http.Request, err error) problem {
 		return problem{Status: http.StatusNotFound, Heading: "There is nothing here.", Action: back(),
 			Detail: "The address may be mistyped, or what was here is gone."}
 	case errors.Is(err, errMethod):
-		return problem{Status: http.StatusMethodNotAllowed, Heading: "This address can't be used like that.", Changed: nothingChanged, Action: back(),
-			Detail: "Please go on from one of our pages."}
+		return problem{Status: http.StatusMethodNotAllowed, Changed: nothingChanged, Action: back(),
+			Heading: "This address can't be used like that.",
+			Detail:  "Please go on from one of our pages."}
 	case errors.Is(err, errCrossSite):
-		return problem{Status: http.StatusForbidden, Heading: "Please use the button on our page.", Changed: nothingChanged, Action: back(),
-			Detail: "Your browser says that another site sent this on your behalf, so we did not do it."}
+		return problem{Status: http.StatusForbidden, Changed: nothingChanged, Action: back(),
+			Heading: "Please use the button on our page.",
+			Detail:  "Your browser says that another site sent this on your behalf, so we did not do it."}
 	case errors.Is(err, errOtherHost):
-		return problem{Status: http.StatusMisdirectedRequest, Heading: "Cairn is not at this address.", Changed: nothingChanged,
-			Detail: "While the sandbox plays the providers, open Cairn at the address that it shows when it starts."}
+		return problem{Status: http.StatusMisdirectedRequest, Changed: nothingChanged,
+			Heading: "Cairn is not at this address.",
+			Detail:  "While the sandbox plays the providers, open Cairn at the address that it shows when it starts."}
 	case errors.Is(err, errTooLarge):
-		return problem{Status: http.StatusRequestEntityTooLarge, Heading: "That is too much.", Changed: nothingChanged, Action: back(),
-			Detail: "The form was larger than anything we ask for."}
+		return problem{Status: http.StatusRequestEntityTooLarge, Changed: nothingChanged, Action: back(),
+			Heading: "That is too much.",
+			Detail:  "The form was larger than anything we ask for."}
 	case errors.Is(err, errAddress):
-		return problem{Status: http.StatusBadRequest, Heading: "This address could not be read.", Changed: nothingChanged, Action: back(),
-			Detail: "It is damaged, or says something twice. Please go on from one of our pages."}
+		return problem{Status: http.StatusBadRequest, Changed: nothingChanged, Action: back(),
+			Heading: "This address could not be read.",
+			Detail:  "It is damaged, or says something twice. Please go on from one of our pages."}
 	case errors.Is(err, errFraming):
-		return problem{Status: http.StatusBadRequest, Heading: "This request could not be read.", Changed: nothingChanged, Action: back(),
-			Detail: "It says twice how long it is."}
+		return problem{Status: http.StatusBadRequest, Changed: nothingChanged, Action: back(),
+			Heading: "This request could not be read.",
+			Detail:  "It says twice how long it is."}
 	case errors.Is(err, errMediaType):
-		return problem{Status: http.StatusUnsupportedMediaType, Heading: "This is not a form of ours.", Changed: nothingChanged, Action: back(),
-			Detail: "Please use the form on our page."}
+		return problem{Status: http.StatusUnsupportedMediaType, Changed: nothingChanged, Action: back(),
+			Heading: "This is not a form of ours.",
+			Detail:  "Please use the form on our page."}
 	case errors.Is(err, errForm):
-		return problem{Status: http.StatusBadRequest, Heading: "This form could not be read.", Changed: nothingChanged, Action: back(),
-			Detail: "Please go back and send it again."}
+		return problem{Status: http.StatusBadRequest, Changed: nothingChanged, Action: back(),
+			Heading: "This form could not be read.",
+			Detail:  "Please go back and send it again."}
 	case errors.Is(err, auth.ErrLastWay):
-		return problem{Status: http.StatusConflict, Heading: "This is the only way into your account.", Changed: nothingChanged,
-			Detail: "Add another one first: a password, or another provider.", Action: &action{Label: "Back to your account", URL: "/account"}}
+		return problem{Status: http.StatusConflict, Changed: nothingChanged,
+			Heading: "This is the only way into your account.",
+			Detail:  "Add another one first: a password, or another provider.",
+			Action:  &action{Label: "Back to your account", URL: "/account"}}
 	case errors.Is(err, auth.ErrBusy):
-		return problem{Status: http.StatusServiceUnavailable, Heading: "Many people are signing in right now.", Changed: nothingChanged, Action: back(),
-			Detail: "Please try again in a few seconds.", retryAfter: busyFor}
+		return problem{Status: http.StatusServiceUnavailable, Changed: nothingChanged, Action: back(),
+			Heading:    "Many people are signing in right now.",
+			Detail:     "Please try again in a few seconds.",
+			retryAfter: busyFor}
 	case databaseDown(err):
 		return problem{Status: http.StatusServiceUnavailable, Heading: "Cairn can't reach its database.", Action: again(r),
 			Detail: "This signs nobody out. Please try again in a minute.", retryAfter: time.Minute}

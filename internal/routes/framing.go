@@ -9,9 +9,10 @@ import (
 	"sync/atomic"
 )
 
-// Framed is a listener whose connections notice requests with both Content-Length and Transfer-Encoding. A proxy in front and
-// we may then read two bodies, one of which holds a request that nobody sent (RFC 9112, section 6.1); net/http drops the
-// length before anybody sees it. The server needs WithFraming, too.
+// Framed is a listener whose connections notice requests with both Content-Length and
+// Transfer-Encoding. A proxy in front and we may then read two bodies, one of which holds a request
+// that nobody sent (RFC 9112, section 6.1); net/http drops the length before anybody sees it. The
+// server needs WithFraming, too.
 type Framed struct{ net.Listener }
 
 // Accept waits for the next connection.
@@ -36,8 +37,8 @@ func framedTwice(r *http.Request) bool {
 	return ok && conn.twice.Load()
 }
 
-// framed looks at the beginnings of the lines that are read. Those of bodies are among them, which does no harm: no browser
-// and no provider sends lines like these two.
+// framed looks at the beginnings of the lines that are read. Those of bodies are among them, which
+// does no harm: no browser and no provider sends lines like these two.
 type framed struct {
 	net.Conn
 	line           []byte // what has come of the line, at most as much as the longer of the two names and a colon

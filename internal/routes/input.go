@@ -21,10 +21,12 @@ var (
 	errTooLarge  = errors.New("routes: body too large")
 )
 
-// checked is where what a browser sends is read, and refused if it can't be read in one way only: whatever a handler finds in
-// URL.Query(), PostForm or the path is there once, and PostgreSQL can keep it. A request is read before its session is looked
-// up, so that a body which comes slowly can't make use of a session that has ended meanwhile. A callback that is refused here
-// was no answer of the provider: its attempt is not taken, and its code is not sent (RFC 6749, section 3.1).
+// checked is where what a browser sends is read, and refused if it can't be read in one way only:
+// whatever a handler finds in URL.Query(), PostForm or the path is there once, and PostgreSQL can
+// keep it. A request is read before its session is looked up, so that a body which comes slowly
+// can't make use of a session that has ended meanwhile. A callback that is refused here was no
+// answer of the provider: its attempt is not taken, and its code is not sent (RFC 6749, section
+// 3.1).
 func (s *server) checked(sessions func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		next = sessions(next)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Limits are how long the answer to a request may take, and how often the log tells of an outage. A field that is zero has its default.
+// Limits are how long the answer to a request may take, and how often the log tells of an outage. A
+// field that is zero has its default.
 type Limits struct {
 	Probe    time.Duration // to /readyz: a database that takes longer does not want traffic; 3 s
 	Page     time.Duration // to one that asks the database only: 10 s

@@ -33,8 +33,8 @@ func clientIP(trusted []netip.Prefix) func(http.Handler) http.Handler {
 	return middleware.ClientIPFromXFF(prefixes...)
 }
 
-// watchProxies tells of peers that name a client and are not trusted to. If such a peer is a proxy of the operator's, all
-// people behind it have its address.
+// watchProxies tells of peers that name a client and are not trusted to. If such a peer is a proxy
+// of the operator's, all people behind it have its address.
 func (s *server) watchProxies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Forwarded-For") != "" {
@@ -123,8 +123,8 @@ func (s *server) headers(next http.Handler) http.Handler {
 	})
 }
 
-// contentSecurityPolicy allows our own stylesheet, script and images and nothing else. form-action names the providers, because
-// browsers apply it to the redirects that follow a form.
+// contentSecurityPolicy allows our own stylesheet, script and images and nothing else. form-action
+// names the providers, because browsers apply it to the redirects that follow a form.
 func contentSecurityPolicy(providers []*oauth.Provider) string {
 	forms := []string{"'self'"}
 	for _, p := range providers {
@@ -134,13 +134,15 @@ func contentSecurityPolicy(providers []*oauth.Provider) string {
 			}
 		}
 	}
-	return "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; object-src 'none'; " +
+	return "default-src 'none'; " +
+		"script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; object-src 'none'; " +
 		"base-uri 'none'; frame-ancestors 'none'; form-action " + strings.Join(forms, " ")
 }
 
-// bounded limits bodies while they are read, whatever length they claim, and refuses those that claim two. A connection on
-// which net/http may have read another length than a proxy in front is not used again, so that nothing which is left on it
-// counts as a request: after a body in chunks, and in HTTP/1.0, which has no chunks (RFC 9112, section 6.1).
+// bounded limits bodies while they are read, whatever length they claim, and refuses those that
+// claim two. A connection on which net/http may have read another length than a proxy in front is
+// not used again, so that nothing which is left on it counts as a request: after a body in chunks,
+// and in HTTP/1.0, which has no chunks (RFC 9112, section 6.1).
 func (s *server) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
@@ -159,8 +161,9 @@ func (s *server) bounded(next http.Handler) http.Handler {
 	})
 }
 
-// knownHosts refuses, while the sandbox plays, what was not sent to one of our names. Otherwise a page of another site, whose
-// name its owner makes lead to this machine, could read the sandbox as its own.
+// knownHosts refuses, while the providers are simulated, requests that were not sent to one of our
+// names. Otherwise a page of another site, whose name its owner makes lead to this machine, could
+// read the sandbox as its own.
 func (s *server) knownHosts(next http.Handler) http.Handler {
 	if s.Sandbox == nil {
 		return next

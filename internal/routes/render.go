@@ -82,7 +82,8 @@ func (s *server) bareView(title string) view {
 	}
 }
 
-// formTitle is the title of a page with a form: people who don't see the page hear first that something is wrong with it.
+// formTitle is the title of a page with a form: people who don't see the page hear first that
+// something is wrong with it.
 func formTitle(title string, problems map[string]string) string {
 	if len(problems) > 0 {
 		return "Error: " + title

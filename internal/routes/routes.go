@@ -34,8 +34,9 @@
 //	static.go       assets, cached for ever under the hash of their content
 //	returnpath.go   where a person may be sent after signing in
 //
-// A handler calls and answers; what it gets has been read and checked. What goes wrong it returns, and page turns that into a page. Nothing changes on a
-// GET but the attempt that a provider's callback spends.
+// A handler calls and answers; what it gets has been read and checked. What goes wrong it returns,
+// and page turns that into a page. Nothing changes on a GET but the attempt that a provider's
+// callback spends.
 package routes
 
 import (
@@ -77,7 +78,8 @@ type Deps struct {
 	Limits         Limits
 }
 
-// Sandbox plays the providers below /sandbox, on a host that is another site to browsers than ours.
+// Sandbox simulates the providers below /sandbox, on a host that is another site to browsers than
+// ours.
 type Sandbox struct {
 	Host    string // with port: "127.0.0.1:3001"
 	Handler http.Handler
@@ -99,7 +101,12 @@ type server struct {
 func New(d Deps) (http.Handler, error) {
 	s := &server{Deps: d}
 	s.Watch, s.Limits = d.Watch.complete(), d.Limits.withDefaults()
-	s.outage = &repeated{log: d.Log, level: slog.LevelError, message: "requests failed: the database can't be used", every: s.Limits.Repeat}
+	s.outage = &repeated{
+		log:     d.Log,
+		level:   slog.LevelError,
+		message: "requests failed: the database can't be used",
+		every:   s.Limits.Repeat,
+	}
 	s.notReady = &repeated{log: d.Log, level: slog.LevelWarn, message: "not ready", every: s.Limits.Repeat}
 	var err error
 	if s.assets, err = readAssets(d.Web); err != nil {
@@ -123,7 +130,8 @@ func New(d Deps) (http.Handler, error) {
 	}
 	pages, atProviders := within(s.Limits.Page), within(s.Limits.Provider)
 	r := chi.NewRouter()
-	r.Use(s.identified, clientIP(d.TrustedProxies), s.watchProxies, s.logged, s.headers, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
+	r.Use(s.identified, clientIP(d.TrustedProxies), s.watchProxies, s.logged)
+	r.Use(s.headers, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
 	r.NotFound(pages(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
 	r.MethodNotAllowed(pages(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
 	page(r, "/health", s.health)
@@ -205,7 +213,8 @@ func (s *server) signedIn(r chi.Router) {
 // asking is for people with a session too, and may wait for a provider.
 func (s *server) asking(r chi.Router) {
 	r.Use(mustSignIn)
-	r.With(s.limited(s.consents)).Post("/connect/{provider}", s.page(s.connect)) // waits while the provider is told of a disconnection
+	// It waits while the provider is told of a disconnection.
+	r.With(s.limited(s.consents)).Post("/connect/{provider}", s.page(s.connect))
 	r.Post("/connections/{provider}/check", s.page(s.check))
 	r.Post(confirmPath, s.page(s.confirm)) // may go on to connect
 }

@@ -30,12 +30,14 @@ type device struct {
 	Brief    bool // ends with the browser
 }
 
-// maxDevices is how many sessions a person's list shows. There may be any number, and a page of thousands would cost others
-// their memory.
+// maxDevices is how many sessions a person's list shows. There may be any number, and a page of
+// thousands would cost others their memory.
 const maxDevices = 100
 
 // devices lists a person's sessions, this one first, and says how many more there are.
-func (s *server) devices(r *http.Request, current session.Session, cards []card) (devices []device, more int, err error) {
+func (s *server) devices(
+	r *http.Request, current session.Session, cards []card,
+) (devices []device, more int, err error) {
 	sessions, all, err := s.Sessions.Newest(r.Context(), current.UserID, current.ID, maxDevices)
 	if err != nil {
 		return nil, 0, err
@@ -53,8 +55,8 @@ func (s *server) devices(r *http.Request, current session.Session, cards []card)
 	return devices, all - len(devices), nil
 }
 
-// browserInWords names a browser and its system as far as the header tells. Whoever cares can send anything, so it is a
-// help to remember and nothing more.
+// browserInWords names a browser and its system as far as the header tells. Anyone can send
+// anything, so it is a help to remember and nothing more.
 func browserInWords(header string) string {
 	ua := useragent.Parse(header)
 	name, system := ua.Name, ua.OS

@@ -88,8 +88,13 @@ func (s *server) showSignIn(w http.ResponseWriter, r *http.Request, status int, 
 }
 
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
-	v := signInView{Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next")), Brief: r.PostForm.Get("keep") == ""}
-	proof, err := s.Accounts.SignIn(r.Context(), v.Email, r.PostForm.Get("password"), address(r), s.cookie(r, browserCookie))
+	v := signInView{
+		Email: r.PostForm.Get("email"),
+		Next:  returnPath(r.PostForm.Get("next")),
+		Brief: r.PostForm.Get("keep") == "",
+	}
+	password, known := r.PostForm.Get("password"), s.cookie(r, browserCookie)
+	proof, err := s.Accounts.SignIn(r.Context(), v.Email, password, address(r), known)
 	if err == nil {
 		err = s.beginSessionWith(w, r, proof, !v.Brief)
 	}
@@ -115,8 +120,8 @@ func (s *server) refuseCredentials(w http.ResponseWriter, r *http.Request) error
 	return s.showSignIn(w, r, status, v)
 }
 
-// beginSession signs in: prove proves whose account it is, once more or for the first time, in the transaction in which the
-// session begins and this browser becomes a known one.
+// beginSession signs in: prove proves whose account it is, once more or for the first time, in the
+// transaction in which the session begins and this browser becomes a known one.
 func (s *server) beginSession(ctx context.Context, w http.ResponseWriter, r *http.Request, method string, keep bool,
 	prove func(context.Context, pgx.Tx) (userID int64, err error)) error {
 	browser := cmp.Or(s.cookie(r, browserCookie), rand.Text())
@@ -140,7 +145,7 @@ func (s *server) beginSessionWith(w http.ResponseWriter, r *http.Request, proof 
 	})
 }
 
-// signOut works for everybody: whoever presses the button twice is signed out all the same.
+// signOut works for everybody: a person who presses the button twice is signed out all the same.
 func (s *server) signOut(w http.ResponseWriter, r *http.Request) error {
 	current, ok := session.Current(r.Context())
 	if err := s.Sessions.SignOut(r.Context()); err != nil {

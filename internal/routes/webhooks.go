@@ -66,7 +66,8 @@ func (s *server) withWebhookKey(next http.Handler) http.Handler {
 	})
 }
 
-// withAddress refuses an address that can't be read in one way only. Bodies are read, and refused, by those who know them.
+// withAddress refuses an address that can't be read in one way only. Bodies are read, and refused,
+// by those who know them.
 func withAddress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if readAddress(r.URL) != nil {
@@ -87,8 +88,8 @@ func (s *server) stravaChallenge(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"hub.challenge": q.Get("hub.challenge")})
 }
 
-// webhook answers at once: what is said is put aside. A database that is away is answered 503, after which providers try
-// again.
+// webhook answers at once: what is said is enqueued. A database that is away is answered 503, after
+// which providers try again.
 func (s *server) webhook(provider string, read func(*http.Request, *oauth.Provider) ([]hint, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		p, err := s.provider(provider)

@@ -91,7 +91,8 @@ func (s *server) garminActivities(ctx context.Context, body *json.Decoder, p *oa
 	return toFetch, push()
 }
 
-// eachOf reads an array element by element. What can't be read as a T, in one way only, is left out: the others come only once.
+// eachOf reads an array element by element. What can't be read as a T, in one way only, is left
+// out: the others come only once.
 func eachOf[T any](body *json.Decoder, do func(T) error) error {
 	if token, err := body.Token(); err != nil || token != json.Delim('[') {
 		return unread(err, errNotUnderstood)
