@@ -57,7 +57,8 @@ func TestWaysIn(t *testing.T) {
 	b := newBrowser(t, s)
 	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).to("/")
 	way := func(provider string) string {
-		return fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities WHERE provider = $1`, provider))
+		id := count(t, s, `SELECT id FROM cairn.identities WHERE provider = $1`, provider)
+		return fmt.Sprintf("/account/ways/%d/remove", id)
 	}
 	if b.get("/account").want(200, "main", "with Strava").Find("a[href='"+way("strava")+"']").Length() != 0 {
 		t.Error("the only way in has a button that removes it")
@@ -72,7 +73,9 @@ func TestWaysIn(t *testing.T) {
 	stranger.post(way("garmin")).want(404, "h1", "")
 	b.post(way("garmin")).to("/account#methods")
 	testkit.Eventually(t, "Garmin is told", func() bool { return grantsOf(t, s, "garmin") == 0 })
-	testkit.Eventually(t, "the card says so", func() bool { return b.get("/").Find("#card-garmin[data-state=none]").Length() == 1 })
+	testkit.Eventually(t, "the card says so", func() bool {
+		return b.get("/").Find("#card-garmin[data-state=none]").Length() == 1
+	})
 	b.post("/account/password/remove").to("/account#methods")
 	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", password).want(422, "#form-error", "")
 	b.post(way("strava")).want(409, "h1", "only way into your account")
@@ -88,6 +91,7 @@ func TestRemovingAnIdentityTakesOnlyItsOwnConnection(t *testing.T) {
 	b.connect("strava", "ada").to("/")
 	b.post("/connections/strava/disconnect").to("/#card-strava")
 	b.connect("strava", "moss").to("/")
-	b.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT min(id) FROM cairn.identities`))).to("/account#methods")
+	id := count(t, s, `SELECT min(id) FROM cairn.identities`)
+	b.post(fmt.Sprintf("/account/ways/%d/remove", id)).to("/account#methods")
 	b.get("/").want(200, "#card-strava[data-state=active]", "Moss")
 }

@@ -9,7 +9,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// forgetVisits empties the queue of the visits that connecting has put aside.
+// forgetVisits empties the queue of the visits that connecting has enqueued.
 func forgetVisits(t *testing.T, s site) {
 	t.Helper()
 	for _, sql := range []string{`DELETE FROM cairn.errands`, `DELETE FROM cairn.river_job WHERE kind = 'revisit'`} {
@@ -19,7 +19,7 @@ func forgetVisits(t *testing.T, s site) {
 	}
 }
 
-// awaitVisits waits until the visits that are put aside were made.
+// awaitVisits waits until the enqueued visits were made.
 func awaitVisits(t *testing.T, s site) {
 	t.Helper()
 	testkit.Eventually(t, "all visits were made", func() bool {
@@ -30,7 +30,10 @@ func awaitVisits(t *testing.T, s site) {
 // retryNow lets the time for the next try of every job come.
 func retryNow(t *testing.T, s site) {
 	t.Helper()
-	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET state = 'available', scheduled_at = now() WHERE state IN ('retryable', 'scheduled')`); err != nil {
+	_, err := s.pool.Exec(t.Context(), `
+		UPDATE cairn.river_job SET state = 'available', scheduled_at = now()
+		WHERE state IN ('retryable', 'scheduled')`)
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -59,12 +62,19 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 	set("500")
 	b.post("/connections/garmin/disconnect").to("/#card-garmin")
 	testkit.Eventually(t, "it was tried once", func() bool {
-		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'withdraw' AND attempt >= 1 AND state = 'retryable'`) == 1
+		return count(t, s, `
+			SELECT count(*) FROM cairn.river_job
+			WHERE kind = 'withdraw' AND attempt >= 1 AND state = 'retryable'`) == 1
 	})
 	b.get("/").want(200, "#card-garmin[data-state=withdrawing]", "until it confirms")
 	set(sandbox.ModeNone)
-	testkit.Eventually(t, "Garmin is told", func() bool { retryNow(t, s); return grantsOf(t, s, sandbox.Garmin) == 0 })
-	testkit.Eventually(t, "nothing is left to tell", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	testkit.Eventually(t, "Garmin is told", func() bool {
+		retryNow(t, s)
+		return grantsOf(t, s, sandbox.Garmin) == 0
+	})
+	testkit.Eventually(t, "nothing is left to tell", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0
+	})
 	b.get("/").want(200, "#card-garmin[data-state=none] .events", "confirmed that it has forgotten Cairn")
 }
 
@@ -98,7 +108,9 @@ func TestLostJobIsFound(t *testing.T) {
 		t.Fatalf("%d jobs were put aside, want 1", n)
 	}
 	newSiteWith(t, options{pool: idle.pool, works: true})
-	testkit.Eventually(t, "nothing is left to tell", func() bool { return count(t, idle, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	testkit.Eventually(t, "nothing is left to tell", func() bool {
+		return count(t, idle, `SELECT count(*) FROM cairn.withdrawals`) == 0
+	})
 	if n := grantsOf(t, idle, sandbox.Strava); n != 0 {
 		t.Errorf("Strava was not told: it has %d grants", n)
 	}
@@ -121,7 +133,9 @@ func TestGivingUpIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	newSiteWith(t, options{pool: s.pool, works: true})
-	testkit.Eventually(t, "the tokens are gone", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	testkit.Eventually(t, "the tokens are gone", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0
+	})
 	b.get("/").want(200, "#card-garmin[data-state=none] .events", "did not confirm")
 }
 
@@ -131,14 +145,19 @@ func TestIdleConnectionIsKeptAlive(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("garmin", "ada").to("/")
-	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.connections SET tokens_at = now() - interval '31 days'`); err != nil {
+	_, err := s.pool.Exec(t.Context(), `UPDATE cairn.connections SET tokens_at = now() - interval '31 days'`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	newSiteWith(t, options{pool: s.pool, works: true})
-	testkit.Eventually(t, "a job is put aside", func() bool { return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'keep_alive'`) == 1 })
+	testkit.Eventually(t, "a job is put aside", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'keep_alive'`) == 1
+	})
 	retryNow(t, s)
 	testkit.Eventually(t, "the tokens are fresh", func() bool {
-		return count(t, s, `SELECT count(*) FROM cairn.connections WHERE tokens_at > now() - interval '1 hour' AND generation = 2`) == 1
+		return count(t, s, `
+			SELECT count(*) FROM cairn.connections
+			WHERE tokens_at > now() - interval '1 hour' AND generation = 2`) == 1
 	})
 }
 
@@ -159,7 +178,8 @@ func TestRevocationThatComesTooLate(t *testing.T) {
 					sandbox.ServeHTTP(w, r)
 				})
 			}})
-			// The played Strava forgets old refresh tokens, so that only its old address ends a new connection.
+			// The simulated Strava forgets old refresh tokens, so that only its old address ends a new
+			// connection.
 			if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off); err != nil {
 				t.Fatal(err)
 			}

@@ -44,7 +44,8 @@ func TestConnectCheckDisconnect(t *testing.T) {
 			b.get("/").want(200, selector+"[data-state=active]", "Working")
 			b.post("/connections/" + tt.provider + "/disconnect").to("/#card-" + tt.provider)
 			page = b.get("/").want(200, selector+" #notice", tt.gone).want(200, selector+" form.connect", "")
-			if leads := page.Find("#notice a[href='https://foursquare.com/settings/connections']").Length() == 1; leads != (tt.provider == "foursquare") {
+			leads := page.Find("#notice a[href='https://foursquare.com/settings/connections']").Length() == 1
+			if leads != (tt.provider == "foursquare") {
 				t.Errorf("the notice leads to where the person takes the access back: %t", leads)
 			}
 			b.post("/connections/"+tt.provider+"/disconnect").want(404, "h1", "")
@@ -62,7 +63,9 @@ func TestCallbackProblems(t *testing.T) {
 	b.get(used).to("/")
 	b.post("/connections/strava/disconnect").to("/#card-strava")
 	old := fresh()
-	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.oauth_attempts SET created_at = now() - interval '11 minutes'`); err != nil {
+	_, err := s.pool.Exec(t.Context(), `
+		UPDATE cairn.oauth_attempts SET created_at = now() - interval '11 minutes'`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	without := func(callback, name string) string {
@@ -82,13 +85,15 @@ func TestCallbackProblems(t *testing.T) {
 		{"wrong state", b, "/api/strava/auth/callback?code=x&state=AAAAAAAAAAAAAAAAAAAAAAAAAA", "expired"},
 		{"used", b, used, "expired"},
 		{"old", b, old, "expired"},
-		{"other provider's path", b, strings.Replace(fresh(), "/api/strava/auth/callback", "/api/garmin/callback", 1), "expired"},
+		{"other provider's path", b,
+			strings.Replace(fresh(), "/api/strava/auth/callback", "/api/garmin/callback", 1), "expired"},
 		{"other user", other, fresh(), "begun elsewhere"},
 		{"nobody", newBrowser(t, s), fresh(), "begun elsewhere"},
 	}
 	for _, tt := range tests {
 		a := tt.by.failed(tt.callback).want(200, "#notice.bad", tt.text)
-		if !strings.Contains(a.Find("#notice").Text(), "Nothing was changed") || a.Find("form[action='/connect/strava'], form[action='/login/strava']").Length() != 1 {
+		forms := a.Find("form[action='/connect/strava'], form[action='/login/strava']").Length()
+		if !strings.Contains(a.Find("#notice").Text(), "Nothing was changed") || forms != 1 {
 			t.Errorf("%s: the page lacks what to do, or that nothing was changed", tt.name)
 		}
 		if regexp.MustCompile(`[?&;](state|code)=`).MatchString(a.body) {

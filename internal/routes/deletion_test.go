@@ -33,13 +33,16 @@ func TestDeleteAccount(t *testing.T) {
 		t.Error("a refused deletion signed the phone out")
 	}
 	b.post("/account/confirm", "next", "/account/delete", "password", password).to("/account/delete")
-	b.get("/account/delete").want(200, "main", "Garmin is told").want(200, "form[action='/account/delete'] button", "Delete my account")
+	b.get("/account/delete").
+		want(200, "main", "Garmin is told").
+		want(200, "form[action='/account/delete'] button", "Delete my account")
 	b.post("/account/delete").to("/account/deleted")
 	for range 2 { // also after a reload
 		b.get("/account/deleted").want(200, "h1", "deleted")
 	}
 	gone := b.get("/account/deleted")
-	gone.want(200, "main", "Garmin and Strava are being told").want(200, "main a[href*='foursquare.com']", "remove Cairn at Foursquare")
+	gone.want(200, "main", "Garmin and Strava are being told").
+		want(200, "main a[href*='foursquare.com']", "remove Cairn at Foursquare")
 	if gone.Find("form[action='/logout']").Length() != 0 {
 		t.Error("the page looks signed in")
 	}
@@ -53,7 +56,8 @@ func TestDeleteAccount(t *testing.T) {
 	other.get("/").want(200, "#card-strava[data-state=active]", "Moss")
 	other.post("/account/delete").to(confirming("/account/delete"))
 	other.post("/account/confirm", "next", "/account/delete", "password", password).to("/account/delete")
-	if other.get("/account/delete").want(200, "h1", "Delete"); strings.Contains(other.get("/account/delete").Find("main").Text(), "Garmin") {
+	other.get("/account/delete").want(200, "h1", "Delete")
+	if strings.Contains(other.get("/account/delete").Find("main").Text(), "Garmin") {
 		t.Error("the page names a provider that is not connected")
 	}
 	other.post("/account/delete").to("/account/deleted")
@@ -61,7 +65,9 @@ func TestDeleteAccount(t *testing.T) {
 	if n := left(t, s); n != 0 {
 		t.Errorf("%d rows are left of two accounts", n)
 	}
-	testkit.Eventually(t, "the last token is gone", func() bool { return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0 })
+	testkit.Eventually(t, "the last token is gone", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0
+	})
 	b.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).to("/") // the address is free again
 	b.get("/account/deleted").to("/")
 }

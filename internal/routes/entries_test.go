@@ -57,16 +57,22 @@ func TestLatestOfEachProvider(t *testing.T) {
 		b.connect(provider, "ada").to("/")
 	}
 	for _, provider := range []string{"strava", "foursquare", "garmin"} {
-		testkit.Eventually(t, provider+" shows three entries", func() bool { return b.get("/").Find("#card-"+provider+" .latest li").Length() == 3 })
+		testkit.Eventually(t, provider+" shows three entries", func() bool {
+			return b.get("/").Find("#card-"+provider+" .latest li").Length() == 3
+		})
 	}
-	testkit.Eventually(t, "the page does not load itself any more", func() bool { return b.get("/").Find("meta[http-equiv=refresh], .fetching").Length() == 0 })
+	testkit.Eventually(t, "the page does not load itself any more", func() bool {
+		return b.get("/").Find("meta[http-equiv=refresh], .fetching").Length() == 0
+	})
 	home := b.get("/")
 	if home.Find("[style]").Length() > 0 {
 		t.Error("the page has style attributes, which the CSP forbids")
 	}
 	strava := home.Find("#card-strava .latest")
-	if link := strava.Find("a.at").First(); !strings.HasPrefix(link.AttrOr("href", ""), "https://www.strava.com/activities/") || link.Text() != "View on Strava" {
-		t.Errorf("the link to Strava is %q to %q", link.Text(), link.AttrOr("href", ""))
+	link := strava.Find("a.at").First()
+	to := link.AttrOr("href", "")
+	if !strings.HasPrefix(to, "https://www.strava.com/activities/") || link.Text() != "View on Strava" {
+		t.Errorf("the link to Strava is %q to %q", link.Text(), to)
 	}
 	if path := strava.Find("svg.route path").AttrOr("d", ""); !someRoute.MatchString(path) {
 		t.Errorf("the route is %q", path)
@@ -77,7 +83,8 @@ func TestLatestOfEachProvider(t *testing.T) {
 	if device := strava.Find("li .device").First().Text(); device != "Garmin Forerunner 965" {
 		t.Errorf("Garmin recorded it, and %q is credited", device)
 	}
-	if when := strings.TrimSuffix(strava.Find("li .when time").First().Text(), " · only you"); !someWhen.MatchString(when) {
+	when := strings.TrimSuffix(strava.Find("li .when time").First().Text(), " · only you")
+	if !someWhen.MatchString(when) {
 		t.Errorf("the time is %q", when)
 	}
 	foursquare := home.Find("#card-foursquare .latest")
@@ -122,7 +129,9 @@ func TestLatestFollowsTheProviders(t *testing.T) {
 			testkit.Eventually(t, "Strava's is gone", func() bool {
 				return !strings.Contains(b.get("/").Find("#card-strava .latest").Text(), "Up the hill")
 			})
-			testkit.Eventually(t, "no address is kept", func() bool { return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0 })
+			testkit.Eventually(t, "no address is kept", func() bool {
+				return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0
+			})
 			b.get("/").want(200, "#card-garmin[data-state=active]", "")
 		})
 	}
@@ -168,15 +177,19 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	idle := newSite(t)
 	b := signedUp(t, idle, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	b.get("/connections/now").want(200, "#card-strava .fetching", "Fetching from Strava") // the script's, which leaves the notice
+	// This is the script's request, which leaves the notice.
+	b.get("/connections/now").want(200, "#card-strava .fetching", "Fetching from Strava")
 	b.get("/").want(200, "#notice", "Strava is connected")
 	looks := "/?looks=1"
+	meta := regexp.MustCompile(`<noscript><meta http-equiv="refresh" content="5; url=(/[^"#]*)"></noscript>`)
 	for i := range 7 {
-		a := b.get(looks).want(200, "#card-strava .fetching", "Fetching from Strava").want(200, "#connections[data-fetching='/connections/now'] .more a[href='/']", "Show")
+		a := b.get(looks).
+			want(200, "#card-strava .fetching", "Fetching from Strava").
+			want(200, "#connections[data-fetching='/connections/now'] .more a[href='/']", "Show")
 		if a.Find("#notice").Length() > 0 || a.Find("#card-strava .latest form").Length() > 0 {
 			t.Error("the page tells its notice twice, or offers to do what is being done")
 		}
-		reload := regexp.MustCompile(`<noscript><meta http-equiv="refresh" content="5; url=(/[^"#]*)"></noscript>`).FindStringSubmatch(a.body)
+		reload := meta.FindStringSubmatch(a.body)
 		if last := i >= 5; last != (reload == nil) || last != (a.Find(".more[hidden]").Length() == 0) {
 			t.Fatalf("after %d looks, the page looks again at %q", i+1, reload)
 		}
@@ -197,7 +210,8 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	for _, sql := range []string{
 		`UPDATE cairn.latest SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`,
 		// a visit that was put off until later does not keep anybody waiting
-		`UPDATE cairn.river_job SET state = 'retryable', finalized_at = NULL, scheduled_at = now() + interval '2 hours' WHERE kind = 'revisit'`,
+		`UPDATE cairn.river_job SET state = 'retryable', finalized_at = NULL, scheduled_at = now() + interval '2 hours'
+		WHERE kind = 'revisit'`,
 	} {
 		if _, err := idle.pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -220,13 +234,17 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := func() {
-		if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.latest SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour'`); err != nil {
+		_, err := s.pool.Exec(t.Context(), `
+			UPDATE cairn.latest SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour'`)
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	old()
 	b.post("/connections/foursquare/refresh").to("/#card-foursquare")
-	testkit.Eventually(t, "the card says it", func() bool { return b.get("/").Find("#card-foursquare[data-state=trouble]").Length() == 1 })
+	testkit.Eventually(t, "the card says it", func() bool {
+		return b.get("/").Find("#card-foursquare[data-state=trouble]").Length() == 1
+	})
 	home := b.get("/")
 	if home.Find("#card-foursquare .latest li").Length() != 3 || home.Find("#card-foursquare .fetching").Length() > 0 {
 		t.Error("what was there is gone, or it seems to be coming")
@@ -236,7 +254,9 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 	}
 	old()
 	b.post("/connections/foursquare/refresh").to("/#card-foursquare")
-	testkit.Eventually(t, "all is well again", func() bool { return b.get("/").Find("#card-foursquare[data-state=active]").Length() == 1 })
+	testkit.Eventually(t, "all is well again", func() bool {
+		return b.get("/").Find("#card-foursquare[data-state=active]").Length() == 1
+	})
 }
 
 // What may not be kept is not shown, and gone with the next look or the connection.
@@ -247,7 +267,9 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	b.connect("strava", "ada").to("/")
 	b.connect("garmin", "ada").to("/")
 	for _, provider := range []string{"strava", "garmin"} {
-		testkit.Eventually(t, provider+" shows three entries", func() bool { return b.get("/").Find("#card-"+provider+" .latest li").Length() == 3 })
+		testkit.Eventually(t, provider+" shows three entries", func() bool {
+			return b.get("/").Find("#card-"+provider+" .latest li").Length() == 3
+		})
 	}
 	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.latest SET as_of = now() - interval '8 days'`); err != nil {
 		t.Fatal(err)
@@ -259,12 +281,17 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 		t.Errorf("%d of Garmin's are shown after eight days, want 3", n)
 	}
 	look := func() {
-		if _, err := s.pool.Exec(t.Context(), `INSERT INTO cairn.river_job (kind, queue, args, max_attempts, priority, state, scheduled_at) VALUES ('look', 'default', '{}', 3, 1, 'available', now())`); err != nil {
+		_, err := s.pool.Exec(t.Context(), `
+			INSERT INTO cairn.river_job (kind, queue, args, max_attempts, priority, state, scheduled_at)
+			VALUES ('look', 'default', '{}', 3, 1, 'available', now())`)
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	look()
-	kept := `SELECT count(*) FROM cairn.latest l JOIN cairn.connections c USING (identity_id) WHERE c.provider = $1 AND entries <> '[]'`
+	kept := `
+		SELECT count(*) FROM cairn.latest l JOIN cairn.connections c USING (identity_id)
+		WHERE c.provider = $1 AND entries <> '[]'`
 	testkit.Eventually(t, "Strava's are gone", func() bool { return count(t, s, kept, "strava") == 0 })
 	if count(t, s, kept, "garmin") != 1 {
 		t.Error("Garmin's are gone too, and come only once")
@@ -277,7 +304,8 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "what is not permitted any more is not shown", func() bool {
-		return b.get("/").Find("#card-garmin[data-state=limited] .latest").Length() == 0 && b.get("/").Find("#card-garmin[data-state=limited]").Length() == 1
+		return b.get("/").Find("#card-garmin[data-state=limited] .latest").Length() == 0 &&
+			b.get("/").Find("#card-garmin[data-state=limited]").Length() == 1
 	})
 	look()
 	testkit.Eventually(t, "and not kept", func() bool { return count(t, s, kept, "garmin") == 0 })
@@ -336,7 +364,9 @@ func TestNoHintIsLost(t *testing.T) {
 			outings.Go(func() { outing(t, s, "ada", "one of many") })
 		}
 		outings.Wait()
-		testkit.Eventually(t, "all addresses were fetched", func() bool { return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0 })
+		testkit.Eventually(t, "all addresses were fetched", func() bool {
+			return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0
+		})
 	}
 	awaitVisits(t, s)
 	if n := count(t, s, `SELECT count(*) FROM cairn.errands`); n != 0 {
@@ -434,7 +464,8 @@ func TestManyActivitiesAtOnce(t *testing.T) {
 	}
 }
 
-// Refresh is a person's button: it works when the share of background work is spent, which waits for the next quarter hour.
+// Refresh is a person's button: it works when the share of background work is spent, which waits
+// for the next quarter hour.
 func TestRefreshHasTheShareOfButtons(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true})
@@ -458,11 +489,14 @@ func TestRefreshHasTheShareOfButtons(t *testing.T) {
 	exec(`UPDATE cairn.budgets SET day = date_bin('1 day', now(), 'epoch'), day_used = 600 WHERE provider = 'strava'`)
 	before := fetched()
 	event := `{"object_type":"activity","object_id":1,"aspect_type":"create","owner_id":5000000101,"subscription_id":1}`
-	if status := tell(t, s, "/webhooks/strava/"+webhookKey, event, "Content-Type", "application/json"); status != http.StatusOK {
+	status := tell(t, s, "/webhooks/strava/"+webhookKey, event, "Content-Type", "application/json")
+	if status != http.StatusOK {
 		t.Fatalf("the webhook was answered %d", status)
 	}
 	testkit.Eventually(t, "background work waits", func() bool {
-		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state = 'scheduled' AND scheduled_at > now() + interval '20 seconds'`) == 1
+		return count(t, s, `
+			SELECT count(*) FROM cairn.river_job
+			WHERE kind = 'revisit' AND state = 'scheduled' AND scheduled_at > now() + interval '20 seconds'`) == 1
 	})
 	if n := fetched() - before; n != 0 {
 		t.Errorf("background work had Strava asked %d times", n)

@@ -24,9 +24,10 @@ import (
 	"cairn/web"
 )
 
-// FuzzRequests sends whatever there may be to each route, from somebody who is signed in, has just been, and has connected
-// all providers. The routes are the router's own and the fields those of our pages, so that a new form is tried by itself. No
-// request may be answered with 500 or more, but for those that ask a provider, which may have refused.
+// FuzzRequests sends arbitrary requests to each route, from somebody who is signed in, has just
+// been, and has connected all providers. The routes are the router's own and the fields those of
+// our pages, so that a new form is tried by itself. No request may be answered with 500 or more,
+// but for those that ask a provider, which may have refused.
 func FuzzRequests(f *testing.F) {
 	played := &playedProviders{}
 	s := newSiteWith(f, options{heard: played.instead, proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
@@ -45,7 +46,9 @@ func FuzzRequests(f *testing.F) {
 			if strings.Contains(r.pattern, "{") {
 				f.Add(uint(i), odd, "", "", formType, "")
 			}
-			f.Add(uint(i), "", "next="+escaped+"&state="+theState+"&code="+escaped+"&scope="+escaped+"&hub.mode=subscribe&hub.verify_token=verify-me&hub.challenge="+escaped, "", formType, odd)
+			query := "next=" + escaped + "&state=" + theState + "&code=" + escaped + "&scope=" + escaped +
+				"&hub.mode=subscribe&hub.verify_token=verify-me&hub.challenge=" + escaped
+			f.Add(uint(i), "", query, "", formType, odd)
 			if r.method == http.MethodPost {
 				f.Add(uint(i), "", "", filled(escaped), formType, "")
 			}
@@ -60,7 +63,9 @@ func FuzzRequests(f *testing.F) {
 		if strings.HasPrefix(r.pattern, "/webhooks/") {
 			for _, odd := range oddTexts {
 				for _, body := range []string{
-					`{"activities":[{"userId":"` + adasGarmin + `","summaryId":"` + odd + `","activityName":"` + odd + `","startTimeInSeconds":1760770192}],"deregistrations":[{"userId":"` + odd + `"}]}`,
+					`{"activities":[{"userId":"` + adasGarmin + `","summaryId":"` + odd + `",` +
+						`"activityName":"` + odd + `","startTimeInSeconds":1760770192}],` +
+						`"deregistrations":[{"userId":"` + odd + `"}]}`,
 					`{"object_type":"athlete","owner_id":"` + odd + `","updates":{"authorized":"false"}}`,
 					"checkin=" + url.QueryEscape(`{"id":"`+odd+`","user":{"id":"`+odd+`"}}`),
 				} {
@@ -72,13 +77,20 @@ func FuzzRequests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint, param, query, body, kind, header string) {
 		r := all[which%uint(len(all))]
 		s.restore(t, before)
-		request := r.method + " " + r.path(param) + target("?", query) + " HTTP/1.1\r\nHost: " + mustParse(t, s.url).Host + "\r\nConnection: close\r\n" +
-			"Cookie: " + cookie + "; signin=" + line(header) + "\r\nContent-Type: " + line(kind) + "\r\nUser-Agent: " + line(header) +
-			"\r\nX-Forwarded-For: " + line(header) + "\r\nTraceparent: " + line(header) + "\r\ngarmin-client-id: garmin-id\r\n" +
+		request := r.method + " " + r.path(param) + target("?", query) + " HTTP/1.1\r\n" +
+			"Host: " + mustParse(t, s.url).Host + "\r\n" +
+			"Connection: close\r\n" +
+			"Cookie: " + cookie + "; signin=" + line(header) + "\r\n" +
+			"Content-Type: " + line(kind) + "\r\n" +
+			"User-Agent: " + line(header) + "\r\n" +
+			"X-Forwarded-For: " + line(header) + "\r\n" +
+			"Traceparent: " + line(header) + "\r\n" +
+			"garmin-client-id: garmin-id\r\n" +
 			fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
 		status, heading := s.raw(t, request)
 		if status >= 500 && !((status == http.StatusBadGateway || status == http.StatusGatewayTimeout) && r.asksProvider()) {
-			t.Errorf("%s %s: %d %s\nparam %q, query %q, body %q, type %q, header %q", r.method, r.pattern, status, heading, param, query, body, kind, header)
+			t.Errorf("%s %s: %d %s\nparam %q, query %q, body %q, type %q, header %q",
+				r.method, r.pattern, status, heading, param, query, body, kind, header)
 		}
 	})
 }
@@ -90,8 +102,9 @@ const (
 
 // oddTexts are what has surprised programs before.
 var oddTexts = []string{
-	"a\x00b", "\xff\xfe", "\xed\xa0\x80", "\\u0000", "\\ud800", "\u202eevil", "a\r\nX-Evil: 1", "%zz&&==;;", "//../etc/passwd",
-	"9223372036854775808", "<script>alert('1')</script>", strings.Repeat("x", 9000), strings.Repeat("ü", 30_000),
+	"a\x00b", "\xff\xfe", "\xed\xa0\x80", "\\u0000", "\\ud800", "\u202eevil",
+	"a\r\nX-Evil: 1", "%zz&&==;;", "//../etc/passwd", "9223372036854775808", "<script>alert('1')</script>",
+	strings.Repeat("x", 9000), strings.Repeat("ü", 30_000),
 }
 
 // route is one of the router's.
@@ -99,12 +112,13 @@ type route struct{ method, pattern string }
 
 func routesOf(t testing.TB, s site) (all []route) {
 	t.Helper()
-	err := chi.Walk(s.handler.(chi.Routes), func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+	add := func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		if !strings.HasPrefix(pattern, "/sandbox") {
 			all = append(all, route{method, pattern})
 		}
 		return nil
-	})
+	}
+	err := chi.Walk(s.handler.(chi.Routes), add)
 	if err != nil || len(all) < 30 {
 		t.Fatalf("%d routes, error %v", len(all), err)
 	}
@@ -126,7 +140,9 @@ func (r route) path(param string) string {
 }
 
 func (r route) asksProvider() bool {
-	return strings.HasSuffix(r.pattern, "/callback") || strings.HasSuffix(r.pattern, "/check") || strings.HasSuffix(r.pattern, "/disconnect")
+	return strings.HasSuffix(r.pattern, "/callback") ||
+		strings.HasSuffix(r.pattern, "/check") ||
+		strings.HasSuffix(r.pattern, "/disconnect")
 }
 
 // fields are the names of the fields of all our pages.
@@ -251,8 +267,8 @@ func (p *playedProviders) instead(sandbox http.Handler) http.Handler {
 	})
 }
 
-// FuzzAnswers has the providers answer whatever there may be. What they say is kept and shown, or it is an answer that can't
-// be used: no page ends in 500, and PostgreSQL refuses nothing.
+// FuzzAnswers has the providers give arbitrary answers. What they say is kept and shown, or it is
+// an answer that can't be used: no page ends in 500, and PostgreSQL refuses nothing.
 func FuzzAnswers(f *testing.F) {
 	played := &playedProviders{}
 	s := newSiteWith(f, options{heard: played.instead})
@@ -262,10 +278,17 @@ func FuzzAnswers(f *testing.F) {
 		for _, odd := range oddTexts {
 			odd = strings.NewReplacer(`"`, `\"`, "\x00", `\u0000`, "\r", "", "\n", "").Replace(odd)
 			f.Add(uint(i), odd, `{"id":"`+odd+`","userId":"`+odd+`","response":{"user":{"id":"`+odd+`"}}}`)
-			f.Add(uint(i), odd, `{"id":7,"firstname":"`+odd+`","lastname":"`+odd+`","profile":"https://x.example/`+odd+`","userId":"7","permissions":["ACTIVITY_EXPORT","`+odd+`"],`+
-				`"response":{"user":{"id":7,"firstName":"`+odd+`","photo":{"prefix":"https://x.example/`+odd+`","suffix":"`+odd+`"}}}}`)
-			f.Add(uint(i), odd, `[{"id":7,"name":"`+odd+`","type":"`+odd+`","start_date":"2026-01-01T00:00:00Z","device_name":"Garmin`+odd+`","map":{"summary_polyline":"`+odd+`"}},{"id":"`+odd+`"}]`)
-			f.Add(uint(i), odd, `{"response":{"checkins":{"items":[{"id":"`+odd+`","createdAt":1760770192},{"id":"7","createdAt":1760770192,"venue":{"id":"`+odd+`","name":"`+odd+`","location":{"city":"`+odd+`","country":"`+odd+`"},"categories":[{"name":"`+odd+`"}]}}]}}}`)
+			f.Add(uint(i), odd, `{"id":7,"firstname":"`+odd+`","lastname":"`+odd+`",`+
+				`"profile":"https://x.example/`+odd+`",`+
+				`"userId":"7","permissions":["ACTIVITY_EXPORT","`+odd+`"],`+
+				`"response":{"user":{"id":7,"firstName":"`+odd+`",`+
+				`"photo":{"prefix":"https://x.example/`+odd+`","suffix":"`+odd+`"}}}}`)
+			f.Add(uint(i), odd, `[{"id":7,"name":"`+odd+`","type":"`+odd+`",`+
+				`"start_date":"2026-01-01T00:00:00Z","device_name":"Garmin`+odd+`",`+
+				`"map":{"summary_polyline":"`+odd+`"}},{"id":"`+odd+`"}]`)
+			f.Add(uint(i), odd, `{"response":{"checkins":{"items":[{"id":"`+odd+`","createdAt":1760770192},`+
+				`{"id":"7","createdAt":1760770192,"venue":{"id":"`+odd+`","name":"`+odd+`",`+
+				`"location":{"city":"`+odd+`","country":"`+odd+`"},"categories":[{"name":"`+odd+`"}]}}]}}}`)
 		}
 	}
 	f.Fuzz(func(t *testing.T, which uint, scope, api string) {
@@ -274,7 +297,11 @@ func FuzzAnswers(f *testing.F) {
 		s.restore(t, before)
 		quoted, _ := json.Marshal(scope)
 		token := `{"access_token":"a","refresh_token":"r","expires_in":3600,"scope":` + string(quoted) + `}`
-		who := map[string]string{"strava": `{"id":7}`, "garmin": `{"userId":"7","permissions":["ACTIVITY_EXPORT"]}`, "foursquare": `{"response":{"user":{"id":7}}}`}[p.Key]
+		who := map[string]string{
+			"strava":     `{"id":7}`,
+			"garmin":     `{"userId":"7","permissions":["ACTIVITY_EXPORT"]}`,
+			"foursquare": `{"response":{"user":{"id":7}}}`,
+		}[p.Key]
 
 		callback := func() string {
 			state := mustParse(t, b.consent("/connect/"+p.Key)).Query().Get("state")
@@ -289,7 +316,8 @@ func FuzzAnswers(f *testing.F) {
 		s.restore(t, before)
 		b.get(callback()).to("/")
 		played.answer(token, api)
-		if a := b.post("/connections/" + p.Key + "/check"); a.status != http.StatusSeeOther && a.status != http.StatusBadGateway {
+		a := b.post("/connections/" + p.Key + "/check")
+		if a.status != http.StatusSeeOther && a.status != http.StatusBadGateway {
 			t.Fatalf("%s: checking is answered %d", p.Key, a.status)
 		}
 		var identity int64

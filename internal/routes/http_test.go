@@ -33,20 +33,40 @@ func TestSecurityHeadersOnEveryAnswer(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{ready: func(context.Context) error { panic("on purpose") }})
 	b := signedUp(t, s, "ada@example.org")
-	for path, status := range map[string]int{"/": 200, "/account": 200, "/nothing": 404, "/account/x.css": 404, "/logout": 405, "/static/app.css": 200,
-		"/healthz": 200, "/api/auth/me": 200, "/readyz": 500, "/api/strava/auth/callback": 303} {
+	for path, status := range map[string]int{
+		"/":                         200,
+		"/account":                  200,
+		"/nothing":                  404,
+		"/account/x.css":            404,
+		"/logout":                   405,
+		"/static/app.css":           200,
+		"/healthz":                  200,
+		"/api/auth/me":              200,
+		"/readyz":                   500,
+		"/api/strava/auth/callback": 303,
+	} {
 		a := b.get(path)
 		if a.status != status {
 			t.Errorf("%s: status %d, want %d", path, a.status, status)
 		}
 		csp := a.header.Get("Content-Security-Policy")
-		for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "object-src 'none'", "script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; ", "form-action 'self' http://127.0.0.1:"} {
+		for _, want := range []string{
+			"default-src 'none'",
+			"frame-ancestors 'none'",
+			"base-uri 'none'",
+			"object-src 'none'",
+			"script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; ",
+			"form-action 'self' http://127.0.0.1:",
+		} {
 			if !strings.Contains(csp, want) {
 				t.Errorf("%s: CSP %q lacks %q", path, csp, want)
 			}
 		}
-		if strings.Contains(csp, "unsafe") || a.header.Get("X-Content-Type-Options") != "nosniff" || a.header.Get("Referrer-Policy") == "" ||
-			a.header.Get("Cross-Origin-Opener-Policy") != "same-origin" || !strings.Contains(a.header.Get("Content-Type"), "charset=utf-8") {
+		if strings.Contains(csp, "unsafe") ||
+			a.header.Get("X-Content-Type-Options") != "nosniff" ||
+			a.header.Get("Referrer-Policy") == "" ||
+			a.header.Get("Cross-Origin-Opener-Policy") != "same-origin" ||
+			!strings.Contains(a.header.Get("Content-Type"), "charset=utf-8") {
 			t.Errorf("%s: headers %v", path, a.header)
 		}
 		if path != "/static/app.css" && a.header.Get("Cache-Control") != "no-store" {
@@ -57,7 +77,8 @@ func TestSecurityHeadersOnEveryAnswer(t *testing.T) {
 		}
 	}
 	secure := httptest.NewRecorder()
-	newSiteWith(t, options{public: "https://cairn.example.org"}).handler.ServeHTTP(secure, httptest.NewRequest(http.MethodGet, "/", nil))
+	overTLS := newSiteWith(t, options{public: "https://cairn.example.org"})
+	overTLS.handler.ServeHTTP(secure, httptest.NewRequest(http.MethodGet, "/", nil))
 	if got := secure.Header().Get("Strict-Transport-Security"); !strings.HasPrefix(got, "max-age=63072000") {
 		t.Errorf("HSTS is %q over https", got)
 	}
@@ -193,16 +214,19 @@ func TestAssetsAreCachedUnderTheirHash(t *testing.T) {
 	page := b.get("/")
 	css := page.Find("link[rel=stylesheet]").AttrOr("href", "")
 	a := b.get(css).want(200, "", "")
-	if !strings.Contains(a.header.Get("Cache-Control"), "immutable") || !strings.HasPrefix(a.header.Get("Content-Type"), "text/css") {
+	if !strings.Contains(a.header.Get("Cache-Control"), "immutable") ||
+		!strings.HasPrefix(a.header.Get("Content-Type"), "text/css") {
 		t.Errorf("%s: headers %v", css, a.header)
 	}
-	if stale := b.get("/static/app.css?v=0000000000000000"); strings.Contains(stale.header.Get("Cache-Control"), "immutable") {
+	stale := b.get("/static/app.css?v=0000000000000000")
+	if strings.Contains(stale.header.Get("Cache-Control"), "immutable") {
 		t.Error("another version's address is kept for ever")
 	}
 	if again := b.get(css, "If-None-Match", a.header.Get("ETag")); again.status != http.StatusNotModified {
 		t.Errorf("asking again: %d, want 304", again.status)
 	}
-	if parts := b.get(css, "Range", "bytes=0-0"+strings.Repeat(",1-1", 1000)); parts.status != 200 || parts.body != a.body {
+	parts := b.get(css, "Range", "bytes=0-0"+strings.Repeat(",1-1", 1000))
+	if parts.status != 200 || parts.body != a.body {
 		t.Errorf("asked for parts: %d with %d bytes", parts.status, len(parts.body))
 	}
 	b.get("/static/nothing.css").want(404, "h1", "")
@@ -227,7 +251,10 @@ func TestLogTellsNoSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.post("/connections/foursquare/check").want(502, "", "")
-	secrets := []string{"hunter2", password, "s3cr3t", "ada@example.org", "oauth_token", mustParse(t, callback).Query().Get("code"), mustParse(t, callback).Query().Get("state")}
+	sent := mustParse(t, callback).Query()
+	secrets := []string{
+		"hunter2", password, "s3cr3t", "ada@example.org", "oauth_token", sent.Get("code"), sent.Get("state"),
+	}
 	for _, cookie := range b.Jar.Cookies(mustParse(t, s.url)) {
 		secrets = append(secrets, cookie.Value)
 	}
@@ -237,7 +264,15 @@ func TestLogTellsNoSecrets(t *testing.T) {
 			t.Errorf("the log tells %q", secret)
 		}
 	}
-	for _, want := range []string{"route=/api/strava/auth/callback", "status=303", "duration_ms=", "method=POST", `msg="signed up"`, "msg=connected", `msg="sign-in refused"`} {
+	for _, want := range []string{
+		"route=/api/strava/auth/callback",
+		"status=303",
+		"duration_ms=",
+		"method=POST",
+		`msg="signed up"`,
+		"msg=connected",
+		`msg="sign-in refused"`,
+	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %q", want)
 		}

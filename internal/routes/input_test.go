@@ -26,7 +26,8 @@ func (b browser) send(method, path string, body io.Reader, kind string) answer {
 	return b.answer(r)
 }
 
-// What can't be read in one way only is refused before anything happens, and the page says so to somebody who stays signed in.
+// What can't be read in one way only is refused before anything happens, and the page says so to
+// somebody who stays signed in.
 func TestInputThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -41,20 +42,37 @@ func TestInputThatCannotBeRead(t *testing.T) {
 		"NUL in a field nobody reads": {"POST", "/account/name", "name=Eve&x=%00", formType, 400, "form could not be read"},
 		"no UTF-8 in a field's name":  {"POST", "/account/name", "name=Eve&%ff=x", formType, 400, "form could not be read"},
 		"a surrogate":                 {"POST", "/account/name", "name=%ed%a0%80", formType, 400, "form could not be read"},
-		"a name twice":                {"POST", "/account/name", "name=Eve&name=Mallory", formType, 400, "form could not be read"},
-		"odd escapes":                 {"POST", "/account/name", "name=Eve&x=%zz", formType, 400, "form could not be read"},
-		"a body in parts":             {"POST", "/account/name", "--x\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nEve\r\n--x--", "multipart/form-data; boundary=x", 415, "not a form of ours"},
-		"JSON":                        {"POST", "/account/name", `{"name":"Eve"}`, "application/json", 415, "not a form of ours"},
-		"no type":                     {"POST", "/account/name", "name=Eve", "", 415, "not a form of ours"},
-		"a button with JSON":          {"POST", "/logout", `{}`, "application/json", 415, "not a form of ours"},
-		"too much":                    {"POST", "/account/name", "name=" + strings.Repeat("x", 70_000), formType, 413, "too much"},
-		"a query twice":               {"GET", "/login?next=/&next=/account", "", "", 400, "address could not be read"},
-		"NUL in a query":              {"GET", "/?x=%00", "", "", 400, "address could not be read"},
-		"no UTF-8 in a query":         {"GET", "/account?%ff", "", "", 400, "address could not be read"},
-		"odd escapes in a query":      {"GET", "/?x=%zz", "", "", 400, "address could not be read"},
-		"a query twice with a form":   {"POST", "/account/name?x=1&x=2", "name=Eve", formType, 400, "address could not be read"},
-		"NUL in a path":               {"POST", "/connect/strava%00", "", formType, 400, "address could not be read"},
-		"no UTF-8 in a path":          {"POST", "/account/ways/%ff/remove", "", formType, 400, "address could not be read"},
+		"a name twice": {
+			"POST", "/account/name", "name=Eve&name=Mallory", formType,
+			400, "form could not be read",
+		},
+		"odd escapes": {"POST", "/account/name", "name=Eve&x=%zz", formType, 400, "form could not be read"},
+		"a body in parts": {
+			"POST", "/account/name",
+			"--x\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nEve\r\n--x--",
+			"multipart/form-data; boundary=x",
+			415, "not a form of ours",
+		},
+		"JSON": {
+			"POST", "/account/name", `{"name":"Eve"}`, "application/json",
+			415, "not a form of ours",
+		},
+		"no type":            {"POST", "/account/name", "name=Eve", "", 415, "not a form of ours"},
+		"a button with JSON": {"POST", "/logout", `{}`, "application/json", 415, "not a form of ours"},
+		"too much": {
+			"POST", "/account/name", "name=" + strings.Repeat("x", 70_000), formType,
+			413, "too much",
+		},
+		"a query twice":          {"GET", "/login?next=/&next=/account", "", "", 400, "address could not be read"},
+		"NUL in a query":         {"GET", "/?x=%00", "", "", 400, "address could not be read"},
+		"no UTF-8 in a query":    {"GET", "/account?%ff", "", "", 400, "address could not be read"},
+		"odd escapes in a query": {"GET", "/?x=%zz", "", "", 400, "address could not be read"},
+		"a query twice with a form": {
+			"POST", "/account/name?x=1&x=2", "name=Eve", formType,
+			400, "address could not be read",
+		},
+		"NUL in a path":      {"POST", "/connect/strava%00", "", formType, 400, "address could not be read"},
+		"no UTF-8 in a path": {"POST", "/account/ways/%ff/remove", "", formType, 400, "address could not be read"},
 	} {
 		a := b.send(tt.method, tt.path, strings.NewReader(tt.body), tt.kind)
 		if a.status != tt.status || !strings.Contains(a.Find("h1").Text(), tt.heading) {
@@ -71,7 +89,8 @@ func TestInputThatCannotBeRead(t *testing.T) {
 	if n := count(t, s, `SELECT count(*) FROM cairn.users WHERE display_name = 'Ada'`); n != 1 {
 		t.Error("something was changed")
 	}
-	b.send("POST", "/account/name", strings.NewReader("name=Eve"), "Application/X-WWW-Form-Urlencoded; charset=utf-8").to("/account")
+	b.send("POST", "/account/name", strings.NewReader("name=Eve"), "Application/X-WWW-Form-Urlencoded; charset=utf-8").
+		to("/account")
 	b.send("POST", "/logout", strings.NewReader(""), "").to("/?notice=signed-out") // a button needs no fields
 }
 
@@ -79,17 +98,24 @@ func TestInputThatCannotBeRead(t *testing.T) {
 func TestSignInWithTextThatIsNone(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t, newSite(t))
-	for _, body := range []string{"email=ada%00@example.org&password=x", "email=ada%ff@example.org&password=x", "email=ada@example.org&password=%00", "email=%ed%b0%80&password=%fe"} {
-		a := b.send("POST", "/login", strings.NewReader(body+"&next=/account"), formType).want(422, "#form-error", "do not belong together")
+	for _, body := range []string{
+		"email=ada%00@example.org&password=x",
+		"email=ada%ff@example.org&password=x",
+		"email=ada@example.org&password=%00",
+		"email=%ed%b0%80&password=%fe",
+	} {
+		a := b.send("POST", "/login", strings.NewReader(body+"&next=/account"), formType).
+			want(422, "#form-error", "do not belong together")
 		if next := a.Find("form[action='/login'] input[name=next]").AttrOr("value", ""); next != "/account" {
 			t.Errorf("%s: next became %q", body, next)
 		}
 	}
-	b.send("POST", "/signup", strings.NewReader("name=Ada&email=ada%00@example.org&password=x"), formType).want(400, "h1", "form could not be read")
+	b.send("POST", "/signup", strings.NewReader("name=Ada&email=ada%00@example.org&password=x"), formType).
+		want(400, "h1", "form could not be read")
 }
 
-// A callback that says something twice was not made by the provider: nothing is asked there, and the attempt is not spent,
-// so that the provider's own answer still arrives.
+// A callback that says something twice was not made by the provider: nothing is asked there, and
+// the attempt is not spent, so that the provider's own answer still arrives.
 func TestCallbackThatSaysSomethingTwice(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
@@ -105,8 +131,17 @@ func TestCallbackThatSaysSomethingTwice(t *testing.T) {
 	for _, provider := range []string{"strava", "foursquare", "garmin"} {
 		back := b.decide(b.consent("/connect/"+provider), "ada", "allow")
 		before := asked.Load()
-		for _, twice := range []string{"code=x", "state=x", "error=access_denied&error=access_denied", "scope=read&scope=read", "code=", "x=1&x=1",
-			"code=" + mustParse(t, back).Query().Get("code"), "state=" + mustParse(t, back).Query().Get("state")} {
+		sent := mustParse(t, back).Query()
+		for _, twice := range []string{
+			"code=x",
+			"state=x",
+			"error=access_denied&error=access_denied",
+			"scope=read&scope=read",
+			"code=",
+			"x=1&x=1",
+			"code=" + sent.Get("code"),
+			"state=" + sent.Get("state"),
+		} {
 			b.get(back+"&"+twice).want(400, "h1", "address could not be read")
 		}
 		if n := asked.Load(); n != before {
@@ -130,15 +165,16 @@ func TestBodiesInPieces(t *testing.T) {
 	inPieces := func(body string) io.Reader { return io.MultiReader(strings.NewReader(body)) }
 	b.send("POST", "/account/name", inPieces("name=Eve"), formType).to("/account")
 	b.get("/account").want(200, "#name[value=Eve]", "")
-	b.send("POST", "/account/name", inPieces("name=Eve&x="+strings.Repeat("x", 70_000)), formType).want(413, "h1", "too much")
+	b.send("POST", "/account/name", inPieces("name=Eve&x="+strings.Repeat("x", 70_000)), formType).
+		want(413, "h1", "too much")
 	b.send("POST", "/account/name", inPieces("name=%00"), formType).want(400, "h1", "form could not be read")
 	b.send("POST", "/account/name", inPieces(`{"name":"Eve"}`), "application/json").want(415, "h1", "not a form of ours")
 	b.send("POST", "/connections/strava/check", inPieces(""), "").want(404, "h1", "nothing here") // nothing is connected
 	b.send("POST", "/logout", inPieces(""), "").to("/?notice=signed-out")
 }
 
-// Where a proxy in front may have read another length, the connection is closed after the answer, and what is left on it is
-// not taken for a request.
+// Where a proxy in front may have read another length, the connection is closed after the answer,
+// and what is left on it is not taken for a request.
 func TestNothingIsSmuggled(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -147,20 +183,54 @@ func TestNothingIsSmuggled(t *testing.T) {
 		head, body string
 		status     int
 	}{
-		"length and chunks":         {"POST /login HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 400},
-		"lines without returns":     {"POST /login HTTP/1.1\ncontent-length: 4\nX: y\ntransfer-encoding: chunked\n", "0\r\n\r\n" + smuggled, 400},
-		"a long line between":       {"POST /login HTTP/1.1\r\nContent-Length: 4\r\nX: " + strings.Repeat("y", 9000) + "\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 400},
-		"chunks and length":         {"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n", "0\r\n\r\n" + smuggled, 400},
-		"chunks":                    {"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 422},
-		"chunks of a page":          {"GET /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 200},
-		"two lengths":               {"POST /login HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 4\r\n", smuggled, 400},
-		"chunks twice":              {"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "0\r\n\r\n" + smuggled, 501},
-		"other chunks":              {"POST /login HTTP/1.1\r\nTransfer-Encoding: xchunked\r\nContent-Length: 4\r\n", "0\r\n\r\n" + smuggled, 501},
-		"a space before the colon":  {"POST /login HTTP/1.1\r\nTransfer-Encoding : chunked\r\nContent-Length: 4\r\n", "0\r\n\r\n" + smuggled, 400},
-		"HTTP/1.0 that stays":       {"POST /login HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 422},
-		"a page in HTTP/1.0":        {"GET /login HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 200},
-		"a webhook in chunks":       {"POST " + stravaPath + " HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n" + smuggled, 400},
-		"a webhook in chunks alone": {"POST " + stravaPath + " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n" + smuggled, 200},
+		"length and chunks": {
+			"POST /login HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+			"0\r\n\r\n" + smuggled, 400,
+		},
+		"lines without returns": {
+			"POST /login HTTP/1.1\ncontent-length: 4\nX: y\ntransfer-encoding: chunked\n",
+			"0\r\n\r\n" + smuggled, 400,
+		},
+		"a long line between": {
+			"POST /login HTTP/1.1\r\nContent-Length: 4\r\nX: " + strings.Repeat("y", 9000) + "\r\n" +
+				"Transfer-Encoding: chunked\r\n",
+			"0\r\n\r\n" + smuggled, 400,
+		},
+		"chunks and length": {
+			"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+			"0\r\n\r\n" + smuggled, 400,
+		},
+		"chunks":           {"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 422},
+		"chunks of a page": {"GET /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n" + smuggled, 200},
+		"two lengths":      {"POST /login HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 4\r\n", smuggled, 400},
+		"chunks twice": {
+			"POST /login HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+			"0\r\n\r\n" + smuggled, 501,
+		},
+		"other chunks": {
+			"POST /login HTTP/1.1\r\nTransfer-Encoding: xchunked\r\nContent-Length: 4\r\n",
+			"0\r\n\r\n" + smuggled, 501,
+		},
+		"a space before the colon": {
+			"POST /login HTTP/1.1\r\nTransfer-Encoding : chunked\r\nContent-Length: 4\r\n",
+			"0\r\n\r\n" + smuggled, 400,
+		},
+		"HTTP/1.0 that stays": {
+			"POST /login HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
+			"0\r\n\r\n" + smuggled, 422,
+		},
+		"a page in HTTP/1.0": {
+			"GET /login HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
+			"0\r\n\r\n" + smuggled, 200,
+		},
+		"a webhook in chunks": {
+			"POST " + stravaPath + " HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+			"2\r\n{}\r\n0\r\n\r\n" + smuggled, 400,
+		},
+		"a webhook in chunks alone": {
+			"POST " + stravaPath + " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+			"2\r\n{}\r\n0\r\n\r\n" + smuggled, 200,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -209,11 +279,15 @@ func TestWebhooksWithTextThatIsNone(t *testing.T) {
 		"a long id":         item(ada, strings.Repeat("x", 1000), ""),
 	} {
 		forgetVisits(t, s)
-		body := `{"activities":[` + odd + `,` + item(ada, "good", `,"activityName":"`+name+`"`) + `],"deregistrations":[{"userId":"\u0000"},{"userId":"` + ada + `"}]}`
+		body := `{"activities":[` + odd + `,` + item(ada, "good", `,"activityName":"`+name+`"`) + `],` +
+			`"deregistrations":[{"userId":"\u0000"},{"userId":"` + ada + `"}]}`
 		if status := tell(t, s, garminPath, body, "garmin-client-id", "garmin-id"); status != 200 {
 			t.Errorf("%s: answered %d", name, status)
 		}
-		if n := count(t, s, `SELECT count(*) FROM cairn.latest WHERE jsonb_array_length(entries) = 1 AND entries->0->>'id' = 'good' AND entries->0->>'title' = $1`, name); n != 1 {
+		good := count(t, s, `
+			SELECT count(*) FROM cairn.latest
+			WHERE jsonb_array_length(entries) = 1 AND entries->0->>'id' = 'good' AND entries->0->>'title' = $1`, name)
+		if good != 1 {
 			t.Errorf("%s: what else was in the post is not there, or the odd item is", name)
 		}
 		if n := visits(t, s); n != 1 {
@@ -248,7 +322,9 @@ func TestWebhooksWithTextThatIsNone(t *testing.T) {
 			t.Errorf("%s: answered %d with %d visits, want %d with %d", body, got, visits(t, s), status, want)
 		}
 	}
-	if a := newBrowser(t, s).get(stravaPath + "?hub.mode=subscribe&hub.verify_token=verify-me&hub.challenge=x&hub.challenge=y"); a.status != 400 {
+	twice := "?hub.mode=subscribe&hub.verify_token=verify-me&hub.challenge=x&hub.challenge=y"
+	a := newBrowser(t, s).get(stravaPath + twice)
+	if a.status != 400 {
 		t.Errorf("a challenge that says something twice is answered %d", a.status)
 	}
 }

@@ -29,7 +29,9 @@ func TestPasswordCarriesOutTheIntent(t *testing.T) {
 
 	aged(t, s)
 	next := b.carried(b.asked("/connect/garmin"))
-	b.post("/account/confirm", "next", next, "password", "wrong").want(422, "#password-error", "not your password").want(422, "h1", "to connect Garmin")
+	b.post("/account/confirm", "next", next, "password", "wrong").
+		want(422, "#password-error", "not your password").
+		want(422, "h1", "to connect Garmin")
 	consent := b.consent("/account/confirm", "next", next, "password", password)
 	b.get(b.decide(consent, "ada", "allow")).to("/")
 	b.get("/").want(200, "#card-garmin[data-state=active]", "")
@@ -43,7 +45,8 @@ func TestPasswordCarriesOutTheIntent(t *testing.T) {
 	b.get("/account").want(200, "#notice", "Confirmed")
 
 	aged(t, s)
-	b.post("/account/confirm", "next", b.carried(b.asked("/account/password/remove")), "password", password).to("/account#methods")
+	next = b.carried(b.asked("/account/password/remove"))
+	b.post("/account/confirm", "next", next, "password", password).to("/account#methods")
 	if n := ways(t, s); n != 1 {
 		t.Errorf("there are %d sign-in methods, want Garmin alone", n)
 	}
@@ -70,27 +73,33 @@ func TestProviderLeadsOnToTheIntent(t *testing.T) {
 	b.get("/").want(200, "#card-garmin[data-state=active]", "")
 
 	aged(t, s)
-	garmin := fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'garmin'`))
+	id := count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'garmin'`)
+	garmin := fmt.Sprintf("/account/ways/%d/remove", id)
 	next := b.carried(b.asked(garmin))
 	again(next).to(garmin)
 	if n := ways(t, s); n != 2 {
 		t.Fatalf("a GET has removed a sign-in method: there are %d", n)
 	}
-	b.get(garmin).want(200, "#notice", "Confirmed").want(200, "form[action='"+garmin+"'] button", "Remove and disconnect Garmin")
+	b.get(garmin).
+		want(200, "#notice", "Confirmed").
+		want(200, "form[action='"+garmin+"'] button", "Remove and disconnect Garmin")
 	b.post(garmin).to("/account#methods")
 	aged(t, s)
 	again(next).to(next) // it is spent
 	b.get(next).to("/account")
 
 	aged(t, s)
-	b.get(b.decide(b.consent("/login/strava", "next", b.carried(b.asked("/connect/garmin"))), "ada", "deny")).to(b.confirmingNow())
+	consent = b.consent("/login/strava", "next", b.carried(b.asked("/connect/garmin")))
+	b.get(b.decide(consent, "ada", "deny")).to(b.confirmingNow())
 }
 
 // confirmingNow is the address at which the newest intent of this browser waits.
 func (b browser) confirmingNow() string {
 	b.t.Helper()
 	var data string
-	if err := b.site.pool.QueryRow(b.t.Context(), `SELECT convert_from(data, 'UTF8')::jsonb->>'intent' FROM cairn.sessions ORDER BY id DESC LIMIT 1`).Scan(&data); err != nil {
+	err := b.site.pool.QueryRow(b.t.Context(), `
+		SELECT convert_from(data, 'UTF8')::jsonb->>'intent' FROM cairn.sessions ORDER BY id DESC LIMIT 1`).Scan(&data)
+	if err != nil {
 		b.t.Fatal(err)
 	}
 	id, _, _ := strings.Cut(data, " ")
@@ -193,7 +202,9 @@ func TestIntentIsDoneOnce(t *testing.T) {
 			confirm = append(confirm, func() { tab.post("/account/confirm", "next", next, "password", password) })
 		}
 		together(confirm...)
-		if n := count(t, sites[0], `WITH gone AS (DELETE FROM cairn.oauth_attempts RETURNING 1) SELECT count(*) FROM gone`); n != 1 {
+		n := count(t, sites[0], `
+			WITH gone AS (DELETE FROM cairn.oauth_attempts RETURNING 1) SELECT count(*) FROM gone`)
+		if n != 1 {
 			t.Fatalf("round %d: %d attempts were begun, want 1", round, n)
 		}
 	}

@@ -31,7 +31,8 @@ func TestEveryRouteSaysWhatLimitsIt(t *testing.T) {
 		written = append(written, quoted(row[0])...)
 		for _, cell := range row[2:] {
 			if len(quoted(cell)) == 0 && !strings.HasPrefix(cell, "none: ") {
-				t.Errorf("%s: the line for %s names no limit: name one in backticks, or say \"none: \" and why", securityDoc, row[0])
+				t.Errorf("%s: the line for %s names no limit: name one in backticks, or say \"none: \" and why",
+					securityDoc, row[0])
 			}
 			for _, name := range quoted(cell) {
 				if _, known := limits[name]; !known {
@@ -42,7 +43,8 @@ func TestEveryRouteSaysWhatLimitsIt(t *testing.T) {
 	}
 	for _, r := range routes {
 		if !slices.Contains(written, r) {
-			t.Errorf("%s is not in the table of %s: add a line that says what it costs and what limits it per person and per network", r, securityDoc)
+			t.Errorf("%s is not in the table of %s: "+
+				"add a line that says what it costs and what limits it per person and per network", r, securityDoc)
 		}
 	}
 	for _, r := range written {

@@ -9,7 +9,8 @@ import (
 	"cairn/db/dbtest"
 )
 
-// While the database is away, the log has one line about it and not one for each request. What providers do wrong has its own.
+// While the database is away, the log has one line about it and not one for each request. What
+// providers do wrong has its own.
 func TestOutageIsOneLine(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -52,17 +53,28 @@ func TestTraceOfTrustedProxy(t *testing.T) {
 		newBrowser(t, s).get("/nothing", header...)
 		return s.log.String()
 	}
-	if log := logged(local, "Traceparent", good); !regexp.MustCompile(`msg=request id=\w{12} trace_id=` + trace + ` `).MatchString(log) {
+	line := regexp.MustCompile(`msg=request id=\w{12} trace_id=` + trace + ` `)
+	if log := logged(local, "Traceparent", good); !line.MatchString(log) {
 		t.Errorf("the trace is not logged:\n%s", log)
 	}
 	if log := logged(local, "Traceparent", "01-"+trace+"-"+parent+"-01-more"); !strings.Contains(log, "trace_id="+trace) {
 		t.Error("a later version of the header is refused")
 	}
-	if log := logged([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, "Traceparent", good); strings.Contains(log, "trace") {
+	others := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	if log := logged(others, "Traceparent", good); strings.Contains(log, "trace") {
 		t.Errorf("a stranger's trace is logged:\n%s", log)
 	}
-	for _, bad := range []string{"", "x", trace, good + "-more", "ff-" + trace + "-" + parent + "-01", "00-" + strings.ToUpper(trace) + "-" + parent + "-01",
-		"00-" + strings.Repeat("0", 32) + "-" + parent + "-01", "00-" + trace + "-" + strings.Repeat("0", 16) + "-01", good + " level=ERROR"} {
+	for _, bad := range []string{
+		"",
+		"x",
+		trace,
+		good + "-more",
+		"ff-" + trace + "-" + parent + "-01",
+		"00-" + strings.ToUpper(trace) + "-" + parent + "-01",
+		"00-" + strings.Repeat("0", 32) + "-" + parent + "-01",
+		"00-" + trace + "-" + strings.Repeat("0", 16) + "-01",
+		good + " level=ERROR",
+	} {
 		if log := logged(local, "Traceparent", bad); strings.Contains(log, "trace_id") {
 			t.Errorf("%q is logged:\n%s", bad, log)
 		}

@@ -144,7 +144,8 @@ func (l *lane) checking(mode string, want oauth.Cause) {
 		home.want(200, ".notice", page.heading)
 	} else {
 		a.want(page.status, "h1", page.heading).want(page.status, "main", "Its card says how it is.")
-		if again := a.Find("form[action='/connections/" + l.provider + "/check'] button"); again.Length() == 1 == l.waits(want) {
+		again := a.Find("form[action='/connections/" + l.provider + "/check'] button")
+		if again.Length() == 1 == l.waits(want) {
 			l.t.Errorf("%d buttons check again", again.Length())
 		}
 	}

@@ -16,14 +16,14 @@ import (
 	"cairn/internal/testkit"
 )
 
-// slowModes last until a call is given up. They are played where that is soon.
+// slowModes last until a call is given up. They are simulated where that is soon.
 var slowModes = []string{sandbox.ModeHang, sandbox.ModeDrip, sandbox.ModeSlow}
 
 const soon = 3 * time.Second
 
-// TestProviderMatrix lets every call to every provider go wrong in every way, and looks at what people see of it. Each call
-// of a scene has a site of its own, where one way comes after the other. Few lanes are at work at once, so that a good call is
-// not given up on a busy machine.
+// TestProviderMatrix lets every call to every provider go wrong in every way, and looks at what
+// people see of it. Each call of a scene has a site of its own, where one way comes after the
+// other. Few lanes are at work at once, so that a good call is not given up on a busy machine.
 func TestProviderMatrix(t *testing.T) {
 	t.Parallel()
 	var lanes errgroup.Group
@@ -167,9 +167,8 @@ func (l *lane) rests() {
 	l.server.Config.SetKeepAlivesEnabled(false) // which closes what is idle, at both ends
 	l.hasty.server.Config.SetKeepAlivesEnabled(false)
 	l.reader.CloseIdleConnections()
-	testkit.Eventually(l.t, fmt.Sprintf("no more goroutines than the %d from the beginning are left", l.baseline), func() bool {
-		return marked(l.t, l.t.Name()) <= l.baseline
-	})
+	told := fmt.Sprintf("no more goroutines than the %d from the beginning are left", l.baseline)
+	testkit.Eventually(l.t, told, func() bool { return marked(l.t, l.t.Name()) <= l.baseline })
 }
 
 // set has the lane's call go wrong from now on. Nobody waits because of what it did before.

@@ -192,7 +192,7 @@ func TestJobWaitsAsItIsAsked(t *testing.T) {
 	}
 }
 
-// Whoever finds Strava's places taken reads why.
+// A person who finds Strava's places taken reads why.
 func TestTooManyAthletes(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -201,5 +201,6 @@ func TestTooManyAthletes(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := signedUp(t, s, "max@example.org")
-	b.failed(b.decide(b.consent("/connect/strava"), "max", "allow")).want(200, "#notice.bad", "Strava lets no more people connect Cairn.")
+	b.failed(b.decide(b.consent("/connect/strava"), "max", "allow")).
+		want(200, "#notice.bad", "Strava lets no more people connect Cairn.")
 }

@@ -23,13 +23,15 @@ func TestErrorsBeforeTheSessionTakeNoSide(t *testing.T) {
 			t.Errorf("%s: the header takes a side", what)
 		}
 	}
-	neither("another site", b.do(http.MethodPost, "/account/name", url.Values{}, "Sec-Fetch-Site", "cross-site").want(403, "h1", "Please use the button"))
+	neither("another site", b.do(http.MethodPost, "/account/name", url.Values{}, "Sec-Fetch-Site", "cross-site").
+		want(403, "h1", "Please use the button"))
 	b.get("/nowhere").want(404, "header form[action='/logout']", "Sign out")
 	newBrowser(t, s).get("/nowhere").want(404, "header a[href='/login']", "Sign in")
 	shutDatabase(t, s)
 	neither("no database", b.get("/account?x=1").want(503, "main a.main[href='/account?x=1']", "Try again"))
 	neither("no database", b.post("/account/name", "name", "Ada").want(503, "main a.main[href='/']", "Back to Cairn"))
-	neither("no database", b.get("/api/strava/auth/callback?state=x&code=y").want(503, "main a.main[href='/']", "Back to Cairn"))
+	neither("no database", b.get("/api/strava/auth/callback?state=x&code=y").
+		want(503, "main a.main[href='/']", "Back to Cairn"))
 	b.get("//evil.example/x").want(503, "main a.main[href='/']", "Try again")
 }
 
@@ -56,16 +58,19 @@ func TestFailedFormsSayErrorFirst(t *testing.T) {
 	b.post("/account/name", "name", "").want(422, "title", "Error: Your account")
 	b.get("/account/name").to("/account")
 	aged(t, s)
-	b.post("/account/confirm", "next", "/account/delete", "password", "wrong").want(422, "title", "Error: Confirm it’s you to delete your account")
+	b.post("/account/confirm", "next", "/account/delete", "password", "wrong").
+		want(422, "title", "Error: Confirm it’s you to delete your account")
 	visitor := newBrowser(t, s)
 	visitor.post("/login", "email", "ada@example.org", "password", "wrong").want(422, "title", "Error: Sign in")
 	if title := visitor.get("/login").Find("title").Text(); title != "Sign in · Cairn" {
 		t.Errorf("the title is %q", title)
 	}
-	taken := visitor.post("/signup", "email", "ada@example.org", "password", password, "next", "/account").want(422, "title", "Error: Create your account")
+	taken := visitor.post("/signup", "email", "ada@example.org", "password", password, "next", "/account").
+		want(422, "title", "Error: Create your account")
 	link := taken.Find("main form[action='/signup'] a").AttrOr("href", "")
 	login := visitor.get(link).want(200, "h1", "Sign in")
-	if login.Find("#email").AttrOr("value", "") != "ada@example.org" || login.Find("form[action='/login'] input[name=next]").AttrOr("value", "") != "/account" {
+	next := login.Find("form[action='/login'] input[name=next]").AttrOr("value", "")
+	if login.Find("#email").AttrOr("value", "") != "ada@example.org" || next != "/account" {
 		t.Errorf("%s loses the e-mail, or where to go on", link)
 	}
 }
@@ -80,16 +85,25 @@ func TestLossesAreAskedFirst(t *testing.T) {
 	}
 	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", password).to("/")
 	for _, page := range []string{"/", "/account"} {
-		b.get(page).Find("main form button.danger").Each(func(int, *goquery.Selection) { t.Errorf("%s has a button that loses something", page) })
+		b.get(page).Find("main form button.danger").Each(func(int, *goquery.Selection) {
+			t.Errorf("%s has a button that loses something", page)
+		})
 	}
 	warnings := map[string][]string{}
 	for _, page := range []string{"/", "/account"} {
-		b.get(page).Find("main a.danger").Each(func(_ int, a *goquery.Selection) { warnings[page] = append(warnings[page], a.AttrOr("href", "")) })
+		b.get(page).Find("main a.danger").Each(func(_ int, a *goquery.Selection) {
+			warnings[page] = append(warnings[page], a.AttrOr("href", ""))
+		})
 	}
 	if len(warnings["/"]) != 3 || len(warnings["/account"]) != 7 {
 		t.Fatalf("the pages lead to %v", warnings)
 	}
-	before := ways(t, s) + count(t, s, `SELECT count(*) FROM cairn.sessions`) + count(t, s, `SELECT count(*) FROM cairn.connections`)
+	stored := func() int {
+		return ways(t, s) +
+			count(t, s, `SELECT count(*) FROM cairn.sessions`) +
+			count(t, s, `SELECT count(*) FROM cairn.connections`)
+	}
+	before := stored()
 	for _, address := range append(warnings["/"], warnings["/account"]...) {
 		a := b.get(address).want(200, "h1", "")
 		button, back := a.Find("main form[action='"+address+"'] button.danger"), a.Find("main a[href^='/']")
@@ -100,11 +114,14 @@ func TestLossesAreAskedFirst(t *testing.T) {
 			other.get(address).want(404, "", "")
 		}
 	}
-	if n := ways(t, s) + count(t, s, `SELECT count(*) FROM cairn.sessions`) + count(t, s, `SELECT count(*) FROM cairn.connections`); n != before {
+	if stored() != before {
 		t.Error("looking has changed something")
 	}
-	b.get("/connections/strava/disconnect").want(200, "main", "Connected since").want(200, "main", "ask Strava to remove")
-	b.get("/connections/foursquare/disconnect").want(200, "main a[href='https://foursquare.com/settings/connections']", "Remove Cairn at Foursquare")
+	b.get("/connections/strava/disconnect").
+		want(200, "main", "Connected since").
+		want(200, "main", "ask Strava to remove")
+	b.get("/connections/foursquare/disconnect").
+		want(200, "main a[href='https://foursquare.com/settings/connections']", "Remove Cairn at Foursquare")
 	b.get("/account/password/remove").want(200, "main", "You still sign in with")
 	alone := newBrowser(t, s)
 	alone.get(alone.decide(alone.consent("/login/strava"), "moss", "allow")).to("/")

@@ -65,9 +65,11 @@ func TestPasswordChangeEvictsOverlappingSignIns(t *testing.T) {
 			}
 		}
 		together(intrude, intrude, func() {
-			owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account#h-password")
+			owner.post("/account/password", "current", password, "password", "a different heap of pebbles").
+				to("/account#h-password")
 		}, intrude, intrude)
-		n := count(t, sites[0], `SELECT count(*) FROM cairn.sessions s JOIN cairn.passwords p USING (user_id) WHERE p.email = $1`, email)
+		n := count(t, sites[0], `
+			SELECT count(*) FROM cairn.sessions s JOIN cairn.passwords p USING (user_id) WHERE p.email = $1`, email)
 		if n != 1 {
 			t.Fatalf("round %d: %d sessions, want the owner's alone", round, n)
 		}
@@ -85,7 +87,8 @@ func TestRemovalEvictsOverlappingSignIns(t *testing.T) {
 	for round := range testkit.Rounds(t) {
 		unlimited(t, sites[0])
 		owner.connect("strava", "ada").to("/")
-		id := count(t, sites[0], `SELECT i.id FROM cairn.identities i JOIN cairn.passwords USING (user_id) WHERE provider = 'strava'`)
+		id := count(t, sites[0], `
+			SELECT i.id FROM cairn.identities i JOIN cairn.passwords USING (user_id) WHERE provider = 'strava'`)
 		var thieves [4]browser
 		var callbacks [4]string
 		for i := range thieves {
@@ -93,8 +96,10 @@ func TestRemovalEvictsOverlappingSignIns(t *testing.T) {
 			callbacks[i] = thieves[i].decide(thieves[i].consent("/login/strava"), "ada", "allow")
 		}
 		intrude := func(i int) func() { return func() { thieves[i].get(callbacks[i]) } }
-		together(intrude(0), intrude(1), func() { owner.post(fmt.Sprintf("/account/ways/%d/remove", id)).to("/account#methods") }, intrude(2), intrude(3))
-		n := count(t, sites[0], `SELECT count(*) FROM cairn.sessions s JOIN cairn.passwords p USING (user_id) WHERE s.method = 'strava'`)
+		remove := func() { owner.post(fmt.Sprintf("/account/ways/%d/remove", id)).to("/account#methods") }
+		together(intrude(0), intrude(1), remove, intrude(2), intrude(3))
+		n := count(t, sites[0], `
+			SELECT count(*) FROM cairn.sessions s JOIN cairn.passwords p USING (user_id) WHERE s.method = 'strava'`)
 		if n != 0 {
 			t.Fatalf("round %d: %d sessions that Strava began, want none", round, n)
 		}
@@ -111,7 +116,8 @@ func TestRemovalEvictsIntruders(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(s site, owner browser){
 		"provider": func(s site, owner browser) {
-			owner.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'strava'`))).to("/account#methods")
+			id := count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'strava'`)
+			owner.post(fmt.Sprintf("/account/ways/%d/remove", id)).to("/account#methods")
 		},
 		"password": func(_ site, owner browser) { owner.post("/account/password/remove").to("/account#methods") },
 	} {
@@ -173,7 +179,8 @@ func TestSessionThatEndsMeanwhileConnectsNothing(t *testing.T) {
 	if !ended {
 		t.Fatal("the test is wrong: the provider was not asked for a token")
 	}
-	if n := count(t, s, `SELECT count(*) FROM cairn.identities`) + count(t, s, `SELECT count(*) FROM cairn.connections`); n != 0 {
+	n := count(t, s, `SELECT count(*) FROM cairn.identities`) + count(t, s, `SELECT count(*) FROM cairn.connections`)
+	if n != 0 {
 		t.Errorf("%d identities and connections of a session that had ended", n)
 	}
 }
@@ -201,7 +208,8 @@ func TestStrangersDoNotLockOutAKnownBrowser(t *testing.T) {
 	s := newSite(t)
 	home := signedUp(t, s, "ada@example.org")
 	for _, cookie := range home.Jar.Cookies(mustParse(t, s.url)) {
-		if cookie.Name == "browser" && count(t, s, `SELECT count(*) FROM cairn.browsers WHERE encode(token_hash, 'escape') LIKE $1`, cookie.Value) > 0 {
+		known := `SELECT count(*) FROM cairn.browsers WHERE encode(token_hash, 'escape') LIKE $1`
+		if cookie.Name == "browser" && count(t, s, known, cookie.Value) > 0 {
 			t.Error("the browser's token is stored as it is")
 		}
 	}
@@ -227,9 +235,12 @@ func TestKnownBrowsersAreForgotten(t *testing.T) {
 	s := newSite(t)
 	for name, act := range map[string]func(owner browser){
 		"password change": func(owner browser) {
-			owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account#h-password")
+			owner.post("/account/password", "current", password, "password", "a different heap of pebbles").
+				to("/account#h-password")
 		},
-		"sign out everywhere else": func(owner browser) { owner.post("/account/sessions/end-others").to("/account#sessions") },
+		"sign out everywhere else": func(owner browser) {
+			owner.post("/account/sessions/end-others").to("/account#sessions")
+		},
 	} {
 		unlimited(t, s)
 		exec(t, s, `DELETE FROM cairn.users`)
@@ -255,7 +266,8 @@ func TestKnownBrowsersAreBounded(t *testing.T) {
 	owner := signedUp(t, s, "ada@example.org")
 	exec(t, s, `
 		INSERT INTO cairn.browsers (token_hash, user_id, last_used)
-		SELECT sha256(n::text::bytea), user_id, now() - n * interval '1 minute' FROM cairn.passwords, generate_series(1, 100) n`)
+		SELECT sha256(n::text::bytea), user_id, now() - n * interval '1 minute'
+		FROM cairn.passwords, generate_series(1, 100) n`)
 	owner.post("/login", "email", "ada@example.org", "password", password).to("/")
 	newest := count(t, s, `SELECT count(*) FROM cairn.browsers WHERE last_used > now() - interval '50 minutes'`)
 	if all := count(t, s, `SELECT count(*) FROM cairn.browsers`); all != 50 || newest != 50 {
@@ -324,7 +336,8 @@ func TestActsOnOneAccountDoNotDeadlock(t *testing.T) {
 		visitor := newBrowser(t, sites[1])
 		callback := visitor.decide(visitor.consent("/login/strava"), "ada", "allow")
 		again := owner.decide(owner.consent("/connect/garmin"), "ada", "allow")
-		id := count(t, sites[0], `SELECT i.id FROM cairn.identities i JOIN cairn.passwords p USING (user_id) WHERE p.email = $1`, email)
+		id := count(t, sites[0], `
+			SELECT i.id FROM cairn.identities i JOIN cairn.passwords p USING (user_id) WHERE p.email = $1`, email)
 		settled := func(act string, do func() answer) func() {
 			return func() {
 				if a := do(); a.status == http.StatusInternalServerError { // the simulated provider's quota may be spent: 503
@@ -333,12 +346,16 @@ func TestActsOnOneAccountDoNotDeadlock(t *testing.T) {
 			}
 		}
 		together(
-			settled("sign-in", func() answer { return newBrowser(t, sites[0]).post("/login", "email", email, "password", password) }),
+			settled("sign-in", func() answer {
+				return newBrowser(t, sites[0]).post("/login", "email", email, "password", password)
+			}),
 			settled("sign-in at Strava", func() answer { return visitor.get(callback) }),
 			settled("connect", func() answer { return owner.get(again) }),
 			settled("check", func() answer { return owner.post("/connections/strava/check") }),
 			settled("disconnect", func() answer { return other.post("/connections/strava/disconnect", "confirm", "yes") }),
-			settled("removal", func() answer { return other.post(fmt.Sprintf("/account/ways/%d/remove", id), "confirm", "yes") }),
+			settled("removal", func() answer {
+				return other.post(fmt.Sprintf("/account/ways/%d/remove", id), "confirm", "yes")
+			}),
 			settled("password", func() answer {
 				return owner.post("/account/password", "current", password, "password", "a different heap of pebbles")
 			}),

@@ -54,8 +54,12 @@ func (c *tally) add(a answer) {
 		c.by = map[int]int{}
 	}
 	c.by[a.status]++
-	if a.status == http.StatusTooManyRequests && (a.header.Get("Retry-After") == "" || !strings.Contains(a.Find("main").Text(), "again in")) {
-		c.t.Errorf("an answer 429 does not say when to try again: %q", strings.TrimSpace(a.Find("main").Text()))
+	if a.status != http.StatusTooManyRequests {
+		return
+	}
+	text := a.Find("main").Text()
+	if a.header.Get("Retry-After") == "" || !strings.Contains(text, "again in") {
+		c.t.Errorf("an answer 429 does not say when to try again: %q", strings.TrimSpace(text))
 	}
 }
 
@@ -101,7 +105,8 @@ func TestAddingPasswordsIsNotFeltByOthers(t *testing.T) {
 	if by[http.StatusUnprocessableEntity] != 10 || by[http.StatusTooManyRequests] != 290 {
 		t.Errorf("got %v, want 10 answers about the e-mail, and then 429", by)
 	}
-	b.post("/account/password", "email", "ada@example.org", "password", "short").want(422, "#password-error", "at least 12") // costs nothing
+	b.post("/account/password", "email", "ada@example.org", "password", "short").
+		want(422, "#password-error", "at least 12") // costs nothing
 }
 
 // So does somebody who signs up without end.
@@ -111,7 +116,8 @@ func TestSignUpsAreNotFeltByOthers(t *testing.T) {
 	reader := newBrowser(t, s).from("192.0.2.1")
 	reader.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).to("/")
 	by := storm(t, reader, 300, func(i int) answer {
-		return newBrowser(t, s).from("203.0.113.1").post("/signup", "email", "ada@example.org", "password", hardest+fmt.Sprint(i))
+		visitor := newBrowser(t, s).from("203.0.113.1")
+		return visitor.post("/signup", "email", "ada@example.org", "password", hardest+fmt.Sprint(i))
 	})
 	if by[http.StatusUnprocessableEntity] != 20 || by[http.StatusTooManyRequests] != 280 {
 		t.Errorf("got %v, want 20 answers about the e-mail, and then 429", by)
@@ -128,26 +134,31 @@ func TestStolenCookieDoesNotKeepTheOwnerOut(t *testing.T) {
 	thief := newBrowser(t, s).from("203.0.113.1")
 	thief.Jar.SetCookies(mustParse(t, s.url), owner.Jar.Cookies(mustParse(t, s.url)))
 	for range 10 {
-		thief.post("/account/confirm", "next", "/account", "password", "not the one").want(422, "#password-error", "not your password")
+		thief.post("/account/confirm", "next", "/account", "password", "not the one").
+			want(422, "#password-error", "not your password")
 	}
 	a := thief.post("/account/confirm", "next", "/account", "password", password).want(429, "main", "Please try again in")
 	if a.header.Get("Retry-After") == "" {
 		t.Error("it does not say when to try again")
 	}
 	for range 9 {
-		owner.post("/account/password", "current", "not the one", "password", "a different heap of pebbles").want(422, "#current-error", "not your current")
+		owner.post("/account/password", "current", "not the one", "password", "a different heap of pebbles").
+			want(422, "#current-error", "not your current")
 	}
-	owner.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account#h-password")
-	for range 9 {
-		owner.post("/account/password", "current", "not the one", "password", password).want(422, "#current-error", "not your current") // success was forgiving
+	owner.post("/account/password", "current", password, "password", "a different heap of pebbles").
+		to("/account#h-password")
+	for range 9 { // success was forgiving
+		owner.post("/account/password", "current", "not the one", "password", password).
+			want(422, "#current-error", "not your current")
 	}
 	if thief.signedIn() {
 		t.Error("the thief is still signed in")
 	}
 }
 
-// One person who checks, refreshes and signs in without end leaves others most of what Strava allows for signing in, which is
-// at least 20 calls of 100: half of them if Strava names the person with the tokens, as it does, and else what a network may.
+// One person who checks, refreshes and signs in without end leaves others most of what Strava
+// allows for signing in, which is at least 20 calls of 100: half of them if Strava names the person
+// with the tokens, as it does, and else what a network may.
 func TestOnePersonDoesNotSpendTheQuota(t *testing.T) {
 	t.Parallel()
 	for names, most := range map[string]int{sandbox.On: 10, sandbox.Off: 20 + 2} {
@@ -175,7 +186,8 @@ func TestOnePersonDoesNotSpendTheQuota(t *testing.T) {
 				t.Fatal(err)
 			}
 			if calls := requests[sandbox.WhoAmI] + requests[sandbox.Data]; calls > most || requests[sandbox.Exchange] > 20 {
-				t.Errorf("one person had Strava asked %d times, want %d at most, and sent %d codes", calls, most, requests[sandbox.Exchange])
+				t.Errorf("one person had Strava asked %d times, want %d at most, and sent %d codes",
+					calls, most, requests[sandbox.Exchange])
 			}
 			other := newBrowser(t, s).from("192.0.2.1")
 			other.get(other.decide(other.consent("/login/strava"), "zofie", "allow")).to("/")
@@ -193,8 +205,9 @@ func TestCallsAboutAConnectionRest(t *testing.T) {
 	b.post("/connections/strava/check").to("/#card-strava")
 	for _, path := range []string{"/connections/strava/check", "/connections/strava/refresh"} {
 		a := b.post(path).want(429, "h1", "Strava was asked a moment ago.").want(429, "main", "You can ask again in")
-		if wait := a.header.Get("Retry-After"); wait == "" || len(wait) > 2 || a.Find("main a[href='/#card-strava']").Length() != 1 {
-			t.Errorf("Retry-After %q, and a way back: %d", wait, a.Find("main a[href='/#card-strava']").Length())
+		wait, back := a.header.Get("Retry-After"), a.Find("main a[href='/#card-strava']").Length()
+		if wait == "" || len(wait) > 2 || back != 1 {
+			t.Errorf("Retry-After %q, and a way back: %d", wait, back)
 		}
 	}
 	b.post("/connections/foursquare/check").to("/#card-foursquare") // another connection is another matter
@@ -209,12 +222,15 @@ func TestCallsAboutAConnectionRest(t *testing.T) {
 // rested lets the pause between two calls about a connection be over.
 func rested(t *testing.T, s site) {
 	t.Helper()
-	if _, err := s.pool.Exec(t.Context(), `DELETE FROM cairn.rate_limits WHERE bucket LIKE 'connection call, pause %'`); err != nil {
+	_, err := s.pool.Exec(t.Context(), `
+		DELETE FROM cairn.rate_limits WHERE bucket LIKE 'connection call, pause %'`)
+	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Attempts that come back are limited for a browser, for a person who connects, and for an account, before a code is sent.
+// Attempts that come back are limited for a browser, for a person who connects, and for an account,
+// before a code is sent.
 func TestFinishedAttemptsAreLimited(t *testing.T) {
 	t.Parallel()
 	s := limitedSite(t)
@@ -233,7 +249,8 @@ func TestFinishedAttemptsAreLimited(t *testing.T) {
 	one := newBrowser(t, s).from("203.0.113.1")
 	late := one.decide(one.consent("/login/strava"), "ada", "allow") // begun in time, and comes back too late
 	for i := range 5 {
-		one.from(fmt.Sprintf("203.0.113.%d", i)).get(one.decide(one.consent("/login/strava"), []string{"ada", "moss"}[i%2], "allow")).to("/")
+		consent, person := one.consent("/login/strava"), []string{"ada", "moss"}[i%2]
+		one.from(fmt.Sprintf("203.0.113.%d", i)).get(one.decide(consent, person, "allow")).to("/")
 		one.post("/logout")
 	}
 	before := exchanged()

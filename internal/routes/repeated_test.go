@@ -15,7 +15,12 @@ func TestRepeatedFailuresAreCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
-		r := &repeated{log: slog.New(slog.NewTextHandler(&out, nil)), level: slog.LevelError, message: "it failed", every: time.Minute}
+		r := &repeated{
+			log:     slog.New(slog.NewTextHandler(&out, nil)),
+			level:   slog.LevelError,
+			message: "it failed",
+			every:   time.Minute,
+		}
 		lines := func() (counts []string) {
 			synctest.Wait()
 			r.mu.Lock() // lines are written under it

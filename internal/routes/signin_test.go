@@ -164,7 +164,9 @@ func TestProviderAccountOfAnotherUser(t *testing.T) {
 	ada, moss := signedUp(t, s, "ada@example.org"), signedUp(t, s, "moss@example.org")
 	ada.connect("strava", "ada").to("/")
 	taken := moss.decide(moss.consent("/connect/strava"), "ada", "allow")
-	moss.failed(taken).want(200, "#notice.bad", "connected to another user here").want(200, "#notice", "Nothing was changed")
+	moss.failed(taken).
+		want(200, "#notice.bad", "connected to another user here").
+		want(200, "#notice", "Nothing was changed")
 	moss.get("/").want(200, "#card-strava[data-state=none]", "")
 	ada.get("/").want(200, "#card-strava[data-state=active]", "Ada Example")
 	ada.post("/connections/strava/check").to("/#card-strava")

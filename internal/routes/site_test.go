@@ -39,7 +39,8 @@ const webhookKey = "k3y-of-the-webhooks"
 
 const password = "granite lichen and slow rain"
 
-// site is one instance: the real router on a real database, with the three providers played beside it.
+// site is one instance: the real router on a real database, with the three providers simulated
+// beside it.
 type site struct {
 	url     string // as browsers know it, on localhost; the sandbox is on 127.0.0.1
 	pool    *pgxpool.Pool
@@ -82,8 +83,12 @@ var (
 		Webhook: testkit.Patience, Bulk: testkit.Patience}
 	patientPlayers = sandbox.Limits{Strava: testkit.Patience, Garmin: testkit.Patience, Foursquare: testkit.Patience,
 		Slow: testkit.Patience, Retry: 50 * time.Millisecond}
-	hastyJobs = jobs.Limits{Rest: 200 * time.Millisecond, PollIdle: 200 * time.Millisecond, PollBusy: 100 * time.Millisecond}
-	cheap     = auth.Cost{Memory: 64, Passes: 1}
+	hastyJobs = jobs.Limits{
+		Rest:     200 * time.Millisecond,
+		PollIdle: 200 * time.Millisecond,
+		PollBusy: 100 * time.Millisecond,
+	}
+	cheap = auth.Cost{Memory: 64, Passes: 1}
 )
 
 func newSite(t testing.TB) site { t.Helper(); return newSiteWith(t, options{}) }
@@ -95,7 +100,12 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	server := httptest.NewUnstartedServer(nil)
 	host := server.Listener.Addr().String()
-	s := site{url: "http://" + strings.Replace(host, "127.0.0.1", "localhost", 1), pool: o.pool, log: &logBuffer{}, server: server}
+	s := site{
+		url:    "http://" + strings.Replace(host, "127.0.0.1", "localhost", 1),
+		pool:   o.pool,
+		log:    &logBuffer{},
+		server: server,
+	}
 	public := s.url
 	if o.public != "" {
 		public = o.public
@@ -119,21 +129,43 @@ func newSiteWith(t testing.TB, o options) site {
 	connections := oauth.New(o.pool, sealer, cmp.Or(o.calls, patientCalls))
 	entries := latest.New(o.pool, sealer, connections)
 	s.connections, s.entries, s.providers = connections, entries, providers
-	background, err := jobs.New(t.Context(), jobs.Deps{Pool: o.pool, Log: log, Connections: connections, Latest: entries, Providers: providers, Limits: hastyJobs})
+	background, err := jobs.New(t.Context(), jobs.Deps{
+		Pool:        o.pool,
+		Log:         log,
+		Connections: connections,
+		Latest:      entries,
+		Providers:   providers,
+		Limits:      hastyJobs,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections.Later, connections.Made, connections.Telling = background.Withdraw, background.VisitNew, background.VisitLater
+	connections.Later = background.Withdraw
+	connections.Made = background.VisitNew
+	connections.Telling = background.VisitLater
 	if o.works {
 		run(t, background.Run)
 	}
 	s.handler, err = routes.New(routes.Deps{
-		PublicURL: publicURL, TrustedProxies: o.proxies, Log: log,
-		Sessions: session.New(session.Options{Pool: o.pool, Secure: publicURL.Scheme == "https", LookupTimeout: testkit.Patience, StatementTimeout: testkit.Patience}),
-		Accounts: auth.New(o.pool, "test", auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cheap}), Connections: connections, Latest: entries, Jobs: background,
-		Providers: providers, Sandbox: &routes.Sandbox{Host: host, Handler: played}, Web: web.Files, Ready: o.ready,
-		Webhooks: routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", PushSecret: "push-s3cr3t"},
-		Limits:   cmp.Or(o.pages, patientPages),
+		PublicURL:      publicURL,
+		TrustedProxies: o.proxies,
+		Log:            log,
+		Sessions: session.New(session.Options{
+			Pool:             o.pool,
+			Secure:           publicURL.Scheme == "https",
+			LookupTimeout:    testkit.Patience,
+			StatementTimeout: testkit.Patience,
+		}),
+		Accounts:    auth.New(o.pool, "test", auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cheap}),
+		Connections: connections,
+		Latest:      entries,
+		Jobs:        background,
+		Providers:   providers,
+		Sandbox:     &routes.Sandbox{Host: host, Handler: played},
+		Web:         web.Files,
+		Ready:       o.ready,
+		Webhooks:    routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", PushSecret: "push-s3cr3t"},
+		Limits:      cmp.Or(o.pages, patientPages),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -416,7 +448,8 @@ func (b browser) connect(provider, person string, scopes ...string) answer {
 	return b.get(b.decide(b.consent("/connect/"+provider), person, "allow", scopes...))
 }
 
-// failed comes back from a provider to no good end, and returns the page that says so. Its address has neither code nor state.
+// failed comes back from a provider without success, and returns the page that says so. Its address
+// has neither code nor state.
 func (b browser) failed(callback string) answer {
 	b.t.Helper()
 	a := b.get(callback)

@@ -159,16 +159,19 @@ func TestBurstOfWebhooks(t *testing.T) {
 	b.connect("garmin", "ada").to("/")
 	forgetVisits(t, s)
 	rounds := testkit.Rounds(t)
-	many := `{"activities":[` + strings.Repeat(`{"userId":"someone","summaryId":"x"},`, 1000*rounds) + `{"userId":"someone"}],` +
-		`"deregistrations":[` + strings.Repeat(`{"userId":"d3315b1072e84c1f9a7c1f0e5b6a9c01"},`, 1000) + `{"userId":"nobody"}]}`
-	if status := tellFrom(t, s, garminPath, io.MultiReader(strings.NewReader(many)), "garmin-client-id", "garmin-id"); status != 200 {
+	const gone = `{"deregistrations":[{"userId":"d3315b1072e84c1f9a7c1f0e5b6a9c01"}]}`
+	many := `{"activities":[` + strings.Repeat(`{"userId":"someone","summaryId":"x"},`, 1000*rounds) +
+		`{"userId":"someone"}],"deregistrations":[` +
+		strings.Repeat(`{"userId":"d3315b1072e84c1f9a7c1f0e5b6a9c01"},`, 1000) + `{"userId":"nobody"}]}`
+	inPieces := io.MultiReader(strings.NewReader(many))
+	if status := tellFrom(t, s, garminPath, inPieces, "garmin-client-id", "garmin-id"); status != 200 {
 		t.Errorf("a large body in pieces is answered %d", status)
 	}
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
 			for range rounds {
-				if status := tell(t, s, garminPath, `{"deregistrations":[{"userId":"d3315b1072e84c1f9a7c1f0e5b6a9c01"}]}`, "garmin-client-id", "garmin-id"); status != 200 {
+				if status := tell(t, s, garminPath, gone, "garmin-client-id", "garmin-id"); status != 200 {
 					t.Error(fmt.Sprint("answered ", status))
 				}
 			}
