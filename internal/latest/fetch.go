@@ -102,11 +102,13 @@ func (s *Store) begin(ctx context.Context, identityID int64) (t target, err erro
 
 // replace stores an answer as of when it was asked for, unless the connection has gone or somebody has asked again since.
 func (s *Store) replace(ctx context.Context, t target, entries []Entry) error {
-	// As text: what a type is in PostgreSQL is not known in every way that statements may be sent (default_query_exec_mode).
+	// As text: what a type is in PostgreSQL is not known in every way that statements may be sent
+	// (default_query_exec_mode).
 	text, err := json.Marshal(merge(nil, entries))
 	if err == nil {
 		_, err = s.pool.Exec(ctx, `
-			UPDATE cairn.latest SET entries = $3::jsonb, as_of = tried_at, failed_at = NULL WHERE identity_id = $1 AND tried_at = $2`,
+			UPDATE cairn.latest SET entries = $3::jsonb, as_of = tried_at, failed_at = NULL
+			WHERE identity_id = $1 AND tried_at = $2`,
 			t.identityID, t.began, string(text))
 	}
 	if err != nil {

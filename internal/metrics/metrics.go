@@ -40,14 +40,27 @@ type Metrics struct {
 // counting is for how long a scrape waits for that, 0: 2 s.
 func New(pool *pgxpool.Pool, counting time.Duration) *Metrics {
 	m := &Metrics{
-		counting:     cmp.Or(counting, countDeadline),
-		registry:     prometheus.NewRegistry(),
-		requests:     counter("cairn_http_requests_total", "Requests by method, pattern of the route, and status (0: the client had left).", "method", "route", "status"),
-		requestTimes: histogram("cairn_http_request_duration_seconds", "From a request's headers to the end of its answer.", "method", "route"),
-		signIns:      counter("cairn_sign_ins_total", "Sign-ins by method (password or a provider) and result: ok, refused, limited, declined, failed.", "method", "result"),
-		limited:      counter("cairn_rate_limited_total", "Requests that were one too many, by the name of the limit.", "limit"),
-		calls:        counter("cairn_provider_calls_total", "Calls to providers by call (exchange, refresh, revoke, who-am-I, …) and result: ok, refused, rate_limited, unavailable.", "provider", "call", "result"),
-		callTimes:    histogram("cairn_provider_call_duration_seconds", "From dialling a provider to the last byte of its answer.", "provider", "call"),
+		counting: cmp.Or(counting, countDeadline),
+		registry: prometheus.NewRegistry(),
+		requests: counter("cairn_http_requests_total",
+			"Requests by method, pattern of the route, and status (0: the client had left).",
+			"method", "route", "status"),
+		requestTimes: histogram("cairn_http_request_duration_seconds",
+			"From a request's headers to the end of its answer.",
+			"method", "route"),
+		signIns: counter("cairn_sign_ins_total",
+			"Sign-ins by method (password or a provider) and result: ok, refused, limited, declined, failed.",
+			"method", "result"),
+		limited: counter("cairn_rate_limited_total",
+			"Requests that were one too many, by the name of the limit.",
+			"limit"),
+		calls: counter("cairn_provider_calls_total",
+			"Calls to providers by call (exchange, refresh, revoke, who-am-I, …) and result: "+
+				"ok, refused, rate_limited, unavailable.",
+			"provider", "call", "result"),
+		callTimes: histogram("cairn_provider_call_duration_seconds",
+			"From dialling a provider to the last byte of its answer.",
+			"provider", "call"),
 	}
 	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, newPoolStats(pool),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -23,8 +23,9 @@ const (
 // Count adds what is counted in the database. A count that is new belongs here: its name, its labels, and who counts.
 func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, pool *pgxpool.Pool) {
 	m.registry.MustRegister(&stored{
-		limit:    m.counting,
-		answered: prometheus.NewDesc("cairn_database_answered", "1 if the database could be asked for the counts below, 0 if they are missing.", nil, nil),
+		limit: m.counting,
+		answered: prometheus.NewDesc("cairn_database_answered",
+			"1 if the database could be asked for the counts below, 0 if they are missing.", nil, nil),
 		counts: []count{
 			{prometheus.NewDesc("cairn_sessions", "Sessions that are alive, on all instances.", nil, nil),
 				func(ctx context.Context, tell func(int, ...string)) error {
@@ -32,7 +33,8 @@ func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, poo
 					tell(n)
 					return err
 				}},
-			{prometheus.NewDesc("cairn_connections", "Connections by provider and state, on all instances.", []string{"provider", "state"}, nil),
+			{prometheus.NewDesc("cairn_connections", "Connections by provider and state, on all instances.",
+				[]string{"provider", "state"}, nil),
 				func(ctx context.Context, tell func(int, ...string)) error {
 					tallies, err := connections.Count(ctx)
 					for _, t := range tallies {
@@ -40,7 +42,9 @@ func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, poo
 					}
 					return err
 				}},
-			{prometheus.NewDesc("cairn_provider_quota_left", "Calls left of the quotas that all instances share, by window: quarter (hour) or (UTC) day.", []string{"provider", "window"}, nil),
+			{prometheus.NewDesc("cairn_provider_quota_left",
+				"Calls left of the quotas that all instances share, by window: quarter (hour) or (UTC) day.",
+				[]string{"provider", "window"}, nil),
 				func(ctx context.Context, tell func(int, ...string)) error {
 					budgets, err := connections.Budgets(ctx)
 					for _, b := range budgets {
@@ -51,7 +55,8 @@ func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, poo
 					}
 					return err
 				}},
-			{prometheus.NewDesc("cairn_jobs", "Background jobs by kind and state, on all instances.", []string{"kind", "state"}, nil),
+			{prometheus.NewDesc("cairn_jobs", "Background jobs by kind and state, on all instances.",
+				[]string{"kind", "state"}, nil),
 				func(ctx context.Context, tell func(int, ...string)) error {
 					tallies, err := jobs.Count(ctx, pool)
 					for _, t := range tallies {
@@ -59,7 +64,8 @@ func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, poo
 					}
 					return err
 				}},
-			{prometheus.NewDesc("cairn_job_wait_seconds", "For how long the oldest job of a kind has been due, on all instances.",
+			{prometheus.NewDesc("cairn_job_wait_seconds",
+				"For how long the oldest job of a kind has been due, on all instances.",
 				[]string{"kind", "queue"}, nil),
 				func(ctx context.Context, tell func(int, ...string)) error {
 					waits, err := jobs.Waits(ctx, pool)

@@ -38,8 +38,9 @@ type broken struct{ error }
 
 func (b broken) Read([]byte) (int, error) { return 0, b.error }
 
-// readableTokens writes expires_in as a whole number of seconds, whatever it came as. What is no time that lies ahead counts
-// as not said. An athlete becomes a text of JSON, because x/oauth2 would read the id in it as a float, and lose its end.
+// readableTokens writes expires_in as a whole number of seconds, whatever it came as. What is no
+// time that lies ahead counts as not said. An athlete becomes a string of JSON, because x/oauth2
+// would read the id in it as a float and lose its last digits.
 func readableTokens(body []byte) (readable []byte, ok bool) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil || fields == nil {

@@ -112,10 +112,13 @@ type Grant struct {
 	token *oauth2.Token
 }
 
-// Finish redeems the callback of an attempt that was taken: the code is sent once, then the provider is asked whose
-// account it is, unless its answer says so. allow is asked before each, and may refuse: first for no account, then for the
-// account that the answer named. Errors: ErrDenied, *Error, those of allow.
-func (s *Store) Finish(ctx context.Context, a Attempt, callback url.Values, allow func(subject string) error) (Grant, error) {
+// Finish redeems the callback of an attempt that was taken: the code is sent once, then the
+// provider is asked whose account it is, unless its answer says so. allow is asked before each, and
+// may refuse: first for no account, then for the account that the answer named. Errors: ErrDenied,
+// *Error, those of allow.
+func (s *Store) Finish(
+	ctx context.Context, a Attempt, callback url.Values, allow func(subject string) error,
+) (Grant, error) {
 	code := callback.Get("code")
 	if callback.Get("error") == "access_denied" || code == "" && callback.Get("error") == "" {
 		return Grant{}, ErrDenied

@@ -62,9 +62,10 @@ type Connection struct {
 	CheckedAt time.Time // when the provider last gave a real answer
 }
 
-// Connect stores what an attempt yielded, as the connection of an identity that the transaction has found or made and holds
-// (auth.Claim, auth.Enter). A connection to the same account is renewed and keeps its beginning. Errors: ErrOtherAccount when
-// the user has another account of this provider connected, after which the transaction can go on.
+// Connect stores what an attempt yielded, as the connection of an identity that the transaction has
+// found or made and holds (auth.Claim, auth.Enter). A connection to the same account is renewed and
+// keeps its beginning. Errors: ErrOtherAccount when the user has another account of this provider
+// connected, after which the transaction can go on.
 func (s *Store) Connect(ctx context.Context, tx pgx.Tx, g Grant, userID, identityID int64) error {
 	return pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		sealed, err := s.sealTokens(g.token, place(identityID, userID, g.Provider.Key))
@@ -85,7 +86,9 @@ func (s *Store) Connect(ctx context.Context, tx pgx.Tx, g Grant, userID, identit
 	})
 }
 
-func storeConnection(ctx context.Context, tx pgx.Tx, g Grant, userID, identityID int64, sealed []byte) (cause Cause, err error) {
+func storeConnection(
+	ctx context.Context, tx pgx.Tx, g Grant, userID, identityID int64, sealed []byte,
+) (cause Cause, err error) {
 	granted := g.Granted
 	if granted == nil {
 		granted = []string{}

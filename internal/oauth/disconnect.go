@@ -63,8 +63,9 @@ func (s *Store) Forget(ctx context.Context, tx pgx.Tx, p *Provider, userID, iden
 	return true, s.withdrawLater(ctx, tx, p, userID, f, token)
 }
 
-// lockOwner comes before the lock of a connection, as everywhere (package session): the connection's history refers to the
-// user, so that a removal of the whole account would be waited for with the connection in hand.
+// lockOwner comes before the lock of a connection, as everywhere (package session): the
+// connection's history refers to the user, so that a removal of the whole account would be waited
+// for with the connection in hand.
 func lockOwner(ctx context.Context, tx pgx.Tx, userID int64) error {
 	if _, err := tx.Exec(ctx, `SELECT FROM cairn.users WHERE id = $1 FOR KEY SHARE`, userID); err != nil {
 		return fmt.Errorf("oauth: lock user %d: %w", userID, err)

@@ -49,7 +49,11 @@ func foursquareSelf(ctx context.Context, c *caller, accessToken string) (Account
 	if user.ID == "" {
 		return Account{}, c.fail("who-am-I", ErrUnavailable, http.StatusOK, "")
 	}
-	account := Account{Subject: string(user.ID), Name: personName(user.FirstName, user.LastName), Granted: []string{"account"}}
+	account := Account{
+		Subject: string(user.ID),
+		Name:    personName(user.FirstName, user.LastName),
+		Granted: []string{"account"},
+	}
 	if user.Photo.Prefix != "" {
 		account.PictureURL = c.provider.link(user.Photo.Prefix + "300x300" + user.Photo.Suffix)
 	}

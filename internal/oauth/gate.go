@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// maxUnderWay is how many calls one instance makes to a provider at the same time. A call waits for one of them to end only so
-// long (Limits.Queue): when that is not enough the provider has slowed down.
+// maxUnderWay is how many calls one instance makes to a provider at the same time. A call waits for
+// one of them to end only so long (Limits.Queue): when that is not enough the provider has slowed
+// down.
 const maxUnderWay = 16
 
 // gate is in front of a provider: one that does not answer holds up no more than so many calls.

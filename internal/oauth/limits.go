@@ -26,12 +26,13 @@ func (l Limits) withDefaults() Limits {
 	}
 }
 
-// lease is how long one instance may refresh a connection: the longest call, and as long again for storing its answer. A
-// lease that is over belongs to an instance that died.
+// lease is how long one instance may refresh a connection: the longest call, and as long again for
+// storing its answer. A lease that is over belongs to an instance that died.
 func (l Limits) lease() time.Duration { return 2 * l.Call }
 
-// refresh is how long others wait for a refresh: the longest call, and a slow database. An instance that takes longer has
-// died, and it is better to say that it did not work out than to let people wait for the end of the lease.
+// refresh is how long others wait for a refresh: the longest call, and a slow database. An instance
+// that takes longer has died, and it is better to say that it did not work out than to let people
+// wait for the end of the lease.
 func (l Limits) refresh() time.Duration { return l.Call + l.Statement }
 
 // revocation is how long telling a provider to forget an account may take: a refresh and the revocation itself.

@@ -26,15 +26,15 @@ type Notice struct {
 // ErrNotifying means that somebody else hands notices over.
 var ErrNotifying = errors.New("oauth: notices are being handed over already")
 
-// notifyLock is the advisory lock of whoever hands notices over: "notice" in ASCII.
+// notifyLock is the advisory lock of the process that hands notices over: "notice" in ASCII.
 const notifyLock = 0x6e6f74696365
 
-// Notify has every notice handed over, and marks each at once. One for which hand fails is left for the next time. Whoever
-// is killed in between, or loses the database, may have the one in hand handed over again; none is lost. Errors:
-// ErrNotifying.
+// Notify has every notice handed over, and marks each at once. One for which hand fails is left for
+// the next time. A process that is killed in between, or that loses the database, may have the one
+// in hand handed over again; none is lost. Errors: ErrNotifying.
 //
-// The lock is looked at before each: when it is lost, nothing more is handed over. A hand may take its time, because no row is
-// locked.
+// The lock is looked at before each: when it is lost, nothing more is handed over. A hand may take
+// its time, because no row is locked.
 func Notify(ctx context.Context, pool *pgxpool.Pool, providers []string, hand func(Notice) error) error {
 	lock := db.Lock{Key: notifyLock, Name: "cairn notices"}
 	err := lock.Hold(ctx, pool, func(ctx context.Context, held func() error) error {
@@ -59,8 +59,9 @@ const unnoticed = `
 	FROM cairn.connections c LEFT JOIN cairn.passwords p USING (user_id)
 	WHERE c.state = 'needs_reconnect' AND c.noticed_since IS DISTINCT FROM c.state_since AND c.provider = ANY($1)`
 
-// Notices shows every notice about connections to these providers to somebody. Nothing is marked. It reads one at a time, so that
-// nobody is told of what they have mended meanwhile. Errors: show's, which end it.
+// Notices shows every notice about connections to these providers to somebody. Nothing is marked.
+// It reads one at a time, so that nobody is told of what they have mended meanwhile. Errors:
+// show's, which end it.
 func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show func(Notice) error) error {
 	var n Notice
 	for {
@@ -79,8 +80,8 @@ func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show f
 	}
 }
 
-// noticed marks a notice, also when whoever hands them over is to stop. If the connection has changed meanwhile, there is
-// nothing to mark.
+// noticed marks a notice, also when the process that hands them over is to stop. If the connection
+// has changed meanwhile, there is nothing to mark.
 func noticed(ctx context.Context, pool *pgxpool.Pool, n Notice) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), usualStatement)
 	defer cancel()

@@ -10,8 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// share is for whom a call is: how many percent of a budget may be used up when it is sent. What one share leaves is for
-// those above it, so that no work that can wait, and nobody who presses buttons, keeps others from signing in.
+// share is for whom a call is: how many percent of a budget may be used up when it is sent. What
+// one share leaves is for those above it, so that no work that can wait, and nobody who presses
+// buttons, keeps others from signing in.
 type share int
 
 const (
@@ -48,7 +49,8 @@ const (
 	one                 // a call to the API
 )
 
-// of returns how many calls are counted, and how many percent of a limit may be used up then; nil: limits do not matter.
+// of returns how many calls are counted, and how many percent of a limit may be used up then; nil:
+// limits do not matter.
 func (n need) of(ctx context.Context) (cost int, percent *int) {
 	switch n {
 	case one:
@@ -96,7 +98,8 @@ func (c *caller) reserve(ctx context.Context, call string, n need) (permit, erro
 			FROM verdict v
 			WHERE b.provider = $1 AND v.until IS NULL AND v.quarter_limit IS NOT NULL
 		)
-		SELECT quarter, day, until, day_spent FROM verdict`, c.provider.Key, cost, percent).Scan(&p.quarter, &p.day, &until, &day)
+		SELECT quarter, day, until, day_spent FROM verdict`,
+		c.provider.Key, cost, percent).Scan(&p.quarter, &p.day, &until, &day)
 	if err != nil {
 		return permit{}, fmt.Errorf("oauth: reserve a call to %s: %w", c.provider.Key, err)
 	}

@@ -30,8 +30,9 @@ func (s *Store) Keys(ctx context.Context) (map[string]int, error) {
 	return counts, nil
 }
 
-// CheckKeys tells whether every sealed token can be opened with the configured keys. It is cheap however many there are,
-// because it jumps in an index from one key to the next. Errors: seal.ErrKey, with the ids of the keys that are missing.
+// CheckKeys tells whether every sealed token can be opened with the configured keys. It is cheap
+// however many there are, because it jumps in an index from one key to the next. Errors:
+// seal.ErrKey, with the ids of the keys that are missing.
 func (s *Store) CheckKeys(ctx context.Context) error {
 	rows, err := s.pool.Query(ctx, `
 		WITH RECURSIVE used (key) AS (
@@ -41,7 +42,10 @@ func (s *Store) CheckKeys(ctx context.Context) error {
 			        WHERE encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') > used.key)
 			FROM used WHERE used.key IS NOT NULL
 		)
-		SELECT key FROM (SELECT key FROM used UNION SELECT encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') FROM cairn.withdrawals) t
+		SELECT key FROM (
+			SELECT key FROM used
+			UNION
+			SELECT encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') FROM cairn.withdrawals) t
 		WHERE key <> ALL($1) ORDER BY key`, s.sealer.KeyIDs())
 	if err != nil {
 		return fmt.Errorf("oauth: check keys: %w", err)

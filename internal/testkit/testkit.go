@@ -1,7 +1,8 @@
 // Package testkit is what tests of several packages share. No program imports it.
 //
-// A test waits for a condition, never for a time, and what it waits for comes at once unless something is broken: so Patience
-// matters only then, and a busy machine turns nothing red. How often a race is run is read here alone.
+// A test waits for a condition, never for a time, and what it waits for comes at once unless
+// something is broken: so Patience matters only then, and a busy machine turns nothing red. How
+// often a race is run is read here alone.
 package testkit
 
 import (
@@ -12,12 +13,12 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what has to happen. Time limits of what is tested may be set to it too, where a test
-// is not about them.
+// Patience is how long a test waits for what has to happen. Time limits of what is tested may be
+// set to it too, where a test is not about them.
 const Patience = 3 * time.Minute
 
-// Eventually waits until something holds, which is told as in "the server is ready". It may end the test, so it is called on
-// the test's own goroutine; Within is for others.
+// Eventually waits until something holds, which is told as in "the server is ready". It may end the
+// test, so it is called on the test's own goroutine; Within is for others.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	if !Within(Patience, holds) {
@@ -35,8 +36,8 @@ func Within(limit time.Duration, holds func() bool) bool {
 	return true
 }
 
-// AtRandom lets a moment pass, of any length up to most, so that what comes next meets what is under way at no certain point.
-// Nothing is waited for.
+// AtRandom lets a moment pass, of any length up to most, so that what comes next meets what is
+// under way at no certain point. Nothing is waited for.
 func AtRandom(most time.Duration) {
 	if most > 0 {
 		time.Sleep(rand.N(most))

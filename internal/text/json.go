@@ -12,8 +12,9 @@ import (
 // maxID is how many characters an id has at most; the schema holds as many.
 const maxID = 255
 
-// ID is an id in a provider's JSON, which may be a number or a string: 7 and "7" are the same. It is exact whatever its size.
-// What can't be one is "": a fraction, an object, text with spaces or with characters that are not visible.
+// ID is an id in a provider's JSON, which may be a number or a string: 7 and "7" are the same. It
+// is exact whatever its size. What can't be one is "": a fraction, an object, text with spaces or
+// with characters that are not visible.
 type ID string
 
 // UnmarshalJSON never fails, so that an odd id costs no more than the item it stands in.
@@ -38,8 +39,9 @@ func (id ID) Int64() (n int64, ok bool) {
 	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == string(id)
 }
 
-// Unambiguous tells whether raw is JSON that all its readers read alike: it is UTF-8, and no object has a name twice. Names
-// that differ in case count as the same, because encoding/json takes one for the other.
+// Unambiguous tells whether raw is JSON that all its readers read alike: it is UTF-8, and no object
+// has a name twice. Names that differ in case count as the same, because encoding/json takes one
+// for the other.
 func Unambiguous(raw []byte) bool {
 	return utf8.Valid(raw) && json.Valid(raw) && namesOnce(json.NewDecoder(bytes.NewReader(raw)))
 }

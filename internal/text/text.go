@@ -3,7 +3,8 @@
 //	text.go  which text can be kept at all, and cleaning what is only shown
 //	json.go  ids in JSON, and JSON that can be read in one way only
 //
-// Text that means something (an e-mail address, a password, a code) is refused with Valid where it comes in, never changed.
+// Text that means something (an e-mail address, a password, a code) is refused with Valid where it
+// comes in, never changed.
 package text
 
 import (
@@ -15,9 +16,10 @@ import (
 // Valid tells whether PostgreSQL can keep s: it is UTF-8, and there is no NUL in it.
 func Valid(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
-// Clean makes one line of text that a page can show: the parts with spaces between them, at most length characters, without
-// control characters and without what turns the text around it. It is for what is shown and decides nothing: people's names
-// and permissions at providers (oauth), titles, places and devices (latest), the names of browsers (session).
+// Clean makes one line of text that a page can show: the parts with spaces between them, at most
+// length characters, without control characters and without what turns the text around it. It is
+// for what is shown and decides nothing: people's names and permissions at providers (oauth),
+// titles, places and devices (latest), the names of browsers (session).
 func Clean(length int, parts ...string) string {
 	visible := strings.Map(func(r rune) rune {
 		switch {

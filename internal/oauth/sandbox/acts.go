@@ -120,5 +120,6 @@ func (s *Sandbox) subscribed(ctx context.Context) (string, error) {
 	if err != nil || len(subscriptions) == 0 {
 		return "Nobody has subscribed, so nobody is told.", err
 	}
-	return "Subscription " + strconv.FormatInt(subscriptions[0].ID, 10) + " is told at " + originOf(subscriptions[0].CallbackURL), nil // the path holds a key
+	to := originOf(subscriptions[0].CallbackURL) // the path holds a key
+	return "Subscription " + strconv.FormatInt(subscriptions[0].ID, 10) + " is told at " + to, nil
 }

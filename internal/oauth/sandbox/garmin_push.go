@@ -30,9 +30,15 @@ func (s *Sandbox) garminNotify(ctx context.Context, kind, to string, items ...ob
 	if err != nil || !sent {
 		return err
 	}
-	n, err := jsonNotice(notice{provider: Garmin, what: kind, url: to, timeout: s.limits.Garmin, tries: garminTries, growth: 2,
-		header: http.Header{"Garmin-Client-Id": {app.ClientID}, "User-Agent": {"Garmin Health API"}}},
-		"application/json;charset=utf-8", object{kind: items})
+	n, err := jsonNotice(notice{
+		provider: Garmin,
+		what:     kind,
+		url:      to,
+		timeout:  s.limits.Garmin,
+		tries:    garminTries,
+		growth:   2,
+		header:   http.Header{"Garmin-Client-Id": {app.ClientID}, "User-Agent": {"Garmin Health API"}},
+	}, "application/json;charset=utf-8", object{kind: items})
 	if err != nil {
 		return err
 	}

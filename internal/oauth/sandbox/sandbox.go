@@ -1,6 +1,7 @@
-// Package sandbox plays Strava, Garmin Connect and Foursquare on this machine, over HTTP, so that the server runs
-// without keys and the tests meet something that behaves like the real three: their consent page, token endpoint,
-// who-am-I, recent data, revocation and failures. It is for development only and imports nothing of ours.
+// Package sandbox simulates Strava, Garmin Connect and Foursquare on this machine, over HTTP, so
+// that the server runs without keys and the tests meet something that behaves like the real three:
+// their consent page, token endpoint, who-am-I, recent data, revocation and failures. It is for
+// development only and imports nothing of ours.
 //
 //	sandbox.go     what it is told (Options), where everything is (Endpoints), the URL map
 //	store.go       grants, codes and counts in the PostgreSQL schema cairn_sandbox
@@ -35,8 +36,9 @@
 //
 // # Telling us
 //
-// Garmin and Foursquare post to the addresses in Options.Hooks, Strava there or to what of Options.Site has subscribed since. NewActivity,
-// ChangeActivity, DeleteActivity, NewCheckin, SetPermissions and RevokeGrant, or their buttons on the control page,
+// Garmin and Foursquare post to the addresses in Options.Hooks. Strava posts to the one there, or to
+// the address of Options.Site that has subscribed since. NewActivity, ChangeActivity,
+// DeleteActivity, NewCheckin, SetPermissions and RevokeGrant, or their buttons on the control page,
 // make something happen to tell of; Deliveries says what became of it.
 //
 // # Approving without a browser
@@ -88,7 +90,7 @@ type Hooks struct {
 	Foursquare                                                 string
 }
 
-// Limits are the times of the played providers. A field that is zero is as at the real ones.
+// Limits are the times of the simulated providers. A field that is zero is as at the real ones.
 type Limits struct {
 	Retry                      time.Duration // from an event that was not taken to the next try: 2 minutes
 	Strava, Garmin, Foursquare time.Duration // for the answer to an event: 2 s, 30 s, 10 s
@@ -110,14 +112,14 @@ type Options struct {
 	Pool    *pgxpool.Pool
 	BaseURL string         // where browsers and the server reach the handler, e.g. "http://127.0.0.1:3001/sandbox"
 	Inside  string         // the same for the server alone, where it differs: callback URLs lead there
-	Apps    map[string]App // by provider; one that is missing is not played
+	Apps    map[string]App // by provider; one that is missing is not simulated
 	Hooks   Hooks
 	Site    string // origin of ours, like "http://localhost:3001": what may subscribe to Strava's events; "": nothing
 	Limits  Limits
 	Log     *slog.Logger // nil: silent
 }
 
-// Sandbox plays the providers it has an App for.
+// Sandbox simulates the providers it has an App for.
 type Sandbox struct {
 	store
 	*hooks
@@ -140,7 +142,8 @@ type Endpoints struct {
 	Revoke    string // Strava: POST, with ".../oauth/deauthorize" beside it; Garmin: DELETE; Foursquare has none
 }
 
-// EndpointsOf returns where the provider is played below baseURL, and nothing for a provider that is not known.
+// EndpointsOf returns where the provider is simulated below baseURL, and nothing for a provider
+// that is not known.
 func EndpointsOf(baseURL, provider string) Endpoints {
 	base := strings.TrimRight(baseURL, "/") + "/" + provider
 	switch provider {
@@ -175,8 +178,19 @@ func New(ctx context.Context, o Options) (*Sandbox, error) {
 		return nil, fmt.Errorf("sandbox: parse pages: %w", err)
 	}
 	o.Limits = o.Limits.withDefaults()
-	s := &Sandbox{store: store{o.Pool}, hooks: newHooks(ctx, o.Limits.Retry), base: base.String(), path: base.Path,
-		inside: strings.TrimRight(cmp.Or(o.Inside, o.BaseURL), "/"), apps: o.Apps, hooked: o.Hooks, site: o.Site, log: o.Log, pages: pages, limits: o.Limits}
+	s := &Sandbox{
+		store:  store{o.Pool},
+		hooks:  newHooks(ctx, o.Limits.Retry),
+		base:   base.String(),
+		path:   base.Path,
+		inside: strings.TrimRight(cmp.Or(o.Inside, o.BaseURL), "/"),
+		apps:   o.Apps,
+		hooked: o.Hooks,
+		site:   o.Site,
+		log:    o.Log,
+		pages:  pages,
+		limits: o.Limits,
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -191,7 +205,7 @@ func nameOf(provider string) string {
 	return map[string]string{Strava: "Strava", Garmin: "Garmin Connect", Foursquare: "Foursquare"}[provider]
 }
 
-// providers lists the ones that are played, in the order of the control page.
+// providers lists the ones that are simulated, in the order of the control page.
 func (s *Sandbox) providers() []string {
 	var played []string
 	for _, p := range []string{Strava, Garmin, Foursquare} {
