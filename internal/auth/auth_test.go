@@ -41,7 +41,9 @@ func signUp(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, email string) in
 	return id
 }
 
-func tryToSignUp(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, name, email, password, address string) (id int64, err error) {
+func tryToSignUp(
+	t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, name, email, password, address string,
+) (id int64, err error) {
 	t.Helper()
 	account, err := a.SignUp(t.Context(), name, email, password, address)
 	if err != nil {
@@ -254,7 +256,8 @@ func TestRefusedTriesAreNotCountedFurther(t *testing.T) {
 	for range 200 {
 		_ = a.Allow(t.Context(), a.Limits.PasswordPair.From(address, 1), a.Limits.SignInNetwork.From(address))
 	}
-	if err := a.Allow(t.Context(), a.Limits.PasswordPair.From(address, 2), a.Limits.SignInNetwork.From(address)); err != nil {
+	session, network := a.Limits.PasswordPair.From(address, 2), a.Limits.SignInNetwork.From(address)
+	if err := a.Allow(t.Context(), session, network); err != nil {
 		t.Errorf("another session: %v", err)
 	}
 	if err := a.Forgive(t.Context(), a.Limits.PasswordPair.From(address, 1)); err != nil {
@@ -294,7 +297,10 @@ func TestRefusedTriesLeaveNoRows(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
 	try := func(i int) error {
-		return a.Allow(t.Context(), a.Limits.SignInPair.From(address, i), a.Limits.SignInNetwork.From(address), a.Limits.SignInAccount.Of(i))
+		return a.Allow(t.Context(),
+			a.Limits.SignInPair.From(address, i),
+			a.Limits.SignInNetwork.From(address),
+			a.Limits.SignInAccount.Of(i))
 	}
 	for i := range a.Limits.SignInNetwork.Hits {
 		if err := try(i); err != nil {
@@ -304,7 +310,8 @@ func TestRefusedTriesLeaveNoRows(t *testing.T) {
 	before := rows(t, pool)
 	for i := range 100 {
 		var limit *auth.LimitError
-		if err := try(1000 + i); !errors.As(err, &limit) || limit.Limit != a.Limits.SignInNetwork.Name || limit.RetryAfter <= 0 {
+		err := try(1000 + i)
+		if !errors.As(err, &limit) || limit.Limit != a.Limits.SignInNetwork.Name || limit.RetryAfter <= 0 {
 			t.Fatalf("got %v", err)
 		}
 	}
@@ -472,7 +479,9 @@ func TestTheLastWayInStays(t *testing.T) {
 	}
 }
 
-func removeIdentity(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user, identity int64, disconnect func(string) error) error {
+func removeIdentity(
+	t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user, identity int64, disconnect func(string) error,
+) error {
 	t.Helper()
 	return pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		_, err := a.RemoveIdentity(t.Context(), tx, user, identity, disconnect)
@@ -541,7 +550,9 @@ func closed(c <-chan struct{}) bool {
 // keptOut tells whether somebody waits for a lock.
 func keptOut(t *testing.T, pool *pgxpool.Pool) (kept bool) {
 	err := pool.QueryRow(t.Context(), `
-		SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&kept)
+		SELECT EXISTS (
+			SELECT FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&kept)
 	if err != nil {
 		t.Error(err)
 	}

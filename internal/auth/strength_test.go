@@ -7,12 +7,17 @@ import (
 	"time"
 )
 
-// The estimate of the worst password costs less than the hash that follows it. zxcvbn's own matcher of l33t spelling took ten
-// times as long as a hash.
+// The estimate of the worst password costs less than the hash that follows it. zxcvbn's own matcher
+// of l33t spelling took ten times as long as a hash.
 func TestEstimateIsBounded(t *testing.T) {
 	t.Parallel()
 	const odd = "4@8({[<369&#!1|70$5+%2/?)"
-	passwords := []string{strings.Repeat(odd, 10), strings.Repeat("1|7", 80), strings.Repeat("ö1", 120), strings.Repeat("1.1.19", 40)}
+	passwords := []string{
+		strings.Repeat(odd, 10),
+		strings.Repeat("1|7", 80),
+		strings.Repeat("ö1", 120),
+		strings.Repeat("1.1.19", 40),
+	}
 	for range 10 {
 		shuffled := []byte(strings.Repeat(odd, 2)[:estimated])
 		rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })

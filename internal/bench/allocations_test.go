@@ -54,9 +54,13 @@ func ourHandler(b *testing.B, address string) http.Handler {
 		b.Fatal(err)
 	}
 	handler, err := routes.New(routes.Deps{
-		PublicURL: &url.URL{Scheme: "http", Host: "localhost"}, Log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
-		Sessions: session.New(session.Options{Pool: pool}), Accounts: auth.New(pool, "bench", auth.Options{}), Connections: oauth.New(pool, sealer, oauth.Limits{}),
-		Web: web.Files, Ready: func(ctx context.Context) error { return db.Ready(ctx, pool) },
+		PublicURL:   &url.URL{Scheme: "http", Host: "localhost"},
+		Log:         slog.New(slog.NewJSONHandler(io.Discard, nil)),
+		Sessions:    session.New(session.Options{Pool: pool}),
+		Accounts:    auth.New(pool, "bench", auth.Options{}),
+		Connections: oauth.New(pool, sealer, oauth.Limits{}),
+		Web:         web.Files,
+		Ready:       func(ctx context.Context) error { return db.Ready(ctx, pool) },
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// BenchmarkPrevious compares this version with another one, the program BENCH_PREVIOUS (make bench PREVIOUS=commit), and with
-// itself: what two servers of one build differ by is what the machine adds by chance. All three use one database.
+// BenchmarkPrevious compares this version with another one, the program BENCH_PREVIOUS (make bench
+// PREVIOUS=commit), and with itself: what two servers of one build differ by is what the machine
+// adds by chance. All three use one database.
 func BenchmarkPrevious(b *testing.B) {
 	program := os.Getenv("BENCH_PREVIOUS")
 	if program == "" {

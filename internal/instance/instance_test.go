@@ -25,7 +25,9 @@ func announce(t *testing.T, s *instance.Self) string {
 // silence lets a server be last seen some time ago.
 func silence(t *testing.T, pool *pgxpool.Pool, s *instance.Self, ago string) {
 	t.Helper()
-	if _, err := pool.Exec(t.Context(), `UPDATE cairn.instances SET last_seen = now() - $2::interval WHERE id = $1`, s.ID, ago); err != nil {
+	_, err := pool.Exec(t.Context(), `
+		UPDATE cairn.instances SET last_seen = now() - $2::interval WHERE id = $1`, s.ID, ago)
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -83,7 +85,9 @@ func TestListAndSweep(t *testing.T) {
 	if got := ids(all, err); !slices.Equal(got, []string{one.ID, two.ID}) {
 		t.Fatalf("listed %v", got)
 	}
-	if got := all[1]; got.Hostname != "b" || got.Version != "v2" || got.Schema != 12 || !slices.Equal(got.Keys, two.Keys) || !got.Live || got.LastSeen.Before(got.Started) ||
+	got := all[1]
+	if got.Hostname != "b" || got.Version != "v2" || got.Schema != 12 || !slices.Equal(got.Keys, two.Keys) ||
+		!got.Live || got.LastSeen.Before(got.Started) ||
 		got.UntrustedProxy == nil || got.UntrustedProxy.String() != "172.18.0.1" || all[0].UntrustedProxy != nil {
 		t.Errorf("listed %+v", got)
 	}

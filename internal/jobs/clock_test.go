@@ -20,14 +20,18 @@ func TestJobsAreDueByTheDatabasesClock(t *testing.T) {
 			t.Parallel()
 			pool := dbtest.New(t)
 			j := newInstance(t, pool, nil, Limits{}, wrong)
-			err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { return j.VisitLater(t.Context(), tx, "strava", "7", time.Hour) })
+			err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+				return j.VisitLater(t.Context(), tx, "strava", "7", time.Hour)
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			withdraw(t, j, pool, 1)
 			for kind, want := range map[string]time.Duration{"revisit": time.Hour, "withdraw": 0} {
 				var after, since time.Duration
-				err := pool.QueryRow(t.Context(), `SELECT scheduled_at - now(), now() - created_at FROM cairn.river_job WHERE kind = $1`, kind).Scan(&after, &since)
+				err := pool.QueryRow(t.Context(), `
+					SELECT scheduled_at - now(), now() - created_at FROM cairn.river_job WHERE kind = $1`,
+					kind).Scan(&after, &since)
 				if err != nil || (after-want).Abs() > time.Minute || since.Abs() > time.Minute {
 					t.Errorf("%s: due after %v, made %v ago (error %v)", kind, after, since, err)
 				}

@@ -64,7 +64,9 @@ func says(t *testing.T, pool *pgxpool.Pool, query string, args ...any) func() bo
 
 const (
 	isDone = `
-		SELECT EXISTS (SELECT FROM cairn.river_job WHERE kind = 'withdraw' AND args->>'id' = $1::text AND state = 'completed')`
+		SELECT EXISTS (
+			SELECT FROM cairn.river_job
+			WHERE kind = 'withdraw' AND args->>'id' = $1::text AND state = 'completed')`
 	listening = `SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
 		AND (query LIKE 'LISTEN %' OR query LIKE '%pg_is_in_recovery%')`
 )
@@ -72,8 +74,8 @@ const (
 // never is longer than any test waits.
 const never = time.Hour
 
-// Without LISTEN an instance begins the jobs that it puts aside itself, though it asks seldom while nothing is going
-// on.
+// Without LISTEN an instance begins the jobs that it enqueues itself, though it asks seldom while
+// nothing is going on.
 func TestJobIsBegunSoonWithoutListening(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)

@@ -86,7 +86,8 @@ func dashboardQueries(t *testing.T) (queries []string) {
 	ids := map[int]bool{}
 	fill := strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*")
 	for _, panel := range dashboard.Panels {
-		if ids[panel.ID] || panel.Title == "" || panel.GridPos.W == 0 || panel.GridPos.X+panel.GridPos.W > 24 || panel.Type != "row" && len(panel.Targets) == 0 {
+		unplaced := panel.GridPos.W == 0 || panel.GridPos.X+panel.GridPos.W > 24
+		if ids[panel.ID] || panel.Title == "" || unplaced || panel.Type != "row" && len(panel.Targets) == 0 {
 			t.Errorf("panel %d (%s) has no id of its own, no title, no place or no query", panel.ID, panel.Title)
 		}
 		ids[panel.ID] = true
@@ -111,7 +112,8 @@ func TestDashboardQueriesParse(t *testing.T) {
 	if len(rules) < 20 {
 		t.Fatalf("%d queries", len(rules))
 	}
-	text, err := json.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboard", "rules": rules}}}) // JSON is YAML
+	group := map[string]any{"name": "dashboard", "rules": rules}
+	text, err := json.Marshal(map[string]any{"groups": []any{group}}) // JSON is YAML
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +124,8 @@ func TestDashboardQueriesParse(t *testing.T) {
 	promtool(t, "check", "rules", file)
 }
 
-// What the alerts and the dashboard ask for is there, under these names and with these labels, and what is there is documented.
+// What the alerts and the dashboard ask for is there, under these names and with these labels, and
+// what is there is documented.
 func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
@@ -134,8 +137,9 @@ func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 	descs := make(chan *prometheus.Desc)
 	go func() { defer close(descs); m.registry.Describe(descs) }()
 	labels := map[string][]string{} // by metric
+	described := regexp.MustCompile(`fqName: "(\w+)".*constLabels: \{(.*)\}, variableLabels: \{(.*)\}`)
 	for desc := range descs {
-		found := regexp.MustCompile(`fqName: "(\w+)".*constLabels: \{(.*)\}, variableLabels: \{(.*)\}`).FindStringSubmatch(desc.String())
+		found := described.FindStringSubmatch(desc.String())
 		if found == nil {
 			t.Fatalf("can't read %s", desc)
 		}
@@ -145,16 +149,19 @@ func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 	}
 	docs := readDeploy(t, "../docs/operations.md")
 	for name := range labels {
-		if strings.HasPrefix(name, "cairn_") && !strings.HasPrefix(name, "cairn_pool_") && !strings.Contains(docs, "`"+name+"`") {
+		ours := strings.HasPrefix(name, "cairn_") && !strings.HasPrefix(name, "cairn_pool_")
+		if ours && !strings.Contains(docs, "`"+name+"`") {
 			t.Errorf("docs/operations.md does not list %s", name)
 		}
 	}
 	var asked []string
-	for _, expr := range regexp.MustCompile(`(?m)expr: (.*(?:\n {10,}.*)*)`).FindAllStringSubmatch(readDeploy(t, "alerts.yml"), -1) {
+	exprs := regexp.MustCompile(`(?m)expr: (.*(?:\n {10,}.*)*)`)
+	for _, expr := range exprs.FindAllStringSubmatch(readDeploy(t, "alerts.yml"), -1) {
 		asked = append(asked, expr[1])
 	}
+	metric := regexp.MustCompile(`\b((?:cairn|go|process)_\w+)(?:\{([^}]*)\})?`)
 	for _, query := range append(asked, dashboardQueries(t)...) {
-		for _, found := range regexp.MustCompile(`\b((?:cairn|go|process)_\w+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(query, -1) {
+		for _, found := range metric.FindAllStringSubmatch(query, -1) {
 			name := regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(found[1], "")
 			known, ok := labels[name]
 			if !ok {

@@ -18,9 +18,13 @@ func TestJobsThatWait(t *testing.T) {
 	pool := dbtest.New(t)
 	_, err := pool.Exec(t.Context(), `
 		INSERT INTO cairn.river_job (kind, queue, args, max_attempts, state, scheduled_at, finalized_at)
-		SELECT kind, queue, '{}', 5, state::cairn.river_job_state, now() - ago::interval, CASE WHEN state = 'completed' THEN now() END
-		FROM (VALUES ('visit', 'strava', 'available', '90 s'), ('visit', 'strava', 'running', '200 s'), ('visit', 'garmin', 'retryable', '-60 s'),
-		             ('withdraw', 'garmin', 'completed', '900 s'), ('withdraw', 'strava', 'retryable', '30 s')) jobs (kind, queue, state, ago)`)
+		SELECT kind, queue, '{}', 5, state::cairn.river_job_state, now() - ago::interval,
+		       CASE WHEN state = 'completed' THEN now() END
+		FROM (VALUES ('visit', 'strava', 'available', '90 s'),
+		             ('visit', 'strava', 'running', '200 s'),
+		             ('visit', 'garmin', 'retryable', '-60 s'),
+		             ('withdraw', 'garmin', 'completed', '900 s'),
+		             ('withdraw', 'strava', 'retryable', '30 s')) jobs (kind, queue, state, ago)`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +32,8 @@ func TestJobsThatWait(t *testing.T) {
 	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Limits{}), pool)
 	answer := httptest.NewRecorder()
 	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
-	found := regexp.MustCompile(`(?m)^cairn_job_wait_seconds\{kind="(\w+)",queue="(\w+)"\} (\d+)$`).FindAllStringSubmatch(answer.Body.String(), -1)
+	wait := regexp.MustCompile(`(?m)^cairn_job_wait_seconds\{kind="(\w+)",queue="(\w+)"\} (\d+)$`)
+	found := wait.FindAllStringSubmatch(answer.Body.String(), -1)
 	want := map[string]int{"visit strava": 200, "withdraw strava": 30}
 	if len(found) != len(want) {
 		t.Errorf("told of %v, want %v", found, want)

@@ -271,7 +271,11 @@ func TestTokenAnswers(t *testing.T) {
 			mux.HandleFunc("/athlete", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"id":7}`)) })
 			server := httptest.NewServer(mux)
 			t.Cleanup(server.Close)
-			p := oauth.Strava(oauth.App{ClientID: "c", ClientSecret: "s", Endpoints: oauth.Endpoints{Token: server.URL + "/token", API: server.URL}})
+			p := oauth.Strava(oauth.App{
+				ClientID:     "c",
+				ClientSecret: "s",
+				Endpoints:    oauth.Endpoints{Token: server.URL + "/token", API: server.URL},
+			})
 			owner := r.owner()
 			consent, err := r.Begin(t.Context(), p, owner, "/")
 			if err != nil {
@@ -282,7 +286,8 @@ func TestTokenAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			grant, err := r.Finish(t.Context(), attempt, url.Values{"code": {"c"}, "scope": {"read"}}, func(string) error { return nil })
+			callback := url.Values{"code": {"c"}, "scope": {"read"}}
+			grant, err := r.Finish(t.Context(), attempt, callback, func(string) error { return nil })
 			if err == nil {
 				err = r.store(owner, grant)
 			}
@@ -293,7 +298,10 @@ func TestTokenAnswers(t *testing.T) {
 				return
 			}
 			var ends bool
-			if err := r.pool.QueryRow(t.Context(), `SELECT token_expires_at > now() FROM cairn.connections WHERE user_id = $1`, owner.UserID).Scan(&ends); err != nil || !ends {
+			err = r.pool.QueryRow(t.Context(), `
+				SELECT token_expires_at > now() FROM cairn.connections WHERE user_id = $1`,
+				owner.UserID).Scan(&ends)
+			if err != nil || !ends {
 				t.Errorf("the token has no end in the future (error %v): it would never be refreshed", err)
 			}
 			if _, err := r.Disconnect(t.Context(), p, owner.UserID); err != nil {
@@ -320,8 +328,8 @@ func TestAttemptsAreSwept(t *testing.T) {
 	}
 }
 
-// Strava names the athlete in its answer to a code, so it is not asked again, unless that id can't be used. The id is whole:
-// the last digit of 2^53 + 1 is lost in a float.
+// Strava names the athlete in its answer to a code, so it is not asked again, unless that id can't
+// be used. The id is whole: the last digit of 2^53 + 1 is lost in a float.
 func TestStravaIsNotAskedWhatItHasSaid(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -350,7 +358,8 @@ func TestStravaIsNotAskedWhatItHasSaid(t *testing.T) {
 		if err != nil || grant.Subject != "9007199254740993" || grant.Name == "" {
 			t.Errorf("%s: %s, %q, error %v", tt.name, grant.Subject, grant.Name, err)
 		}
-		if n := r.asked(sandbox.Strava, sandbox.WhoAmI) - before; n != tt.asked || len(asked) != 2-tt.asked || asked[0] != "" {
+		n := r.asked(sandbox.Strava, sandbox.WhoAmI) - before
+		if n != tt.asked || len(asked) != 2-tt.asked || asked[0] != "" {
 			t.Errorf("%s: Strava was asked %d times, leave was asked for %q", tt.name, n, asked)
 		}
 	}
@@ -367,7 +376,8 @@ func TestFinishAsksForLeave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Finish(t.Context(), attempt, callback, func(string) error { return refused }); !errors.Is(err, refused) {
+	_, err = r.Finish(t.Context(), attempt, callback, func(string) error { return refused })
+	if !errors.Is(err, refused) {
 		t.Errorf("got %v", err)
 	}
 	if n := r.requests(sandbox.Strava, "authorization_code"); n != 0 {

@@ -20,7 +20,8 @@ func TestRekey(t *testing.T) {
 	r.connect(sandbox.Strava, owners[1], "moss")
 	r.connect(sandbox.Garmin, owners[1], "moss")
 	r.disconnect(sandbox.Garmin, owners[1])
-	if err := oauth.New(r.pool, newSealer(t, 2), r.limits).CheckKeys(t.Context()); err == nil || !strings.Contains(err.Error(), newSealer(t, 1).KeyIDs()[0]) {
+	err := oauth.New(r.pool, newSealer(t, 2), r.limits).CheckKeys(t.Context())
+	if err == nil || !strings.Contains(err.Error(), newSealer(t, 1).KeyIDs()[0]) {
 		t.Errorf("with the old key missing: %v, want its id named", err)
 	}
 	both := oauth.New(r.pool, newSealer(t, 2, 1), r.limits)
@@ -41,7 +42,8 @@ func TestRekey(t *testing.T) {
 	if err := fresh.CheckKeys(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if after, err := fresh.Token(t.Context(), r.providers[sandbox.Strava], owners[0].UserID); err != nil || after != before {
+	after, err := fresh.Token(t.Context(), r.providers[sandbox.Strava], owners[0].UserID)
+	if err != nil || after != before {
 		t.Errorf("with the new key alone: %v", err)
 	}
 	r.Store = fresh
@@ -71,7 +73,8 @@ func TestRekeyPassesDamagedTokens(t *testing.T) {
 	if done != 1 || !errors.Is(err, seal.ErrOpen) || strings.Count(err.Error(), "sealed_tokens") != people {
 		t.Errorf("rekeyed %d, error %v; want 1, and the others named", done, err)
 	}
-	if _, err := oauth.New(r.pool, newSealer(t, 2), r.limits).Token(t.Context(), r.providers[sandbox.Garmin], owner.UserID); err != nil {
+	fresh := oauth.New(r.pool, newSealer(t, 2), r.limits)
+	if _, err := fresh.Token(t.Context(), r.providers[sandbox.Garmin], owner.UserID); err != nil {
 		t.Errorf("with the new key alone: %v", err)
 	}
 }

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// rig is the three providers played over HTTP, and our side of them.
+// rig is the three providers, simulated over HTTP, and our side of them.
 type rig struct {
 	*oauth.Store
 	t         testing.TB
@@ -50,16 +50,31 @@ func newRigWith(t *testing.T, limits oauth.Limits) rig {
 	server := httptest.NewUnstartedServer(nil)
 	base := "http://" + server.Listener.Addr().String() + "/sandbox"
 	played := map[string]sandbox.App{}
-	r := rig{Store: oauth.New(pool, newSealer(t, 1), limits), t: t, limits: limits, pool: pool, accounts: auth.New(pool, "test", auth.Options{}),
-		providers: map[string]*oauth.Provider{}}
+	r := rig{
+		Store:     oauth.New(pool, newSealer(t, 1), limits),
+		t:         t,
+		limits:    limits,
+		pool:      pool,
+		accounts:  auth.New(pool, "test", auth.Options{}),
+		providers: map[string]*oauth.Provider{},
+	}
 	for key, make := range makers {
 		app := sandbox.App{ClientID: key + "-client", ClientSecret: key + "-s3cr3t", RedirectURI: "http://cairn.test/" + key}
 		played[key] = app
-		r.providers[key] = make(oauth.App{ClientID: app.ClientID, ClientSecret: app.ClientSecret, RedirectURL: app.RedirectURI,
-			Endpoints: oauth.Endpoints(sandbox.EndpointsOf(base, key))})
+		r.providers[key] = make(oauth.App{
+			ClientID:     app.ClientID,
+			ClientSecret: app.ClientSecret,
+			RedirectURL:  app.RedirectURI,
+			Endpoints:    oauth.Endpoints(sandbox.EndpointsOf(base, key)),
+		})
 	}
-	s, err := sandbox.New(t.Context(), sandbox.Options{Pool: pool, BaseURL: base, Apps: played, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Limits: sandbox.Limits{Slow: time.Hour}})
+	s, err := sandbox.New(t.Context(), sandbox.Options{
+		Pool:    pool,
+		BaseURL: base,
+		Apps:    played,
+		Log:     slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Limits:  sandbox.Limits{Slow: time.Hour},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,11 @@ func TestSharesAreAsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for words, s := range map[string]share{"background work": background, "people's buttons": buttons, "signing in": signingIn} {
+	for words, s := range map[string]share{
+		"background work":  background,
+		"people's buttons": buttons,
+		"signing in":       signingIn,
+	} {
 		written := false
 		for line := range strings.Lines(string(doc)) {
 			written = written || strings.HasPrefix(line, "| "+words) && strings.Contains(line, fmt.Sprintf("| %d %% |", s))

@@ -102,10 +102,11 @@ func TestZ3FailedSignInSetsNoCookie(t *testing.T) {
 func TestNoticeThatCannotBeSavedWithholdsNothing(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	s := newSite(t, session.Options{Pool: pool}, handlers{"/tell": func(m *session.Manager, w http.ResponseWriter, r *http.Request) {
+	tell := func(m *session.Manager, w http.ResponseWriter, r *http.Request) {
 		m.Flash(r.Context(), "x")
 		_, _ = fmt.Fprint(w, "done")
-	}})
+	}
+	s := newSite(t, session.Options{Pool: pool}, handlers{"/tell": tell})
 	b := signIn(t, s, newUser(t, pool))
 	b.get(s.URL+"/tell").want(t, 200, "done")
 	refuseWrites(t, pool, "UPDATE")

@@ -52,7 +52,9 @@ func TestASessionThatEndedTellsWhy(t *testing.T) {
 			exec(t, pool, `UPDATE cairn.sessions SET created = now() - interval '366 days' WHERE user_id = $1`, user)
 		}, session.Limit},
 		{"too old and swept", func(t *testing.T, _ browser, user int64) {
-			exec(t, pool, `UPDATE cairn.sessions SET created = now() - interval '366 days', expiry = now() - interval '1 day' WHERE user_id = $1`, user)
+			exec(t, pool, `
+				UPDATE cairn.sessions SET created = now() - interval '366 days', expiry = now() - interval '1 day'
+				WHERE user_id = $1`, user)
 			sweep()
 		}, session.Limit},
 		{"ended from elsewhere", func(t *testing.T, _ browser, user int64) {
@@ -66,8 +68,12 @@ func TestASessionThatEndedTellsWhy(t *testing.T) {
 			}
 		}, session.PasswordChanged},
 		{"rotated away", func(t *testing.T, b browser, _ int64) { b.copied(s).get(s.URL + "/rotate") }, session.Replaced},
-		{"signed in again", func(t *testing.T, b browser, user int64) { b.copied(s).get(s.URL + fmt.Sprint("/signin/", user)) }, session.Replaced},
-		{"signed out in another tab", func(t *testing.T, b browser, _ int64) { b.copied(s).get(s.URL + "/out") }, session.SignedOut},
+		{"signed in again", func(t *testing.T, b browser, user int64) {
+			b.copied(s).get(s.URL + fmt.Sprint("/signin/", user))
+		}, session.Replaced},
+		{"signed out in another tab", func(t *testing.T, b browser, _ int64) {
+			b.copied(s).get(s.URL + "/out")
+		}, session.SignedOut},
 		{"by the operator", func(t *testing.T, _ browser, _ int64) {
 			if _, err := other.EndAll(t.Context()); err != nil {
 				t.Fatal(err)

@@ -42,7 +42,8 @@ func fleet(t *testing.T) (pool *pgxpool.Pool, sites [2]site) {
 				must(err)
 			},
 			"/password": func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
-				err := m.ChangeAccess(r.Context(), session.PasswordChanged, func(context.Context, pgx.Tx) (string, error) { return "", nil })
+				nothing := func(context.Context, pgx.Tx) (string, error) { return "", nil }
+				err := m.ChangeAccess(r.Context(), session.PasswordChanged, nothing)
 				if !errors.Is(err, session.ErrEnded) {
 					must(err)
 				}

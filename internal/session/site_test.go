@@ -31,7 +31,8 @@ type handlers map[string]func(m *session.Manager, w http.ResponseWriter, r *http
 
 func newSite(t *testing.T, o session.Options, own handlers) site {
 	t.Helper()
-	o.StatementTimeout, o.LookupTimeout = cmp.Or(o.StatementTimeout, testkit.Patience), cmp.Or(o.LookupTimeout, testkit.Patience)
+	o.StatementTimeout = cmp.Or(o.StatementTimeout, testkit.Patience)
+	o.LookupTimeout = cmp.Or(o.LookupTimeout, testkit.Patience)
 	m := session.New(o)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/signin/{user}", func(w http.ResponseWriter, r *http.Request) {

@@ -10,9 +10,17 @@ import (
 func TestClean(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ first, last, want string }{
-		{"Ada", "Example", "Ada Example"}, {"", "", ""}, {" Moss ", "", "Moss"}, {"", "李", "李"}, {"a\tb\u2028c", "", "a b c"},
-		{"Nu\x00l\r\n", "x", "Nul x"}, {"a\u202eb\u2066c", "", "abc"}, {"👩‍👩‍👧‍👦", "Z\u0351\u036b", "👩‍👩‍👧‍👦 Z\u0351\u036b"},
-		{"\xff", "x", "\ufffd x"}, {strings.Repeat("ü", 5000), "", strings.Repeat("ü", 100)}, {strings.Repeat("ü", 99) + " x", "", strings.Repeat("ü", 99)},
+		{"Ada", "Example", "Ada Example"},
+		{"", "", ""},
+		{" Moss ", "", "Moss"},
+		{"", "李", "李"},
+		{"a\tb\u2028c", "", "a b c"},
+		{"Nu\x00l\r\n", "x", "Nul x"},
+		{"a\u202eb\u2066c", "", "abc"},
+		{"👩‍👩‍👧‍👦", "Z\u0351\u036b", "👩‍👩‍👧‍👦 Z\u0351\u036b"},
+		{"\xff", "x", "\ufffd x"},
+		{strings.Repeat("ü", 5000), "", strings.Repeat("ü", 100)},
+		{strings.Repeat("ü", 99) + " x", "", strings.Repeat("ü", 99)},
 	} {
 		if got := Clean(100, tt.first, tt.last); got != tt.want {
 			t.Errorf("%q, %q became %q, want %q", tt.first, tt.last, got, tt.want)
@@ -24,10 +32,12 @@ func TestID(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]ID{
 		`7`: "7", `"7"`: "7", `0`: "0", `9007199254740993`: "9007199254740993", `"9007199254740993"`: "9007199254740993",
-		`123456789012345678901234567890`: "123456789012345678901234567890", `"d3315b10-72e8"`: "d3315b10-72e8", `"李"`: "李",
+		`123456789012345678901234567890`: "123456789012345678901234567890",
+		`"d3315b10-72e8"`:                "d3315b10-72e8", `"李"`: "李",
 		`null`: "", `""`: "", `7.0`: "", `7e3`: "", `-7`: "", `true`: "", `{}`: "", `[7]`: "",
 		`"a\u0000b"`: "", `"a b"`: "", `"7\n"`: "", `"\ud800"`: "", "\"\xff\"": "", `"a\u202eb"`: "", `"a\u200bb"`: "",
-		`"` + strings.Repeat("ü", 255) + `"`: ID(strings.Repeat("ü", 255)), `"` + strings.Repeat("ü", 256) + `"`: "", strings.Repeat("7", 256): "",
+		`"` + strings.Repeat("ü", 255) + `"`: ID(strings.Repeat("ü", 255)),
+		`"` + strings.Repeat("ü", 256) + `"`: "", strings.Repeat("7", 256): "",
 	} {
 		item := struct{ ID ID }{"before"}
 		if err := json.Unmarshal([]byte(`{"id":`+raw+`}`), &item); err != nil || item.ID != want {
@@ -50,8 +60,9 @@ func TestUnambiguous(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]bool{
 		`7`: true, `{}`: true, `{"a":{"a":1},"b":[{"a":1},{"a":2}]}`: true, `["a","a"]`: true, `{"a":"b","b":"a"}`: true,
-		`{"a":1,"a":1}`: false, `{"userId":1,"USERID":2}`: false, `{"s":1,"ſ":2}`: false, `{"k":1,"\u212a":2}`: false, `[[{"a":[{"b":1,"b":2}]}]]`: false,
-		`{"a":1,"\u0061":2}`: false, "{\"a\":\"\xff\"}": false, `{`: false, ``: false, `7 7`: false,
+		`{"a":1,"a":1}`: false, `{"userId":1,"USERID":2}`: false, `{"s":1,"ſ":2}`: false, `{"k":1,"\u212a":2}`: false,
+		`[[{"a":[{"b":1,"b":2}]}]]`: false,
+		`{"a":1,"\u0061":2}`:        false, "{\"a\":\"\xff\"}": false, `{`: false, ``: false, `7 7`: false,
 		strings.Repeat("[", 1e6) + strings.Repeat("]", 1e6): false,
 	} {
 		if got := Unambiguous([]byte(raw)); got != want {
@@ -67,7 +78,8 @@ func FuzzClean(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		clean := Clean(100, s)
-		if !Valid(clean) || strings.ContainsAny(clean, "\r\n\t") || utf8.RuneCountInString(clean) > 100 || Clean(100, clean) != clean {
+		if !Valid(clean) || strings.ContainsAny(clean, "\r\n\t") ||
+			utf8.RuneCountInString(clean) > 100 || Clean(100, clean) != clean {
 			t.Errorf("%q became %q", s, clean)
 		}
 	})

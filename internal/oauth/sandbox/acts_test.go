@@ -50,11 +50,13 @@ func TestControlPageMovesPeople(t *testing.T) {
 	}
 	r.settled(sandbox.Strava, 3)
 	page = r.page(r.base + "/")
-	if got := page.Find("#strava .deliveries li").First().Text(); !strings.Contains(got, "activity delete") || !strings.Contains(got, "taken") {
-		t.Errorf("the newest delivery reads %q", got)
+	newest := page.Find("#strava .deliveries li").First().Text()
+	if !strings.Contains(newest, "activity delete") || !strings.Contains(newest, "taken") {
+		t.Errorf("the newest delivery reads %q", newest)
 	}
-	if got := page.Find("#strava .none").Text(); !strings.Contains(got, "is told at "+e.URL) || strings.Contains(got, "/strava") {
-		t.Errorf("the subscription reads %q", got)
+	to := page.Find("#strava .none").Text()
+	if !strings.Contains(to, "is told at "+e.URL) || strings.Contains(to, "/strava") {
+		t.Errorf("the subscription reads %q", to)
 	}
 }
 

@@ -122,7 +122,9 @@ func TestSlowEndsWhenTheClientLeaves(t *testing.T) {
 	answer := httptest.NewRecorder()
 	over := make(chan struct{})
 	go func() { r.Handler().ServeHTTP(answer, request); close(over) }() // returns once the handler is really over
-	testkit.Eventually(t, "it has been asked", func() bool { return r.requests(sandbox.Strava)[sandbox.Exchange] > before })
+	testkit.Eventually(t, "it has been asked", func() bool {
+		return r.requests(sandbox.Strava)[sandbox.Exchange] > before
+	})
 	leave()
 	<-over
 	if answer.Body.Len() != 0 {

@@ -66,8 +66,18 @@ func optionsFor(t *testing.T, pool *pgxpool.Pool, base string) sandbox.Options {
 	for provider, uri := range redirectURIs {
 		apps[provider] = sandbox.App{ClientID: provider + "-id", ClientSecret: provider + "-secret", RedirectURI: uri}
 	}
-	return sandbox.Options{Pool: pool, BaseURL: base, Apps: apps, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Limits: sandbox.Limits{Strava: testkit.Patience, Garmin: testkit.Patience, Foursquare: testkit.Patience, Slow: testkit.Patience}}
+	return sandbox.Options{
+		Pool:    pool,
+		BaseURL: base,
+		Apps:    apps,
+		Log:     slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Limits: sandbox.Limits{
+			Strava:     testkit.Patience,
+			Garmin:     testkit.Patience,
+			Foursquare: testkit.Patience,
+			Slow:       testkit.Patience,
+		},
+	}
 }
 
 func (r rig) at(provider string) sandbox.Endpoints { return sandbox.EndpointsOf(r.base, provider) }

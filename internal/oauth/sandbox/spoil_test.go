@@ -81,7 +81,8 @@ func TestSpoiltListsKeepIDsApart(t *testing.T) {
 	}
 	r.set(sandbox.Strava, sandbox.Data, sandbox.ModeWrongTypes)
 	var list []map[string]any
-	if err := json.Unmarshal([]byte(r.asksData(access)), &list); err != nil || list[0]["name"] != true || list[0]["distance"] != "many" {
+	err := json.Unmarshal([]byte(r.asksData(access)), &list)
+	if err != nil || list[0]["name"] != true || list[0]["distance"] != "many" {
 		t.Errorf("wrong types: %v, %v", list[0], err)
 	}
 }

@@ -172,7 +172,13 @@ func TestStravaEventsStayOnOurSite(t *testing.T) {
 			return http.StatusOK, `{"hub.challenge":"` + q.Get("hub.challenge") + `"}`
 		})
 	}
-	for _, to := range []string{other.URL + "/hook", "http://127.0.0.1:1/", strings.Replace(ours.URL, "127.0.0.1", "localhost", 1), ours.URL + ".evil.test/", ours.URL + "@evil.test/"} {
+	for _, to := range []string{
+		other.URL + "/hook",
+		"http://127.0.0.1:1/",
+		strings.Replace(ours.URL, "127.0.0.1", "localhost", 1),
+		ours.URL + ".evil.test/",
+		ours.URL + "@evil.test/",
+	} {
 		if a := r.subscribe(to); stravaCause(a) != "PushSubscription/callback url/invalid" {
 			t.Errorf("%s: %d %s", to, a.status, a.body)
 		}
