@@ -15,30 +15,6 @@ import (
 // templateLock is the advisory lock under which template databases are made.
 const templateLock = 0x636169726e74 // "cairnt"
 
-// template returns the name of a database that has the embedded migrations, making it where it is missing. Being marked
-// as a template, the last step, is what makes it complete.
-func template(ctx context.Context, server string) (string, error) {
-	name, err := templateName()
-	if err != nil {
-		return "", err
-	}
-	conn, err := pgx.Connect(ctx, server)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = conn.Close(ctx) }() // releases the lock
-	if done, err := complete(ctx, conn, name); done || err != nil {
-		return name, err
-	}
-	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", templateLock); err != nil {
-		return "", err
-	}
-	if done, err := complete(ctx, conn, name); done || err != nil {
-		return name, err
-	}
-	return name, makeTemplate(ctx, conn, server, name)
-}
-
 // templateName changes with the migrations, so that no test runs on yesterday's.
 func templateName() (string, error) {
 	hash := sha256.New()
@@ -57,29 +33,35 @@ func templateName() (string, error) {
 	return fmt.Sprintf("cairn_template_%.10x", hash.Sum(nil)), nil
 }
 
-func complete(ctx context.Context, conn *pgx.Conn, name string) (done bool, err error) {
-	err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate)", name).Scan(&done)
-	return done, err
-}
-
-func makeTemplate(ctx context.Context, conn *pgx.Conn, server, name string) error {
-	// One that is not complete was left by a process that was killed on the way.
+// makeTemplate makes the template database. It gets its name in the last step: one with that name is complete.
+func makeTemplate(ctx context.Context, conn *pgx.Conn, name string) error {
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", templateLock); err != nil {
+		return err
+	}
+	defer func() { _, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", templateLock) }()
+	var done bool
+	err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&done)
+	if done || err != nil {
+		return err
+	}
+	unfinished := name + "_new"
+	// One that is there was left by a process that was killed on the way.
 	for _, statement := range []string{
-		fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", name),
-		fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0", name),
+		fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", unfinished),
+		fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0", unfinished),
 	} {
 		if _, err := conn.Exec(ctx, statement); err != nil {
 			return err
 		}
 	}
-	url, err := withDatabase(server, name)
+	url, err := withDatabase(conn.Config().ConnString(), unfinished)
 	if err != nil {
 		return err
 	}
 	if err := migrate(ctx, url); err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, fmt.Sprintf("ALTER DATABASE %s WITH IS_TEMPLATE true ALLOW_CONNECTIONS false", name))
+	_, err = conn.Exec(ctx, fmt.Sprintf("ALTER DATABASE %s RENAME TO %s", unfinished, name))
 	return err
 }
 

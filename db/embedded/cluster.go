@@ -180,7 +180,7 @@ func (c *cluster) settings() []string {
 	}
 	if c.Ephemeral {
 		values = append(values, "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off",
-			"max_connections=300", "checkpoint_timeout=1h", "max_wal_size=4GB")
+			"max_connections=300", "checkpoint_timeout=1h", "max_wal_size=1GB", "wal_skip_threshold=0")
 	} else {
 		values = append(values, "max_connections=100", "log_checkpoints=off")
 	}

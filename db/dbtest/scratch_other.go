@@ -1,0 +1,7 @@
+//go:build !linux
+
+package dbtest
+
+import "os"
+
+func scratch() string { return os.TempDir() }
