@@ -81,12 +81,12 @@ func (l *lookups) join(token string) (b *batch, alone bool) {
 // answerAlone runs the query of a caller that shares it with nobody on the caller's own goroutine: handing it over
 // takes longer than all else we do for a lone request. What has gathered meanwhile is for another goroutine.
 func (l *lookups) answerAlone(ctx context.Context, b *batch) {
-	uncancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
-	defer cancel()
-	if deadline, ok := ctx.Deadline(); ok {
-		uncancelled, cancel = context.WithDeadline(uncancelled, deadline)
-		defer cancel()
+	deadline := time.Now().Add(l.timeout)
+	if earlier, ok := ctx.Deadline(); ok && earlier.Before(deadline) {
+		deadline = earlier
 	}
+	uncancelled, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
 	defer l.passOn()
 	l.answer(uncancelled, b)
 }
