@@ -114,6 +114,16 @@ type chromium struct {
 	said *complaints
 }
 
+// oneRenderer has a browser keep to one process and one thread for all pages: pages of tests need no walls between
+// them, and a new process for each costs a third of the time.
+var oneRenderer = []chromedp.ExecAllocatorOption{
+	chromedp.Flag("js-flags", "--max-lazy --single-threaded"),
+	chromedp.Flag("renderer-process-limit", "1"),
+	chromedp.Flag("disable-site-isolation-trials", true),
+	chromedp.Flag("disable-features",
+		"Translate,BackForwardCache,SpareRendererForSitePerProcess,IsolateOrigins,site-per-process"),
+}
+
 // newChromium starts a browser without a profile, and without talking to anybody but the pages it is sent to.
 func newChromium(t *testing.T) chromium {
 	t.Helper()
@@ -128,8 +138,10 @@ func newChromium(t *testing.T) chromium {
 	if path == "" {
 		t.Fatal("the browser tests need Chromium: make test installs it")
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WindowSize(1280, 900), chromedp.WSURLReadTimeout(patience))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
+		chromedp.DisableGPU, chromedp.WindowSize(1280, 900), chromedp.WSURLReadTimeout(patience),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	options = append(options, oneRenderer...)
 	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(allocator)
