@@ -13,7 +13,7 @@ import (
 	"cairn/internal/text"
 )
 
-// checkin is what is read of one (providers.md, 4.5).
+// checkin is what is read of one (docs/providers.md, 4.5).
 type checkin struct {
 	ID             text.ID
 	CreatedAt      int64

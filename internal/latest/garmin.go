@@ -22,13 +22,13 @@ import (
 const (
 	pullLife = 24 * time.Hour // for so long Garmin keeps what an address is for
 	maxPulls = 50             // of one connection; more make the oldest go
-	// backfill is how far back Garmin lets us ask, and what it calls the permission for it (providers.md, 3.5).
+	// backfill is how far back Garmin lets us ask, and what it calls the permission for it (docs/providers.md, 3.5).
 	backfill           = 30 * 24 * time.Hour
 	backfillPermission = "HISTORICAL_DATA_EXPORT"
 )
 
-// GarminNotice is one item of what Garmin sends: an activity, or an address to fetch activities from (providers.md, 3.6
-// and 3.7).
+// GarminNotice is one item of what Garmin sends: an activity, or an address to fetch activities from
+// (docs/providers.md, 3.6 and 3.7).
 type GarminNotice struct {
 	UserID      text.ID
 	CallbackURL string

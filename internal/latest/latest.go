@@ -33,8 +33,8 @@ const (
 	stravaEvery = 12 * time.Hour
 	// foursquareEvery is shorter because its pushes may not be set up.
 	foursquareEvery = 6 * time.Hour
-	// keepFor is how long Strava lets us keep entries (providers.md, 2.10). Foursquare's are not kept longer. Garmin's come
-	// only once, and stay while the connection does.
+	// keepFor is how long Strava lets us keep entries (docs/providers.md, 2.10). Foursquare's are not kept longer.
+	// Garmin's come only once, and stay while the connection does.
 	keepFor = 7 * 24 * time.Hour
 )
 

@@ -12,7 +12,7 @@ import (
 	"cairn/internal/text"
 )
 
-// stravaActivity is what is read of one (providers.md, 2.7).
+// stravaActivity is what is read of one (docs/providers.md, 2.7).
 type stravaActivity struct {
 	ID             text.ID
 	Name           string

@@ -41,7 +41,7 @@ var ErrForeign = errors.New("oauth: not an address of the provider")
 // Follow fetches an address that the provider gave us. Whoever named it may not have been the provider, so it is
 // ErrForeign unless it is at Provider.API's host, and a refusal is ErrUnfit: it says nothing about the connection. The
 // address carries its own proof, beside which Garmin has minded our token, and missed it too: it is asked without one first
-// (providers.md, 3.5).
+// (docs/providers.md, 3.5).
 func (s *Store) Follow(ctx context.Context, p *Provider, userID int64, address string, out any) error {
 	if !p.Owns(address) {
 		return ErrForeign

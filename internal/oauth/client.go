@@ -204,7 +204,8 @@ func (c *caller) send(ctx context.Context, name string, r *http.Request, out any
 	return resp.Header, nil
 }
 
-// unfit are Garmin's answers to a request for data that it has already served, or not meant for us (providers.md, 3.5).
+// unfit are Garmin's answers to a request for data that it has already served, or not meant for us (docs/providers.md,
+// 3.5).
 var unfit = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGone}
 
 // confirms tells whether the content of a success says nothing else. A web page, or an error with status 200, does.
@@ -216,7 +217,8 @@ func confirms(body []byte) bool {
 	return len(body) == 0 || json.Unmarshal(body, &answer) == nil && answer.Error == nil && answer.ErrorMessage == nil && len(answer.Errors) == 0
 }
 
-// lacksPermission tells Strava's 401 for a scope that was not granted from the one for a token that is not good (providers.md, 2.8).
+// lacksPermission tells Strava's 401 for a scope that was not granted from the one for a token that is not good
+// (docs/providers.md, 2.8).
 func lacksPermission(status int, body []byte) bool {
 	var answer struct {
 		Errors []struct{ Resource, Code string }

@@ -140,7 +140,7 @@ func (e *Error) AppRefused() bool {
 	return e.Provider == "strava" && e.Status == http.StatusForbidden
 }
 
-// TooManyPeople tells that Strava has as many people as it allows our application (providers.md, 2.4).
+// TooManyPeople tells that Strava has as many people as it allows our application (docs/providers.md, 2.4).
 func (e *Error) TooManyPeople() bool {
 	return e.Provider == "strava" && e.Status == http.StatusForbidden && e.Code == "Application" && (e.Call == "exchange" || e.Call == "refresh")
 }

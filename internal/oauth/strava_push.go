@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Subscription is where Strava sends its events. An application has one at most (providers.md, 2.9).
+// Subscription is where Strava sends its events. An application has one at most (docs/providers.md, 2.9).
 type Subscription struct {
 	ID          int64  `json:"id"`
 	CallbackURL string `json:"callback_url"`

@@ -149,7 +149,7 @@ func stravaEvent(r *http.Request, _ *oauth.Provider) ([]hint, error) {
 	return nil, nil
 }
 
-// foursquarePush is about a check-in. The secret is not always there (providers.md, 4.7).
+// foursquarePush is about a check-in. The secret is not always there (docs/providers.md, 4.7).
 func (s *server) foursquarePush(r *http.Request, _ *oauth.Provider) ([]hint, error) {
 	if err := readForm(r); err != nil {
 		return nil, err
