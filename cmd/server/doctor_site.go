@@ -28,7 +28,7 @@ func checkVariables(_ context.Context, e examined) (found []finding) {
 				fmt.Sprintf("%s is set, and nothing reads it: is %s meant?", name, meant)})
 		case suspect:
 			found = append(found, finding{warning, "variables",
-				fmt.Sprintf("%s is set, and nothing reads it: README.md lists the variables", name)})
+				fmt.Sprintf("%s is set, and nothing reads it: docs/configuration.md lists the variables", name)})
 		}
 	}
 	return found

@@ -52,7 +52,7 @@ func TestDoctorNamesWhatNothingReads(t *testing.T) {
 	wantFindings(t, says,
 		`warn | variables | STRAVA_CLIENT_SECERT is set, and nothing reads it: is STRAVA_CLIENT_SECRET meant`,
 		`warn | variables | TRUSTED_PROXYS is set, and nothing reads it: is TRUSTED_PROXIES meant`,
-		`warn | variables | GARMIN_KEY is set, and nothing reads it: README`)
+		`warn | variables | GARMIN_KEY is set, and nothing reads it: docs/configuration.md`)
 	if strings.Count(says, "variables ") != 3 || strings.Contains(says, "hunter2") {
 		t.Errorf("it says too much:\n%s", says)
 	}

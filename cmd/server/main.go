@@ -77,8 +77,8 @@ const gcPercent = 200
 
 const aboutServe = `
 It listens on PORT, or on the socket that systemd passes, until SIGTERM or SIGINT.
-Without DATABASE_URL it makes a private database below DATA_DIR. README.md lists
-the variables of the environment.
+Without DATABASE_URL it makes a private database below DATA_DIR.
+docs/configuration.md lists the variables of the environment.
 `
 
 func serveCommand(ctx context.Context, e env, out io.Writer) error {

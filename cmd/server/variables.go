@@ -30,8 +30,8 @@ const fileSuffix = "_FILE"
 // credentialsDirectory is where systemd puts the credentials of a unit.
 const credentialsDirectory = "CREDENTIALS_DIRECTORY"
 
-// variables is the one list of what Cairn reads from the environment. README.md says what each means; .env.example and
-// docker-compose.yml have all of them, too.
+// variables is the one list of what Cairn reads from the environment. docs/configuration.md says what each means;
+// .env.example and docker-compose.yml have all of them, too.
 func variables() []variable {
 	list := []variable{
 		{name: "APP_ENV", also: "NODE_ENV"},

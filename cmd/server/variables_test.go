@@ -54,11 +54,12 @@ func TestEnvExampleHasAllVariables(t *testing.T) {
 	wantSame(t, ".env.example", got, names(variables()))
 }
 
-// The README's table has one row for a variable of all providers, with P in the place of the provider. Older names are
-// in brackets behind the new one, or in its meaning.
-func TestReadmeHasAllVariables(t *testing.T) {
+// The document's tables have one row for a variable of all providers, with P in the place of the provider. Older names
+// are in brackets behind the new one, or in its meaning.
+func TestConfigurationDocHasAllVariables(t *testing.T) {
 	t.Parallel()
-	_, table, _ := strings.Cut(readFile(t, "README.md"), "\n## Configuration\n")
+	const doc = "docs/configuration.md"
+	_, table, _ := strings.Cut(readFile(t, doc), "\n## Variables\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	var got, want []string
 	for _, row := range regexp.MustCompile(`(?m)^\| (`+"`"+`.+?)(?: \(.+?\))? \|`).FindAllStringSubmatch(table, -1) {
@@ -77,10 +78,10 @@ func TestReadmeHasAllVariables(t *testing.T) {
 	for _, v := range variables() {
 		want = append(want, ofProvider(v.name))
 		if v.also != "" && !strings.Contains(table, v.also) && !strings.Contains(table, ofProvider(v.also)) {
-			t.Errorf("README.md lacks %s", v.also)
+			t.Errorf("%s lacks %s", doc, v.also)
 		}
 	}
-	wantSame(t, "README.md", got, want)
+	wantSame(t, doc, got, want)
 }
 
 // composeService is what is looked at of a service in docker-compose.yml.
