@@ -236,7 +236,11 @@ func refusing(t *testing.T, code string) string {
 			}
 			_, _ = conn.Write([]byte("N")) // no TLS, no GSS encryption
 		}
-		backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: `user "secretuser" of secretdb has secretpw`})
+		backend.Send(&pgproto3.ErrorResponse{
+			Severity: "FATAL",
+			Code:     code,
+			Message:  `user "secretuser" of secretdb has secretpw`,
+		})
 		_ = backend.Flush()
 	})
 	return listener.Addr().String()

@@ -130,7 +130,8 @@ func malformed(err error) string {
 			return "the database URL is malformed: " + strings.TrimSuffix(part, "_")
 		}
 	}
-	return "the database URL is malformed: it should look like postgres://user:password@host:5432/name?sslmode=verify-full, " +
+	return "the database URL is malformed: it should look like " +
+		"postgres://user:password@host:5432/name?sslmode=verify-full, " +
 		"with special characters in the user name and password percent-encoded"
 }
 

@@ -19,7 +19,12 @@ func TestARestartIsNotNoticedAfterwards(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	for name, signal := range map[string]syscall.Signal{"fast": syscall.SIGINT, "immediate": syscall.SIGQUIT, "killed": syscall.SIGKILL} {
+	signals := map[string]syscall.Signal{
+		"fast":      syscall.SIGINT,
+		"immediate": syscall.SIGQUIT,
+		"killed":    syscall.SIGKILL,
+	}
+	for name, signal := range signals {
 		var conns []*pgxpool.Conn
 		for range pool.Config().MaxConns {
 			conn, err := pool.Acquire(t.Context())

@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// somethingToRead tells whether an idle connection has something to read. PostgreSQL says nothing unasked but that it ends, so
-// that is worth a ping. It costs one system call and no round trip.
+// somethingToRead tells whether an idle connection has something to read. The only thing PostgreSQL
+// says unasked is that it ends, so that is worth a ping. The check costs one system call and no
+// round trip.
 func somethingToRead(conn net.Conn) bool {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()

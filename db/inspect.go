@@ -35,7 +35,8 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 	var now time.Time
 	asked := time.Now()
 	err := pool.QueryRow(ctx, `
-		SELECT split_part(current_setting('server_version'), ' ', 1), pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean,
+		SELECT split_part(current_setting('server_version'), ' ', 1), pg_is_in_recovery(),
+		       current_setting('default_transaction_read_only')::boolean,
 		       clock_timestamp(), to_regclass('cairn.goose_db_version') IS NOT NULL,
 		       CASE WHEN to_regnamespace('cairn') IS NULL THEN has_database_privilege(current_database(), 'CREATE')
 		            ELSE has_schema_privilege(to_regnamespace('cairn')::oid, 'CREATE') END`,
@@ -54,7 +55,8 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 		r.ReadOnly = "default_transaction_read_only is on"
 	}
 	if hasSchema {
-		err = pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM cairn.goose_db_version WHERE is_applied`).Scan(&r.Version)
+		err = pool.QueryRow(ctx, `
+			SELECT coalesce(max(version_id), 0) FROM cairn.goose_db_version WHERE is_applied`).Scan(&r.Version)
 		if err != nil {
 			return Report{}, fmt.Errorf("db: inspect the schema: %w", concealed(err))
 		}

@@ -92,7 +92,8 @@ func TestMigrateOutlastsTheLimitsOfRequests(t *testing.T) {
 	url := dbtest.NewEmptyURL(t)
 	execute(t, open(t, url), `
 		CREATE FUNCTION public.dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); END';
-		CREATE EVENT TRIGGER dawdle ON ddl_command_end WHEN TAG IN ('CREATE TYPE', 'CREATE TABLE') EXECUTE FUNCTION public.dawdle()`)
+		CREATE EVENT TRIGGER dawdle ON ddl_command_end
+		WHEN TAG IN ('CREATE TYPE', 'CREATE TABLE') EXECUTE FUNCTION public.dawdle()`)
 	_, log := newJournal()
 	if err := db.Migrate(t.Context(), open(t, url+"&statement_timeout=50ms"), log); err != nil {
 		t.Error(err)

@@ -21,8 +21,8 @@ import (
 	"cairn/db/embedded"
 )
 
-// Cluster is a PostgreSQL that belongs to one test, which may stop, kill and freeze it. It listens on a loopback port and
-// keeps that for as long as the test lasts.
+// Cluster is a PostgreSQL cluster that belongs to one test, which may stop, kill and freeze it. It
+// listens on a loopback port and keeps that port for as long as the test lasts.
 type Cluster struct {
 	t      testing.TB
 	tools  embedded.Tools
@@ -37,7 +37,8 @@ type Cluster struct {
 func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
 	c := newCluster(t)
-	c.run("initdb", "--pgdata="+c.data, "--no-sync", "--username=cairn", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions")
+	c.run("initdb", "--pgdata="+c.data, "--no-sync", "--username=cairn", "--auth=trust",
+		"--encoding=UTF8", "--locale=C", "--no-instructions")
 	c.Start()
 	if err := execute(t.Context(), c.url("postgres"), "CREATE DATABASE cairn"); err != nil {
 		t.Fatalf("dbtest: create a database: %v", err)
@@ -78,7 +79,8 @@ func freePort(t testing.TB) string {
 func (c *Cluster) NewStandby() *Cluster {
 	c.t.Helper()
 	s := newCluster(c.t)
-	s.run("pg_basebackup", "--pgdata="+s.data, "--dbname="+c.url("postgres"), "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+	s.run("pg_basebackup", "--pgdata="+s.data, "--dbname="+c.url("postgres"),
+		"--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 	s.Start()
 	return s
 }
@@ -113,7 +115,8 @@ func (c *Cluster) Start() {
 	c.t.Helper()
 	var args []string
 	for _, setting := range []string{
-		"listen_addresses=127.0.0.1", "port=" + c.port, "unix_socket_directories=", "shared_buffers=32MB", "jit=off", "fsync=off",
+		"listen_addresses=127.0.0.1", "port=" + c.port, "unix_socket_directories=",
+		"shared_buffers=32MB", "jit=off", "fsync=off",
 		"wal_level=replica", "hot_standby=on", "log_min_messages=fatal",
 	} {
 		args = append(args, "-c", setting)
@@ -148,7 +151,8 @@ func (c *Cluster) answers() bool {
 	return true
 }
 
-// Stop sends the server a signal and waits for its end: SIGINT is a fast shutdown, SIGQUIT an immediate one, SIGKILL none.
+// Stop sends the server a signal and waits until it has ended: SIGINT is a fast shutdown, SIGQUIT
+// an immediate one, and SIGKILL no shutdown at all.
 func (c *Cluster) Stop(signal syscall.Signal) {
 	if c.server == nil || c.server.Process == nil {
 		return

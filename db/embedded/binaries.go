@@ -58,10 +58,12 @@ func findBinaries(search []string, user account, data string) (string, error) {
 			"or run everything in containers (`docker compose up`), " +
 			"or name a database in the environment variable DATABASE_URL")
 	case want != 0:
-		return "", fmt.Errorf("%s was made by PostgreSQL %d, and this machine has %s: install PostgreSQL %d, or delete the directory to begin anew",
+		return "", fmt.Errorf("%s was made by PostgreSQL %d, and this machine has %s: "+
+			"install PostgreSQL %d, or delete the directory to begin anew",
 			data, want, strings.Join(found, ", "), want)
 	}
-	return "", fmt.Errorf("PostgreSQL %d or newer is needed, and this machine has %s", oldestMajor, strings.Join(found, ", "))
+	return "", fmt.Errorf("PostgreSQL %d or newer is needed, and this machine has %s",
+		oldestMajor, strings.Join(found, ", "))
 }
 
 // candidates lists directories with both programs, the newest first within a pattern.

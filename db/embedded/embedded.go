@@ -38,8 +38,8 @@ type Options struct {
 	// Ephemeral is for tests: no durability, many connections, a few seconds' wait for the next process after the last
 	// one has gone, and no data kept after that.
 	Ephemeral bool
-	// Settings are PostgreSQL's, like "shared_buffers=1GB". They win over those of this package, which ALTER SYSTEM's don't,
-	// and count only in the process that starts PostgreSQL.
+	// Settings are PostgreSQL's, like "shared_buffers=1GB". They override those of this package, which
+	// those of ALTER SYSTEM do not, and they count only in the process that starts PostgreSQL.
 	Settings []string
 	// Log tells when a PostgreSQL is started or joined. Nil is silent.
 	Log *slog.Logger

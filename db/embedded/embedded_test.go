@@ -307,9 +307,15 @@ func TestWhatCannotStart(t *testing.T) {
 		wants  []string
 	}{
 		"not installed": {search: []string{"/nonexistent"}, wants: notInstalled},
-		"other version": {data: map[string]string{"PG_VERSION": "9\n"}, wants: []string{"made by PostgreSQL 9", "delete the directory"}},
+		"other version": {
+			data:  map[string]string{"PG_VERSION": "9\n"},
+			wants: []string{"made by PostgreSQL 9", "delete the directory"},
+		},
 		"not a cluster": {data: map[string]string{"holiday.jpg": ""}, wants: []string{"not a PostgreSQL data directory"}},
-		"damaged":       {data: map[string]string{"PG_VERSION": installed}, wants: []string{"postgres.log ends with", "postgresql.conf"}},
+		"damaged": {
+			data:  map[string]string{"PG_VERSION": installed},
+			wants: []string{"postgres.log ends with", "postgresql.conf"},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -75,8 +75,8 @@ func claim(place, dir, target string) error {
 		return err
 	}
 	if former, err := os.Readlink(filepath.Join(string(owner), "postgres")); err == nil && former == target {
-		return fmt.Errorf("%s was copied from %s, and its link postgres leads to the same database: delete the link to begin anew",
-			dir, owner)
+		return fmt.Errorf("%s was copied from %s, and its link postgres leads to the same database: "+
+			"delete the link to begin anew", dir, owner)
 	}
 	return os.WriteFile(file, []byte(dir), 0o600)
 }

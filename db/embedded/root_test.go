@@ -56,7 +56,8 @@ func TestRootInADirectoryNobodyElseCanEnter(t *testing.T) {
 	if err := os.Symlink(filepath.Join(first, "postgres"), filepath.Join(dir, "postgres")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Start(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "was copied from "+moved) {
+	_, err := Start(t.Context(), Options{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "was copied from "+moved) {
 		t.Errorf("start in a copy: %v", err)
 	}
 	stop(t, server)

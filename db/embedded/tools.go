@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 )
 
-// Tools are PostgreSQL's programs on this machine, for tests that need a cluster in their own hands: to stop, to kill, to
-// freeze. They run as Start would run them.
+// Tools are PostgreSQL's programs on this machine, for tests that need a cluster of their own to
+// stop, kill or freeze. They run as Start would run them.
 type Tools struct {
 	user account
 	bin  string

@@ -38,7 +38,8 @@ func accountFor(dir, data string) (account, error) {
 		}
 		uid, gid := ownerOf(info)
 		if uid == 0 {
-			return account{}, fmt.Errorf("%s belongs to root, which PostgreSQL refuses to run as: chown it to the account that made it", data)
+			return account{}, fmt.Errorf("%s belongs to root, which PostgreSQL refuses to run as: "+
+				"chown it to the account that made it", data)
 		}
 		return accountOf(uid, gid), nil
 	}
@@ -111,7 +112,8 @@ func foreign(name, dir string) error {
 		uid, _ := ownerOf(info)
 		owner = "user " + accountOf(uid, 0).name
 	}
-	return fmt.Errorf("%s belongs to %s, and this process runs as user %s: run it as the same user, delete %s, or set DATA_DIR to another directory",
+	return fmt.Errorf("%s belongs to %s, and this process runs as user %s: "+
+		"run it as the same user, delete %s, or set DATA_DIR to another directory",
 		name, owner, accountOf(uint32(os.Geteuid()), 0).name, dir)
 }
 
