@@ -71,7 +71,8 @@ func TestControlPageKeepsTexts(t *testing.T) {
 	page.Find("#strava select[name=data] option").RemoveAttr("selected")
 	page.Find("#strava select[name=data] option[value='502 html']").SetAttr("selected", "")
 	page = r.press(page, "#strava .switches > button")
-	if got := page.Find("#strava .changed").Length(); got != 2 || page.Find("#strava details[open]").Length() != 1 || page.Find("#strava .flag").Length() != 1 {
+	got := page.Find("#strava .changed").Length()
+	if got != 2 || page.Find("#strava details[open]").Length() != 1 || page.Find("#strava .flag").Length() != 1 {
 		t.Errorf("%d changed, want the quota and a call", got)
 	}
 	r.whoAmI(sandbox.Strava, "x")
@@ -84,15 +85,23 @@ func TestActsRefuse(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.connect(sandbox.Strava, "moss", "activity:read_all")
-	grant := r.base + "/control/grants/" + r.page(r.base+"/").Find("form[action$='/act']").AttrOr("action", "")[len("/sandbox/control/grants/"):]
-	for act, want := range map[string]int{"delete": http.StatusBadRequest, "rename": http.StatusBadRequest, "hide": http.StatusBadRequest,
-		"checkin": http.StatusNotFound, "": http.StatusNotFound, "activity": http.StatusSeeOther} {
+	action := r.page(r.base+"/").Find("form[action$='/act']").AttrOr("action", "")
+	grant := r.base + "/control/grants/" + action[len("/sandbox/control/grants/"):]
+	for act, want := range map[string]int{
+		"delete":   http.StatusBadRequest,
+		"rename":   http.StatusBadRequest,
+		"hide":     http.StatusBadRequest,
+		"checkin":  http.StatusNotFound,
+		"":         http.StatusNotFound,
+		"activity": http.StatusSeeOther,
+	} {
 		if act != "activity" {
 			r.wantStatus("act "+act, r.do("POST", grant, url.Values{"act": {act}}), want)
 		}
 	}
 	r.wantStatus("act activity", r.do("POST", grant, url.Values{"act": {"activity"}}), http.StatusSeeOther)
 	for _, id := range []string{"4711", "x"} {
-		r.wantStatus("act of nobody", r.do("POST", r.base+"/control/grants/"+id+"/act", url.Values{"act": {"activity"}}), http.StatusNotFound)
+		a := r.do("POST", r.base+"/control/grants/"+id+"/act", url.Values{"act": {"activity"}})
+		r.wantStatus("act of nobody", a, http.StatusNotFound)
 	}
 }

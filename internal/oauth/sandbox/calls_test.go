@@ -31,7 +31,8 @@ func (r rig) asks(provider string) map[string]func() answer {
 	case sandbox.Strava:
 		asks[sandbox.Data] = func() answer { return r.get(api+"/athlete/activities", access) }
 		asks[sandbox.Revoke] = func() answer {
-			return r.do("POST", r.at(provider).Revoke, url.Values{"token": {access}}, "Authorization", basicAuth("strava-id", "strava-secret"))
+			return r.do("POST", r.at(provider).Revoke, url.Values{"token": {access}},
+				"Authorization", basicAuth("strava-id", "strava-secret"))
 		}
 		asks[sandbox.Subscriptions] = func() answer {
 			return r.do("GET", api+"/push_subscriptions?client_id=strava-id&client_secret=strava-secret", nil)
@@ -115,7 +116,9 @@ func TestEveryStatusInEveryShape(t *testing.T) {
 					r.set(provider, call, mode)
 					a := asks[call]()
 					page := strings.HasPrefix(a.header.Get("Content-Type"), "text/html")
-					if got := http.StatusText(a.status); status[:1] != string('0'+byte(a.status/100)) || got == "" || page != strings.HasSuffix(mode, "html") {
+					got := http.StatusText(a.status)
+					if status[:1] != string('0'+byte(a.status/100)) || got == "" ||
+						page != strings.HasSuffix(mode, "html") {
 						t.Errorf("%s %s: %d %s", call, mode, a.status, a.header.Get("Content-Type"))
 					}
 					if retry := a.header.Get("Retry-After"); (retry != "") != (mode == sandbox.ModeRetryAfter || status == "503") {
@@ -221,14 +224,16 @@ func TestRedirectsLeadToAnotherHost(t *testing.T) {
 	if n := r.requests(sandbox.Strava)[sandbox.Elsewhere]; n != 0 {
 		t.Errorf("%d requests elsewhere before anybody followed", n)
 	}
-	resp, err := http.PostForm(r.at(sandbox.Strava).Token, tokenForm(sandbox.Strava, "grant_type=authorization_code", "code=x"))
+	form := tokenForm(sandbox.Strava, "grant_type=authorization_code", "code=x")
+	resp, err := http.PostForm(r.at(sandbox.Strava).Token, form)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
-	if !strings.Contains(string(body), `"access_token":"elsewhere"`) || r.requests(sandbox.Strava)[sandbox.Elsewhere] != 1 {
-		t.Errorf("a client that follows: %s, counted %d", body, r.requests(sandbox.Strava)[sandbox.Elsewhere])
+	n := r.requests(sandbox.Strava)[sandbox.Elsewhere]
+	if !strings.Contains(string(body), `"access_token":"elsewhere"`) || n != 1 {
+		t.Errorf("a client that follows: %s, counted %d", body, n)
 	}
 }
 
@@ -285,7 +290,8 @@ func TestLostAnswers(t *testing.T) {
 	r := newRig(t)
 	code := r.allow(sandbox.Strava, "ada").Get("code")
 	r.set(sandbox.Strava, sandbox.Exchange, sandbox.ModeLost)
-	_, err := http.PostForm(r.at(sandbox.Strava).Token, tokenForm(sandbox.Strava, "grant_type=authorization_code", "code="+code))
+	form := tokenForm(sandbox.Strava, "grant_type=authorization_code", "code="+code)
+	_, err := http.PostForm(r.at(sandbox.Strava).Token, form)
 	if !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want the connection cut", err)
 	}

@@ -119,8 +119,14 @@ func (s *Sandbox) connections(ctx context.Context, provider string) ([]connectio
 	var views []connectionView
 	for _, g := range grants {
 		p, _ := personBy(g.Person)
-		v := connectionView{Grant: g.Grant, Name: p.name(), Subject: p.subject(provider), Pulls: provider == Garmin, Acts: actsAt(g.Grant),
-			Picture: s.path + "/people/small/" + p.key + ".svg"}
+		v := connectionView{
+			Grant:   g.Grant,
+			Name:    p.name(),
+			Subject: p.subject(provider),
+			Pulls:   provider == Garmin,
+			Acts:    actsAt(g.Grant),
+			Picture: s.path + "/people/small/" + p.key + ".svg",
+		}
 		switch {
 		case !g.Issued:
 			v.Tokens = "Allowed, but no tokens fetched yet"

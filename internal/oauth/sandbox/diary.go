@@ -82,7 +82,9 @@ func (s store) diary(ctx context.Context, key string) (diary, error) {
 	for _, e := range entries {
 		d.add(p, e)
 	}
-	slices.SortStableFunc(d.outings, func(a, b outing) int { return cmp.Or(b.start.Compare(a.start), cmp.Compare(b.id, a.id)) })
+	slices.SortStableFunc(d.outings, func(a, b outing) int {
+		return cmp.Or(b.start.Compare(a.start), cmp.Compare(b.id, a.id))
+	})
 	slices.SortStableFunc(d.visits, func(a, b visit) int { return b.at.Compare(a.at) })
 	return d, nil
 }

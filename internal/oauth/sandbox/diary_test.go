@@ -96,7 +96,8 @@ func TestRoutesArePlausible(t *testing.T) {
 				t.Errorf("%s starts at %v, want %v", person, points[0], home)
 			}
 			if got := metres(points); math.Abs(got-a.Distance) > a.Distance/100+10 || len(points) < 50 {
-				t.Errorf("%s of %s: a route of %.0f m and %d points, want %.0f m", a.SportType, person, got, len(points), a.Distance)
+				t.Errorf("%s of %s: a route of %.0f m and %d points, want %.0f m",
+					a.SportType, person, got, len(points), a.Distance)
 			}
 		}
 		if outside < 10 {
@@ -124,7 +125,8 @@ func TestPeopleDoDifferentThings(t *testing.T) {
 			all[person][a.SportType] = true
 			names.WriteString(a.Name + "\n")
 			speed := a.Distance / float64(a.MovingTime)
-			if a.SportType != "WeightTraining" && (speed < 0.5 || speed > 10) || a.SportType == "WeightTraining" && a.Distance != 0 {
+			if a.SportType != "WeightTraining" && (speed < 0.5 || speed > 10) ||
+				a.SportType == "WeightTraining" && a.Distance != 0 {
 				t.Errorf("%s at %.1f m/s", a.SportType, speed)
 			}
 			if local := a.StartDate.Add(time.Duration(a.UTCOffset) * time.Second); !local.Equal(a.StartDateLocal) {

@@ -195,8 +195,15 @@ func (s *Sandbox) atElsewhere(w http.ResponseWriter, r *http.Request) error {
 	if err := s.recordRequest(r.Context(), provider, Elsewhere); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, object{"access_token": "elsewhere", "refresh_token": "elsewhere", "token_type": "Bearer",
-		"expires_in": 21600, "id": 666, "userId": "elsewhere", "response": object{"user": object{"id": "666", "firstName": "Else"}}})
+	return writeJSON(w, http.StatusOK, object{
+		"access_token":  "elsewhere",
+		"refresh_token": "elsewhere",
+		"token_type":    "Bearer",
+		"expires_in":    21600,
+		"id":            666,
+		"userId":        "elsewhere",
+		"response":      object{"user": object{"id": "666", "firstName": "Else"}},
+	})
 }
 
 // failureOf is the body that goes with the status.

@@ -17,10 +17,26 @@ import (
 func TestTokenFailures(t *testing.T) {
 	t.Parallel()
 	for provider, causes := range map[string]map[string]string{
-		sandbox.Strava: {"400": "RequestToken/code/invalid", "401": "Athlete/access_token/invalid",
-			"403": "Application/Athletes/limit of connected athletes exceeded", "429": "Application/overall rate limit/exceeded"},
-		sandbox.Garmin:     {"400": "invalid_grant", "401": "invalid_client", "403": "access_denied", "429": "temporarily_unavailable", "500": "temporarily_unavailable"},
-		sandbox.Foursquare: {"400": "invalid_grant", "401": "invalid_client", "403": "unauthorized_client", "429": "server_error", "500": "server_error"},
+		sandbox.Strava: {
+			"400": "RequestToken/code/invalid",
+			"401": "Athlete/access_token/invalid",
+			"403": "Application/Athletes/limit of connected athletes exceeded",
+			"429": "Application/overall rate limit/exceeded",
+		},
+		sandbox.Garmin: {
+			"400": "invalid_grant",
+			"401": "invalid_client",
+			"403": "access_denied",
+			"429": "temporarily_unavailable",
+			"500": "temporarily_unavailable",
+		},
+		sandbox.Foursquare: {
+			"400": "invalid_grant",
+			"401": "invalid_client",
+			"403": "unauthorized_client",
+			"429": "server_error",
+			"500": "server_error",
+		},
 	} {
 		t.Run(provider, func(t *testing.T) {
 			t.Parallel()
@@ -46,10 +62,24 @@ func TestTokenFailures(t *testing.T) {
 func TestAPIFailures(t *testing.T) {
 	t.Parallel()
 	for provider, causes := range map[string]map[string]string{
-		sandbox.Strava: {"401": "Athlete/access_token/invalid", "403": "Application/Status/Inactive", "429": "Application/overall rate limit/exceeded"},
-		sandbox.Garmin: {"401": "Unauthorized", "403": "Forbidden", "429": "Too Many Requests", "500": "Internal Server Error"},
-		sandbox.Foursquare: {"400": "400 param_error", "401": "401 invalid_auth", "403": "403 rate_limit_exceeded",
-			"429": "429 quota_exceeded", "500": "500 server_error"},
+		sandbox.Strava: {
+			"401": "Athlete/access_token/invalid",
+			"403": "Application/Status/Inactive",
+			"429": "Application/overall rate limit/exceeded",
+		},
+		sandbox.Garmin: {
+			"401": "Unauthorized",
+			"403": "Forbidden",
+			"429": "Too Many Requests",
+			"500": "Internal Server Error",
+		},
+		sandbox.Foursquare: {
+			"400": "400 param_error",
+			"401": "401 invalid_auth",
+			"403": "403 rate_limit_exceeded",
+			"429": "429 quota_exceeded",
+			"500": "500 server_error",
+		},
 	} {
 		t.Run(provider, func(t *testing.T) {
 			t.Parallel()
@@ -160,7 +190,8 @@ func TestExpireTokens(t *testing.T) {
 			r.wantStatus("expired", r.whoAmI(provider, tokens.text("access_token")), http.StatusUnauthorized)
 			fresh := r.refresh(provider, tokens.text("refresh_token"))
 			r.wantStatus("refreshed", r.whoAmI(provider, fresh.text("access_token")), http.StatusOK)
-			if n, err := r.TokenRequests(t.Context(), provider); err != nil || n["authorization_code"] != 1 || n["refresh_token"] != 1 {
+			n, err := r.TokenRequests(t.Context(), provider)
+			if err != nil || n["authorization_code"] != 1 || n["refresh_token"] != 1 {
 				t.Errorf("recorded %v, %v", n, err)
 			}
 		})
@@ -170,8 +201,11 @@ func TestExpireTokens(t *testing.T) {
 func TestRevokeGrant(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	for provider, want := range map[string]int{sandbox.Strava: http.StatusUnauthorized, sandbox.Garmin: http.StatusForbidden,
-		sandbox.Foursquare: http.StatusUnauthorized} {
+	for provider, want := range map[string]int{
+		sandbox.Strava:     http.StatusUnauthorized,
+		sandbox.Garmin:     http.StatusForbidden,
+		sandbox.Foursquare: http.StatusUnauthorized,
+	} {
 		tokens := r.connect(provider, "ada")
 		grants, err := r.Grants(t.Context(), provider)
 		if err != nil || len(grants) != 1 || grants[0].Person != "ada" {

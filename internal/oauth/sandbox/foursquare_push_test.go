@@ -35,7 +35,8 @@ func TestFoursquarePush(t *testing.T) {
 			User           struct{ ID string }
 		}
 		var user struct{ ID, FirstName string }
-		if json.Unmarshal([]byte(form.Get("checkin")), &checkin) != nil || checkin.ID != id || checkin.User.ID != "20260000123" ||
+		if json.Unmarshal([]byte(form.Get("checkin")), &checkin) != nil ||
+			checkin.ID != id || checkin.User.ID != "20260000123" ||
 			checkin.CreatedAt == 0 || checkin.TimeZoneOffset == nil {
 			t.Errorf("checkin %s, want %s", form.Get("checkin"), id)
 		}

@@ -21,10 +21,16 @@ func meta(a answer) string {
 func TestFoursquareAuthorizeRefuses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	for _, change := range []string{"client_id=other", "redirect_uri", "redirect_uri=http://cairn.test/", "response_type=token"} {
+	for _, change := range []string{
+		"client_id=other",
+		"redirect_uri",
+		"redirect_uri=http://cairn.test/",
+		"response_type=token",
+	} {
 		for _, method := range []string{"GET", "POST"} {
 			a := r.do(method, r.authorizeURL(sandbox.Foursquare, change), url.Values{"person": {"ada"}, "decision": {"allow"}})
-			if a.status != http.StatusBadRequest || a.header.Get("Location") != "" || !strings.Contains(a.body, "this is not Foursquare") {
+			if a.status != http.StatusBadRequest || a.header.Get("Location") != "" ||
+				!strings.Contains(a.body, "this is not Foursquare") {
 				t.Errorf("%s %s: %d to %q: %.200s", method, change, a.status, a.header.Get("Location"), a.body)
 			}
 		}
@@ -44,7 +50,8 @@ func TestFoursquareToken(t *testing.T) {
 	again := r.do("GET", r.at(sandbox.Foursquare).Token+"?"+tokenForm(sandbox.Foursquare, "grant_type=authorization_code",
 		"code="+code, "redirect_uri="+redirectURIs[sandbox.Foursquare]).Encode(), nil)
 	if again.status != http.StatusOK || again.text("access_token") != first.text("access_token") {
-		t.Errorf("by GET, a second time: %d, the same token %t", again.status, again.text("access_token") == first.text("access_token"))
+		t.Errorf("by GET, a second time: %d, the same token %t",
+			again.status, again.text("access_token") == first.text("access_token"))
 	}
 	if err := r.ExpireTokens(t.Context(), sandbox.Foursquare); err != nil {
 		t.Fatal(err)
@@ -123,7 +130,8 @@ func TestFoursquareCheckins(t *testing.T) {
 	r := newRig(t)
 	token := r.connect(sandbox.Foursquare, "max").text("access_token")
 	count, all := r.checkins(token, "limit=250")
-	if count != len(all) || count < 20 || !slices.IsSortedFunc(all, func(a, b checkin) int { return int(b.CreatedAt - a.CreatedAt) }) {
+	newestFirst := func(a, b checkin) int { return int(b.CreatedAt - a.CreatedAt) }
+	if count != len(all) || count < 20 || !slices.IsSortedFunc(all, newestFirst) {
 		t.Fatalf("%d of %d check-ins, or not newest first", len(all), count)
 	}
 	if n, got := r.checkins(token, "limit=5&offset=3"); n != count || !slices.Equal(got, all[3:8]) {
@@ -141,7 +149,8 @@ func TestFoursquareCheckins(t *testing.T) {
 		t.Error("oldestfirst is not the reverse")
 	}
 	for _, query := range []string{"limit=251", "offset=-1", "sort=upwards", "afterTimestamp=x"} {
-		if a := r.get(r.at(sandbox.Foursquare).API+"/users/self/checkins?v=20261101&"+query, token); meta(a) != "400 param_error" {
+		a := r.get(r.at(sandbox.Foursquare).API+"/users/self/checkins?v=20261101&"+query, token)
+		if meta(a) != "400 param_error" {
 			t.Errorf("%s: %s", query, a.body)
 		}
 	}

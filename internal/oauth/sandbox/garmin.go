@@ -35,7 +35,11 @@ func garminRefresh() tokenSpec {
 }
 
 func garminPull() tokenSpec {
-	return tokenSpec{kind: "pull", life: 24 * time.Hour, text: func(seed [32]byte) string { return hex.EncodeToString(seed[:16]) }}
+	return tokenSpec{
+		kind: "pull",
+		life: 24 * time.Hour,
+		text: func(seed [32]byte) string { return hex.EncodeToString(seed[:16]) },
+	}
 }
 
 // garminJWT looks like Garmin's access tokens and is as long (over 1000 characters), but nothing can be read from it.
@@ -260,5 +264,8 @@ func garminFailure(call string, status int) any {
 	}
 	code := map[int]string{http.StatusBadRequest: "invalid_grant", http.StatusUnauthorized: "invalid_client",
 		http.StatusForbidden: "access_denied"}[status]
-	return object{"error": cmp.Or(code, "temporarily_unavailable"), "error_description": strconv.Itoa(status) + " on demand"}
+	return object{
+		"error":             cmp.Or(code, "temporarily_unavailable"),
+		"error_description": strconv.Itoa(status) + " on demand",
+	}
 }

@@ -22,7 +22,11 @@ func (e *ears) heard(path, kind string) []map[string]any {
 	if p.path != path || len(body) != 1 || len(body[kind]) != 1 {
 		e.t.Fatalf("at %s: %s, want %s at %s", p.path, p.body, kind, path)
 	}
-	for name, want := range map[string]string{"Garmin-Client-Id": "garmin-id", "User-Agent": "Garmin Health API", "Content-Type": "application/json;charset=utf-8"} {
+	for name, want := range map[string]string{
+		"Garmin-Client-Id": "garmin-id",
+		"User-Agent":       "Garmin Health API",
+		"Content-Type":     "application/json;charset=utf-8",
+	} {
 		if got := p.header.Get(name); got != want {
 			e.t.Errorf("%s: %q, want %q", name, got, want)
 		}
@@ -40,15 +44,17 @@ func TestGarminPush(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := e.heard("/garmin/activities", "activities")[0]
-	if got["userId"] != "ffffffffffffffffffffffffffffffff" || got["summaryId"] != fmt.Sprint(id) || got["deviceName"] != "Garmin Edge 1050" ||
-		got["startTimeOffsetInSeconds"] == nil || got["activityType"] == "" || got["durationInSeconds"] == nil || got["callbackURL"] != nil {
+	if got["userId"] != "ffffffffffffffffffffffffffffffff" || got["summaryId"] != fmt.Sprint(id) ||
+		got["deviceName"] != "Garmin Edge 1050" || got["startTimeOffsetInSeconds"] == nil ||
+		got["activityType"] == "" || got["durationInSeconds"] == nil || got["callbackURL"] != nil {
 		t.Errorf("pushed %v", got)
 	}
 	title := "Renamed"
 	if err := r.ChangeActivity(t.Context(), "max", id, sandbox.ActivityChange{Title: &title}); err != nil {
 		t.Fatal(err)
 	}
-	if again := e.heard("/garmin/activities", "activities")[0]; again["summaryId"] != fmt.Sprint(id) || again["activityName"] != title {
+	again := e.heard("/garmin/activities", "activities")[0]
+	if again["summaryId"] != fmt.Sprint(id) || again["activityName"] != title {
 		t.Errorf("after a change %v", again)
 	}
 }
@@ -72,7 +78,8 @@ func TestGarminPing(t *testing.T) {
 	for range 2 { // good for a day, not for one time only
 		var list []map[string]any
 		a := r.do("GET", callback, nil)
-		if err := json.Unmarshal([]byte(a.body), &list); err != nil || len(list) != 1 || list[0]["summaryId"] != fmt.Sprint(id) {
+		err := json.Unmarshal([]byte(a.body), &list)
+		if err != nil || len(list) != 1 || list[0]["summaryId"] != fmt.Sprint(id) {
 			t.Errorf("fetched %d %s, want %d only", a.status, a.body, id)
 		}
 	}
@@ -90,7 +97,8 @@ func TestGarminPingLeadsInside(t *testing.T) {
 	e := newEars(t)
 	r := hooked(t, e, func(o *sandbox.Options) { o.Inside = "http://inside.test:8080/sandbox/" })
 	r.connect(sandbox.Garmin, "ada", "ACTIVITY_EXPORT")
-	if got := r.pullURL(); !strings.HasPrefix(got, "http://inside.test:8080/sandbox/garmin/wellness-api/rest/activities?") {
+	got := r.pullURL()
+	if !strings.HasPrefix(got, "http://inside.test:8080/sandbox/garmin/wellness-api/rest/activities?") {
 		t.Errorf("pull URL %s", got)
 	}
 }
@@ -106,11 +114,13 @@ func TestGarminDeregistrations(t *testing.T) {
 			}
 		},
 		"by the app": func(access string) {
-			r.wantStatus("DELETE registration", r.do("DELETE", r.at(sandbox.Garmin).Revoke, nil, "Authorization", "Bearer "+access), http.StatusNoContent)
+			a := r.do("DELETE", r.at(sandbox.Garmin).Revoke, nil, "Authorization", "Bearer "+access)
+			r.wantStatus("DELETE registration", a, http.StatusNoContent)
 		},
 	} {
 		end(r.connect(sandbox.Garmin, "ada").text("access_token"))
-		if got := e.heard("/garmin/deregistrations", "deregistrations")[0]; len(got) != 1 || got["userId"] != "d3315b1072e84c1f9a7c1f0e5b6a9c01" {
+		got := e.heard("/garmin/deregistrations", "deregistrations")[0]
+		if len(got) != 1 || got["userId"] != "d3315b1072e84c1f9a7c1f0e5b6a9c01" {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -125,13 +135,17 @@ func TestGarminPermissionChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := e.heard("/garmin/permissions", "userPermissionsChange")[0]
-	if got["userId"] != "d3315b1072e84c1f9a7c1f0e5b6a9c01" || fmt.Sprint(got["permissions"]) != "[HEALTH_EXPORT]" || got["summaryId"] == "" || got["changeTimeInSeconds"] == nil {
+	if got["userId"] != "d3315b1072e84c1f9a7c1f0e5b6a9c01" ||
+		fmt.Sprint(got["permissions"]) != "[HEALTH_EXPORT]" ||
+		got["summaryId"] == "" || got["changeTimeInSeconds"] == nil {
 		t.Errorf("told %v", got)
 	}
-	if a := r.get(r.at(sandbox.Garmin).API+"/wellness-api/rest/user/permissions", access); a.body != `{"permissions":["HEALTH_EXPORT"]}` {
+	a := r.get(r.at(sandbox.Garmin).API+"/wellness-api/rest/user/permissions", access)
+	if a.body != `{"permissions":["HEALTH_EXPORT"]}` {
 		t.Errorf("asked: %s", a.body)
 	}
-	if _, err := r.NewActivity(t.Context(), "ada"); err != nil || r.settled(sandbox.Garmin, 8).What != "userPermissionsChange" {
+	_, err := r.NewActivity(t.Context(), "ada")
+	if err != nil || r.settled(sandbox.Garmin, 8).What != "userPermissionsChange" {
 		t.Errorf("told of an activity without permission, %v", err)
 	}
 	if err := r.SetPermissions(t.Context(), r.grant(sandbox.Garmin).ID); err != nil {

@@ -16,13 +16,21 @@ func TestGarminAuthorizeRefuses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for _, change := range []string{
-		"client_id=other", "redirect_uri", "redirect_uri=http://cairn.test/api/garmin/callback/", "redirect_uri=http://evil.test/",
-		"response_type=token", "code_challenge", "code_challenge=short", "code_challenge=" + strings.Repeat("+", 43),
-		"code_challenge_method", "code_challenge_method=plain",
+		"client_id=other",
+		"redirect_uri",
+		"redirect_uri=http://cairn.test/api/garmin/callback/",
+		"redirect_uri=http://evil.test/",
+		"response_type=token",
+		"code_challenge",
+		"code_challenge=short",
+		"code_challenge=" + strings.Repeat("+", 43),
+		"code_challenge_method",
+		"code_challenge_method=plain",
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			a := r.do(method, r.authorizeURL(sandbox.Garmin, change), url.Values{"person": {"ada"}, "decision": {"allow"}})
-			if a.status != http.StatusBadRequest || a.header.Get("Location") != "" || !strings.Contains(a.body, "this is not Garmin Connect") {
+			if a.status != http.StatusBadRequest || a.header.Get("Location") != "" ||
+				!strings.Contains(a.body, "this is not Garmin Connect") {
 				t.Errorf("%s %s: %d to %q: %.200s", method, change, a.status, a.header.Get("Location"), a.body)
 			}
 		}
@@ -38,7 +46,8 @@ func TestGarminAndFoursquareCallbacks(t *testing.T) {
 			t.Errorf("%s: allowed with %v", provider, q)
 		}
 		denied := r.do("POST", r.authorizeURL(provider), url.Values{"decision": {"deny"}})
-		if got, want := denied.header.Get("Location"), redirectURIs[provider]+"?error=access_denied&state=st%26te+%C3%BC"; got != want {
+		want := redirectURIs[provider] + "?error=access_denied&state=st%26te+%C3%BC"
+		if got := denied.header.Get("Location"); got != want {
 			t.Errorf("%s: denied to %s, want %s", provider, got, want)
 		}
 		denied = r.do("POST", r.authorizeURL(provider, "state"), url.Values{"decision": {"deny"}})
@@ -51,14 +60,19 @@ func TestGarminAndFoursquareCallbacks(t *testing.T) {
 func TestGarminTokenAnswer(t *testing.T) {
 	t.Parallel()
 	a := newRig(t).connect(sandbox.Garmin, "ada")
-	if len(a.text("access_token")) < 1000 || !strings.HasPrefix(a.text("access_token"), "eyJ") || strings.Count(a.text("access_token"), ".") != 2 {
-		t.Errorf("access token %.60s…", a.text("access_token"))
+	access := a.text("access_token")
+	if len(access) < 1000 || !strings.HasPrefix(access, "eyJ") || strings.Count(access, ".") != 2 {
+		t.Errorf("access token %.60s…", access)
 	}
 	if !strings.HasPrefix(a.text("refresh_token"), "eyJ") || len(a.text("jti")) != 36 {
 		t.Errorf("refresh token %.20s… jti %s", a.text("refresh_token"), a.text("jti"))
 	}
-	for field, want := range map[string]string{"token_type": "bearer", "expires_in": "86400", "refresh_token_expires_in": "7775998",
-		"scope": "PARTNER_WRITE PARTNER_READ CONNECT_READ CONNECT_WRITE"} {
+	for field, want := range map[string]string{
+		"token_type":               "bearer",
+		"expires_in":               "86400",
+		"refresh_token_expires_in": "7775998",
+		"scope":                    "PARTNER_WRITE PARTNER_READ CONNECT_READ CONNECT_WRITE",
+	} {
 		if got := a.text(field); got != want {
 			t.Errorf("%s %q, want %q", field, got, want)
 		}
@@ -139,11 +153,13 @@ func TestGarminAccount(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	access := r.connect(sandbox.Garmin, "zofie", "ACTIVITY_EXPORT", "HISTORICAL_DATA_EXPORT").text("access_token")
-	if got := strings.TrimSpace(r.whoAmI(sandbox.Garmin, access).body); got != `{"userId":"8c1f0e5b-6a9c-4d33-95b1-072e84c1f9a7"}` {
+	got := strings.TrimSpace(r.whoAmI(sandbox.Garmin, access).body)
+	if got != `{"userId":"8c1f0e5b-6a9c-4d33-95b1-072e84c1f9a7"}` {
 		t.Errorf("user id: %s", got)
 	}
 	rest := r.at(sandbox.Garmin).API + "/wellness-api/rest/"
-	if got := r.get(rest+"user/permissions", access).body; got != `{"permissions":["ACTIVITY_EXPORT","HISTORICAL_DATA_EXPORT"]}` {
+	got = r.get(rest+"user/permissions", access).body
+	if got != `{"permissions":["ACTIVITY_EXPORT","HISTORICAL_DATA_EXPORT"]}` {
 		t.Errorf("permissions: %s", got)
 	}
 	nothing := r.connect(sandbox.Garmin, "moss").text("access_token")
@@ -188,7 +204,8 @@ func TestGarminActivities(t *testing.T) {
 	if err := json.Unmarshal([]byte(a.body), &list); err != nil || a.status != http.StatusOK || len(list) == 0 {
 		t.Fatalf("pull: %d %.200s", a.status, a.body)
 	}
-	if list[0]["summaryId"] == "" || list[0]["deviceName"] != "Garmin Forerunner 965" || list[0]["startTimeInSeconds"] == nil {
+	if list[0]["summaryId"] == "" || list[0]["deviceName"] != "Garmin Forerunner 965" ||
+		list[0]["startTimeInSeconds"] == nil {
 		t.Errorf("summary %v", list[0])
 	}
 	u, _ := url.Parse(pullURL)

@@ -89,8 +89,12 @@ func hooked(t *testing.T, e *ears, change ...func(*sandbox.Options)) rig {
 	o := optionsFor(t, r.pool, "")
 	o.Limits.Retry = 10 * time.Millisecond
 	o.Site = e.URL
-	o.Hooks = sandbox.Hooks{GarminDeregistrations: e.URL + "/garmin/deregistrations", GarminPermissions: e.URL + "/garmin/permissions",
-		GarminActivities: e.URL + "/garmin/activities", Foursquare: e.URL + "/foursquare"}
+	o.Hooks = sandbox.Hooks{
+		GarminDeregistrations: e.URL + "/garmin/deregistrations",
+		GarminPermissions:     e.URL + "/garmin/permissions",
+		GarminActivities:      e.URL + "/garmin/activities",
+		Foursquare:            e.URL + "/foursquare",
+	}
 	for _, c := range change {
 		c(&o)
 	}

@@ -83,9 +83,13 @@ const (
 var (
 	statuses  = []string{"400", "401", "403", "404", "410", "412", "429", "500", "502", "503"}
 	redirects = []string{"301", "302", "303", "307", "308"}
-	expiries  = []string{ModeExpiresString, ModeExpiresWords, ModeExpiresFloat, ModeExpiresMissing, ModeExpiresZero,
-		ModeExpiresNegative, ModeExpiresHuge}
-	identities = []string{ModeIDNumber, ModeIDString, ModeNameMissing, ModeNameNull, ModeNameUnicode, ModeNameNUL, ModeNameLong}
+	expiries  = []string{
+		ModeExpiresString, ModeExpiresWords, ModeExpiresFloat, ModeExpiresMissing, ModeExpiresZero,
+		ModeExpiresNegative, ModeExpiresHuge,
+	}
+	identities = []string{
+		ModeIDNumber, ModeIDString, ModeNameMissing, ModeNameNull, ModeNameUnicode, ModeNameNUL, ModeNameLong,
+	}
 )
 
 // Modes lists the modes of a call, or of all calls with Token or API, ModeNone first.
@@ -106,15 +110,36 @@ func Modes(call string) []string {
 }
 
 var modeWords = map[string]string{
-	ModeNone: "Answers as usual", "200": "200 with an error inside", ModeRetryAfter: "429 with Retry-After",
-	ModeSlow: fmt.Sprintf("Slow: %.0f seconds", slowFor.Seconds()), ModeHang: "Never answers", ModeDrip: "One byte a second",
-	ModeReset: "Connection cut", ModeLost: "Done, then connection cut", ModeHTML: "200 with a web page", ModeEmpty: "200 with nothing",
-	ModeHuge: "200 with 10 MB", ModeInvalid: "JSON cut short", ModeText: "As text/plain", ModeWrongTypes: "Wrong types",
-	ModeExpiresString: "expires_in in quotes", ModeExpiresWords: `expires_in "soon"`, ModeExpiresFloat: "expires_in with a fraction",
-	ModeExpiresMissing: "No expires_in", ModeExpiresZero: "expires_in 0", ModeExpiresNegative: "expires_in negative",
-	ModeExpiresHuge: "expires_in huge", ModeIDNumber: "Ids above 2⁵³", ModeIDString: "Ids above 2⁵³ in quotes",
-	ModeNameMissing: "Names missing", ModeNameNull: "Names null", ModeNameUnicode: "Names in many scripts",
-	ModeNameNUL: "Names with a NUL", ModeNameLong: "Names of 5000 characters", On: "yes", Off: "no",
+	ModeNone:            "Answers as usual",
+	"200":               "200 with an error inside",
+	ModeRetryAfter:      "429 with Retry-After",
+	ModeSlow:            fmt.Sprintf("Slow: %.0f seconds", slowFor.Seconds()),
+	ModeHang:            "Never answers",
+	ModeDrip:            "One byte a second",
+	ModeReset:           "Connection cut",
+	ModeLost:            "Done, then connection cut",
+	ModeHTML:            "200 with a web page",
+	ModeEmpty:           "200 with nothing",
+	ModeHuge:            "200 with 10 MB",
+	ModeInvalid:         "JSON cut short",
+	ModeText:            "As text/plain",
+	ModeWrongTypes:      "Wrong types",
+	ModeExpiresString:   "expires_in in quotes",
+	ModeExpiresWords:    `expires_in "soon"`,
+	ModeExpiresFloat:    "expires_in with a fraction",
+	ModeExpiresMissing:  "No expires_in",
+	ModeExpiresZero:     "expires_in 0",
+	ModeExpiresNegative: "expires_in negative",
+	ModeExpiresHuge:     "expires_in huge",
+	ModeIDNumber:        "Ids above 2⁵³",
+	ModeIDString:        "Ids above 2⁵³ in quotes",
+	ModeNameMissing:     "Names missing",
+	ModeNameNull:        "Names null",
+	ModeNameUnicode:     "Names in many scripts",
+	ModeNameNUL:         "Names with a NUL",
+	ModeNameLong:        "Names of 5000 characters",
+	On:                  "yes",
+	Off:                 "no",
 }
 
 // wordFor says in words what a value of a switch does.

@@ -30,16 +30,25 @@ type sport struct {
 }
 
 var sports = map[string]sport{
-	"run":      {name: "Run", strava: "Run", stravaSport: "Run", garmin: "RUNNING", speed: 2.9},
-	"trail":    {name: "Trail Run", strava: "Run", stravaSport: "TrailRun", garmin: "TRAIL_RUNNING", speed: 2.4},
-	"ride":     {name: "Ride", strava: "Ride", stravaSport: "GravelRide", garmin: "CYCLING", speed: 6.4},
-	"walk":     {name: "Walk", strava: "Walk", stravaSport: "Walk", garmin: "WALKING", speed: 1.4},
-	"hike":     {name: "Hike", strava: "Hike", stravaSport: "Hike", garmin: "HIKING", speed: 1.2},
-	"ski":      {name: "Nordic Ski", strava: "NordicSki", stravaSport: "NordicSki", garmin: "CROSS_COUNTRY_SKIING", speed: 3.6},
-	"row":      {name: "Row", strava: "Rowing", stravaSport: "Rowing", garmin: "ROWING", speed: 2.6},
-	"turbo":    {name: "Turbo", strava: "VirtualRide", stravaSport: "VirtualRide", garmin: "INDOOR_CYCLING", speed: 8.1, indoor: true},
-	"swim":     {name: "Swim", strava: "Swim", stravaSport: "Swim", garmin: "LAP_SWIMMING", speed: 0.8, indoor: true},
-	"strength": {name: "Strength", strava: "WeightTraining", stravaSport: "WeightTraining", garmin: "STRENGTH_TRAINING", indoor: true},
+	"run":   {name: "Run", strava: "Run", stravaSport: "Run", garmin: "RUNNING", speed: 2.9},
+	"trail": {name: "Trail Run", strava: "Run", stravaSport: "TrailRun", garmin: "TRAIL_RUNNING", speed: 2.4},
+	"ride":  {name: "Ride", strava: "Ride", stravaSport: "GravelRide", garmin: "CYCLING", speed: 6.4},
+	"walk":  {name: "Walk", strava: "Walk", stravaSport: "Walk", garmin: "WALKING", speed: 1.4},
+	"hike":  {name: "Hike", strava: "Hike", stravaSport: "Hike", garmin: "HIKING", speed: 1.2},
+	"ski": {
+		name: "Nordic Ski", strava: "NordicSki", stravaSport: "NordicSki",
+		garmin: "CROSS_COUNTRY_SKIING", speed: 3.6,
+	},
+	"row": {name: "Row", strava: "Rowing", stravaSport: "Rowing", garmin: "ROWING", speed: 2.6},
+	"turbo": {
+		name: "Turbo", strava: "VirtualRide", stravaSport: "VirtualRide",
+		garmin: "INDOOR_CYCLING", speed: 8.1, indoor: true,
+	},
+	"swim": {name: "Swim", strava: "Swim", stravaSport: "Swim", garmin: "LAP_SWIMMING", speed: 0.8, indoor: true},
+	"strength": {
+		name: "Strength", strava: "WeightTraining", stravaSport: "WeightTraining",
+		garmin: "STRENGTH_TRAINING", indoor: true,
+	},
 }
 
 // titles are what people write when the time of day is not enough for them.
@@ -48,7 +57,8 @@ var titles = []string{
 	"朝の川沿いラン 🌅",
 	"Po práci na Kleť – mlha, žluťoučký kůň 👩‍👧",
 	"جولة حول البحيرة",
-	"Long one. " + "Very, very long one, all the way round and back again, and then once more because why not. Never again!",
+	"Long one. " +
+		"Very, very long one, all the way round and back again, and then once more because why not. Never again!",
 }
 
 // newOuting throws everything but when it was.

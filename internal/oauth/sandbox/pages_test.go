@@ -37,8 +37,10 @@ func TestEveryPageSaysSandbox(t *testing.T) {
 		if got := page.Find("header strong").Text(); got != want {
 			t.Errorf("%s: %q, want %q", to, got, want)
 		}
-		if !strings.Contains(page.Find("title").Text(), "Sandbox") || page.Find("h1").Length() != 1 || page.Find("main").Length() != 1 {
-			t.Errorf("%s: title %q, %d h1, %d main", to, page.Find("title").Text(), page.Find("h1").Length(), page.Find("main").Length())
+		title := page.Find("title").Text()
+		headings, mains := page.Find("h1").Length(), page.Find("main").Length()
+		if !strings.Contains(title, "Sandbox") || headings != 1 || mains != 1 {
+			t.Errorf("%s: title %q, %d h1, %d main", to, title, headings, mains)
 		}
 	}
 }
@@ -67,7 +69,8 @@ func TestConsentPage(t *testing.T) {
 			t.Errorf("%s: boxes %q, want %q", provider, got, want)
 		}
 		names := page.Find("label.person b").Map(func(_ int, name *goquery.Selection) string { return name.Text() })
-		if got := strings.Join(names, "|"); !strings.HasPrefix(got, `Ada Example|Žofie Ångström-李|Moss|Maximiliana-Konstantina Featherstonehaugh & O'Brien <of> "Llan`) {
+		first := `Ada Example|Žofie Ångström-李|Moss|Maximiliana-Konstantina Featherstonehaugh & O'Brien <of> "Llan`
+		if got := strings.Join(names, "|"); !strings.HasPrefix(got, first) {
 			t.Errorf("%s: people %s", provider, got)
 		}
 		if n := page.Find("form[method=post] button[name=decision]").Length(); n != 2 {
@@ -84,10 +87,11 @@ func TestPageHeaders(t *testing.T) {
 	r := newRig(t)
 	h := r.do("GET", r.authorizeURL(sandbox.Garmin), nil).header
 	for name, want := range map[string]string{
-		"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' http://cairn.test",
-		"Cache-Control":           "no-store",
-		"Referrer-Policy":         "same-origin",
-		"X-Content-Type-Options":  "nosniff",
+		"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; " +
+			"frame-ancestors 'none'; form-action 'self' http://cairn.test",
+		"Cache-Control":          "no-store",
+		"Referrer-Policy":        "same-origin",
+		"X-Content-Type-Options": "nosniff",
 	} {
 		if got := h.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -103,7 +107,11 @@ func TestConsentFormRefuses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for _, form := range []url.Values{
-		{}, {"person": {"ada"}}, {"decision": {"allow"}}, {"decision": {"allow"}, "person": {"nobody"}}, {"decision": {"maybe"}, "person": {"ada"}},
+		{},
+		{"person": {"ada"}},
+		{"decision": {"allow"}},
+		{"decision": {"allow"}, "person": {"nobody"}},
+		{"decision": {"maybe"}, "person": {"ada"}},
 	} {
 		a := r.do("POST", r.authorizeURL(sandbox.Strava), form)
 		if a.status != http.StatusBadRequest || a.header.Get("Location") != "" {
@@ -159,7 +167,8 @@ func TestControlPage(t *testing.T) {
 	page.Find("#strava select[name=api] option").RemoveAttr("selected")
 	page.Find("#strava select[name=api] option[value='429']").SetAttr("selected", "")
 	page = r.press(page, "#strava .switches > button")
-	if page.Find("#strava .flag").Length() != 1 || page.Find("#strava select[name=api] option[selected]").AttrOr("value", "") != "429" {
+	selected := page.Find("#strava select[name=api] option[selected]").AttrOr("value", "")
+	if page.Find("#strava .flag").Length() != 1 || selected != "429" {
 		t.Error("the switch does not show")
 	}
 	r.wantStatus("API with the switch set", r.whoAmI(sandbox.Strava, strava), http.StatusTooManyRequests)

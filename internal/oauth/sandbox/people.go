@@ -109,7 +109,9 @@ func athlete(g Grant, base string, detail bool) object {
 	}
 	if detail {
 		answer["resource_state"] = 3
-		for _, field := range []string{"follower_count", "friend_count", "mutual_friend_count", "athlete_type", "postable_clubs_count"} {
+		for _, field := range []string{
+			"follower_count", "friend_count", "mutual_friend_count", "athlete_type", "postable_clubs_count",
+		} {
 			answer[field] = 0
 		}
 		answer["blocked"], answer["can_follow"], answer["ftp"] = false, false, nil

@@ -26,7 +26,9 @@ func number(digits string) int {
 
 // meter counts an API call, writes the provider's headers about its quota, and returns the refusal where that is
 // spent. Windows turn with the UTC clock, as Strava's do; refused calls count too.
-func (s *Sandbox) meter(h http.Header, r *http.Request, provider, call string) (refusal func(http.ResponseWriter) error, err error) {
+func (s *Sandbox) meter(
+	h http.Header, r *http.Request, provider, call string,
+) (refusal func(http.ResponseWriter) error, err error) {
 	if provider == Garmin {
 		return nil, nil // no quota is told that a server of our size would meet
 	}

@@ -34,7 +34,8 @@ func TestStravaQuota(t *testing.T) {
 			if got := a.header.Get(limit); got != c.value {
 				t.Errorf("%s: %s, want %s", limit, got, c.value)
 			}
-			if used := a.header.Get("X-RateLimit-Usage"); used != a.header.Get("X-ReadRateLimit-Usage") || !strings.HasSuffix(used, ",3") {
+			used := a.header.Get("X-RateLimit-Usage")
+			if used != a.header.Get("X-ReadRateLimit-Usage") || !strings.HasSuffix(used, ",3") {
 				t.Errorf("used %s, want 3 a day: refused calls count", used)
 			}
 			if err := r.ForgetUsage(t.Context(), sandbox.Strava); err != nil {
@@ -61,14 +62,16 @@ func TestFoursquareQuotaIsTheTokens(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.set(sandbox.Foursquare, sandbox.Quota, "2")
-	ada, max := r.connect(sandbox.Foursquare, "ada").text("access_token"), r.connect(sandbox.Foursquare, "max").text("access_token")
+	ada := r.connect(sandbox.Foursquare, "ada").text("access_token")
+	max := r.connect(sandbox.Foursquare, "max").text("access_token")
 	var a answer
 	for range 6 { // three would do, but an hour may end on the way
 		if a = r.whoAmI(sandbox.Foursquare, ada); a.status != http.StatusOK {
 			break
 		}
 	}
-	if meta(a) != "403 rate_limit_exceeded" || a.header.Get("X-RateLimit-Limit") != "2" || a.header.Get("X-RateLimit-Remaining") != "0" {
+	if meta(a) != "403 rate_limit_exceeded" || a.header.Get("X-RateLimit-Limit") != "2" ||
+		a.header.Get("X-RateLimit-Remaining") != "0" {
 		t.Errorf("over the quota: %d %s, %v", a.status, a.body, a.header)
 	}
 	if a := r.whoAmI(sandbox.Foursquare, max); a.status != http.StatusOK || a.header.Get("X-RateLimit-Remaining") != "1" {

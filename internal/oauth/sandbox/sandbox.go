@@ -85,7 +85,9 @@ type App struct {
 // Hooks are the addresses that would be set in the providers' portals: where they post what happens. All may be
 // empty. Nothing else is called, but for an address at Options.Site that subscribes to Strava's events.
 type Hooks struct {
-	Strava                                                     string // subscribed to without a challenge, in place of any other
+	// Strava is the address that is subscribed without a challenge, in place of any other.
+	Strava string
+
 	GarminDeregistrations, GarminPermissions, GarminActivities string
 	Foursquare                                                 string
 }

@@ -133,7 +133,12 @@ func (a answer) text(field string) string { return fmt.Sprint(a.json[field]) }
 
 // authorizeURL is a good authorization request, with changes as "name=value" or, to leave one out, "name".
 func (r rig) authorizeURL(provider string, changes ...string) string {
-	q := url.Values{"client_id": {provider + "-id"}, "redirect_uri": {redirectURIs[provider]}, "response_type": {"code"}, "state": {"st&te ü"}}
+	q := url.Values{
+		"client_id":     {provider + "-id"},
+		"redirect_uri":  {redirectURIs[provider]},
+		"response_type": {"code"},
+		"state":         {"st&te ü"},
+	}
 	switch provider {
 	case sandbox.Strava:
 		q.Set("scope", "read,profile:read_all,activity:read_all")
@@ -159,7 +164,12 @@ const (
 // allow presses Allow as the person, with the boxes given ticked, and returns the callback's query.
 func (r rig) allow(provider, person string, ticked ...string) url.Values {
 	r.t.Helper()
-	a := r.do("POST", r.authorizeURL(provider), url.Values{"person": {person}, "decision": {"allow"}, "scope": ticked, "permission": ticked})
+	a := r.do("POST", r.authorizeURL(provider), url.Values{
+		"person":     {person},
+		"decision":   {"allow"},
+		"scope":      ticked,
+		"permission": ticked,
+	})
 	if a.status != http.StatusSeeOther {
 		r.t.Fatalf("allow at %s: status %d: %s", provider, a.status, a.body)
 	}
@@ -173,8 +183,13 @@ func (r rig) allow(provider, person string, ticked ...string) url.Values {
 // exchange posts a code with good credentials, changed as in authorizeURL.
 func (r rig) exchange(provider, code string, changes ...string) answer {
 	r.t.Helper()
-	return r.do("POST", r.at(provider).Token, tokenForm(provider, append([]string{"grant_type=authorization_code", "code=" + code,
-		"redirect_uri=" + redirectURIs[provider], "code_verifier=" + verifier}, changes...)...))
+	fields := []string{
+		"grant_type=authorization_code",
+		"code=" + code,
+		"redirect_uri=" + redirectURIs[provider],
+		"code_verifier=" + verifier,
+	}
+	return r.do("POST", r.at(provider).Token, tokenForm(provider, append(fields, changes...)...))
 }
 
 func (r rig) refresh(provider, token string) answer {
@@ -296,7 +311,8 @@ func TestStateIsSharedAndSurvives(t *testing.T) {
 			second.wantStatus("code of the first instance", tokens, http.StatusOK)
 			first.wantStatus("token of the second instance", first.whoAmI(provider, tokens.text("access_token")), http.StatusOK)
 			second.set(provider, sandbox.API, "500")
-			first.wantStatus("switch of the second instance", first.whoAmI(provider, tokens.text("access_token")), http.StatusInternalServerError)
+			failed := first.whoAmI(provider, tokens.text("access_token"))
+			first.wantStatus("switch of the second instance", failed, http.StatusInternalServerError)
 		})
 	}
 }
@@ -309,7 +325,10 @@ func TestProviderWithoutAppIsNotPlayed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for provider, want := range map[string]int{sandbox.Garmin: http.StatusNotFound, sandbox.Strava: http.StatusBadRequest} {
+	for provider, want := range map[string]int{
+		sandbox.Garmin: http.StatusNotFound,
+		sandbox.Strava: http.StatusBadRequest,
+	} {
 		w := httptest.NewRecorder()
 		s.Handler().ServeHTTP(w, httptest.NewRequest("GET", sandbox.EndpointsOf(o.BaseURL, provider).Authorize, nil))
 		if w.Code != want {
@@ -397,10 +416,14 @@ func TestTokensAreGoodForTheirPurposeOnly(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	strava, garmin := r.connect(sandbox.Strava, "ada"), r.connect(sandbox.Garmin, "ada")
-	r.wantStatus("refresh token at Strava's API", r.whoAmI(sandbox.Strava, strava.text("refresh_token")), http.StatusUnauthorized)
-	r.wantStatus("refresh token at Garmin's API", r.whoAmI(sandbox.Garmin, garmin.text("refresh_token")), http.StatusForbidden)
-	r.wantStatus("Strava's token at Garmin's API", r.whoAmI(sandbox.Garmin, strava.text("access_token")), http.StatusForbidden)
-	r.wantStatus("access token as a refresh token", r.refresh(sandbox.Strava, strava.text("access_token")), http.StatusBadRequest)
+	r.wantStatus("refresh token at Strava's API",
+		r.whoAmI(sandbox.Strava, strava.text("refresh_token")), http.StatusUnauthorized)
+	r.wantStatus("refresh token at Garmin's API",
+		r.whoAmI(sandbox.Garmin, garmin.text("refresh_token")), http.StatusForbidden)
+	r.wantStatus("Strava's token at Garmin's API",
+		r.whoAmI(sandbox.Garmin, strava.text("access_token")), http.StatusForbidden)
+	r.wantStatus("access token as a refresh token",
+		r.refresh(sandbox.Strava, strava.text("access_token")), http.StatusBadRequest)
 }
 
 func TestConsentingAgainReplacesPermissions(t *testing.T) {

@@ -164,7 +164,9 @@ func setNames(answer any, mode string) {
 			setNames(item, mode)
 		}
 	case map[string]any:
-		for _, field := range []string{"firstname", "lastname", "firstName", "lastName", "handle", "username", "name", "activityName"} {
+		for _, field := range []string{
+			"firstname", "lastname", "firstName", "lastName", "handle", "username", "name", "activityName",
+		} {
 			odd, known := oddNames[mode]
 			if _, has := v[field]; has && known {
 				v[field] = odd

@@ -57,11 +57,17 @@ func TestSpoiltIdentities(t *testing.T) {
 			if provider == sandbox.Garmin {
 				return // it names nobody
 			}
-			for mode, want := range map[string]string{sandbox.ModeNameMissing: "", sandbox.ModeNameNull: "null",
-				sandbox.ModeNameUnicode: `\u003cb\u003e`, sandbox.ModeNameNUL: `"Nu\u0000l"`, sandbox.ModeNameLong: strings.Repeat("Maximiliana-", 400)} {
+			for mode, want := range map[string]string{
+				sandbox.ModeNameMissing: "",
+				sandbox.ModeNameNull:    "null",
+				sandbox.ModeNameUnicode: `\u003cb\u003e`,
+				sandbox.ModeNameNUL:     `"Nu\u0000l"`,
+				sandbox.ModeNameLong:    strings.Repeat("Maximiliana-", 400),
+			} {
 				r.set(provider, sandbox.WhoAmI, mode)
 				a := r.whoAmI(provider, access)
-				if named := strings.Contains(strings.ToLower(a.body), `"firstname":`); named == (mode == sandbox.ModeNameMissing) || !strings.Contains(a.body, want) {
+				named := strings.Contains(strings.ToLower(a.body), `"firstname":`)
+				if named == (mode == sandbox.ModeNameMissing) || !strings.Contains(a.body, want) {
 					t.Errorf("%s: %.300s", mode, a.body)
 				}
 			}

@@ -41,8 +41,9 @@ func TestStravaEvents(t *testing.T) {
 		var got event
 		p.decode(t, &got)
 		changed, _ := json.Marshal(got.Updates)
-		if p.path != "/hook" || p.header.Get("Content-Type") != "application/json" || got.ObjectType != kind || got.AspectType != aspect ||
-			got.ObjectID != object || got.OwnerID != 5000000101 || fmt.Sprint(got.SubscriptionID) != id || string(changed) != updates ||
+		if p.path != "/hook" || p.header.Get("Content-Type") != "application/json" ||
+			got.ObjectType != kind || got.AspectType != aspect || got.ObjectID != object ||
+			got.OwnerID != 5000000101 || fmt.Sprint(got.SubscriptionID) != id || string(changed) != updates ||
 			time.Since(time.Unix(got.EventTime, 0)).Abs() > time.Minute || strings.Count(p.body, ":") != 7+len(got.Updates) {
 			t.Errorf("posted %s, want %s %s %d %s", p.body, kind, aspect, object, updates)
 		}
@@ -90,7 +91,11 @@ func TestStravaTellsOnlyWhatTheScopesCover(t *testing.T) {
 	e := newEars(t)
 	r := hooked(t, e)
 	r.subscribe(e.URL)
-	a := r.do("POST", r.authorizeURL(sandbox.Strava, "scope=read,activity:read"), url.Values{"person": {"ada"}, "decision": {"allow"}, "scope": {"activity:read"}})
+	a := r.do("POST", r.authorizeURL(sandbox.Strava, "scope=read,activity:read"), url.Values{
+		"person":   {"ada"},
+		"decision": {"allow"},
+		"scope":    {"activity:read"},
+	})
 	r.wantStatus("consent to public activities", a, http.StatusSeeOther)
 	yes, no := true, false
 	var made int64
@@ -160,15 +165,19 @@ func TestStravaTellsOfRevocationByTheApp(t *testing.T) {
 	r.subscribe(e.URL)
 	revoke := map[string]func(access string) answer{
 		"revoke": func(access string) answer {
-			return r.do("POST", r.at(sandbox.Strava).Revoke, url.Values{"token": {access}}, "Authorization", basicAuth("strava-id", "strava-secret"))
+			return r.do("POST", r.at(sandbox.Strava).Revoke, url.Values{"token": {access}},
+				"Authorization", basicAuth("strava-id", "strava-secret"))
 		},
 		"deauthorize": func(access string) answer {
-			return r.do("POST", strings.Replace(r.at(sandbox.Strava).Revoke, "revoke", "deauthorize", 1), nil, "Authorization", "Bearer "+access)
+			deauthorize := strings.Replace(r.at(sandbox.Strava).Revoke, "revoke", "deauthorize", 1)
+			return r.do("POST", deauthorize, nil, "Authorization", "Bearer "+access)
 		},
 	}
 	for name, do := range revoke {
 		r.wantStatus(name, do(r.connect(sandbox.Strava, "moss").text("access_token")), http.StatusOK)
-		if p := e.next(); !strings.Contains(p.body, `"object_id":9007199254740993`) || !strings.Contains(p.body, `{"authorized":"false"}`) {
+		p := e.next()
+		if !strings.Contains(p.body, `"object_id":9007199254740993`) ||
+			!strings.Contains(p.body, `{"authorized":"false"}`) {
 			t.Errorf("%s: %s", name, p.body)
 		}
 	}

@@ -20,7 +20,8 @@ const stravaApp = "?client_id=strava-id&client_secret=strava-secret"
 // subscribe asks for events at the address, with changes as in authorizeURL.
 func (r rig) subscribe(to string, changes ...string) answer {
 	r.t.Helper()
-	return r.do("POST", r.subscriptions(), tokenForm(sandbox.Strava, append([]string{"callback_url=" + to, "verify_token=v€rify & me"}, changes...)...))
+	fields := []string{"callback_url=" + to, "verify_token=v€rify & me"}
+	return r.do("POST", r.subscriptions(), tokenForm(sandbox.Strava, append(fields, changes...)...))
 }
 
 func TestStravaSubscription(t *testing.T) {
@@ -36,11 +37,14 @@ func TestStravaSubscription(t *testing.T) {
 		t.Errorf("before: %d %s", a.status, a.body)
 	}
 	made := r.subscribe(e.URL + "/hook?key=1")
-	if q := <-asked; q.Get("key") != "1" || q.Get("hub.mode") != "subscribe" || q.Get("hub.verify_token") != "v€rify & me" || len(q.Get("hub.challenge")) != 32 {
+	q := <-asked
+	if q.Get("key") != "1" || q.Get("hub.mode") != "subscribe" ||
+		q.Get("hub.verify_token") != "v€rify & me" || len(q.Get("hub.challenge")) != 32 {
 		t.Errorf("challenged with %v", q)
 	}
-	if made.status != http.StatusCreated || made.text("callback_url") != e.URL+"/hook?key=1" || made.text("resource_state") != "2" ||
-		made.json["application_id"] == nil || made.json["created_at"] == nil || made.json["updated_at"] == nil {
+	if made.status != http.StatusCreated || made.text("callback_url") != e.URL+"/hook?key=1" ||
+		made.text("resource_state") != "2" || made.json["application_id"] == nil ||
+		made.json["created_at"] == nil || made.json["updated_at"] == nil {
 		t.Fatalf("subscribe: %d %s", made.status, made.body)
 	}
 	again := r.subscribe(e.URL)
@@ -50,9 +54,15 @@ func TestStravaSubscription(t *testing.T) {
 	if a := r.do("GET", r.subscriptions()+stravaApp, nil); a.body != "["+made.body+"]" {
 		t.Errorf("list: %s, want %s in it", a.body, made.body)
 	}
-	for _, bad := range []string{"", "?client_id=strava-id", "?client_id=strava-id&client_secret=x", "?client_id=x&client_secret=strava-secret"} {
+	for _, bad := range []string{
+		"",
+		"?client_id=strava-id",
+		"?client_id=strava-id&client_secret=x",
+		"?client_id=x&client_secret=strava-secret",
+	} {
 		r.wantStatus("list with "+bad, r.do("GET", r.subscriptions()+bad, nil), http.StatusBadRequest)
-		r.wantStatus("delete with "+bad, r.do("DELETE", r.subscriptions()+"/"+made.text("id")+bad, nil), http.StatusBadRequest)
+		deleted := r.do("DELETE", r.subscriptions()+"/"+made.text("id")+bad, nil)
+		r.wantStatus("delete with "+bad, deleted, http.StatusBadRequest)
 	}
 	r.wantStatus("delete another", r.do("DELETE", r.subscriptions()+"/1"+stravaApp, nil), http.StatusNotFound)
 	r.wantStatus("delete nonsense", r.do("DELETE", r.subscriptions()+"/x"+stravaApp, nil), http.StatusNotFound)
@@ -67,7 +77,12 @@ func TestStravaSubscribesByMultipartToo(t *testing.T) {
 	r := hooked(t, e)
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
-	for field, value := range map[string]string{"client_id": "strava-id", "client_secret": "strava-secret", "callback_url": e.URL, "verify_token": "x"} {
+	for field, value := range map[string]string{
+		"client_id":     "strava-id",
+		"client_secret": "strava-secret",
+		"callback_url":  e.URL,
+		"verify_token":  "x",
+	} {
 		_ = form.WriteField(field, value)
 	}
 	_ = form.Close()
@@ -113,7 +128,13 @@ func TestStravaSubscriptionRefuses(t *testing.T) {
 	if took := time.Since(began); took < hasty.Limits.Strava {
 		t.Errorf("gave up after %s, want %s", took, hasty.Limits.Strava)
 	}
-	for _, bad := range []string{"callback_url", "callback_url=ftp://a.test/", "callback_url=/hook", "callback_url=http://a.test/" + strings.Repeat("x", 255), "verify_token"} {
+	for _, bad := range []string{
+		"callback_url",
+		"callback_url=ftp://a.test/",
+		"callback_url=/hook",
+		"callback_url=http://a.test/" + strings.Repeat("x", 255),
+		"verify_token",
+	} {
 		r.wantStatus(bad, r.subscribe(e.URL, bad), http.StatusBadRequest)
 	}
 	if a := r.do("GET", r.subscriptions()+stravaApp, nil); a.body != "[]" {

@@ -44,11 +44,17 @@ func TestStravaAuthorizeRefuses(t *testing.T) {
 		for _, method := range []string{"GET", "POST"} {
 			a := r.do(method, r.authorizeURL(sandbox.Strava, c.change), url.Values{"person": {"ada"}, "decision": {"allow"}})
 			if a.status != http.StatusBadRequest || stravaCause(a) != c.want || a.header.Get("Location") != "" {
-				t.Errorf("%s %s: %d %s to %q, want 400 %s", method, c.change, a.status, stravaCause(a), a.header.Get("Location"), c.want)
+				t.Errorf("%s %s: %d %s to %q, want 400 %s",
+					method, c.change, a.status, stravaCause(a), a.header.Get("Location"), c.want)
 			}
 		}
 	}
-	for _, fine := range []string{"http://cairn.test/elsewhere", "https://www.cairn.test/", "http://localhost:4000/x", "http://127.0.0.1/x"} {
+	for _, fine := range []string{
+		"http://cairn.test/elsewhere",
+		"https://www.cairn.test/",
+		"http://localhost:4000/x",
+		"http://127.0.0.1/x",
+	} {
 		r.wantStatus(fine, r.do("GET", r.authorizeURL(sandbox.Strava, "redirect_uri="+fine), nil), http.StatusOK)
 	}
 }
@@ -60,7 +66,11 @@ func TestStravaCallback(t *testing.T) {
 	for _, c := range []struct {
 		name, form, want string // want: what follows the state, with CODE for 40 hex digits
 	}{
-		{"all", "decision=allow&person=ada&scope=read&scope=activity:read_all&scope=profile:read_all", "&code=CODE&scope=read,profile:read_all,activity:read_all"},
+		{
+			"all",
+			"decision=allow&person=ada&scope=read&scope=activity:read_all&scope=profile:read_all",
+			"&code=CODE&scope=read,profile:read_all,activity:read_all",
+		},
 		{"one unticked", "decision=allow&person=ada&scope=activity:read_all", "&code=CODE&scope=read,activity:read_all"},
 		{"all unticked", "decision=allow&person=ada", "&code=CODE&scope=read"},
 		{"more than was asked for", "decision=allow&person=ada&scope=activity:write", "&code=CODE&scope=read"},
@@ -69,14 +79,16 @@ func TestStravaCallback(t *testing.T) {
 		form, _ := url.ParseQuery(c.form)
 		a := r.do("POST", r.authorizeURL(sandbox.Strava), form)
 		got := a.header.Get("Location")
-		if _, code, found := strings.Cut(got, "&code="); found && len(code) >= 40 && strings.Trim(code[:40], "0123456789abcdef") == "" {
+		_, code, found := strings.Cut(got, "&code=")
+		if found && len(code) >= 40 && strings.Trim(code[:40], "0123456789abcdef") == "" {
 			got = strings.Replace(got, code[:40], "CODE", 1)
 		}
 		if a.status != http.StatusSeeOther || got != back+c.want {
 			t.Errorf("%s: %d to %s\nwant %s", c.name, a.status, got, back+c.want)
 		}
 	}
-	a := r.do("POST", r.authorizeURL(sandbox.Strava, "state", "redirect_uri=http://cairn.test/x?y=1"), url.Values{"decision": {"deny"}})
+	withQuery := r.authorizeURL(sandbox.Strava, "state", "redirect_uri=http://cairn.test/x?y=1")
+	a := r.do("POST", withQuery, url.Values{"decision": {"deny"}})
 	if got, want := a.header.Get("Location"), "http://cairn.test/x?y=1?state=&error=access_denied"; got != want {
 		t.Errorf("without state and behind a query: %s, want %s", got, want)
 	}
@@ -94,14 +106,16 @@ func TestStravaTokenAnswer(t *testing.T) {
 	if left := time.Until(time.Unix(expires, 0)); left < 5*time.Hour || left > 7*time.Hour {
 		t.Errorf("expires_at is %s away, want about 6 h", left)
 	}
-	if a.text("expires_in") != "21600" || a.text("token_type") != "Bearer" || a.text("scope") != "read activity:read_all" ||
+	if a.text("expires_in") != "21600" || a.text("token_type") != "Bearer" ||
+		a.text("scope") != "read activity:read_all" ||
 		len(a.text("access_token")) != 40 || len(a.text("refresh_token")) != 40 {
 		t.Errorf("token answer %s", a.body)
 	}
 	if got := a.header.Get("Content-Type"); got != "application/json; charset=utf-8" {
 		t.Errorf("content type %q", got)
 	}
-	if again := r.refresh(sandbox.Strava, a.text("refresh_token")); again.status != http.StatusOK || again.json["athlete"] != nil {
+	again := r.refresh(sandbox.Strava, a.text("refresh_token"))
+	if again.status != http.StatusOK || again.json["athlete"] != nil {
 		t.Errorf("refresh: %d %s, want 200 without athlete", again.status, again.body)
 	}
 }
@@ -127,7 +141,8 @@ func TestStravaTokenRefuses(t *testing.T) {
 	if stravaCause(basic) != "Application/client_id/invalid" {
 		t.Errorf("Basic alone: %d %s", basic.status, basic.body)
 	}
-	inQuery := r.do("POST", r.at(sandbox.Strava).Token+"?"+tokenForm(sandbox.Strava, "grant_type=authorization_code", "code="+code).Encode(), nil)
+	form := tokenForm(sandbox.Strava, "grant_type=authorization_code", "code="+code)
+	inQuery := r.do("POST", r.at(sandbox.Strava).Token+"?"+form.Encode(), nil)
 	r.wantStatus("everything in the query, and the code still unspent", inQuery, http.StatusOK)
 }
 
@@ -145,7 +160,8 @@ func TestStravaRefresh(t *testing.T) {
 			}
 			rotated := second.text("refresh_token") != first.text("refresh_token")
 			old := r.refresh(sandbox.Strava, first.text("refresh_token"))
-			if rotate == sandbox.On && (!rotated || old.status != http.StatusBadRequest || stravaCause(old) != "RefreshToken/refresh_token/invalid") {
+			if rotate == sandbox.On && (!rotated || old.status != http.StatusBadRequest ||
+				stravaCause(old) != "RefreshToken/refresh_token/invalid") {
 				t.Errorf("rotated %t, old one afterwards %d %s", rotated, old.status, old.body)
 			}
 			if rotate == sandbox.Off && (rotated || old.status != http.StatusOK) {
@@ -208,7 +224,8 @@ func TestStravaAthlete(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	summary := r.whoAmI(sandbox.Strava, r.connect(sandbox.Strava, "zofie").text("access_token"))
-	if summary.text("id") != "5000000202" || summary.text("lastname") != "Ångström-李" || summary.text("resource_state") != "2" {
+	if summary.text("id") != "5000000202" || summary.text("lastname") != "Ångström-李" ||
+		summary.text("resource_state") != "2" {
 		t.Errorf("summary %s", summary.body)
 	}
 	r.wantStatus("picture", r.do("GET", summary.text("profile"), nil), http.StatusOK)
@@ -269,12 +286,14 @@ func TestStravaActivities(t *testing.T) {
 		t.Errorf("past the end: %d", len(got))
 	}
 	middle := all[10].StartDate.Unix()
-	older, newer := r.activities(token, fmt.Sprintf("per_page=200&before=%d", middle)), r.activities(token, fmt.Sprintf("per_page=200&after=%d", middle))
+	older := r.activities(token, fmt.Sprintf("per_page=200&before=%d", middle))
+	newer := r.activities(token, fmt.Sprintf("per_page=200&after=%d", middle))
 	slices.Reverse(newer)
 	if !slices.Equal(newer, all[:10]) || !slices.Equal(older, all[11:]) {
 		t.Errorf("after gives %d and before %d of %d; after must be oldest first", len(newer), len(older), len(all))
 	}
-	if got := r.activities(r.connect(sandbox.Strava, "moss", "activity:read_all").text("access_token"), ""); len(got) != 0 {
+	moss := r.connect(sandbox.Strava, "moss", "activity:read_all").text("access_token")
+	if got := r.activities(moss, ""); len(got) != 0 {
 		t.Errorf("Moss did %d things", len(got))
 	}
 }
@@ -323,11 +342,14 @@ func TestStravaRevoke(t *testing.T) {
 		tokens := r.connect(sandbox.Strava, "ada")
 		form := url.Values{"token": {tokens.text(kind)}}
 		r.wantStatus("without Basic", r.do("POST", revoke, form), http.StatusUnauthorized)
-		r.wantStatus("wrong secret", r.do("POST", revoke, form, "Authorization", basicAuth("strava-id", "x")), http.StatusUnauthorized)
+		wrong := r.do("POST", revoke, form, "Authorization", basicAuth("strava-id", "x"))
+		r.wantStatus("wrong secret", wrong, http.StatusUnauthorized)
 		r.wantStatus("not yet revoked", r.whoAmI(sandbox.Strava, tokens.text("access_token")), http.StatusOK)
 		r.wantStatus(kind, r.do("POST", revoke, form, "Authorization", good), http.StatusOK)
-		r.wantStatus("access token afterwards", r.whoAmI(sandbox.Strava, tokens.text("access_token")), http.StatusUnauthorized)
-		r.wantStatus("refresh token afterwards", r.refresh(sandbox.Strava, tokens.text("refresh_token")), http.StatusBadRequest)
+		r.wantStatus("access token afterwards",
+			r.whoAmI(sandbox.Strava, tokens.text("access_token")), http.StatusUnauthorized)
+		r.wantStatus("refresh token afterwards",
+			r.refresh(sandbox.Strava, tokens.text("refresh_token")), http.StatusBadRequest)
 		r.wantStatus("once more", r.do("POST", revoke, form, "Authorization", good), http.StatusOK)
 	}
 }

@@ -17,16 +17,20 @@ const (
 	RotateRefresh  = "rotate_refresh"   // Strava: every token answer has a new refresh token and ends the old (default on)
 	RevokeEndpoint = "revoke_endpoint"  // Strava: /oauth/revoke exists; off: 404, only deauthorize is left (default on)
 	KeepOldRefresh = "keep_old_refresh" // Garmin: a refresh token that was used works again (default off)
-	Quota          = "quota"            // Strava: calls a quarter and a day, "200,2000"; Foursquare: calls an hour and token, "500"
-	ReadQuota      = "read_quota"       // Strava: calls that only read, "100,1000"
-	AthleteLimit   = "athlete_limit"    // Strava: how many people may connect (default 0: any number)
-	NamesAthlete   = "names_athlete"    // Strava: the answer to a code says whose it is (default on)
-	QuotaHeaders   = "quota_headers"    // Strava: what the headers about the quota hold
-	RetryAfter     = "retry_after"      // what ModeRetryAfter and 503 have in that header (default "30")
-	SignEvents     = "sign_events"      // Strava: events have X-Strava-Signature, whose existence is disputed (default off)
-	PullHeader     = "pull_header"      // Garmin: whether the fetching of a callbackURL may have an Authorization header
-	On             = "on"
-	Off            = "off"
+	// Quota is Strava's: calls a quarter and a day, "200,2000"; or Foursquare's: calls an hour and
+	// token, "500".
+	Quota        = "quota"
+	ReadQuota    = "read_quota"    // Strava: calls that only read, "100,1000"
+	AthleteLimit = "athlete_limit" // Strava: how many people may connect (default 0: any number)
+	NamesAthlete = "names_athlete" // Strava: the answer to a code says whose it is (default on)
+	QuotaHeaders = "quota_headers" // Strava: what the headers about the quota hold
+	RetryAfter   = "retry_after"   // what ModeRetryAfter and 503 have in that header (default "30")
+	// SignEvents is Strava's: events have X-Strava-Signature, whose existence is disputed (default
+	// off).
+	SignEvents = "sign_events"
+	PullHeader = "pull_header" // Garmin: whether the fetching of a callbackURL may have an Authorization header
+	On         = "on"
+	Off        = "off"
 
 	// Which events are sent, and how. Where they go says Options.Hooks alone.
 	Deregistrations   = "deregistrations"       // Garmin (default on)
@@ -115,8 +119,15 @@ func (s *Sandbox) controlsOf(provider string) []control {
 		control{Name: Pushes, Label: "Send check-ins", Values: onOff})
 }
 
-var callWords = map[string]string{Exchange: "code for tokens", Refresh: "refresh", WhoAmI: "who am I", Permissions: "permissions",
-	Data: "data", Revoke: "revoke", Subscriptions: "push subscriptions"}
+var callWords = map[string]string{
+	Exchange:      "code for tokens",
+	Refresh:       "refresh",
+	WhoAmI:        "who am I",
+	Permissions:   "permissions",
+	Data:          "data",
+	Revoke:        "revoke",
+	Subscriptions: "push subscriptions",
+}
 
 // SetSwitch sets a switch of the provider for all instances, until it is set again.
 func (s *Sandbox) SetSwitch(ctx context.Context, provider, name, value string) error {

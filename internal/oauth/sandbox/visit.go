@@ -28,8 +28,14 @@ var places = []place{
 	{name: "Bäckerei & Söhne", kind: "Bakery", plural: "Bakeries", icon: "food/bakery_"},
 	{name: "City Library", kind: "Library", plural: "Libraries", icon: "building/library_"},
 	{name: "The \"Old\" Park", kind: "Park", plural: "Parks", icon: "parks_outdoors/park_"},
-	{name: "東京駅 (Tokyo Station)", kind: "Train Station", plural: "Train Stations", icon: "travel/trainstation_", away: &town{
-		city: "千代田区", state: "東京都", country: "日本", cc: "JP", lat: 35.6812, lng: 139.7671, zone: "(GMT+09:00) Asia/Tokyo", utcOffset: 32400}},
+	{
+		name: "東京駅 (Tokyo Station)", kind: "Train Station", plural: "Train Stations",
+		icon: "travel/trainstation_",
+		away: &town{
+			city: "千代田区", state: "東京都", country: "日本", cc: "JP", lat: 35.6812, lng: 139.7671,
+			zone: "(GMT+09:00) Asia/Tokyo", utcOffset: 32400,
+		},
+	},
 	{name: "مقهى الركن", kind: "Café", plural: "Cafés", icon: "food/cafe_"},
 }
 
