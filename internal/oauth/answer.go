@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// tokenAnswers makes the answers of token addresses fit for x/oauth2. That takes text/plain for a query, and drops tokens
-// whose end it can't read: tokens that are good only once would be lost with them.
+// tokenAnswers makes the answers of token addresses fit for x/oauth2. x/oauth2 takes text/plain for
+// a query, and drops tokens whose end it can't read: tokens that are good only once would be lost
+// with them.
 type tokenAnswers struct{ http.RoundTripper }
 
 func (t tokenAnswers) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -8,7 +8,8 @@ import (
 	"net/url"
 )
 
-// Check asks the provider whose account a connection is and stores the answer. Errors: ErrNotFound, ErrReconnect, *Error.
+// Check asks the provider whose account a connection is, and stores the answer. Errors:
+// ErrNotFound, ErrReconnect, *Error.
 func (s *Store) Check(ctx context.Context, p *Provider, userID int64) error {
 	var account Account
 	row, err := s.use(ctx, p, userID, func(token string) (err error) {
@@ -38,10 +39,11 @@ func (s *Store) Get(ctx context.Context, p *Provider, userID int64, path string,
 // ErrForeign means that an address is not the provider's.
 var ErrForeign = errors.New("oauth: not an address of the provider")
 
-// Follow fetches an address that the provider gave us. Whoever named it may not have been the provider, so it is
-// ErrForeign unless it is at Provider.API's host, and a refusal is ErrUnfit: it says nothing about the connection. The
-// address carries its own proof, beside which Garmin has minded our token, and missed it too: it is asked without one first
-// (docs/providers.md, 3.5).
+// Follow fetches an address that the provider gave us. A stranger may have named it, so the error
+// is ErrForeign unless the address is at Provider.API's host, and a refusal is ErrUnfit: it says
+// nothing about the connection. The address carries its own proof. Garmin has refused requests that
+// had our token too, and also requests that lacked it, so the first request has none (docs/providers.md,
+// 3.5).
 func (s *Store) Follow(ctx context.Context, p *Provider, userID int64, address string, out any) error {
 	if !p.Owns(address) {
 		return ErrForeign
@@ -102,7 +104,8 @@ func (s *Store) use(ctx context.Context, p *Provider, userID int64, call func(to
 		switch {
 		case err == nil:
 			return row, s.recovered(ctx, row)
-		case errors.Is(err, ErrNotPermitted), errors.Is(err, ErrUnfit), ctx.Err() != nil: // that whoever asked has left says nothing about the provider
+		case errors.Is(err, ErrNotPermitted), errors.Is(err, ErrUnfit), ctx.Err() != nil:
+			// If the caller has left, the error says nothing about the provider.
 			return row, err
 		case !errors.Is(err, ErrRefused), refused > 0 && !statusIs(err, http.StatusUnauthorized):
 			return row, s.stumbled(ctx, row, err)

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Owner is who begins an attempt and may finish it: a signed-in person in one session, or a visitor's browser, known by a
-// short-lived cookie of its own.
+// Owner is the one who begins an attempt and may finish it: a signed-in person in one session, or a
+// visitor's browser, which has a short-lived cookie for it.
 type Owner struct {
 	UserID, SessionID int64
 	Browser           string // the value of that cookie; used when UserID is 0
@@ -40,8 +40,8 @@ const maxCode = 2048
 // maxAttempts is how many attempts one browser has under way; starting one more forgets the oldest.
 const maxAttempts = 10
 
-// Begin writes an attempt down and returns the address of the provider's consent page. Errors: *Error if the provider wants
-// no calls now, so that nobody goes there in vain.
+// Begin stores an attempt and returns the address of the provider's consent page. Errors: *Error if
+// the provider wants no calls now, so that nobody goes there in vain.
 func (s *Store) Begin(ctx context.Context, p *Provider, owner Owner, returnPath string) (string, error) {
 	if _, err := s.caller(p).reserve(inShare(ctx, signingIn), "authorize", room); err != nil {
 		return "", err
@@ -59,7 +59,8 @@ func (s *Store) Begin(ctx context.Context, p *Provider, owner Owner, returnPath 
 				SELECT state_hash FROM cairn.oauth_attempts
 				WHERE session_id = NULLIF($5, 0) OR browser_hash = $6
 				ORDER BY created_at DESC OFFSET $9 - 1))
-		INSERT INTO cairn.oauth_attempts (state_hash, provider, purpose, user_id, session_id, browser_hash, verifier, return_path)
+		INSERT INTO cairn.oauth_attempts
+			(state_hash, provider, purpose, user_id, session_id, browser_hash, verifier, return_path)
 		VALUES ($1, $2, $3, NULLIF($4, 0), NULLIF($5, 0), $6, $7, $8)`,
 		digest(state), p.Key, purpose, owner.UserID, owner.SessionID, browser, verifier, returnPath, maxAttempts)
 	if err != nil {
@@ -72,8 +73,9 @@ func (s *Store) Begin(ctx context.Context, p *Provider, owner Owner, returnPath 
 	return p.Config.AuthCodeURL(state, options...), nil
 }
 
-// Take takes the attempt with this state out and checks that it is this browser's, at this provider. Whatever it returns,
-// the state is spent. Errors: ErrAttempt (unknown, used, too old, another provider's), ErrOtherBrowser.
+// Take removes the attempt with this state and checks that it belongs to this browser and this
+// provider. Whatever it returns, the state is spent. Errors: ErrAttempt (unknown, used, too old, or
+// another provider's), ErrOtherBrowser.
 func (s *Store) Take(ctx context.Context, p *Provider, state string, owner Owner) (Attempt, error) {
 	if state == "" {
 		return Attempt{}, ErrAttempt

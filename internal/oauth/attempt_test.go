@@ -27,11 +27,43 @@ func TestConnect(t *testing.T) {
 		granted          []string
 		missing          int
 	}{
-		{sandbox.Strava, "ada", nil, "5000000101", "Ada Example", []string{"activity:read_all", "read"}, 0},
-		{sandbox.Strava, "moss", []string{"read"}, "9007199254740993", "Moss", []string{"read"}, 1}, // beyond a float64
-		{sandbox.Garmin, "ada", nil, "d3315b1072e84c1f9a7c1f0e5b6a9c01", "", []string{"ACTIVITY_EXPORT", "HEALTH_EXPORT", "HISTORICAL_DATA_EXPORT"}, 0},
-		{sandbox.Garmin, "moss", []string{"HEALTH_EXPORT"}, "00000000000000000000000000000042", "", []string{"HEALTH_EXPORT"}, 1},
-		{sandbox.Foursquare, "zofie", nil, "20260000123", "Žofie Ångström-李", []string{"account"}, 0},
+		{
+			provider: sandbox.Strava,
+			person:   "ada",
+			subject:  "5000000101",
+			name:     "Ada Example",
+			granted:  []string{"activity:read_all", "read"},
+		},
+		{
+			provider: sandbox.Strava,
+			person:   "moss",
+			scopes:   []string{"read"},
+			subject:  "9007199254740993", // beyond a float64
+			name:     "Moss",
+			granted:  []string{"read"},
+			missing:  1,
+		},
+		{
+			provider: sandbox.Garmin,
+			person:   "ada",
+			subject:  "d3315b1072e84c1f9a7c1f0e5b6a9c01",
+			granted:  []string{"ACTIVITY_EXPORT", "HEALTH_EXPORT", "HISTORICAL_DATA_EXPORT"},
+		},
+		{
+			provider: sandbox.Garmin,
+			person:   "moss",
+			scopes:   []string{"HEALTH_EXPORT"},
+			subject:  "00000000000000000000000000000042",
+			granted:  []string{"HEALTH_EXPORT"},
+			missing:  1,
+		},
+		{
+			provider: sandbox.Foursquare,
+			person:   "zofie",
+			subject:  "20260000123",
+			name:     "Žofie Ångström-李",
+			granted:  []string{"account"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.provider+" "+tt.person, func(t *testing.T) {
@@ -67,7 +99,8 @@ func TestConsentURL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want["response_type"], want["redirect_uri"], want["client_id"] = "code", "http://cairn.test/"+provider, provider+"-client"
+		want["response_type"], want["client_id"] = "code", provider+"-client"
+		want["redirect_uri"] = "http://cairn.test/" + provider
 		for name, value := range want {
 			if got := u.Query().Get(name); got != value {
 				t.Errorf("%s: %s is %q, want %q", provider, name, got, value)
@@ -110,13 +143,19 @@ func TestRefusedAttempts(t *testing.T) {
 			r.exec(`UPDATE cairn.oauth_attempts SET created_at = now() - interval '10 minutes 1 second'`)
 			return sandbox.Strava, o
 		}},
-		{"other provider's", oauth.ErrAttempt, func(_ rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) { return sandbox.Garmin, o }},
-		{"other user", oauth.ErrOtherBrowser, func(r rig, _ oauth.Owner, _ url.Values) (string, oauth.Owner) { return sandbox.Strava, r.owner() }},
+		{"other provider's", oauth.ErrAttempt, func(_ rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) {
+			return sandbox.Garmin, o
+		}},
+		{"other user", oauth.ErrOtherBrowser, func(r rig, _ oauth.Owner, _ url.Values) (string, oauth.Owner) {
+			return sandbox.Strava, r.owner()
+		}},
 		{"same user, other session", oauth.ErrOtherBrowser, func(r rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) {
 			o.SessionID = r.owner().SessionID
 			return sandbox.Strava, o
 		}},
-		{"nobody", oauth.ErrOtherBrowser, func(rig, oauth.Owner, url.Values) (string, oauth.Owner) { return sandbox.Strava, oauth.Owner{} }},
+		{"nobody", oauth.ErrOtherBrowser, func(rig, oauth.Owner, url.Values) (string, oauth.Owner) {
+			return sandbox.Strava, oauth.Owner{}
+		}},
 		{"session ended", oauth.ErrAttempt, func(r rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) {
 			r.exec(`DELETE FROM cairn.sessions WHERE id = $1`, o.SessionID)
 			return sandbox.Strava, o
@@ -149,7 +188,11 @@ func TestSignInAttemptBelongsToItsBrowser(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	mine, theirs := oauth.Owner{Browser: "AAAAAAAAAAAAAAAAAAAAAAAAAA"}, oauth.Owner{Browser: "BBBBBBBBBBBBBBBBBBBBBBBBBB"}
-	for name, by := range map[string]oauth.Owner{"another browser": theirs, "no cookie": {}, "somebody signed in elsewhere": r.owner()} {
+	for name, by := range map[string]oauth.Owner{
+		"another browser":              theirs,
+		"no cookie":                    {},
+		"somebody signed in elsewhere": r.owner(),
+	} {
 		back := r.decide(r.begin(sandbox.Strava, mine), "ada", "allow")
 		if _, err := r.finish(sandbox.Strava, by, back); kindOf(err) != oauth.ErrOtherBrowser.Error() {
 			t.Errorf("%s: got %v, want ErrOtherBrowser", name, err)
@@ -213,11 +256,14 @@ func TestManyAttemptsAtOnce(t *testing.T) {
 		r.begin(sandbox.Strava, owner)
 	}
 	var n int
-	if err := r.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.oauth_attempts WHERE session_id = $1`, owner.SessionID).Scan(&n); err != nil || n != 10 {
+	err := r.pool.QueryRow(t.Context(), `
+		SELECT count(*) FROM cairn.oauth_attempts WHERE session_id = $1`, owner.SessionID).Scan(&n)
+	if err != nil || n != 10 {
 		t.Errorf("%d attempts are kept (error %v), want the newest 10", n, err)
 	}
 	u, _ := url.Parse(first)
-	if _, err := r.Take(t.Context(), r.providers[sandbox.Strava], u.Query().Get("state"), owner); kindOf(err) != oauth.ErrAttempt.Error() {
+	_, err = r.Take(t.Context(), r.providers[sandbox.Strava], u.Query().Get("state"), owner)
+	if kindOf(err) != oauth.ErrAttempt.Error() {
 		t.Errorf("the oldest attempt: %v, want ErrAttempt", err)
 	}
 }
@@ -227,7 +273,8 @@ func TestDeniedAndIncompleteCallbacks(t *testing.T) {
 	r := newRig(t)
 	owner := r.owner()
 	for provider := range makers {
-		if _, err := r.finish(provider, owner, r.decide(r.begin(provider, owner), "ada", "deny")); kindOf(err) != oauth.ErrDenied.Error() {
+		_, err := r.finish(provider, owner, r.decide(r.begin(provider, owner), "ada", "deny"))
+		if kindOf(err) != oauth.ErrDenied.Error() {
 			t.Errorf("%s: declined: got %v, want ErrDenied", provider, err)
 		}
 		for name, change := range map[string]url.Values{

@@ -24,8 +24,9 @@ type caller struct {
 	client   *http.Client
 	heard    func(provider, call, result string, took time.Duration) // may be nil
 	gate     gate                                                    // nil: none
-	pool     *pgxpool.Pool                                           // where the budget is; nil: an operator's call by hand
-	limits   Limits
+	// pool is where the budget is; nil: an operator's call by hand.
+	pool   *pgxpool.Pool
+	limits Limits
 }
 
 // observe tells of a call that is over.
@@ -168,9 +169,10 @@ func knownCode(code string) string {
 	return ""
 }
 
-// call sends a request to the provider's API and decodes a JSON answer into out. If that is nil, the answer only has to say
-// nothing against success. An error carries the status; 401 is ErrRefused unless it is about a permission, and 403 where the
-// provider means that by it; everything else that is not a success may pass.
+// call sends a request to the provider's API and decodes a JSON answer into out. If out is nil, the
+// answer must only not contradict success. An error carries the status: 401 is ErrRefused unless it
+// is about a permission, and so is 403 where the provider means that by it. Every other failure may
+// be temporary.
 func (c *caller) call(ctx context.Context, name string, r *http.Request, out any) error {
 	return c.limited(ctx, name, one, func() (http.Header, error) { return c.send(ctx, name, r, out) })
 }
@@ -214,11 +216,12 @@ func confirms(body []byte) bool {
 		Error, ErrorMessage json.RawMessage
 		Errors              []json.RawMessage
 	}
-	return len(body) == 0 || json.Unmarshal(body, &answer) == nil && answer.Error == nil && answer.ErrorMessage == nil && len(answer.Errors) == 0
+	return len(body) == 0 || json.Unmarshal(body, &answer) == nil &&
+		answer.Error == nil && answer.ErrorMessage == nil && len(answer.Errors) == 0
 }
 
-// lacksPermission tells Strava's 401 for a scope that was not granted from the one for a token that is not good
-// (docs/providers.md, 2.8).
+// lacksPermission distinguishes Strava's 401 for a scope that was not granted from its 401 for a
+// bad token (docs/providers.md, 2.8).
 func lacksPermission(status int, body []byte) bool {
 	var answer struct {
 		Errors []struct{ Resource, Code string }

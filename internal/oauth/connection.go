@@ -19,20 +19,21 @@ import (
 
 // Store holds the attempts and connections of all people. Make it with New.
 type Store struct {
-	// Observe, if it is set before the first use, hears of every call to a provider that is over. call is as in Error.Call,
-	// result is "ok", "refused", "not_permitted", "rate_limited" or "unavailable".
+	// Observe, if it is set before the first use, is called after every call to a provider. call is as
+	// in Error.Call; result is "ok", "refused", "not_permitted", "rate_limited" or "unavailable".
 	Observe func(provider, call, result string, took time.Duration)
 
-	// Later has a withdrawal carried out in the background (Withdraw), once the transaction in which it was made is over. If it
-	// is nil, the withdrawal waits until somebody asks for those that are Pending.
+	// Later enqueues the background work of a withdrawal (Withdraw), to be done after the transaction
+	// that made it. If Later is nil, the withdrawal waits until somebody asks for those that are
+	// Pending.
 	Later func(ctx context.Context, tx pgx.Tx, provider string, withdrawalID int64) error
 
 	// Made, if it is set, hears of a connection in the transaction that makes it or makes it anew.
 	Made func(ctx context.Context, tx pgx.Tx, provider, subject string) error
 
-	// Telling, if it is set, hears that a provider is about to be told to forget an account, in the transaction that claims that
-	// call. It may end a connection that somebody makes meanwhile: after so long the call is over, and it is to be looked
-	// whether there is one, and how it is.
+	// Telling, if it is set, is called in the transaction that claims a call which tells a provider to
+	// forget an account. That call may end a connection that somebody makes meanwhile. It has ended
+	// after over: then somebody has to check whether there is such a connection, and how it is.
 	Telling func(ctx context.Context, tx pgx.Tx, provider, subject string, over time.Duration) error
 
 	pool   *pgxpool.Pool

@@ -55,8 +55,9 @@ func TestTokensRestSealed(t *testing.T) {
 	if c := r.connection(sandbox.Strava, owner); c.State != oauth.Active {
 		t.Errorf("the row they were copied from is %s", c.State)
 	}
-	if telling, err := r.Disconnect(t.Context(), r.providers[sandbox.Strava], other.UserID); telling || err != nil || r.last(sandbox.Strava, other) != "ended: not_told 0" {
-		t.Errorf("disconnected: told %t, error %v, the history ends with %q", telling, err, r.last(sandbox.Strava, other))
+	telling, err := r.Disconnect(t.Context(), r.providers[sandbox.Strava], other.UserID)
+	if last := r.last(sandbox.Strava, other); telling || err != nil || last != "ended: not_told 0" {
+		t.Errorf("disconnected: told %t, error %v, the history ends with %q", telling, err, last)
 	}
 	r.connect(sandbox.Strava, other, "moss")
 	if _, err := r.Token(t.Context(), r.providers[sandbox.Strava], other.UserID); err != nil {
@@ -73,7 +74,8 @@ func TestReconnectAndOtherAccounts(t *testing.T) {
 	before := r.connection(sandbox.Strava, ada)
 	r.connect(sandbox.Strava, ada, "ada")
 	after := r.connection(sandbox.Strava, ada)
-	if after.State != "active" || !after.Since.Equal(before.Since) || after.IdentityID != before.IdentityID || len(after.Granted) != 2 {
+	if after.State != "active" || !after.Since.Equal(before.Since) ||
+		after.IdentityID != before.IdentityID || len(after.Granted) != 2 {
 		t.Errorf("got %+v after %+v", after, before)
 	}
 	for _, tt := range []struct {
@@ -188,7 +190,9 @@ func TestLeaseOfADeadInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	var after bool
-	if err := r.pool.QueryRow(t.Context(), `SELECT refresh_lease IS NULL AND generation = 2 FROM cairn.connections`).Scan(&after); err != nil || !after {
+	err := r.pool.QueryRow(t.Context(), `
+		SELECT refresh_lease IS NULL AND generation = 2 FROM cairn.connections`).Scan(&after)
+	if err != nil || !after {
 		t.Errorf("the lease is not given back (error %v)", err)
 	}
 }
@@ -207,15 +211,43 @@ func TestCheck(t *testing.T) {
 		state   oauth.State
 		except  string // a provider whose tokens have no end
 	}{
-		{"works", func(rig, string) {}, "<nil>", "active", ""},
-		{"expired", func(r rig, p string) { r.expire(p) }, "<nil>", "active", sandbox.Foursquare},
-		{"expired there, good by our clock", func(r rig, p string) {
-			if err := r.sandbox.ExpireTokens(r.t.Context(), p); err != nil {
-				r.t.Fatal(err)
-			}
-		}, "<nil>", "active", sandbox.Foursquare},
-		{"revoked", revoke, oauth.ErrReconnect.Error(), "needs_reconnect", ""},
-		{"expired and revoked", func(r rig, p string) { r.expire(p); revoke(r, p) }, oauth.ErrReconnect.Error(), "needs_reconnect", sandbox.Foursquare},
+		{
+			name:    "works",
+			prepare: func(rig, string) {},
+			want:    "<nil>",
+			state:   "active",
+		},
+		{
+			name:    "expired",
+			prepare: func(r rig, p string) { r.expire(p) },
+			want:    "<nil>",
+			state:   "active",
+			except:  sandbox.Foursquare,
+		},
+		{
+			name: "expired there, good by our clock",
+			prepare: func(r rig, p string) {
+				if err := r.sandbox.ExpireTokens(r.t.Context(), p); err != nil {
+					r.t.Fatal(err)
+				}
+			},
+			want:   "<nil>",
+			state:  "active",
+			except: sandbox.Foursquare,
+		},
+		{
+			name:    "revoked",
+			prepare: revoke,
+			want:    oauth.ErrReconnect.Error(),
+			state:   "needs_reconnect",
+		},
+		{
+			name:    "expired and revoked",
+			prepare: func(r rig, p string) { r.expire(p); revoke(r, p) },
+			want:    oauth.ErrReconnect.Error(),
+			state:   "needs_reconnect",
+			except:  sandbox.Foursquare,
+		},
 	}
 	for _, tt := range tests {
 		for provider := range makers {

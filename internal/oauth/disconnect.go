@@ -33,7 +33,9 @@ type forgotten struct {
 
 // Forget is Disconnect within a transaction; with an identityID other than 0 only if the connection hangs on that
 // identity. The tokens move to a withdrawal, where the provider has a way to be told.
-func (s *Store) Forget(ctx context.Context, tx pgx.Tx, p *Provider, userID, identityID int64) (telling bool, err error) {
+func (s *Store) Forget(
+	ctx context.Context, tx pgx.Tx, p *Provider, userID, identityID int64,
+) (telling bool, err error) {
 	if err := lockOwner(ctx, tx, userID); err != nil {
 		return false, err
 	}
@@ -73,9 +75,11 @@ func lockOwner(ctx context.Context, tx pgx.Tx, userID int64) error {
 	return nil
 }
 
-// withdrawLater makes a withdrawal. A refresh that is under way takes part in it: nobody tells the provider before its lease
-// is over or it has handed its tokens over.
-func (s *Store) withdrawLater(ctx context.Context, tx pgx.Tx, p *Provider, userID int64, f forgotten, token *oauth2.Token) error {
+// withdrawLater makes a withdrawal. If a refresh is under way, nobody tells the provider before the
+// refresh has handed its tokens over, or its lease is over.
+func (s *Store) withdrawLater(
+	ctx context.Context, tx pgx.Tx, p *Provider, userID int64, f forgotten, token *oauth2.Token,
+) error {
 	sealed, err := s.sealTokens(token, withdrawalPlace(p.Key, f.subject))
 	if err != nil {
 		return err
@@ -83,7 +87,8 @@ func (s *Store) withdrawLater(ctx context.Context, tx pgx.Tx, p *Provider, userI
 	var id int64
 	err = tx.QueryRow(ctx, `
 		INSERT INTO cairn.withdrawals (user_id, provider, subject, sealed_tokens, token_expires_at, refresh_lease, busy_until)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`, userID, p.Key, f.subject, sealed, f.expires, f.lease, f.leasedUntil).Scan(&id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`,
+		userID, p.Key, f.subject, sealed, f.expires, f.lease, f.leasedUntil).Scan(&id)
 	if err != nil {
 		return fmt.Errorf("oauth: store withdrawal from %s: %w", p.Key, err)
 	}
@@ -93,8 +98,9 @@ func (s *Store) withdrawLater(ctx context.Context, tx pgx.Tx, p *Provider, userI
 	return s.Later(ctx, tx, p.Key, id)
 }
 
-// handOver gives a new pair of tokens to the withdrawal of a connection that was disconnected while it was refreshed: it is
-// what the provider has to take back now. There is none if the lease was lost in another way.
+// handOver gives a new pair of tokens to the withdrawal of a connection that was disconnected while
+// it was refreshed: now this pair has to be revoked at the provider. There is no such withdrawal if
+// the lease was lost in another way.
 func (s *Store) handOver(ctx context.Context, lease string, token *oauth2.Token) error {
 	var w withdrawal
 	err := s.pool.QueryRow(ctx, `SELECT id, provider, subject FROM cairn.withdrawals WHERE refresh_lease = $1`, lease).

@@ -12,8 +12,8 @@ import (
 // foursquareVersion is the day whose API behaviour we were written for; Foursquare wants a fixed one, not today's.
 const foursquareVersion = "20260901"
 
-// Foursquare is OAuth 2 with a secret, without scopes, PKCE, refresh tokens and an end. Nothing takes a token back: people
-// remove the app at Foursquare.
+// Foursquare is OAuth 2 with a secret, but without scopes, PKCE, refresh tokens and expiry. No call
+// revokes a token: people remove the app at Foursquare.
 func Foursquare(app App) *Provider {
 	return newProvider(Provider{
 		Key: "foursquare", Name: "Foursquare", ManageURL: "https://foursquare.com/settings/connections",

@@ -9,8 +9,8 @@ import (
 	"cairn/internal/text"
 )
 
-// Garmin is OAuth 2 with PKCE and a secret. There are no scopes: what a person permits is read from the API. It names no
-// person either, so an account is known by its opaque id.
+// Garmin is OAuth 2 with PKCE and a secret. There are no scopes: the API says what a person
+// permits. It names no person either, so an account is known by its opaque id.
 func Garmin(app App) *Provider {
 	return newProvider(Provider{
 		Key: "garmin", Name: "Garmin", FullName: "Garmin Connect",
@@ -49,7 +49,8 @@ func garminUser(ctx context.Context, c *caller, accessToken string) (Account, er
 // without any, even an empty list, is an error that came with status 200.
 func garminPermissions(ctx context.Context, c *caller, accessToken string) ([]string, error) {
 	var raw json.RawMessage
-	if err := c.garmin(ctx, http.MethodGet, "permissions", "/wellness-api/rest/user/permissions", accessToken, &raw); err != nil {
+	err := c.garmin(ctx, http.MethodGet, "permissions", "/wellness-api/rest/user/permissions", accessToken, &raw)
+	if err != nil {
 		return nil, err
 	}
 	var object struct{ Permissions []string }

@@ -19,8 +19,9 @@ func (s *Store) gate(provider string) gate {
 	return made.(gate)
 }
 
-// limited makes a call within what the provider, and we ourselves, allow. send returns the header of the answer, if there
-// was one. No database connection is held meanwhile. Errors: those of send; *Error.
+// limited makes a call within the limits of the provider and our own. send returns the header of
+// the answer, if there was one. No database connection is held during the call. Errors: those of
+// send; *Error.
 func (c *caller) limited(ctx context.Context, call string, n need, send func() (http.Header, error)) error {
 	if err := c.enter(ctx, call); err != nil {
 		return err

@@ -15,9 +15,9 @@ type Idle struct {
 	CutOff     bool
 }
 
-// Idle returns the connections of a provider whose tokens are to be refreshed lest they lapse (Provider.RefreshIdle), and
-// those whose refresh was cut off when an instance died: until the next one nobody knows whether they still work. What needs
-// its owner is not among them.
+// Idle returns the connections of a provider whose tokens must be refreshed lest they lapse
+// (Provider.RefreshIdle), and those whose refresh was cut off when an instance died: until the next
+// refresh nobody knows whether they still work. It leaves out connections that need their owner.
 func (s *Store) Idle(ctx context.Context, p *Provider) ([]Idle, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT user_id, generation, COALESCE(refresh_lease_until < now(), false) AS cut_off FROM cairn.connections
@@ -34,8 +34,9 @@ func (s *Store) Idle(ctx context.Context, p *Provider) ([]Idle, error) {
 	return idle, nil
 }
 
-// KeepAlive refreshes the tokens of a person's connection unless they are newer than generation. Errors: *Error when it is
-// to be tried again; that the connection needs its owner, or is gone, is none.
+// KeepAlive refreshes the tokens of a person's connection unless they are newer than generation.
+// Errors: *Error when it should be tried again. It is no error that the connection needs its owner,
+// or is gone.
 func (s *Store) KeepAlive(ctx context.Context, p *Provider, idle Idle) error {
 	_, err := s.tokenAfter(ctx, p, idle.UserID, idle.Generation)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrReconnect) {

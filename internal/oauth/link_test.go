@@ -14,7 +14,10 @@ func TestFormActionSources(t *testing.T) {
 		{Strava(App{}), []string{"https://www.strava.com"}},
 		{Garmin(App{}), []string{"https://connect.garmin.com", "https://*.garmin.com"}},
 		{Foursquare(App{}), []string{"https://foursquare.com", "https://*.foursquare.com"}},
-		{Garmin(App{Endpoints: Endpoints{Authorize: "http://127.0.0.1:3001/sandbox/garmin"}}), []string{"http://127.0.0.1:3001"}},
+		{
+			Garmin(App{Endpoints: Endpoints{Authorize: "http://127.0.0.1:3001/sandbox/garmin"}}),
+			[]string{"http://127.0.0.1:3001"},
+		},
 	} {
 		if got := tt.p.AuthorizeSources(); !slices.Equal(got, tt.want) {
 			t.Errorf("%s at %s: got %q, want %q", tt.p.Key, tt.p.Config.Endpoint.AuthURL, got, tt.want)
@@ -31,7 +34,11 @@ func TestPictureLinks(t *testing.T) {
 		{"https://www.strava.com/api/v3", "data:text/html,x", ""},
 		{"https://www.strava.com/api/v3", "avatar/athlete/large.png", ""},
 		{"https://www.strava.com/api/v3", "//cdn.example/x", ""},
-		{"http://127.0.0.1:3001/sandbox/strava/api/v3", "http://127.0.0.1:3001/sandbox/people/large/ada.svg", "http://127.0.0.1:3001/sandbox/people/large/ada.svg"},
+		{
+			"http://127.0.0.1:3001/sandbox/strava/api/v3",
+			"http://127.0.0.1:3001/sandbox/people/large/ada.svg",
+			"http://127.0.0.1:3001/sandbox/people/large/ada.svg",
+		},
 		{"http://127.0.0.1:3001/sandbox/strava/api/v3", "http://127.0.0.1:30011/x", ""},
 		{"http://127.0.0.1:3001/sandbox/strava/api/v3", "http://evil.example/x", ""},
 	} {

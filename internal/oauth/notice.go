@@ -12,8 +12,8 @@ import (
 	"cairn/db"
 )
 
-// Notice says that a connection is in NeedsReconnect, which only its owner can mend, and that they have not been told of
-// that yet.
+// Notice says that a connection is in NeedsReconnect, which only its owner can mend, and that the
+// owner has not been told yet.
 type Notice struct {
 	IdentityID int64
 	UserID     int64
@@ -86,9 +86,11 @@ func noticed(ctx context.Context, pool *pgxpool.Pool, n Notice) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), usualStatement)
 	defer cancel()
 	_, err := pool.Exec(ctx, `
-		UPDATE cairn.connections SET noticed_since = state_since WHERE identity_id = $1 AND state_since = $2`, n.IdentityID, n.Since)
+		UPDATE cairn.connections SET noticed_since = state_since
+		WHERE identity_id = $1 AND state_since = $2`, n.IdentityID, n.Since)
 	if err != nil {
-		return fmt.Errorf("oauth: mark the notice about identity %d, which was handed over and will be again: %w", n.IdentityID, err)
+		return fmt.Errorf("oauth: mark the notice about identity %d, which was handed over and will be again: %w",
+			n.IdentityID, err)
 	}
 	return nil
 }

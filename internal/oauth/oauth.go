@@ -20,14 +20,15 @@
 //	disconnect.go  disconnecting: what was a connection becomes a withdrawal
 //	withdrawal.go  telling the provider until it confirms
 //	rekey.go       sealing tokens anew after a change of keys
-//	sandbox/       the three providers played on this machine
+//	sandbox/       the three providers, simulated on this machine
 //
-// An attempt is a row that one DELETE … RETURNING takes out, before anything else is looked at. A refresh is made by the
-// one instance that holds the connection's lease: it re-reads the tokens when it gets the lease, and stores the new pair,
-// fenced by the lease, before anybody uses it; a database that is away then is asked again until the lease is over. Others
-// wait for as long as a call can take, and share a failure. A call to a provider is counted in its budget before it is sent,
-// by one statement that all instances share; it is not sent if the budget is spent, or if the provider has asked for no
-// calls. No database connection is held while a provider is asked.
+// One DELETE … RETURNING removes the row of an attempt before anything else is looked at. A refresh
+// is made by the one instance that holds the connection's lease: it re-reads the tokens when it
+// gets the lease, and stores the new pair, fenced by the lease, before anybody uses it. If the
+// database is away then, the instance tries again until the lease is over. Others wait for as long
+// as a call can take, and share a failure. A call to a provider is counted in its budget before it
+// is sent, by one statement that all instances share; it is not sent if the budget is spent, or if
+// the provider has asked for no calls. No database connection is held while a provider is asked.
 package oauth
 
 import (
@@ -73,8 +74,8 @@ type Provider struct {
 	limitsEach bool
 	// forbidsUnknown says that the API refuses a token it does not know any more with 403; 401 is for one that is over.
 	forbidsUnknown bool
-	// pushes says that data comes by itself. What is asked for besides is named by others, and its refusal says nothing about
-	// a connection.
+	// pushes says that data comes by itself. Anything we fetch besides was named by others, so its
+	// refusal says nothing about a connection.
 	pushes bool
 	// authorize puts an access token into a query; nil: it goes into the header.
 	authorize func(query url.Values, accessToken string)
@@ -134,15 +135,16 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Kind }
 
-// AppRefused tells whether it is about our application, not about a person: Strava's 403 says that it is inactive, or has
-// as many people as it may.
+// AppRefused tells whether the error is about our application, not about a person: Strava's 403
+// says that the application is inactive, or has as many people as it may.
 func (e *Error) AppRefused() bool {
 	return e.Provider == "strava" && e.Status == http.StatusForbidden
 }
 
 // TooManyPeople tells that Strava has as many people as it allows our application (docs/providers.md, 2.4).
 func (e *Error) TooManyPeople() bool {
-	return e.Provider == "strava" && e.Status == http.StatusForbidden && e.Code == "Application" && (e.Call == "exchange" || e.Call == "refresh")
+	return e.Provider == "strava" && e.Status == http.StatusForbidden &&
+		e.Code == "Application" && (e.Call == "exchange" || e.Call == "refresh")
 }
 
 func statusIs(err error, status int) bool {
@@ -228,8 +230,8 @@ func (p *Provider) InWords(granted []string) (words []string) {
 	return words
 }
 
-// newProvider fills in what all three share: credentials in the body (unset, x/oauth2 tries twice and burns the code) and
-// addresses that configuration may move.
+// newProvider fills in what all three providers share: credentials in the body (if that is not set,
+// x/oauth2 tries twice and burns the code) and addresses that configuration may change.
 func newProvider(p Provider, app App, standard Endpoints) *Provider {
 	p.Config.ClientID, p.Config.ClientSecret, p.Config.RedirectURL = app.ClientID, app.ClientSecret, app.RedirectURL
 	p.Config.Endpoint = oauth2.Endpoint{
@@ -241,11 +243,12 @@ func newProvider(p Provider, app App, standard Endpoints) *Provider {
 	return &p
 }
 
-// link keeps an address that can be shown as a link: one with https, or at the provider's own API, which may be played on
-// this machine. Everything else that a provider sends is dropped.
+// link returns an address if it can be shown as a link: one with https, or one at the provider's
+// own API, which may be simulated on this machine. Every other address is dropped.
 func (p *Provider) link(address string) string {
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || len(address) > 2048 || u.Scheme != "https" && !strings.HasPrefix(p.API, u.Scheme+"://"+u.Host+"/") {
+	if err != nil || u.Host == "" || len(address) > 2048 ||
+		u.Scheme != "https" && !strings.HasPrefix(p.API, u.Scheme+"://"+u.Host+"/") {
 		return ""
 	}
 	return u.String()

@@ -19,7 +19,11 @@ func TestObserve(t *testing.T) {
 		{sandbox.Strava, "400", "none", []string{"strava refresh refused", "strava revoke ok"}},
 		{sandbox.Strava, "none", "429", []string{"strava refresh ok", "strava who-am-I rate_limited"}},
 		{sandbox.Strava, "reset", "500", []string{"strava refresh unavailable", "strava revoke unavailable"}},
-		{sandbox.Garmin, "none", "403", []string{"garmin refresh ok", "garmin who-am-I refused", "garmin refresh ok", "garmin who-am-I refused", "garmin revoke refused"}},
+		{sandbox.Garmin, "none", "403", []string{
+			"garmin refresh ok", "garmin who-am-I refused",
+			"garmin refresh ok", "garmin who-am-I refused",
+			"garmin revoke refused",
+		}},
 	} {
 		t.Run(tt.provider+" "+tt.token+" "+tt.api, func(t *testing.T) {
 			t.Parallel()

@@ -46,8 +46,10 @@ func (s *Store) Overview(ctx context.Context, userID int64) (Overview, error) {
 
 func (o Overview) readConnections(rows pgx.Rows) error {
 	var c Connection
-	_, err := pgx.ForEachRow(rows, []any{&c.IdentityID, &c.UserID, &c.Provider, &c.Subject, &c.Name, &c.PictureURL, &c.Granted, &c.State,
-		&c.Cause, &c.InState, &c.Since, &c.CheckedAt, &c.RetryAt}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{
+		&c.IdentityID, &c.UserID, &c.Provider, &c.Subject, &c.Name, &c.PictureURL, &c.Granted,
+		&c.State, &c.Cause, &c.InState, &c.Since, &c.CheckedAt, &c.RetryAt,
+	}, func() error {
 		o.Connections[c.Provider] = c
 		return nil
 	})

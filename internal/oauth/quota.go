@@ -64,8 +64,9 @@ func (n need) of(ctx context.Context) (cost int, percent *int) {
 // permit is leave for one call. It was counted in the windows that began then.
 type permit struct{ quarter, day time.Time }
 
-// reserve asks the budget for a call, and counts it. It is one statement, and the clock is read under the budget's lock, so
-// that no window opens twice, however many instances ask. Errors: *Error with Until.
+// reserve asks the budget for a call, and counts it. It is one statement, which reads the clock
+// under the budget's lock, so that no window opens twice, however many instances ask. Errors:
+// *Error with Until.
 func (c *caller) reserve(ctx context.Context, call string, n need) (permit, error) {
 	if c.pool == nil {
 		return permit{}, nil
@@ -113,8 +114,9 @@ func (c *caller) reserve(ctx context.Context, call string, n need) (permit, erro
 	return permit{}, refusal
 }
 
-// learn keeps what an answer tells of the quota, and for how long its provider wants no calls. It completes an *Error with
-// Until. What can't be kept now the next answer tells again, so that is no reason to lose this one.
+// learn stores what an answer says about the quota, and for how long its provider wants no calls.
+// It completes an *Error with Until. If this can't be stored now, the next answer says it again, so
+// that is no reason to lose this answer.
 func (c *caller) learn(ctx context.Context, p permit, header http.Header, err error) error {
 	failure, _ := errors.AsType[*Error](err)
 	heard, each := c.told(header, failure)
@@ -139,8 +141,8 @@ func (c *caller) learn(ctx context.Context, p permit, header http.Header, err er
 	return err
 }
 
-// keep writes down what was told. A window that is over by now is left alone, and within one no count becomes lower: answers
-// come in any order, and the calls that are under way have been counted.
+// keep stores what the provider said. It leaves a window alone that is over by now, and it lowers
+// no count within a window: answers come in any order, and the calls under way have been counted.
 func (c *caller) keep(ctx context.Context, p permit, heard told) pgx.Row {
 	return c.pool.QueryRow(ctx, `
 		UPDATE cairn.budgets
@@ -164,11 +166,13 @@ type Budget struct {
 	PausedUntil             time.Time // zero unless the provider wants no calls now
 }
 
-// Budgets returns those of the providers whose quota is known, and of those that want no calls now. It is the operator's.
+// Budgets returns the budgets of the providers whose quota is known, and of those that want no
+// calls now. It is for the operator.
 func (s *Store) Budgets(ctx context.Context) ([]Budget, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT provider,
-		       CASE WHEN quarter = date_bin('15 minutes', now(), 'epoch') THEN quarter_used ELSE 0 END, COALESCE(quarter_limit, 0),
+		       CASE WHEN quarter = date_bin('15 minutes', now(), 'epoch') THEN quarter_used ELSE 0 END,
+		       COALESCE(quarter_limit, 0),
 		       CASE WHEN day = date_bin('1 day', now(), 'epoch') THEN day_used ELSE 0 END, COALESCE(day_limit, 0),
 		       CASE WHEN paused_until > now() THEN paused_until ELSE '0001-01-01 00:00Z' END
 		FROM cairn.budgets WHERE quarter_limit IS NOT NULL OR paused_until > now() ORDER BY provider`)

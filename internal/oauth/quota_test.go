@@ -97,8 +97,8 @@ func (r rig) anew() {
 	}
 }
 
-// checkAtOnce asks about a connection n times at each instance, all together, and returns how many answers were good. What
-// is refused has to say until when.
+// checkAtOnce checks a connection n times at each instance, all at once, and returns how many
+// answers were good. A refusal has to say until when.
 func (r rig) checkAtOnce(ctx context.Context, instances []*oauth.Store, owner oauth.Owner, n int) int {
 	r.t.Helper()
 	var good int
@@ -141,7 +141,8 @@ func TestQuotaIsOneForAllInstances(t *testing.T) {
 			t.Errorf("%d calls arrived and %d were answered, want 32 of 300", arrived, good)
 		}
 	})
-	if c := r.connection(sandbox.Strava, owner); c.State != oauth.Trouble || c.Cause != oauth.SlowDown || c.RetryAt.IsZero() {
+	c := r.connection(sandbox.Strava, owner)
+	if c.State != oauth.Trouble || c.Cause != oauth.SlowDown || c.RetryAt.IsZero() {
 		t.Errorf("the connection is in %s because of %s until %v", c.State, c.Cause, c.RetryAt)
 	}
 	r.anew()
@@ -197,11 +198,13 @@ func TestSpentDay(t *testing.T) {
 			}
 		}
 		before := r.asked(sandbox.Strava, sandbox.WhoAmI)
-		if err := r.Check(t.Context(), strava, owner.UserID); !errors.Is(err, oauth.ErrQuotaSpent) || !errors.Is(err, oauth.ErrRateLimited) {
+		err := r.Check(t.Context(), strava, owner.UserID)
+		if !errors.Is(err, oauth.ErrQuotaSpent) || !errors.Is(err, oauth.ErrRateLimited) {
 			t.Errorf("error %v, want that the day is spent", err)
 		}
 		midnight := r.quarter().Truncate(24*time.Hour).AddDate(0, 0, 1)
-		if c := r.connection(sandbox.Strava, owner); c.State != oauth.Paused || c.Cause != oauth.QuotaSpent || !c.RetryAt.Equal(midnight) {
+		c := r.connection(sandbox.Strava, owner)
+		if c.State != oauth.Paused || c.Cause != oauth.QuotaSpent || !c.RetryAt.Equal(midnight) {
 			t.Errorf("the connection is in %s because of %s until %v, want %v", c.State, c.Cause, c.RetryAt, midnight)
 		}
 		r.exec(`UPDATE cairn.budgets SET day_used = day_limit WHERE provider = 'strava'`)
@@ -211,8 +214,9 @@ func TestSpentDay(t *testing.T) {
 		if _, err := r.Begin(t.Context(), strava, other, "/"); !errors.Is(err, oauth.ErrQuotaSpent) {
 			t.Errorf("going to the consent page: error %v", err)
 		}
-		if after := r.asked(sandbox.Strava, sandbox.WhoAmI); after != before || r.requests(sandbox.Strava, "authorization_code") != 1 {
-			t.Errorf("%d calls and %d codes were sent all the same", after-before, r.requests(sandbox.Strava, "authorization_code")-1)
+		after, codes := r.asked(sandbox.Strava, sandbox.WhoAmI), r.requests(sandbox.Strava, "authorization_code")
+		if after != before || codes != 1 {
+			t.Errorf("%d calls and %d codes were sent all the same", after-before, codes-1)
 		}
 	})
 	r.anew()
@@ -232,17 +236,83 @@ func TestRetryAfter(t *testing.T) {
 		name, provider, mode, value string
 		want                        time.Duration
 	}{
-		{"seconds", sandbox.Garmin, sandbox.ModeRetryAfter, "90", 90 * time.Second},
-		{"a date", sandbox.Garmin, sandbox.ModeRetryAfter, time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat), 2 * time.Hour},
-		{"years", sandbox.Garmin, sandbox.ModeRetryAfter, "99999999999999999999", 24 * time.Hour},
-		{"a date in years", sandbox.Garmin, sandbox.ModeRetryAfter, "Fri, 31 Dec 2100 23:59:59 GMT", 24 * time.Hour},
-		{"nothing", sandbox.Garmin, sandbox.ModeRetryAfter, "", 5 * time.Minute},
-		{"words", sandbox.Garmin, sandbox.ModeRetryAfter, "soon", 5 * time.Minute},
-		{"the past", sandbox.Garmin, sandbox.ModeRetryAfter, "Fri, 31 Dec 1999 23:59:59 GMT", 5 * time.Minute},
-		{"less than nothing", sandbox.Garmin, sandbox.ModeRetryAfter, "-9223372036854775808", 5 * time.Minute},
-		{"out of service", sandbox.Garmin, "503", "600", 10 * time.Minute},
-		{"one person", sandbox.Foursquare, sandbox.ModeRetryAfter, "90", 90 * time.Second},
-		{"a day", sandbox.Strava, sandbox.ModeRetryAfter, "86400", 24 * time.Hour},
+		{
+			name:     "seconds",
+			provider: sandbox.Garmin,
+			mode:     sandbox.ModeRetryAfter,
+			value:    "90",
+			want:     90 * time.Second,
+		},
+		{
+			name:     "a date",
+			provider: sandbox.Garmin,
+			mode:     sandbox.ModeRetryAfter,
+			value:    time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat),
+			want:     2 * time.Hour,
+		},
+		{
+			name:     "years",
+			provider: sandbox.Garmin,
+			mode:     sandbox.ModeRetryAfter,
+			value:    "99999999999999999999",
+			want:     24 * time.Hour,
+		},
+		{
+			name:     "a date in years",
+			provider: sandbox.Garmin,
+			mode:     sandbox.ModeRetryAfter,
+			value:    "Fri, 31 Dec 2100 23:59:59 GMT",
+			want:     24 * time.Hour,
+		},
+		{
+			name:     "nothing",
+			provider: sandbox.Garmin,
+			mode:     sandbox.ModeRetryAfter,
+			value:    "",
+			want:     5 * time.Minute,
+		},
+		{
+			name:     "words",
+			provider: sandbox.Garmin,
+			mode:     sandbox.ModeRetryAfter,
+			value:    "soon",
+			want:     5 * time.Minute,
+		},
+		{
+			name:     "the past",
+			provider: sandbox.Garmin,
+			mode:     sandbox.ModeRetryAfter,
+			value:    "Fri, 31 Dec 1999 23:59:59 GMT",
+			want:     5 * time.Minute,
+		},
+		{
+			name:     "less than nothing",
+			provider: sandbox.Garmin,
+			mode:     sandbox.ModeRetryAfter,
+			value:    "-9223372036854775808",
+			want:     5 * time.Minute,
+		},
+		{
+			name:     "out of service",
+			provider: sandbox.Garmin,
+			mode:     "503",
+			value:    "600",
+			want:     10 * time.Minute,
+		},
+		{
+			name:     "one person",
+			provider: sandbox.Foursquare,
+			mode:     sandbox.ModeRetryAfter,
+			value:    "90",
+			want:     90 * time.Second,
+		},
+		{
+			name:     "a day",
+			provider: sandbox.Strava,
+			mode:     sandbox.ModeRetryAfter,
+			value:    "86400",
+			want:     24 * time.Hour,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -256,7 +326,9 @@ func TestRetryAfter(t *testing.T) {
 			}
 			err := r.Check(t.Context(), p, owner.UserID)
 			failure, _ := errors.AsType[*oauth.Error](err)
-			if failure == nil || failure.Status == 0 || time.Until(failure.Until)-tt.want > time.Second || time.Until(failure.Until) < tt.want*9/10-20*time.Second {
+			if failure == nil || failure.Status == 0 ||
+				time.Until(failure.Until)-tt.want > time.Second ||
+				time.Until(failure.Until) < tt.want*9/10-20*time.Second {
 				t.Fatalf("error %v until %v, want %v", err, time.Until(failure.Until), tt.want)
 			}
 			if c := r.connection(tt.provider, owner); c.State != oauth.Trouble || !c.RetryAt.Equal(failure.Until) {
@@ -264,11 +336,13 @@ func TestRetryAfter(t *testing.T) {
 			}
 			before := r.asked(tt.provider, sandbox.WhoAmI)
 			again, _ := errors.AsType[*oauth.Error](other.Check(t.Context(), p, owner.UserID))
-			if again == nil || again.Kind != oauth.ErrRateLimited || !again.Until.Equal(failure.Until) || r.asked(tt.provider, sandbox.WhoAmI) != before {
+			if again == nil || again.Kind != oauth.ErrRateLimited || !again.Until.Equal(failure.Until) ||
+				r.asked(tt.provider, sandbox.WhoAmI) != before {
 				t.Errorf("another instance: %v, want that it does not ask before %v", again, failure.Until)
 			}
 			r.later()
-			if err := other.Check(t.Context(), p, owner.UserID); err != nil || r.connection(tt.provider, owner).State != oauth.Active {
+			err = other.Check(t.Context(), p, owner.UserID)
+			if err != nil || r.connection(tt.provider, owner).State != oauth.Active {
 				t.Errorf("when it is over: %v", err)
 			}
 		})
@@ -291,7 +365,8 @@ func TestSlowDownAtStrava(t *testing.T) {
 					t.Fatal(err)
 				}
 				_ = r.Check(t.Context(), r.providers[sandbox.Strava], owner.UserID)
-				if c, want := r.connection(sandbox.Strava, owner), r.quarter().Add(15*time.Minute); c.Cause != oauth.SlowDown || !c.RetryAt.Equal(want) {
+				c, want := r.connection(sandbox.Strava, owner), r.quarter().Add(15*time.Minute)
+				if c.Cause != oauth.SlowDown || !c.RetryAt.Equal(want) {
 					t.Errorf("%s until %v, want %v", c.Cause, c.RetryAt, want)
 				}
 			})
@@ -313,13 +388,15 @@ func TestFoursquareLimitsOnePerson(t *testing.T) {
 	}
 	r.exec(`DELETE FROM cairn_sandbox.quota_use`)
 	before := r.asked(sandbox.Foursquare, sandbox.WhoAmI)
-	if err := r.Check(t.Context(), p, ada.UserID); !errors.Is(err, oauth.ErrRateLimited) || r.asked(sandbox.Foursquare, sandbox.WhoAmI) != before {
+	err := r.Check(t.Context(), p, ada.UserID)
+	if !errors.Is(err, oauth.ErrRateLimited) || r.asked(sandbox.Foursquare, sandbox.WhoAmI) != before {
 		t.Errorf("error %v, want that it is not asked yet", err)
 	}
 	if err := r.Check(t.Context(), p, max.UserID); err != nil {
 		t.Errorf("somebody else: %v", err)
 	}
-	if c := r.connection(sandbox.Foursquare, ada); c.State != oauth.Trouble || c.Cause != oauth.SlowDown || time.Until(c.RetryAt) < 4*time.Minute {
+	c := r.connection(sandbox.Foursquare, ada)
+	if c.State != oauth.Trouble || c.Cause != oauth.SlowDown || time.Until(c.RetryAt) < 4*time.Minute {
 		t.Errorf("the connection is in %s because of %s until %v", c.State, c.Cause, c.RetryAt)
 	}
 }
@@ -345,7 +422,9 @@ func TestOddQuotaHeaders(t *testing.T) {
 				if err != nil || len(budgets) != 1 {
 					t.Fatalf("the budgets are %+v, error %v", budgets, err)
 				}
-				if b := budgets[0]; b.QuarterUsed != 3 || b.QuarterMax != 100 || b.DayUsed != 3 || b.DayMax != 1000 || !b.PausedUntil.IsZero() {
+				b := budgets[0]
+				if b.QuarterUsed != 3 || b.QuarterMax != 100 || b.DayUsed != 3 || b.DayMax != 1000 ||
+					!b.PausedUntil.IsZero() {
 					t.Errorf("the budget is %+v, want 3 calls used of 100 and 1000", b)
 				}
 			})

@@ -78,10 +78,11 @@ func (r sealedRow) place() string {
 	return place(r.ID, r.UserID, r.Provider)
 }
 
-// Rekey seals all tokens anew that are not sealed with the newest key, and returns how many it did. It can be stopped and run
-// again at any time, also beside servers that refresh tokens: a value that changed since it was read is sealed with the newest
-// key already. A value that does not open is left as it is, and keeps no other from its turn. Errors: seal.ErrOpen, with the
-// places of all such values.
+// Rekey seals anew all tokens that are not sealed with the newest key, and returns how many. It can
+// be stopped and run again at any time, also beside servers that refresh tokens: a value that
+// changed since it was read is sealed with the newest key already. A value that does not open is
+// left as it is, and does not stop the others. Errors: seal.ErrOpen, with the places of all such
+// values.
 func (s *Store) Rekey(ctx context.Context) (done int, err error) {
 	var damaged []error
 	for last := (sealedRow{}); ; {

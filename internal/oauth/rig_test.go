@@ -103,7 +103,8 @@ func (r rig) owner() oauth.Owner {
 	var o oauth.Owner
 	err := r.pool.QueryRow(r.t.Context(), `
 		WITH u AS (INSERT INTO cairn.users (display_name) VALUES ('Ada') RETURNING id)
-		INSERT INTO cairn.sessions (token, data, expiry, user_id, method) SELECT gen_random_uuid(), '{}', now() + interval '1 day', id, 'password' FROM u
+		INSERT INTO cairn.sessions (token, data, expiry, user_id, method)
+		SELECT gen_random_uuid(), '{}', now() + interval '1 day', id, 'password' FROM u
 		RETURNING user_id, id`).Scan(&o.UserID, &o.SessionID)
 	if err != nil {
 		r.t.Fatal(err)
@@ -218,7 +219,9 @@ func (r rig) set(provider, name, value string) {
 // later lets the next quarter hour and day begin, and all waits be over.
 func (r rig) later() {
 	r.t.Helper()
-	r.exec(`UPDATE cairn.budgets SET paused_until = NULL, quarter = quarter - interval '15 minutes', day = day - interval '1 day'`)
+	r.exec(`
+		UPDATE cairn.budgets
+		SET paused_until = NULL, quarter = quarter - interval '15 minutes', day = day - interval '1 day'`)
 	r.exec(`UPDATE cairn.connections SET retry_at = NULL`)
 }
 
@@ -258,8 +261,10 @@ func (r rig) expire(provider string) {
 
 // kindOf names the kind of an error for tables.
 func kindOf(err error) string {
-	for _, kind := range []error{oauth.ErrReconnect, oauth.ErrRefused, oauth.ErrRateLimited, oauth.ErrUnavailable, oauth.ErrAttempt,
-		oauth.ErrOtherBrowser, oauth.ErrDenied, oauth.ErrNotFound, oauth.ErrOtherAccount, auth.ErrLinked} {
+	for _, kind := range []error{
+		oauth.ErrReconnect, oauth.ErrRefused, oauth.ErrRateLimited, oauth.ErrUnavailable, oauth.ErrAttempt,
+		oauth.ErrOtherBrowser, oauth.ErrDenied, oauth.ErrNotFound, oauth.ErrOtherAccount, auth.ErrLinked,
+	} {
 		if errors.Is(err, kind) {
 			return kind.Error()
 		}

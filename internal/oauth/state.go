@@ -14,19 +14,21 @@ import (
 //	        Connect
 //	           │
 //	           ▼      no usable answer, too many requests
-//	        active ◄────────────────────────────────► trouble
+//	        active ◄────────────────────► trouble
 //	         ▲  │     our application is refused, or its day's quota is spent
-//	         │  ├───────────────────────────────────► paused
+//	         │  ├───────────────────────► paused
 //	         │  │     the newest tokens are refused, or a fresh one, or are damaged here
-//	Connect  │  └───────────────────────────────────► needs reconnect
-//	         └────────────────────────────────────────────┘
+//	Connect  │  └───────────────────────► needs reconnect
+//	         └────────────────────────────────┘
 //
-// Disconnecting leads from each of these to withdrawing, until the provider has confirmed that it forgets us, and then to
-// ended; to ended at once where a provider can't be told.
+// Disconnecting leads from each of these to withdrawing, until the provider has confirmed that it
+// forgets us, and then to ended. Where a provider can't be told, it leads to ended at once.
 //
 // Trouble and paused may know when the provider can be asked again (Connection.RetryAt); nobody asks it before.
 //
-// A usable answer leads back from trouble and paused; what needs a reconnect gets that only from its owner. Whether a connection is limited is not a state: it follows from the granted permissions (Provider.Missing).
+// A usable answer leads back from trouble and paused; only the owner can lead back from needs
+// reconnect. Whether a connection is limited is not a state: that follows from the granted
+// permissions (Provider.Missing).
 type State string
 
 // States, as they stand in cairn.connections and cairn.connection_events.
@@ -99,8 +101,9 @@ func failed(failure *Error) (State, Cause, int) {
 	return Trouble, BadAnswer, failure.Status
 }
 
-// stumbled notes what a failed call says about the connection, and returns err with what that met. It says nothing if the
-// person left, if the failure is our own, or if background work was to let people go first.
+// stumbled notes what a failed call says about the connection, and returns err together with any
+// error of its own. The call says nothing if the person left, if the failure is our own, or if
+// background work was to let people go first.
 func (s *Store) stumbled(ctx context.Context, row stored, err error) error {
 	failure, ok := errors.AsType[*Error](err)
 	if !ok || errors.Is(ctx.Err(), context.Canceled) || failure.unsent && shareOf(ctx) == background {
@@ -114,15 +117,18 @@ func (s *Store) stumbled(ctx context.Context, row stored, err error) error {
 	return errors.Join(err, s.moveUntil(ctx, row, state, cause, status, retryAt))
 }
 
-// move changes the state of the connection as it was read, and writes the change down. Nothing happens if it is like that
-// already, or was made anew or disconnected meanwhile. It finishes when the browser has left.
+// move changes the state of the connection as it was read, and records the change. Nothing happens
+// if the connection is in that state already, or was made anew or disconnected meanwhile. It
+// finishes even if the browser has left.
 func (s *Store) move(ctx context.Context, row stored, to State, cause Cause, status int) error {
 	return s.moveUntil(ctx, row, to, cause, status, nil)
 }
 
-// moveUntil is move to a state in which the provider is not to be asked before retryAt, nil if that is not known. A new time
-// alone is no change that is written down.
-func (s *Store) moveUntil(ctx context.Context, row stored, to State, cause Cause, status int, retryAt *time.Time) error {
+// moveUntil is move to a state in which the provider must not be asked before retryAt, nil if that
+// is not known. A new time alone is not recorded as a change.
+func (s *Store) moveUntil(
+	ctx context.Context, row stored, to State, cause Cause, status int, retryAt *time.Time,
+) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Statement)
 	defer cancel()
 	_, err := s.pool.Exec(ctx, `

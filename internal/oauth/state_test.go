@@ -63,14 +63,17 @@ func TestHistoryTellsEveryChangeOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := r.story(sandbox.Strava, owner)
-	if len(got) != 8 || got[6] != "withdrawing: disconnected 0" || got[7] != "ended: told 0" || got[0] != "paused: app_refused 403" {
+	if len(got) != 8 || got[6] != "withdrawing: disconnected 0" || got[7] != "ended: told 0" ||
+		got[0] != "paused: app_refused 403" {
 		t.Errorf("got %q, want the 8 newest", got)
 	}
 	if got := r.story(sandbox.Strava, other); len(got) != 1 {
 		t.Errorf("another person's history tells %q", got)
 	}
 	var referenced int
-	if err := r.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.connection_events WHERE reference = 'ref1'`).Scan(&referenced); err != nil || referenced != 7 {
+	err := r.pool.QueryRow(t.Context(), `
+		SELECT count(*) FROM cairn.connection_events WHERE reference = 'ref1'`).Scan(&referenced)
+	if err != nil || referenced != 7 {
 		t.Errorf("%d events lead to the request in the log (error %v), want 7", referenced, err)
 	}
 }

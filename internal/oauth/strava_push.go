@@ -32,7 +32,8 @@ func (p *Provider) Subscribe(ctx context.Context, callback, verifyToken string) 
 
 // Unsubscribe ends a subscription. Errors: *Error.
 func (p *Provider) Unsubscribe(ctx context.Context, id int64) error {
-	return p.pushSubscriptions(ctx, http.MethodDelete, "/"+strconv.FormatInt(id, 10)+"?"+p.credentials().Encode(), nil, nil)
+	path := "/" + strconv.FormatInt(id, 10) + "?" + p.credentials().Encode()
+	return p.pushSubscriptions(ctx, http.MethodDelete, path, nil, nil)
 }
 
 func (p *Provider) credentials() url.Values {

@@ -26,8 +26,9 @@ type stored struct {
 	retryAt                        *time.Time // nil, or the provider has asked for no calls about it until then
 }
 
-// Token returns a usable access token of a person's connection. One that is nearly over is refreshed, by one instance at a
-// time; the others wait for its result. Errors: ErrNotFound, ErrReconnect, *Error.
+// Token returns a usable access token of a person's connection. One instance at a time refreshes a
+// token that is nearly over; the others wait for its result. Errors: ErrNotFound, ErrReconnect,
+// *Error.
 func (s *Store) Token(ctx context.Context, p *Provider, userID int64) (string, error) {
 	row, err := s.tokenAfter(ctx, p, userID, 0)
 	if err != nil {
@@ -93,7 +94,8 @@ func (s *Store) read(ctx context.Context, p *Provider, userID int64) (stored, er
 		       COALESCE(refresh_lease_until > now(), false), COALESCE(refresh_lease_until <= now(), false),
 		       CASE WHEN retry_at > now() AND cause = 'slow_down' THEN retry_at END
 		FROM cairn.connections WHERE user_id = $1 AND provider = $2`, userID, p.Key, p.RefreshEarly).
-		Scan(&row.identityID, &row.generation, &sealed, &row.state, &row.cause, &row.fresh, &row.leased, &row.abandoned, &row.retryAt)
+		Scan(&row.identityID, &row.generation, &sealed, &row.state, &row.cause,
+			&row.fresh, &row.leased, &row.abandoned, &row.retryAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return stored{}, ErrNotFound
 	}
@@ -148,13 +150,16 @@ func (s *Store) refresh(ctx context.Context, p *Provider, row stored) (stored, e
 	return row, s.recovered(ctx, row)
 }
 
-// keep stores a new pair, if the lease still holds; else ErrHeld. The provider may have forgotten the old pair already, so
-// a database that is away is asked again until the lease is over.
+// keep stores a new pair if the lease still holds, and returns ErrHeld otherwise. The provider may
+// have forgotten the old pair already, so keep tries until the lease is over if the database is
+// away.
 func (s *Store) keep(ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token) error {
 	for {
 		n, err := s.tryToKeep(ctx, row, lease, sealed, token)
 		switch {
-		case err == nil && n == 0: // disconnected or connected anew meanwhile, or an earlier try did it and its answer was lost
+		case err == nil && n == 0:
+			// It was disconnected or connected anew meanwhile, or an earlier try stored it and its answer
+			// was lost.
 			return ErrHeld
 		case err == nil:
 			return nil
@@ -167,7 +172,9 @@ func (s *Store) keep(ctx context.Context, row stored, lease string, sealed []byt
 	}
 }
 
-func (s *Store) tryToKeep(ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token) (int64, error) {
+func (s *Store) tryToKeep(
+	ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token,
+) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Statement)
 	defer cancel()
 	tag, err := s.pool.Exec(ctx, `
@@ -198,7 +205,8 @@ func (s *Store) recovered(ctx context.Context, row stored) error {
 	return s.move(ctx, row, Active, Works, http.StatusOK)
 }
 
-// release gives a lease back, so that the next who needs a token need not wait for its end, nor who has to take it back.
+// release gives a lease back, so that nobody who needs a token, or has to revoke it, must wait
+// until the lease is over.
 func (s *Store) release(ctx context.Context, row stored, lease string) error {
 	_, err := s.pool.Exec(ctx, `
 		WITH disconnected AS (

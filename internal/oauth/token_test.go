@@ -27,8 +27,12 @@ func (r rig) delayed(provider string) (p *oauth.Provider, arrived <-chan struct{
 		r.sandbox.Handler().ServeHTTP(w, request)
 	}))
 	r.t.Cleanup(front.Close)
-	app := oauth.App{ClientID: provider + "-client", ClientSecret: provider + "-s3cr3t", RedirectURL: "http://cairn.test/" + provider,
-		Endpoints: oauth.Endpoints(sandbox.EndpointsOf(front.URL+"/sandbox", provider))}
+	app := oauth.App{
+		ClientID:     provider + "-client",
+		ClientSecret: provider + "-s3cr3t",
+		RedirectURL:  "http://cairn.test/" + provider,
+		Endpoints:    oauth.Endpoints(sandbox.EndpointsOf(front.URL+"/sandbox", provider)),
+	}
 	return makers[provider](app), came, may
 }
 
@@ -43,8 +47,8 @@ func (r rig) wantToken(provider string, owner oauth.Owner, refreshes int) {
 	}
 }
 
-// A token that the provider ends before its time is refused to all who use it. The first of them refreshes it; whoever is
-// refused later, with the token that was, uses the new one.
+// A token that the provider ends early is refused to everyone who uses it. The first of them
+// refreshes it; anyone who is refused later, with the old token, uses the new one.
 func TestRefusedTokenIsRefreshedOnce(t *testing.T) {
 	t.Parallel()
 	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
@@ -86,7 +90,11 @@ func TestRefusedTokenIsRefreshedOnce(t *testing.T) {
 // When a refresh fails, the provider is not asked again by everybody who waited for it.
 func TestFailedRefreshIsShared(t *testing.T) {
 	t.Parallel()
-	for mode, want := range map[string]error{"500": oauth.ErrUnavailable, "429": oauth.ErrRateLimited, sandbox.ModeReset: oauth.ErrUnavailable} {
+	for mode, want := range map[string]error{
+		"500":             oauth.ErrUnavailable,
+		"429":             oauth.ErrRateLimited,
+		sandbox.ModeReset: oauth.ErrUnavailable,
+	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
@@ -136,17 +144,20 @@ func (r rig) failing() (count func() int) {
 	r.exec(`CREATE SEQUENCE cairn.refused`) // what a sequence counts stays when a transaction is rolled back
 	r.exec(`CREATE FUNCTION cairn.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN PERFORM nextval('cairn.refused'); RAISE EXCEPTION 'no' USING ERRCODE = 'admin_shutdown'; END $$`)
-	r.exec(`CREATE TRIGGER refuse BEFORE UPDATE OF sealed_tokens ON cairn.connections FOR EACH ROW EXECUTE FUNCTION cairn.refuse()`)
+	r.exec(`
+		CREATE TRIGGER refuse BEFORE UPDATE OF sealed_tokens ON cairn.connections
+		FOR EACH ROW EXECUTE FUNCTION cairn.refuse()`)
 	return func() (n int) {
-		if err := r.pool.QueryRow(r.t.Context(), `SELECT last_value - 1 + is_called::int FROM cairn.refused`).Scan(&n); err != nil {
+		err := r.pool.QueryRow(r.t.Context(), `SELECT last_value - 1 + is_called::int FROM cairn.refused`).Scan(&n)
+		if err != nil {
 			r.t.Fatal(err)
 		}
 		return n
 	}
 }
 
-// The provider has spent the old refresh token when it answers: a database that is away for a moment then must not cost the
-// connection, whether or not the browser is still there.
+// The provider has spent the old refresh token when it answers. So a database that is away for a
+// moment then must not cost the connection, whether or not the browser is still there.
 func TestAnswerOutlivesAFailingDatabase(t *testing.T) {
 	t.Parallel()
 	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
@@ -235,7 +246,8 @@ func TestLostAnswerIsTold(t *testing.T) {
 	r.wantToken(sandbox.Strava, owner, 2)
 }
 
-// Somebody connects anew while a refresh is under way: the refresh does not overwrite it, and its caller gets the new token.
+// Somebody connects anew while a refresh is under way: the refresh does not overwrite the new
+// connection, and its caller gets the new token.
 func TestConnectDuringRefresh(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -259,8 +271,8 @@ func TestConnectDuringRefresh(t *testing.T) {
 	r.wantToken(sandbox.Garmin, owner, 1)
 }
 
-// A refresh whose instance died is waited for as long as one can take, not until its lease is over; then the next one is
-// told to try again, and after the lease it works.
+// Callers wait for a refresh whose instance died as long as a refresh can take, not until its lease
+// is over. Then the next one is told to try again, and after the lease it works.
 func TestNobodyWaitsForTheDeadForLong(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

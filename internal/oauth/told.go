@@ -46,8 +46,8 @@ func (c *caller) told(header http.Header, failure *Error) (heard told, each bool
 	return heard, limited && c.provider.limitsEach && failure.Code != "quota_exceeded"
 }
 
-// quotaIn reads Strava's headers, "quarter hour,day" each. All our calls are of the kind that the narrower limit is about,
-// so that what both leave is what we have. Limits are believed only together.
+// quotaIn reads Strava's headers, "quarter hour,day" each. The narrower limit applies to all our
+// calls, so our quota is what both limits leave. Limits are believed only together.
 func quotaIn(header http.Header) (heard told) {
 	all, allOK := quotaOf(header, "X-RateLimit")
 	reads, readsOK := quotaOf(header, "X-ReadRateLimit")
@@ -90,8 +90,8 @@ func pairOf(value string) (pair [2]int, ok bool) {
 	return pair, true
 }
 
-// waitIn reads Retry-After, in seconds or as a date, which is compared with the provider's own clock if it has told that.
-// What is over or makes no sense was not said.
+// waitIn reads Retry-After, in seconds or as a date. It compares a date with the provider's own
+// clock if the answer tells it. It ignores a time that is over or makes no sense.
 func waitIn(header http.Header) *time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	var wait time.Duration

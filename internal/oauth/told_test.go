@@ -18,11 +18,14 @@ func TestAnswersOutOfOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What follows happens in a window that stays, whatever the clock does.
-	if _, err := s.pool.Exec(ctx, `UPDATE cairn.budgets SET quarter = 'epoch', quarter_used = 4, day = 'epoch', day_used = 4`); err != nil {
+	_, err = s.pool.Exec(ctx, `
+		UPDATE cairn.budgets SET quarter = 'epoch', quarter_used = 4, day = 'epoch', day_used = 4`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	now := permit{}
-	if err := s.pool.QueryRow(ctx, `SELECT 'epoch'::timestamptz, 'epoch'::timestamptz`).Scan(&now.quarter, &now.day); err != nil {
+	err = s.pool.QueryRow(ctx, `SELECT 'epoch'::timestamptz, 'epoch'::timestamptz`).Scan(&now.quarter, &now.day)
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, answer := range []struct {
@@ -49,10 +52,13 @@ func TestAnswersOutOfOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		var quarter, quarterMax, day, dayMax int
-		err := s.pool.QueryRow(ctx, `SELECT quarter_used, quarter_limit, day_used, day_limit FROM cairn.budgets WHERE provider = 'strava'`).
-			Scan(&quarter, &quarterMax, &day, &dayMax)
-		if err != nil || quarter != answer.quarter || day != answer.day || quarterMax != answer.quarterMax || dayMax != answer.dayMaxNow {
-			t.Errorf("after %v: %d of %d and %d of %d (error %v), want %d of %d and %d of %d", header, quarter, quarterMax, day, dayMax, err,
+		err := s.pool.QueryRow(ctx, `
+			SELECT quarter_used, quarter_limit, day_used, day_limit
+			FROM cairn.budgets WHERE provider = 'strava'`).Scan(&quarter, &quarterMax, &day, &dayMax)
+		if err != nil || quarter != answer.quarter || day != answer.day ||
+			quarterMax != answer.quarterMax || dayMax != answer.dayMaxNow {
+			t.Errorf("after %v: %d of %d and %d of %d (error %v), want %d of %d and %d of %d",
+				header, quarter, quarterMax, day, dayMax, err,
 				answer.quarter, answer.quarterMax, answer.day, answer.dayMaxNow)
 		}
 	}

@@ -49,8 +49,9 @@ func (s *Store) GiveUp(ctx context.Context, id int64) error {
 	return s.endWithdrawal(ctx, id, NotTold)
 }
 
-// claimWithdrawal takes a withdrawal for a call. Errors: ErrNotFound; ErrHeld when somebody else makes that call, its tokens
-// are still being refreshed, or its person is connecting again.
+// claimWithdrawal claims a withdrawal for a call. Errors: ErrNotFound; ErrHeld when another
+// instance makes that call, its tokens are still being refreshed, or its person is connecting
+// again.
 func (s *Store) claimWithdrawal(ctx context.Context, id int64) (withdrawal, error) {
 	w := withdrawal{id: id}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -124,7 +125,8 @@ func (s *Store) holdWithdrawals(ctx context.Context, p *Provider, userID int64) 
 	}
 }
 
-// errNothingToTellWith means that no token is left: access was taken back at the provider, or a new pair was lost on its way.
+// errNothingToTellWith means that no token is left: access was revoked at the provider, or a new
+// pair was lost on its way.
 var errNothingToTellWith = errors.New("oauth: no token is left to tell the provider with")
 
 // takeBack revokes the tokens of a withdrawal in the way that the provider has. It is over before the claim is.
@@ -144,8 +146,8 @@ func (s *Store) takeBack(ctx context.Context, p *Provider, w withdrawal) error {
 	return p.revokeByAccess(ctx, s.caller(p), accessToken)
 }
 
-// aliveToken refreshes an access token that is over. The new pair is stored before it is used, as everywhere: the old one
-// may be worth nothing from now on.
+// aliveToken refreshes an access token that is over. As everywhere, the new pair is stored before
+// it is used: the old one may be worth nothing from now on.
 func (s *Store) aliveToken(ctx context.Context, p *Provider, w withdrawal) (string, error) {
 	if w.fresh || w.token.RefreshToken == "" {
 		return w.token.AccessToken, nil

@@ -48,8 +48,10 @@ func TestDisconnectWithdraws(t *testing.T) {
 		provider string
 		prepare  func(r rig)
 	}{
-		"strava":                       {sandbox.Strava, func(rig) {}},
-		"strava, the old address only": {sandbox.Strava, func(r rig) { r.set(sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off) }},
+		"strava": {sandbox.Strava, func(rig) {}},
+		"strava, the old address only": {sandbox.Strava, func(r rig) {
+			r.set(sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off)
+		}},
 		"strava, expired, the old address only": {sandbox.Strava, func(r rig) {
 			r.expire(sandbox.Strava)
 			r.set(sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off)
@@ -134,8 +136,9 @@ func TestConnectingAgainTakesAWithdrawalBack(t *testing.T) {
 	}
 }
 
-// From the moment somebody begins to connect again, the provider is not told, and who begins while it is being told waits for
-// the end of that: a revocation in between would end what is being made.
+// From the moment somebody begins to connect again, the provider is not told. Anyone who begins
+// while it is being told waits until that is over: a revocation in between would end the new
+// connection.
 func TestWithdrawalAndConnectingExcludeEachOther(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -160,7 +163,8 @@ func TestWithdrawalAndConnectingExcludeEachOther(t *testing.T) {
 	r.exec(`UPDATE cairn.withdrawals SET busy_until = now() + interval '1 second'`)
 	r.begin(sandbox.Garmin, owner)
 	var over bool
-	if err := r.pool.QueryRow(t.Context(), `SELECT busy_until <= now() FROM cairn.withdrawals`).Scan(&over); err != nil || !over {
+	err = r.pool.QueryRow(t.Context(), `SELECT busy_until <= now() FROM cairn.withdrawals`).Scan(&over)
+	if err != nil || !over {
 		t.Errorf("the person was sent to Garmin while it was being told (error %v)", err)
 	}
 	r.exec(`UPDATE cairn.withdrawals SET held_until = now() - interval '1 second'`) // they gave up
@@ -169,7 +173,8 @@ func TestWithdrawalAndConnectingExcludeEachOther(t *testing.T) {
 	}
 }
 
-// Who disconnects while a refresh is under way leaves nothing at the provider: not the tokens that it was answered with either.
+// Disconnecting while a refresh is under way leaves nothing at the provider, not even the tokens
+// that the refresh got.
 func TestDisconnectDuringRefresh(t *testing.T) {
 	t.Parallel()
 	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
