@@ -78,15 +78,18 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 	b.get("/").want(200, "#card-garmin[data-state=none] .events", "confirmed that it has forgotten Cairn")
 }
 
-// Who is gone is gone from the queue too: what has been done for an account does not name it at the provider any longer.
+// A person who has left is gone from the queue too: finished jobs are removed, because they name
+// the account at the provider.
 func TestFinishedJobsAreForgotten(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for _, state := range []string{"completed", "cancelled", "discarded"} {
 		if _, err := s.pool.Exec(t.Context(), `
 			INSERT INTO cairn.river_job (kind, queue, args, max_attempts, state, created_at, scheduled_at, finalized_at)
-			VALUES ('revisit', 'strava', '{"provider": "strava", "subject": "5000000101"}', 8, $1::text::cairn.river_job_state, now() - interval '25 hours', now() - interval '25 hours',
-			        now() - CASE WHEN $1::text = 'completed' THEN interval '2 minutes' ELSE interval '25 hours' END)`, state); err != nil {
+			VALUES ('revisit', 'strava', '{"provider": "strava", "subject": "5000000101"}', 8,
+			        $1::text::cairn.river_job_state, now() - interval '25 hours', now() - interval '25 hours',
+			        now() - CASE WHEN $1::text = 'completed' THEN interval '2 minutes' ELSE interval '25 hours' END)`,
+			state); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -161,8 +164,8 @@ func TestIdleConnectionIsKeptAlive(t *testing.T) {
 	})
 }
 
-// Who signs in with a provider while it is being told to forget them may lose the new connection to that. The card says so
-// though nobody but us has seen it.
+// A person who signs in with a provider while it is being told to forget them may lose the new
+// connection. The card says so, although only we have noticed.
 func TestRevocationThatComesTooLate(t *testing.T) {
 	t.Parallel()
 	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
@@ -190,7 +193,9 @@ func TestRevocationThatComesTooLate(t *testing.T) {
 			<-came
 			signIn()
 			testkit.Eventually(t, "what connecting asked for is done", func() bool {
-				return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state NOT IN ('completed', 'scheduled')`) == 0
+				return count(t, s, `
+					SELECT count(*) FROM cairn.river_job
+					WHERE kind = 'revisit' AND state NOT IN ('completed', 'scheduled')`) == 0
 			})
 			close(goOn)
 			testkit.Eventually(t, "the provider has ended it", func() bool { return grantsOf(t, s, provider) == 0 })

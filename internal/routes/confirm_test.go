@@ -10,7 +10,8 @@ import (
 // aged makes all sessions older than what counts as having just signed in.
 func aged(t *testing.T, s site) {
 	t.Helper()
-	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = created - interval '11 minutes'`); err != nil {
+	_, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = created - interval '11 minutes'`)
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -114,8 +115,8 @@ func TestAddPasswordOnlyAfterSigningInAgain(t *testing.T) {
 	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account#h-password")
 }
 
-// Connecting the same account again needs no more than a click, however old the session is. With another account the same
-// attempt would make a new way in, so that takes more.
+// Connecting the same account again takes one click, however old the session is. With another
+// account the same attempt would add a way in, so that takes more.
 func TestReconnectIsOneClickButNoWayIn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -138,7 +139,9 @@ func TestConnectCountsFromItsBeginning(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	back := b.decide(b.consent("/connect/strava"), "ada", "allow")
 	aged(t, s)
-	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.oauth_attempts SET created_at = created_at - interval '9 minutes'`); err != nil {
+	_, err := s.pool.Exec(t.Context(), `
+		UPDATE cairn.oauth_attempts SET created_at = created_at - interval '9 minutes'`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	b.get(back).to("/")

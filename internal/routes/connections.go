@@ -15,8 +15,9 @@ import (
 	"cairn/internal/session"
 )
 
-// connect begins an attempt to connect a provider to the account of the signed-in person. A provider that is not a way into
-// it yet becomes one, so that takes somebody who has just signed in.
+// connect begins an attempt to connect a provider to the account of the signed-in person. A
+// provider that is no way into the account yet becomes one, so this needs a person who has just
+// signed in.
 func (s *server) connect(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.provider(chi.URLParam(r, "provider"))
 	if err != nil {
@@ -85,9 +86,10 @@ func (s *server) owner(r *http.Request) oauth.Owner {
 	return oauth.Owner{UserID: current.UserID, SessionID: current.ID, Browser: s.cookie(r, attemptCookie)}
 }
 
-// callback is where a provider sends people back to. The attempt is taken out before anything else is looked at, and the
-// answer is a redirect, so that code and state stay in no address bar. Once the code is on its way, a browser that leaves
-// does not stop it: the code is good only once.
+// callback serves the address to which a provider sends people back. It removes the attempt before
+// it looks at anything else, and answers with a redirect, so that code and state stay in no address
+// bar. Once the code is on its way, a browser that leaves does not stop it: the code is good only
+// once.
 func (s *server) callback(p *oauth.Provider) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		attempt, err := s.Connections.Take(r.Context(), p, r.URL.Query().Get("state"), s.owner(r))
@@ -139,9 +141,12 @@ func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.
 	see(w, r, attempt.ReturnPath)
 }
 
-// enter signs in the person whose account at the provider it is, and makes an account at the first visit. The tokens are
-// kept too, unless that person has connected another account of this provider.
-func (s *server) enter(ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant) error {
+// enter signs in the person who owns the account at the provider, and makes an account at the first
+// visit. It keeps the tokens too, unless that person has connected another account of this
+// provider.
+func (s *server) enter(
+	ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant,
+) error {
 	p := attempt.Provider
 	var userID int64
 	var act intent
@@ -182,7 +187,9 @@ func (s *server) enter(ctx context.Context, w http.ResponseWriter, r *http.Reque
 }
 
 // connected stores the connection if the session that the attempt was begun in still stands.
-func (s *server) connected(ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant) error {
+func (s *server) connected(
+	ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant,
+) error {
 	p := attempt.Provider
 	current, _ := session.Current(r.Context())
 	err := pgx.BeginFunc(ctx, s.Sessions.Pool, func(tx pgx.Tx) error {
@@ -213,7 +220,8 @@ func (s *server) connected(ctx context.Context, w http.ResponseWriter, r *http.R
 
 func (s *server) tellConnected(r *http.Request, p *oauth.Provider, grant oauth.Grant) {
 	if len(p.Missing(grant.Granted)) > 0 {
-		s.tell(r, info, p.Name+" is connected without activity access. That works, and you can allow it below whenever you like.")
+		s.tell(r, info, p.Name+" is connected without activity access. "+
+			"That works, and you can allow it below whenever you like.")
 		return
 	}
 	s.tell(r, good, p.Name+" is connected.")
@@ -232,7 +240,8 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	err = s.Connections.Check(r.Context(), p, current.UserID)
 	switch {
 	case errors.Is(err, oauth.ErrReconnect):
-		s.Log.InfoContext(r.Context(), "connection refused", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key, "reason", err)
+		s.Log.InfoContext(r.Context(), "connection refused", "id", requestID(r.Context()),
+			"user", current.UserID, "provider", p.Key, "reason", err)
 		s.takeNotice(r) // one that was not read yet may say that it works; the home page says what is wrong
 	case err != nil:
 		return &providerError{p, checkError{err}}

@@ -118,7 +118,8 @@ func TestDeclinedAndUnticked(t *testing.T) {
 	b.get(b.decide(b.consent("/connect/strava"), "ada", "deny")).to("/")
 	b.get("/").want(200, "#notice", "Strava was not connected").want(200, "#card-strava[data-state=none]", "")
 	b.connect("strava", "ada", "read").to("/")
-	b.get("/").want(200, "#notice", "without activity access").want(200, "#card-strava[data-state=limited] form[action='/connect/strava'] button", "")
+	b.get("/").want(200, "#notice", "without activity access").
+		want(200, "#card-strava[data-state=limited] form[action='/connect/strava'] button", "")
 	b.connect("strava", "ada").to("/")
 	b.get("/").want(200, "#card-strava[data-state=active]", "")
 }
@@ -139,14 +140,16 @@ func TestRevokedAtTheProvider(t *testing.T) {
 	if notice := b.get("/").Find("#notice").Text(); notice != "" {
 		t.Errorf("beside that, the page says %q", notice)
 	}
-	b.get("/").want(200, "#broken a[href='#card-strava']", "reconnect it").want(200, "#card-strava[data-state=needs_reconnect] form[action='/connect/strava'] button", "econnect")
+	b.get("/").want(200, "#broken a[href='#card-strava']", "reconnect it").
+		want(200, "#card-strava[data-state=needs_reconnect] form[action='/connect/strava'] button", "econnect")
 	b.connect("strava", "ada").to("/")
 	page := b.get("/").want(200, "#card-strava[data-state=active]", "")
 	var story []string
 	page.Find("#card-strava .events li").Each(func(_ int, li *goquery.Selection) {
 		story = append(story, strings.SplitN(li.Text(), ".", 2)[0])
 	})
-	if want := []string{"You connected Strava again", "Strava refused to renew our access", "You connected Strava"}; !slices.Equal(story, want) {
+	want := []string{"You connected Strava again", "Strava refused to renew our access", "You connected Strava"}
+	if !slices.Equal(story, want) {
 		t.Errorf("the card tells %q, want %q", story, want)
 	}
 }
@@ -173,7 +176,8 @@ func TestSafeMethodsChangeNothing(t *testing.T) {
 		}
 	}
 	callback := b.decide(b.consent("/connect/strava"), "ada", "allow")
-	if a := b.do(http.MethodHead, callback, nil); a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "GET" {
+	a := b.do(http.MethodHead, callback, nil)
+	if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "GET" {
 		t.Errorf("HEAD on the callback: %d, Allow %q", a.status, a.header.Get("Allow"))
 	}
 	b.get(callback).to("/")
@@ -186,8 +190,21 @@ func TestFormsFromOtherSitesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
-	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"}} {
-		for _, path := range []string{"/logout", "/login", "/signup", "/connect/strava", "/connections/strava/disconnect", "/account/name", "/login/strava"} {
+	for _, header := range [][]string{
+		{"Sec-Fetch-Site", "cross-site"},
+		{"Sec-Fetch-Site", "same-site"},
+		{"Origin", "https://evil.example"},
+		{"Origin", "null"},
+	} {
+		for _, path := range []string{
+			"/logout",
+			"/login",
+			"/signup",
+			"/connect/strava",
+			"/connections/strava/disconnect",
+			"/account/name",
+			"/login/strava",
+		} {
 			a := b.do(http.MethodPost, path, url.Values{}, header...)
 			a.want(403, "h1", "Please use the button on our page")
 		}

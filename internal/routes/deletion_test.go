@@ -12,8 +12,9 @@ import (
 func left(t *testing.T, s site) int {
 	t.Helper()
 	return int(count(t, s, `
-		SELECT (SELECT count(*) FROM cairn.users) + (SELECT count(*) FROM cairn.passwords) + (SELECT count(*) FROM cairn.identities)
-		     + (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.ended_sessions) + (SELECT count(*) FROM cairn.connections)
+		SELECT (SELECT count(*) FROM cairn.users) + (SELECT count(*) FROM cairn.passwords)
+		     + (SELECT count(*) FROM cairn.identities) + (SELECT count(*) FROM cairn.sessions)
+		     + (SELECT count(*) FROM cairn.ended_sessions) + (SELECT count(*) FROM cairn.connections)
 		     + (SELECT count(*) FROM cairn.connection_events) + (SELECT count(*) FROM cairn.oauth_attempts)`))
 }
 

@@ -106,7 +106,8 @@ func whenOf(e latest.Entry) template.HTML {
 	if e.DayOnly {
 		return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, local.Format(time.DateOnly), local.Format(day)))
 	}
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s, %s %s</time>`, local.Format(time.RFC3339), local.Format(day), local.Format("15:04"), zone(e.Offset)))
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s, %s %s</time>`,
+		local.Format(time.RFC3339), local.Format(day), local.Format("15:04"), zone(e.Offset)))
 }
 
 // zone is "UTC", "UTC+2", "UTC−3:30".

@@ -88,7 +88,8 @@ func TestLatestOfEachProvider(t *testing.T) {
 		t.Errorf("the time is %q", when)
 	}
 	foursquare := home.Find("#card-foursquare .latest")
-	if text := foursquare.Text(); !strings.Contains(text, "Lyon, France") && !strings.Contains(text, "千代田区, 日本") {
+	text := foursquare.Text()
+	if !strings.Contains(text, "Lyon, France") && !strings.Contains(text, "千代田区, 日本") {
 		t.Errorf("no city in %q", text)
 	}
 	if link := foursquare.Find("a.at").First().AttrOr("href", ""); !strings.HasPrefix(link, "https://foursquare.com/v/") {
@@ -151,7 +152,8 @@ func TestCheckinIsPushed(t *testing.T) {
 		return count(t, s, `SELECT count(*) FROM cairn.latest WHERE entries->0->>'id' = $1`, id) == 1
 	})
 	push := func(form url.Values) int {
-		return tell(t, s, "/webhooks/foursquare/"+webhookKey, form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+		return tell(t, s, "/webhooks/foursquare/"+webhookKey, form.Encode(),
+			"Content-Type", "application/x-www-form-urlencoded")
 	}
 	checkin := `{"id":"x","user":{"id":"1234567"}}`
 	forgetVisits(t, s)
@@ -374,8 +376,8 @@ func TestNoHintIsLost(t *testing.T) {
 	}
 }
 
-// Garmin's posts are believed only for who has connected it; an address elsewhere is never asked, and one that is refused
-// says nothing about the connection.
+// Garmin's posts are believed only about people who have connected it. An address elsewhere is
+// never asked, and one that is refused says nothing about the connection.
 func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true})
@@ -387,10 +389,11 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 	awaitVisits(t, s)
 	const ada = "d3315b1072e84c1f9a7c1f0e5b6a9c01"
 	item := func(fields string) string { return `{"activities":[{"userId":"` + ada + `",` + fields + `}]}` }
+	there := strings.Replace(s.url, "localhost", "127.0.0.1", 1) + "/sandbox/garmin"
 	for name, body := range map[string]string{
 		"somebody else":      `{"activities":[{"userId":"nobody","summaryId":"1","startTimeInSeconds":1760770192}]}`,
 		"another host":       item(`"callbackURL":"` + elsewhere.URL + `/wellness-api/rest/activities?token=x"`),
-		"a token of no use":  item(`"callbackURL":"` + strings.Replace(s.url, "localhost", "127.0.0.1", 1) + `/sandbox/garmin/wellness-api/rest/activities?token=x"`),
+		"a token of no use":  item(`"callbackURL":"` + there + `/wellness-api/rest/activities?token=x"`),
 		"no time":            item(`"summaryId":"1"`),
 		"a time of no use":   item(`"summaryId":"1","startTimeInSeconds":99999999999999`),
 		"wrong types":        item(`"summaryId":7,"startTimeInSeconds":"x"`),
@@ -409,7 +412,9 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 	if home.Find("#card-garmin .latest li").Length() != 0 {
 		t.Error("something is shown")
 	}
-	odd := item(`"durationInSeconds":"a while"},{"userId":"` + ada + `","summaryId":"7","startTimeInSeconds":1760770192,"startTimeOffsetInSeconds":-12600,"activityType":"CROSS_COUNTRY_SKIING",` +
+	odd := item(`"durationInSeconds":"a while"},` +
+		`{"userId":"` + ada + `","summaryId":"7",` +
+		`"startTimeInSeconds":1760770192,"startTimeOffsetInSeconds":-12600,"activityType":"CROSS_COUNTRY_SKIING",` +
 		`"activityName":"<b>\u0000bold</b>\u202e","durationInSeconds":3725.6,"distanceInMeters":-4`)
 	for range 2 { // a repeat
 		if status := tell(t, s, garminPath, odd, "garmin-client-id", "garmin-id"); status != 200 {
@@ -420,7 +425,12 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 	if shown.Length() != 1 || shown.Find("b").Length() > 0 {
 		t.Fatalf("got %d entries", shown.Length())
 	}
-	for _, want := range []string{"<b>bold</b>", "Garmin", "Cross country skiing · 1 h 02 min", "Sat 18 Oct 2025, 03:19 UTC−3:30"} {
+	for _, want := range []string{
+		"<b>bold</b>",
+		"Garmin",
+		"Cross country skiing · 1 h 02 min",
+		"Sat 18 Oct 2025, 03:19 UTC−3:30",
+	} {
 		if !strings.Contains(shown.Text(), want) {
 			t.Errorf("%q lacks %q", shown.Text(), want)
 		}
@@ -434,9 +444,13 @@ func TestManyActivitiesAtOnce(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("garmin", "ada").to("/")
 	_, err := s.pool.Exec(t.Context(), `
-		WITH users AS (INSERT INTO cairn.users (display_name) SELECT 'u' || n FROM generate_series(1, 2000) n RETURNING id),
-		ways AS (INSERT INTO cairn.identities (user_id, provider, subject) SELECT id, 'garmin', 'garmin-' || row_number() OVER () FROM users RETURNING id, user_id)
-		INSERT INTO cairn.connections (identity_id, user_id, provider, account_name, picture_url, granted, sealed_tokens, cause)
+		WITH users AS (
+			INSERT INTO cairn.users (display_name) SELECT 'u' || n FROM generate_series(1, 2000) n RETURNING id),
+		ways AS (
+			INSERT INTO cairn.identities (user_id, provider, subject)
+			SELECT id, 'garmin', 'garmin-' || row_number() OVER () FROM users RETURNING id, user_id)
+		INSERT INTO cairn.connections
+			(identity_id, user_id, provider, account_name, picture_url, granted, sealed_tokens, cause)
 		SELECT id, user_id, 'garmin', '', '', '{}', '', 'connected' FROM ways`)
 	if err != nil {
 		t.Fatal(err)

@@ -148,8 +148,9 @@ func (s *server) renderBroken() ([]byte, error) {
 		problem: problem{
 			Status:  http.StatusInternalServerError,
 			Heading: "Something went wrong on our side.",
-			Detail:  "It is written down under the reference below. Please try again; what you did last may not have been saved.",
-			Action:  back(),
+			Detail: "It is written down under the reference below. " +
+				"Please try again; what you did last may not have been saved.",
+			Action: back(),
 		},
 		Reference: referencePlace,
 	}
@@ -161,7 +162,8 @@ func (s *server) renderBroken() ([]byte, error) {
 
 func (s *server) writeBroken(w http.ResponseWriter, r *http.Request) {
 	errorHeaders(w.Header())
-	writePage(w, http.StatusInternalServerError, bytes.ReplaceAll(s.broken, []byte(referencePlace), []byte(requestID(r.Context()))))
+	page := bytes.ReplaceAll(s.broken, []byte(referencePlace), []byte(requestID(r.Context())))
+	writePage(w, http.StatusInternalServerError, page)
 }
 
 // methodNotAllowed names the methods that a path has, as RFC 9110 section 15.5.6 wants.
@@ -246,14 +248,15 @@ func explain(r *http.Request, err error) problem {
 	return problem{Status: http.StatusInternalServerError, Heading: "Something went wrong on our side."}
 }
 
-// databaseDown tells a database that is away, overloaded or read-only (PostgreSQL's error classes 08, 53 and 57, and 25006,
-// 55P03) from a mistake of ours.
+// databaseDown distinguishes a database that is away, overloaded or read-only (PostgreSQL's error
+// classes 08, 53 and 57, and 25006, 55P03) from a mistake of ours.
 func databaseDown(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return slices.Contains([]string{"08", "53", "57"}, pg.Code[:min(2, len(pg.Code))]) || pg.Code == "25006" || pg.Code == "55P03"
+		class := pg.Code[:min(2, len(pg.Code))]
+		return slices.Contains([]string{"08", "53", "57"}, class) || pg.Code == "25006" || pg.Code == "55P03"
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true

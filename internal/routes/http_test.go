@@ -94,7 +94,16 @@ func TestVisitorsGetNoCookie(t *testing.T) {
 		}
 	}
 	s.pool.Close() // and no query either
-	for path, status := range map[string]int{"/": 200, "/login": 200, "/signup": 200, "/nothing": 404, "/static/app.css": 200, "/healthz": 200, "/health": 200, "/api/auth/me": 401} {
+	for path, status := range map[string]int{
+		"/":               200,
+		"/login":          200,
+		"/signup":         200,
+		"/nothing":        404,
+		"/static/app.css": 200,
+		"/healthz":        200,
+		"/health":         200,
+		"/api/auth/me":    401,
+	} {
 		b.get(path).want(status, "", "")
 	}
 }
@@ -130,10 +139,12 @@ func shutDatabase(t *testing.T, s site) {
 	}
 	defer func() { _ = conn.Close(t.Context()) }()
 	name := s.pool.Config().ConnConfig.Database
-	if _, err := conn.Exec(t.Context(), "ALTER DATABASE "+pgx.Identifier{name}.Sanitize()+" WITH ALLOW_CONNECTIONS false"); err != nil {
+	shut := "ALTER DATABASE " + pgx.Identifier{name}.Sanitize() + " WITH ALLOW_CONNECTIONS false"
+	if _, err := conn.Exec(t.Context(), shut); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, name); err != nil {
+	_, err = conn.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, name)
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -145,8 +156,16 @@ func TestCallbacksTakeNoOtherPlace(t *testing.T) {
 		return oauth.Strava(oauth.App{RedirectURL: "http://localhost" + path})
 	}
 	for path, free := range map[string]bool{
-		"/api/strava/auth/callback": true, "/cb": true, "/login/callback": true,
-		"/": false, "/login": false, "/account": false, "/healthz": false, "/api/auth/me": false, "/static/callback": false, "/api/garmin/callback": false,
+		"/api/strava/auth/callback": true,
+		"/cb":                       true,
+		"/login/callback":           true,
+		"/":                         false,
+		"/login":                    false,
+		"/account":                  false,
+		"/healthz":                  false,
+		"/api/auth/me":              false,
+		"/static/callback":          false,
+		"/api/garmin/callback":      false,
 	} {
 		_, err := routes.New(routes.Deps{
 			PublicURL: &url.URL{Scheme: "http", Host: "localhost"}, Log: slog.New(slog.DiscardHandler), Web: web.Files,
@@ -163,7 +182,8 @@ func TestPanicsAreAnswered(t *testing.T) {
 	s := newSiteWith(t, options{ready: func(context.Context) error { panic(errors.New("on purpose")) }})
 	a := newBrowser(t, s).get("/readyz").want(500, "h1", "Something went wrong on our side")
 	reference := a.Find("#reference").Text()
-	if len(reference) < 8 || !strings.Contains(s.log.String(), "id="+reference) || !strings.Contains(s.log.String(), "on purpose") {
+	if len(reference) < 8 || !strings.Contains(s.log.String(), "id="+reference) ||
+		!strings.Contains(s.log.String(), "on purpose") {
 		t.Errorf("the reference %q does not lead to the cause in the log", reference)
 	}
 	if strings.Contains(a.body, "on purpose") || strings.Contains(a.body, "goroutine") {
@@ -193,7 +213,8 @@ func TestAPI(t *testing.T) {
 	b = signedUp(t, s, "ada@example.org")
 	var me map[string]any
 	a := b.get("/api/auth/me").want(200, "", "")
-	if err := json.Unmarshal([]byte(a.body), &me); err != nil || me["displayName"] != "Ada" || me["id"].(float64) < 1 || len(me) != 4 {
+	err := json.Unmarshal([]byte(a.body), &me)
+	if err != nil || me["displayName"] != "Ada" || me["id"].(float64) < 1 || len(me) != 4 {
 		t.Errorf("got %s", a.body)
 	}
 	for _, field := range []string{"avatarUrl", "lastSyncAt"} {
@@ -202,7 +223,8 @@ func TestAPI(t *testing.T) {
 		}
 	}
 	var health struct{ Status, Timestamp string }
-	if err := json.Unmarshal([]byte(b.get("/health").body), &health); err != nil || health.Status != "ok" || len(health.Timestamp) != 24 {
+	err = json.Unmarshal([]byte(b.get("/health").body), &health)
+	if err != nil || health.Status != "ok" || len(health.Timestamp) != 24 {
 		t.Errorf("got %+v", health)
 	}
 	b.get("/readyz").want(200, "", "")

@@ -7,9 +7,9 @@ import (
 	"cairn/internal/oauth"
 )
 
-// Letter is what the owner of a connection that needs them is told by mail, in the words of its card. site is where browsers
-// reach us. It holds nothing that anybody typed, not even a name: the address is unproven, and a stranger's words are not ours
-// to deliver.
+// Letter is the mail to the owner of a connection that needs them, in the words of its card. site
+// is where browsers reach us. The mail holds nothing that anybody typed, not even a name: the
+// address is unproven, and we must not deliver a stranger's words.
 func Letter(p *oauth.Provider, n oauth.Notice, site *url.URL) (subject, text string) {
 	_, words, problem := stateOf(p, oauth.Connection{State: oauth.NeedsReconnect, Cause: n.Cause})
 	return "Please connect " + p.Name + " again", fmt.Sprintf(`%s since %s.

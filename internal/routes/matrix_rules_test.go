@@ -28,33 +28,95 @@ type rule struct {
 // rules are tried from the top. Those of one provider go before those of all.
 var rules = []rule{
 	// What is unusual and can be understood is understood.
-	{"none text expires_* id_* name_*", "", oauth.Connected, oauth.Connected, oauth.Works, oauth.Works, oauth.Told},
+	{
+		modes:    "none text expires_* id_* name_*",
+		exchange: oauth.Connected, introduce: oauth.Connected,
+		refresh: oauth.Works, ask: oauth.Works, revoke: oauth.Told,
+	},
 
 	// No answer, or being asked to slow down, says nothing about a connection.
-	{"slow hang reset lost", "", oauth.NoAnswer, oauth.NoAnswer, oauth.NoAnswer, oauth.NoAnswer, oauth.Disconnected},
-	{"429*", "", oauth.SlowDown, oauth.SlowDown, oauth.SlowDown, oauth.SlowDown, oauth.Disconnected},
+	{
+		modes:    "slow hang reset lost",
+		exchange: oauth.NoAnswer, introduce: oauth.NoAnswer,
+		refresh: oauth.NoAnswer, ask: oauth.NoAnswer, revoke: oauth.Disconnected,
+	},
+	{
+		modes:    "429*",
+		exchange: oauth.SlowDown, introduce: oauth.SlowDown,
+		refresh: oauth.SlowDown, ask: oauth.SlowDown, revoke: oauth.Disconnected,
+	},
 
-	// Strava refuses our application with 403, Garmin a token that it does not know, Foursquare who asks too often.
-	{"403", sandbox.Strava, oauth.AthleteLimit, oauth.AppRefused, oauth.AthleteLimit, oauth.AppRefused, oauth.Disconnected},
-	{"403*", sandbox.Strava, oauth.AppRefused, oauth.AppRefused, oauth.AppRefused, oauth.AppRefused, oauth.Disconnected},
-	{"403*", sandbox.Garmin, oauth.BadAnswer, oauth.AccessRefused, oauth.BadAnswer, oauth.BadAnswer, oauth.Told},
-	{"403", sandbox.Foursquare, oauth.BadAnswer, oauth.SlowDown, "", oauth.SlowDown, ""},
+	// With 403 Strava refuses our application, Garmin a token that it does not know, and Foursquare a
+	// client that asks too often.
+	{
+		modes: "403", at: sandbox.Strava,
+		exchange: oauth.AthleteLimit, introduce: oauth.AppRefused,
+		refresh: oauth.AthleteLimit, ask: oauth.AppRefused, revoke: oauth.Disconnected,
+	},
+	{
+		modes: "403*", at: sandbox.Strava,
+		exchange: oauth.AppRefused, introduce: oauth.AppRefused,
+		refresh: oauth.AppRefused, ask: oauth.AppRefused, revoke: oauth.Disconnected,
+	},
+	{
+		modes: "403*", at: sandbox.Garmin,
+		exchange: oauth.BadAnswer, introduce: oauth.AccessRefused,
+		refresh: oauth.BadAnswer, ask: oauth.BadAnswer, revoke: oauth.Told,
+	},
+	{
+		modes: "403", at: sandbox.Foursquare,
+		exchange: oauth.BadAnswer, introduce: oauth.SlowDown,
+		ask: oauth.SlowDown,
+	},
 
 	// Definite refusals, in the provider's own words. What it does not know any more it has forgotten.
-	{"400", "", oauth.AccessRefused, oauth.BadAnswer, oauth.RefreshRefused, oauth.BadAnswer, oauth.Disconnected},
-	{"200", sandbox.Strava, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.Disconnected},
-	{"200", "", oauth.AccessRefused, oauth.BadAnswer, oauth.RefreshRefused, oauth.BadAnswer, oauth.Disconnected},
-	{"401*", "", oauth.BadAnswer, oauth.AccessRefused, oauth.BadAnswer, oauth.AccessRefused, oauth.Told},
-	{"404*", sandbox.Garmin, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.Told},
-	{"412*", "", oauth.BadAnswer, notPermitted, oauth.BadAnswer, notPermitted, oauth.Disconnected},
+	{
+		modes:    "400",
+		exchange: oauth.AccessRefused, introduce: oauth.BadAnswer,
+		refresh: oauth.RefreshRefused, ask: oauth.BadAnswer, revoke: oauth.Disconnected,
+	},
+	{
+		modes: "200", at: sandbox.Strava,
+		exchange: oauth.BadAnswer, introduce: oauth.BadAnswer,
+		refresh: oauth.BadAnswer, ask: oauth.BadAnswer, revoke: oauth.Disconnected,
+	},
+	{
+		modes:    "200",
+		exchange: oauth.AccessRefused, introduce: oauth.BadAnswer,
+		refresh: oauth.RefreshRefused, ask: oauth.BadAnswer, revoke: oauth.Disconnected,
+	},
+	{
+		modes:    "401*",
+		exchange: oauth.BadAnswer, introduce: oauth.AccessRefused,
+		refresh: oauth.BadAnswer, ask: oauth.AccessRefused, revoke: oauth.Told,
+	},
+	{
+		modes: "404*", at: sandbox.Garmin,
+		exchange: oauth.BadAnswer, introduce: oauth.BadAnswer,
+		refresh: oauth.BadAnswer, ask: oauth.BadAnswer, revoke: oauth.Told,
+	},
+	{
+		modes:    "412*",
+		exchange: oauth.BadAnswer, introduce: notPermitted,
+		refresh: oauth.BadAnswer, ask: notPermitted, revoke: oauth.Disconnected,
+	},
 
 	// Everything else is no answer that can be used. Only telling needs none: no content confirms it.
-	{"empty wrong_types", "", oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.Told},
-	{"30[12378] 4* 5* drip html huge invalid_json", "", oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.BadAnswer, oauth.Disconnected},
+	{
+		modes:    "empty wrong_types",
+		exchange: oauth.BadAnswer, introduce: oauth.BadAnswer,
+		refresh: oauth.BadAnswer, ask: oauth.BadAnswer, revoke: oauth.Told,
+	},
+	{
+		modes:    "30[12378] 4* 5* drip html huge invalid_json",
+		exchange: oauth.BadAnswer, introduce: oauth.BadAnswer,
+		refresh: oauth.BadAnswer, ask: oauth.BadAnswer, revoke: oauth.Disconnected,
+	},
 }
 
-// Garmin's refusals of an address say nothing about a connection: who knows where the address came from? Of a request for
-// what is older some do: it may have been asked for before.
+// Garmin's refusals of an address say nothing about a connection: who knows where the address came
+// from? Some refusals of a request for older activities say nothing either: they may have been
+// requested before.
 var (
 	unfitAddress  = rule{modes: "400* 401* 403* 404* 409* 410*"}
 	unfitBackfill = rule{modes: "400* 404* 409* 410*"}

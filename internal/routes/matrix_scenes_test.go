@@ -14,7 +14,8 @@ type scene struct {
 	name   string
 	calls  []string
 	begins bool // nothing is stored yet
-	// play leads to the call, has it go wrong in a mode, and checks that it comes to what was expected, and what comes after.
+	// play leads to the call, makes it go wrong in a mode, and checks the expected result and what
+	// comes after.
 	play func(l *lane, mode string, want oauth.Cause)
 }
 
@@ -50,7 +51,8 @@ var shown = map[oauth.Cause]struct {
 
 // connecting is somebody signed in who comes back from a provider.
 func (l *lane) connecting(mode string, want oauth.Cause) {
-	l.comesBack(l.person, l.person.consent("/connect/"+l.provider), mode, want, "form[action='/connect/"+l.provider+"'] button")
+	again := "form[action='/connect/" + l.provider + "'] button"
+	l.comesBack(l.person, l.person.consent("/connect/"+l.provider), mode, want, again)
 	l.clear()
 	l.person.connect(l.provider, "ada").to("/") // starting again works
 }
@@ -95,7 +97,8 @@ func (l *lane) comesBack(b browser, consent, mode string, want oauth.Cause, agai
 	}
 	l.stored(1)
 	l.wantCard(b, "active", "You connected")
-	if n := count(l.t, l.site, `SELECT count(*) FROM cairn.connections WHERE token_expires_at < now() + interval '1 hour'`); n != 0 {
+	if n := count(l.t, l.site, `
+		SELECT count(*) FROM cairn.connections WHERE token_expires_at < now() + interval '1 hour'`); n != 0 {
 		l.t.Error("the tokens' end is in the past, or soon")
 	}
 	if strings.HasPrefix(mode, "id_") && l.call == sandbox.WhoAmI {
@@ -126,7 +129,8 @@ func (l *lane) refused(a answer, want oauth.Cause, again string) {
 	}
 }
 
-// checking is somebody who wants to know whether a connection works, whose access token has run out if the call is a refresh.
+// checking is somebody who wants to know whether a connection works. If the call is a refresh, the
+// access token has run out.
 func (l *lane) checking(mode string, want oauth.Cause) {
 	l.connected()
 	before := l.requests()[l.call]
@@ -152,10 +156,11 @@ func (l *lane) checking(mode string, want oauth.Cause) {
 	l.recovers(mode, page.state)
 }
 
-// recovers checks that a connection goes on where it can, and that connecting again mends it where it can't. Refresh tokens
-// that were lost on their way can't be used any more.
+// recovers checks that a connection goes on where it can, and that connecting again mends it where
+// it can't. Refresh tokens that were lost on their way are no longer usable.
 func (l *lane) recovers(mode, state string) {
-	lost := l.call == sandbox.Refresh && l.provider != sandbox.Foursquare && (mode == sandbox.ModeLost || mode == sandbox.ModeWrongTypes)
+	lost := l.call == sandbox.Refresh && l.provider != sandbox.Foursquare &&
+		(mode == sandbox.ModeLost || mode == sandbox.ModeWrongTypes)
 	if state != "needs_reconnect" {
 		l.person.post("/connections/" + l.provider + "/check").to("/#card-" + l.provider)
 		switch {
@@ -212,7 +217,8 @@ func (l *lane) backfilling(mode string, want oauth.Cause) {
 	l.recovers(mode, shown[want].state)
 }
 
-// withdrawing is a provider that is told in the background, with an access token that has run out if the call is a refresh.
+// withdrawing tells a provider in the background. If the call is a refresh, the access token has
+// run out.
 func (l *lane) withdrawing(mode string, want oauth.Cause) {
 	l.connected()
 	l.person.post("/connections/" + l.provider + "/disconnect").to("/#card-" + l.provider)
@@ -234,7 +240,8 @@ func (l *lane) withdrawing(mode string, want oauth.Cause) {
 	l.wantCard(l.person, shown[want].state, shown[want].history)
 	if want == oauth.Disconnected {
 		l.withdraw()
-		if l.wantCard(l.person, "none", "that it has forgotten Cairn."); mode != sandbox.ModeLost && mode != sandbox.ModeWrongTypes && grantsOf(l.t, l.site, l.provider) != 0 {
+		l.wantCard(l.person, "none", "that it has forgotten Cairn.")
+		if mode != sandbox.ModeLost && mode != sandbox.ModeWrongTypes && grantsOf(l.t, l.site, l.provider) != 0 {
 			l.t.Error("the provider has not forgotten us")
 		}
 	}
@@ -258,7 +265,10 @@ func (l *lane) connected() {
 
 // problems are what a card adds to a state that is not good.
 var problems = map[string]string{
-	"trouble": "Your connection is kept", "paused": "Your connection is kept", "needs_reconnect": "Connect it again", "withdrawing": "until it confirms",
+	"trouble":         "Your connection is kept",
+	"paused":          "Your connection is kept",
+	"needs_reconnect": "Connect it again",
+	"withdrawing":     "until it confirms",
 }
 
 // wantCard checks the state that the card says, and the newest of what happened.

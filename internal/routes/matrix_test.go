@@ -47,8 +47,9 @@ func TestProviderMatrix(t *testing.T) {
 	_ = lanes.Wait()
 }
 
-// modesFor returns the modes of a call. Calls take turns in which slow one they meet, and in whether it comes last or first,
-// while others need the processor. With MATRIX=all they meet all of them.
+// modesFor returns the modes of a call. Calls take turns in which slow mode they meet, and in
+// whether it comes last or first, while others need the processor. With MATRIX=all they meet all
+// slow modes.
 func modesFor(call string, turn int) []string {
 	modes := slices.DeleteFunc(sandbox.Modes(call), func(mode string) bool { return slices.Contains(slowModes, mode) })
 	if os.Getenv("MATRIX") == "all" {
@@ -72,7 +73,8 @@ func playable(provider string, s scene, call string) bool {
 	return slices.Contains(sandbox.Calls(provider), call)
 }
 
-// lane is a site on which one call to one provider goes wrong, in one way after the other, and somebody signed in there.
+// lane is a site on which one call to one provider goes wrong, in one way after the other, and a
+// person who is signed in there.
 type lane struct {
 	t *testing.T
 	site
@@ -216,13 +218,15 @@ func (l *lane) stored(want int) {
 	l.t.Helper()
 	var identities, connections, attempts int
 	err := l.pool.QueryRow(l.t.Context(), `
-		SELECT (SELECT count(*) FROM cairn.identities), (SELECT count(*) FROM cairn.connections), (SELECT count(*) FROM cairn.oauth_attempts)`).
+		SELECT (SELECT count(*) FROM cairn.identities), (SELECT count(*) FROM cairn.connections),
+		       (SELECT count(*) FROM cairn.oauth_attempts)`).
 		Scan(&identities, &connections, &attempts)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	if identities != want || connections != want || attempts != 0 {
-		l.t.Errorf("%d identities, %d connections and %d attempts are stored, want %d, %d and none", identities, connections, attempts, want, want)
+		l.t.Errorf("%d identities, %d connections and %d attempts are stored, want %d, %d and none",
+			identities, connections, attempts, want, want)
 	}
 }
 

@@ -56,7 +56,8 @@ func address(r *http.Request) string {
 	return host
 }
 
-// logged writes one line a request, and tells who watches. The path is the route's pattern, never what was asked for: queries carry codes.
+// logged writes one line per request, and tells Watch. The path is the route's pattern, never the
+// path that was requested: queries carry codes.
 func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -80,7 +81,8 @@ func pattern(r *http.Request) string {
 }
 
 func method(r *http.Request) string {
-	if slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}, r.Method) {
+	known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+	if slices.Contains(known, r.Method) {
 		return r.Method
 	}
 	return "(other)"

@@ -15,8 +15,9 @@ import (
 	"cairn/internal/testkit"
 )
 
-// Two providers that hang and drip hold up a few calls each. Pages, the third provider and its background work do not notice,
-// and afterwards nothing is left of it. It runs alone, because it counts the goroutines of the process.
+// Two providers that hang and drip hold up a few calls each. Pages, the third provider and its
+// background work do not notice, and afterwards nothing is left behind. The test runs alone,
+// because it counts the goroutines of the process.
 func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	calls := patientCalls
 	calls.Call, calls.Queue = 6*time.Second, 2*time.Second
@@ -74,7 +75,8 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	testkit.Eventually(t, "Garmin's job is done", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE queue = 'garmin' AND state = 'completed'`) == 1
 	})
-	t.Logf("the slowest of 30 other requests took %v, Garmin's job was done after %v; %d goroutines, %d descriptors (%d and %d before)",
+	t.Logf("the slowest of 30 other requests took %v, Garmin's job was done after %v; "+
+		"%d goroutines, %d descriptors (%d and %d before)",
 		slowest, time.Since(began), runtime.NumGoroutine(), openFiles(t), goroutines, descriptors)
 	pressed.Wait()
 	for i, status := range statuses {
@@ -88,7 +90,9 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 		home.want(200, "#card-foursquare[data-state=trouble] .problem", "Foursquare ")
 		home.want(200, "#card-garmin[data-state=active]", "")
 	}
-	if _, err := s.pool.Exec(t.Context(), `DELETE FROM cairn.river_job WHERE state IN ('available', 'retryable', 'scheduled')`); err != nil {
+	_, err := s.pool.Exec(t.Context(), `
+		DELETE FROM cairn.river_job WHERE state IN ('available', 'retryable', 'scheduled')`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	set(sandbox.Strava, sandbox.ModeHuge)
@@ -97,7 +101,8 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	people[0].post("/connections/foursquare/check").to("/#card-foursquare")
 	testkit.Eventually(t, "everything has ended", func() bool {
 		nowGoroutines, nowDescriptors := rest(t, people)
-		return underWay() == 0 && nowGoroutines <= goroutines+40 && nowDescriptors <= descriptors+30 // lines that are kept for a while
+		// Some lines are kept for a while.
+		return underWay() == 0 && nowGoroutines <= goroutines+40 && nowDescriptors <= descriptors+30
 	})
 }
 
@@ -121,7 +126,8 @@ func putAside(t *testing.T, s site, provider string, n int) {
 	_, err := s.pool.Exec(t.Context(), `
 		INSERT INTO cairn.river_job (kind, queue, args, max_attempts, priority, state, scheduled_at)
 		SELECT 'revisit', $1, jsonb_build_object('provider', $1, 'subject', i.subject), 8, 1, 'available', now()
-		FROM (SELECT subject FROM cairn.identities WHERE provider = $1 ORDER BY id LIMIT 1) i, generate_series(1, $2)`, provider, n)
+		FROM (SELECT subject FROM cairn.identities WHERE provider = $1 ORDER BY id LIMIT 1) i,
+		     generate_series(1, $2)`, provider, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,12 +180,14 @@ func TestJobWaitsAsItIsAsked(t *testing.T) {
 	})
 	if n := count(t, s, `
 		SELECT count(*) FROM cairn.river_job
-		WHERE queue = 'garmin' AND attempt = 0 AND scheduled_at BETWEEN now() + interval '9 minutes' AND now() + interval '12 minutes'`); n != 1 {
+		WHERE queue = 'garmin' AND attempt = 0
+		  AND scheduled_at BETWEEN now() + interval '9 minutes' AND now() + interval '12 minutes'`); n != 1 {
 		t.Error("it waits too long or not long enough, or that counts as a try")
 	}
 	card := b.get("/").want(200, "#card-garmin[data-state=trouble] .next", "Garmin lets us ask again at ")
 	at, _ := card.Find("#card-garmin .next time").Attr("datetime")
-	if when, err := time.Parse(time.RFC3339, at); err != nil || time.Until(when) < 8*time.Minute || time.Until(when) > 10*time.Minute {
+	when, err := time.Parse(time.RFC3339, at)
+	if err != nil || time.Until(when) < 8*time.Minute || time.Until(when) > 10*time.Minute {
 		t.Errorf("it tells the time %q", at)
 	}
 	signIn := newBrowser(t, s).post("/login/garmin").want(503, "h1", "Garmin asks us to slow down")

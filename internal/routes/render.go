@@ -128,7 +128,8 @@ func see(w http.ResponseWriter, r *http.Request, path string) {
 // date shows a time so that people and machines can read it.
 func date(t time.Time) template.HTML {
 	t = t.UTC()
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s UTC</time>`, t.Format(time.RFC3339), t.Format("2 Jan 2006, 15:04")))
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s UTC</time>`,
+		t.Format(time.RFC3339), t.Format("2 Jan 2006, 15:04")))
 }
 
 // moment is date for one that is near.

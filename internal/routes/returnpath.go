@@ -6,8 +6,9 @@ import (
 	"unicode"
 )
 
-// returnPath returns where to send a person after they signed in: path if it stays on this site, "/" otherwise. Browsers
-// drop tabs and turn backslashes into slashes, so neither may be in it, also not escaped.
+// returnPath returns where to send a person who has signed in: path if it stays on this site, "/"
+// otherwise. Browsers drop tabs and turn backslashes into slashes, so path must contain neither,
+// not even escaped.
 func returnPath(path string) string {
 	u, err := url.Parse(path)
 	unescaped, escapeErr := url.PathUnescape(path)
@@ -19,6 +20,6 @@ func returnPath(path string) string {
 }
 
 func safePath(path string) bool {
-	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") &&
-		!strings.ContainsFunc(path, func(r rune) bool { return r == '\\' || unicode.IsControl(r) || r == unicode.ReplacementChar })
+	forbidden := func(r rune) bool { return r == '\\' || unicode.IsControl(r) || r == unicode.ReplacementChar }
+	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.ContainsFunc(path, forbidden)
 }

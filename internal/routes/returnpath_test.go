@@ -9,7 +9,10 @@ import (
 // What passes must resolve to our own host for every reader of URLs. Browsers drop tabs and line breaks and read
 // backslashes as slashes (WHATWG URL, section 4.4), so the check is made on the path as they would see it.
 func FuzzReturnPath(f *testing.F) {
-	for _, seed := range []string{"/", "/account", "/account?x=1#y", "//evil.example", "/\\evil", "/\t/evil", "/%09/evil", "https://evil.example", "/a//b", "", "/%5c%5cevil"} {
+	for _, seed := range []string{
+		"/", "/account", "/account?x=1#y", "//evil.example", "/\\evil", "/\t/evil", "/%09/evil",
+		"https://evil.example", "/a//b", "", "/%5c%5cevil",
+	} {
 		f.Add(seed)
 	}
 	site, _ := url.Parse("https://cairn.example.org/login")
@@ -20,7 +23,8 @@ func FuzzReturnPath(f *testing.F) {
 		}
 		seen := strings.NewReplacer("\t", "", "\r", "", "\n", "", "\\", "/").Replace(got)
 		target, err := site.Parse(seen)
-		if err != nil || target.Host != site.Host || target.Scheme != "https" || !strings.HasPrefix(seen, "/") || strings.HasPrefix(seen, "//") {
+		if err != nil || target.Host != site.Host || target.Scheme != "https" ||
+			!strings.HasPrefix(seen, "/") || strings.HasPrefix(seen, "//") {
 			t.Errorf("%q leads to %v", path, target)
 		}
 		unescaped, err := url.PathUnescape(got)

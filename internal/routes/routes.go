@@ -1,5 +1,5 @@
-// Package routes is what browsers and the operator's tools talk to. It is the only package that knows URLs, status codes
-// and wording.
+// Package routes serves browsers and the operator's tools. It is the only package that knows URLs,
+// status codes and wording.
 //
 //	routes.go       the whole URL map and the order of the middleware
 //	watch.go        who hears what happens, for the operator's metrics
@@ -219,8 +219,8 @@ func (s *server) asking(r chi.Router) {
 	r.Post(confirmPath, s.page(s.confirm)) // may go on to connect
 }
 
-// page serves a path for reading: GET, and HEAD for those who only ask whether it is there. Callbacks are not among them,
-// because a scanner's HEAD would spend the attempt.
+// page serves a path for reading: GET, and HEAD for clients that only ask whether it is there.
+// Callbacks are not served by it, because a scanner's HEAD would spend the attempt.
 func page(r chi.Router, path string, h http.HandlerFunc) {
 	r.Get(path, h)
 	r.Head(path, h)

@@ -10,14 +10,16 @@ import (
 
 const (
 	firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-	iphone  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"
+	iphone  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) " +
+		"Version/18.5 Mobile/15E148 Safari/604.1"
 )
 
 // signedIn is a browser of a known person that says what it is.
 func signedIn(t *testing.T, s site, email, agent string) browser {
 	t.Helper()
 	b := newBrowser(t, s)
-	b.do(http.MethodPost, "/login", url.Values{"email": {email}, "password": {password}, "keep": {"on"}}, "User-Agent", agent).to("/")
+	form := url.Values{"email": {email}, "password": {password}, "keep": {"on"}}
+	b.do(http.MethodPost, "/login", form, "User-Agent", agent).to("/")
 	return b
 }
 
@@ -26,7 +28,9 @@ func TestSeeAndEndSessions(t *testing.T) {
 	s := newSite(t)
 	other := newSiteWith(t, options{pool: s.pool})
 	signedUp(t, s, "ada@example.org").post("/logout")
-	laptop, phone, odd := signedIn(t, s, "ada@example.org", firefox), signedIn(t, other, "ada@example.org", iphone), signedIn(t, s, "ada@example.org", "<b>x</b>")
+	laptop := signedIn(t, s, "ada@example.org", firefox)
+	phone := signedIn(t, other, "ada@example.org", iphone)
+	odd := signedIn(t, s, "ada@example.org", "<b>x</b>")
 	stranger := signedUp(t, s, "moss@example.org")
 
 	page := laptop.get("/account", "User-Agent", firefox)

@@ -168,14 +168,22 @@ func formProblem(w http.ResponseWriter, err error) (status int, messages map[str
 	switch {
 	case limited:
 		retryAfter(w, limit.RetryAfter)
-		return http.StatusTooManyRequests, map[string]string{"form": "That was tried too often. Please try again " + in(limit.RetryAfter) + "."}, true
+		return http.StatusTooManyRequests, map[string]string{
+			"form": "That was tried too often. Please try again " + in(limit.RetryAfter) + ".",
+		}, true
 	case errors.Is(err, auth.ErrCredentials):
-		return http.StatusUnprocessableEntity, map[string]string{"form": "This e-mail and password do not belong together. Please check both."}, true
+		return http.StatusUnprocessableEntity, map[string]string{
+			"form": "This e-mail and password do not belong together. Please check both.",
+		}, true
 	case errors.Is(err, auth.ErrEmailTaken):
-		return http.StatusUnprocessableEntity, map[string]string{"email": "There is an account with this e-mail already. Please sign in instead."}, true
+		return http.StatusUnprocessableEntity, map[string]string{
+			"email": "There is an account with this e-mail already. Please sign in instead.",
+		}, true
 	case errors.Is(err, auth.ErrBusy):
 		retryAfter(w, busyFor)
-		return http.StatusServiceUnavailable, map[string]string{"form": "Many people are signing in right now. Please try again in a few seconds."}, true
+		return http.StatusServiceUnavailable, map[string]string{
+			"form": "Many people are signing in right now. Please try again in a few seconds.",
+		}, true
 	}
 	return 0, nil, false
 }

@@ -66,7 +66,8 @@ func TestFormProblemsKeepWhatWasTyped(t *testing.T) {
 		{"unknown", "/login", "nobody@example.org", password, "#form-error", "do not belong together"},
 	}
 	for _, tt := range tests {
-		a := b.post(tt.path, "name", "A<b>da", "email", tt.email, "password", tt.password, "next", "/account").want(422, tt.selector, tt.text)
+		a := b.post(tt.path, "name", "A<b>da", "email", tt.email, "password", tt.password, "next", "/account").
+			want(422, tt.selector, tt.text)
 		form := a.Find("form[action='" + tt.path + "']")
 		if got := form.Find("input[name=email]").AttrOr("value", ""); got != tt.email {
 			t.Errorf("%s: the e-mail became %q", tt.name, got)
@@ -81,8 +82,9 @@ func TestFormProblemsKeepWhatWasTyped(t *testing.T) {
 			t.Errorf("%s: the name is lost", tt.name)
 		}
 		field := strings.TrimSuffix(strings.TrimPrefix(tt.selector, "#"), "-error")
-		if input := form.Find("input[name=" + field + "]"); field != "form" &&
-			(input.AttrOr("aria-invalid", "") != "true" || !strings.Contains(input.AttrOr("aria-describedby", ""), field+"-error")) {
+		input := form.Find("input[name=" + field + "]")
+		if field != "form" && (input.AttrOr("aria-invalid", "") != "true" ||
+			!strings.Contains(input.AttrOr("aria-describedby", ""), field+"-error")) {
 			t.Errorf("%s: a screen reader does not learn that %s is wrong", tt.name, field)
 		}
 	}
@@ -111,7 +113,8 @@ func TestSignInIsLimited(t *testing.T) {
 	signedUp(t, s, "ada@example.org")
 	b := newBrowser(t, s)
 	for i := range 10 {
-		b.at([]site{s, other}[i%2]).post("/login", "email", "ada@example.org", "password", "wrong").want(422, "#form-error", "")
+		b.at([]site{s, other}[i%2]).post("/login", "email", "ada@example.org", "password", "wrong").
+			want(422, "#form-error", "")
 	}
 	a := b.post("/login", "email", "ada@example.org", "password", password).want(429, "#form-error", "too often")
 	if a.header.Get("Retry-After") == "" || a.Find("input[name=email]").AttrOr("value", "") != "ada@example.org" {
@@ -123,16 +126,21 @@ func TestNextStaysOnTheSite(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	signedUp(t, s, "ada@example.org")
-	for _, evil := range []string{"https://evil.example", "//evil.example", "/\\evil.example", "/\t/evil.example", "/%09/evil.example", "/%5cevil.example",
-		"\\\\evil.example", "javascript:alert(1)", "https:evil.example", "///evil.example", "/%2F/evil.example/..;@", ""} {
+	for _, evil := range []string{
+		"https://evil.example", "//evil.example", "/\\evil.example", "/\t/evil.example", "/%09/evil.example",
+		"/%5cevil.example", "\\\\evil.example", "javascript:alert(1)", "https:evil.example", "///evil.example",
+		"/%2F/evil.example/..;@", "",
+	} {
 		b := newBrowser(t, s)
 		location := b.post("/login", "email", "ada@example.org", "password", password, "next", evil).header.Get("Location")
 		u, err := url.Parse(location)
-		if err != nil || u.Host != "" || !strings.HasPrefix(location, "/") || strings.HasPrefix(location, "//") || strings.ContainsAny(location, "\\\t") {
+		if err != nil || u.Host != "" || !strings.HasPrefix(location, "/") ||
+			strings.HasPrefix(location, "//") || strings.ContainsAny(location, "\\\t") {
 			t.Errorf("next=%q leads to %q", evil, location)
 		}
 		page := newBrowser(t, s).get("/login?next=" + url.QueryEscape(evil))
-		if got := page.Find("form[action='/login'] input[name=next]").AttrOr("value", "/"); strings.Contains(got, "evil") && got != evil {
+		got := page.Find("form[action='/login'] input[name=next]").AttrOr("value", "/")
+		if strings.Contains(got, "evil") && got != evil {
 			t.Errorf("next=%q becomes %q in the form", evil, got)
 		}
 	}
@@ -236,13 +244,18 @@ func TestAddressesBehindProxies(t *testing.T) {
 	t.Parallel()
 	s := newSite(t) // trusts nobody
 	b := newBrowser(t, s)
-	b.do(http.MethodPost, "/signup", url.Values{"email": {"ada@example.org"}, "password": {password}}, "X-Forwarded-For", "203.0.113.9", "True-Client-IP", "203.0.113.9", "X-Real-IP", "203.0.113.9")
+	form := url.Values{"email": {"ada@example.org"}, "password": {password}}
+	b.do(http.MethodPost, "/signup", form,
+		"X-Forwarded-For", "203.0.113.9", "True-Client-IP", "203.0.113.9", "X-Real-IP", "203.0.113.9")
 	if n := count(t, s, `SELECT count(*) FROM cairn.sessions WHERE address = '203.0.113.9'`); n != 0 {
 		t.Error("a client chose its own address")
 	}
-	s = newSiteWith(t, options{proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}})
+	s = newSiteWith(t, options{proxies: []netip.Prefix{
+		netip.MustParsePrefix("127.0.0.0/8"),
+		netip.MustParsePrefix("::1/128"),
+	}})
 	b = newBrowser(t, s)
-	b.do(http.MethodPost, "/signup", url.Values{"email": {"ada@example.org"}, "password": {password}}, "X-Forwarded-For", "198.51.100.1, 203.0.113.9")
+	b.do(http.MethodPost, "/signup", form, "X-Forwarded-For", "198.51.100.1, 203.0.113.9")
 	if n := count(t, s, `SELECT count(*) FROM cairn.sessions WHERE address = '203.0.113.9'`); n != 1 {
 		t.Error("the address that the trusted proxy names is not used")
 	}

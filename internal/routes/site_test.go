@@ -59,12 +59,13 @@ type options struct {
 	public  string        // PUBLIC_URL; "": where it really is
 	proxies []netip.Prefix
 	ready   func(context.Context) error
-	works   bool                                    // does background work
-	calls   oauth.Limits                            // zero: patient
-	pages   routes.Limits                           // zero: patient
-	limits  auth.Limits                             // zero: untiring
-	hooked  bool                                    // the providers tell it what happens
-	heard   func(sandbox http.Handler) http.Handler // listens to what goes to the providers and comes back; nil: nobody does
+	works   bool          // does background work
+	calls   oauth.Limits  // zero: patient
+	pages   routes.Limits // zero: patient
+	limits  auth.Limits   // zero: untiring
+	hooked  bool          // the providers tell it what happens
+	// heard listens to what goes to the providers and comes back; nil: nobody does.
+	heard func(sandbox http.Handler) http.Handler
 }
 
 // untiring are the limits of people, but for what a test does in a moment.
@@ -204,8 +205,12 @@ func newProviders(t testing.TB, s *site, base, public string, hooked bool) ([]*o
 	} {
 		app := sandbox.App{ClientID: p.key + "-id", ClientSecret: p.key + "-s3cr3t", RedirectURI: public + p.callback}
 		apps[p.key] = app
-		providers = append(providers, p.make(oauth.App{ClientID: app.ClientID, ClientSecret: app.ClientSecret, RedirectURL: app.RedirectURI,
-			Endpoints: oauth.Endpoints(sandbox.EndpointsOf(base, p.key))}))
+		providers = append(providers, p.make(oauth.App{
+			ClientID:     app.ClientID,
+			ClientSecret: app.ClientSecret,
+			RedirectURL:  app.RedirectURI,
+			Endpoints:    oauth.Endpoints(sandbox.EndpointsOf(base, p.key)),
+		}))
 	}
 	var err error
 	foursquare := apps["foursquare"]
@@ -377,7 +382,8 @@ func (a answer) want(status int, selector, text string) answer {
 func (a answer) to(location string) answer {
 	a.t.Helper()
 	if a.status != http.StatusSeeOther || a.header.Get("Location") != location {
-		a.t.Fatalf("got %d to %q (%q), want 303 to %q", a.status, a.header.Get("Location"), strings.TrimSpace(a.Find("h1").Text()), location)
+		heading := strings.TrimSpace(a.Find("h1").Text())
+		a.t.Fatalf("got %d to %q (%q), want 303 to %q", a.status, a.header.Get("Location"), heading, location)
 	}
 	return a
 }
@@ -396,7 +402,8 @@ func (a answer) sessionCookie() string {
 func (s site) later(t testing.TB) {
 	t.Helper()
 	for _, sql := range []string{
-		`UPDATE cairn.budgets SET paused_until = NULL, quarter = quarter - interval '15 minutes', day = day - interval '1 day'`,
+		`UPDATE cairn.budgets
+		 SET paused_until = NULL, quarter = quarter - interval '15 minutes', day = day - interval '1 day'`,
 		`UPDATE cairn.connections SET retry_at = NULL`,
 	} {
 		if _, err := s.pool.Exec(t.Context(), sql); err != nil {

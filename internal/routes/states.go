@@ -18,7 +18,8 @@ func stateOf(p *oauth.Provider, c oauth.Connection) (state, words, problem strin
 	switch c.State {
 	case oauth.NeedsReconnect:
 		if c.Cause == oauth.Damaged {
-			return "needs_reconnect", "Our access to " + p.Name + " is lost", inWords(p, c.Cause) + " Connect it again to go on; nothing else is lost."
+			return "needs_reconnect", "Our access to " + p.Name + " is lost",
+				inWords(p, c.Cause) + " Connect it again to go on; nothing else is lost."
 		}
 		return "needs_reconnect", p.Name + " no longer accepts our access",
 			"It was taken back at " + p.Name + ", or it ran out. Connect it again to go on; nothing else is lost."
@@ -26,7 +27,8 @@ func stateOf(p *oauth.Provider, c oauth.Connection) (state, words, problem strin
 		if c.Cause == oauth.SlowDown {
 			return "trouble", p.Name + " asks us to wait", inWords(p, c.Cause) + " Your connection is kept."
 		}
-		return "trouble", p.Name + " has trouble", inWords(p, c.Cause) + " Your connection is kept, and the next try may work."
+		return "trouble", p.Name + " has trouble",
+			inWords(p, c.Cause) + " Your connection is kept, and the next try may work."
 	case oauth.Paused:
 		return "paused", "Paused by " + p.Name, pausedInWords(p, c.Cause)
 	}
@@ -41,9 +43,11 @@ func pausedInWords(p *oauth.Provider, cause oauth.Cause) string {
 	case oauth.QuotaSpent:
 		return p.Name + " allows Cairn only so many calls a day, and today's are used up. Your connection is kept."
 	case oauth.AthleteLimit:
-		return p.Name + " allows Cairn only so many people, and has that many. Your connection is kept; the operator of this site has to settle it."
+		return p.Name + " allows Cairn only so many people, and has that many. " +
+			"Your connection is kept; the operator of this site has to settle it."
 	}
-	return p.Name + " does not serve Cairn at the moment. Your connection is kept; the operator of this site has to settle it."
+	return p.Name + " does not serve Cairn at the moment. " +
+		"Your connection is kept; the operator of this site has to settle it."
 }
 
 // inWords tells a cause as a sentence for the connection's owner.

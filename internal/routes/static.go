@@ -37,8 +37,8 @@ func readAssets(files fs.FS) (map[string]asset, error) {
 	return assets, nil
 }
 
-// static answers an asset. Only the address with the right hash may be kept for ever: during a deploy, an instance of the
-// other version may be asked.
+// static answers with an asset. Only the address with the right hash may be cached for ever: during
+// a deploy, an instance of the other version may be asked.
 func (s *server) static(w http.ResponseWriter, r *http.Request) {
 	name := chi.URLParam(r, "file")
 	a, ok := s.assets[name]

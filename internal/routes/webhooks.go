@@ -17,9 +17,10 @@ import (
 	"cairn/internal/text"
 )
 
-// Webhooks are where providers tell what happened to a connection. They prove nothing: the addresses hold a key that only
-// the provider was given, and what is said only makes us ask the provider. What Garmin pushes is the exception, because it
-// can't be asked: that is shown as it came, to its owner.
+// Webhooks are the addresses at which providers tell us what happened to a connection. The
+// addresses hold a key that only the provider was given, but a message proves nothing: it only
+// makes us ask the provider. Garmin's pushes are the exception, because Garmin can't be asked: they
+// are shown to their owner as they came.
 type Webhooks struct {
 	Key         string // in the addresses; at least 128 bits, URL-safe
 	VerifyToken string // that Strava sends when it is subscribed to
@@ -81,7 +82,8 @@ func withAddress(next http.Handler) http.Handler {
 // stravaChallenge is how Strava makes sure that a subscription is wanted.
 func (s *server) stravaChallenge(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	if q.Get("hub.mode") != "subscribe" || subtle.ConstantTimeCompare([]byte(q.Get("hub.verify_token")), []byte(s.Webhooks.VerifyToken)) != 1 {
+	given, known := []byte(q.Get("hub.verify_token")), []byte(s.Webhooks.VerifyToken)
+	if q.Get("hub.mode") != "subscribe" || subtle.ConstantTimeCompare(given, known) != 1 {
 		http.Error(w, "not subscribed", http.StatusForbidden)
 		return
 	}
@@ -155,7 +157,8 @@ func (s *server) foursquarePush(r *http.Request, _ *oauth.Provider) ([]hint, err
 		return nil, err
 	}
 	known := s.Webhooks.PushSecret
-	if known != "" && r.PostForm.Has("secret") && subtle.ConstantTimeCompare([]byte(r.PostForm.Get("secret")), []byte(known)) != 1 {
+	if known != "" && r.PostForm.Has("secret") &&
+		subtle.ConstantTimeCompare([]byte(r.PostForm.Get("secret")), []byte(known)) != 1 {
 		return nil, errWrongSecret
 	}
 	var checkin struct{ User struct{ ID text.ID } }

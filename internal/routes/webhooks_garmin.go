@@ -15,9 +15,9 @@ import (
 // garminBatch is how many activities are stored at once.
 const garminBatch = 500
 
-// garminPost reads what Garmin has to tell: people who took permissions back, wholly or in part, and activities, which are
-// stored before it is answered, because they come only once. One body may carry many people and much else, so it is read
-// piece by piece.
+// garminPost reads Garmin's messages: people who took permissions back, wholly or in part, and
+// activities. Activities are stored before the answer is sent, because they come only once. One
+// body may be about many people and much else, so it is read piece by piece.
 func (s *server) garminPost(r *http.Request, p *oauth.Provider) ([]hint, error) {
 	if subtle.ConstantTimeCompare([]byte(r.Header.Get("garmin-client-id")), []byte(p.Config.ClientID)) != 1 {
 		return nil, errOtherApp
@@ -72,7 +72,9 @@ func garminUsers(body *json.Decoder) (subjects []string, err error) {
 }
 
 // garminActivities stores activities, and returns the subjects for whom addresses came instead.
-func (s *server) garminActivities(ctx context.Context, body *json.Decoder, p *oauth.Provider) (toFetch []string, err error) {
+func (s *server) garminActivities(
+	ctx context.Context, body *json.Decoder, p *oauth.Provider,
+) (toFetch []string, err error) {
 	var batch []latest.GarminNotice
 	push := func() error {
 		subjects, err := s.Latest.Push(ctx, p, batch)

@@ -41,7 +41,8 @@ const (
 )
 
 func deauthorized(athlete string) string {
-	return `{"object_type":"athlete","object_id":` + athlete + `,"aspect_type":"update","updates":{"authorized":"false"},"owner_id":` + athlete +
+	return `{"object_type":"athlete","object_id":` + athlete +
+		`,"aspect_type":"update","updates":{"authorized":"false"},"owner_id":` + athlete +
 		`,"subscription_id":131300,"event_time":1760791792}`
 }
 
@@ -61,13 +62,16 @@ func revokeThere(t *testing.T, s site, provider string) {
 	}
 }
 
-// What is taken back at the provider shows on the card without anybody pressing anything; what is only said to be does not.
+// A connection that is revoked at the provider shows on the card without anybody pressing anything.
+// A mere claim that it is revoked changes nothing.
 func TestDeauthorizedAtTheProvider(t *testing.T) {
 	t.Parallel()
+	deregistered := `{"deregistrations":[{"userId":7},{"userId":"nobody"},` +
+		`{"userId":"d3315b1072e84c1f9a7c1f0e5b6a9c01","userAccessToken":"x"}]}`
 	for _, tt := range []struct{ provider, path, body string }{
 		{"strava", stravaPath, deauthorized("5000000101")},
 		{"strava", stravaPath, strings.Replace(deauthorized("5000000101"), `"false"`, "false", 1)},
-		{"garmin", garminPath, `{"deregistrations":[{"userId":7},{"userId":"nobody"},{"userId":"d3315b1072e84c1f9a7c1f0e5b6a9c01","userAccessToken":"x"}]}`},
+		{"garmin", garminPath, deregistered},
 	} {
 		t.Run(tt.provider, func(t *testing.T) {
 			t.Parallel()
@@ -100,7 +104,8 @@ func TestStravaChallenge(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t, newSite(t))
 	ask := "?hub.mode=subscribe&hub.challenge=15f7d1a91c1f40f8a748fd134752feb3&hub.verify_token="
-	if a := b.get(stravaPath + ask + "verify-me"); a.status != 200 || strings.TrimSpace(a.body) != `{"hub.challenge":"15f7d1a91c1f40f8a748fd134752feb3"}` {
+	a := b.get(stravaPath + ask + "verify-me")
+	if a.status != 200 || strings.TrimSpace(a.body) != `{"hub.challenge":"15f7d1a91c1f40f8a748fd134752feb3"}` {
 		t.Errorf("answered %d %q", a.status, a.body)
 	}
 	if a := b.get(stravaPath + ask + "wrong"); a.status != 403 {
@@ -123,16 +128,26 @@ func TestHarmlessWebhooks(t *testing.T) {
 		header     []string
 		status     int
 	}{
-		"wrong key":            {"/webhooks/strava/x", deauthorized("5000000101"), nil, 404},
-		"another provider":     {"/webhooks/facebook/" + webhookKey, "{}", nil, 404},
-		"no form":              {"/webhooks/foursquare/" + webhookKey, "{}", nil, 400},
-		"unknown athlete":      {stravaPath, deauthorized("77"), nil, 200},
-		"an unknown object":    {stravaPath, `{"object_type":"segment","object_id":1,"aspect_type":"create","updates":{},"owner_id":5000000101}`, nil, 200},
-		"authorized":           {stravaPath, strings.Replace(deauthorized("5000000101"), `"false"`, `"true"`, 1), nil, 200},
-		"garbage":              {stravaPath, `hello`, nil, 400},
-		"nothing":              {stravaPath, ``, nil, 400},
-		"wrong types":          {stravaPath, `{"object_type":7}`, nil, 400},
-		"another application":  {garminPath, `{"deregistrations":[{"userId":"x"}]}`, []string{"garmin-client-id", "other"}, 400},
+		"wrong key":        {"/webhooks/strava/x", deauthorized("5000000101"), nil, 404},
+		"another provider": {"/webhooks/facebook/" + webhookKey, "{}", nil, 404},
+		"no form":          {"/webhooks/foursquare/" + webhookKey, "{}", nil, 400},
+		"unknown athlete":  {stravaPath, deauthorized("77"), nil, 200},
+		"an unknown object": {
+			path: stravaPath,
+			body: `{"object_type":"segment","object_id":1,"aspect_type":"create",` +
+				`"updates":{},"owner_id":5000000101}`,
+			status: 200,
+		},
+		"authorized":  {stravaPath, strings.Replace(deauthorized("5000000101"), `"false"`, `"true"`, 1), nil, 200},
+		"garbage":     {stravaPath, `hello`, nil, 400},
+		"nothing":     {stravaPath, ``, nil, 400},
+		"wrong types": {stravaPath, `{"object_type":7}`, nil, 400},
+		"another application": {
+			path:   garminPath,
+			body:   `{"deregistrations":[{"userId":"x"}]}`,
+			header: []string{"garmin-client-id", "other"},
+			status: 400,
+		},
 		"no application":       {garminPath, `{"deregistrations":[{"userId":"x"}]}`, nil, 400},
 		"unknown kind":         {garminPath, `{"moveIQActivities":[{"userId":"x"}],"deregistrations":[]}`, id, 200},
 		"an array":             {garminPath, `[]`, id, 400},

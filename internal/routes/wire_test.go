@@ -21,7 +21,9 @@ type wire struct {
 }
 
 // secretFields are the names under which secrets travel, in queries, forms and answers.
-var secretFields = []string{"code", "state", "code_verifier", "client_secret", "token", "access_token", "refresh_token", "oauth_token"}
+var secretFields = []string{
+	"code", "state", "code_verifier", "client_secret", "token", "access_token", "refresh_token", "oauth_token",
+}
 
 func (w *wire) hear(sandbox http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
