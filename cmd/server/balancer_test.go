@@ -17,8 +17,9 @@ import (
 	"cairn/internal/testkit"
 )
 
-// balancer spreads requests over the backends that are ready, one after the other. It sends a request once: what a backend
-// drops, the client sees as 502, with the header that tells it from a backend's own answer.
+// balancer spreads requests over the backends that are ready, one after the other. It sends a
+// request once: if a backend drops it, the client sees 502, with a header that distinguishes it
+// from a backend's own answer.
 type balancer struct {
 	backends []*backend
 	turn     atomic.Uint64
@@ -108,8 +109,9 @@ func (b *backend) probe(ctx context.Context, client *http.Client) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// once keeps http.Transport from sending a GET again when a kept connection dies under it. It does so with requests that
-// have no body only; this one's body is empty, which the transport can't know.
+// once keeps http.Transport from sending a GET again when a kept connection dies under it. The
+// transport does so only with requests that have no body; this one's body is empty, which the
+// transport can't know.
 type once struct{ http.RoundTripper }
 
 func (o once) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -154,7 +156,8 @@ func TestBalancerSendsRequestsOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		if resp.StatusCode != want || (resp.Header.Get(noAnswer) != "") != (want == http.StatusBadGateway) || asked.Load() != int64(i+1) {
+		dropped := resp.Header.Get(noAnswer) != ""
+		if resp.StatusCode != want || dropped != (want == http.StatusBadGateway) || asked.Load() != int64(i+1) {
 			t.Errorf("answer %d is %s after the backend was asked %d times", i+1, resp.Status, asked.Load())
 		}
 	}

@@ -15,21 +15,35 @@ func TestConfirmInChromium(t *testing.T) {
 	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
 	leave := func() { execute(t, database, `UPDATE cairn.sessions SET created = created - interval '11 minutes'`) }
 	b := newChromium(t)
-	b.run("come with Strava", chromedp.Navigate(server.url+"/login"), chromedp.Click(`form[action="/login/strava"] button`),
-		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
+	b.run("come with Strava",
+		chromedp.Navigate(server.url+"/login"),
+		chromedp.Click(`form[action="/login/strava"] button`),
+		chromedp.WaitVisible(`input[name=person]`),
+		chromedp.Click(`input[name=person][value=ada]`),
+		chromedp.Click(`button[value=allow]`),
 		chromedp.WaitVisible(`#card-strava[data-state=active]`))
 	leave()
 	b.run("want a password", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`a[href^="/account/confirm"]`))
 	b.capture("account-add-password")
 	b.run("be asked", chromedp.Click(`a[href^="/account/confirm"]`), chromedp.WaitVisible(`form[action="/login/strava"]`))
 	b.capture("confirm-provider")
-	b.run("show it", chromedp.Click(`form[action="/login/strava"] button`), chromedp.WaitVisible(`input[name=person]`),
-		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`form[action="/account/password"] #email`))
+	b.run("show it",
+		chromedp.Click(`form[action="/login/strava"] button`),
+		chromedp.WaitVisible(`input[name=person]`),
+		chromedp.Click(`input[name=person][value=ada]`),
+		chromedp.Click(`button[value=allow]`),
+		chromedp.WaitVisible(`form[action="/account/password"] #email`))
 	b.wantURL(server.url + "/account#h-password")
-	b.run("set it", chromedp.SendKeys(`#email`, "ada@example.org"), chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
-		chromedp.Click(`form[action="/account/password"] button`), chromedp.WaitVisible(`form[action="/account/password"] #current`))
+	b.run("set it",
+		chromedp.SendKeys(`#email`, "ada@example.org"),
+		chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
+		chromedp.Click(`form[action="/account/password"] button`),
+		chromedp.WaitVisible(`form[action="/account/password"] #current`))
 	leave()
-	b.run("connect Garmin", chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connect/garmin"] button`), chromedp.WaitVisible(`form[action="/account/confirm"]`))
+	b.run("connect Garmin",
+		chromedp.Navigate(server.url+"/"),
+		chromedp.Click(`form[action="/connect/garmin"] button`),
+		chromedp.WaitVisible(`form[action="/account/confirm"]`))
 	b.run("mistype", chromedp.SendKeys(`#password`, "granite"), chromedp.Click(`form[action="/account/confirm"] button`),
 		chromedp.WaitVisible(`#password-error`))
 	b.capture("confirm-error")

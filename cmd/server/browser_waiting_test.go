@@ -14,22 +14,34 @@ func TestWaitingInChromium(t *testing.T) {
 	t.Parallel()
 	server := start(t, "DATA_DIR="+dataDir(t), "PORT="+freePort(t))
 	b := newChromium(t)
-	b.run("sign up", chromedp.Navigate(server.url+"/signup"), chromedp.SendKeys(`#name`, "Ada Lovelace"), chromedp.SendKeys(`#email`, "ada@example.org"),
-		chromedp.SendKeys(`#password`, "granite lichen and slow rain"), chromedp.Click(`form[action="/signup"] button`),
+	b.run("sign up",
+		chromedp.Navigate(server.url+"/signup"),
+		chromedp.SendKeys(`#name`, "Ada Lovelace"),
+		chromedp.SendKeys(`#email`, "ada@example.org"),
+		chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
+		chromedp.Click(`form[action="/signup"] button`),
 		chromedp.WaitVisible(`#card-strava[data-state=none]`))
 	for _, wait := range []struct{ provider, name, value, state string }{
 		{"garmin", "api", "429 retry-after", "trouble"},
 		{"foursquare", "quota", "1", "trouble"},
 		{"strava", "quota", "200,1", "paused"},
 	} {
-		b.run("connect "+wait.provider, chromedp.Navigate(server.url+"/"), chromedp.Click(`#card-`+wait.provider+` .connect button`),
-			chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
+		b.run("connect "+wait.provider,
+			chromedp.Navigate(server.url+"/"),
+			chromedp.Click(`#card-`+wait.provider+` .connect button`),
+			chromedp.WaitVisible(`input[name=person]`),
+			chromedp.Click(`input[name=person][value=ada]`),
+			chromedp.Click(`button[value=allow]`),
 			chromedp.WaitVisible(`#card-`+wait.provider+`[data-state=active]`))
 		b.turn(server.url, wait.provider, wait.name, wait.value)
-		b.run("check "+wait.provider, chromedp.Navigate(server.url+"/"), chromedp.Click(`form[action="/connections/`+wait.provider+`/check"] button`),
+		b.run("check "+wait.provider,
+			chromedp.Navigate(server.url+"/"),
+			chromedp.Click(`form[action="/connections/`+wait.provider+`/check"] button`),
 			chromedp.WaitVisible(`#reference`))
 		b.capture("error-wait-" + wait.provider)
-		b.run("see how it is", chromedp.Navigate(server.url+"/"), chromedp.WaitVisible(`#card-`+wait.provider+`[data-state=`+wait.state+`] .next time`))
+		b.run("see how it is",
+			chromedp.Navigate(server.url+"/"),
+			chromedp.WaitVisible(`#card-`+wait.provider+`[data-state=`+wait.state+`] .next time`))
 	}
 	b.run("see what happened", chromedp.Click(`#card-strava summary`), chromedp.WaitVisible(`#card-strava .events li`))
 	b.capture("home-wait")
@@ -40,8 +52,11 @@ func TestWaitingInChromium(t *testing.T) {
 func (b chromium) turn(site, provider, name, value string) {
 	b.t.Helper()
 	form := fmt.Sprintf(`document.querySelector("#%s .switches")`, provider)
-	b.run("open the control page", chromedp.Navigate(strings.Replace(site, "localhost", "127.0.0.1", 1)+"/sandbox/"), chromedp.WaitVisible("#"+provider+" .switches"))
-	fill := fmt.Sprintf(`%s.elements[%q].value = %q; %s.id = "sent"; %s.requestSubmit(); true`, form, name, value, form, form)
+	b.run("open the control page",
+		chromedp.Navigate(strings.Replace(site, "localhost", "127.0.0.1", 1)+"/sandbox/"),
+		chromedp.WaitVisible("#"+provider+" .switches"))
+	fill := fmt.Sprintf(`%s.elements[%q].value = %q; %s.id = "sent"; %s.requestSubmit(); true`,
+		form, name, value, form, form)
 	if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](fill)); err != nil {
 		b.t.Fatal(err)
 	}

@@ -143,7 +143,8 @@ func (c *configReader) publicURL() *url.URL {
 		return nil
 	}
 	u, err := url.Parse(strings.TrimRight(value, "/"))
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
+		u.Path != "" || u.RawQuery != "" || u.User != nil {
 		c.problem("%s is not an address like https://cairn.example.org, without a path", name)
 		return nil
 	}

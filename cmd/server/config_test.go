@@ -38,17 +38,28 @@ func TestDefaults(t *testing.T) {
 func TestProductionConfig(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{
-		"NODE_ENV": "production", "PORT": "8080", "API_URL": "https://cairn.example.org/", "DATABASE_URL": "postgres://db/cairn",
-		"SESSION_SECRET": secret, "ENCRYPTION_KEY": key1 + ", " + key2, "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7",
-		"GARMIN_CONSUMER_KEY": "g", "GARMIN_CONSUMER_SECRET": "gs", "STRAVA_CLIENT_ID": "s", "STRAVA_CLIENT_SECRET": "ss",
-		"STRAVA_CALLBACK_URL": "https://cairn.example.org/strava/back", "SESSION_LIFETIME": "7d", "SESSION_MAX_LIFETIME": "720h",
-		"SHUTDOWN_TIMEOUT": "1m",
+		"NODE_ENV":               "production",
+		"PORT":                   "8080",
+		"API_URL":                "https://cairn.example.org/",
+		"DATABASE_URL":           "postgres://db/cairn",
+		"SESSION_SECRET":         secret,
+		"ENCRYPTION_KEY":         key1 + ", " + key2,
+		"TRUSTED_PROXIES":        "10.0.0.0/8, 192.0.2.7",
+		"GARMIN_CONSUMER_KEY":    "g",
+		"GARMIN_CONSUMER_SECRET": "gs",
+		"STRAVA_CLIENT_ID":       "s",
+		"STRAVA_CLIENT_SECRET":   "ss",
+		"STRAVA_CALLBACK_URL":    "https://cairn.example.org/strava/back",
+		"SESSION_LIFETIME":       "7d",
+		"SESSION_MAX_LIFETIME":   "720h",
+		"SHUTDOWN_TIMEOUT":       "1m",
 	}
 	c, err := load(t, env)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.Production || c.PublicURL.String() != "https://cairn.example.org" || len(c.EncryptionKeys) != 2 || len(c.TrustedProxies) != 2 || c.Sandbox() {
+	if !c.Production || c.PublicURL.String() != "https://cairn.example.org" ||
+		len(c.EncryptionKeys) != 2 || len(c.TrustedProxies) != 2 || c.Sandbox() {
 		t.Errorf("got %+v", c)
 	}
 	if c.Lifetime != 7*24*time.Hour || c.MaxLifetime != 720*time.Hour {
@@ -65,7 +76,11 @@ func TestProductionConfig(t *testing.T) {
 	for _, p := range providers {
 		got = append(got, p.Key+" "+p.Config.RedirectURL)
 	}
-	if want := []string{"garmin https://cairn.example.org/api/garmin/callback", "strava https://cairn.example.org/strava/back"}; !slices.Equal(got, want) {
+	want := []string{
+		"garmin https://cairn.example.org/api/garmin/callback",
+		"strava https://cairn.example.org/strava/back",
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q: Foursquare has no keys", got, want)
 	}
 }
@@ -83,13 +98,26 @@ func TestConfigProblems(t *testing.T) {
 		{"http in production", map[string]string{"APP_ENV": "production", "PUBLIC_URL": "http://x.example"},
 			[]string{"PUBLIC_URL has to begin with https"}},
 		{"everything wrong", map[string]string{
-			"PORT": "99999", "PUBLIC_URL": "localhost", "DATABASE_URL": "postgres://u:hunter2hunter2@h:x/db", "SESSION_SECRET": "hunter2hunter2",
-			"ENCRYPTION_KEY": "hunter2hunter2", "APP_ENV": "prod", "TRUSTED_PROXIES": "proxy", "SESSION_LIFETIME": "soon", "STRAVA_CLIENT_ID": "1",
-			"SHUTDOWN_DELAY": "5", "SHUTDOWN_TIMEOUT": "0s",
-			"GARMIN_CLIENT_SECRET": "hunter2hunter2", "GARMIN_API_URL": "ftp://x",
-		}, []string{"PORT", "PUBLIC_URL", "DATABASE_URL", "SESSION_SECRET", "ENCRYPTION_KEY", "APP_ENV", "TRUSTED_PROXIES", "SESSION_LIFETIME", "SHUTDOWN_DELAY", "SHUTDOWN_TIMEOUT",
-			"STRAVA_CLIENT_SECRET", "GARMIN_CLIENT_ID", "GARMIN_API_URL"}},
-		{"well-known secret", map[string]string{"SESSION_SECRET": "this-is-a-very-long-secret-0123456789"}, []string{"SESSION_SECRET"}},
+			"PORT":                 "99999",
+			"PUBLIC_URL":           "localhost",
+			"DATABASE_URL":         "postgres://u:hunter2hunter2@h:x/db",
+			"SESSION_SECRET":       "hunter2hunter2",
+			"ENCRYPTION_KEY":       "hunter2hunter2",
+			"APP_ENV":              "prod",
+			"TRUSTED_PROXIES":      "proxy",
+			"SESSION_LIFETIME":     "soon",
+			"STRAVA_CLIENT_ID":     "1",
+			"SHUTDOWN_DELAY":       "5",
+			"SHUTDOWN_TIMEOUT":     "0s",
+			"GARMIN_CLIENT_SECRET": "hunter2hunter2",
+			"GARMIN_API_URL":       "ftp://x",
+		}, []string{
+			"PORT", "PUBLIC_URL", "DATABASE_URL", "SESSION_SECRET", "ENCRYPTION_KEY", "APP_ENV", "TRUSTED_PROXIES",
+			"SESSION_LIFETIME", "SHUTDOWN_DELAY", "SHUTDOWN_TIMEOUT",
+			"STRAVA_CLIENT_SECRET", "GARMIN_CLIENT_ID", "GARMIN_API_URL",
+		}},
+		{"well-known secret", map[string]string{"SESSION_SECRET": "this-is-a-very-long-secret-0123456789"},
+			[]string{"SESSION_SECRET"}},
 		{"dull secret", map[string]string{"SESSION_SECRET": strings.Repeat("ab", 20)}, []string{"SESSION_SECRET"}},
 		{"secret that is the key", map[string]string{"SESSION_SECRET": key1, "ENCRYPTION_KEY": key2 + "," + key1},
 			[]string{"SESSION_SECRET is in ENCRYPTION_KEY"}},
@@ -107,10 +135,24 @@ func TestConfigProblems(t *testing.T) {
 		{"sandbox in a local network", map[string]string{"PUBLIC_URL": "http://192.168.1.5:3001"},
 			[]string{"PUBLIC_URL", "APP_ENV"}},
 		{"public url with a path", map[string]string{"PUBLIC_URL": "https://x.example/cairn"}, []string{"PUBLIC_URL"}},
-		{"redirect to a pattern", map[string]string{"STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2", "STRAVA_REDIRECT_URI": "http://localhost:3001/{cb"}, []string{"STRAVA_REDIRECT_URI"}},
-		{"redirect elsewhere", map[string]string{"STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2", "STRAVA_REDIRECT_URI": "https://evil.example/cb"}, []string{"STRAVA_REDIRECT_URI"}},
-		{"http endpoint in production", map[string]string{"APP_ENV": "production", "STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2", "STRAVA_TOKEN_URL": "http://x.example"}, []string{"STRAVA_TOKEN_URL"}},
-		{"lifetimes crossed", map[string]string{"SESSION_LIFETIME": "30d", "SESSION_MAX_LIFETIME": "7d"}, []string{"SESSION_LIFETIME"}},
+		{"redirect to a pattern", map[string]string{
+			"STRAVA_CLIENT_ID":     "1",
+			"STRAVA_CLIENT_SECRET": "2",
+			"STRAVA_REDIRECT_URI":  "http://localhost:3001/{cb",
+		}, []string{"STRAVA_REDIRECT_URI"}},
+		{"redirect elsewhere", map[string]string{
+			"STRAVA_CLIENT_ID":     "1",
+			"STRAVA_CLIENT_SECRET": "2",
+			"STRAVA_REDIRECT_URI":  "https://evil.example/cb",
+		}, []string{"STRAVA_REDIRECT_URI"}},
+		{"http endpoint in production", map[string]string{
+			"APP_ENV":              "production",
+			"STRAVA_CLIENT_ID":     "1",
+			"STRAVA_CLIENT_SECRET": "2",
+			"STRAVA_TOKEN_URL":     "http://x.example",
+		}, []string{"STRAVA_TOKEN_URL"}},
+		{"lifetimes crossed", map[string]string{"SESSION_LIFETIME": "30d", "SESSION_MAX_LIFETIME": "7d"},
+			[]string{"SESSION_LIFETIME"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -128,12 +170,19 @@ func TestConfigProblems(t *testing.T) {
 	}
 	t.Run("two providers on one path", func(t *testing.T) {
 		t.Parallel()
-		c, err := load(t, map[string]string{"STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2", "GARMIN_CLIENT_ID": "1", "GARMIN_CLIENT_SECRET": "2",
-			"STRAVA_REDIRECT_URI": "http://localhost:3001/cb", "GARMIN_REDIRECT_URI": "http://localhost:3001/cb"})
+		c, err := load(t, map[string]string{
+			"STRAVA_CLIENT_ID":     "1",
+			"STRAVA_CLIENT_SECRET": "2",
+			"GARMIN_CLIENT_ID":     "1",
+			"GARMIN_CLIENT_SECRET": "2",
+			"STRAVA_REDIRECT_URI":  "http://localhost:3001/cb",
+			"GARMIN_REDIRECT_URI":  "http://localhost:3001/cb",
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := registered(c.Apps, localSite(3001)); err == nil || !strings.Contains(err.Error(), "STRAVA_REDIRECT_URI") {
+		_, err = registered(c.Apps, localSite(3001))
+		if err == nil || !strings.Contains(err.Error(), "STRAVA_REDIRECT_URI") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -210,7 +259,11 @@ func TestDotEnv(t *testing.T) {
 	for _, tt := range []struct {
 		env  map[string]string
 		want string
-	}{{nil, "4000 there"}, {map[string]string{"PORT": "5000"}, "5000 there"}, {map[string]string{"APP_ENV": "production"}, " "}} {
+	}{
+		{nil, "4000 there"},
+		{map[string]string{"PORT": "5000"}, "5000 there"},
+		{map[string]string{"APP_ENV": "production"}, " "},
+	} {
 		getenv, err := withDotEnv(func(name string) string { return tt.env[name] })
 		if err != nil {
 			t.Fatal(err)

@@ -81,7 +81,8 @@ func (c *crowd) did(what string, err error) {
 	c.figures.did(what, err)
 }
 
-// wantNothingNoticed reports all that people could not do. At least least of each of these things has to have been done.
+// wantNothingNoticed reports everything that people could not do. Each of these things has to have
+// been done least times or more.
 func (c *crowd) wantNothingNoticed(least int, things ...string) {
 	c.t.Helper()
 	c.leave()

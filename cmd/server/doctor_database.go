@@ -24,7 +24,8 @@ func checkDatabase(_ context.Context, e examined) []finding {
 	case e.databaseErr != nil:
 		return []finding{{wrong, "database", e.databaseErr.Error()}}
 	case e.database.ReadOnly != "":
-		return []finding{{wrong, "database", fmt.Sprintf("%s can't be written to: %s", e.database.Address, e.database.ReadOnly)}}
+		return []finding{{wrong, "database", fmt.Sprintf("%s can't be written to: %s",
+			e.database.Address, e.database.ReadOnly)}}
 	}
 	return []finding{{well, "database", fmt.Sprintf("PostgreSQL %s at %s answers in %v and can be written to",
 		e.database.Server, e.database.Address, e.database.Took.Round(100*time.Microsecond))}}
@@ -45,15 +46,19 @@ func checkSchema(_ context.Context, e examined) []finding {
 	case d.Version == 0:
 		return []finding{{warning, "schema", "there is none yet: the first start makes it, or server migrate"}}
 	case len(d.Pending) > 0:
-		return []finding{{warning, "schema", fmt.Sprintf("version %d; pending: %s. The next start runs them, or server migrate", d.Version, strings.Join(d.Pending, ", "))}}
+		return []finding{{warning, "schema", fmt.Sprintf(
+			"version %d; pending: %s. The next start runs them, or server migrate",
+			d.Version, strings.Join(d.Pending, ", "))}}
 	case d.Version > d.Known:
-		return []finding{{warning, "schema", fmt.Sprintf("version %d is newer than this program, which knows %d: fine for going back one release", d.Version, d.Known)}}
+		return []finding{{warning, "schema", fmt.Sprintf(
+			"version %d is newer than this program, which knows %d: fine for going back one release",
+			d.Version, d.Known)}}
 	}
 	return []finding{{well, "schema", fmt.Sprintf("version %d, the newest this program knows", d.Version)}}
 }
 
-// hasSchema tells whether there are tables to ask. The first version has most of what the doctor asks of them; the checks
-// know what came later.
+// hasSchema tells whether there are tables to ask. The first version has most of the tables that
+// the doctor asks; the checks know what came later.
 func (e examined) hasSchema() bool { return e.databaseErr == nil && e.database.Version > 0 }
 
 // checkKeys compares the keys that sealed what is stored with those that are configured.
@@ -78,7 +83,8 @@ func checkKeys(ctx context.Context, e examined) []finding {
 	}
 	for i, id := range configured {
 		if i > 0 && used[id] == 0 {
-			found = append(found, finding{well, "keys", fmt.Sprintf("%s seals nothing any more: it can go once every server has %s in front", id, configured[0])})
+			found = append(found, finding{well, "keys", fmt.Sprintf(
+				"%s seals nothing any more: it can go once every server has %s in front", id, configured[0])})
 		}
 	}
 	if len(found) == 0 {
@@ -90,11 +96,13 @@ func checkKeys(ctx context.Context, e examined) []finding {
 func keyFinding(id string, connections int, configured []string) finding {
 	switch slices.Index(configured, id) {
 	case -1:
-		return finding{wrong, "keys", fmt.Sprintf("%s sealed %d connections and is not configured: add the key with this id to the end of ENCRYPTION_KEY", id, connections)}
+		return finding{wrong, "keys", fmt.Sprintf("%s sealed %d connections and is not configured: "+
+			"add the key with this id to the end of ENCRYPTION_KEY", id, connections)}
 	case 0:
 		return finding{well, "keys", fmt.Sprintf("%s, the newest, sealed %d connections", id, connections)}
 	}
-	return finding{warning, "keys", fmt.Sprintf("%s, an older one, sealed %d connections: run server rekey", id, connections)}
+	return finding{warning, "keys", fmt.Sprintf("%s, an older one, sealed %d connections: run server rekey",
+		id, connections)}
 }
 
 // keyIDs returns the ids of the configured keys, the newest first. Development's own are read, but not made.
@@ -134,7 +142,8 @@ func checkClock(_ context.Context, e examined) []finding {
 		if ahead < 0 {
 			word = "behind"
 		}
-		return []finding{{warning, "clock", fmt.Sprintf("this machine is %v %s the database: synchronise both (NTP). Nobody is signed out by it, "+
+		return []finding{{warning, "clock", fmt.Sprintf("this machine is %v %s the database: "+
+			"synchronise both (NTP). Nobody is signed out by it, "+
 			"but logs tell wrong times, and certificates may be refused", ahead.Abs(), word)}}
 	}
 	return []finding{{well, "clock", fmt.Sprintf("this machine and the database differ by %v", ahead.Abs())}}
@@ -142,7 +151,9 @@ func checkClock(_ context.Context, e examined) []finding {
 
 // stateWords say for an operator what people are told in more words.
 var stateWords = map[oauth.State]string{
-	oauth.Active: "work", oauth.Trouble: "wait for the provider to answer", oauth.Paused: "are refused because of our application, or wait for the next day's calls",
+	oauth.Active:         "work",
+	oauth.Trouble:        "wait for the provider to answer",
+	oauth.Paused:         "are refused because of our application, or wait for the next day's calls",
 	oauth.NeedsReconnect: "wait for their owner to connect again",
 }
 
@@ -180,21 +191,23 @@ func checkBudgets(ctx context.Context, e examined) (found []finding) {
 	for _, b := range budgets {
 		what := "quota " + b.Provider
 		if b.QuarterMax > 0 {
-			f := finding{well, what, fmt.Sprintf("%d of %d calls used in this quarter hour, %d of %d today (UTC)", b.QuarterUsed, b.QuarterMax, b.DayUsed, b.DayMax)}
+			f := finding{well, what, fmt.Sprintf("%d of %d calls used in this quarter hour, %d of %d today (UTC)",
+				b.QuarterUsed, b.QuarterMax, b.DayUsed, b.DayMax)}
 			if b.DayUsed >= b.DayMax {
 				f.verdict = warning
 			}
 			found = append(found, f)
 		}
 		if !b.PausedUntil.IsZero() {
-			found = append(found, finding{warning, what, "it wants no calls before " + b.PausedUntil.UTC().Format(time.DateTime) + " UTC"})
+			until := b.PausedUntil.UTC().Format(time.DateTime)
+			found = append(found, finding{warning, what, "it wants no calls before " + until + " UTC"})
 		}
 	}
 	return found
 }
 
-// checkOldTokens looks for Garmin tokens in the tables of the server that stood in this database before. They are sealed in
-// its way, so which of them are OAuth 1 cannot be seen.
+// checkOldTokens looks for Garmin tokens in the tables of the server that used this database
+// before. That server sealed them in its own way, so nobody can see which of them are OAuth 1.
 func checkOldTokens(ctx context.Context, e examined) []finding {
 	if e.databaseErr != nil {
 		return nil
@@ -217,12 +230,16 @@ func checkOldTokens(ctx context.Context, e examined) []finding {
 	var found []finding
 	for _, c := range columns {
 		var n int
-		err := e.pool.QueryRow(ctx, `SELECT count(`+pgx.Identifier{c.Name}.Sanitize()+`)::int FROM `+pgx.Identifier{"public", c.Table}.Sanitize()).Scan(&n)
+		name, table := pgx.Identifier{c.Name}.Sanitize(), pgx.Identifier{"public", c.Table}.Sanitize()
+		err := e.pool.QueryRow(ctx, `SELECT count(`+name+`)::int FROM `+table).Scan(&n)
 		switch {
 		case err != nil:
-			found = append(found, finding{warning, "old Garmin tokens", fmt.Sprintf("public.%s can't be counted: %v", c.Table, err)})
+			found = append(found, finding{warning, "old Garmin tokens", fmt.Sprintf(
+				"public.%s can't be counted: %v", c.Table, err)})
 		case n > 0:
-			found = append(found, finding{warning, "old Garmin tokens", fmt.Sprintf("%d in public.%s (%s). Those of OAuth 1 are worth nothing from %s on (%s): their owners connect Garmin here anew",
+			found = append(found, finding{warning, "old Garmin tokens", fmt.Sprintf(
+				"%d in public.%s (%s). Those of OAuth 1 are worth nothing from %s on (%s): "+
+					"their owners connect Garmin here anew",
 				n, c.Table, c.Name, garminOAuth1End.Format(time.DateOnly), daysTo(garminOAuth1End, e.today))})
 		}
 	}

@@ -19,7 +19,8 @@ func checkProviders(ctx context.Context, e examined) []finding {
 	case e.config.Sandbox():
 		return []finding{{well, "providers", "the sandbox plays all three: no provider has keys"}}
 	case len(e.providers) == 0 && e.callbackErr == nil:
-		return []finding{{warning, "providers", "none has keys: people can sign in with a password only, and connect nothing"}}
+		return []finding{{warning, "providers",
+			"none has keys: people can sign in with a password only, and connect nothing"}}
 	}
 	type host struct{ provider, address string }
 	var hosts []host

@@ -98,7 +98,8 @@ func TestDoctorExplainsKeys(t *testing.T) {
 		{"missing", with(key2), 1, `FAIL | keys | [0-9a-f]{8} sealed 1 connections and is not configured`},
 		{"missing, none made yet", env, 1, `FAIL | keys | [0-9a-f]{8} sealed 1 connections and is not configured`},
 		{"not readable", with("hunter2"), 1, `FAIL | keys | can't be checked`},
-		{"older", with(key2 + "," + key1), 0, `warn | keys | [0-9a-f]{8}, an older one, sealed 1 connections: run server rekey`},
+		{"older", with(key2 + "," + key1), 0,
+			`warn | keys | [0-9a-f]{8}, an older one, sealed 1 connections: run server rekey`},
 		{"unused", with(key1 + "," + key2), 0, `ok | keys | [0-9a-f]{8} seals nothing any more`},
 	} {
 		code, says := seeDoctor(t, tt.env...)
@@ -149,15 +150,29 @@ func TestDoctorExplainsTheDatabase(t *testing.T) {
 		code            int
 		want            string
 	}{
-		{"pending", `DELETE FROM cairn.goose_db_version WHERE version_id > 2; DROP TABLE cairn.withdrawals, cairn.budgets, cairn.connection_events, cairn.errands, cairn.pulls, cairn.latest`, 0,
+		{"pending", `
+			DELETE FROM cairn.goose_db_version WHERE version_id > 2;
+			DROP TABLE cairn.withdrawals, cairn.budgets, cairn.connection_events, cairn.errands, cairn.pulls,
+				cairn.latest`, 0,
 			`warn | schema | version 2; pending: 0003_(.|\n)*warn | keys | can't be compared`},
-		{"newer", `INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (9999, true)`, 0, `warn | schema | version 9999 is newer`},
-		{"read-only", `DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END$$`, 1, `FAIL | database | .* can't be written to`},
-		{"paused", `INSERT INTO cairn.users (display_name) VALUES ('Ada'); INSERT INTO cairn.identities (user_id, provider, subject) VALUES (1, 'strava', '7');
-			INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens, state) VALUES (1, 1, 'strava', '\x0100000000', 'paused')`, 1, `warn | connections | strava: 1 are refused`},
-		{"old tokens", `CREATE TABLE public.users (id serial, access_token_encrypted text, garmin_oauth_tokens_encrypted text, garmin_connected_at timestamp);
+		{"newer", `INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (9999, true)`, 0,
+			`warn | schema | version 9999 is newer`},
+		{"read-only", `
+			DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on',
+				current_database()); END$$`, 1,
+			`FAIL | database | .* can't be written to`},
+		{"paused", `
+			INSERT INTO cairn.users (display_name) VALUES ('Ada');
+			INSERT INTO cairn.identities (user_id, provider, subject) VALUES (1, 'strava', '7');
+			INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens, state)
+			VALUES (1, 1, 'strava', '\x0100000000', 'paused')`, 1,
+			`warn | connections | strava: 1 are refused`},
+		{"old tokens", `
+			CREATE TABLE public.users (id serial, access_token_encrypted text,
+				garmin_oauth_tokens_encrypted text, garmin_connected_at timestamp);
 			INSERT INTO public.users (garmin_oauth_tokens_encrypted) VALUES ('hunter2'), ('hunter2'), (NULL);
-			CREATE TABLE public."Garmin's" (id serial, token text); CREATE TABLE public.garmin_tokens (id serial, oauth_token text, oauth_token_secret text);
+			CREATE TABLE public."Garmin's" (id serial, token text);
+			CREATE TABLE public.garmin_tokens (id serial, oauth_token text, oauth_token_secret text);
 			INSERT INTO public.garmin_tokens (oauth_token) VALUES ('hunter2')`, 0,
 			`warn | old Garmin tokens | 2 in public.users \(garmin_oauth_tokens_encrypted\)(.|\n)*OAuth 1`},
 	} {
@@ -207,8 +222,15 @@ func TestDoctorExplainsTheConfiguration(t *testing.T) {
 	t.Parallel()
 	code, says := seeDoctor(t, "APP_ENV=production", "DATABASE_URL="+dbtest.NewPatientURL(t),
 		"PUBLIC_URL=http://cairn.example.org", "ENCRYPTION_KEY=hunter2", "TRUSTED_PROXIES=proxy")
-	wantFindings(t, says, `FAIL | configuration | PUBLIC_URL has to begin with https`, `FAIL | configuration | ENCRYPTION_KEY`, `FAIL | configuration | SESSION_SECRET`,
-		`FAIL | configuration | TRUSTED_PROXIES`, `ok | database`, `ok | schema`, `warn | providers | none has keys`, `cairn: doctor: lines with FAIL: 5`)
+	wantFindings(t, says,
+		`FAIL | configuration | PUBLIC_URL has to begin with https`,
+		`FAIL | configuration | ENCRYPTION_KEY`,
+		`FAIL | configuration | SESSION_SECRET`,
+		`FAIL | configuration | TRUSTED_PROXIES`,
+		`ok | database`,
+		`ok | schema`,
+		`warn | providers | none has keys`,
+		`cairn: doctor: lines with FAIL: 5`)
 	if code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
@@ -231,7 +253,13 @@ func TestDoctorReachesProviders(t *testing.T) {
 	distrusted := httptest.NewTLSServer(http.NotFoundHandler())
 	defer distrusted.Close()
 	at := func(prefix, token, api string) []string {
-		return []string{prefix + "_CLIENT_ID=7", prefix + "_CLIENT_SECRET=hunter2", prefix + "_TOKEN_URL=" + token + "/token?hunter2", prefix + "_API_URL=" + api, prefix + "_REVOKE_URL=" + api}
+		return []string{
+			prefix + "_CLIENT_ID=7",
+			prefix + "_CLIENT_SECRET=hunter2",
+			prefix + "_TOKEN_URL=" + token + "/token?hunter2",
+			prefix + "_API_URL=" + api,
+			prefix + "_REVOKE_URL=" + api,
+		}
 	}
 	env := slices.Concat(at("STRAVA", answer.URL, answer.URL),
 		at("GARMIN", answer.URL, "http://"+silent.Addr().String()),
@@ -240,11 +268,16 @@ func TestDoctorReachesProviders(t *testing.T) {
 			"DATABASE_URL=" + dbtest.NewPatientURL(t),
 			limited(limits{Doctor: 5 * time.Second})})
 	code, says := seeDoctor(t, env...)
-	wantFindings(t, says, `warn | configuration | complete, but APP_ENV is not production although PUBLIC_URL is public`,
-		`ok | reach strava | `+answer.URL+` answers`, `ok | reach garmin | `+answer.URL+` answers`,
+	wantFindings(t, says,
+		`warn | configuration | complete, but APP_ENV is not production although PUBLIC_URL is public`,
+		`ok | reach strava | `+answer.URL+` answers`,
+		`ok | reach garmin | `+answer.URL+` answers`,
 		`FAIL | reach garmin | http://`+silent.Addr().String()+` does not answer within 5s`,
-		`FAIL | reach foursquare | http://127\.0\.0\.1:1 can't be reached: .*refused`, `FAIL | reach foursquare | `+distrusted.URL+` can't be reached: .*certificate`,
-		`ok | callback garmin | http://cairn\.test:3001/garmin has to be registered`, `ok | callback strava | http://cairn\.test:3001/api/strava/auth/callback; registered is its bare domain, cairn\.test`)
+		`FAIL | reach foursquare | http://127\.0\.0\.1:1 can't be reached: .*refused`,
+		`FAIL | reach foursquare | `+distrusted.URL+` can't be reached: .*certificate`,
+		`ok | callback garmin | http://cairn\.test:3001/garmin has to be registered`,
+		`ok | callback strava | http://cairn\.test:3001/api/strava/auth/callback; `+
+			`registered is its bare domain, cairn\.test`)
 	if code != 1 {
 		t.Errorf("exit code %d, want 1:\n%s", code, says)
 	}
@@ -252,7 +285,11 @@ func TestDoctorReachesProviders(t *testing.T) {
 
 func TestDoctorComparesClocks(t *testing.T) {
 	t.Parallel()
-	for ahead, want := range map[time.Duration]string{4 * time.Second: "ok", 6 * time.Second: "warn is 6s ahead of", -time.Hour: "warn is 1h0m0s behind"} {
+	for ahead, want := range map[time.Duration]string{
+		4 * time.Second: "ok",
+		6 * time.Second: "warn is 6s ahead of",
+		-time.Hour:      "warn is 1h0m0s behind",
+	} {
 		f := checkClock(t.Context(), examined{database: db.Report{Ahead: ahead}})[0]
 		verdict, words, _ := strings.Cut(want, " ")
 		if string(f.verdict) != verdict || !strings.Contains(f.explanation, words) {
@@ -263,7 +300,8 @@ func TestDoctorComparesClocks(t *testing.T) {
 
 func TestDoctorKnowsDates(t *testing.T) {
 	t.Parallel()
-	strava, moved := oauth.Strava(oauth.App{}), oauth.Strava(oauth.App{Endpoints: oauth.Endpoints{API: "https://www.api-v3.strava.com/v3"}})
+	strava := oauth.Strava(oauth.App{})
+	moved := oauth.Strava(oauth.App{Endpoints: oauth.Endpoints{API: "https://www.api-v3.strava.com/v3"}})
 	for _, tt := range []struct {
 		today    string
 		provider *oauth.Provider
@@ -280,7 +318,10 @@ func TestDoctorKnowsDates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := checkDates(t.Context(), examined{providers: []*oauth.Provider{tt.provider}, today: today.Add(20 * time.Hour)})
+		found := checkDates(t.Context(), examined{
+			providers: []*oauth.Provider{tt.provider},
+			today:     today.Add(20 * time.Hour),
+		})
 		if f := found[len(found)-1]; f.verdict != tt.verdict || !strings.Contains(f.explanation, tt.words) {
 			t.Errorf("%s: %v, want %s and %q", tt.today, f, tt.verdict, tt.words)
 		}

@@ -31,8 +31,9 @@ func TestExchangeOutlivesTheBrowser(t *testing.T) {
 	}
 }
 
-// When the database fails after the exchange, nothing is half done: a first connection is not there, one that was there is
-// as it was, and both say how they are when they are used. The person is told, and the next attempt works.
+// When the database fails after the exchange, nothing is half done: a first connection does not
+// exist, an existing one is unchanged, and both say how they are when they are used. The person is
+// told, and the next attempt works.
 func TestDatabaseFailsAfterExchange(t *testing.T) {
 	t.Parallel()
 	k := newKilling(t)
@@ -41,7 +42,10 @@ func TestDatabaseFailsAfterExchange(t *testing.T) {
 	for _, p := range known {
 		for _, again := range []bool{false, true} {
 			before := k.connection(p.key)
-			k.exec(`CREATE TRIGGER refuse BEFORE INSERT ON cairn.connection_events FOR EACH ROW EXECUTE FUNCTION cairn.refuse()`) // last in the transaction
+			// An event is written last in the transaction.
+			k.exec(`
+				CREATE TRIGGER refuse BEFORE INSERT ON cairn.connection_events
+				FOR EACH ROW EXECUTE FUNCTION cairn.refuse()`)
 			k.wantDatabaseAway(p.key)
 			k.exec(`DROP TRIGGER refuse ON cairn.connection_events`)
 			if after := k.connection(p.key); after != before {

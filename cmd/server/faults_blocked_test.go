@@ -10,12 +10,15 @@ import (
 	"cairn/internal/testkit"
 )
 
-// Somebody's transaction holds a table, and all connections of the pool wait for it. Those who wait are sent away in time,
-// the rest of the site goes on, and so does everything when the lock is gone.
+// A transaction holds a table, and all connections of the pool wait for it. The requests that wait
+// are refused in time, the rest of the site works, and everything works when the lock is gone.
 func TestFaultBlockedConnections(t *testing.T) {
 	t.Parallel()
 	for name, tables := range map[string]string{
-		"sessions": "cairn.sessions", "users": "cairn.users", "connections": "cairn.connections", "all": "cairn.sessions, cairn.users, cairn.connections",
+		"sessions":    "cairn.sessions",
+		"users":       "cairn.users",
+		"connections": "cairn.connections",
+		"all":         "cairn.sessions, cairn.users, cairn.connections",
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); block(t, tables) })
 	}
@@ -71,5 +74,6 @@ func block(t *testing.T, tables string) {
 	}
 	people.mustAllBeSignedIn()
 	server.mustBeSound()
-	t.Logf("locked for %v: refused %s; %v until pages were back", long, tally(people.visits(failed)), back.Round(time.Millisecond))
+	t.Logf("locked for %v: refused %s; %v until pages were back",
+		long, tally(people.visits(failed)), back.Round(time.Millisecond))
 }

@@ -68,12 +68,17 @@ func newCanaries(t *testing.T, site, database string, size int) *canaries {
 	}
 	defer pool.Close()
 	sessions := session.New(session.Options{Pool: pool, StatementTimeout: patience})
-	hooks := session.Hooks{Address: func(*http.Request) string { return "" }, Failed: func(_ http.ResponseWriter, _ *http.Request, err error) { t.Error(err) }}
+	hooks := session.Hooks{
+		Address: func(*http.Request) string { return "" },
+		Failed:  func(_ http.ResponseWriter, _ *http.Request, err error) { t.Error(err) },
+	}
 	for i := range c.people {
 		p := &c.people[i]
 		p.canary = "canary-" + strings.ToLower(rand.Text()[:12])
 		var id int64
-		if err := pool.QueryRow(t.Context(), `INSERT INTO cairn.users (display_name) VALUES ($1) RETURNING id`, p.canary).Scan(&id); err != nil {
+		err := pool.QueryRow(t.Context(), `
+			INSERT INTO cairn.users (display_name) VALUES ($1) RETURNING id`, p.canary).Scan(&id)
+		if err != nil {
 			t.Fatal(err)
 		}
 		signIn := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -83,7 +88,8 @@ func newCanaries(t *testing.T, site, database string, size int) *canaries {
 			}
 		})
 		answer := httptest.NewRecorder()
-		sessions.Handler(hooks)(signIn).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		sessions.Handler(hooks)(signIn).ServeHTTP(answer, r)
 		if cookies := answer.Result().Cookies(); len(cookies) == 1 {
 			p.cookie = cookies[0]
 		} else {
@@ -93,14 +99,15 @@ func newCanaries(t *testing.T, site, database string, size int) *canaries {
 	return c
 }
 
-// dialForAll connects for whichever request comes first: when the one that asked is broken off, others may be waiting for the
-// connection, and would get its error.
+// dialForAll connects for whichever request comes first. If that request is broken off, others may
+// be waiting for the connection, and would get its error.
 func dialForAll(ctx context.Context, network, address string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: patience}).DialContext(context.WithoutCancel(ctx), network, address)
 }
 
-// walk sends callers around until the returned function is called, which waits for the answers to their last requests. A
-// fifth of the requests is broken off at a moment of chance, a twentieth writes.
+// walk sends callers around until the returned function is called, which waits for the answers to
+// their last requests. A fifth of the requests is broken off at a random moment; a twentieth
+// writes.
 func (c *canaries) walk(callers int) (stop func()) {
 	var stopped atomic.Bool
 	var group sync.WaitGroup

@@ -15,8 +15,9 @@ import (
 	"cairn/internal/testkit"
 )
 
-// The primary dies, or falls silent, and its standby takes over: people who are signed in stay so, and no server is
-// restarted for it. Silence takes longer: pgx gives each connection 15 seconds to end, and its place in the pool with it.
+// The primary dies, or falls silent, and its standby takes over: people who are signed in stay
+// signed in, and no server is restarted for it. Silence takes longer: pgx gives each connection 15
+// seconds to end, and its place in the pool with it.
 func TestFaultStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	t.Run("killed", func(t *testing.T) {
@@ -143,7 +144,13 @@ func TestFaultReadOnly(t *testing.T) {
 func TestFaultStartOnReadOnly(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t)
-	env := []string{"DATA_DIR=" + dataDir(t), "PORT=0", "DATABASE_URL=" + postgres.URL(), "STRAVA_CLIENT_ID=1", "STRAVA_CLIENT_SECRET=2"} // the sandbox writes
+	env := []string{
+		"DATA_DIR=" + dataDir(t),
+		"PORT=0",
+		"DATABASE_URL=" + postgres.URL(),
+		"STRAVA_CLIENT_ID=1", // without keys there is a sandbox, which writes
+		"STRAVA_CLIENT_SECRET=2",
+	}
 	if out, err := serverCommand(t, []string{"migrate"}, env...).CombinedOutput(); err != nil {
 		t.Fatalf("migrate: %v\n%s", err, out)
 	}
@@ -160,7 +167,8 @@ func TestFaultStartOnReadOnly(t *testing.T) {
 	readOnly(t, postgres, "off")
 	testkit.Eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == 200 })
 	testkit.Eventually(t, "background work is done", func() bool {
-		return ask[int](t, postgres.URL(), `SELECT count(*) FROM cairn.river_job WHERE kind = 'look' AND state = 'completed'`) > 0
+		return ask[int](t, postgres.URL(), `
+			SELECT count(*) FROM cairn.river_job WHERE kind = 'look' AND state = 'completed'`) > 0
 	})
 	server.mustBeSound()
 }
@@ -176,7 +184,10 @@ func readOnly(t *testing.T, postgres *dbtest.Cluster, value string) {
 	t.Helper()
 	conn := connect(t, postgres.URL())
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	for _, statement := range []string{`ALTER SYSTEM SET default_transaction_read_only = ` + value, `SELECT pg_reload_conf()`} {
+	for _, statement := range []string{
+		`ALTER SYSTEM SET default_transaction_read_only = ` + value,
+		`SELECT pg_reload_conf()`,
+	} {
 		if _, err := conn.Exec(t.Context(), statement); err != nil {
 			t.Fatal(err)
 		}

@@ -28,8 +28,9 @@ const (
 	slack          = 2500 * time.Millisecond
 )
 
-// A database that says nothing at all is the worst kind of away: nothing is refused, everything waits. Each request has its
-// answer in time all the same, what needs no database works, and everything does soon after.
+// A database that says nothing at all is the worst kind of outage: nothing is refused, everything
+// waits. Even so, each request has its answer in time, what needs no database works, and everything
+// works soon afterwards.
 func TestFaultFrozen(t *testing.T) {
 	t.Parallel()
 	t.Run("processes stopped", func(t *testing.T) {
@@ -65,7 +66,8 @@ func freeze(t *testing.T, postgres *dbtest.Cluster, address string, begin, end f
 	begun := time.Now()
 	var over atomic.Bool
 	visitors := visit503(t, server.url, &over)
-	if status := people.ask(t.Context(), people.people[0], http.MethodPost, "/logout", url.Values{}); status != http.StatusServiceUnavailable {
+	status := people.ask(t.Context(), people.people[0], http.MethodPost, "/logout", url.Values{})
+	if status != http.StatusServiceUnavailable {
 		t.Errorf("without a database signing out answers %d", status)
 	}
 	testkit.Eventually(t, "pages are refused, and it lasts", func() bool {
@@ -103,7 +105,8 @@ func freeze(t *testing.T, postgres *dbtest.Cluster, address string, begin, end f
 	people.mustAllBeSignedIn()
 	server.mustBeSound()
 	t.Logf("silent for %v: %d answers: %s", ended.Sub(begun).Round(time.Millisecond), len(during), tally(during))
-	t.Logf("ready %v after the end, %d requests refused after it; at most %d connections on PostgreSQL", ready.Round(time.Millisecond), len(late), most)
+	t.Logf("ready %v after the end, %d requests refused after it; at most %d connections on PostgreSQL",
+		ready.Round(time.Millisecond), len(late), most)
 }
 
 // frozenFor is how long nothing is said, at least.
@@ -128,8 +131,15 @@ func visit503(t *testing.T, site string, over *atomic.Bool) (wait func()) {
 	style := stylesheet(t, site)
 	var group sync.WaitGroup
 	for path, want := range map[string]int{
-		"/": 200, "/login": 200, "/signup": 200, style: 200, "/healthz": 200, "/health": 200, "/no-such-page": 404, "/account": 303,
-		"/readyz": 503,
+		"/":             200,
+		"/login":        200,
+		"/signup":       200,
+		style:           200,
+		"/healthz":      200,
+		"/health":       200,
+		"/no-such-page": 404,
+		"/account":      303,
+		"/readyz":       503,
 	} {
 		limit := slack
 		if path == "/readyz" {
@@ -147,7 +157,8 @@ func visit503(t *testing.T, site string, over *atomic.Bool) (wait func()) {
 	group.Go(func() {
 		form := url.Values{"email": {"ada@example.org"}, "password": {"granite lichen and slow rain"}}
 		a := get(t, site+"/login", form)
-		refused := a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "" && a.header.Get("Set-Cookie") == ""
+		refused := a.status == http.StatusServiceUnavailable &&
+			a.header.Get("Retry-After") != "" && a.header.Get("Set-Cookie") == ""
 		waited := a.status == http.StatusSeeOther && over.Load()
 		if !refused && !waited || a.took > atMost(answerDeadline+slack) {
 			t.Errorf("without a database signing in answers %d after %v", a.status, a.took)
@@ -194,8 +205,8 @@ func stylesheet(t *testing.T, site string) string {
 	return page.Find("link[rel=stylesheet]").AttrOr("href", "")
 }
 
-// watchConnections counts the server's connections on PostgreSQL, again and again. The function it returns stops that and
-// says how many there were at most.
+// watchConnections keeps counting the server's connections on PostgreSQL. The function it returns
+// stops that and returns the highest count.
 func watchConnections(t *testing.T, postgres *dbtest.Cluster) (stop func() (most int)) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), postgres.URL())

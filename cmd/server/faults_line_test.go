@@ -13,8 +13,9 @@ import (
 	"cairn/internal/testkit"
 )
 
-// A line that is slow, cuts connections, or brings packets in pieces, leads to late answers and to refusals, but to no wrong
-// one; and what the server opened for them it closes. A second server, on a good line, shows what is normal.
+// A line that is slow, cuts connections, or delivers packets in pieces leads to late answers and
+// refusals, but to no wrong answer, and the server closes what it opened for them. A second server,
+// on a good line, shows what is normal.
 func TestFaultBadLine(t *testing.T) {
 	t.Parallel()
 	const pool = 4
@@ -62,7 +63,8 @@ func TestFaultBadLine(t *testing.T) {
 	if !testkit.Within(patience, func() bool { return max(descriptors(t, good), descriptors(t, bad)) <= usual+pool }) {
 		t.Error("descriptors are left open")
 	}
-	t.Logf("%d descriptors are left open, %d on a good line, %d before anybody came", descriptors(t, bad), descriptors(t, good), usual)
+	t.Logf("%d descriptors are left open, %d on a good line, %d before anybody came",
+		descriptors(t, bad), descriptors(t, good), usual)
 	left, normal := goroutines(bad), goroutines(good)
 	if len(left) > len(normal)+pool {
 		t.Errorf("%d goroutines are left, %d are usual: %s", len(left), len(normal), strings.Join(left, "; "))
@@ -111,7 +113,8 @@ func (c *canaries) during(visits int) {
 	stop()
 }
 
-// descriptors counts the open files of a server, where the system tells; connections of our clients are to be closed first.
+// descriptors counts the open files of a server, where the system tells. Connections of our clients
+// must be closed first.
 func descriptors(t *testing.T, p *process) int {
 	t.Helper()
 	if runtime.GOOS != "linux" {

@@ -31,10 +31,17 @@ func (n network) url() string {
 	return "postgres://cairn@" + n.proxy.Listen + "/cairn?sslmode=disable"
 }
 
-// add makes a share of connections bad in one way and direction: "upstream" is to PostgreSQL. Times are in milliseconds.
+// add makes a share of connections bad in one way and direction: "upstream" is to PostgreSQL. Times
+// are in milliseconds.
 func (n network) add(kind, direction string, toxicity float64, attributes map[string]any) {
 	n.t.Helper()
-	toxic, err := json.Marshal(map[string]any{"type": kind, "name": kind + direction, "stream": direction, "toxicity": toxicity, "attributes": attributes})
+	toxic, err := json.Marshal(map[string]any{
+		"type":       kind,
+		"name":       kind + direction,
+		"stream":     direction,
+		"toxicity":   toxicity,
+		"attributes": attributes,
+	})
 	if err != nil {
 		n.t.Fatal(err)
 	}

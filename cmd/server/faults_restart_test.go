@@ -97,7 +97,8 @@ func TestFaultRestarts(t *testing.T) {
 	}
 	people.mustAllBeSignedIn()
 	server.mustBeSound()
-	t.Logf("%d restarts, %v without PostgreSQL in all; %d pages served, slowest %v; %d refused (503), slowest %v, the last %v after a restart",
+	t.Logf("%d restarts, %v without PostgreSQL in all; %d pages served, slowest %v; "+
+		"%d refused (503), slowest %v, the last %v after a restart",
 		len(outages), away.Round(time.Millisecond), len(people.visits(served)), slowest(people.visits(served)),
 		len(people.visits(failed)), slowest(people.visits(failed)), last.Round(time.Millisecond))
 }

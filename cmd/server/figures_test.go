@@ -37,11 +37,12 @@ func (f *figures) did(what string, err error) {
 func (f *figures) answered(r *http.Request, resp *http.Response, err error, took time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	since := time.Since(f.began).Round(time.Millisecond)
 	switch {
 	case err != nil:
-		f.failures = append(f.failures, fmt.Sprintf("%v %s %s: %v", time.Since(f.began).Round(time.Millisecond), r.Method, r.URL.Path, err))
+		f.failures = append(f.failures, fmt.Sprintf("%v %s %s: %v", since, r.Method, r.URL.Path, err))
 	case resp.StatusCode >= http.StatusBadRequest:
-		f.failures = append(f.failures, fmt.Sprintf("%v %s %s: %s", time.Since(f.began).Round(time.Millisecond), r.Method, r.URL.Path, resp.Status))
+		f.failures = append(f.failures, fmt.Sprintf("%v %s %s: %s", since, r.Method, r.URL.Path, resp.Status))
 	default:
 		f.took = append(f.took, took)
 	}
@@ -67,7 +68,8 @@ func (f *figures) String() string {
 		done = append(done, fmt.Sprintf("%d %s", f.done[what], what))
 	}
 	return fmt.Sprintf("%d requests in %v, p50 %v, p99 %v, slowest %v; %d failed; %s",
-		len(f.took)+len(f.failures), time.Since(f.began).Round(time.Second), p50, p99, most, len(f.failures), strings.Join(done, ", "))
+		len(f.took)+len(f.failures), time.Since(f.began).Round(time.Second), p50, p99, most,
+		len(f.failures), strings.Join(done, ", "))
 }
 
 // some shortens a list for a message.

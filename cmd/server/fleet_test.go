@@ -58,7 +58,11 @@ func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.pool.Close)
-	env = append(env, "DATABASE_URL="+database, "DATA_DIR="+dataDir(t), "PUBLIC_URL="+f.url, "TRUSTED_PROXIES=127.0.0.0/8,::1")
+	env = append(env,
+		"DATABASE_URL="+database,
+		"DATA_DIR="+dataDir(t),
+		"PUBLIC_URL="+f.url,
+		"TRUSTED_PROXIES=127.0.0.0/8,::1")
 	env = append(env, f.playProviders(way)...)
 	for _, port := range ports {
 		at := &member{env: append([]string{"PORT=" + port}, env...)}
@@ -69,8 +73,8 @@ func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 	return f
 }
 
-// replace ends an instance with a signal and puts a new one in its place. It returns the old one's exit code (-1 after a
-// kill).
+// replace ends an instance with a signal and starts a new one in its place. It returns the old
+// one's exit code (-1 after a kill).
 func (f *fleet) replace(i int, signal syscall.Signal) int {
 	f.t.Helper()
 	return f.replaceBy(os.Args[0], i, signal)
@@ -88,7 +92,8 @@ func (f *fleet) replaceBy(program string, i int, signal syscall.Signal) int {
 	return code
 }
 
-// builds are the programs that take turns in a rolling restart: this one, and the one in DEPLOY_PREVIOUS if there is one.
+// builds are the programs that take turns in a rolling restart: this one, and the one in
+// DEPLOY_PREVIOUS if there is one.
 func builds() []string {
 	if previous := os.Getenv("DEPLOY_PREVIOUS"); previous != "" {
 		return []string{previous, os.Args[0]}
@@ -130,8 +135,13 @@ func (f *fleet) playProviders(way *front) (env []string) {
 	for _, p := range known {
 		apps[p.key] = sandbox.App{ClientID: "fleet", ClientSecret: "fleet-" + p.key, RedirectURI: f.url + p.callback}
 		at := sandbox.EndpointsOf(base, p.key)
-		env = append(env, p.prefix+"_CLIENT_ID=fleet", p.prefix+"_CLIENT_SECRET=fleet-"+p.key,
-			p.prefix+"_AUTHORIZE_URL="+at.Authorize, p.prefix+"_TOKEN_URL="+at.Token, p.prefix+"_API_URL="+at.API, p.prefix+"_REVOKE_URL="+at.Revoke)
+		env = append(env,
+			p.prefix+"_CLIENT_ID=fleet",
+			p.prefix+"_CLIENT_SECRET=fleet-"+p.key,
+			p.prefix+"_AUTHORIZE_URL="+at.Authorize,
+			p.prefix+"_TOKEN_URL="+at.Token,
+			p.prefix+"_API_URL="+at.API,
+			p.prefix+"_REVOKE_URL="+at.Revoke)
 	}
 	played, err := sandbox.New(t.Context(), sandbox.Options{
 		Pool: f.pool, BaseURL: base, Apps: apps, Site: f.url, Limits: patientPlayers()})

@@ -16,9 +16,9 @@ import (
 	"cairn/internal/testkit"
 )
 
-// The worst moment for a server to die is between a provider's answer and our commit: the code, or the refresh token, is
-// spent, and what came for it is lost. Afterwards a connection works, or says truthfully that it needs its owner, and then
-// one click brings it back.
+// The worst moment for a server to die is between a provider's answer and our commit: the code, or
+// the refresh token, is spent, and the tokens that came for it are lost. Afterwards a connection
+// works, or says truthfully that it needs its owner, and then one click brings it back.
 
 func TestKillAroundRefresh(t *testing.T) {
 	t.Parallel()
@@ -43,8 +43,8 @@ func TestKillAroundExchange(t *testing.T) {
 	k.wantWindowHit()
 }
 
-// A connection that was lost does not go on saying that it works until somebody uses it: who takes the dead server's place
-// finds it out.
+// A connection that was lost does not go on saying that it works until somebody uses it: the server
+// that takes the dead one's place finds out.
 func TestKilledRefreshIsFoundOut(t *testing.T) {
 	t.Parallel()
 	k := newKilling(t)
@@ -55,7 +55,8 @@ func TestKilledRefreshIsFoundOut(t *testing.T) {
 		return v.check(ctx, sandbox.Strava)
 	})
 	k.endLease()
-	k.exec(`UPDATE cairn.river_job SET scheduled_at = now() WHERE kind = 'look' AND state = 'scheduled'`) // half a minute later
+	// Half a minute later:
+	k.exec(`UPDATE cairn.river_job SET scheduled_at = now() WHERE kind = 'look' AND state = 'scheduled'`)
 	testkit.Eventually(t, "the card says that it needs its owner", func() bool {
 		home, err := k.v.member(t.Context(), k.url+"/", nil)
 		k.must(err)
@@ -182,7 +183,8 @@ func (k *killing) expire(provider string) {
 }
 
 // expireOurs lets the end that we know of come; clocks agree.
-const expireOurs = `UPDATE cairn.connections SET token_expires_at = now() WHERE provider = $1 AND token_expires_at > now()`
+const expireOurs = `
+	UPDATE cairn.connections SET token_expires_at = now() WHERE provider = $1 AND token_expires_at > now()`
 
 // endLease lets the time pass for which others wait for an instance that died.
 func (k *killing) endLease() {
@@ -209,7 +211,8 @@ func (k *killing) refreshes(provider string, at aim) {
 	k.t.Helper()
 	k.expire(provider)
 	before, used := k.connection(provider), k.used(provider)
-	spent := k.kill(provider, "refresh_token", at, func(ctx context.Context, v *visitor) error { return v.check(ctx, provider) })
+	check := func(ctx context.Context, v *visitor) error { return v.check(ctx, provider) }
+	spent := k.kill(provider, "refresh_token", at, check)
 	window := k.hit(spent, before, k.connection(provider))
 	if window && k.used(provider) > used {
 		k.t.Errorf("kill %d: the new token was used before it was stored", k.kills)
@@ -228,7 +231,8 @@ func (k *killing) exchanges(provider string, at aim, first bool) {
 		k.exec(`DELETE FROM cairn.identities WHERE provider = $1`, provider)
 	}
 	before := k.connection(provider)
-	spent := k.kill(provider, "authorization_code", at, func(ctx context.Context, v *visitor) error { return v.connect(ctx, provider, "ada", 0) })
+	connect := func(ctx context.Context, v *visitor) error { return v.connect(ctx, provider, "ada", 0) }
+	spent := k.kill(provider, "authorization_code", at, connect)
 	after := k.connection(provider)
 	window := k.hit(spent, before, after)
 	if after.Generation == 0 { // nothing is half done: the next attempt works
@@ -248,8 +252,8 @@ func (k *killing) exchanges(provider string, at aim, first bool) {
 	}
 }
 
-// wantWorking uses the connection, on either instance. If that fails the card has to say that it needs its owner, and one
-// click has to bring it back.
+// wantWorking uses the connection, on either instance. If that fails, the card has to say that the
+// connection needs its owner, and one click has to bring it back.
 func (k *killing) wantWorking(provider string) (works bool) {
 	k.t.Helper()
 	use := func() bool {
@@ -286,7 +290,8 @@ func (k *killing) wantSame(before, after connection) {
 
 func (k *killing) wantWindowHit() {
 	k.t.Helper()
-	k.t.Logf("%d kills: %d before the provider was asked, %d between its answer and the commit, %d after; %d reconnected by their owner; the rest worked on",
+	k.t.Logf("%d kills: %d before the provider was asked, %d between its answer and the commit, %d after; "+
+		"%d reconnected by their owner; the rest worked on",
 		k.kills, k.before, k.window, k.after, k.healed)
 	if k.window == 0 {
 		k.t.Error("no kill fell between answer and commit: that proves nothing")

@@ -12,8 +12,9 @@ import (
 	"cairn/internal/testkit"
 )
 
-// Servers are killed at random while people sign up, sign in and connect. Whoever got a cookie stays signed in, nobody is
-// there twice, nothing is left half done, and what had no answer works when it is tried again.
+// Servers are killed at random while people sign up, sign in and connect. Anyone who got a cookie
+// stays signed in, nobody exists twice, nothing is left half done, and a request that had no answer
+// works when it is tried again.
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
 	kills := deployRounds(t, "DEPLOY_KILLS", 8)
@@ -57,8 +58,9 @@ func (s *survivors) until(what string, do func() error) error {
 	}
 }
 
-// arrives signs up somebody new, who then signs in at another browser. A cookie is a promise from the moment it arrives,
-// whether or not the page after it does: who has one does not sign in again, but has to be signed in.
+// arrives signs up somebody new, who then signs in at another browser. A cookie is a promise from
+// the moment it arrives, whether or not the page after it does: a person who has one does not sign
+// in again, but has to be signed in.
 func (s *survivors) arrives(ctx context.Context, _ *visitor) {
 	home := newVisitor(s.site)
 	s.mu.Lock()
@@ -140,7 +142,8 @@ func (s *survivors) wantNothingLost(f *fleet, staying int) {
 	for _, v := range s.holding {
 		s.did("sessions that outlived it all", v.me(s.t.Context()))
 	}
-	s.t.Logf("%d kills: %v; %d answers lost and asked for again; %d signed out", s.replaced.Load(), s.figures, s.lost, s.signedOut.Load())
+	s.t.Logf("%d kills: %v; %d answers lost and asked for again; %d signed out",
+		s.replaced.Load(), s.figures, s.lost, s.signedOut.Load())
 	if len(s.figures.broken) > 0 {
 		s.t.Errorf("broken:\n%s", some(s.figures.broken))
 	}
@@ -154,7 +157,8 @@ func (s *survivors) wantNothingLost(f *fleet, staying int) {
 	}
 	for what, sql := range map[string]string{
 		"people who are there twice": `SELECT count(*) - count(DISTINCT display_name) FROM cairn.users`,
-		"accounts without a way in": `SELECT count(*) FROM cairn.users u WHERE NOT EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id)
+		"accounts without a way in": `SELECT count(*) FROM cairn.users u
+			WHERE NOT EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id)
 			AND NOT EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = u.id)`,
 		"identities too many":              `SELECT count(*) - count(DISTINCT (user_id, provider)) FROM cairn.identities`,
 		"connections in trouble":           `SELECT count(*) FROM cairn.connections WHERE state <> 'active'`,

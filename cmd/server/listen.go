@@ -25,8 +25,9 @@ func (l listeners) Close() error {
 	return err
 }
 
-// listen takes the socket that was passed to this process (LISTEN_FDS, as systemd does it), or opens PORT. A passed socket
-// belongs to who passed it and stays open while the server is replaced: connections wait in it instead of being refused.
+// listen takes the socket that was passed to this process (LISTEN_FDS, as systemd does it), or
+// opens PORT. A passed socket belongs to the process that passed it and stays open while the server
+// is replaced: connections wait in it instead of being refused.
 func listen(ctx context.Context, config Config) (listeners, error) {
 	passed, err := activation.Listeners()
 	if err != nil {
@@ -40,7 +41,8 @@ func listen(ctx context.Context, config Config) (listeners, error) {
 			return listeners{listener}, nil
 		}
 	}
-	return nil, errors.New("the passed socket can't be used: exactly one is expected, a listening TCP socket (ListenStream)")
+	return nil, errors.New("the passed socket can't be used: " +
+		"exactly one is expected, a listening TCP socket (ListenStream)")
 }
 
 // open opens PORT. In development that is on this machine's own addresses, both of those that localhost may mean: no

@@ -11,8 +11,8 @@ import (
 	"cairn/db/dbtest"
 )
 
-// passing makes a server be started like systemd does it: with open sockets from descriptor 3 on, and told so by its own
-// process id.
+// passing makes cmd start a server as systemd does: with open sockets from descriptor 3 on, which
+// its environment announces under its own process id.
 func passing(cmd *exec.Cmd, sockets ...*os.File) *exec.Cmd {
 	cmd.Args = append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
@@ -39,8 +39,9 @@ func listening(t *testing.T) (socket *os.File, site string) {
 	return socket, fmt.Sprintf("http://localhost:%d", listener.Addr().(*net.TCPAddr).Port)
 }
 
-// One instance on one machine is replaced without a refused connection, because its socket outlives it. Nobody stands in
-// front of it: half of the visitors come on a new connection each time, half keep theirs.
+// One instance on one machine is replaced without a refused connection, because its socket outlives
+// it. Nothing stands in front of it: half of the visitors come on a new connection each time, half
+// keep theirs.
 func TestPassedSocketOutlivesServers(t *testing.T) {
 	t.Parallel()
 	rounds := deployRounds(t, "DEPLOY_ROUNDS", 2)
@@ -90,7 +91,8 @@ func TestWhatSocketsArePassed(t *testing.T) {
 	defer func() { _ = udp.Close() }()
 	for name, sockets := range map[string][]*os.File{"two": {one, two}, "not TCP": {udp}} {
 		t.Run(name, func(t *testing.T) {
-			wantFailure(t, passing(serverCommand(t, nil, "DATA_DIR="+dataDir(t), "PORT=0"), sockets...), "exactly one is expected")
+			cmd := serverCommand(t, nil, "DATA_DIR="+dataDir(t), "PORT=0")
+			wantFailure(t, passing(cmd, sockets...), "exactly one is expected")
 		})
 	}
 }

@@ -71,8 +71,9 @@ func program(l limits) {
 	}
 }
 
-// gcPercent is GOGC unless the environment sets it. Little lives long here and each request leaves some kilobytes, so that Go's
-// 100 collects dozens of times a second under load (make bench); more than 200 is felt in memory when many people sign in.
+// gcPercent is GOGC unless the environment sets it. Little lives long here and each request leaves
+// some kilobytes, so Go's default of 100 collects dozens of times a second under load (make bench).
+// More than 200 costs noticeable memory when many people sign in.
 const gcPercent = 200
 
 const aboutServe = `
@@ -148,7 +149,10 @@ func serve(
 }
 
 // assemble makes every part and hands it what it needs. port is the one that is listened on.
-func assemble(ctx context.Context, config Config, log *slog.Logger, port int, pool *pgxpool.Pool, ready func(context.Context) error, watch *metrics.Metrics) (http.Handler, upkeep, error) {
+func assemble(
+	ctx context.Context, config Config, log *slog.Logger, port int, pool *pgxpool.Pool,
+	ready func(context.Context) error, watch *metrics.Metrics,
+) (http.Handler, upkeep, error) {
 	config, err := withSecrets(config)
 	if err != nil {
 		return nil, upkeep{}, err
@@ -188,7 +192,9 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	own.connections.Later, own.connections.Made, own.connections.Telling = own.jobs.Withdraw, own.jobs.VisitNew, own.jobs.VisitLater
+	own.connections.Later = own.jobs.Withdraw
+	own.connections.Made = own.jobs.VisitNew
+	own.connections.Telling = own.jobs.VisitLater
 	ready = own.presence.ready(ready)
 	watch.Count(own.sessions, own.connections, pool)
 	watch.Ready(ready)
@@ -197,7 +203,9 @@ func assemble(ctx context.Context, config Config, log *slog.Logger, port int, po
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
 		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Latest: entries, Jobs: own.jobs,
 		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready, Instance: own.presence.ID,
-		Webhooks: routes.Webhooks{Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret},
+		Webhooks: routes.Webhooks{
+			Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret,
+		},
 		Watch: routes.Watch{
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(log, own.presence.Self),
 		},

@@ -106,7 +106,9 @@ func TestStopFinishesRequestsInFlight(t *testing.T) {
 	defer func() { _ = watch.Close(t.Context()) }()
 	testkit.Eventually(t, "the request waits for the lock", func() bool {
 		var waiting bool
-		_ = watch.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`).Scan(&waiting)
+		_ = watch.QueryRow(t.Context(), `
+			SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
+				AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`).Scan(&waiting)
 		return waiting
 	})
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -180,7 +182,8 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 		{"no PostgreSQL", nil, []string{"PORT=0", "PATH=/nowhere", "DATA_DIR=" + dataDir(t)}, nil},
 		{"several at once", nil, []string{"PORT=x", "ENCRYPTION_KEY=12", "SESSION_SECRET=short", "NODE_ENV=production"},
 			[]string{"PORT", "ENCRYPTION_KEY", "SESSION_SECRET", "PUBLIC_URL", "DATABASE_URL"}},
-		{"wrong password", nil, []string{"PORT=0", "DATABASE_URL=postgres://nobody:hunter2@127.0.0.1:1/x?connect_timeout=1"}, nil},
+		{"wrong password", nil,
+			[]string{"PORT=0", "DATABASE_URL=postgres://nobody:hunter2@127.0.0.1:1/x?connect_timeout=1"}, nil},
 	}
 	for _, tt := range tests[:2] {
 		t.Run(tt.name, func(t *testing.T) {
@@ -210,7 +213,8 @@ func wantFailure(t *testing.T, cmd *exec.Cmd, want ...string) {
 // A database that is down is waited for, and the log says so without telling how to get in.
 func TestDatabaseThatComesLater(t *testing.T) {
 	t.Parallel()
-	cmd := serverCommand(t, nil, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL=postgres://ada:hunter2hunter2@127.0.0.1:1/cairn")
+	cmd := serverCommand(t, nil, "PORT=0", "DATA_DIR="+dataDir(t),
+		"DATABASE_URL=postgres://ada:hunter2hunter2@127.0.0.1:1/cairn")
 	var out strings.Builder
 	var mu sync.Mutex
 	cmd.Stderr = writerFunc(func(p []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return out.Write(p) })
@@ -254,7 +258,8 @@ func TestSecretsAreMadeOnceAndKept(t *testing.T) {
 	}
 	wg.Wait()
 	for _, config := range made {
-		if config.SessionSecret != made[0].SessionSecret || string(config.EncryptionKeys[0]) != string(made[0].EncryptionKeys[0]) || len(config.SessionSecret) < 32 {
+		if config.SessionSecret != made[0].SessionSecret || len(config.SessionSecret) < 32 ||
+			string(config.EncryptionKeys[0]) != string(made[0].EncryptionKeys[0]) {
 			t.Fatal("servers that start at once have different secrets")
 		}
 	}

@@ -12,7 +12,8 @@ import (
 	"cairn/internal/metrics"
 )
 
-// metricsAddr reads where Prometheus may ask. The port is in the variable, because metrics are not for those who reach PORT.
+// metricsAddr reads the address at which Prometheus may ask. The port is in the variable, because
+// metrics are not for those who reach PORT.
 func (c *configReader) metricsAddr() string {
 	value := c.value("METRICS_ADDR")
 	if value == "" {
@@ -40,8 +41,8 @@ func listenMetrics(ctx context.Context, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// serveMetrics answers /metrics until stop is called, which is after the last request has been answered: what happens while a
-// server stops is worth seeing too. A nil listener is served by nobody.
+// serveMetrics serves /metrics until stop is called, after the last request has been answered: what
+// happens while a server stops is worth seeing too. It serves nothing if listener is nil.
 func serveMetrics(l limits, listener net.Listener, m *metrics.Metrics, log *slog.Logger) (stop func()) {
 	if listener == nil {
 		return func() {}

@@ -71,14 +71,20 @@ func TestMetrics(t *testing.T) {
 	visitor.do(http.MethodPost, sandbox+"/control/strava/expire", url.Values{})
 	ada.check(server.url, "strava")
 	ada.do(http.MethodPost, server.url+"/connections/strava/disconnect", url.Values{})
+	guess := url.Values{"email": {"ada@example.org"}, "password": {"hunter2hunter2"}}
 	for range 11 {
-		visitor.do(http.MethodPost, server.url+"/login", url.Values{"email": {"ada@example.org"}, "password": {"hunter2hunter2"}})
+		visitor.do(http.MethodPost, server.url+"/login", guess)
 	}
 	_, consent := visitor.do(http.MethodPost, server.url+"/login/foursquare", url.Values{})
 	visitor.do(http.MethodPost, consent.Url.String(), url.Values{"person": {"zofie"}, "decision": {"deny"}})
 	_, consent = visitor.do(http.MethodPost, server.url+"/login/foursquare", url.Values{})
 	visitor.do(http.MethodPost, consent.Url.String(), url.Values{"person": {"zofie"}, "decision": {"allow"}})
-	for _, path := range []string{"/hunter2?code=hunter2", "/connect/hunter2", "/static/hunter2", "/api/strava/auth/callback?code=hunter2&state=hunter2"} {
+	for _, path := range []string{
+		"/hunter2?code=hunter2",
+		"/connect/hunter2",
+		"/static/hunter2",
+		"/api/strava/auth/callback?code=hunter2&state=hunter2",
+	} {
 		visitor.do(http.MethodGet, server.url+path, nil)
 		visitor.do("HUNTER2", server.url+path, nil)
 	}
@@ -109,12 +115,18 @@ func TestMetrics(t *testing.T) {
 	if !built.MatchString(text) {
 		t.Error("the build is not told")
 	}
-	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes", "cairn_pool_connections_acquired", "cairn_pool_acquire_waits_total"} {
+	for _, name := range []string{
+		"go_goroutines",
+		"process_resident_memory_bytes",
+		"cairn_pool_connections_acquired",
+		"cairn_pool_acquire_waits_total",
+	} {
 		if !strings.Contains(text, "\n"+name+" ") {
 			t.Errorf("%s is missing", name)
 		}
 	}
-	if found := regexp.MustCompile(`(?i).*(hunter2|@|\bada\b|zofie|moss|code=|state=[^"]).*`).FindAllString(text, -1); found != nil {
+	secrets := regexp.MustCompile(`(?i).*(hunter2|@|\bada\b|zofie|moss|code=|state=[^"]).*`)
+	if found := secrets.FindAllString(text, -1); found != nil {
 		t.Errorf("metrics tell too much: %q", found)
 	}
 	for _, address := range []string{server.url + "/metrics", strings.TrimSuffix(metricsOf(server), "/metrics") + "/"} {
@@ -132,7 +144,9 @@ func TestMetricsListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantFailure(t, serverCommand(t, nil, "PORT=0", "METRICS_ADDR="+at.Host, "DATA_DIR="+dataDir(t), "DATABASE_URL="+address), "METRICS_ADDR "+at.Host+" can't be used")
+	second := serverCommand(t, nil,
+		"PORT=0", "METRICS_ADDR="+at.Host, "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
+	wantFailure(t, second, "METRICS_ADDR "+at.Host+" can't be used")
 	wantFailure(t, serverCommand(t, nil, "PORT=0", "METRICS_ADDR=9464"), "METRICS_ADDR is not an address")
 	if code := server.end(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, server.logged())

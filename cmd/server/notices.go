@@ -202,8 +202,9 @@ func withoutSecrets(environment []string) []string {
 	})
 }
 
-// message is a complete message, with lines that end as programs like sendmail take them, in a single \n. The same notice
-// has the same Message-ID each time. An address that is not ASCII stands in the header as it is (RFC 6532).
+// message is a complete message, with lines that end in a single \n, as programs like sendmail
+// expect. The same notice has the same Message-ID each time. An address that is not ASCII stands in
+// the header as it is (RFC 6532).
 func (n notifier) message(notice oauth.Notice) ([]byte, error) {
 	to, err := mail.ParseAddress(notice.Email)
 	if err != nil || to.Address != notice.Email {

@@ -64,7 +64,8 @@ func (b breaks) snap(provider string, found browser) {
 			b.t.Fatal(err)
 		}
 	}
-	if _, page := found.do(http.MethodPost, b.url+"/connections/"+provider+"/check", url.Values{}); page.Find("#broken a[href='#card-"+provider+"']").Length() != 1 {
+	_, page := found.do(http.MethodPost, b.url+"/connections/"+provider+"/check", url.Values{})
+	if page.Find("#broken a[href='#card-"+provider+"']").Length() != 1 {
 		b.t.Fatalf("the home page does not say that %s needs its owner: %s", provider, page.Find("main").Text())
 	}
 }
@@ -205,7 +206,10 @@ func TestNoticeIsACompleteMessage(t *testing.T) {
 	if err != nil || subject != "Please connect Strava again" {
 		t.Errorf("subject %q, error %v", subject, err)
 	}
-	for field, want := range map[string]mail.Address{"From": {Name: "Büro", Address: "cairn@example.org"}, "To": {Address: "ada@example.org"}} {
+	for field, want := range map[string]mail.Address{
+		"From": {Name: "Büro", Address: "cairn@example.org"},
+		"To":   {Address: "ada@example.org"},
+	} {
 		if got, err := header.AddressList(field); err != nil || len(got) != 1 || *got[0] != want {
 			t.Errorf("%s: %v, error %v", field, got, err)
 		}
@@ -214,18 +218,24 @@ func TestNoticeIsACompleteMessage(t *testing.T) {
 		t.Errorf("date %v, error %v", at, err)
 	}
 	for field, want := range map[string]string{
-		"Mime-Version": "1.0", "Content-Type": "text/plain; charset=utf-8", "Content-Transfer-Encoding": "quoted-printable", "Auto-Submitted": "auto-generated",
+		"Mime-Version":              "1.0",
+		"Content-Type":              "text/plain; charset=utf-8",
+		"Content-Transfer-Encoding": "quoted-printable",
+		"Auto-Submitted":            "auto-generated",
 	} {
 		if got := header.Get(field); got != want {
 			t.Errorf("%s: %q, want %q", field, got, want)
 		}
 	}
-	if id := header.Get("Message-Id"); !strings.HasPrefix(id, "<notice.") || !strings.HasSuffix(id, "@example.org>") || !strings.Contains(shown, id) {
+	id := header.Get("Message-Id")
+	if !strings.HasPrefix(id, "<notice.") || !strings.HasSuffix(id, "@example.org>") || !strings.Contains(shown, id) {
 		t.Errorf("Message-ID %q is not the one that was shown", id)
 	}
 	for _, want := range []string{
-		"Strava no longer accepts our access since ", "It was taken back at Strava, or it ran out. Connect it again to go on; nothing else is lost.",
-		`press "Reconnect Strava"`, b.url + "/login\n",
+		"Strava no longer accepts our access since ",
+		"It was taken back at Strava, or it ran out. Connect it again to go on; nothing else is lost.",
+		`press "Reconnect Strava"`,
+		b.url + "/login\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in:\n%s", want, text)
@@ -284,7 +294,8 @@ func TestNoticesThatAreNotTaken(t *testing.T) {
 	b := newBreaks(t)
 	b.crowd()
 	_, said, code := b.run("--each", "! grep -q '^To: <p1@'")
-	if code != 1 || !strings.Contains(said, "1 of 4 messages were not taken") || !strings.Contains(said, "exit status 1") || strings.Contains(said, "@example.org") {
+	if code != 1 || !strings.Contains(said, "1 of 4 messages were not taken") ||
+		!strings.Contains(said, "exit status 1") || strings.Contains(said, "@example.org") {
 		t.Errorf("exit code %d:\n%s", code, said)
 	}
 	b.want(b.handOver(), "p1@example.org")
@@ -299,30 +310,36 @@ func TestNoticesByAddress(t *testing.T) {
 	for _, name := range []string{"zofie", "moss"} {
 		visitor := newBrowser(t)
 		_, consent := visitor.do(http.MethodPost, b.url+"/login/strava", url.Values{})
-		visitor.do(http.MethodPost, consent.Url.String(), url.Values{"person": {name}, "decision": {"allow"}, "scope": {"read"}})
+		form := url.Values{"person": {name}, "decision": {"allow"}, "scope": {"read"}}
+		visitor.do(http.MethodPost, consent.Url.String(), form)
 	}
 	b.exec(`UPDATE cairn.passwords SET email = E'bare@example.org\nBcc: all@example.org' WHERE email LIKE 'bare%'`)
 	b.breakAll()
 	_, said, code := b.run("--each", keep)
 	messages := b.taken()
 	b.want(messages, "jörg@bücher.example")
-	if code != 1 || !strings.Contains(said, "no e-mail address is known for 2") || !strings.Contains(said, "not fit for a message") {
+	if code != 1 || !strings.Contains(said, "no e-mail address is known for 2") ||
+		!strings.Contains(said, "not fit for a message") {
 		t.Errorf("exit code %d:\n%s", code, said)
 	}
 }
 
-// While somebody hands messages over, nobody else does, and nobody is told of what they have mended meanwhile. What breaks
-// anew while its message is in hand is told again.
+// While one process hands messages over, no other does, and nobody is told about a connection that
+// they have mended meanwhile. A connection that breaks anew while its message is being handed over
+// is reported again.
 func TestNoticesAreHandedOverByOne(t *testing.T) {
 	t.Parallel()
 	b := newBreaks(t)
 	people := b.crowd()
 	first := b.begin()
-	if out, said, code := b.run("--each", keep); code != 0 || !strings.Contains(said, "another server notices is at work") {
+	out, said, code := b.run("--each", keep)
+	if code != 0 || !strings.Contains(said, "another server notices is at work") {
 		t.Errorf("the second ends with %d:\n%s%s", code, out, said)
 	}
 	people[1].connect(b.url, "strava", "zofie")
-	b.exec(`UPDATE cairn.connections SET state_since = now() WHERE identity_id = (SELECT min(identity_id) FROM cairn.connections)`)
+	b.exec(`
+		UPDATE cairn.connections SET state_since = now()
+		WHERE identity_id = (SELECT min(identity_id) FROM cairn.connections)`)
 	b.goOn()
 	if err := first.Wait(); err != nil {
 		t.Error(err)

@@ -263,7 +263,8 @@ func (b browser) do(method, address string, form url.Values) (int, *goquery.Docu
 
 func (b browser) signUp(site, email string) {
 	b.t.Helper()
-	status, page := b.do(http.MethodPost, site+"/signup", url.Values{"name": {"Ada"}, "email": {email}, "password": {"granite lichen and slow rain"}})
+	form := url.Values{"name": {"Ada"}, "email": {email}, "password": {"granite lichen and slow rain"}}
+	status, page := b.do(http.MethodPost, site+"/signup", form)
 	if status != http.StatusOK || page.Find("form[action='/logout']").Length() == 0 {
 		b.t.Fatalf("sign-up answered %d: %s", status, page.Find("main").Text())
 	}
@@ -271,7 +272,8 @@ func (b browser) signUp(site, email string) {
 
 func (b browser) signIn(site, email string) {
 	b.t.Helper()
-	status, page := b.do(http.MethodPost, site+"/login", url.Values{"email": {email}, "password": {"granite lichen and slow rain"}, "keep": {"on"}})
+	form := url.Values{"email": {email}, "password": {"granite lichen and slow rain"}, "keep": {"on"}}
+	status, page := b.do(http.MethodPost, site+"/login", form)
 	if status != http.StatusOK || page.Find("form[action='/logout']").Length() == 0 {
 		b.t.Fatalf("sign-in answered %d: %s", status, page.Find("main").Text())
 	}

@@ -65,7 +65,8 @@ func TestProduction(t *testing.T) {
 		}
 	}
 	status, page := b.do(http.MethodGet, at+"/login", nil)
-	if status != http.StatusOK || page.Find("form[action='/login/strava']").Length() != 1 || page.Find("form[action^='/login/']").Length() != 1 || page.Find("#sandbox").Length() != 0 {
+	if status != http.StatusOK || page.Find("form[action='/login/strava']").Length() != 1 ||
+		page.Find("form[action^='/login/']").Length() != 1 || page.Find("#sandbox").Length() != 0 {
 		t.Errorf("the sign-in page has other providers than those with keys, or a sandbox: %s", page.Find("main").Text())
 	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, at+"/login/strava", http.NoBody)
@@ -77,13 +78,16 @@ func TestProduction(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if location := resp.Header.Get("Location"); !strings.HasPrefix(location, "https://www.strava.com/oauth/authorize?") || strings.Contains(location, "hunter2") {
+	location := resp.Header.Get("Location")
+	if !strings.HasPrefix(location, "https://www.strava.com/oauth/authorize?") || strings.Contains(location, "hunter2") {
 		t.Errorf("sent to %q", location)
 	}
-	if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' https://www.strava.com") {
+	csp := resp.Header.Get("Content-Security-Policy")
+	if !strings.Contains(csp, "form-action 'self' https://www.strava.com") {
 		t.Errorf("CSP is %q", csp)
 	}
-	if strings.Contains(server.logged(), "hunter2") || strings.Contains(server.logged(), secret) || strings.Contains(server.logged(), key1) {
+	log := server.logged()
+	if strings.Contains(log, "hunter2") || strings.Contains(log, secret) || strings.Contains(log, key1) {
 		t.Error("the log tells a secret")
 	}
 }
@@ -139,7 +143,8 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 	pool := dbtest.New(t)
 	for _, sql := range []string{
 		`INSERT INTO cairn.users (display_name) VALUES ('Ada')`,
-		`INSERT INTO cairn.sessions (token, data, expiry, user_id, method) SELECT n, '{}', now() - interval '1 s', 1, 'password' FROM generate_series(1, 1200) n`,
+		`INSERT INTO cairn.sessions (token, data, expiry, user_id, method)
+		 SELECT n, '{}', now() - interval '1 s', 1, 'password' FROM generate_series(1, 1200) n`,
 		`INSERT INTO cairn.rate_limits SELECT n, 1, now() - interval '1 s' FROM generate_series(1, 1200) n`,
 	} {
 		if _, err := pool.Exec(t.Context(), sql); err != nil {
@@ -153,7 +158,9 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 	}
 	u.sweepAll(t.Context())
 	var left int
-	if err := pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.rate_limits)`).Scan(&left); err != nil || left != 0 {
+	err := pool.QueryRow(t.Context(), `
+		SELECT (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.rate_limits)`).Scan(&left)
+	if err != nil || left != 0 {
 		t.Errorf("%d rows are left (error %v)", left, err)
 	}
 }

@@ -69,7 +69,8 @@ func (c *configReader) redirectURL(config Config, prefix string) string {
 	}
 	site := config.site()
 	u, err := url.Parse(value)
-	if err != nil || u.Scheme != site.Scheme || u.Host != site.Host || len(u.Path) < 2 || strings.ContainsAny(u.Path, "{}*") || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != site.Scheme || u.Host != site.Host || len(u.Path) < 2 ||
+		strings.ContainsAny(u.Path, "{}*") || u.RawQuery != "" || u.Fragment != "" {
 		c.problem("%s is not an address on PUBLIC_URL, like %s/api/callback", name, site)
 	}
 	return value
@@ -88,8 +89,11 @@ func localSite(port int) *url.URL {
 	return &url.URL{Scheme: "http", Host: net.JoinHostPort("localhost", strconv.Itoa(port))}
 }
 
-// makeProviders returns the providers that have keys, or the three of the sandbox and what plays them.
-func makeProviders(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.Pool, site *url.URL, port int) ([]*oauth.Provider, *routes.Sandbox, error) {
+// makeProviders returns the providers that have keys, or the three of the sandbox and the sandbox
+// that simulates them.
+func makeProviders(
+	ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.Pool, site *url.URL, port int,
+) ([]*oauth.Provider, *routes.Sandbox, error) {
 	if !config.Sandbox() {
 		providers, err := registered(config.Apps, site)
 		return providers, nil, err
@@ -114,7 +118,8 @@ func registered(apps map[string]oauth.App, site *url.URL) ([]*oauth.Provider, er
 		app.RedirectURL = cmp.Or(app.RedirectURL, site.String()+p.callback)
 		made := p.make(app)
 		if other, taken := paths[made.CallbackPath()]; taken {
-			return nil, fmt.Errorf("%s_REDIRECT_URI has the path of %s_REDIRECT_URI: each provider needs its own", p.prefix, other)
+			return nil, fmt.Errorf("%s_REDIRECT_URI has the path of %s_REDIRECT_URI: each provider needs its own",
+				p.prefix, other)
 		}
 		paths[made.CallbackPath()] = p.prefix
 		providers = append(providers, made)
@@ -122,9 +127,12 @@ func registered(apps map[string]oauth.App, site *url.URL) ([]*oauth.Provider, er
 	return providers, nil
 }
 
-// startSandbox plays the three providers on 127.0.0.1, which is another site to browsers than localhost. Browsers reach it
-// by the port they reach us by, we by the one we listen on; in a container they differ.
-func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, config Config, site *url.URL, port int) (*routes.Sandbox, map[string]oauth.App, error) {
+// startSandbox simulates the three providers on 127.0.0.1, which is another site to browsers than
+// localhost. Browsers reach it by the port by which they reach us; we reach it by the port we
+// listen on. In a container these differ.
+func startSandbox(
+	ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, config Config, site *url.URL, port int,
+) (*routes.Sandbox, map[string]oauth.App, error) {
 	host := site.Host
 	if site.Hostname() == "localhost" {
 		host = net.JoinHostPort("127.0.0.1", cmp.Or(site.Port(), "80"))
@@ -142,7 +150,10 @@ func startSandbox(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, con
 		app.Authorize = sandbox.EndpointsOf(base, p.key).Authorize
 		at := sandbox.EndpointsOf(inside, p.key)
 		app.Token, app.API, app.Revoke = at.Token, at.API, at.Revoke
-		played[p.key] = sandbox.App{ClientID: app.ClientID, ClientSecret: app.ClientSecret, RedirectURI: app.RedirectURL, PushSecret: config.FoursquarePushSecret}
+		played[p.key] = sandbox.App{
+			ClientID: app.ClientID, ClientSecret: app.ClientSecret,
+			RedirectURI: app.RedirectURL, PushSecret: config.FoursquarePushSecret,
+		}
 		apps[p.key] = app
 	}
 	s, err := sandbox.New(ctx, sandbox.Options{

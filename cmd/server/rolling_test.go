@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// A deploy that nobody notices: three instances are replaced one by one, again and again, while people read, sign up,
-// sign in and connect. With make deploy-test PREVIOUS=commit, that version and this one take turns and share the database.
+// A deploy that nobody notices: three instances are replaced one by one, again and again, while
+// people read, sign up, sign in and connect. With make deploy-test PREVIOUS=commit, that version
+// and this one take turns and share the database.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	rounds := deployRounds(t, "DEPLOY_ROUNDS", 2)

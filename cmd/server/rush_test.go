@@ -13,8 +13,9 @@ import (
 	"cairn/internal/oauth/sandbox"
 )
 
-// Everybody wants an expired token at once, on three servers with four connections to the database each. The provider takes a
-// refresh token once, and takes its time: it is asked once, and everybody is served.
+// Everybody wants an expired token at once, on three servers with four connections to the database
+// each. The provider takes a refresh token once, and takes its time: it is asked once, and
+// everybody is served.
 
 // rush is people with a connection to one provider, on servers that all use it.
 type rush struct {
@@ -120,8 +121,8 @@ func TestRushForAnExpiredToken(t *testing.T) {
 	}
 }
 
-// The browser leaves on whose behalf the token is refreshed. The others are served, and nobody takes that for trouble at the
-// provider.
+// The browser for which the token is refreshed leaves. The others are served, and nobody takes that
+// for trouble at the provider.
 func TestRushWhoseFirstLeaves(t *testing.T) {
 	t.Parallel()
 	for _, r := range newRushes(t) {
@@ -145,8 +146,9 @@ func TestRushWhoseFirstLeaves(t *testing.T) {
 	}
 }
 
-// The server dies that refreshes the token, before the provider was asked, or when it has answered. Nobody hangs for as long
-// as the lease of the dead lasts: they are asked to try again, and then it works, or says that it needs its owner.
+// The server that refreshes the token dies, before the provider was asked or after it has answered.
+// Nobody waits until the dead server's lease is over: people are asked to try again, and then it
+// works, or says that it needs its owner.
 func TestRushWhoseFirstDies(t *testing.T) {
 	t.Parallel()
 	l := patient()
@@ -191,7 +193,8 @@ func (r rush) wantToldToTryAgain(instance int, killed time.Time) {
 	began := time.Now()
 	page, _ := r.v.at(r.fleet, instance).open(r.t.Context(), r.url+"/connections/"+r.provider+"/check", url.Values{})
 	if page.status != http.StatusGatewayTimeout || !strings.Contains(page.body, "Please try again in a minute.") {
-		r.t.Errorf("%s answers %d after %v, %v after the kill", r.provider, page.status, time.Since(began), time.Since(killed))
+		r.t.Errorf("%s answers %d after %v, %v after the kill",
+			r.provider, page.status, time.Since(began), time.Since(killed))
 	}
 	var held bool
 	err := r.pool.QueryRow(r.t.Context(),

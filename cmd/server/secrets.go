@@ -32,7 +32,8 @@ func withSecrets(config Config) (Config, error) {
 	}
 	var made secrets
 	if err := json.Unmarshal(text, &made); err != nil {
-		return Config{}, fmt.Errorf("%s can't be read: remove it to have new secrets; connections sealed with the old ones are lost then", file)
+		return Config{}, fmt.Errorf("%s can't be read: remove it to have new secrets; "+
+			"connections sealed with the old ones are lost then", file)
 	}
 	if config.SessionSecret == "" {
 		config.SessionSecret = made.SessionSecret
@@ -58,7 +59,8 @@ func makeSecrets(file string) error {
 	}
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails since Go 1.24
-	text, err := json.MarshalIndent(secrets{SessionSecret: rand.Text() + rand.Text(), EncryptionKey: hex.EncodeToString(key)}, "", "  ")
+	made := secrets{SessionSecret: rand.Text() + rand.Text(), EncryptionKey: hex.EncodeToString(key)}
+	text, err := json.MarshalIndent(made, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -21,10 +21,11 @@ type stopTimes struct {
 	timeout time.Duration // then, for requests in flight; a callback that waits for a provider needs the most, 30 s
 }
 
-// stopping is a server that goes out of service unnoticed. During the delay it serves as before, but is not ready, and its
-// answers ask clients to close the connection. So a balancer sends new requests elsewhere, and a connection in use ends
-// between two requests. To close idle connections already now (SetKeepAlivesEnabled does) would cut off the request
-// that a balancer is just sending on one. Those that are closed in the end were unused for the whole delay.
+// stopping is a server that goes out of service unnoticed. During the delay it serves as before,
+// but is not ready, and its answers ask clients to close the connection. So a balancer sends new
+// requests elsewhere, and a connection in use ends between two requests. Closing idle connections
+// earlier, as SetKeepAlivesEnabled does, would cut off a request that a balancer is just sending on
+// one of them. The connections that are closed in the end were unused for the whole delay.
 //
 // http.Server.Shutdown is not used: from its start, it drops a request that arrives on a connection already accepted.
 type stopping struct {

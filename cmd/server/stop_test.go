@@ -48,7 +48,8 @@ func (w wire) get(path string) *http.Response {
 	return resp
 }
 
-// While it stops, a server tells so and serves on, on new connections and old ones, each of which it ends after an answer.
+// While it stops, a server says so and serves on, on new connections and old ones, and ends each of
+// them after an answer.
 func TestStopIsAnnounced(t *testing.T) {
 	t.Parallel()
 	l := patient()
@@ -118,7 +119,8 @@ func TestStopDoesNotWaitForever(t *testing.T) {
 	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), "SHUTDOWN_TIMEOUT=1s")
 	w := dial(t, server.url)
 	w.get("/login") // so that the next request is read at once
-	_, _ = io.WriteString(w, "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n"+
+	_, _ = io.WriteString(w, "POST /login HTTP/1.1\r\nHost: localhost\r\n"+
+		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n"+
 		"Expect: 100-continue\r\n\r\n")
 	if line, err := w.answers.ReadString('\n'); !strings.Contains(line, "100 Continue") {
 		t.Fatalf("the form is not waited for: %q %v", line, err)

@@ -89,7 +89,8 @@ func manageSubscription(
 // subscriptions asks Strava, which answers keys that are wrong with no more than a status.
 func subscriptions(ctx context.Context, strava *oauth.Provider) ([]oauth.Subscription, error) {
 	all, err := strava.Subscriptions(ctx)
-	if failure, ok := errors.AsType[*oauth.Error](err); ok && (failure.Status == http.StatusBadRequest || failure.Status == http.StatusUnauthorized) {
+	failure, ok := errors.AsType[*oauth.Error](err)
+	if ok && (failure.Status == http.StatusBadRequest || failure.Status == http.StatusUnauthorized) {
 		return nil, fmt.Errorf("is STRAVA_CLIENT_SECRET the one of STRAVA_CLIENT_ID? %w", err)
 	}
 	return all, err
@@ -113,7 +114,9 @@ func stravaHook(config Config) string {
 }
 
 // subscribe makes the subscription unless it is there already, in place of one that leads elsewhere.
-func subscribe(ctx context.Context, config Config, strava *oauth.Provider, all []oauth.Subscription, ours string) error {
+func subscribe(
+	ctx context.Context, config Config, strava *oauth.Provider, all []oauth.Subscription, ours string,
+) error {
 	for _, s := range all {
 		if s.CallbackURL == ours {
 			return nil
@@ -123,7 +126,8 @@ func subscribe(ctx context.Context, config Config, strava *oauth.Provider, all [
 		}
 	}
 	if _, err := strava.Subscribe(ctx, ours, verifyToken(config)); err != nil {
-		return fmt.Errorf("strava did not subscribe; it asks %s meanwhile, so the server has to run and be reachable there: %w", config.site(), err)
+		return fmt.Errorf("strava did not subscribe; it asks %s meanwhile, "+
+			"so the server has to run and be reachable there: %w", config.site(), err)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ func TestStravaSubscription(t *testing.T) {
 		}
 	}
 	wrong := slices.Concat(f.instances[0].env, []string{"STRAVA_CLIENT_SECRET=another"})
-	wantFailure(t, serverCommand(t, []string{"strava", "show"}, wrong...), "is STRAVA_CLIENT_SECRET the one of STRAVA_CLIENT_ID?")
+	wantFailure(t, serverCommand(t, []string{"strava", "show"}, wrong...),
+		"is STRAVA_CLIENT_SECRET the one of STRAVA_CLIENT_ID?")
 	wantFailure(t, serverCommand(t, []string{"strava", "dance"}), "see: server help strava")
 }

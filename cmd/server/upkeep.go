@@ -29,7 +29,8 @@ const (
 	recordEvery = time.Minute
 )
 
-// repeat does what each instance does for itself, until ctx is done, and then finishes what is under way. Waits vary by half, so that instances started together spread out.
+// repeat does what each instance does for itself, until ctx is done, and then finishes what is
+// under way. Intervals vary by half, so that instances which started together spread out.
 func (u upkeep) repeat(ctx context.Context) error {
 	sweep, record := time.NewTimer(vary(sweepEvery)), time.NewTimer(vary(recordEvery))
 	defer sweep.Stop()
