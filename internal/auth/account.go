@@ -113,7 +113,8 @@ func (a *Accounts) Rename(ctx context.Context, userID int64, name string) error 
 
 func cleanName(name string) (string, error) {
 	name = strings.Join(strings.Fields(norm.NFC.String(name)), " ")
-	if name == "" || utf8.RuneCountInString(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+	if name == "" || utf8.RuneCountInString(name) > maxName ||
+		!utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return "", &FieldError{Field: "name", Message: fmt.Sprintf("Please enter a name of 1 to %d characters.", maxName)}
 	}
 	return name, nil

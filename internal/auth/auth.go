@@ -10,8 +10,9 @@
 //	limits.go    the rate limits, all of them; how a person, a session, a network is named in one
 //	limit.go     counting them in PostgreSQL for all instances
 //
-// An e-mail address is unproven until the server can send mail: it selects the password to compare with and nothing else.
-// Rules that must hold together run in one transaction; uniqueness is the schema's.
+// An e-mail address is unproven until the server can send mail: it selects the password to compare
+// with, and nothing else. Rules that must hold together run in one transaction; the schema ensures
+// uniqueness.
 package auth
 
 import (

@@ -78,7 +78,11 @@ func TestSignUpAndSignIn(t *testing.T) {
 		t.Errorf("%d users, want 1: a refused sign-up leaves none behind", n)
 	}
 	for _, tt := range []struct{ email, password string }{
-		{"ada@example.org", good + " "}, {"ada@example.org", strings.ToUpper(good)}, {"ada@example.org", ""}, {"nobody@example.org", good}, {"", ""},
+		{"ada@example.org", good + " "},
+		{"ada@example.org", strings.ToUpper(good)},
+		{"ada@example.org", ""},
+		{"nobody@example.org", good},
+		{"", ""},
 	} {
 		if _, err := tryToSignIn(t, a, tt.email, tt.password, address); !errors.Is(err, auth.ErrCredentials) {
 			t.Errorf("sign in as %q with %q: error %v, want ErrCredentials", tt.email, tt.password, err)
@@ -190,10 +194,13 @@ func TestLimits(t *testing.T) {
 	if limited(one, "ada@example.org", good, "203.0.113.2") {
 		t.Error("a stranger's tries locked the owner out elsewhere")
 	}
-	if n := scalar[int](t, pool, `SELECT count(*)::int FROM cairn.rate_limits WHERE bucket LIKE '%ada%' OR bucket LIKE '%203.0%'`); n != 0 {
+	n := scalar[int](t, pool, `
+		SELECT count(*)::int FROM cairn.rate_limits WHERE bucket LIKE '%ada%' OR bucket LIKE '%203.0%'`)
+	if n != 0 {
 		t.Error("the table of counters names people or addresses")
 	}
-	if _, err := pool.Exec(t.Context(), `UPDATE cairn.rate_limits SET resets_at = now() - interval '1 second'`); err != nil {
+	_, err := pool.Exec(t.Context(), `UPDATE cairn.rate_limits SET resets_at = now() - interval '1 second'`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if limited(one, "ada@example.org", good, "203.0.113.1") {
@@ -562,7 +569,9 @@ func keptOut(t *testing.T, pool *pgxpool.Pool) (kept bool) {
 func TestSweepOfCounters(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
-	if _, err := pool.Exec(t.Context(), `INSERT INTO cairn.rate_limits SELECT n, 1, now() - interval '1 minute' FROM generate_series(1, 700) n`); err != nil {
+	_, err := pool.Exec(t.Context(), `
+		INSERT INTO cairn.rate_limits SELECT n, 1, now() - interval '1 minute' FROM generate_series(1, 700) n`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Allow(t.Context(), a.Limits.BeginNetwork.From(address)); err != nil {

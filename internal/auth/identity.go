@@ -11,7 +11,9 @@ import (
 // Claim makes a provider's account a way into the account of a signed-in user and returns the identity's id. One that
 // is the user's already is returned as it is. Errors: ErrLinked when it is another user's; ErrUnconfirmed when it
 // would be a new way in, and confirmed does not say that the user has just signed in.
-func (a *Accounts) Claim(ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, confirmed bool) (int64, error) {
+func (a *Accounts) Claim(
+	ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, confirmed bool,
+) (int64, error) {
 	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
 		return 0, err
 	}
@@ -34,7 +36,9 @@ func (a *Accounts) Claim(ctx context.Context, tx pgx.Tx, userID int64, provider,
 
 // Enter returns the user and identity a provider's account leads to, making both at the first visit. name and avatarURL
 // are used only then.
-func (a *Accounts) Enter(ctx context.Context, tx pgx.Tx, provider, subject, name, avatarURL string) (userID, identityID int64, err error) {
+func (a *Accounts) Enter(
+	ctx context.Context, tx pgx.Tx, provider, subject, name, avatarURL string,
+) (userID, identityID int64, err error) {
 	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
 		return 0, 0, err
 	}
@@ -84,7 +88,8 @@ func (a *Accounts) RemoveIdentity(
 // lockIdentity lets one transaction at a time decide whose a provider's account is, also while no row of it exists.
 // It comes before the user's lock, because only then is it known who that is.
 func lockIdentity(ctx context.Context, tx pgx.Tx, provider, subject string) error {
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 7261))`, provider+" "+subject); err != nil {
+	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 7261))`, provider+" "+subject)
+	if err != nil {
 		return fmt.Errorf("auth: lock identity of %s: %w", provider, err)
 	}
 	return nil

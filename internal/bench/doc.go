@@ -7,6 +7,6 @@
 //	load_test.go      the requests, and what came of them
 //	machine_test.go   PostgreSQL, databases, processes and their memory
 //
-// A single figure says little where machines are noisy, so rivals take turns in each round and what counts is the median of
-// the ratios within rounds.
+// A single figure says little where machines are noisy. So the contenders take turns in each round,
+// and the result is the median of the ratios within rounds.
 package bench

@@ -40,6 +40,7 @@ func BenchmarkExpired(b *testing.B) {
 	out.line("\n%d expired rows gone after %v; deadlocks: %d; table with indexes %.0f MiB at most", expired-cookies,
 		time.Since(began).Round(time.Second), deadlocks, largest)
 	slices.Sort(during)
-	out.line("requests at 16 connections: p99 %v before; while it was cleaned, of each 5 s, %v in the middle and %v at worst",
+	out.line("requests at 16 connections: p99 %v before; "+
+		"while it was cleaned, of each 5 s, %v in the middle and %v at worst",
 		before.percentile(0.99), during[len(during)/2], during[len(during)-1])
 }

@@ -19,8 +19,9 @@ func fill(b *testing.B, address string, n int, expiry string) {
 	pool := connect(b, address)
 	execute(b, address, `INSERT INTO cairn.users (display_name) SELECT 'Person ' || i FROM generate_series(1, $1) AS i`, n)
 	ends := scalar[time.Time](b, pool, `SELECT now() + $1::interval`, expiry)
+	firefox := "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 	rows := pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		return []any{hashed(token(i)), []byte("{}"), ends, int64(i + 1), "password", "192.0.2.1", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}, nil
+		return []any{hashed(token(i)), []byte("{}"), ends, int64(i + 1), "password", "192.0.2.1", firefox}, nil
 	})
 	columns := []string{"token", "data", "expiry", "user_id", "method", "address", "user_agent"}
 	if _, err := pool.CopyFrom(b.Context(), pgx.Identifier{"cairn", "sessions"}, columns, rows); err != nil {
@@ -40,7 +41,8 @@ func fillStock(b *testing.B, address string, n int) {
 		data, err := scs.GobCodec{}.Encode(ends, map[string]any{"id": int64(i + 1), "name": fmt.Sprint("Person ", i+1)})
 		return []any{token(i), data, ends}, err
 	})
-	if _, err := pool.CopyFrom(b.Context(), pgx.Identifier{"sessions"}, []string{"token", "data", "expiry"}, rows); err != nil {
+	columns := []string{"token", "data", "expiry"}
+	if _, err := pool.CopyFrom(b.Context(), pgx.Identifier{"sessions"}, columns, rows); err != nil {
 		b.Fatal(err)
 	}
 	execute(b, address, `VACUUM ANALYZE`)

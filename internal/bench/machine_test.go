@@ -50,7 +50,10 @@ func newMachine(b *testing.B) machine {
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("build: %v\n%s", err, out)
 	}
-	settings := []string{"shared_preload_libraries=pg_stat_statements", "shared_buffers=1GB"} // a million sessions and users fit
+	settings := []string{
+		"shared_preload_libraries=pg_stat_statements",
+		"shared_buffers=1GB", // a million sessions and users fit
+	}
 	postgres, err := embedded.Start(b.Context(), embedded.Options{Dir: filepath.Join(dir, "data"), Settings: settings})
 	if err != nil {
 		b.Fatal(err)

@@ -44,8 +44,9 @@ func BenchmarkSignedIn(b *testing.B) {
 	perRequest(b, out, ours, connect(b, small), me)
 }
 
-// compare prints what each contender did, and how many times as much the first did in the same round. Each round begins with
-// another, because what one leaves behind, in caches and for PostgreSQL to write, is felt by the next.
+// compare prints the rate of each contender, and how many times as fast the first was in the same
+// round. Each round begins with a different contender, because what one leaves behind, in caches
+// and for PostgreSQL to write, slows the next.
 func compare(b *testing.B, out figures, connections int, contenders []contender) {
 	b.Helper()
 	rounds := fromEnv("BENCH_ROUNDS", 5)

@@ -20,11 +20,13 @@ func BenchmarkStorm(b *testing.B) {
 	address := m.ours("storm")
 	fill(b, address, cookies, "30 days")
 	// prlimit bounds what the process may write to; the kernel refuses it more, and Go dies of that.
-	ours := m.start([]string{"prlimit", "--data=536870912", m.server}, "DATABASE_URL="+address, "TRUSTED_PROXIES=127.0.0.1,::1")
+	limited := []string{"prlimit", "--data=536870912", m.server}
+	ours := m.start(limited, "DATABASE_URL="+address, "TRUSTED_PROXIES=127.0.0.1,::1")
 	out := figures{os.Stdout}
 	calm := run(b, load{ours.address, 8, 3 * time.Second, signedIn("/", cookies)})
 	for i := range people {
-		if status, _, err := post(ours, i, "/signup"); err != nil || status != http.StatusSeeOther && status != http.StatusServiceUnavailable {
+		status, _, err := post(ours, i, "/signup")
+		if err != nil || status != http.StatusSeeOther && status != http.StatusServiceUnavailable {
 			b.Fatalf("sign-up %d: %d %v", i, status, err)
 		}
 	}
@@ -50,8 +52,10 @@ func BenchmarkStorm(b *testing.B) {
 	if err := others.Wait(); err != nil {
 		b.Fatal(err)
 	}
-	out.line("\n%d sign-ins at once, 512 MiB: %v, the last after %v; memory at most %.0f MiB", people, answers, last.Round(time.Millisecond), ours.memory("VmHWM"))
-	out.line("pages of others at 8 connections: p95 %v before, %v during (p99 %v)", calm.percentile(0.95), during.percentile(0.95), during.percentile(0.99))
+	out.line("\n%d sign-ins at once, 512 MiB: %v, the last after %v; memory at most %.0f MiB",
+		people, answers, last.Round(time.Millisecond), ours.memory("VmHWM"))
+	out.line("pages of others at 8 connections: p95 %v before, %v during (p99 %v)",
+		calm.percentile(0.95), during.percentile(0.95), during.percentile(0.99))
 	if err := during.only(http.StatusOK); err != nil {
 		b.Fatal(err)
 	}
@@ -66,14 +70,21 @@ func errorText(err error) string {
 
 // post sends a sign-up or sign-in of the ith person, from an address of theirs: limits are by network.
 func post(p process, i int, path string) (status int, retry string, err error) {
-	form := url.Values{"name": {"Ada"}, "email": {fmt.Sprintf("ada%d@example.org", i)}, "password": {"granite lichen and slow rain"}}
+	form := url.Values{
+		"name":     {"Ada"},
+		"email":    {fmt.Sprintf("ada%d@example.org", i)},
+		"password": {"granite lichen and slow rain"},
+	}
 	r, err := http.NewRequest(http.MethodPost, "http://"+p.address+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		return 0, "", err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("X-Forwarded-For", fmt.Sprintf("198.51.%d.%d", 100+i/200, 1+i%200))
-	client := &http.Client{Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{
+		Timeout:       time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	resp, err := client.Do(r)
 	if err != nil {
 		return 0, "", err

@@ -190,7 +190,8 @@ type Tally struct {
 // Count counts the jobs of all instances. It is the operator's.
 func Count(ctx context.Context, pool *pgxpool.Pool) ([]Tally, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT kind, state::text, count(*)::int, min(created_at) FROM cairn.river_job GROUP BY kind, state ORDER BY kind, state`)
+		SELECT kind, state::text, count(*)::int, min(created_at) FROM cairn.river_job
+		GROUP BY kind, state ORDER BY kind, state`)
 	if err != nil {
 		return nil, fmt.Errorf("jobs: count: %w", err)
 	}

@@ -18,7 +18,11 @@ type keepAlive struct {
 func (keepAlive) Kind() string { return "keep_alive" }
 
 func (k keepAlive) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: k.Provider, MaxAttempts: 12, UniqueOpts: river.UniqueOpts{ByArgs: true}} // half a day; the next look tries again
+	return river.InsertOpts{
+		Queue:       k.Provider,
+		MaxAttempts: 12, // half a day; the next look tries again
+		UniqueOpts:  river.UniqueOpts{ByArgs: true},
+	}
 }
 
 type keeper struct {

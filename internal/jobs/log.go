@@ -10,8 +10,9 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// warnings leaves out what river tells of its own life, every few seconds, and what it has just said: while the database is
-// away, each queue says so each second. That it did not finish because it was stopped is no news either.
+// warnings drops what river reports about itself every few seconds, and what it has just said:
+// while the database is away, each queue repeats that every second. It also drops the report that
+// river did not finish something because it was stopped.
 type warnings struct {
 	slog.Handler
 	said *sync.Map // when, by message
@@ -53,7 +54,8 @@ func (h warnings) WithGroup(name string) slog.Handler {
 type failures struct{ log *slog.Logger }
 
 func (f failures) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
-	f.log.WarnContext(ctx, "job failed", "kind", job.Kind, "job", job.ID, "attempt", job.Attempt, "last", job.Attempt >= job.MaxAttempts, "error", err)
+	f.log.WarnContext(ctx, "job failed", "kind", job.Kind, "job", job.ID,
+		"attempt", job.Attempt, "last", job.Attempt >= job.MaxAttempts, "error", err)
 	return nil
 }
 

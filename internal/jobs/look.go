@@ -11,8 +11,8 @@ import (
 	"cairn/internal/oauth"
 )
 
-// look is a job that finds others: connections that grow idle or whose refresh was cut off, entries that grow old, and work
-// whose own job was lost.
+// look is a job that finds others: connections that grow idle or whose refresh was cut off, entries
+// that grow old, and work whose own job was lost.
 type look struct{}
 
 func (look) Kind() string { return "look" }
@@ -82,7 +82,10 @@ func (l *looker) lost(ctx context.Context) (found []river.InsertManyParams, err 
 			return nil, err
 		}
 		for _, id := range pending {
-			found = append(found, river.InsertManyParams{Args: withdrawal{ID: id}, InsertOpts: &river.InsertOpts{Queue: provider}})
+			found = append(found, river.InsertManyParams{
+				Args:       withdrawal{ID: id},
+				InsertOpts: &river.InsertOpts{Queue: provider},
+			})
 		}
 	}
 	visits, err := overdueErrands(ctx, l.Pool)

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// patience is for how long a job waits without that counting as tries. A provider that never wants to be asked does not
-	// keep a withdrawal, and its tokens, for ever.
+	// patience is how long a job may wait without using up tries. A provider that always asks us to
+	// wait must not make us keep a withdrawal, and its tokens, for ever.
 	patience = 7 * 24 * time.Hour
 	// spread keeps those that wait for the same moment from knocking together.
 	spread = time.Minute

@@ -14,13 +14,14 @@ import (
 	"cairn/internal/oauth"
 )
 
-// revisit is a job: run the errands of a connection. Who said that there is something to do is not proven, so nothing is
-// believed but what the provider answers.
+// revisit is a job: it runs the errands of a connection. Nobody has proven that there is something
+// to do, so only the provider's answer is believed.
 type revisit struct {
 	Provider string `json:"provider" river:"unique"`
 	Subject  string `json:"subject" river:"unique"`
-	// Late is when to ask how the connection is, whatever there is to do, in Unix milliseconds. Such a visit is no duplicate of
-	// one at another time. 0: soon, for the errands.
+	// Late is when to ask how the connection is, even if there is nothing else to do, in Unix
+	// milliseconds. Such a visit is no duplicate of one at another time. 0 means soon, for the
+	// errands.
 	Late int64 `json:"late,omitempty" river:"unique"`
 }
 
@@ -28,9 +29,17 @@ func (revisit) Kind() string { return "revisit" }
 
 // InsertOpts let one job stand for all errands of a connection.
 func (v revisit) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: v.Provider, MaxAttempts: 8, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
-	}}}
+	return river.InsertOpts{
+		Queue:       v.Provider,
+		MaxAttempts: 8,
+		UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+			rivertype.JobStateAvailable,
+			rivertype.JobStatePending,
+			rivertype.JobStateRetryable,
+			rivertype.JobStateRunning,
+			rivertype.JobStateScheduled,
+		}},
+	}
 }
 
 // Visit has the connections to these subjects visited soon. Subjects that nobody has connected are left out.
@@ -72,14 +81,18 @@ func (j *Jobs) VisitNow(ctx context.Context, provider, subject string, what Erra
 	})
 }
 
-func visit(ctx context.Context, d Deps, client *river.Client[pgx.Tx], provider string, subjects []string, what Errand) error {
+func visit(
+	ctx context.Context, d Deps, client *river.Client[pgx.Tx], provider string, subjects []string, what Errand,
+) error {
 	return pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
 		_, err := visitTx(ctx, client, tx, provider, subjects, what)
 		return err
 	})
 }
 
-func visitTx(ctx context.Context, client *river.Client[pgx.Tx], tx pgx.Tx, provider string, subjects []string, what Errand) ([]*rivertype.JobInsertResult, error) {
+func visitTx(
+	ctx context.Context, client *river.Client[pgx.Tx], tx pgx.Tx, provider string, subjects []string, what Errand,
+) ([]*rivertype.JobInsertResult, error) {
 	connected, err := note(ctx, tx, provider, subjects, what)
 	if err != nil || len(connected) == 0 {
 		return nil, err
@@ -142,8 +155,9 @@ func (v *visitor) run(ctx context.Context, p *oauth.Provider, todo errands) erro
 	return err
 }
 
-// finish ends the job, unless there is a new reason to do something. Whoever notes one does that before putting a job aside
-// in the same transaction; this looks after the job has ended, so that one of both sees the other.
+// finish ends the job, unless there is a new errand. A transaction that notes an errand does so
+// before it enqueues a job; finish looks for errands after the job has ended. So one of the two
+// always sees the other.
 func (v *visitor) finish(ctx context.Context, job *river.Job[revisit], todo errands) error {
 	err := pgx.BeginFunc(ctx, v.Pool, func(tx pgx.Tx) error {
 		if _, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job); err != nil {

@@ -22,8 +22,8 @@ const (
 	margin      = 4        // for the line's width
 )
 
-// draw makes a drawing of an encoded polyline, north up. It is nil if there is nothing to draw: no route, one that does not
-// decode, or one that stays where it is.
+// draw makes a drawing of an encoded polyline, north up. It returns nil if there is nothing to
+// draw: no route, a route that does not decode, or one that stays where it is.
 func draw(encoded string) *Drawing {
 	if encoded == "" || len(encoded) > maxPolyline {
 		return nil

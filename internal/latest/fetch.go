@@ -40,7 +40,8 @@ func (s *Store) Fetch(ctx context.Context, p *oauth.Provider, identityID int64) 
 func (s *Store) failed(ctx context.Context, identityID int64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
-	if _, err := s.pool.Exec(ctx, `UPDATE cairn.latest SET failed_at = now() WHERE identity_id = $1`, identityID); err != nil {
+	_, err := s.pool.Exec(ctx, `UPDATE cairn.latest SET failed_at = now() WHERE identity_id = $1`, identityID)
+	if err != nil {
 		return fmt.Errorf("latest: note a failure for identity %d: %w", identityID, err)
 	}
 	return nil
@@ -100,7 +101,8 @@ func (s *Store) begin(ctx context.Context, identityID int64) (t target, err erro
 	return t, nil
 }
 
-// replace stores an answer as of when it was asked for, unless the connection has gone or somebody has asked again since.
+// replace stores an answer as of when it was asked for, unless the connection has gone or another
+// request was made since.
 func (s *Store) replace(ctx context.Context, t target, entries []Entry) error {
 	// As text: what a type is in PostgreSQL is not known in every way that statements may be sent
 	// (default_query_exec_mode).

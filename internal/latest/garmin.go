@@ -58,8 +58,8 @@ func (a garminActivity) entry() (Entry, bool) {
 	}, whole && a.SummaryID != "" && len(a.SummaryID) <= maxText && plausible(at)
 }
 
-// Push keeps what Garmin sent of people who have connected it; all else is dropped. A repeat changes nothing. It returns the
-// subjects for whom there is something to be fetched.
+// Push keeps what Garmin sent about people who have connected it, and drops everything else. A
+// repeat changes nothing. It returns the subjects for whom there is something to fetch.
 func (s *Store) Push(ctx context.Context, p *oauth.Provider, notices []GarminNotice) (toFetch []string, err error) {
 	ids, err := s.connected(ctx, p, notices)
 	if err != nil || len(ids) == 0 {
@@ -110,7 +110,8 @@ func (s *Store) connected(ctx context.Context, p *oauth.Provider, notices []Garm
 	return ids, nil
 }
 
-// add merges entries with those that are kept. Rows are locked in one order, so that two batches do not wait for each other.
+// add merges entries with the stored ones. It locks rows in one order, so that two batches do not
+// wait for each other.
 func add(ctx context.Context, tx pgx.Tx, fresh map[int64][]Entry) error {
 	if len(fresh) == 0 {
 		return nil
@@ -123,7 +124,9 @@ func add(ctx context.Context, tx pgx.Tx, fresh map[int64][]Entry) error {
 	if err != nil {
 		return fmt.Errorf("latest: make room for entries: %w", err)
 	}
-	rows, err := tx.Query(ctx, `SELECT identity_id, entries FROM cairn.latest WHERE identity_id = ANY($1) ORDER BY identity_id FOR UPDATE`, ids)
+	rows, err := tx.Query(ctx, `
+		SELECT identity_id, entries FROM cairn.latest WHERE identity_id = ANY($1)
+		ORDER BY identity_id FOR UPDATE`, ids)
 	if err != nil {
 		return fmt.Errorf("latest: read entries: %w", err)
 	}
@@ -141,7 +144,8 @@ func add(ctx context.Context, tx pgx.Tx, fresh map[int64][]Entry) error {
 	}
 	_, err = tx.Exec(ctx, `
 		UPDATE cairn.latest l SET entries = m.entries::jsonb, as_of = now(), failed_at = NULL
-		FROM unnest($1::bigint[], $2::text[]) AS m (identity_id, entries) WHERE m.identity_id = l.identity_id`, changed, merged)
+		FROM unnest($1::bigint[], $2::text[]) AS m (identity_id, entries)
+		WHERE m.identity_id = l.identity_id`, changed, merged)
 	if err != nil {
 		return fmt.Errorf("latest: store entries: %w", err)
 	}
@@ -181,14 +185,16 @@ func (s *Store) keepPulls(ctx context.Context, tx pgx.Tx, pulls map[int64][]stri
 	return nil
 }
 
-// fetchGarmin fetches what Garmin gave addresses for. After connecting it asks for what is older, which Garmin then sends.
+// fetchGarmin fetches what Garmin gave addresses for. After connecting it also asks for older
+// activities, which Garmin then sends.
 func (s *Store) fetchGarmin(ctx context.Context, p *oauth.Provider, t target) error {
 	if t.first && slices.Contains(t.granted, backfillPermission) {
 		if err := s.askBackfill(ctx, p, t); err != nil {
 			return err
 		}
 	}
-	rows, err := s.pool.Query(ctx, `SELECT id, sealed_address FROM cairn.pulls WHERE identity_id = $1 ORDER BY id`, t.identityID)
+	rows, err := s.pool.Query(ctx, `
+		SELECT id, sealed_address FROM cairn.pulls WHERE identity_id = $1 ORDER BY id`, t.identityID)
 	if err != nil {
 		return fmt.Errorf("latest: read addresses: %w", err)
 	}
@@ -233,7 +239,8 @@ func (s *Store) follow(ctx context.Context, p *oauth.Provider, t target, u pull)
 
 // mayPass tells whether a failure is not about what was asked for.
 func mayPass(err error) bool {
-	return err != nil && !errors.Is(err, oauth.ErrUnfit) && !errors.Is(err, oauth.ErrNotPermitted) && !errors.Is(err, oauth.ErrForeign)
+	return err != nil && !errors.Is(err, oauth.ErrUnfit) &&
+		!errors.Is(err, oauth.ErrNotPermitted) && !errors.Is(err, oauth.ErrForeign)
 }
 
 // askBackfill asks for what was before. It is asked for once; a repeat is refused, and that is fine.

@@ -9,7 +9,8 @@ import (
 	"cairn/internal/text"
 )
 
-// items are the entries in a provider's list of T. One that can't be read costs only itself; if none can be, it is no answer.
+// items are the entries in a provider's list of T. An entry that can't be read is left out; if none
+// can be read, the list is no answer.
 type items[T interface{ entry() (Entry, bool) }] []Entry
 
 func (l *items[T]) UnmarshalJSON(text []byte) error {

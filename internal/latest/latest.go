@@ -1,5 +1,6 @@
-// Package latest keeps the newest few entries of each connection: Strava's activities, Garmin's, Foursquare's check-ins. They
-// prove to people that a connection works, so there is no archive of them.
+// Package latest keeps the newest few entries of each connection: Strava's and Garmin's activities,
+// and Foursquare's check-ins. They prove to people that a connection works, so there is no archive
+// of them.
 //
 //	latest.go      what is kept, for how long, and reading it
 //	fetch.go       asking a provider, and storing its answer
@@ -9,8 +10,8 @@
 //	sport.go       kinds of sport in words
 //	drawing.go     a route as a small picture
 //
-// An answer is read tolerantly: an entry that makes no sense is left out, and a field that makes none is empty. Of a route
-// only its drawing is kept, of which nobody can tell where it was.
+// An answer is read tolerantly: an entry that makes no sense is left out, and a field that makes
+// none is left empty. Of a route only a drawing is kept, from which nobody can tell where it was.
 package latest
 
 import (
@@ -33,8 +34,8 @@ const (
 	stravaEvery = 12 * time.Hour
 	// foursquareEvery is shorter because its pushes may not be set up.
 	foursquareEvery = 6 * time.Hour
-	// keepFor is how long Strava lets us keep entries (docs/providers.md, 2.10). Foursquare's are not kept longer.
-	// Garmin's come only once, and stay while the connection does.
+	// keepFor is how long Strava lets us keep entries (docs/providers.md, 2.10). Foursquare's are not kept
+	// longer. Garmin's come only once, and stay as long as the connection does.
 	keepFor = 7 * 24 * time.Hour
 )
 
@@ -134,8 +135,9 @@ func (s *Store) Old(ctx context.Context, p *oauth.Provider) ([]string, error) {
 	return subjects, nil
 }
 
-// Sweep removes what may not be kept any longer: entries that are too old, that are not permitted any more (as Permitted
-// says), or of a connection that has been without its person's consent for so long.
+// Sweep removes what may not be kept any longer: entries that are too old, entries that are not
+// permitted any more (as Permitted says), and those of a connection that has long been without its
+// person's consent.
 func (s *Store) Sweep(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.latest l SET entries = '[]', as_of = NULL FROM cairn.connections c

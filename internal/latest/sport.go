@@ -27,8 +27,8 @@ func sportInWords(names ...string) string {
 	return strings.Replace(words.String(), "E bike", "E-bike", 1)
 }
 
-// garminDevice is what Garmin wants to be credited with: "Garmin Edge 840". always says that it was Garmin, whatever device
-// is named.
+// garminDevice is the credit that Garmin wants: "Garmin Edge 840". If always is set, Garmin is
+// credited whatever the device is called.
 func garminDevice(name string, always bool) string {
 	name = presentable(name)
 	switch {

@@ -64,7 +64,10 @@ func TestScrapeWithoutDatabase(t *testing.T) {
 	answer := httptest.NewRecorder()
 	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	text := answer.Body.String()
-	for _, line := range []string{"cairn_database_answered 0\n", "cairn_sign_ins_total{method=\"password\",result=\"ok\"} 1\n"} {
+	for _, line := range []string{
+		"cairn_database_answered 0\n",
+		"cairn_sign_ins_total{method=\"password\",result=\"ok\"} 1\n",
+	} {
 		if !strings.Contains(text, line) {
 			t.Errorf("%q is missing in:\n%s", line, text)
 		}

@@ -64,15 +64,19 @@ func TestZ1OverlappingRequestDoesNotUndoSignOut(t *testing.T) {
 func TestZ2EndingOthersEndsThem(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	s := newSite(t, session.Options{Pool: pool}, handlers{"/others": func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
+	others := func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
 		current, _ := session.Current(r.Context())
 		if _, err := m.EndOthers(r.Context(), pool, current.UserID, current.ID, session.EndedElsewhere); err != nil {
 			panic(err)
 		}
-	}})
+	}
+	s := newSite(t, session.Options{Pool: pool}, handlers{"/others": others})
 	user, bystander := newUser(t, pool), newUser(t, pool)
 	here, phone, laptop, stranger := signIn(t, s, user), signIn(t, s, user), signIn(t, s, user), signIn(t, s, bystander)
-	exec(t, pool, `UPDATE cairn.sessions SET data = 'not json' WHERE id = (SELECT max(id) FROM cairn.sessions WHERE user_id = $1)`, user) // Z9 in Z2
+	// This is Z9 in Z2.
+	exec(t, pool, `
+		UPDATE cairn.sessions SET data = 'not json'
+		WHERE id = (SELECT max(id) FROM cairn.sessions WHERE user_id = $1)`, user)
 	here.get(s.URL+"/others").want(t, 200, "")
 	here.get(s.URL+"/who").want(t, 200, "true")
 	phone.get(s.URL+"/who").want(t, 200, "false")
@@ -83,8 +87,12 @@ func TestZ2EndingOthersEndsThem(t *testing.T) {
 // refuseWrites makes every statement of this kind on the sessions fail, as a full disk would.
 func refuseWrites(t *testing.T, pool *pgxpool.Pool, operation string) {
 	t.Helper()
-	exec(t, pool, `CREATE FUNCTION cairn.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$`)
-	exec(t, pool, `CREATE TRIGGER refuse BEFORE `+operation+` ON cairn.sessions FOR EACH ROW EXECUTE FUNCTION cairn.refuse()`)
+	exec(t, pool, `
+		CREATE FUNCTION cairn.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$`)
+	exec(t, pool, `
+		CREATE TRIGGER refuse BEFORE `+operation+` ON cairn.sessions
+		FOR EACH ROW EXECUTE FUNCTION cairn.refuse()`)
 }
 
 func TestZ3FailedSignInSetsNoCookie(t *testing.T) {
@@ -117,7 +125,7 @@ func TestNoticeThatCannotBeSavedWithholdsNothing(t *testing.T) {
 func TestZ6WhatIsAskedAfterTheFirstByteIsSaved(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	s := newSite(t, session.Options{Pool: pool}, handlers{"/late/{user}": func(m *session.Manager, w http.ResponseWriter, r *http.Request) {
+	late := func(m *session.Manager, w http.ResponseWriter, r *http.Request) {
 		var user int64
 		_, _ = fmt.Sscan(r.PathValue("user"), &user)
 		w.WriteHeader(http.StatusEarlyHints)
@@ -125,7 +133,8 @@ func TestZ6WhatIsAskedAfterTheFirstByteIsSaved(t *testing.T) {
 		_, _ = fmt.Fprint(w, "begun")
 		_ = http.NewResponseController(w).Flush()
 		must(signInAs(r.Context(), m, user, true))
-	}})
+	}
+	s := newSite(t, session.Options{Pool: pool}, handlers{"/late/{user}": late})
 	user := newUser(t, pool)
 	b := newBrowser(t, s)
 	b.get(s.URL+fmt.Sprint("/late/", user)).want(t, 201, "begun")
@@ -156,10 +165,11 @@ func TestZ7FailureDuringRotationSignsNobodyOut(t *testing.T) {
 	t.Run("panic", func(t *testing.T) {
 		t.Parallel()
 		pool := dbtest.New(t)
-		s := newSite(t, session.Options{Pool: pool}, handlers{"/panic": func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
+		rotateAndPanic := func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
 			must(rotate(r.Context(), m))
 			panic("on purpose")
-		}})
+		}
+		s := newSite(t, session.Options{Pool: pool}, handlers{"/panic": rotateAndPanic})
 		b := signIn(t, s, newUser(t, pool))
 		b.get(s.URL+"/panic").want(t, 500, "panicked")
 		b.get(s.URL+"/who").want(t, 200, "true")
@@ -210,7 +220,9 @@ func TestZ10Z12NoCleanUpGoroutine(t *testing.T) {
 func TestZ11StatementsEndWithTheirContext(t *testing.T) {
 	t.Parallel()
 	config := dbtest.New(t).Config()
-	config.ConnConfig.RuntimeParams["lock_timeout"], config.ConnConfig.RuntimeParams["statement_timeout"] = "0", "0" // the server's own limits
+	// These are the server's own limits.
+	parameters := config.ConnConfig.RuntimeParams
+	parameters["lock_timeout"], parameters["statement_timeout"] = "0", "0"
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -248,7 +260,8 @@ func TestZ13ShortWritesFinishWhenTheBrowserHasGone(t *testing.T) {
 	m := session.New(session.Options{Pool: pool})
 	user := newUser(t, pool)
 	ctx, leave := context.WithCancel(t.Context())
-	h := m.Handler(session.Hooks{Address: func(*http.Request) string { return "" }})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	hooks := session.Hooks{Address: func(*http.Request) string { return "" }}
+	h := m.Handler(hooks)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		must(signInAs(r.Context(), m, user, true))
 		leave()
 	}))
@@ -264,13 +277,20 @@ func TestZ14RotationDoesNotResetTheAbsoluteLimit(t *testing.T) {
 	s := newSite(t, session.Options{Pool: pool}, nil)
 	user := newUser(t, pool)
 	b := signIn(t, s, user)
-	exec(t, pool, `UPDATE cairn.sessions SET created = now() - interval '364 days 23 hours 59 minutes', expiry = now() + interval '1 minute'`)
+	exec(t, pool, `
+		UPDATE cairn.sessions
+		SET created = now() - interval '364 days 23 hours 59 minutes', expiry = now() + interval '1 minute'`)
 	b.get(s.URL + "/rotate")
 	b.get(s.URL+"/who").want(t, 200, "true")
-	if left := scalar[float64](t, pool, `SELECT EXTRACT(epoch FROM LEAST(expiry, created + interval '365 days') - now())::float8 FROM cairn.sessions`); left > 60 {
+	left := scalar[float64](t, pool, `
+		SELECT EXTRACT(epoch FROM LEAST(expiry, created + interval '365 days') - now())::float8
+		FROM cairn.sessions`)
+	if left > 60 {
 		t.Errorf("the session has %.0f s left, want at most 60", left)
 	}
-	exec(t, pool, `UPDATE cairn.sessions SET created = now() - interval '365 days 1 second', expiry = now() + interval '20 days'`)
+	exec(t, pool, `
+		UPDATE cairn.sessions
+		SET created = now() - interval '365 days 1 second', expiry = now() + interval '20 days'`)
 	b.get(s.URL+"/who").want(t, 200, "false")
 }
 

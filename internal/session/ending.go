@@ -173,7 +173,8 @@ func (m *Manager) Each(ctx context.Context, do func(Device) error) error {
 // Count returns how many sessions are alive, everybody's together. It is the operator's.
 func (m *Manager) Count(ctx context.Context) (n int, err error) {
 	err = m.Pool.QueryRow(ctx, `
-		SELECT count(*)::int FROM cairn.sessions WHERE now() < expiry AND now() < created + $1::interval`, m.MaxLifetime).Scan(&n)
+		SELECT count(*)::int FROM cairn.sessions
+		WHERE now() < expiry AND now() < created + $1::interval`, m.MaxLifetime).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("session: count: %w", err)
 	}

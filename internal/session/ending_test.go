@@ -112,7 +112,9 @@ func TestEndingsAreForgotten(t *testing.T) {
 	if _, err := s.EndOthers(t.Context(), pool, user, 0, session.EndedElsewhere); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, pool, `UPDATE cairn.ended_sessions SET ended_at = now() - interval '31 days' WHERE token = (SELECT min(token) FROM cairn.ended_sessions)`)
+	exec(t, pool, `
+		UPDATE cairn.ended_sessions SET ended_at = now() - interval '31 days'
+		WHERE token = (SELECT min(token) FROM cairn.ended_sessions)`)
 	if more, err := s.SweepEndings(t.Context()); more || err != nil {
 		t.Fatalf("more %t, error %v", more, err)
 	}
@@ -137,7 +139,8 @@ func TestListAndEnd(t *testing.T) {
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%d sessions (error %v), want the 2 that live", len(list), err)
 	}
-	if list[0].Address != "192.0.2.1" || list[0].Method != "password" || list[0].UserAgent == "" || !list[0].Kept || list[0].Created.IsZero() {
+	if list[0].Address != "192.0.2.1" || list[0].Method != "password" || list[0].UserAgent == "" ||
+		!list[0].Kept || list[0].Created.IsZero() {
 		t.Errorf("got %+v", list[0])
 	}
 	ids := []int64{list[0].ID, list[1].ID}
@@ -166,7 +169,8 @@ func TestBriefSession(t *testing.T) {
 	if c == nil || c.MaxAge != 0 || !c.Expires.IsZero() {
 		t.Fatalf("got cookie %+v, want one without an end", c)
 	}
-	if hours := scalar[float64](t, pool, `SELECT EXTRACT(epoch FROM expiry - now())::float8 / 3600 FROM cairn.sessions`); hours < 11.9 || hours > 12 {
+	hours := scalar[float64](t, pool, `SELECT EXTRACT(epoch FROM expiry - now())::float8 / 3600 FROM cairn.sessions`)
+	if hours < 11.9 || hours > 12 {
 		t.Errorf("it lasts %.1f hours, want 12", hours)
 	}
 	exec(t, pool, `UPDATE cairn.sessions SET expiry = now() + interval '1 minute'`)

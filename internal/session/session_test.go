@@ -40,13 +40,15 @@ func TestCookie(t *testing.T) {
 			if c == nil {
 				t.Fatal("no cookie was set")
 			}
-			if c.Name != tt.name || c.Secure != tt.secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" {
+			if c.Name != tt.name || c.Secure != tt.secure || !c.HttpOnly ||
+				c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" {
 				t.Errorf("got cookie %+v", c)
 			}
 			if days := c.MaxAge / 86400; days != 365 {
 				t.Errorf("cookie lasts %d days, want the 365 that a session may last", days)
 			}
-			if stored := scalar[int](t, pool, `SELECT count(*)::int FROM cairn.sessions WHERE token = $1`, c.Value); stored != 0 {
+			stored := scalar[int](t, pool, `SELECT count(*)::int FROM cairn.sessions WHERE token = $1`, c.Value)
+			if stored != 0 {
 				t.Error("the token is in the database as it is in the cookie")
 			}
 			out := b.get(s.URL + "/out").cookie
@@ -64,8 +66,12 @@ func TestVisitorsAndWrongShapesCauseNoQuery(t *testing.T) {
 	s := newSite(t, session.Options{Pool: pool}, nil)
 	pool.Close()
 	for name, cookie := range map[string]string{
-		"none": "", "word": "session=hello", "long": "session=" + fmt.Sprintf("%04000d", 7), "44 characters": "session=" + fmt.Sprintf("%044d", 7),
-		"no base64": "session=" + fmt.Sprintf("%042d.", 7), "not canonical": "session=" + fmt.Sprintf("%042dB", 0),
+		"none":          "",
+		"word":          "session=hello",
+		"long":          "session=" + fmt.Sprintf("%04000d", 7),
+		"44 characters": "session=" + fmt.Sprintf("%044d", 7),
+		"no base64":     "session=" + fmt.Sprintf("%042d.", 7),
+		"not canonical": "session=" + fmt.Sprintf("%042dB", 0),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -151,7 +157,9 @@ func TestRenewal(t *testing.T) {
 			t.Parallel()
 			user := newUser(t, pool)
 			b := signIn(t, s, user)
-			exec(t, pool, `UPDATE cairn.sessions SET expiry = now() + $2::interval, created = now() - $3::interval WHERE user_id = $1`, user, tt.expiry, tt.age)
+			exec(t, pool, `
+				UPDATE cairn.sessions SET expiry = now() + $2::interval, created = now() - $3::interval
+				WHERE user_id = $1`, user, tt.expiry, tt.age)
 			expiry := func() time.Time {
 				return scalar[time.Time](t, pool, `SELECT expiry FROM cairn.sessions WHERE user_id = $1`, user)
 			}
@@ -163,7 +171,9 @@ func TestRenewal(t *testing.T) {
 			if renewed := after.After(before); renewed != tt.renewed {
 				t.Errorf("renewed: %t, want %t", renewed, tt.renewed)
 			}
-			limit := scalar[time.Time](t, pool, `SELECT LEAST(now() + interval '30 days', created + interval '365 days') FROM cairn.sessions WHERE user_id = $1`, user)
+			limit := scalar[time.Time](t, pool, `
+				SELECT LEAST(now() + interval '30 days', created + interval '365 days')
+				FROM cairn.sessions WHERE user_id = $1`, user)
 			if tt.renewed && limit.Sub(after).Abs() > 5*time.Second {
 				t.Errorf("extended to %v, want %v", after, limit)
 			}
@@ -183,7 +193,9 @@ func TestParallelRequestsRenewOnce(t *testing.T) {
 	user := newUser(t, pool)
 	b := signIn(t, s, user)
 	exec(t, pool, `CREATE TABLE cairn.renewals (n int)`)
-	exec(t, pool, `CREATE FUNCTION cairn.renewed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO cairn.renewals VALUES (1); RETURN NEW; END $$`)
+	exec(t, pool, `
+		CREATE FUNCTION cairn.renewed() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN INSERT INTO cairn.renewals VALUES (1); RETURN NEW; END $$`)
 	for range 20 {
 		exec(t, pool, `DROP TRIGGER IF EXISTS renewed ON cairn.sessions`)
 		exec(t, pool, `UPDATE cairn.sessions SET expiry = now() + interval '1 day'`)
@@ -290,7 +302,9 @@ func TestLastSeen(t *testing.T) {
 	if err := s.RecordSeen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if age := scalar[float64](t, pool, `SELECT EXTRACT(epoch FROM now() - last_seen)::float8 FROM cairn.sessions WHERE user_id = $1`, user); age > 60 {
+	age := scalar[float64](t, pool, `
+		SELECT EXTRACT(epoch FROM now() - last_seen)::float8 FROM cairn.sessions WHERE user_id = $1`, user)
+	if age > 60 {
 		t.Errorf("last seen %.0f s ago, want just now", age)
 	}
 }
@@ -301,9 +315,14 @@ func TestShortLifetime(t *testing.T) {
 	s := newSite(t, session.Options{Pool: pool, Lifetime: time.Hour, MaxLifetime: 2 * time.Hour}, nil)
 	user := newUser(t, pool)
 	b := signIn(t, s, user)
-	exec(t, pool, `UPDATE cairn.sessions SET expiry = now() + interval '20 minutes', created = now() - interval '40 minutes' WHERE user_id = $1`, user)
+	exec(t, pool, `
+		UPDATE cairn.sessions
+		SET expiry = now() + interval '20 minutes', created = now() - interval '40 minutes'
+		WHERE user_id = $1`, user)
 	b.get(s.URL + "/who")
-	if left := scalar[float64](t, pool, `SELECT EXTRACT(epoch FROM expiry - now())::float8 FROM cairn.sessions WHERE user_id = $1`, user); left < 3500 || left > 3600 {
+	left := scalar[float64](t, pool, `
+		SELECT EXTRACT(epoch FROM expiry - now())::float8 FROM cairn.sessions WHERE user_id = $1`, user)
+	if left < 3500 || left > 3600 {
 		t.Errorf("the session has %.0f s left, want an hour", left)
 	}
 }
@@ -323,7 +342,9 @@ func TestTextFromHeadersFitsItsColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if got := scalar[string](t, pool, `SELECT user_agent || ' ' || address FROM cairn.sessions WHERE user_id = $1`, user); len(got) < 500 {
+	got := scalar[string](t, pool, `
+		SELECT user_agent || ' ' || address FROM cairn.sessions WHERE user_id = $1`, user)
+	if len(got) < 500 {
 		t.Errorf("got %q", got)
 	}
 }

@@ -6,7 +6,14 @@ import (
 )
 
 func FuzzCookieShape(f *testing.F) {
-	for _, seed := range []string{"", "a", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB", "\x00", "00000000000000000000\n\n\n\n\n\n\n\n000000000000000"} {
+	for _, seed := range []string{
+		"",
+		"a",
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB",
+		"\x00",
+		"00000000000000000000\n\n\n\n\n\n\n\n000000000000000",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {

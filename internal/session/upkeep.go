@@ -65,7 +65,8 @@ func (m *Manager) RecordSeen(ctx context.Context) error {
 	if len(seen) == 0 {
 		return nil
 	}
-	_, err := m.Pool.Exec(ctx, `UPDATE cairn.sessions SET last_seen = now() WHERE token = ANY($1)`, slices.Collect(maps.Keys(seen)))
+	tokens := slices.Collect(maps.Keys(seen))
+	_, err := m.Pool.Exec(ctx, `UPDATE cairn.sessions SET last_seen = now() WHERE token = ANY($1)`, tokens)
 	if err != nil {
 		m.mu.Lock()
 		maps.Copy(m.seen, seen) // for the next time
