@@ -42,8 +42,9 @@ endif
 	go test -run '^$$' -bench 'SignedIn|Storm|Expired' -benchtime 1x -timeout 90m ./internal/bench
 	go test -run '^$$' -bench Request -benchtime 3s ./internal/bench
 
-lint: ## check formatting, vet, staticcheck, modern Go
+lint: ## check formatting, line length, vet, staticcheck, modern Go
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run: gofmt -w .'; exit 1; }
+	@git ls-files -z '*.go' | xargs -0 awk 'length($$0) > 120 { print FILENAME ":" FNR ": longer than 120 columns"; n++ } END { exit n > 0 }'
 	go vet ./...
 	go tool staticcheck ./...
 	go fix -diff ./...

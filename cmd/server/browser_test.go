@@ -30,15 +30,20 @@ func TestMainPathInChromium(t *testing.T) {
 	b.capture("landing")
 	b.run("go to sign-up", chromedp.Click(`main a[href="/signup"]`), chromedp.WaitVisible(`#email`))
 	b.capture("signup")
-	b.run("choose a common password", chromedp.SendKeys(`#name`, "Ada Lovelace"), chromedp.SendKeys(`#email`, "ada@example.org"),
-		chromedp.SendKeys(`#password`, "password1234"), chromedp.Click(`form[action="/signup"] button`), chromedp.WaitVisible(`#password-error`))
+	b.run("choose a common password", chromedp.SendKeys(`#name`, "Ada Lovelace"),
+		chromedp.SendKeys(`#email`, "ada@example.org"),
+		chromedp.SendKeys(`#password`, "password1234"), chromedp.Click(`form[action="/signup"] button`),
+		chromedp.WaitVisible(`#password-error`))
 	b.capture("signup-error")
-	b.run("choose a better one", chromedp.SendKeys(`#password`, "granite lichen and slow rain"), chromedp.Click(`form[action="/signup"] button`),
+	b.run("choose a better one", chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
+		chromedp.Click(`form[action="/signup"] button`),
 		chromedp.WaitVisible(`#card-strava[data-state=none]`))
 	b.capture("home-empty")
 
 	for _, provider := range []string{"garmin", "foursquare", "strava"} {
-		b.run("connect "+provider, chromedp.Click(`#card-`+provider+` form[action="/connect/`+provider+`"] button`), chromedp.WaitVisible(`input[name=person]`))
+		b.run("connect "+provider,
+			chromedp.Click(`#card-`+provider+` form[action="/connect/`+provider+`"] button`),
+			chromedp.WaitVisible(`input[name=person]`))
 		b.capture("consent-" + provider)
 		b.run("allow "+provider, chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
 			chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
@@ -54,10 +59,12 @@ func TestMainPathInChromium(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	server = start(t, env...)
-	b.run("come back after a deploy", chromedp.Navigate(server.url+"/"), chromedp.WaitVisible(`#card-strava[data-state=active]`))
+	b.run("come back after a deploy", chromedp.Navigate(server.url+"/"),
+		chromedp.WaitVisible(`#card-strava[data-state=active]`))
 	server.end(syscall.SIGKILL)
 	server = start(t, env...)
-	b.run("come back after a crash", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`form[action="/account/password"]`))
+	b.run("come back after a crash", chromedp.Navigate(server.url+"/account"),
+		chromedp.WaitVisible(`form[action="/account/password"]`))
 	other := newBrowser(t)
 	other.signIn(server.url, "ada@example.org")
 	b.run("see the other device", chromedp.Reload(), chromedp.WaitVisible(`#sessions a[href$="/end"]`))
@@ -76,10 +83,13 @@ func TestMainPathInChromium(t *testing.T) {
 		chromedp.WaitVisible(`#card-strava form.connect`))
 	b.wantInView("#notice")
 	b.capture("home-disconnected")
-	b.run("untick a scope", chromedp.Click(`form[action="/connect/strava"] button`), chromedp.WaitVisible(`input[name=scope]`),
-		chromedp.Click(`input[name=scope][value="activity:read_all"]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-strava[data-state=limited]`))
+	b.run("untick a scope", chromedp.Click(`form[action="/connect/strava"] button`),
+		chromedp.WaitVisible(`input[name=scope]`),
+		chromedp.Click(`input[name=scope][value="activity:read_all"]`), chromedp.Click(`button[value=allow]`),
+		chromedp.WaitVisible(`#card-strava[data-state=limited]`))
 	b.capture("home-limited")
-	b.run("take Garmin back there", chromedp.Navigate(strings.Replace(server.url, "localhost", "127.0.0.1", 1)+"/sandbox/"),
+	b.run("take Garmin back there",
+		chromedp.Navigate(strings.Replace(server.url, "localhost", "127.0.0.1", 1)+"/sandbox/"),
 		chromedp.Click(`#garmin form[action$="/revoke"] button`), chromedp.WaitVisible(`#garmin .none`))
 	b.capture("sandbox")
 	testkit.Eventually(t, "the webhook has told of it", func() bool {
@@ -90,18 +100,22 @@ func TestMainPathInChromium(t *testing.T) {
 		chromedp.Click(`#card-garmin summary`), chromedp.WaitVisible(`#card-garmin .events li`))
 	b.capture("home-reconnect")
 
-	b.run("sign out", chromedp.Click(`form[action="/logout"] button`), chromedp.WaitVisible(`#notice`), chromedp.WaitVisible(`main a[href="/signup"]`))
+	b.run("sign out", chromedp.Click(`form[action="/logout"] button`), chromedp.WaitVisible(`#notice`),
+		chromedp.WaitVisible(`main a[href="/signup"]`))
 	b.run("find the door closed", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`form[action="/login"]`))
 	b.capture("login")
-	b.run("sign in with Strava", chromedp.Click(`form[action="/login/strava"] button`), chromedp.WaitVisible(`input[name=person]`),
-		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`form[action="/account/password"]`))
+	b.run("sign in with Strava", chromedp.Click(`form[action="/login/strava"] button`),
+		chromedp.WaitVisible(`input[name=person]`),
+		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
+		chromedp.WaitVisible(`form[action="/account/password"]`))
 	b.run("get lost", chromedp.Navigate(server.url+"/nowhere"), chromedp.WaitVisible(`#reference`))
 	b.capture("error")
 	b.run("come back too late", chromedp.Navigate(server.url+"/api/strava/auth/callback?state=x&code=y"),
 		chromedp.WaitVisible(`#notice.bad`))
 	b.wantURL(server.url + "/")
 	b.capture("home-expired")
-	b.run("want to go", chromedp.Navigate(server.url+"/account/delete"), chromedp.WaitVisible(`form[action="/account/delete"]`))
+	b.run("want to go", chromedp.Navigate(server.url+"/account/delete"),
+		chromedp.WaitVisible(`form[action="/account/delete"]`))
 	b.capture("delete")
 	b.run("go", chromedp.Click(`form[action="/account/delete"] button`), chromedp.WaitVisible(`main a.button[href="/"]`))
 	b.capture("deleted")
@@ -129,7 +143,8 @@ func newChromium(t *testing.T) chromium {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
-		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium"} {
+		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+		"/Applications/Chromium.app/Contents/MacOS/Chromium"} {
 		if found, err := exec.LookPath(name); err == nil {
 			path = found
 			break
@@ -172,7 +187,8 @@ func (b chromium) wantURL(want string) {
 	}
 }
 
-// capture takes pictures of the page, phone and desktop, light and dark, into the directory SCREENSHOTS, if that is set;
+// capture takes pictures of the page, phone and desktop, light and dark, into the directory SCREENSHOTS,
+// if that is set;
 // make screenshots does.
 func (b chromium) capture(name string) {
 	b.t.Helper()

@@ -46,7 +46,7 @@ type Config struct {
 	limits limits // not the environment's
 }
 
-// Sandbox tells whether the three providers are played here: in development, while no provider has keys.
+// Sandbox tells whether the three providers are simulated here: in development, while no provider has keys.
 func (c Config) Sandbox() bool { return !c.Production && len(c.Apps) == 0 }
 
 // site is where browsers reach us, as far as the configuration says it.

@@ -17,7 +17,7 @@ import (
 func checkProviders(ctx context.Context, e examined) []finding {
 	switch {
 	case e.config.Sandbox():
-		return []finding{{well, "providers", "the sandbox plays all three: no provider has keys"}}
+		return []finding{{well, "providers", "the sandbox simulates all three: no provider has keys"}}
 	case len(e.providers) == 0 && e.callbackErr == nil:
 		return []finding{{warning, "providers",
 			"none has keys: people can sign in with a password only, and connect nothing"}}

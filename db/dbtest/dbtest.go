@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,8 +150,9 @@ func closePool(t testing.TB, pool *pgxpool.Pool) {
 	}
 }
 
-// create copies template to a new database, which make makes where it is missing, and drops the copy when the test ends.
-func create(t testing.TB, template string, make func(ctx context.Context, conn *pgx.Conn, name string) error) string {
+// create copies template to a new database and drops that when the test ends. ensure makes a template
+// that is missing.
+func create(t testing.TB, template string, ensure func(context.Context, *pgx.Conn, string) error) string {
 	t.Helper()
 	server := server(t)
 	conn, err := pgx.Connect(t.Context(), server)
@@ -159,11 +161,10 @@ func create(t testing.TB, template string, make func(ctx context.Context, conn *
 	}
 	name := "cairn_test_" + strings.ToLower(rand.Text()[:16])
 	t.Cleanup(func() { drop(t, conn, name) })
-	// Copying files costs half of what writing their contents to the log does.
-	statement := fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s STRATEGY file_copy", name, template)
+	statement := fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s %s", name, template, strategy(conn))
 	_, err = conn.Exec(t.Context(), statement)
-	if failed, ok := errors.AsType[*pgconn.PgError](err); ok && failed.Code == invalidCatalogName && make != nil {
-		if err = make(t.Context(), conn, template); err == nil {
+	if failed, ok := errors.AsType[*pgconn.PgError](err); ok && failed.Code == invalidCatalogName && ensure != nil {
+		if err = ensure(t.Context(), conn, template); err == nil {
 			_, err = conn.Exec(t.Context(), statement)
 		}
 	}
@@ -175,6 +176,16 @@ func create(t testing.TB, template string, make func(ctx context.Context, conn *
 		t.Fatalf("dbtest: %v", err)
 	}
 	return url
+}
+
+// strategy has files copied, which costs half of what writing their contents to the log does. Before
+// PostgreSQL 15 there was no other.
+func strategy(conn *pgx.Conn) string {
+	version, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), ".")
+	if major, err := strconv.Atoi(version); err == nil && major < 15 {
+		return ""
+	}
+	return "STRATEGY file_copy"
 }
 
 func drop(t testing.TB, conn *pgx.Conn, name string) {

@@ -101,7 +101,8 @@ func (c *cluster) prepare() (err error) {
 
 // initdb makes a cluster in dir, an empty directory of the cluster's account.
 func (c *cluster) initdb(dir string) error {
-	cmd := c.user.command(filepath.Join(c.bin, "initdb"), "--pgdata="+dir, "--no-sync", "--username="+superuser, "--auth=trust",
+	cmd := c.user.command(filepath.Join(c.bin, "initdb"), "--pgdata="+dir,
+		"--no-sync", "--username="+superuser, "--auth=trust",
 		"--encoding=UTF8", "--locale=C", "--no-instructions")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb in %s: %w:\n%s", dir, err, lastLines(string(out)))
@@ -208,7 +209,8 @@ func (c *cluster) close() error {
 	return errors.Join(c.stop(syscall.SIGQUIT), c.remove())
 }
 
-// stop sends signal (SIGINT: fast shutdown with a checkpoint, SIGQUIT: at once) and stronger ones if that has no effect.
+// stop sends signal (SIGINT: fast shutdown with a checkpoint, SIGQUIT: at once), and stronger ones if that has no
+// effect.
 func (c *cluster) stop(signal syscall.Signal) error {
 	for _, step := range []struct {
 		signal syscall.Signal

@@ -56,7 +56,7 @@ func New(pool *pgxpool.Pool, counting time.Duration) *Metrics {
 			"limit"),
 		calls: counter("cairn_provider_calls_total",
 			"Calls to providers by call (exchange, refresh, revoke, who-am-I, …) and result: "+
-				"ok, refused, rate_limited, unavailable.",
+				"ok, refused, not_permitted, rate_limited, unavailable.",
 			"provider", "call", "result"),
 		callTimes: histogram("cairn_provider_call_duration_seconds",
 			"From dialling a provider to the last byte of its answer.",

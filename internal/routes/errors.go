@@ -210,7 +210,7 @@ func explain(r *http.Request, err error) problem {
 	case errors.Is(err, errOtherHost):
 		return problem{Status: http.StatusMisdirectedRequest, Changed: nothingChanged,
 			Heading: "Cairn is not at this address.",
-			Detail:  "While the sandbox plays the providers, open Cairn at the address that it shows when it starts."}
+			Detail:  "While the sandbox simulates the providers, open Cairn at the address that it shows when it starts."}
 	case errors.Is(err, errTooLarge):
 		return problem{Status: http.StatusRequestEntityTooLarge, Changed: nothingChanged, Action: back(),
 			Heading: "That is too much.",

@@ -62,5 +62,5 @@ func (s *Sandbox) asset(name string) handler {
 
 func (s *Sandbox) notFound(w http.ResponseWriter, _ *http.Request) error {
 	return s.render(w, http.StatusNotFound, "refusal", "", refusalPage{s.page("", "There is nothing here"),
-		"The sandbox plays only what Cairn needs of its providers, and only those that have no real keys."})
+		"The sandbox simulates only what Cairn needs of its providers, and only those that have no real keys."})
 }
