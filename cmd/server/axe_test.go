@@ -15,7 +15,7 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 // Every page, in every state, is without a finding of axe-core: what a browser without eyes, or a person without a

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db/dbtest"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 	"cairn/internal/testkit"
 )
 

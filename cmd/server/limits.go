@@ -7,8 +7,8 @@ import (
 	"cairn/internal/auth"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
-	"cairn/internal/oauth/sandbox"
 	"cairn/internal/routes"
+	"cairn/internal/sandbox"
 	"cairn/internal/session"
 )
 

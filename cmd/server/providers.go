@@ -16,8 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/internal/oauth"
-	"cairn/internal/oauth/sandbox"
 	"cairn/internal/routes"
+	"cairn/internal/sandbox"
 )
 
 // provider is one we can speak with. Callbacks are where the Node server had them, because they are registered there.

@@ -12,7 +12,7 @@ import (
 
 	"cairn/internal/auth"
 	"cairn/internal/oauth"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 	"cairn/internal/seal"
 	"cairn/internal/testkit"
 )

@@ -20,7 +20,6 @@
 //	disconnect.go  disconnecting: what was a connection becomes a withdrawal
 //	withdrawal.go  telling the provider until it confirms
 //	rekey.go       sealing tokens anew after a change of keys
-//	sandbox/       the three providers, simulated on this machine
 //
 // One DELETE … RETURNING removes the row of an attempt before anything else is looked at. A refresh
 // is made by the one instance that holds the connection's lease: it re-reads the tokens when it

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"cairn/internal/oauth"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 // asked is how many calls of a kind a provider has had.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"cairn/internal/oauth"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 	"cairn/internal/seal"
 )
 

@@ -17,7 +17,7 @@ import (
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
 	"cairn/internal/oauth"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 	"cairn/internal/seal"
 	"cairn/internal/testkit"
 )

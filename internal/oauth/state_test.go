@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"cairn/internal/oauth"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 // story is a connection's history, oldest first, without times.

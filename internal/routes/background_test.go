@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 	"cairn/internal/testkit"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/PuerkitoBio/goquery"
 
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 func TestConnectCheckDisconnect(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 	"cairn/internal/testkit"
 )
 

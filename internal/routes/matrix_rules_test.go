@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"cairn/internal/oauth"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 // notPermitted is what a call comes to that says something about a permission and nothing about the connection.

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"cairn/internal/oauth"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 // scene is a situation in which a provider is called.

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cairn/internal/oauth"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 	"cairn/internal/testkit"
 )
 

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"cairn/internal/auth"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 // limitedSite has the limits of the real world, and believes the test where its visitors are.

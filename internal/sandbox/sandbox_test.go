@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"cairn/db/dbtest"
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 	"cairn/internal/testkit"
 
 	"github.com/jackc/pgx/v5/pgxpool"

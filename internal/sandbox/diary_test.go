@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 type fullActivity struct {

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 func TestGarminAuthorizeRefuses(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 func (r rig) subscriptions() string { return r.at(sandbox.Strava).API + "/push_subscriptions" }

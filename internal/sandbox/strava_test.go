@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 // stravaCause is resource/field/code of the answer's only error.

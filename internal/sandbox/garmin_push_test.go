@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 // heard checks what all of Garmin's posts have in common and returns the items of the only kind in it.

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 	"cairn/internal/testkit"
 )
 

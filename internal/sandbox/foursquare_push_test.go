@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"testing"
 
-	"cairn/internal/oauth/sandbox"
+	"cairn/internal/sandbox"
 )
 
 func TestFoursquarePush(t *testing.T) {
