@@ -73,7 +73,7 @@ func checkKeys(ctx context.Context, e examined) []finding {
 	case e.database.Version < 4: // the first with withdrawals, which have sealed tokens too
 		return []finding{{warning, "keys", "can't be compared with what is stored before the pending migrations have run"}}
 	}
-	used, err := oauth.New(e.pool, nil, e.config.limits.Calls).Keys(ctx)
+	used, err := oauth.New(e.pool, nil, oauth.Options{Limits: e.config.limits.Calls}).Keys(ctx)
 	if err != nil {
 		return []finding{{wrong, "keys", err.Error()}}
 	}
@@ -161,7 +161,7 @@ func checkConnections(ctx context.Context, e examined) []finding {
 	if !e.hasSchema() {
 		return nil
 	}
-	tallies, err := oauth.New(e.pool, nil, e.config.limits.Calls).Count(ctx)
+	tallies, err := oauth.New(e.pool, nil, oauth.Options{Limits: e.config.limits.Calls}).Count(ctx)
 	if err != nil {
 		return []finding{{wrong, "connections", err.Error()}}
 	}
@@ -184,7 +184,7 @@ func checkBudgets(ctx context.Context, e examined) (found []finding) {
 	if e.databaseErr != nil || e.database.Version < 5 {
 		return nil
 	}
-	budgets, err := oauth.New(e.pool, nil, e.config.limits.Calls).Budgets(ctx)
+	budgets, err := oauth.New(e.pool, nil, oauth.Options{Limits: e.config.limits.Calls}).Budgets(ctx)
 	if err != nil {
 		return []finding{{wrong, "quota", err.Error()}}
 	}

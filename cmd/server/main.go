@@ -166,42 +166,43 @@ func assemble(
 	if err != nil {
 		return nil, upkeep{}, err
 	}
+	listen, err := db.Direct(pool, config.DirectDatabaseURL)
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	queue, err := jobs.NewQueue(ctx, jobs.Options{Pool: pool, Log: log, Limits: config.limits.Jobs, Listen: listen})
+	if err != nil {
+		return nil, upkeep{}, err
+	}
 	limited := config.limits.accounts()
 	limited.Refused = watch.Limited
 	own := upkeep{
-		log:         log,
-		batch:       config.limits.Upkeep,
-		sessions:    session.New(config.sessions(session.Options{Pool: pool, Secure: site.Scheme == "https"})),
-		accounts:    auth.New(pool, config.SessionSecret, limited),
-		connections: oauth.New(pool, sealer, config.limits.Calls),
+		log:      log,
+		batch:    config.limits.Upkeep,
+		sessions: session.New(config.sessions(session.Options{Pool: pool, Secure: site.Scheme == "https"})),
+		accounts: auth.New(pool, config.SessionSecret, limited),
+		connections: oauth.New(pool, sealer, oauth.Options{
+			Limits: config.limits.Calls, Queue: queue, Observe: watch.ProviderCall,
+		}),
 	}
-	own.connections.Observe = watch.ProviderCall
 	own.presence = newPresence(pool, log, sealer, own.connections, config.limits.Upkeep)
 	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err
 	}
 	entries := latest.New(pool, sealer, own.connections)
-	listen, err := db.Direct(pool, config.DirectDatabaseURL)
-	if err != nil {
-		return nil, upkeep{}, err
-	}
-	own.jobs, err = jobs.New(ctx, jobs.Deps{
-		Pool: pool, Log: log, Connections: own.connections, Latest: entries, Providers: providers,
-		Limits: config.limits.Jobs, Listen: listen,
+	own.jobs, err = jobs.New(jobs.Deps{
+		Queue: queue, Connections: own.connections, Latest: entries, Providers: providers,
 	})
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	own.connections.Later = own.jobs.Withdraw
-	own.connections.Made = own.jobs.VisitNew
-	own.connections.Telling = own.jobs.VisitLater
 	ready = own.presence.ready(ready)
 	watch.Count(own.sessions, own.connections, pool)
 	watch.Ready(ready)
 	watch.Hashes(own.accounts.HashLoad)
 	handler, err := routes.New(routes.Deps{
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
-		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Latest: entries, Jobs: own.jobs,
+		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Latest: entries, Jobs: queue,
 		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready, Instance: own.presence.ID,
 		Webhooks: routes.Webhooks{
 			Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret,

@@ -89,7 +89,7 @@ func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPresence(pool, slog.New(slog.DiscardHandler), sealer, oauth.New(pool, sealer, oauth.Limits{}), patience)
+	p := newPresence(pool, slog.New(slog.DiscardHandler), sealer, oauth.New(pool, sealer, oauth.Options{}), patience)
 	p.every = 10 * time.Millisecond
 	if err := p.enter(t.Context()); err != nil {
 		t.Fatal(err)

@@ -153,7 +153,7 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 	}
 	u := upkeep{
 		log: slog.New(slog.DiscardHandler), batch: patience, sessions: session.New(session.Options{Pool: pool}),
-		accounts: auth.New(pool, secret, auth.Options{}), connections: oauth.New(pool, nil, oauth.Limits{}),
+		accounts: auth.New(pool, secret, auth.Options{}), connections: oauth.New(pool, nil, oauth.Options{}),
 		presence: &presence{Self: instance.New(pool, "", "", 0, nil)},
 	}
 	u.sweepAll(t.Context())

@@ -37,7 +37,7 @@ func rekey(ctx context.Context, config Config, pool *pgxpool.Pool, out io.Writer
 	if err != nil {
 		return err
 	}
-	connections := oauth.New(pool, sealer, config.limits.Calls)
+	connections := oauth.New(pool, sealer, oauth.Options{Limits: config.limits.Calls})
 	if err := needKeys(ctx, connections); err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func ourHandler(b *testing.B, address string) http.Handler {
 		Log:         slog.New(slog.NewJSONHandler(io.Discard, nil)),
 		Sessions:    session.New(session.Options{Pool: pool}),
 		Accounts:    auth.New(pool, "bench", auth.Options{}),
-		Connections: oauth.New(pool, sealer, oauth.Limits{}),
+		Connections: oauth.New(pool, sealer, oauth.Options{}),
 		Web:         web.Files,
 		Ready:       func(ctx context.Context) error { return db.Ready(ctx, pool) },
 	})

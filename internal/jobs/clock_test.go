@@ -21,7 +21,7 @@ func TestJobsAreDueByTheDatabasesClock(t *testing.T) {
 			pool := dbtest.New(t)
 			j := newInstance(t, pool, nil, Limits{}, wrong)
 			err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-				return j.VisitLater(t.Context(), tx, "strava", "7", time.Hour)
+				return j.deps.VisitLater(t.Context(), tx, "strava", "7", time.Hour)
 			})
 			if err != nil {
 				t.Fatal(err)

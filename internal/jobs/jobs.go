@@ -1,7 +1,8 @@
 // Package jobs does what nobody should wait for, with river, in PostgreSQL: a job is enqueued in the transaction
 // that makes it necessary, and tried again until it is done, by whichever instance has time.
 //
-//	jobs.go      the client: put aside, start, stop, count
+//	queue.go     enqueueing jobs
+//	jobs.go      the workers: start, stop, count
 //	wake.go      noticing that there is a job
 //	clock.go     the database's time
 //	withdraw.go  telling providers that their tokens are not wanted any more
@@ -23,14 +24,11 @@ package jobs
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-	"github.com/riverqueue/river/rivertype"
 
 	"cairn/internal/latest"
 	"cairn/internal/oauth"
@@ -51,67 +49,40 @@ const (
 
 // Deps are the parts that the jobs put to work.
 type Deps struct {
-	Pool        *pgxpool.Pool
-	Log         *slog.Logger
+	*Queue
 	Connections *oauth.Store
 	Latest      *latest.Store
 	Providers   []*oauth.Provider // those with keys
-	Limits      Limits
-	// Listen is how to connect to a server that can LISTEN; nil: none can, because a connection pooler stands before it.
-	Listen *pgx.ConnConfig
-
-	clock *clock
 }
 
 // Jobs is the background work of one instance. Make it with New.
 type Jobs struct {
 	client *river.Client[pgx.Tx]
-	waker  *waker
 	deps   Deps
 }
 
-// New returns the work, which begins with Run. It asks the database for the time.
-func New(ctx context.Context, d Deps) (*Jobs, error) { return newJobs(ctx, d, time.Now) }
-
-func newJobs(ctx context.Context, d Deps, host func() time.Time) (j *Jobs, err error) {
-	d.Limits = d.Limits.withDefaults()
-	if d.clock, err = newClock(ctx, host, d.Pool); err != nil {
+// New returns the work, which begins with Run.
+func New(d Deps) (*Jobs, error) {
+	config := d.config()
+	config.Workers = river.NewWorkers()
+	river.AddWorker(config.Workers, &withdrawer{Deps: d})
+	river.AddWorker(config.Workers, &keeper{Deps: d})
+	river.AddWorker(config.Workers, &visitor{Deps: d})
+	river.AddWorker(config.Workers, &looker{Deps: d})
+	config.Queues = queues()
+	config.ErrorHandler = failures{d.Log}
+	config.Middleware = append(config.Middleware, river.WorkerMiddlewareFunc(d.clock.snoozing))
+	config.FetchPollInterval = fetchAnyway
+	config.JobTimeout, config.RescueStuckJobsAfter = d.Limits.Job, d.Limits.Rescue
+	config.CompletedJobRetentionPeriod, config.CancelledJobRetentionPeriod = keepDone, keepDone
+	config.DiscardedJobRetentionPeriod = keepFailed
+	config.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(d.Limits.Look),
+		func() (river.JobArgs, *river.InsertOpts) { return look{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})}
+	client, err := d.newClient(config)
+	if err != nil {
 		return nil, err
 	}
-	waker := newWaker(d, d.clock)
-	workers := river.NewWorkers()
-	river.AddWorker(workers, &withdrawer{Deps: d})
-	river.AddWorker(workers, &keeper{Deps: d})
-	river.AddWorker(workers, &visitor{Deps: d})
-	river.AddWorker(workers, &looker{Deps: d})
-	client, err := river.NewClient(driver{riverpgxv5.New(d.Pool), waker}, &river.Config{
-		Schema:       Schema,
-		Logger:       slog.New(newWarnings(d.Log.Handler())),
-		ErrorHandler: failures{d.Log},
-		Workers:      workers,
-		Queues:       queues(),
-		Middleware: []rivertype.Middleware{
-			river.WorkerMiddlewareFunc(d.clock.snoozing), river.JobInsertMiddlewareFunc(waker.inserted),
-		},
-		FetchPollInterval:    fetchAnyway,
-		JobTimeout:           d.Limits.Job,
-		RescueStuckJobsAfter: d.Limits.Rescue,
-
-		CompletedJobRetentionPeriod: keepDone,
-		CancelledJobRetentionPeriod: keepDone,
-		DiscardedJobRetentionPeriod: keepFailed,
-
-		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(d.Limits.Look),
-			func() (river.JobArgs, *river.InsertOpts) { return look{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})},
-
-		// It is there to play with the time in tests, but what it does is what is wanted here: there is one clock, the
-		// database's.
-		Test: river.TestConfig{Time: d.clock},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("jobs: %w", err)
-	}
-	return &Jobs{client, waker, d}, nil
+	return &Jobs{client, d}, nil
 }
 
 // queues are one for each provider, whether it has keys now or not, and one for what asks none.
@@ -140,7 +111,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 	}
 	waking, rest := context.WithCancel(context.WithoutCancel(ctx))
 	woken := make(chan struct{})
-	go func() { defer close(woken); j.waker.run(waking) }()
+	go func() { defer close(woken); j.deps.waker.run(waking) }()
 	defer func() { rest(); <-woken }()
 	if err := j.client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("jobs: start: %w", err)

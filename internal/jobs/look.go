@@ -43,7 +43,7 @@ func (l *looker) Work(ctx context.Context, _ *river.Job[look]) error {
 		if err != nil {
 			return err
 		}
-		if err := visit(ctx, l.Deps, client, p.Key, old, Fetch); err != nil {
+		if err := visit(ctx, l.Pool, client, p.Key, old, Fetch); err != nil {
 			return err
 		}
 	}

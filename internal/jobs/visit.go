@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
@@ -43,38 +44,38 @@ func (v revisit) InsertOpts() river.InsertOpts {
 }
 
 // Visit has the connections to these subjects visited soon. Subjects that nobody has connected are left out.
-func (j *Jobs) Visit(ctx context.Context, provider string, subjects []string, what Errand) error {
-	return visit(ctx, j.deps, j.client, provider, subjects, what)
+func (q *Queue) Visit(ctx context.Context, provider string, subjects []string, what Errand) error {
+	return visit(ctx, q.Pool, q.client, provider, subjects, what)
 }
 
-// VisitNew has a connection visited that is being made in tx (oauth.Store.Made).
-func (j *Jobs) VisitNew(ctx context.Context, tx pgx.Tx, provider, subject string) error {
-	_, err := visitTx(ctx, j.client, tx, provider, []string{subject}, Fetch)
+// VisitNew has a connection visited that is being made in tx (oauth.Enqueuer).
+func (q *Queue) VisitNew(ctx context.Context, tx pgx.Tx, provider, subject string) error {
+	_, err := visitTx(ctx, q.client, tx, provider, []string{subject}, Fetch)
 	return err
 }
 
 // VisitLater has the connection to an account asked about when so much time is over, if there is one then
-// (oauth.Store.Telling).
-func (j *Jobs) VisitLater(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error {
-	at := j.deps.clock.Now().Add(after)
+// (oauth.Enqueuer).
+func (q *Queue) VisitLater(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error {
+	at := q.clock.Now().Add(after)
 	late := revisit{Provider: provider, Subject: subject, Late: at.UnixMilli()}
-	if _, err := j.client.InsertTx(ctx, tx, late, &river.InsertOpts{ScheduledAt: at}); err != nil {
+	if _, err := q.client.InsertTx(ctx, tx, late, &river.InsertOpts{ScheduledAt: at}); err != nil {
 		return fmt.Errorf("jobs: put a late visit to %s aside: %w", provider, err)
 	}
 	return nil
 }
 
 // VisitNow is Visit for somebody who waits for it: a visit that was put off is made now.
-func (j *Jobs) VisitNow(ctx context.Context, provider, subject string, what Errand) error {
-	return pgx.BeginFunc(ctx, j.deps.Pool, func(tx pgx.Tx) error {
-		inserted, err := visitTx(ctx, j.client, tx, provider, []string{subject}, what)
+func (q *Queue) VisitNow(ctx context.Context, provider, subject string, what Errand) error {
+	return pgx.BeginFunc(ctx, q.Pool, func(tx pgx.Tx) error {
+		inserted, err := visitTx(ctx, q.client, tx, provider, []string{subject}, what)
 		if err == nil {
 			err = markAwaited(ctx, tx, provider, subject, what)
 		}
 		for _, job := range inserted {
 			if err == nil && job.UniqueSkippedAsDuplicate {
-				_, err = j.client.JobRetryTx(ctx, tx, job.Job.ID)
-				j.waker.pollOften()
+				_, err = q.client.JobRetryTx(ctx, tx, job.Job.ID)
+				q.waker.pollOften()
 			}
 		}
 		return err
@@ -82,9 +83,9 @@ func (j *Jobs) VisitNow(ctx context.Context, provider, subject string, what Erra
 }
 
 func visit(
-	ctx context.Context, d Deps, client *river.Client[pgx.Tx], provider string, subjects []string, what Errand,
+	ctx context.Context, pool *pgxpool.Pool, client *river.Client[pgx.Tx], provider string, subjects []string, what Errand,
 ) error {
-	return pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		_, err := visitTx(ctx, client, tx, provider, subjects, what)
 		return err
 	})

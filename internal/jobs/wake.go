@@ -45,9 +45,9 @@ type waker struct {
 	nudged    chan struct{}
 }
 
-func newWaker(d Deps, c *clock) *waker {
+func newWaker(o Options, c *clock) *waker {
 	w := &waker{
-		pool: d.Pool, listen: d.Listen, log: slog.New(newWarnings(d.Log.Handler())), clock: c, limits: d.Limits,
+		pool: o.Pool, listen: o.Listen, log: slog.New(newWarnings(o.Log.Handler())), clock: c, limits: o.Limits,
 		news: make(chan *riverdriver.Notification, 100), nudged: make(chan struct{}, 1),
 	}
 	for queue := range queues() {

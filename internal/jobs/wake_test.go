@@ -18,11 +18,14 @@ import (
 // newInstance is one of several that share a database. Its host's clock may be wrong.
 func newInstance(t *testing.T, pool *pgxpool.Pool, listen *pgx.ConnConfig, l Limits, wrong time.Duration) *Jobs {
 	t.Helper()
-	connections := oauth.New(pool, nil, oauth.Limits{})
-	j, err := newJobs(t.Context(), Deps{
-		Pool: pool, Log: slog.New(slog.DiscardHandler), Connections: connections, Latest: latest.New(pool, nil, connections),
-		Limits: l, Listen: listen,
+	queue, err := newQueue(t.Context(), Options{
+		Pool: pool, Log: slog.New(slog.DiscardHandler), Limits: l, Listen: listen,
 	}, func() time.Time { return time.Now().Add(wrong) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections := oauth.New(pool, nil, oauth.Options{Queue: queue})
+	j, err := New(Deps{Queue: queue, Connections: connections, Latest: latest.New(pool, nil, connections)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +49,9 @@ func runs(t *testing.T, j *Jobs) {
 // withdraw puts a job aside that is done at once: there is no withdrawal of this number.
 func withdraw(t *testing.T, j *Jobs, pool *pgxpool.Pool, id int64) {
 	t.Helper()
-	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { return j.Withdraw(t.Context(), tx, "strava", id) })
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		return j.deps.Withdraw(t.Context(), tx, "strava", id)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,9 +24,9 @@ func (withdrawal) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{MaxAttempts: 19, UniqueOpts: river.UniqueOpts{ByArgs: true}}
 }
 
-// Withdraw has a withdrawal carried out once the transaction is over (oauth.Store.Later).
-func (j *Jobs) Withdraw(ctx context.Context, tx pgx.Tx, provider string, id int64) error {
-	if _, err := j.client.InsertTx(ctx, tx, withdrawal{ID: id}, &river.InsertOpts{Queue: provider}); err != nil {
+// Withdraw has a withdrawal carried out once the transaction is over (oauth.Enqueuer).
+func (q *Queue) Withdraw(ctx context.Context, tx pgx.Tx, provider string, id int64) error {
+	if _, err := q.client.InsertTx(ctx, tx, withdrawal{ID: id}, &river.InsertOpts{Queue: provider}); err != nil {
 		return fmt.Errorf("jobs: put withdrawal %d aside: %w", id, err)
 	}
 	return nil

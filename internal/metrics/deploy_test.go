@@ -133,7 +133,7 @@ func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 	m.Build("", "", "")
 	m.Ready(nil)
 	m.Hashes(func() auth.HashLoad { return auth.HashLoad{} })
-	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Limits{}), pool)
+	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Options{}), pool)
 	descs := make(chan *prometheus.Desc)
 	go func() { defer close(descs); m.registry.Describe(descs) }()
 	labels := map[string][]string{} // by metric

@@ -5,7 +5,7 @@
 //	pool.go     the pool of database connections
 //
 // The parts that are watched know nothing of this package: they call functions that they are given (routes.Watch,
-// oauth.Store.Observe), and methods of Metrics are such functions. No label holds a user, an id, a path or anything
+// oauth.Options.Observe), and methods of Metrics are such functions. No label holds a user, an id, a path or anything
 // secret: routes go by their patterns, and every other value is one of a few words of ours.
 package metrics
 

@@ -58,7 +58,7 @@ func TestScrapeWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	m := New(pool, time.Minute)
-	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Limits{}), pool)
+	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Options{}), pool)
 	m.SignIn("password", "ok")
 	pool.Close()
 	answer := httptest.NewRecorder()

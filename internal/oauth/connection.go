@@ -17,36 +17,45 @@ import (
 	"cairn/internal/seal"
 )
 
+// Enqueuer enqueues background work in the transaction that makes it necessary.
+type Enqueuer interface {
+	// Withdraw enqueues the carrying out of a withdrawal (Store.Withdraw).
+	Withdraw(ctx context.Context, tx pgx.Tx, provider string, withdrawalID int64) error
+	// VisitNew enqueues what there is to do for a connection that is made, or made anew.
+	VisitNew(ctx context.Context, tx pgx.Tx, provider, subject string) error
+	// VisitLater enqueues a check of the connection to an account, if there is one when so much time is over.
+	VisitLater(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error
+}
+
+// Options are what a store may be given.
+type Options struct {
+	Limits
+	// Queue is where background work goes. nil: a withdrawal waits until somebody asks for those that are
+	// Pending.
+	Queue Enqueuer
+	// Observe, if it is not nil, is called after every call to a provider. call is as in Error.Call; result
+	// is "ok", "refused", "not_permitted", "rate_limited" or "unavailable".
+	Observe func(provider, call, result string, took time.Duration)
+}
+
 // Store holds the attempts and connections of all people. Make it with New.
 type Store struct {
-	// Observe, if it is set before the first use, is called after every call to a provider. call is as
-	// in Error.Call; result is "ok", "refused", "not_permitted", "rate_limited" or "unavailable".
-	Observe func(provider, call, result string, took time.Duration)
-
-	// Later enqueues the background work of a withdrawal (Withdraw), to be done after the transaction
-	// that made it. If Later is nil, the withdrawal waits until somebody asks for those that are
-	// Pending.
-	Later func(ctx context.Context, tx pgx.Tx, provider string, withdrawalID int64) error
-
-	// Made, if it is set, hears of a connection in the transaction that makes it or makes it anew.
-	Made func(ctx context.Context, tx pgx.Tx, provider, subject string) error
-
-	// Telling, if it is set, is called in the transaction that claims a call which tells a provider to
-	// forget an account. That call may end a connection that somebody makes meanwhile. It has ended
-	// after over: then somebody has to check whether there is such a connection, and how it is.
-	Telling func(ctx context.Context, tx pgx.Tx, provider, subject string, over time.Duration) error
-
-	pool   *pgxpool.Pool
-	sealer *seal.Sealer
-	client *http.Client
-	gates  sync.Map // of gate, by provider
-	limits Limits
+	pool    *pgxpool.Pool
+	sealer  *seal.Sealer
+	client  *http.Client
+	gates   sync.Map // of gate, by provider
+	limits  Limits
+	queue   Enqueuer // may be nil
+	observe func(provider, call, result string, took time.Duration)
 }
 
 // New returns the store in a database. Tokens rest there sealed.
-func New(pool *pgxpool.Pool, sealer *seal.Sealer, limits Limits) *Store {
-	limits = limits.withDefaults()
-	return &Store{pool: pool, sealer: sealer, client: newClient(limits.Call), limits: limits}
+func New(pool *pgxpool.Pool, sealer *seal.Sealer, o Options) *Store {
+	limits := o.withDefaults()
+	return &Store{
+		pool: pool, sealer: sealer, client: newClient(limits.Call),
+		limits: limits, queue: o.Queue, observe: o.Observe,
+	}
 }
 
 // Connection is a provider account somebody connected, as its last real answer left it.
@@ -80,10 +89,10 @@ func (s *Store) Connect(ctx context.Context, tx pgx.Tx, g Grant, userID, identit
 		if err != nil {
 			return err
 		}
-		if err := tell(ctx, tx, userID, g.Provider.Key, Active, cause); err != nil || s.Made == nil {
+		if err := tell(ctx, tx, userID, g.Provider.Key, Active, cause); err != nil || s.queue == nil {
 			return err
 		}
-		return s.Made(ctx, tx, g.Provider.Key, g.Subject)
+		return s.queue.VisitNew(ctx, tx, g.Provider.Key, g.Subject)
 	})
 }
 
@@ -116,7 +125,7 @@ func storeConnection(
 }
 
 func (s *Store) caller(p *Provider) *caller {
-	return &caller{provider: p, client: s.client, heard: s.Observe, gate: s.gate(p.Key), pool: s.pool, limits: s.limits}
+	return &caller{provider: p, client: s.client, heard: s.observe, gate: s.gate(p.Key), pool: s.pool, limits: s.limits}
 }
 
 // tokens is what is sealed.

@@ -34,11 +34,11 @@ func TestTokensRestSealed(t *testing.T) {
 		t.Error("the access token can be read in the database")
 	}
 
-	rotated := oauth.New(r.pool, newSealer(t, 2, 1), r.limits)
+	rotated := oauth.New(r.pool, newSealer(t, 2, 1), oauth.Options{Limits: r.limits})
 	if again, err := rotated.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil || again != token {
 		t.Errorf("with a new key in front: error %v", err)
 	}
-	lost := oauth.New(r.pool, newSealer(t, 2), r.limits)
+	lost := oauth.New(r.pool, newSealer(t, 2), oauth.Options{Limits: r.limits})
 	if _, err := lost.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); !errors.Is(err, seal.ErrKey) {
 		t.Errorf("with the old key gone: %v, want ErrKey", err)
 	}
@@ -118,7 +118,7 @@ func TestRefreshHappensOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(otherPool.Close)
-			stores := []*oauth.Store{r.Store, oauth.New(otherPool, newSealer(t, 1), r.limits)}
+			stores := []*oauth.Store{r.Store, oauth.New(otherPool, newSealer(t, 1), oauth.Options{Limits: r.limits})}
 			for round := range testkit.Rounds(t) {
 				r.expire(provider)
 				tokens := make([]string, 10)

@@ -92,10 +92,10 @@ func (s *Store) withdrawLater(
 	if err != nil {
 		return fmt.Errorf("oauth: store withdrawal from %s: %w", p.Key, err)
 	}
-	if s.Later == nil {
+	if s.queue == nil {
 		return nil
 	}
-	return s.Later(ctx, tx, p.Key, id)
+	return s.queue.Withdraw(ctx, tx, p.Key, id)
 }
 
 // handOver gives a new pair of tokens to the withdrawal of a connection that was disconnected while
@@ -115,7 +115,7 @@ func (s *Store) handOver(ctx context.Context, lease string, token *oauth2.Token)
 }
 
 // forgetWithdrawals drops what is still to be told about an account that is connected again: it would end the new
-// connection too. A call that is under way can't be taken back: what it leads to is looked at later (Store.Telling).
+// connection too. A call that is under way can't be taken back: what it leads to is checked later (Enqueuer).
 func forgetWithdrawals(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	_, err := tx.Exec(ctx, `DELETE FROM cairn.withdrawals WHERE provider = $1 AND subject = $2`, provider, subject)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"cairn/internal/oauth"
 	"cairn/internal/sandbox"
 )
 
@@ -34,12 +35,13 @@ func TestObserve(t *testing.T) {
 			r.set(tt.provider, sandbox.Token, tt.token)
 			r.set(tt.provider, sandbox.API, tt.api)
 			var heard []string
-			r.Observe = func(provider, call, result string, took time.Duration) {
+			observe := func(provider, call, result string, took time.Duration) {
 				if took <= 0 || took > time.Minute {
 					t.Errorf("%s %s took %v", provider, call, took)
 				}
 				heard = append(heard, provider+" "+call+" "+result)
 			}
+			r.Store = oauth.New(r.pool, newSealer(t, 1), oauth.Options{Limits: r.limits, Observe: observe})
 			_ = r.Check(t.Context(), r.providers[tt.provider], owner.UserID)
 			r.disconnect(tt.provider, owner)
 			_ = r.withdraw()

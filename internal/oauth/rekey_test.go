@@ -20,11 +20,11 @@ func TestRekey(t *testing.T) {
 	r.connect(sandbox.Strava, owners[1], "moss")
 	r.connect(sandbox.Garmin, owners[1], "moss")
 	r.disconnect(sandbox.Garmin, owners[1])
-	err := oauth.New(r.pool, newSealer(t, 2), r.limits).CheckKeys(t.Context())
+	err := oauth.New(r.pool, newSealer(t, 2), oauth.Options{Limits: r.limits}).CheckKeys(t.Context())
 	if err == nil || !strings.Contains(err.Error(), newSealer(t, 1).KeyIDs()[0]) {
 		t.Errorf("with the old key missing: %v, want its id named", err)
 	}
-	both := oauth.New(r.pool, newSealer(t, 2, 1), r.limits)
+	both := oauth.New(r.pool, newSealer(t, 2, 1), oauth.Options{Limits: r.limits})
 	if err := both.CheckKeys(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -38,7 +38,7 @@ func TestRekey(t *testing.T) {
 	if done, err := both.Rekey(t.Context()); done != 0 || err != nil {
 		t.Errorf("again: %d, error %v; want none", done, err)
 	}
-	fresh := oauth.New(r.pool, newSealer(t, 2), r.limits)
+	fresh := oauth.New(r.pool, newSealer(t, 2), oauth.Options{Limits: r.limits})
 	if err := fresh.CheckKeys(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -50,7 +50,7 @@ func TestRekey(t *testing.T) {
 	if err := r.withdraw(); err != nil || len(r.grants(sandbox.Garmin)) != 1 {
 		t.Errorf("the withdrawal with the new key alone: %v", err)
 	}
-	if err := oauth.New(r.pool, newSealer(t, 1), r.limits).CheckKeys(t.Context()); err == nil {
+	if err := oauth.New(r.pool, newSealer(t, 1), oauth.Options{Limits: r.limits}).CheckKeys(t.Context()); err == nil {
 		t.Error("the old key alone is accepted")
 	}
 }
@@ -68,12 +68,12 @@ func TestRekeyPassesDamagedTokens(t *testing.T) {
 	}
 	owner := r.owner()
 	r.connect(sandbox.Garmin, owner, "ada")
-	both := oauth.New(r.pool, newSealer(t, 2, 1), r.limits)
+	both := oauth.New(r.pool, newSealer(t, 2, 1), oauth.Options{Limits: r.limits})
 	done, err := both.Rekey(t.Context())
 	if done != 1 || !errors.Is(err, seal.ErrOpen) || strings.Count(err.Error(), "sealed_tokens") != people {
 		t.Errorf("rekeyed %d, error %v; want 1, and the others named", done, err)
 	}
-	fresh := oauth.New(r.pool, newSealer(t, 2), r.limits)
+	fresh := oauth.New(r.pool, newSealer(t, 2), oauth.Options{Limits: r.limits})
 	if _, err := fresh.Token(t.Context(), r.providers[sandbox.Garmin], owner.UserID); err != nil {
 		t.Errorf("with the new key alone: %v", err)
 	}

@@ -51,7 +51,7 @@ func newRigWith(t *testing.T, limits oauth.Limits) rig {
 	base := "http://" + server.Listener.Addr().String() + "/sandbox"
 	played := map[string]sandbox.App{}
 	r := rig{
-		Store:     oauth.New(pool, newSealer(t, 1), limits),
+		Store:     oauth.New(pool, newSealer(t, 1), oauth.Options{Limits: limits}),
 		t:         t,
 		limits:    limits,
 		pool:      pool,
@@ -283,7 +283,7 @@ func (r rig) instances(n int) (all []*oauth.Store) {
 			r.t.Fatal(err)
 		}
 		r.t.Cleanup(pool.Close)
-		all = append(all, oauth.New(pool, newSealer(r.t, 1), r.limits))
+		all = append(all, oauth.New(pool, newSealer(r.t, 1), oauth.Options{Limits: r.limits}))
 	}
 	return all
 }

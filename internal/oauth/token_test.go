@@ -282,7 +282,8 @@ func TestNobodyWaitsForTheDeadForLong(t *testing.T) {
 	r.exec(`UPDATE cairn.connections SET refresh_lease = 'dead', refresh_lease_until = now() + interval '1 day'`)
 	hasty := oauth.Limits{Call: 300 * time.Millisecond, Statement: 200 * time.Millisecond}
 	began := time.Now()
-	_, err := oauth.New(r.pool, newSealer(t, 1), hasty).Token(t.Context(), r.providers[sandbox.Strava], owner.UserID)
+	_, err := oauth.New(r.pool, newSealer(t, 1), oauth.Options{Limits: hasty}).
+		Token(t.Context(), r.providers[sandbox.Strava], owner.UserID)
 	if took := time.Since(began); !errors.Is(err, oauth.ErrUnavailable) || took < hasty.Call+hasty.Statement {
 		t.Errorf("after %v: %v, want ErrUnavailable after a call and a statement", took, err)
 	}

@@ -10,7 +10,7 @@ import (
 // Answers come in any order, and some after a window has turned: no count becomes lower by them.
 func TestAnswersOutOfOrder(t *testing.T) {
 	t.Parallel()
-	s := New(dbtest.New(t), nil, Limits{})
+	s := New(dbtest.New(t), nil, Options{})
 	c := s.caller(Strava(App{}))
 	ctx := t.Context()
 	before, err := c.reserve(ctx, "data", one)

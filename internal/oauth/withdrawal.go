@@ -55,10 +55,13 @@ func (s *Store) GiveUp(ctx context.Context, id int64) error {
 func (s *Store) claimWithdrawal(ctx context.Context, id int64) (withdrawal, error) {
 	w := withdrawal{id: id}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := s.claim(ctx, tx, &w); err != nil || s.Telling == nil {
+		if err := s.claim(ctx, tx, &w); err != nil || s.queue == nil {
 			return err
 		}
-		return s.Telling(ctx, tx, w.provider, w.subject, s.limits.claim())
+
+		// The call may end a connection that somebody makes meanwhile. When it has ended, somebody has to check
+		// whether there is such a connection, and how it is.
+		return s.queue.VisitLater(ctx, tx, w.provider, w.subject, s.limits.claim())
 	})
 	return w, err
 }

@@ -69,7 +69,7 @@ type Deps struct {
 	Providers      []*oauth.Provider // those with keys, in the order they are shown
 	Sandbox        *Sandbox          // nil: the providers are the real ones
 	Latest         *latest.Store
-	Jobs           *jobs.Jobs
+	Jobs           *jobs.Queue
 	Webhooks       Webhooks
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when traffic is welcome

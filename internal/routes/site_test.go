@@ -127,23 +127,19 @@ func newSiteWith(t testing.TB, o options) site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections := oauth.New(o.pool, sealer, cmp.Or(o.calls, patientCalls))
+	queue, err := jobs.NewQueue(t.Context(), jobs.Options{Pool: o.pool, Log: log, Limits: hastyJobs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections := oauth.New(o.pool, sealer, oauth.Options{Limits: cmp.Or(o.calls, patientCalls), Queue: queue})
 	entries := latest.New(o.pool, sealer, connections)
 	s.connections, s.entries, s.providers = connections, entries, providers
-	background, err := jobs.New(t.Context(), jobs.Deps{
-		Pool:        o.pool,
-		Log:         log,
-		Connections: connections,
-		Latest:      entries,
-		Providers:   providers,
-		Limits:      hastyJobs,
+	background, err := jobs.New(jobs.Deps{
+		Queue: queue, Connections: connections, Latest: entries, Providers: providers,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections.Later = background.Withdraw
-	connections.Made = background.VisitNew
-	connections.Telling = background.VisitLater
 	if o.works {
 		run(t, background.Run)
 	}
@@ -160,7 +156,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Accounts:    auth.New(o.pool, "test", auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cheap}),
 		Connections: connections,
 		Latest:      entries,
-		Jobs:        background,
+		Jobs:        queue,
 		Providers:   providers,
 		Sandbox:     &routes.Sandbox{Host: host, Handler: played},
 		Web:         web.Files,

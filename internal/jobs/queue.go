@@ -1,0 +1,68 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// Options are what a queue needs.
+type Options struct {
+	Pool   *pgxpool.Pool
+	Log    *slog.Logger
+	Limits Limits
+	// Listen is how to connect to a server that can LISTEN; nil: none can, because a connection pooler
+	// stands before it.
+	Listen *pgx.ConnConfig
+}
+
+// Queue enqueues jobs, for the workers of all instances. Make it with NewQueue.
+type Queue struct {
+	Options
+	client *river.Client[pgx.Tx] // that works on nothing
+	clock  *clock
+	waker  *waker
+}
+
+// NewQueue returns the queue of a database, which it asks for the time.
+func NewQueue(ctx context.Context, o Options) (*Queue, error) { return newQueue(ctx, o, time.Now) }
+
+func newQueue(ctx context.Context, o Options, host func() time.Time) (*Queue, error) {
+	o.Limits = o.Limits.withDefaults()
+	clock, err := newClock(ctx, host, o.Pool)
+	if err != nil {
+		return nil, err
+	}
+	q := &Queue{Options: o, clock: clock, waker: newWaker(o, clock)}
+	if q.client, err = q.newClient(q.config()); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// config is what clients that enqueue and clients that work have in common.
+func (q *Queue) config() river.Config {
+	return river.Config{
+		Schema:     Schema,
+		Logger:     slog.New(newWarnings(q.Log.Handler())),
+		Middleware: []rivertype.Middleware{river.JobInsertMiddlewareFunc(q.waker.inserted)},
+		// It is there to play with the time in tests, but what it does is what is wanted here: there is one
+		// clock, the database's.
+		Test: river.TestConfig{Time: q.clock},
+	}
+}
+
+func (q *Queue) newClient(config river.Config) (*river.Client[pgx.Tx], error) {
+	client, err := river.NewClient(driver{riverpgxv5.New(q.Pool), q.waker}, &config)
+	if err != nil {
+		return nil, fmt.Errorf("jobs: %w", err)
+	}
+	return client, nil
+}
