@@ -16,7 +16,7 @@ testing = -race -shuffle=on -parallel 6
 needed = postgres chromium pgbouncer promtool axe systemd
 
 test: $(needed) ## run all tests, the browser's too, with the race detector: 10 rounds of each race, a short round of what is long
-	go test $(testing) -timeout 20m $(TEST_FLAGS) ./...
+	go test $(testing) -timeout 60m $(TEST_FLAGS) ./...
 
 test-busy: $(needed) ## build the tests, then run make test beside 8 busy processes and print how long it took
 	@go test -race -run '^$$' ./... >/dev/null
