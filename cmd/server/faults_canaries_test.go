@@ -203,14 +203,18 @@ func (c *canaries) judge(p person, page string, resp *http.Response, body string
 	}
 }
 
-// awaitVisits waits until there were so many more visits.
+// awaitVisits waits until there were so many more visits: patiently for some at a time, because thousands of slow ones
+// take longer than anything else that a test waits for.
 func (c *canaries) awaitVisits(n int) {
 	c.t.Helper()
 	all := func(visit) bool { return true }
 	before := len(c.visits(all))
-	testkit.Eventually(c.t, fmt.Sprintf("%d more visits are over", n), func() bool {
-		return len(c.visits(all)) >= before+n
-	})
+	for done := 0; done < n; {
+		done = min(done+100, n)
+		testkit.Eventually(c.t, fmt.Sprintf("%d more visits are over", done), func() bool {
+			return len(c.visits(all)) >= before+done
+		})
+	}
 }
 
 // awaitAllServed waits until all pages can be had again: each person's, one after the other.
