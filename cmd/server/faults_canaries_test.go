@@ -203,8 +203,7 @@ func (c *canaries) judge(p person, page string, resp *http.Response, body string
 	}
 }
 
-// awaitVisits waits until there were so many more visits: patiently for some at a time, because thousands of slow ones
-// take longer than anything else that a test waits for.
+// awaitVisits waits for n more visits, a hundred at a time: a thousand slow ones may take longer than testkit.Patience.
 func (c *canaries) awaitVisits(n int) {
 	c.t.Helper()
 	all := func(visit) bool { return true }

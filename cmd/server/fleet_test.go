@@ -108,9 +108,9 @@ func (f *fleet) awaitReady() {
 	}
 }
 
-// awaitVisits waits until what connecting asked for has been fetched:
-// from then on nobody uses a token but who is told to.
-func (f *fleet) awaitVisits() {
+// awaitSyncs waits until the syncs that connecting enqueued are done. From then on tokens are used only as the test
+// says.
+func (f *fleet) awaitSyncs() {
 	f.t.Helper()
 	testkit.Eventually(f.t, "what is new has been fetched", func() bool {
 		var left int

@@ -27,7 +27,7 @@ func TestKillAroundRefresh(t *testing.T) {
 	for _, p := range providers {
 		k.must(k.v.connect(t.Context(), p, "ada", 0))
 	}
-	k.awaitVisits()
+	k.awaitSyncs()
 	for round := range deployRounds(t, "DEPLOY_ANSWER_KILLS", 6) {
 		k.refreshes(providers[round%2], aim(round/2%3))
 	}
@@ -49,7 +49,7 @@ func TestKilledRefreshIsFoundOut(t *testing.T) {
 	t.Parallel()
 	k := newKilling(t)
 	k.must(k.v.connect(t.Context(), sandbox.Strava, "ada", 0))
-	k.awaitVisits()
+	k.awaitSyncs()
 	k.expire(sandbox.Strava)
 	k.kill(sandbox.Strava, "refresh_token", onTheWayBackForGood, func(ctx context.Context, v *visitor) error {
 		return v.check(ctx, sandbox.Strava)

@@ -38,7 +38,7 @@ func newRushes(t *testing.T, env ...string) (rushes []rush) {
 		r.must(v.connect(t.Context(), provider, "ada", 0))
 		rushes = append(rushes, r)
 	}
-	f.awaitVisits()
+	f.awaitSyncs()
 	return rushes
 }
 

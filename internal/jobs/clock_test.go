@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// A server whose clock is wrong puts jobs aside for the same moments as all others: those of the database's clock.
+// A server whose clock is wrong schedules jobs by the database's clock, as all others do.
 func TestJobsAreDueByTheDatabasesClock(t *testing.T) {
 	t.Parallel()
 	for name, wrong := range map[string]time.Duration{"ahead": 3 * time.Hour, "behind": -3 * time.Hour} {
@@ -21,7 +21,7 @@ func TestJobsAreDueByTheDatabasesClock(t *testing.T) {
 			pool := dbtest.New(t)
 			j := newInstance(t, pool, nil, Limits{}, wrong)
 			err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-				return j.deps.VisitLater(t.Context(), tx, "strava", "7", time.Hour)
+				return j.deps.EnqueueCheck(t.Context(), tx, "strava", "7", time.Hour)
 			})
 			if err != nil {
 				t.Fatal(err)

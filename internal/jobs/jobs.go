@@ -5,12 +5,12 @@
 //	jobs.go      the workers: start, stop, count
 //	wake.go      noticing that there is a job
 //	clock.go     the database's time
-//	withdraw.go  telling providers that their tokens are not wanted any more
+//	revoke.go    having providers revoke tokens
 //	keepalive.go refreshing tokens that would lapse unused
-//	visit.go     asking how a connection is that something is said to have happened to, and fetching what is new there
-//	errand.go    what a connection is visited for
+//	sync.go      checking a connection that may have changed, and fetching its newest entries
+//	request.go   requests for a sync, one row each
 //	log.go       what an operator reads of it
-//	look.go      looking for work of these kinds that was put aside nowhere
+//	look.go      finding work of these kinds that has no job
 //	patience.go  waiting for a provider that wants no calls now
 //	limits.go    time limits and their defaults
 //
@@ -65,9 +65,9 @@ type Jobs struct {
 func New(d Deps) (*Jobs, error) {
 	config := d.config()
 	config.Workers = river.NewWorkers()
-	river.AddWorker(config.Workers, &withdrawer{Deps: d})
+	river.AddWorker(config.Workers, &revoker{Deps: d})
 	river.AddWorker(config.Workers, &keeper{Deps: d})
-	river.AddWorker(config.Workers, &visitor{Deps: d})
+	river.AddWorker(config.Workers, &syncer{Deps: d})
 	river.AddWorker(config.Workers, &looker{Deps: d})
 	config.Queues = queues()
 	config.ErrorHandler = failures{d.Log}
@@ -130,7 +130,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 	return nil
 }
 
-// mayBegin waits until the database takes jobs, and puts the first look aside. A server whose database is read-only,
+// mayBegin waits until the database takes jobs, and enqueues the first look. A server whose database is read-only,
 // or away for the moment, serves meanwhile what it can. It is false when ctx is done.
 func (j *Jobs) mayBegin(ctx context.Context) bool {
 	for told := false; ; told = true {
@@ -151,7 +151,7 @@ func (j *Jobs) mayBegin(ctx context.Context) bool {
 }
 
 // Tally is how many jobs of a kind are in a state of river's: available, running, retryable, scheduled, completed,
-// cancelled, discarded. Oldest is when the first of them was put aside.
+// cancelled, discarded. Oldest is when the first of them was enqueued.
 type Tally struct {
 	Kind, State string
 	N           int

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
 	"cairn/internal/oauth"
@@ -28,7 +27,6 @@ func (l *looker) Work(ctx context.Context, _ *river.Job[look]) error {
 	if err := l.Latest.Sweep(ctx); err != nil {
 		return err
 	}
-	client := river.ClientFromContext[pgx.Tx](ctx)
 	found, err := l.lost(ctx)
 	if err != nil {
 		return err
@@ -43,15 +41,15 @@ func (l *looker) Work(ctx context.Context, _ *river.Job[look]) error {
 		if err != nil {
 			return err
 		}
-		if err := visit(ctx, l.Pool, client, p.Key, old, Fetch); err != nil {
+		if err := l.EnqueueSync(ctx, p.Key, old, Fetch); err != nil {
 			return err
 		}
 	}
 	if len(found) == 0 {
 		return nil
 	}
-	if _, err := client.InsertMany(ctx, found); err != nil {
-		return fmt.Errorf("jobs: put aside what was found: %w", err)
+	if _, err := l.client.InsertMany(ctx, found); err != nil {
+		return fmt.Errorf("jobs: enqueue what was found: %w", err)
 	}
 	return nil
 }
@@ -74,7 +72,7 @@ func (l *looker) idle(ctx context.Context, p *oauth.Provider) (found []river.Ins
 	return found, nil
 }
 
-// lost are withdrawals and visits that have no job. Those that have one get no second.
+// lost are revocations and syncs whose job was lost. Those that have a job get no second one.
 func (l *looker) lost(ctx context.Context) (found []river.InsertManyParams, err error) {
 	for _, provider := range oauth.Keys() { // those without keys too: their turn ends some day
 		pending, err := l.Connections.Pending(ctx, provider)
@@ -83,17 +81,17 @@ func (l *looker) lost(ctx context.Context) (found []river.InsertManyParams, err 
 		}
 		for _, id := range pending {
 			found = append(found, river.InsertManyParams{
-				Args:       withdrawal{ID: id},
+				Args:       revocation{ID: id},
 				InsertOpts: &river.InsertOpts{Queue: provider},
 			})
 		}
 	}
-	visits, err := overdueErrands(ctx, l.Pool)
+	syncs, err := overdueSyncs(ctx, l.Pool)
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range visits {
-		found = append(found, river.InsertManyParams{Args: v})
+	for _, job := range syncs {
+		found = append(found, river.InsertManyParams{Args: job})
 	}
 	return found, nil
 }

@@ -46,11 +46,11 @@ func runs(t *testing.T, j *Jobs) {
 	})
 }
 
-// withdraw puts a job aside that is done at once: there is no withdrawal of this number.
+// withdraw enqueues a job that is done at once: there is no withdrawal of this number.
 func withdraw(t *testing.T, j *Jobs, pool *pgxpool.Pool, id int64) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-		return j.deps.Withdraw(t.Context(), tx, "strava", id)
+		return j.deps.EnqueueRevocation(t.Context(), tx, "strava", id)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -20,9 +20,9 @@ func TestJobsThatWait(t *testing.T) {
 		INSERT INTO cairn.river_job (kind, queue, args, max_attempts, state, scheduled_at, finalized_at)
 		SELECT kind, queue, '{}', 5, state::cairn.river_job_state, now() - ago::interval,
 		       CASE WHEN state = 'completed' THEN now() END
-		FROM (VALUES ('visit', 'strava', 'available', '90 s'),
-		             ('visit', 'strava', 'running', '200 s'),
-		             ('visit', 'garmin', 'retryable', '-60 s'),
+		FROM (VALUES ('revisit', 'strava', 'available', '90 s'),
+		             ('revisit', 'strava', 'running', '200 s'),
+		             ('revisit', 'garmin', 'retryable', '-60 s'),
 		             ('withdraw', 'garmin', 'completed', '900 s'),
 		             ('withdraw', 'strava', 'retryable', '30 s')) jobs (kind, queue, state, ago)`)
 	if err != nil {
@@ -34,7 +34,7 @@ func TestJobsThatWait(t *testing.T) {
 	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	wait := regexp.MustCompile(`(?m)^cairn_job_wait_seconds\{kind="(\w+)",queue="(\w+)"\} (\d+)$`)
 	found := wait.FindAllStringSubmatch(answer.Body.String(), -1)
-	want := map[string]int{"visit strava": 200, "withdraw strava": 30}
+	want := map[string]int{"revisit strava": 200, "withdraw strava": 30}
 	if len(found) != len(want) {
 		t.Errorf("told of %v, want %v", found, want)
 	}

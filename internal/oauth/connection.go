@@ -19,12 +19,12 @@ import (
 
 // Enqueuer enqueues background work in the transaction that makes it necessary.
 type Enqueuer interface {
-	// Withdraw enqueues the carrying out of a withdrawal (Store.Withdraw).
-	Withdraw(ctx context.Context, tx pgx.Tx, provider string, withdrawalID int64) error
-	// VisitNew enqueues what there is to do for a connection that is made, or made anew.
-	VisitNew(ctx context.Context, tx pgx.Tx, provider, subject string) error
-	// VisitLater enqueues a check of the connection to an account, if there is one when so much time is over.
-	VisitLater(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error
+	// EnqueueRevocation enqueues Store.Withdraw.
+	EnqueueRevocation(ctx context.Context, tx pgx.Tx, provider string, withdrawalID int64) error
+	// EnqueueFetch enqueues a fetch of the newest entries of an account that is connected in tx.
+	EnqueueFetch(ctx context.Context, tx pgx.Tx, provider, subject string) error
+	// EnqueueCheck enqueues a check of an account, to be made after so long if the account is connected then.
+	EnqueueCheck(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error
 }
 
 // Options are what a store may be given.
@@ -92,7 +92,7 @@ func (s *Store) Connect(ctx context.Context, tx pgx.Tx, g Grant, userID, identit
 		if err := tell(ctx, tx, userID, g.Provider.Key, Active, cause); err != nil || s.queue == nil {
 			return err
 		}
-		return s.queue.VisitNew(ctx, tx, g.Provider.Key, g.Subject)
+		return s.queue.EnqueueFetch(ctx, tx, g.Provider.Key, g.Subject)
 	})
 }
 

@@ -95,7 +95,7 @@ func (s *Store) withdrawLater(
 	if s.queue == nil {
 		return nil
 	}
-	return s.queue.Withdraw(ctx, tx, p.Key, id)
+	return s.queue.EnqueueRevocation(ctx, tx, p.Key, id)
 }
 
 // handOver gives a new pair of tokens to the withdrawal of a connection that was disconnected while

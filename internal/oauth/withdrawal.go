@@ -61,7 +61,7 @@ func (s *Store) claimWithdrawal(ctx context.Context, id int64) (withdrawal, erro
 
 		// The call may end a connection that somebody makes meanwhile. When it has ended, somebody has to check
 		// whether there is such a connection, and how it is.
-		return s.queue.VisitLater(ctx, tx, w.provider, w.subject, s.limits.claim())
+		return s.queue.EnqueueCheck(ctx, tx, w.provider, w.subject, s.limits.claim())
 	})
 	return w, err
 }

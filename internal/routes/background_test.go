@@ -9,8 +9,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// forgetVisits empties the queue of the visits that connecting has enqueued.
-func forgetVisits(t *testing.T, s site) {
+// forgetSyncs empties the queue of the syncs that connecting has enqueued.
+func forgetSyncs(t *testing.T, s site) {
 	t.Helper()
 	for _, sql := range []string{`DELETE FROM cairn.errands`, `DELETE FROM cairn.river_job WHERE kind = 'revisit'`} {
 		if _, err := s.pool.Exec(t.Context(), sql); err != nil {
@@ -19,10 +19,10 @@ func forgetVisits(t *testing.T, s site) {
 	}
 }
 
-// awaitVisits waits until the enqueued visits were made.
-func awaitVisits(t *testing.T, s site) {
+// awaitSyncs waits until the enqueued syncs are done.
+func awaitSyncs(t *testing.T, s site) {
 	t.Helper()
-	testkit.Eventually(t, "all visits were made", func() bool {
+	testkit.Eventually(t, "all syncs are done", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state <> 'completed'`) == 0
 	})
 }
@@ -105,10 +105,10 @@ func TestLostJobIsFound(t *testing.T) {
 	idle := newSite(t)
 	b := signedUp(t, idle, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	forgetVisits(t, idle)
+	forgetSyncs(t, idle)
 	b.post("/connections/strava/disconnect").to("/#card-strava")
 	if n := count(t, idle, `WITH gone AS (DELETE FROM cairn.river_job RETURNING 1) SELECT count(*) FROM gone`); n != 1 {
-		t.Fatalf("%d jobs were put aside, want 1", n)
+		t.Fatalf("%d jobs were enqueued, want 1", n)
 	}
 	newSiteWith(t, options{pool: idle.pool, works: true})
 	testkit.Eventually(t, "nothing is left to tell", func() bool {
@@ -153,7 +153,7 @@ func TestIdleConnectionIsKeptAlive(t *testing.T) {
 		t.Fatal(err)
 	}
 	newSiteWith(t, options{pool: s.pool, works: true})
-	testkit.Eventually(t, "a job is put aside", func() bool {
+	testkit.Eventually(t, "a job is enqueued", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'keep_alive'`) == 1
 	})
 	retryNow(t, s)

@@ -162,7 +162,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 		see(w, r, "/#"+atCard(p.Key))
 		return nil
 	}
-	if err := s.Jobs.VisitNow(r.Context(), p.Key, connection.Subject, jobs.Fetch); err != nil {
+	if err := s.Jobs.EnqueueSyncNow(r.Context(), p.Key, connection.Subject, jobs.Fetch); err != nil {
 		return err
 	}
 	see(w, r, "/#"+atCard(p.Key))

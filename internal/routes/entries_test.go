@@ -156,10 +156,10 @@ func TestCheckinIsPushed(t *testing.T) {
 			"Content-Type", "application/x-www-form-urlencoded")
 	}
 	checkin := `{"id":"x","user":{"id":"1234567"}}`
-	forgetVisits(t, s)
+	forgetSyncs(t, s)
 	for _, tt := range []struct {
-		form           url.Values
-		status, visits int
+		form          url.Values
+		status, syncs int
 	}{
 		{url.Values{"checkin": {checkin}, "secret": {"wrong"}}, 403, 0},
 		{url.Values{"checkin": {`{"user":`}}, 400, 0},
@@ -167,8 +167,8 @@ func TestCheckinIsPushed(t *testing.T) {
 		{url.Values{"checkin": {checkin}, "secret": {"push-s3cr3t"}}, 200, 1},
 		{url.Values{"checkin": {`{}`}, "user": {`{"id":"1234567"}`}}, 200, 1},
 	} {
-		if status := push(tt.form); status != tt.status || visits(t, s) < tt.visits || tt.visits == 0 && visits(t, s) > 0 {
-			t.Errorf("%v: status %d and %d visits, want %d and %d", tt.form, status, visits(t, s), tt.status, tt.visits)
+		if status := push(tt.form); status != tt.status || syncs(t, s) < tt.syncs || tt.syncs == 0 && syncs(t, s) > 0 {
+			t.Errorf("%v: status %d and %d syncs, want %d and %d", tt.form, status, syncs(t, s), tt.status, tt.syncs)
 		}
 	}
 }
@@ -211,7 +211,7 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	b.get("/").want(200, "#notice", "what you see is the newest")
 	for _, sql := range []string{
 		`UPDATE cairn.latest SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`,
-		// a visit that was put off until later does not keep anybody waiting
+		// a sync that was put off until later does not keep anybody waiting
 		`UPDATE cairn.river_job SET state = 'retryable', finalized_at = NULL, scheduled_at = now() + interval '2 hours'
 		WHERE kind = 'revisit'`,
 	} {
@@ -370,9 +370,9 @@ func TestNoHintIsLost(t *testing.T) {
 			return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0
 		})
 	}
-	awaitVisits(t, s)
+	awaitSyncs(t, s)
 	if n := count(t, s, `SELECT count(*) FROM cairn.errands`); n != 0 {
-		t.Errorf("%d errands are left with no job for them", n)
+		t.Errorf("%d sync requests are left without a job", n)
 	}
 }
 
@@ -386,7 +386,7 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 	t.Cleanup(elsewhere.Close)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("garmin", "ada", "ACTIVITY_EXPORT").to("/")
-	awaitVisits(t, s)
+	awaitSyncs(t, s)
 	const ada = "d3315b1072e84c1f9a7c1f0e5b6a9c01"
 	item := func(fields string) string { return `{"activities":[{"userId":"` + ada + `",` + fields + `}]}` }
 	there := strings.Replace(s.url, "localhost", "127.0.0.1", 1) + "/sandbox/garmin"
@@ -404,7 +404,7 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 			t.Errorf("%s: answered %d", name, status)
 		}
 	}
-	awaitVisits(t, s)
+	awaitSyncs(t, s)
 	if n := asked.Load(); n > 0 {
 		t.Errorf("another host was asked %d times", n)
 	}

@@ -278,7 +278,7 @@ func TestWebhooksWithTextThatIsNone(t *testing.T) {
 		"two persons":       item("nobody", "x", `,"USERID":"`+ada+`"`),
 		"a long id":         item(ada, strings.Repeat("x", 1000), ""),
 	} {
-		forgetVisits(t, s)
+		forgetSyncs(t, s)
 		body := `{"activities":[` + odd + `,` + item(ada, "good", `,"activityName":"`+name+`"`) + `],` +
 			`"deregistrations":[{"userId":"\u0000"},{"userId":"` + ada + `"}]}`
 		if status := tell(t, s, garminPath, body, "garmin-client-id", "garmin-id"); status != 200 {
@@ -290,16 +290,16 @@ func TestWebhooksWithTextThatIsNone(t *testing.T) {
 		if good != 1 {
 			t.Errorf("%s: what else was in the post is not there, or the odd item is", name)
 		}
-		if n := visits(t, s); n != 1 {
-			t.Errorf("%s: %d visits, want 1", name, n)
+		if n := syncs(t, s); n != 1 {
+			t.Errorf("%s: %d syncs, want 1", name, n)
 		}
 	}
 	push := func(query string, fields url.Values, status, want int) {
 		t.Helper()
-		forgetVisits(t, s)
+		forgetSyncs(t, s)
 		got := tell(t, s, "/webhooks/foursquare/"+webhookKey+query, fields.Encode(), "Content-Type", formType)
-		if got != status || visits(t, s) != want {
-			t.Errorf("%v: answered %d with %d visits, want %d with %d", fields, got, visits(t, s), status, want)
+		if got != status || syncs(t, s) != want {
+			t.Errorf("%v: answered %d with %d syncs, want %d with %d", fields, got, syncs(t, s), status, want)
 		}
 	}
 	push("", url.Values{"checkin": {`{"user":{"id":"1234567\u0000"}}`}}, 200, 0)
@@ -316,10 +316,10 @@ func TestWebhooksWithTextThatIsNone(t *testing.T) {
 		`{"object_type":"athlete","object_type":"activity","owner_id":5000000101}`: 400,
 		"{\"object_type\":\"\xff\",\"owner_id\":5000000101}":                       400,
 	} {
-		forgetVisits(t, s)
+		forgetSyncs(t, s)
 		want := strings.Count(body, `"5000000101"`) / 2
-		if got := tell(t, s, stravaPath, body); got != status || visits(t, s) != want {
-			t.Errorf("%s: answered %d with %d visits, want %d with %d", body, got, visits(t, s), status, want)
+		if got := tell(t, s, stravaPath, body); got != status || syncs(t, s) != want {
+			t.Errorf("%s: answered %d with %d syncs, want %d with %d", body, got, syncs(t, s), status, want)
 		}
 	}
 	twice := "?hub.mode=subscribe&hub.verify_token=verify-me&hub.challenge=x&hub.challenge=y"

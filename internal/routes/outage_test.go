@@ -36,13 +36,13 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 		}
 		people = append(people, b)
 	}
-	awaitVisits(t, s)
-	forgetVisits(t, s)
+	awaitSyncs(t, s)
+	forgetSyncs(t, s)
 	goroutines, descriptors := rest(t, people)
 	set(sandbox.Strava, sandbox.ModeHang)
 	set(sandbox.Foursquare, sandbox.ModeDrip)
-	putAside(t, s, sandbox.Strava, 50)
-	putAside(t, s, sandbox.Foursquare, 50)
+	enqueueSyncs(t, s, sandbox.Strava, 50)
+	enqueueSyncs(t, s, sandbox.Foursquare, 50)
 	var pressed sync.WaitGroup
 	statuses := make([]int, 100)
 	for i := range statuses {
@@ -52,7 +52,7 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	testkit.Eventually(t, "calls to both are under way, and all their workers are at it", func() bool {
 		return underWay() >= 24 && count(t, s, `SELECT count(*) FROM cairn.river_job WHERE state = 'running'`) == 8
 	})
-	putAside(t, s, sandbox.Garmin, 1)
+	enqueueSyncs(t, s, sandbox.Garmin, 1)
 	began := time.Now()
 	var slowest time.Duration
 	for range 10 {
@@ -120,8 +120,8 @@ func press(b browser, path string) int {
 	return resp.StatusCode
 }
 
-// putAside adds jobs that ask a provider about the first connection.
-func putAside(t *testing.T, s site, provider string, n int) {
+// enqueueSyncs adds jobs that ask a provider about the first connection.
+func enqueueSyncs(t *testing.T, s site, provider string, n int) {
 	t.Helper()
 	_, err := s.pool.Exec(t.Context(), `
 		INSERT INTO cairn.river_job (kind, queue, args, max_attempts, priority, state, scheduled_at)
@@ -167,13 +167,13 @@ func TestJobWaitsAsItIsAsked(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("garmin", "ada").to("/")
-	forgetVisits(t, s)
+	forgetSyncs(t, s)
 	for name, value := range map[string]string{sandbox.RetryAfter: "600", sandbox.API: sandbox.ModeRetryAfter} {
 		if err := s.sandbox.SetSwitch(t.Context(), sandbox.Garmin, name, value); err != nil {
 			t.Fatal(err)
 		}
 	}
-	putAside(t, s, sandbox.Garmin, 1)
+	enqueueSyncs(t, s, sandbox.Garmin, 1)
 	newSiteWith(t, options{pool: s.pool, works: true})
 	testkit.Eventually(t, "the job waits", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE queue = 'garmin' AND state = 'scheduled'`) == 1

@@ -34,7 +34,7 @@ const (
 
 // hint is what a provider says that we should look at.
 type hint struct {
-	what     jobs.Errand
+	what     jobs.Sync
 	subjects []string
 }
 
@@ -102,7 +102,7 @@ func (s *server) webhook(provider string, read func(*http.Request, *oauth.Provid
 		hints, err := read(r, p)
 		for _, h := range hints {
 			if err == nil && len(h.subjects) > 0 {
-				err = s.Jobs.Visit(r.Context(), provider, h.subjects, h.what)
+				err = s.Jobs.EnqueueSync(r.Context(), provider, h.subjects, h.what)
 			}
 		}
 		switch {

@@ -46,7 +46,7 @@ func deauthorized(athlete string) string {
 		`,"subscription_id":131300,"event_time":1760791792}`
 }
 
-func visits(t *testing.T, s site) int {
+func syncs(t *testing.T, s site) int {
 	t.Helper()
 	return int(count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit'`))
 }
@@ -78,8 +78,8 @@ func TestDeauthorizedAtTheProvider(t *testing.T) {
 			s := newSiteWith(t, options{works: true})
 			b := signedUp(t, s, "ada@example.org")
 			b.connect(tt.provider, "ada").to("/")
-			awaitVisits(t, s)
-			forgetVisits(t, s)
+			awaitSyncs(t, s)
+			forgetSyncs(t, s)
 			send := func() {
 				t.Helper()
 				if status := tell(t, s, tt.path, tt.body, "garmin-client-id", "garmin-id"); status != 200 {
@@ -121,7 +121,7 @@ func TestHarmlessWebhooks(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	forgetVisits(t, s)
+	forgetSyncs(t, s)
 	id := []string{"garmin-client-id", "garmin-id"}
 	for name, tt := range map[string]struct {
 		path, body string
@@ -159,8 +159,8 @@ func TestHarmlessWebhooks(t *testing.T) {
 			if status := tell(t, s, tt.path, tt.body, tt.header...); status != tt.status {
 				t.Errorf("answered %d, want %d", status, tt.status)
 			}
-			if n := visits(t, s); n != 0 {
-				t.Errorf("%d visits were put aside", n)
+			if n := syncs(t, s); n != 0 {
+				t.Errorf("%d syncs were enqueued", n)
 			}
 		})
 	}
@@ -172,7 +172,7 @@ func TestBurstOfWebhooks(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("garmin", "ada").to("/")
-	forgetVisits(t, s)
+	forgetSyncs(t, s)
 	rounds := testkit.Rounds(t)
 	const gone = `{"deregistrations":[{"userId":"d3315b1072e84c1f9a7c1f0e5b6a9c01"}]}`
 	many := `{"activities":[` + strings.Repeat(`{"userId":"someone","summaryId":"x"},`, 1000*rounds) +
@@ -193,7 +193,7 @@ func TestBurstOfWebhooks(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := visits(t, s); n != 1 {
-		t.Errorf("%d visits were put aside, want 1", n)
+	if n := syncs(t, s); n != 1 {
+		t.Errorf("%d syncs were enqueued, want 1", n)
 	}
 }

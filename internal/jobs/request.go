@@ -1,0 +1,163 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/oauth"
+)
+
+// Sync is what a sync job does for a connection. Requests for it are stored in cairn.errands.
+type Sync string
+
+const (
+	Check Sync = "check" // ask the provider how the connection is
+	Fetch Sync = "fetch" // bring the newest entries
+)
+
+const (
+	overdue = 10 * time.Minute // a request this old has lost its job
+	stale   = 24 * time.Hour   // a request this old is dropped
+)
+
+// request records a sync request for the connections to subjects. It returns the subjects that somebody has connected.
+func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string, what Sync) ([]string, error) {
+	rows, err := tx.Query(ctx, `
+		WITH connected AS (
+			SELECT c.identity_id, i.subject FROM cairn.identities i
+			JOIN cairn.connections c ON c.identity_id = i.id
+			WHERE i.provider = $1 AND i.subject = ANY($2) ORDER BY c.identity_id FOR KEY SHARE OF c
+		), requested AS (
+			INSERT INTO cairn.errands (identity_id, what) SELECT identity_id, $3 FROM connected
+			ON CONFLICT (identity_id, what) DO UPDATE SET reason = EXCLUDED.reason, at = EXCLUDED.at
+		)
+		SELECT subject FROM connected ORDER BY identity_id`, provider, subjects, what)
+	if err != nil {
+		return nil, fmt.Errorf("jobs: record sync requests for %s: %w", provider, err)
+	}
+	connected, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("jobs: record sync requests for %s: %w", provider, err)
+	}
+	return connected, nil
+}
+
+// markAwaited marks a request as one that a person waits for.
+func markAwaited(ctx context.Context, tx pgx.Tx, provider, subject string, what Sync) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE cairn.errands e SET awaited = true FROM cairn.identities i
+		WHERE i.id = e.identity_id AND i.provider = $1 AND i.subject = $2 AND e.what = $3`, provider, subject, what)
+	if err != nil {
+		return fmt.Errorf("jobs: mark a sync request for %s as awaited: %w", provider, err)
+	}
+	return nil
+}
+
+// requests are the sync requests of one connection, as they were read.
+type requests struct {
+	identityID, userID int64
+	numbers            map[Sync]int64 // of the newest request for each; 0: there is no row
+	pause              time.Duration  // until the fetch that is requested besides; 0: none is
+	awaited            bool           // a person waits
+}
+
+func (r requests) has(what Sync) bool { _, ok := r.numbers[what]; return ok }
+
+// requestsOf reads the sync requests of a connection. If there are none, the job is from the version
+// before this one, whose jobs only checked. Two fetches are some time apart, because an upload of a
+// hundred activities is not worth a hundred calls: a fetch that comes too soon is left out. Garmin's
+// addresses are exempt, because each is good only for what it was given for.
+// Errors: oauth.ErrNotFound.
+func requestsOf(ctx context.Context, d Deps, provider, subject string) (requests, error) {
+	rows, err := d.Pool.Query(ctx, `
+		SELECT c.identity_id, c.user_id, COALESCE(e.what, ''), COALESCE(e.reason, 0),
+		       CASE WHEN i.provider <> 'garmin' AND l.tried_at + $3::interval > now()
+		            THEN l.tried_at + $3::interval - now() ELSE '0' END,
+		       COALESCE(bool_or(e.awaited) OVER (), false)
+		FROM cairn.identities i
+		JOIN cairn.connections c ON c.identity_id = i.id
+		LEFT JOIN cairn.errands e USING (identity_id)
+		LEFT JOIN cairn.latest l USING (identity_id)
+		WHERE i.provider = $1 AND i.subject = $2`, provider, subject, d.Limits.Rest)
+	if err != nil {
+		return requests{}, fmt.Errorf("jobs: read sync requests: %w", err)
+	}
+	found := requests{numbers: map[Sync]int64{}}
+	var what Sync
+	var number int64
+	fields := []any{&found.identityID, &found.userID, &what, &number, &found.pause, &found.awaited}
+	_, err = pgx.ForEachRow(rows, fields, func() error {
+		if what != "" {
+			found.numbers[what] = number
+		}
+		return nil
+	})
+	if err != nil {
+		return requests{}, fmt.Errorf("jobs: read sync requests: %w", err)
+	}
+	if found.identityID == 0 {
+		return requests{}, oauth.ErrNotFound
+	}
+	if len(found.numbers) == 0 {
+		found.numbers[Check] = 0
+	}
+	if !found.has(Fetch) {
+		found.pause = 0
+	}
+	if found.pause > 0 {
+		delete(found.numbers, Fetch)
+	}
+	return found, nil
+}
+
+// remove deletes the requests that were carried out. A newer request for the same stays.
+func (r requests) remove(ctx context.Context, pool *pgxpool.Pool) error {
+	for what, number := range r.numbers {
+		_, err := pool.Exec(ctx, `
+			DELETE FROM cairn.errands WHERE identity_id = $1 AND what = $2 AND reason = $3`,
+			r.identityID, what, number)
+		if err != nil {
+			return fmt.Errorf("jobs: delete a sync request for a %s: %w", what, err)
+		}
+	}
+	return nil
+}
+
+var errRequestsLeft = errors.New("jobs: there are more sync requests")
+
+// noneLeft is errRequestsLeft if the connection has requests.
+func (r requests) noneLeft(ctx context.Context, tx pgx.Tx) error {
+	var more bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.errands WHERE identity_id = $1)`, r.identityID).Scan(&more)
+	switch {
+	case err != nil:
+		return fmt.Errorf("jobs: look for sync requests: %w", err)
+	case more:
+		return errRequestsLeft
+	}
+	return nil
+}
+
+// overdueSyncs deletes stale requests and returns a job for each connection whose requests are overdue.
+func overdueSyncs(ctx context.Context, pool *pgxpool.Pool) ([]syncJob, error) {
+	if _, err := pool.Exec(ctx, `DELETE FROM cairn.errands WHERE at < now() - $1::interval`, stale); err != nil {
+		return nil, fmt.Errorf("jobs: delete stale sync requests: %w", err)
+	}
+	rows, err := pool.Query(ctx, `
+		SELECT DISTINCT i.provider, i.subject, 0 FROM cairn.errands e
+		JOIN cairn.identities i ON i.id = e.identity_id
+		WHERE e.at < now() - $1::interval LIMIT 1000`, overdue)
+	if err != nil {
+		return nil, fmt.Errorf("jobs: list overdue sync requests: %w", err)
+	}
+	jobs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[syncJob])
+	if err != nil {
+		return nil, fmt.Errorf("jobs: list overdue sync requests: %w", err)
+	}
+	return jobs, nil
+}
