@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -233,95 +234,31 @@ func TestSpentDay(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name, provider, mode, value string
-		want                        time.Duration
+		name, value    string
+		want           time.Duration
+		provider, mode string // Garmin and a 429 unless they are set
 	}{
-		{
-			name:     "seconds",
-			provider: sandbox.Garmin,
-			mode:     sandbox.ModeRetryAfter,
-			value:    "90",
-			want:     90 * time.Second,
-		},
-		{
-			name:     "a date",
-			provider: sandbox.Garmin,
-			mode:     sandbox.ModeRetryAfter,
-			value:    time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat),
-			want:     2 * time.Hour,
-		},
-		{
-			name:     "years",
-			provider: sandbox.Garmin,
-			mode:     sandbox.ModeRetryAfter,
-			value:    "99999999999999999999",
-			want:     24 * time.Hour,
-		},
-		{
-			name:     "a date in years",
-			provider: sandbox.Garmin,
-			mode:     sandbox.ModeRetryAfter,
-			value:    "Fri, 31 Dec 2100 23:59:59 GMT",
-			want:     24 * time.Hour,
-		},
-		{
-			name:     "nothing",
-			provider: sandbox.Garmin,
-			mode:     sandbox.ModeRetryAfter,
-			value:    "",
-			want:     5 * time.Minute,
-		},
-		{
-			name:     "words",
-			provider: sandbox.Garmin,
-			mode:     sandbox.ModeRetryAfter,
-			value:    "soon",
-			want:     5 * time.Minute,
-		},
-		{
-			name:     "the past",
-			provider: sandbox.Garmin,
-			mode:     sandbox.ModeRetryAfter,
-			value:    "Fri, 31 Dec 1999 23:59:59 GMT",
-			want:     5 * time.Minute,
-		},
-		{
-			name:     "less than nothing",
-			provider: sandbox.Garmin,
-			mode:     sandbox.ModeRetryAfter,
-			value:    "-9223372036854775808",
-			want:     5 * time.Minute,
-		},
-		{
-			name:     "out of service",
-			provider: sandbox.Garmin,
-			mode:     "503",
-			value:    "600",
-			want:     10 * time.Minute,
-		},
-		{
-			name:     "one person",
-			provider: sandbox.Foursquare,
-			mode:     sandbox.ModeRetryAfter,
-			value:    "90",
-			want:     90 * time.Second,
-		},
-		{
-			name:     "a day",
-			provider: sandbox.Strava,
-			mode:     sandbox.ModeRetryAfter,
-			value:    "86400",
-			want:     24 * time.Hour,
-		},
+		{name: "seconds", value: "90", want: 90 * time.Second},
+		{name: "a date", value: time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat), want: 2 * time.Hour},
+		{name: "years", value: "99999999999999999999", want: 24 * time.Hour},
+		{name: "a date in years", value: "Fri, 31 Dec 2100 23:59:59 GMT", want: 24 * time.Hour},
+		{name: "nothing", value: "", want: 5 * time.Minute},
+		{name: "words", value: "soon", want: 5 * time.Minute},
+		{name: "the past", value: "Fri, 31 Dec 1999 23:59:59 GMT", want: 5 * time.Minute},
+		{name: "less than nothing", value: "-9223372036854775808", want: 5 * time.Minute},
+		{name: "out of service", value: "600", want: 10 * time.Minute, mode: "503"},
+		{name: "one person", value: "90", want: 90 * time.Second, provider: sandbox.Foursquare},
+		{name: "a day", value: "86400", want: 24 * time.Hour, provider: sandbox.Strava},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			provider, mode := cmp.Or(tt.provider, sandbox.Garmin), cmp.Or(tt.mode, sandbox.ModeRetryAfter)
 			r := newRig(t)
-			owner, p := r.owner(), r.providers[tt.provider]
+			owner, p := r.owner(), r.providers[provider]
 			other := r.instances(1)[0]
-			r.connect(tt.provider, owner, "ada")
-			r.set(tt.provider, sandbox.RetryAfter, tt.value)
-			if err := r.sandbox.FailNext(t.Context(), tt.provider, sandbox.WhoAmI, tt.mode, 1); err != nil {
+			r.connect(provider, owner, "ada")
+			r.set(provider, sandbox.RetryAfter, tt.value)
+			if err := r.sandbox.FailNext(t.Context(), provider, sandbox.WhoAmI, mode, 1); err != nil {
 				t.Fatal(err)
 			}
 			err := r.Check(t.Context(), p, owner.UserID)
@@ -331,18 +268,18 @@ func TestRetryAfter(t *testing.T) {
 				time.Until(failure.Until) < tt.want*9/10-20*time.Second {
 				t.Fatalf("error %v until %v, want %v", err, time.Until(failure.Until), tt.want)
 			}
-			if c := r.connection(tt.provider, owner); c.State != oauth.Trouble || !c.RetryAt.Equal(failure.Until) {
+			if c := r.connection(provider, owner); c.State != oauth.Trouble || !c.RetryAt.Equal(failure.Until) {
 				t.Errorf("the connection is in %s until %v, want %v", c.State, c.RetryAt, failure.Until)
 			}
-			before := r.asked(tt.provider, sandbox.WhoAmI)
+			before := r.asked(provider, sandbox.WhoAmI)
 			again, _ := errors.AsType[*oauth.Error](other.Check(t.Context(), p, owner.UserID))
 			if again == nil || again.Kind != oauth.ErrRateLimited || !again.Until.Equal(failure.Until) ||
-				r.asked(tt.provider, sandbox.WhoAmI) != before {
+				r.asked(provider, sandbox.WhoAmI) != before {
 				t.Errorf("another instance: %v, want that it does not ask before %v", again, failure.Until)
 			}
 			r.later()
 			err = other.Check(t.Context(), p, owner.UserID)
-			if err != nil || r.connection(tt.provider, owner).State != oauth.Active {
+			if err != nil || r.connection(provider, owner).State != oauth.Active {
 				t.Errorf("when it is over: %v", err)
 			}
 		})
