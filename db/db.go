@@ -50,8 +50,8 @@ func defaults() map[string]string {
 		"statement_timeout":                   "10s",
 		"lock_timeout":                        "5s",
 		"idle_in_transaction_session_timeout": "30s",
-		// All our statements find rows by key, so one plan fits every value. Left alone, PostgreSQL plans those that take
-		// arrays anew each time, which costs more than running them.
+		// All our statements find rows by key, so one plan fits every value. Left alone, PostgreSQL
+		// plans statements that take arrays anew each time, which costs more than running them.
 		"plan_cache_mode": "force_generic_plan",
 	}
 }
@@ -142,7 +142,8 @@ func insist(ctx context.Context, log *slog.Logger, connect func(context.Context)
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("%s: given up after %v: %w", reason, time.Since(began).Round(time.Millisecond), context.Cause(ctx))
+			return fmt.Errorf("%s: given up after %v: %w",
+				reason, time.Since(began).Round(time.Millisecond), context.Cause(ctx))
 		}
 		if limited.Err() != nil {
 			return fmt.Errorf("%s: given up after %v", reason, waitLimit)

@@ -75,15 +75,18 @@ func TestOpenGivesUpAtOnce(t *testing.T) {
 		"unknown parameter":        {refuse("42704"), "parameter"},
 		"no TLS":                   {at(speakingTLS(t, 'N'), "?sslmode=require"), "does not speak TLS"},
 		"certificate, full":        {at(speakingTLS(t, 'S'), "?sslmode=verify-full"), "not trusted"},
-		"missing CA":               {at("127.0.0.1:1", "?sslmode=verify-full&sslrootcert=/no/such.crt"), "/no/such.crt"},
-		"port":                     {"postgres://secretuser:secretpw@127.0.0.1:secretport/secretdb", "invalid port"},
-		"slash in the password":    {"postgres://secretuser:secret/pw@127.0.0.1/secretdb", "malformed"},
-		"percent in the password":  {"postgres://secretuser:secret%pw@127.0.0.1/secretdb", "malformed"},
-		"sslmode":                  {at("127.0.0.1:1", "?sslmode=secretmode"), "malformed"},
-		"pool":                     {at("127.0.0.1:1", "?pool_max_conns=secret"), "malformed: pool"},
-		"no URL":                   {"secretuser:secretpw", "malformed"},
-		"other scheme":             {"mysql://secretuser:secretpw@127.0.0.1/secretdb", "malformed"},
-		"nothing":                  {"", "empty"},
+		"missing CA": {
+			at("127.0.0.1:1", "?sslmode=verify-full&sslrootcert=/no/such.crt"),
+			"/no/such.crt",
+		},
+		"port":                    {"postgres://secretuser:secretpw@127.0.0.1:secretport/secretdb", "invalid port"},
+		"slash in the password":   {"postgres://secretuser:secret/pw@127.0.0.1/secretdb", "malformed"},
+		"percent in the password": {"postgres://secretuser:secret%pw@127.0.0.1/secretdb", "malformed"},
+		"sslmode":                 {at("127.0.0.1:1", "?sslmode=secretmode"), "malformed"},
+		"pool":                    {at("127.0.0.1:1", "?pool_max_conns=secret"), "malformed: pool"},
+		"no URL":                  {"secretuser:secretpw", "malformed"},
+		"other scheme":            {"mysql://secretuser:secretpw@127.0.0.1/secretdb", "malformed"},
+		"nothing":                 {"", "empty"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

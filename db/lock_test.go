@@ -90,7 +90,9 @@ func TestLockOfAProcessThatVanishes(t *testing.T) {
 			err := lock.Hold(t.Context(), gone, func(context.Context, func() error) error {
 				relay.silent.Store(true)
 				successor := db.Lock{Key: anyKey, Name: "a test", Wait: testkit.Patience}
-				return successor.Hold(t.Context(), open(t, direct), func(context.Context, func() error) error { return nil })
+				return successor.Hold(t.Context(), open(t, direct), func(context.Context, func() error) error {
+					return nil
+				})
 			})
 			if err != nil && !strings.Contains(err.Error(), "the lock was lost") {
 				t.Error(err)
@@ -201,7 +203,8 @@ func TestOpenWaitsForAPooler(t *testing.T) {
 func TestIdleConnectionsAreLookedAtWithoutTransactions(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.NewURL(t)
-	for name, url := range map[string]string{"direct": direct, "pooler": dbtest.NewPooler(t, direct, "transaction").URL} {
+	pooler := dbtest.NewPooler(t, direct, "transaction").URL
+	for name, url := range map[string]string{"direct": direct, "pooler": pooler} {
 		pool := open(t, url+"&pool_max_conns=1")
 		conn, err := pool.Acquire(t.Context())
 		if err != nil {

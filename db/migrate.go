@@ -89,7 +89,8 @@ func (m Migrator) up(ctx context.Context, pool *pgxpool.Pool) error {
 		return err
 	}
 	for _, migration := range applied {
-		m.Log.InfoContext(ctx, "migrated the database", "migration", migration.Source.Path, "duration", migration.Duration)
+		m.Log.InfoContext(ctx, "migrated the database",
+			"migration", migration.Source.Path, "duration", migration.Duration)
 	}
 	version, target, err := provider.GetVersions(ctx)
 	if err != nil {
@@ -114,7 +115,8 @@ func (m Migrator) jobs(ctx context.Context, pool *pgxpool.Pool) error {
 		return fmt.Errorf("migrate river's tables: %w", err)
 	}
 	for _, version := range done.Versions {
-		m.Log.InfoContext(ctx, "migrated the database", "migration", "river "+version.Name, "duration", version.Duration)
+		m.Log.InfoContext(ctx, "migrated the database",
+			"migration", "river "+version.Name, "duration", version.Duration)
 	}
 	return nil
 }
@@ -132,7 +134,9 @@ func (m Migrator) patient(ctx context.Context) (*pgxpool.Pool, error) {
 		config.ConnConfig.Tracer = limit
 	} else {
 		maps.Copy(config.ConnConfig.RuntimeParams, map[string]string{
-			"statement_timeout": limit.statement, "lock_timeout": limit.lock, "idle_in_transaction_session_timeout": limit.idle,
+			"statement_timeout":                   limit.statement,
+			"lock_timeout":                        limit.lock,
+			"idle_in_transaction_session_timeout": limit.idle,
 		})
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)

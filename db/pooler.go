@@ -103,7 +103,9 @@ func withoutSession(ctx context.Context, config *pgxpool.Config) (*pgxpool.Confi
 	parameters := config.ConnConfig.RuntimeParams
 	set := func(name string) string { return cmp.Or(parameters[name], defaults()[name]) }
 	limit := &limits{
-		statement: set("statement_timeout"), lock: set("lock_timeout"), idle: set("idle_in_transaction_session_timeout"),
+		statement: set("statement_timeout"),
+		lock:      set("lock_timeout"),
+		idle:      set("idle_in_transaction_session_timeout"),
 	}
 	for name := range defaults() {
 		if !trackedByPoolers[name] {
@@ -111,7 +113,8 @@ func withoutSession(ctx context.Context, config *pgxpool.Config) (*pgxpool.Confi
 		}
 	}
 	config.ConnConfig.Tracer = limit
-	// Statements are described once and sent whole each time: one round trip, and nothing that the next one has to find.
+	// Statements are described once and sent whole each time. That takes one round trip, and leaves
+	// nothing on the connection that the next statement would have to find.
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
@@ -140,7 +143,8 @@ func statementTimeout(ctx context.Context, conn *pgx.Conn) (limit time.Duration,
 	}
 	defer rollBack(ctx, tx)
 	var milliseconds int64
-	err = tx.QueryRow(ctx, "SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'").Scan(&milliseconds)
+	err = tx.QueryRow(ctx, `
+		SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'`).Scan(&milliseconds)
 	return time.Duration(milliseconds) * time.Millisecond, err
 }
 

@@ -68,12 +68,15 @@ func TestLimitsThroughAPooler(t *testing.T) {
 				t.Fatal("the pooler is not noticed")
 			}
 			begun := time.Now()
-			if _, err := pool.Exec(t.Context(), "SELECT pg_sleep(600)"); err == nil || time.Since(begun) > testkit.Patience {
+			_, err := pool.Exec(t.Context(), "SELECT pg_sleep(600)")
+			if err == nil || time.Since(begun) > testkit.Patience {
 				t.Errorf("a statement ended after %v with %v", time.Since(begun), err)
 			}
 			within := map[string]string{}
-			err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-				for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
+			err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+				for _, name := range []string{
+					"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
+				} {
 					var value string
 					if err := tx.QueryRow(t.Context(), "SELECT current_setting($1)", name).Scan(&value); err != nil {
 						return err
@@ -179,8 +182,8 @@ func TestStatementsArePreparedWithoutAPooler(t *testing.T) {
 		pool := open(t, url+"&pool_max_conns=1")
 		var prepared bool
 		for range 2 {
-			err := pool.QueryRow(t.Context(), "SELECT count(*) > 0 FROM pg_prepared_statements WHERE $1::text <> ''", "x").
-				Scan(&prepared)
+			err := pool.QueryRow(t.Context(), `
+				SELECT count(*) > 0 FROM pg_prepared_statements WHERE $1::text <> ''`, "x").Scan(&prepared)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -23,9 +23,13 @@ func TestConfirmInChromium(t *testing.T) {
 		chromedp.Click(`button[value=allow]`),
 		chromedp.WaitVisible(`#card-strava[data-state=active]`))
 	leave()
-	b.run("want a password", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`a[href^="/account/confirm"]`))
+	b.run("want a password",
+		chromedp.Navigate(server.url+"/account"),
+		chromedp.WaitVisible(`a[href^="/account/confirm"]`))
 	b.capture("account-add-password")
-	b.run("be asked", chromedp.Click(`a[href^="/account/confirm"]`), chromedp.WaitVisible(`form[action="/login/strava"]`))
+	b.run("be asked",
+		chromedp.Click(`a[href^="/account/confirm"]`),
+		chromedp.WaitVisible(`form[action="/login/strava"]`))
 	b.capture("confirm-provider")
 	b.run("show it",
 		chromedp.Click(`form[action="/login/strava"] button`),
@@ -44,7 +48,9 @@ func TestConfirmInChromium(t *testing.T) {
 		chromedp.Navigate(server.url+"/"),
 		chromedp.Click(`form[action="/connect/garmin"] button`),
 		chromedp.WaitVisible(`form[action="/account/confirm"]`))
-	b.run("mistype", chromedp.SendKeys(`#password`, "granite"), chromedp.Click(`form[action="/account/confirm"] button`),
+	b.run("mistype",
+		chromedp.SendKeys(`#password`, "granite"),
+		chromedp.Click(`form[action="/account/confirm"] button`),
 		chromedp.WaitVisible(`#password-error`))
 	b.capture("confirm-error")
 	b.run("type it, and be at Garmin", chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
@@ -62,8 +68,11 @@ func TestConfirmInChromium(t *testing.T) {
 		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`),
 		chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-foursquare[data-state=active]`))
 	leave()
-	b.run("remove Garmin", chromedp.Navigate(server.url+"/account"), chromedp.Click(`#methods li:nth-child(3) a.danger`),
-		chromedp.WaitVisible(`form[action$="/remove"] button`), chromedp.Click(`form[action$="/remove"] button`),
+	b.run("remove Garmin",
+		chromedp.Navigate(server.url+"/account"),
+		chromedp.Click(`#methods li:nth-child(3) a.danger`),
+		chromedp.WaitVisible(`form[action$="/remove"] button`),
+		chromedp.Click(`form[action$="/remove"] button`),
 		chromedp.WaitVisible(`form[action="/login/strava"]`))
 	b.run("show it at Strava", chromedp.Click(`form[action="/login/strava"] button`),
 		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`),

@@ -33,7 +33,8 @@ func TestFetchingInChromium(t *testing.T) {
 	b.wantTrue("the notice is still there",
 		`document.querySelector("#notice").textContent.includes("Strava is connected")`)
 	b.wantTrue("it is announced", `document.querySelector("#live[role=status]").textContent.includes("Strava")`)
-	b.run("be offered to refresh", chromedp.WaitVisible(`#card-strava .latest form[action="/connections/strava/refresh"]`))
+	b.run("be offered to refresh",
+		chromedp.WaitVisible(`#card-strava .latest form[action="/connections/strava/refresh"]`))
 	b.wantTrue("the page looks no further", `document.querySelector("[data-fetching], .more") === null`)
 	b.wantURL(server.url + "/")
 	b.wantNoComplaints()

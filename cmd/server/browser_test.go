@@ -102,7 +102,9 @@ func TestMainPathInChromium(t *testing.T) {
 
 	b.run("sign out", chromedp.Click(`form[action="/logout"] button`), chromedp.WaitVisible(`#notice`),
 		chromedp.WaitVisible(`main a[href="/signup"]`))
-	b.run("find the door closed", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`form[action="/login"]`))
+	b.run("find the door closed",
+		chromedp.Navigate(server.url+"/account"),
+		chromedp.WaitVisible(`form[action="/login"]`))
 	b.capture("login")
 	b.run("sign in with Strava", chromedp.Click(`form[action="/login/strava"] button`),
 		chromedp.WaitVisible(`input[name=person]`),
@@ -117,7 +119,9 @@ func TestMainPathInChromium(t *testing.T) {
 	b.run("want to go", chromedp.Navigate(server.url+"/account/delete"),
 		chromedp.WaitVisible(`form[action="/account/delete"]`))
 	b.capture("delete")
-	b.run("go", chromedp.Click(`form[action="/account/delete"] button`), chromedp.WaitVisible(`main a.button[href="/"]`))
+	b.run("go",
+		chromedp.Click(`form[action="/account/delete"] button`),
+		chromedp.WaitVisible(`main a.button[href="/"]`))
 	b.capture("deleted")
 	b.wantNoComplaints()
 }

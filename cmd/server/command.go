@@ -26,14 +26,23 @@ func commands() []command {
 	return []command{
 		{"serve", "", "Migrate the database and serve; the same as no command", aboutServe, serveCommand},
 		{"migrate", "", "Migrate the database and stop", aboutMigrate, migrateCommand},
-		{"doctor", "[--json]", "Check everything a server needs, and explain what is found", aboutDoctor, doctorCommand},
+		{
+			"doctor", "[--json]", "Check everything a server needs, and explain what is found",
+			aboutDoctor, doctorCommand,
+		},
 		{"health", "", "Ask the server on this machine whether it is ready", aboutHealth, healthCommand},
 		{"instances", "[--json]", "List the servers that run", aboutInstances, instancesCommand},
 		{"sessions", "list|end WHOSE [--json]", "List or end sessions", aboutSessions, sessionsCommand},
 		{"jobs", "[--json]", "Count the background work by kind and state", aboutJobs, jobsCommand},
-		{"notices", "[--json | --each COMMAND]", "Mail people whose connection needs them", aboutNotices, noticesCommand},
+		{
+			"notices", "[--json | --each COMMAND]", "Mail people whose connection needs them",
+			aboutNotices, noticesCommand,
+		},
 		{"rekey", "", "Seal all tokens with the newest encryption key", aboutRekey, rekeyCommand},
-		{"strava", "subscribe|show|unsubscribe [--json]", "Manage the events that Strava sends", aboutStrava, stravaCommand},
+		{
+			"strava", "subscribe|show|unsubscribe [--json]", "Manage the events that Strava sends",
+			aboutStrava, stravaCommand,
+		},
 		{"webhooks", "[--json]", "Print the addresses to enter at providers", aboutWebhooks, webhooksCommand},
 		{"version", "[--json]", "Say which build this is", aboutVersion, versionCommand},
 		{"help", "[COMMAND]", "Explain the commands", "", helpCommand},

@@ -113,9 +113,11 @@ func TestHelp(t *testing.T) {
 // A wrong call changes nothing, and is told in one line.
 func TestWrongCalls(t *testing.T) {
 	t.Parallel()
-	for _, args := range []string{"serv", "--verbose", "serve x", "serve --port 3", "migrate 7", "doctor now", "health x",
-		"instances --all", "jobs x", "rekey --force", "sessions", "sessions foo", "strava", "strava show x", "webhooks x",
-		"version x", "help foo", "help jobs x", "notices x"} {
+	for _, args := range []string{
+		"serv", "--verbose", "serve x", "serve --port 3", "migrate 7", "doctor now", "health x",
+		"instances --all", "jobs x", "rekey --force", "sessions", "sessions foo",
+		"strava", "strava show x", "webhooks x", "version x", "help foo", "help jobs x", "notices x",
+	} {
 		cmd := serverCommand(t, strings.Fields(args))
 		var out, said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &said
@@ -172,7 +174,8 @@ func TestBuildKnowsItsRevision(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if says := sh("go", "run", "."); !strings.HasPrefix(says, "cairn unknown, revision unknown, schema version 7, go1.") {
+	unnamed := "cairn unknown, revision unknown, schema version 7, go1."
+	if says := sh("go", "run", "."); !strings.HasPrefix(says, unnamed) {
 		t.Errorf("without version control it says %q", says)
 	}
 	sh("go", "build", "-o", "named", "-ldflags", "-X main.version=1.2.3", ".")
@@ -197,11 +200,13 @@ func TestCommandsLeaveTheSchemaAlone(t *testing.T) {
 	all := []string{"jobs", "sessions list --all", "sessions end --all", "notices", "notices --json",
 		"notices --each cat", "rekey", "instances"}
 	for _, args := range all {
-		wantFailure(t, serverCommand(t, strings.Fields(args), env...), "the database has no schema yet: run server migrate")
+		wantFailure(t, serverCommand(t, strings.Fields(args), env...),
+			"the database has no schema yet: run server migrate")
 		wantFailure(t, serverCommand(t, strings.Fields(args), "DATA_DIR="+dataDir(t)),
 			"there is none yet: the first start makes a private one")
 	}
-	if tables := queryValue[int](t, env, `SELECT count(*)::int FROM pg_namespace WHERE nspname = 'cairn'`); tables != 0 {
+	schemas := queryValue[int](t, env, `SELECT count(*)::int FROM pg_namespace WHERE nspname = 'cairn'`)
+	if schemas != 0 {
 		t.Error("a command made the schema")
 	}
 	commandOutput(t, env, "migrate")

@@ -198,11 +198,13 @@ func (c *configReader) trustedProxies() (prefixes []netip.Prefix) {
 			prefix, err = addr.Prefix(addr.BitLen())
 		}
 		if err == nil && prefix.Bits() == 0 {
-			c.problem("TRUSTED_PROXIES: %s is everybody, so that anybody could name any client and escape all limits", part)
+			c.problem("TRUSTED_PROXIES: %s is everybody, "+
+				"so that anybody could name any client and escape all limits", part)
 			continue
 		}
 		if err != nil {
-			c.problem("TRUSTED_PROXIES: %q is neither an address nor a range like 10.0.0.0/8, nor all of it the word none", part)
+			c.problem("TRUSTED_PROXIES: %q is neither an address nor a range like 10.0.0.0/8, "+
+				"nor all of it the word none", part)
 			continue
 		}
 		prefixes = append(prefixes, prefix.Masked())

@@ -117,7 +117,8 @@ func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
 	if webhookKey(development) == webhookKey(production) || verifyToken(development) == verifyToken(production) {
 		t.Error("both have the same keys")
 	}
-	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t), "SESSION_SECRET="+secret)
+	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t),
+		"DATABASE_URL="+dbtest.NewPatientURL(t), "SESSION_SECRET="+secret)
 	_, page := newBrowser(t).do(http.MethodGet, server.url+"/sandbox/", nil)
 	html, err := page.Html()
 	if err != nil || page.Find(".provider").Length() != 3 {

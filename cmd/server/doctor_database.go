@@ -71,7 +71,10 @@ func checkKeys(ctx context.Context, e examined) []finding {
 	case !e.hasSchema():
 		return nil
 	case e.database.Version < 4: // the first with withdrawals, which have sealed tokens too
-		return []finding{{warning, "keys", "can't be compared with what is stored before the pending migrations have run"}}
+		return []finding{{
+			warning, "keys",
+			"can't be compared with what is stored before the pending migrations have run",
+		}}
 	}
 	used, err := oauth.New(e.pool, nil, oauth.Options{Limits: e.config.limits.Calls}).Keys(ctx)
 	if err != nil {

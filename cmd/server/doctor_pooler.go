@@ -16,8 +16,9 @@ func checkPooler(_ context.Context, e examined) (found []finding) {
 			"statements are not prepared, and Cairn keeps their time limits itself", e.database.Pooler)})
 	}
 	if names := e.database.Unlimited; len(names) > 0 {
-		found = append(found, finding{warning, "pooler", fmt.Sprintf("PostgreSQL does not know %s outside transactions, "+
-			"and so ends no statement of a server that has vanished: as that user, %s",
+		found = append(found, finding{warning, "pooler", fmt.Sprintf(
+			"PostgreSQL does not know %s outside transactions, "+
+				"and so ends no statement of a server that has vanished: as that user, %s",
 			strings.Join(names, ", "), alterRole(names))})
 	}
 	switch {

@@ -78,7 +78,8 @@ func namesOf(environment []string, file map[string]string) (names []string) {
 func checkProxies(ctx context.Context, e examined) (found []finding) {
 	servers, err := e.servers(ctx)
 	if err != nil {
-		return []finding{{warning, "proxies", fmt.Sprintf("the servers can't be asked what they saw of proxies: %v", err)}}
+		return []finding{{warning, "proxies", fmt.Sprintf(
+			"the servers can't be asked what they saw of proxies: %v", err)}}
 	}
 	for _, s := range servers {
 		if s.UntrustedProxy != nil {

@@ -85,16 +85,29 @@ func TestDoctorAsksPublicURL(t *testing.T) {
 	for _, tt := range []struct {
 		name, publicURL, want string
 	}{
-		{"ours", "http://localhost:" + port, `ok | public url | localhost:` + port + ` leads here, to server [0-9a-z]{8}`},
-		{"another Cairn", stranger.url, `warn | public url | .* a Cairn answers that is none of this database's servers`},
-		{"something else", other.URL,
-			`warn | public url | .* something answers that is not this version of Cairn \(status 200\)`},
+		{
+			"ours", "http://localhost:" + port,
+			`ok | public url | localhost:` + port + ` leads here, to server [0-9a-z]{8}`,
+		},
+		{
+			"another Cairn", stranger.url,
+			`warn | public url | .* a Cairn answers that is none of this database's servers`,
+		},
+		{
+			"something else", other.URL,
+			`warn | public url | .* something answers that is not this version of Cairn \(status 200\)`,
+		},
 		{"a redirect", elsewhere.URL, `warn | public url | .* sends browsers on to www\.cairn\.example\.org`},
-		{"a name that nobody knows", "https://cairn.invalid", `(warn | public url | no machine is known as cairn\.invalid|` +
-			`ok | public url | cairn\.invalid can't be reached)`},
+		{
+			"a name that nobody knows", "https://cairn.invalid",
+			`(warn | public url | no machine is known as cairn\.invalid|` +
+				`ok | public url | cairn\.invalid can't be reached)`,
+		},
 		{"another's certificate", distrusted.URL, `warn | public url | .* has no certificate that is trusted`},
-		{"nobody", "http://127.0.0.1:1",
-			`ok | public url | 127\.0\.0\.1:1 can't be reached from this machine, which may be meant`},
+		{
+			"nobody", "http://127.0.0.1:1",
+			`ok | public url | 127\.0\.0\.1:1 can't be reached from this machine, which may be meant`,
+		},
 	} {
 		_, says := seeDoctor(t, append(ours, "PUBLIC_URL="+tt.publicURL)...)
 		wantFindings(t, says, tt.want)

@@ -74,7 +74,10 @@ func (k *killing) wantDatabaseAway(provider string) {
 	consent, err := k.v.open(k.t.Context(), k.url+"/connect/"+provider, url.Values{})
 	k.must(err)
 	back, _ := k.v.open(k.t.Context(), consent.url, url.Values{
-		"person": {"ada"}, "decision": {"allow"}, "scope": {"read", "activity:read_all"}, "permission": {"ACTIVITY_EXPORT"},
+		"person":     {"ada"},
+		"decision":   {"allow"},
+		"scope":      {"read", "activity:read_all"},
+		"permission": {"ACTIVITY_EXPORT"},
 	})
 	if back.status != http.StatusServiceUnavailable || !strings.Contains(back.body, "its database") {
 		k.t.Errorf("%s: %d at %s", provider, back.status, strings.SplitN(back.url, "?", 2)[0])

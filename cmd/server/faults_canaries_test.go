@@ -172,7 +172,8 @@ func (c *canaries) ask(ctx context.Context, p person, method, page string, form 
 		_ = resp.Body.Close()
 	}
 	if err != nil {
-		// Without a deadline of its own a request can meet only that of another, which was broken off on the same connection.
+		// A request without a deadline of its own can meet only the deadline of another one, which
+		// was broken off on the same connection.
 		if _, brokenOff := ctx.Deadline(); !brokenOff && !errors.Is(err, context.DeadlineExceeded) {
 			c.t.Errorf("%s %s: no answer: %v", method, page, err)
 		}

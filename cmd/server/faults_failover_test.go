@@ -76,7 +76,8 @@ func takeOver(t *testing.T, primary *dbtest.Cluster, lose func(), recovery time.
 	people.mustAllBeSignedIn()
 	server.mustBeSound()
 	t.Logf("%v from the loss to the promotion, %v more until all was well; %d pages served, %d refused",
-		promoted.Sub(lost).Round(time.Millisecond), back.Round(time.Millisecond), len(people.visits(served)), len(refused))
+		promoted.Sub(lost).Round(time.Millisecond), back.Round(time.Millisecond),
+		len(people.visits(served)), len(refused))
 }
 
 // A primary that hands over and lives on, read-only, must not keep the connections it has.
@@ -96,7 +97,8 @@ func TestFaultPrimaryTurnsReadOnly(t *testing.T) {
 	testkit.Eventually(t, "/readyz notices", func() bool { return get(t, server.url+"/readyz", nil).status == 503 })
 	standby.Promote()
 	promoted := time.Now()
-	if !testkit.Within(atMost(recovery), func() bool { return people.rename(t.Context(), ada) == http.StatusSeeOther }) {
+	writes := func() bool { return people.rename(t.Context(), ada) == http.StatusSeeOther }
+	if !testkit.Within(atMost(recovery), writes) {
 		t.Errorf("nothing can be written %v after the promotion", atMost(recovery))
 	}
 	t.Logf("writes work %v after the promotion", time.Since(promoted).Round(time.Millisecond))

@@ -222,7 +222,8 @@ func watchConnections(t *testing.T, postgres *dbtest.Cluster) (stop func() (most
 				break
 			}
 			var n int
-			err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cairn'`).Scan(&n)
+			err := conn.QueryRow(t.Context(), `
+				SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cairn'`).Scan(&n)
 			if err != nil {
 				t.Errorf("count connections: %v", err)
 				break

@@ -38,7 +38,10 @@ func TestFaultBadLine(t *testing.T) {
 	}{
 		{"500 ms ± 400 later", "latency", 1, map[string]any{"latency": 500, "jitter": 400}, true},
 		{"half of the connections reset", "reset_peer", 0.5, map[string]any{"timeout": 50}, true},
-		{"in pieces of 8 bytes", "slicer", 1, map[string]any{"average_size": 8, "size_variation": 4, "delay": 50}, false},
+		{
+			"in pieces of 8 bytes", "slicer", 1,
+			map[string]any{"average_size": 8, "size_variation": 4, "delay": 50}, false,
+		},
 	} {
 		people.site, people.seen = bad.url, nil
 		line.add(fault.kind, "downstream", fault.toxicity, fault.attributes)
@@ -78,7 +81,8 @@ func TestFaultFarDatabase(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t)
 	line := newNetwork(t, postgres.Address())
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+line.url()+"&pool_max_conns=4", limited(usual()))
+	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0",
+		"DATABASE_URL="+line.url()+"&pool_max_conns=4", limited(usual()))
 	people := newCanaries(t, server.url, postgres.URL(), 50)
 	for _, far := range []int{0, 50, 200, 500, 1000} {
 		people.seen = nil

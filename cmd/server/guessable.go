@@ -38,7 +38,8 @@ func (c *configReader) encryptionKeys() (keys [][]byte) {
 		key, err := hex.DecodeString(strings.TrimSpace(part))
 		switch {
 		case err != nil || len(key) != 32:
-			c.problem("ENCRYPTION_KEY is not 64 hex digits (or several such, with commas): make one with: openssl rand -hex 32")
+			c.problem("ENCRYPTION_KEY is not 64 hex digits (or several such, with commas): " +
+				"make one with: openssl rand -hex 32")
 			return nil
 		case guessable(key):
 			c.problem("ENCRYPTION_KEY can be guessed: make one with: openssl rand -hex 32")

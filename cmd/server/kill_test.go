@@ -160,7 +160,8 @@ func (s *survivors) wantNothingLost(f *fleet, staying int) {
 		"accounts without a way in": `SELECT count(*) FROM cairn.users u
 			WHERE NOT EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id)
 			AND NOT EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = u.id)`,
-		"identities too many":              `SELECT count(*) - count(DISTINCT (user_id, provider)) FROM cairn.identities`,
+		"identities too many": `
+			SELECT count(*) - count(DISTINCT (user_id, provider)) FROM cairn.identities`,
 		"connections in trouble":           `SELECT count(*) FROM cairn.connections WHERE state <> 'active'`,
 		"ended sessions that nobody ended": `SELECT count(*) FROM cairn.ended_sessions`,
 	} {

@@ -46,7 +46,10 @@ func TestPassedSocketOutlivesServers(t *testing.T) {
 	t.Parallel()
 	rounds := deployRounds(t, "DEPLOY_ROUNDS", 2)
 	socket, site := listening(t)
-	env := []string{"DATA_DIR=" + dataDir(t), "PORT=1", "DATABASE_URL=" + dbtest.NewPatientURL(t), "SHUTDOWN_DELAY=500ms"}
+	env := []string{
+		"DATA_DIR=" + dataDir(t), "PORT=1",
+		"DATABASE_URL=" + dbtest.NewPatientURL(t), "SHUTDOWN_DELAY=500ms",
+	}
 	server := startCommand(t, passing(serverCommand(t, nil, env...), socket))
 	if server.url != site {
 		t.Fatalf("it listens at %s, want %s", server.url, site)

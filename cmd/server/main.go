@@ -3,7 +3,8 @@
 //
 // server help lists the commands.
 //
-//	command.go    the table of commands, and how one is called; help.go explains them, listing.go prints what they list
+//	command.go    the table of commands, and how one is called; help.go explains them,
+//	              listing.go prints what they list
 //	main.go       what serving is, in order
 //	variables.go  the one list of variables, and secrets from files
 //	config.go     the environment, read once; guessable.go has the secrets that are refused
@@ -18,8 +19,8 @@
 //	presence.go   announcing this server to the others, and following which keys they hold
 //	rekey.go      sealing anew after a change of keys
 //	sessions.go, instances.go, jobs.go, version.go, health.go   commands for operators
-//	notices.go    messages to people whose connection needs them; hide_linux.go keeps secrets from the command that sends
-//	              them
+//	notices.go    messages to people whose connection needs them; hide_linux.go keeps secrets
+//	              from the command that sends them
 //	strava.go     the subscription to Strava's events, webhooks.go the other addresses
 //	doctor.go     the doctor's checks, in order; they are in doctor_*.go
 //	metrics.go    the listener where Prometheus asks

@@ -114,7 +114,9 @@ func TestStopFinishesRequestsInFlight(t *testing.T) {
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "it says that it stops", func() bool { return strings.Contains(server.logged(), `"stopping"`) })
+	testkit.Eventually(t, "it says that it stops", func() bool {
+		return strings.Contains(server.logged(), `"stopping"`)
+	})
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,8 @@ func wantLines(t *testing.T, text string, lines ...string) {
 	for _, line := range lines {
 		if !slices.Contains(strings.Split(text, "\n"), line) {
 			name := line[:strings.IndexAny(line, "{ ")]
-			t.Errorf("%q is missing; there is %q", line, regexp.MustCompile(`(?m)^`+name+`[{ ].*$`).FindAllString(text, -1))
+			others := regexp.MustCompile(`(?m)^`+name+`[{ ].*$`).FindAllString(text, -1)
+			t.Errorf("%q is missing; there is %q", line, others)
 		}
 	}
 }
@@ -65,8 +66,11 @@ func TestMetrics(t *testing.T) {
 	newBrowser(t).signIn(server.url, "ada@example.org")
 	ada.connect(server.url, "strava", "ada")
 	ada.connect(server.url, "garmin", "moss")
-	wantLines(t, scrape(server), "cairn_sessions 2", "cairn_database_answered 1",
-		`cairn_connections{provider="strava",state="active"} 1`, `cairn_connections{provider="garmin",state="active"} 1`)
+	wantLines(t, scrape(server),
+		"cairn_sessions 2",
+		"cairn_database_answered 1",
+		`cairn_connections{provider="strava",state="active"} 1`,
+		`cairn_connections{provider="garmin",state="active"} 1`)
 
 	visitor.do(http.MethodPost, sandbox+"/control/strava/expire", url.Values{})
 	ada.check(server.url, "strava")
@@ -191,7 +195,9 @@ func TestMetricsWhileStopping(t *testing.T) {
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "it says that it stops", func() bool { return strings.Contains(server.logged(), `"stopping"`) })
+	testkit.Eventually(t, "it says that it stops", func() bool {
+		return strings.Contains(server.logged(), `"stopping"`)
+	})
 	if !waits() {
 		t.Error("the metrics do not tell that a request is in flight")
 	}

@@ -23,7 +23,8 @@ import (
 // behindPooler are the ways in which a site reaches its database, by name: what its environment has of them.
 func behindPooler(t *testing.T, database string) map[string][]string {
 	t.Helper()
-	transaction, session := dbtest.NewPooler(t, database, "transaction").URL, dbtest.NewPooler(t, database, "session").URL
+	transaction := dbtest.NewPooler(t, database, "transaction").URL
+	session := dbtest.NewPooler(t, database, "session").URL
 	return map[string][]string{
 		"transaction":               {"DATABASE_URL=" + transaction},
 		"session":                   {"DATABASE_URL=" + session},
@@ -49,7 +50,8 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 			b.connect(site.url, "foursquare", "ada")
 			testkit.Eventually(t, "the newest activities are there", func() bool {
 				_, page := b.do(http.MethodGet, site.url+"/", nil)
-				return page.Find("#card-strava .latest li").Length() > 0 && page.Find("#card-foursquare .latest li").Length() > 0
+				return page.Find("#card-strava .latest li").Length() > 0 &&
+					page.Find("#card-foursquare .latest li").Length() > 0
 			})
 			b.check(site.url, "strava")
 			newBrowser(t).signIn(site.url, "ada@example.org")

@@ -25,7 +25,9 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + database, "SESSION_SECRET=" + secret}
 	with := func(keys string) []string { return append([]string{"ENCRYPTION_KEY=" + keys}, env...) }
 	both := with(key2 + "," + key1)
-	instances := func() []instanceRow { return readLines[instanceRow](t, commandOutput(t, both, "instances", "--json")) }
+	instances := func() []instanceRow {
+		return readLines[instanceRow](t, commandOutput(t, both, "instances", "--json"))
+	}
 	b := newBrowser(t)
 	check := func(servers ...*process) {
 		t.Helper()
@@ -65,11 +67,13 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 	}
 	execute(t, database, `
 		INSERT INTO cairn.instances
-		SELECT (jsonb_populate_record(i, jsonb_build_object('id', 'deadbeef', 'last_seen', now() - interval '5 minutes'))).*
+		SELECT (jsonb_populate_record(i,
+			jsonb_build_object('id', 'deadbeef', 'last_seen', now() - interval '5 minutes'))).*
 		FROM cairn.instances i LIMIT 1`)
 	_, says = seeDoctor(t, both...)
 	wantFindings(t, says, `warn | instances | \w{8} at \S+ was last seen .*: it was killed`)
-	if table := commandOutput(t, both, "instances"); !regexp.MustCompile(`(?m)^\w{8} +\S+ +silent `).MatchString(table) {
+	table := commandOutput(t, both, "instances")
+	if !regexp.MustCompile(`(?m)^\w{8} +\S+ +silent `).MatchString(table) {
 		t.Errorf("the silent one is not told:\n%s", table)
 	}
 	check(next, again)

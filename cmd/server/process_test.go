@@ -57,13 +57,16 @@ func patient() limits {
 		Passwords: auth.Cost{Memory: 64, Passes: 1},
 		Rates:     untiring(),
 		Calls:     oauth.Limits{Call: patience, Queue: patience, Statement: patience},
-		Pages:     routes.Limits{Probe: patience, Page: patience, Provider: patience, Webhook: patience, Bulk: patience},
-		Jobs:      jobs.Limits{Job: patience},
-		Sandbox:   patientPlayers(),
+		Pages: routes.Limits{
+			Probe: patience, Page: patience, Provider: patience, Webhook: patience, Bulk: patience,
+		},
+		Jobs:    jobs.Limits{Job: patience},
+		Sandbox: patientPlayers(),
 
 		// RequestHeader stays: a server that stops waits so long for connections on which nothing comes.
 		SessionLookup: patience, SessionStatement: patience, Request: patience, Response: 2 * patience,
-		SandboxWork: patience, Upkeep: patience, Health: patience, Doctor: patience, Message: patience, Counting: patience,
+		SandboxWork: patience, Upkeep: patience, Health: patience,
+		Doctor: patience, Message: patience, Counting: patience,
 	}
 }
 

@@ -67,7 +67,8 @@ func TestProduction(t *testing.T) {
 	status, page := b.do(http.MethodGet, at+"/login", nil)
 	if status != http.StatusOK || page.Find("form[action='/login/strava']").Length() != 1 ||
 		page.Find("form[action^='/login/']").Length() != 1 || page.Find("#sandbox").Length() != 0 {
-		t.Errorf("the sign-in page has other providers than those with keys, or a sandbox: %s", page.Find("main").Text())
+		t.Errorf("the sign-in page has other providers than those with keys, or a sandbox: %s",
+			page.Find("main").Text())
 	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, at+"/login/strava", http.NoBody)
 	if err != nil {
@@ -79,7 +80,8 @@ func TestProduction(t *testing.T) {
 	}
 	_ = resp.Body.Close()
 	location := resp.Header.Get("Location")
-	if !strings.HasPrefix(location, "https://www.strava.com/oauth/authorize?") || strings.Contains(location, "hunter2") {
+	if !strings.HasPrefix(location, "https://www.strava.com/oauth/authorize?") ||
+		strings.Contains(location, "hunter2") {
 		t.Errorf("sent to %q", location)
 	}
 	csp := resp.Header.Get("Content-Security-Policy")

@@ -157,7 +157,8 @@ func startSandbox(
 		apps[p.key] = app
 	}
 	s, err := sandbox.New(ctx, sandbox.Options{
-		Pool: pool, BaseURL: base, Inside: inside, Apps: played, Log: log, Site: site.String(), Limits: config.limits.Sandbox,
+		Pool: pool, BaseURL: base, Inside: inside, Apps: played, Log: log,
+		Site: site.String(), Limits: config.limits.Sandbox,
 		Hooks: sandbox.Hooks{
 			Strava: hook("strava"), Foursquare: hook("foursquare"),
 			GarminDeregistrations: hook("garmin"), GarminPermissions: hook("garmin"), GarminActivities: hook("garmin"),

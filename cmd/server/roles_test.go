@@ -36,7 +36,8 @@ func TestServesWithTheLeastRights(t *testing.T) {
 		`and the user of DATABASE_URL may not make it: run server migrate as its owner`)
 	wantFailure(t, serverCommand(t, nil, env...), "run server migrate as the owner")
 	commandOutput(t, append(env, "DATABASE_URL="+as("cairn_owner", "cairn")), "migrate")
-	execute(t, as("admin", "cairn"), fmt.Sprintf(`DELETE FROM cairn.goose_db_version WHERE version_id = %d`, db.Newest()))
+	execute(t, as("admin", "cairn"),
+		fmt.Sprintf(`DELETE FROM cairn.goose_db_version WHERE version_id = %d`, db.Newest()))
 	_, says = seeDoctor(t, env...)
 	wantFindings(t, says, `FAIL | schema | version \d+; pending: .* `+
 		`The user of DATABASE_URL may not run them: run server migrate as the schema's owner`)
@@ -50,7 +51,9 @@ func TestServesWithTheLeastRights(t *testing.T) {
 	if status, page := b.do(http.MethodPost, server.local(env)+"/signup", form); status != http.StatusSeeOther {
 		t.Fatalf("sign-up answered %d: %s", status, page.Find("main").Text())
 	}
-	for _, args := range []string{"sessions list --all", "sessions end --all", "jobs", "instances", "rekey", "notices"} {
+	for _, args := range []string{
+		"sessions list --all", "sessions end --all", "jobs", "instances", "rekey", "notices",
+	} {
 		commandOutput(t, env, strings.Fields(args)...)
 	}
 	code, says := seeDoctor(t, env...)

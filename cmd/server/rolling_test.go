@@ -24,5 +24,6 @@ func TestRollingRestart(t *testing.T) {
 			}
 		}
 	}
-	crowd.wantNothingNoticed(rounds, "pages", "sign-ups", "sign-ins", "connects", "of them while an instance was replaced")
+	crowd.wantNothingNoticed(rounds,
+		"pages", "sign-ups", "sign-ins", "connects", "of them while an instance was replaced")
 }

@@ -152,7 +152,8 @@ func TestRushWhoseFirstLeaves(t *testing.T) {
 func TestRushWhoseFirstDies(t *testing.T) {
 	t.Parallel()
 	l := patient()
-	l.Calls.Call, l.Calls.Statement = 8*time.Second, time.Second // others wait for both, and a lease lasts for two calls
+	// Other requests wait for a call and a statement, and a lease lasts for two calls.
+	l.Calls.Call, l.Calls.Statement = 8*time.Second, time.Second
 	rushes := newRushes(t, limited(l))
 	strava, garmin := rushes[0], rushes[1]
 	never := make(chan struct{})

@@ -171,7 +171,9 @@ func listSessions(ctx context.Context, sessions *session.Manager, userID int64, 
 			r.ID, r.UserID, stamp(r.Created), stamp(r.LastSeen), r.Method, r.Address, r.UserAgent)
 	})
 	write := func(d session.Device) error {
-		return row(sessionRow{d.ID, d.UserID, d.Method, d.Created.UTC(), d.LastSeen.UTC(), d.Kept, d.Address, d.UserAgent})
+		return row(sessionRow{
+			d.ID, d.UserID, d.Method, d.Created.UTC(), d.LastSeen.UTC(), d.Kept, d.Address, d.UserAgent,
+		})
 	}
 	if userID == 0 {
 		if err := sessions.Each(ctx, write); err != nil {

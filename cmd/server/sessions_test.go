@@ -71,7 +71,8 @@ func TestOperatorEndsOneSession(t *testing.T) {
 	ada.connect(server.url, "strava", "ada")
 	listed := func(whose ...string) []sessionRow {
 		t.Helper()
-		return readLines[sessionRow](t, commandOutput(t, env, append([]string{"sessions", "list", "--json"}, whose...)...))
+		args := append([]string{"sessions", "list", "--json"}, whose...)
+		return readLines[sessionRow](t, commandOutput(t, env, args...))
 	}
 	rows := listed("--user", "ada@example.org")
 	if len(rows) != 2 || rows[0].ID == rows[1].ID ||

@@ -68,7 +68,11 @@ func TestStopIsAnnounced(t *testing.T) {
 	testkit.Eventually(t, "readiness is off", func() bool {
 		return dial(t, server.url).get("/readyz").StatusCode == http.StatusServiceUnavailable
 	})
-	for path, w := range map[string]wire{"/login": old, "/signup": dial(t, server.url), "/healthz": dial(t, server.url)} {
+	for path, w := range map[string]wire{
+		"/login":   old,
+		"/signup":  dial(t, server.url),
+		"/healthz": dial(t, server.url),
+	} {
 		if resp := w.get(path); resp.StatusCode != http.StatusOK || !resp.Close {
 			t.Errorf("%s while it stops: %s, closes: %t", path, resp.Status, resp.Close)
 		}

@@ -103,7 +103,8 @@ func stravaOf(config Config) (*oauth.Provider, error) {
 	}
 	i := slices.IndexFunc(providers, func(p *oauth.Provider) bool { return p.Key == "strava" })
 	if i < 0 {
-		return nil, errors.New("STRAVA_CLIENT_ID is not set: there is no application whose subscription could be managed")
+		return nil, errors.New("STRAVA_CLIENT_ID is not set: " +
+			"there is no application whose subscription could be managed")
 	}
 	return providers[i], nil
 }
@@ -169,7 +170,8 @@ func checkWebhooks(ctx context.Context, e examined) []finding {
 	defer cancel()
 	all, err := subscriptions(ctx, strava)
 	if err != nil {
-		return []finding{{warning, "webhooks strava", fmt.Sprintf("Strava does not say where it sends its events: %v", err)}}
+		return []finding{{warning, "webhooks strava", fmt.Sprintf(
+			"Strava does not say where it sends its events: %v", err)}}
 	}
 	found, verdict := examineSubscription(all, stravaHook(e.config)), well
 	if !found.Here {

@@ -48,7 +48,8 @@ func wantSame(t *testing.T, file string, got, want []string) {
 func TestEnvExampleHasAllVariables(t *testing.T) {
 	t.Parallel()
 	var got []string
-	for _, match := range regexp.MustCompile(`(?m)^#([A-Z_]+)=`).FindAllStringSubmatch(readFile(t, ".env.example"), -1) {
+	pattern := regexp.MustCompile(`(?m)^#([A-Z_]+)=`)
+	for _, match := range pattern.FindAllStringSubmatch(readFile(t, ".env.example"), -1) {
 		got = append(got, match[1])
 	}
 	wantSame(t, ".env.example", got, names(variables()))

@@ -140,7 +140,8 @@ func (v *visitor) me(ctx context.Context) error {
 const password = "granite lichen and slow rain"
 
 func (v *visitor) signUp(ctx context.Context) error {
-	p, err := v.member(ctx, v.site.url+"/signup", url.Values{"name": {v.name}, "email": {v.email}, "password": {password}})
+	form := url.Values{"name": {v.name}, "email": {v.email}, "password": {password}}
+	p, err := v.member(ctx, v.site.url+"/signup", form)
 	if strings.Contains(p.body, "There is an account with this e-mail already") {
 		return errTaken
 	}

@@ -34,8 +34,13 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	url := start(t, Options{Dir: newDir(t, false), Settings: []string{"shared_buffers=48MB"}}).URL()
 	for name, want := range map[string]string{
-		"shared_buffers": "48MB", "fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "listen_addresses": "",
-		"server_encoding": "UTF8", "TimeZone": "UTC",
+		"shared_buffers":     "48MB",
+		"fsync":              "on",
+		"synchronous_commit": "on",
+		"full_page_writes":   "on",
+		"listen_addresses":   "",
+		"server_encoding":    "UTF8",
+		"TimeZone":           "UTC",
 	} {
 		if got := query(t, url, "SELECT current_setting('"+name+"')"); got != want {
 			t.Errorf("%s = %q, want %q", name, got, want)
@@ -300,7 +305,9 @@ func TestEphemeralDataIsGoneAfterTheLastLease(t *testing.T) {
 func TestWhatCannotStart(t *testing.T) {
 	t.Parallel()
 	installed := strconv.Itoa(installedMajor(t))
-	notInstalled := []string{"apt-get install postgresql", "brew install postgresql", "docker compose up", "DATABASE_URL"}
+	notInstalled := []string{
+		"apt-get install postgresql", "brew install postgresql", "docker compose up", "DATABASE_URL",
+	}
 	tests := map[string]struct {
 		search []string
 		data   map[string]string // files in the data directory
@@ -311,7 +318,10 @@ func TestWhatCannotStart(t *testing.T) {
 			data:  map[string]string{"PG_VERSION": "9\n"},
 			wants: []string{"made by PostgreSQL 9", "delete the directory"},
 		},
-		"not a cluster": {data: map[string]string{"holiday.jpg": ""}, wants: []string{"not a PostgreSQL data directory"}},
+		"not a cluster": {
+			data:  map[string]string{"holiday.jpg": ""},
+			wants: []string{"not a PostgreSQL data directory"},
+		},
 		"damaged": {
 			data:  map[string]string{"PG_VERSION": installed},
 			wants: []string{"postgres.log ends with", "postgresql.conf"},

@@ -54,7 +54,8 @@ func accountFor(dir, data string) (account, error) {
 			return accountOf(uint32(uid), uint32(gid)), nil
 		}
 	}
-	return account{}, errors.New("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as")
+	return account{}, errors.New("PostgreSQL refuses to run as root, " +
+		"and there is no user postgres or nobody to run it as")
 }
 
 func accountOf(uid, gid uint32) account {
