@@ -61,7 +61,8 @@ func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 		return Account{}, fmt.Errorf("auth: read user %d: %w", userID, err)
 	}
 	rows, err := a.pool.Query(ctx, `
-		SELECT id, provider, subject, created_at FROM cairn.identities WHERE user_id = $1 ORDER BY created_at, id`, userID)
+		SELECT id, provider, subject, created_at FROM cairn.identities
+		WHERE user_id = $1 ORDER BY created_at, id`, userID)
 	if err != nil {
 		return Account{}, fmt.Errorf("auth: read identities of user %d: %w", userID, err)
 	}
@@ -75,7 +76,8 @@ func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 // Find returns the user whose way in by password has this e-mail. It is for operators: the address is unproven. Errors:
 // ErrNotFound.
 func (a *Accounts) Find(ctx context.Context, email string) (userID int64, err error) {
-	err = a.pool.QueryRow(ctx, `SELECT user_id FROM cairn.passwords WHERE email_key = $1`, emailKey(email)).Scan(&userID)
+	err = a.pool.QueryRow(ctx, `
+		SELECT user_id FROM cairn.passwords WHERE email_key = $1`, emailKey(email)).Scan(&userID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, ErrNotFound
 	}
@@ -115,7 +117,10 @@ func cleanName(name string) (string, error) {
 	name = strings.Join(strings.Fields(norm.NFC.String(name)), " ")
 	if name == "" || utf8.RuneCountInString(name) > maxName ||
 		!utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-		return "", &FieldError{Field: "name", Message: fmt.Sprintf("Please enter a name of 1 to %d characters.", maxName)}
+		return "", &FieldError{
+			Field:   "name",
+			Message: fmt.Sprintf("Please enter a name of 1 to %d characters.", maxName),
+		}
 	}
 	return name, nil
 }

@@ -162,7 +162,8 @@ func TestSignUpRefuses(t *testing.T) {
 
 	t.Run("accepts", func(t *testing.T) {
 		for i, password := range []string{good, strings.Repeat("öde Täler, ", 23), "Tr0ub4dor&3 and more"} {
-			if _, err := tryToSignUp(t, a, pool, "", fmt.Sprintf("ok%d@example.org", i), password, "198.51.100.1"); err != nil {
+			email := fmt.Sprintf("ok%d@example.org", i)
+			if _, err := tryToSignUp(t, a, pool, "", email, password, "198.51.100.1"); err != nil {
 				t.Errorf("%q: %v", password, err)
 			}
 		}
@@ -512,7 +513,8 @@ func TestTwoRemovalsAtOnceLeaveAWayIn(t *testing.T) {
 		if err := claim(t, a, pool, user, "garmin", fmt.Sprint(round)); err != nil {
 			t.Fatal(err)
 		}
-		garmin := scalar[int64](t, pool, `SELECT id FROM cairn.identities WHERE user_id = $1 AND provider = 'garmin'`, user)
+		garmin := scalar[int64](t, pool, `
+			SELECT id FROM cairn.identities WHERE user_id = $1 AND provider = 'garmin'`, user)
 		// Each removal waits in its middle for the other to get there, unless something keeps the other out.
 		var inside, removed atomic.Int64
 		both, alone := make(chan struct{}), make(chan struct{})

@@ -26,7 +26,11 @@ type Cost struct {
 
 func (c Cost) params() *argon2id.Params {
 	return &argon2id.Params{
-		Memory: cmp.Or(c.Memory, 19*1024), Iterations: cmp.Or(c.Passes, 2), Parallelism: 1, SaltLength: 16, KeyLength: 32,
+		Memory:      cmp.Or(c.Memory, 19*1024),
+		Iterations:  cmp.Or(c.Passes, 2),
+		Parallelism: 1,
+		SaltLength:  16,
+		KeyLength:   32,
 	}
 }
 

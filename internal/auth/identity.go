@@ -49,7 +49,8 @@ func (a *Accounts) Enter(
 	if !errors.Is(err, ErrNotFound) {
 		return userID, identityID, err
 	}
-	err = tx.QueryRow(ctx, `INSERT INTO cairn.users (display_name, avatar_url) VALUES ($1, NULLIF($2, '')) RETURNING id`,
+	err = tx.QueryRow(ctx, `
+		INSERT INTO cairn.users (display_name, avatar_url) VALUES ($1, NULLIF($2, '')) RETURNING id`,
 		nameFrom(name), avatarURL).Scan(&userID)
 	if err != nil {
 		return 0, 0, fmt.Errorf("auth: insert user: %w", err)
@@ -68,7 +69,8 @@ func (a *Accounts) RemoveIdentity(
 		return "", err
 	}
 	err = tx.QueryRow(ctx, `
-		SELECT provider FROM cairn.identities WHERE id = $1 AND user_id = $2 FOR UPDATE`, identityID, userID).Scan(&provider)
+		SELECT provider FROM cairn.identities
+		WHERE id = $1 AND user_id = $2 FOR UPDATE`, identityID, userID).Scan(&provider)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", ErrNotFound
 	}

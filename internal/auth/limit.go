@@ -44,7 +44,8 @@ func (a *Accounts) StillAllowed(ctx context.Context, counts ...Count) error {
 	}
 	return a.refusal(counters, a.pool.QueryRow(ctx, `
 		SELECT w.place - 1, EXTRACT(epoch FROM r.resets_at - now())::float8 AS wait
-		FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS w (bucket, hits, place) JOIN cairn.rate_limits r USING (bucket)
+		FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS w (bucket, hits, place)
+		JOIN cairn.rate_limits r USING (bucket)
 		WHERE r.hits >= w.hits AND r.resets_at > now() ORDER BY wait DESC LIMIT 1`, buckets, hits))
 }
 
@@ -105,7 +106,8 @@ func countStatement(n int) string {
 	}
 	return `WITH spent AS (
 			SELECT place, EXTRACT(epoch FROM resets_at - now())::float8 AS wait
-			FROM (VALUES ` + strings.Join(given, ", ") + `) AS given (place, bucket, most) JOIN cairn.rate_limits USING (bucket)
+			FROM (VALUES ` + strings.Join(given, ", ") + `) AS given (place, bucket, most)
+			JOIN cairn.rate_limits USING (bucket)
 			WHERE resets_at > now() AND hits >= most
 		), ` + strings.Join(with, ", ") + `
 		SELECT place, wait FROM spent UNION ALL ` + strings.Join(refused, " UNION ALL ") + `
@@ -133,7 +135,8 @@ func (a *Accounts) Forgive(ctx context.Context, counts ...Count) error {
 func (a *Accounts) Sweep(ctx context.Context) (more bool, err error) {
 	tag, err := a.pool.Exec(ctx, `
 		DELETE FROM cairn.rate_limits WHERE bucket IN (
-			SELECT bucket FROM cairn.rate_limits WHERE resets_at < now() ORDER BY resets_at LIMIT 500 FOR UPDATE SKIP LOCKED)`)
+			SELECT bucket FROM cairn.rate_limits WHERE resets_at < now()
+			ORDER BY resets_at LIMIT 500 FOR UPDATE SKIP LOCKED)`)
 	if err != nil {
 		return false, fmt.Errorf("auth: sweep: %w", err)
 	}

@@ -145,7 +145,8 @@ func (a *Accounts) ChangePassword(ctx context.Context, tx pgx.Tx, c PasswordChan
 	if err := lockMethods(ctx, tx, c.proof.UserID); err != nil {
 		return err
 	}
-	tag, err := tx.Exec(ctx, `UPDATE cairn.passwords SET hash = $3, changed_at = now() WHERE user_id = $1 AND hash = $2`,
+	tag, err := tx.Exec(ctx, `
+		UPDATE cairn.passwords SET hash = $3, changed_at = now() WHERE user_id = $1 AND hash = $2`,
 		c.proof.UserID, c.proof.hash, c.hash)
 	if err != nil {
 		return fmt.Errorf("auth: change password of user %d: %w", c.proof.UserID, err)

@@ -70,9 +70,12 @@ func plainForms(password string) (forms []string) {
 			}
 			return other
 		}
-		form := strings.NewReplacer("4", "a", "@", "a", "8", "b", "(", "c", "{", "c", "[", "c", "<", "c", "3", "e", "6", "g",
-			"9", "g", "!", "i", "0", "o", "$", "s", "5", "s", "+", "t", "%", "x", "2", "z",
-			"1", choose(0, "i", "l"), "|", choose(1, "i", "l"), "7", choose(2, "t", "l")).Replace(password)
+		form := strings.NewReplacer(
+			"4", "a", "@", "a", "8", "b", "(", "c", "{", "c", "[", "c", "<", "c",
+			"3", "e", "6", "g", "9", "g", "!", "i", "0", "o", "$", "s", "5", "s",
+			"+", "t", "%", "x", "2", "z",
+			"1", choose(0, "i", "l"), "|", choose(1, "i", "l"), "7", choose(2, "t", "l"),
+		).Replace(password)
 		if form != password && !slices.Contains(forms, form) {
 			forms = append(forms, form)
 		}

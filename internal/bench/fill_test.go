@@ -17,7 +17,8 @@ const cookies = 10_000
 func fill(b *testing.B, address string, n int, expiry string) {
 	b.Helper()
 	pool := connect(b, address)
-	execute(b, address, `INSERT INTO cairn.users (display_name) SELECT 'Person ' || i FROM generate_series(1, $1) AS i`, n)
+	execute(b, address, `
+		INSERT INTO cairn.users (display_name) SELECT 'Person ' || i FROM generate_series(1, $1) AS i`, n)
 	ends := scalar[time.Time](b, pool, `SELECT now() + $1::interval`, expiry)
 	firefox := "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 	rows := pgx.CopyFromSlice(n, func(i int) ([]any, error) {
@@ -33,7 +34,8 @@ func fill(b *testing.B, address string, n int, expiry string) {
 // fillStock makes n sessions as scs and pgxstore write them.
 func fillStock(b *testing.B, address string, n int) {
 	b.Helper()
-	execute(b, address, `CREATE TABLE sessions (token TEXT PRIMARY KEY, data BYTEA NOT NULL, expiry TIMESTAMPTZ NOT NULL)`)
+	execute(b, address, `
+		CREATE TABLE sessions (token TEXT PRIMARY KEY, data BYTEA NOT NULL, expiry TIMESTAMPTZ NOT NULL)`)
 	execute(b, address, `CREATE INDEX sessions_expiry_idx ON sessions (expiry)`)
 	pool := connect(b, address)
 	ends := scalar[time.Time](b, pool, `SELECT now() + interval '30 days'`)

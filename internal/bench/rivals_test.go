@@ -65,7 +65,8 @@ func raw(pool *pgxpool.Pool) http.HandlerFunc {
 				SELECT u.id, u.display_name, u.avatar_url
 				FROM cairn.sessions s
 				JOIN cairn.users u ON u.id = s.user_id
-				WHERE s.token = $1 AND now() < s.expiry`, hashed(cookie.Value)).Scan(&p.ID, &p.DisplayName, &p.AvatarURL)
+				WHERE s.token = $1 AND now() < s.expiry`,
+				hashed(cookie.Value)).Scan(&p.ID, &p.DisplayName, &p.AvatarURL)
 		}
 		answer(w, p, err)
 	}

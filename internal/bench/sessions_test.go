@@ -54,7 +54,8 @@ func compare(b *testing.B, out figures, connections int, contenders []contender)
 	for round := range rounds {
 		for turn := range contenders {
 			c := contenders[(round+turn)%len(contenders)]
-			o := run(b, load{c.address, connections, time.Duration(fromEnv("BENCH_SECONDS", 3)) * time.Second, c.requests})
+			duration := time.Duration(fromEnv("BENCH_SECONDS", 3)) * time.Second
+			o := run(b, load{c.address, connections, duration, c.requests})
 			rates[c.name] = append(rates[c.name], o.perSecond)
 			slowest[c.name] = max(slowest[c.name], o.percentile(0.99))
 		}
@@ -104,9 +105,11 @@ func costOf(b *testing.B, pool *pgxpool.Pool) cost {
 	return cost{
 		statements: scalar[float64](b, pool, `
 			SELECT COALESCE(sum(calls), 0)::float8 FROM pg_stat_statements
-			WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query LIKE '%cairn.sessions%'`),
-		wal:     scalar[float64](b, pool, `SELECT wal_bytes::float8 FROM pg_stat_wal`),
-		written: scalar[int64](b, pool, `SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables`),
+			WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+				AND query LIKE '%cairn.sessions%'`),
+		wal: scalar[float64](b, pool, `SELECT wal_bytes::float8 FROM pg_stat_wal`),
+		written: scalar[int64](b, pool, `
+			SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables`),
 	}
 }
 

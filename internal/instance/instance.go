@@ -49,7 +49,8 @@ func (s *Self) NoteUntrusted(peer netip.Addr) { s.untrusted.Store(&peer) }
 // New returns a server under a new id. Nobody knows of it before Announce.
 func New(pool *pgxpool.Pool, hostname, version string, schema int64, keys []string) *Self {
 	id := strings.ToLower(rand.Text()[:8])
-	return &Self{Instance: Instance{ID: id, Hostname: hostname, Version: version, Schema: schema, Keys: keys}, pool: pool}
+	me := Instance{ID: id, Hostname: hostname, Version: version, Schema: schema, Keys: keys}
+	return &Self{Instance: me, pool: pool}
 }
 
 // Announce says that this server lives, in one statement, and returns the key to seal with: the newest of its own that
@@ -64,7 +65,8 @@ func (s *Self) Announce(ctx context.Context) (sealing string, err error) {
 		SELECT key FROM unnest($5::text[]) WITH ORDINALITY AS mine (key, place)
 		WHERE NOT EXISTS (
 			SELECT FROM cairn.instances WHERE id <> $1 AND last_seen > now() - $6::interval AND NOT key = ANY(key_ids))
-		ORDER BY place LIMIT 1`, s.ID, s.Hostname, s.Version, s.Schema, s.Keys, LiveFor, s.untrusted.Load()).Scan(&sealing)
+		ORDER BY place LIMIT 1`,
+		s.ID, s.Hostname, s.Version, s.Schema, s.Keys, LiveFor, s.untrusted.Load()).Scan(&sealing)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s.Keys[0], nil
 	}
@@ -86,7 +88,8 @@ func (s *Self) Leave(ctx context.Context) error {
 func (s *Self) Sweep(ctx context.Context) (more bool, err error) {
 	tag, err := s.pool.Exec(ctx, `
 		DELETE FROM cairn.instances WHERE id IN (
-			SELECT id FROM cairn.instances WHERE last_seen < now() - $1::interval ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+			SELECT id FROM cairn.instances WHERE last_seen < now() - $1::interval
+			ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 		keepSilent, sweepBatch)
 	if err != nil {
 		return false, fmt.Errorf("instance: sweep: %w", err)

@@ -66,7 +66,8 @@ func TestKeySealsOnceAllHoldIt(t *testing.T) {
 func TestListAndSweep(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	one, two := instance.New(pool, "a", "v1", 11, []string{"k1"}), instance.New(pool, "b", "v2", 12, []string{"k2", "k1"})
+	one := instance.New(pool, "a", "v1", 11, []string{"k1"})
+	two := instance.New(pool, "b", "v2", 12, []string{"k2", "k1"})
 	announce(t, one)
 	announce(t, two)
 	two.NoteUntrusted(netip.MustParseAddr("172.18.0.1"))

@@ -133,7 +133,8 @@ var errRequestsLeft = errors.New("jobs: there are more sync requests")
 // noneLeft is errRequestsLeft if the connection has requests.
 func (r requests) noneLeft(ctx context.Context, tx pgx.Tx) error {
 	var more bool
-	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.errands WHERE identity_id = $1)`, r.identityID).Scan(&more)
+	err := tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM cairn.errands WHERE identity_id = $1)`, r.identityID).Scan(&more)
 	switch {
 	case err != nil:
 		return fmt.Errorf("jobs: look for sync requests: %w", err)

@@ -72,8 +72,10 @@ const (
 		SELECT EXISTS (
 			SELECT FROM cairn.river_job
 			WHERE kind = 'withdraw' AND args->>'id' = $1::text AND state = 'completed')`
-	listening = `SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-		AND (query LIKE 'LISTEN %' OR query LIKE '%pg_is_in_recovery%')`
+	listening = `
+		SELECT count(*) > 0 FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid()
+			AND (query LIKE 'LISTEN %' OR query LIKE '%pg_is_in_recovery%')`
 )
 
 // never is longer than any test waits.

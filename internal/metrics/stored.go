@@ -133,7 +133,9 @@ func (s *stored) read() []prometheus.Metric {
 	defer cancel()
 	answer := []prometheus.Metric{gauge(s.answered, 1)}
 	for _, c := range s.counts {
-		err := c.read(ctx, func(n int, labels ...string) { answer = append(answer, gauge(c.desc, float64(n), labels...)) })
+		err := c.read(ctx, func(n int, labels ...string) {
+			answer = append(answer, gauge(c.desc, float64(n), labels...))
+		})
 		if err != nil {
 			return []prometheus.Metric{gauge(s.answered, 0)}
 		}

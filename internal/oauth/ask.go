@@ -110,7 +110,8 @@ func (s *Store) use(ctx context.Context, p *Provider, userID int64, call func(to
 		case !errors.Is(err, ErrRefused), refused > 0 && !statusIs(err, http.StatusUnauthorized):
 			return row, s.stumbled(ctx, row, err)
 		case refused > 0:
-			return row, errors.Join(ErrReconnect, err, s.move(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
+			return row, errors.Join(ErrReconnect, err,
+				s.move(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
 		}
 		refused = row.generation
 	}
@@ -119,7 +120,8 @@ func (s *Store) use(ctx context.Context, p *Provider, userID int64, call func(to
 // storeAccount keeps what the provider answered. Permissions are kept only where the provider told them here.
 func (s *Store) storeAccount(ctx context.Context, row stored, account Account) error {
 	_, err := s.pool.Exec(ctx, `
-		UPDATE cairn.connections SET account_name = $2, picture_url = $3, granted = COALESCE($4, granted), checked_at = now()
+		UPDATE cairn.connections
+		SET account_name = $2, picture_url = $3, granted = COALESCE($4, granted), checked_at = now()
 		WHERE identity_id = $1`, row.identityID, account.Name, account.PictureURL, account.Granted)
 	if err != nil {
 		return fmt.Errorf("oauth: store account of identity %d: %w", row.identityID, err)

@@ -74,7 +74,8 @@ func TestConnect(t *testing.T) {
 			r.connect(tt.provider, owner, tt.person, tt.scopes...)
 			c := r.connection(tt.provider, owner)
 			slices.Sort(c.Granted)
-			if c.Subject != tt.subject || c.Name != tt.name || !slices.Equal(c.Granted, tt.granted) || c.State != "active" {
+			if c.Subject != tt.subject || c.Name != tt.name || c.State != "active" ||
+				!slices.Equal(c.Granted, tt.granted) {
 				t.Errorf("got %+v", c)
 			}
 			if missing := r.providers[tt.provider].Missing(c.Granted); len(missing) != tt.missing {
@@ -149,10 +150,13 @@ func TestRefusedAttempts(t *testing.T) {
 		{"other user", oauth.ErrOtherBrowser, func(r rig, _ oauth.Owner, _ url.Values) (string, oauth.Owner) {
 			return sandbox.Strava, r.owner()
 		}},
-		{"same user, other session", oauth.ErrOtherBrowser, func(r rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) {
-			o.SessionID = r.owner().SessionID
-			return sandbox.Strava, o
-		}},
+		{
+			"same user, other session", oauth.ErrOtherBrowser,
+			func(r rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) {
+				o.SessionID = r.owner().SessionID
+				return sandbox.Strava, o
+			},
+		},
 		{"nobody", oauth.ErrOtherBrowser, func(rig, oauth.Owner, url.Values) (string, oauth.Owner) {
 			return sandbox.Strava, oauth.Owner{}
 		}},
@@ -187,7 +191,8 @@ func TestRefusedAttempts(t *testing.T) {
 func TestSignInAttemptBelongsToItsBrowser(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	mine, theirs := oauth.Owner{Browser: "AAAAAAAAAAAAAAAAAAAAAAAAAA"}, oauth.Owner{Browser: "BBBBBBBBBBBBBBBBBBBBBBBBBB"}
+	mine := oauth.Owner{Browser: "AAAAAAAAAAAAAAAAAAAAAAAAAA"}
+	theirs := oauth.Owner{Browser: "BBBBBBBBBBBBBBBBBBBBBBBBBB"}
 	for name, by := range map[string]oauth.Owner{
 		"another browser":              theirs,
 		"no cookie":                    {},
@@ -218,7 +223,8 @@ func TestAttemptIsTakenOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 6 {
 			wg.Go(func() {
-				if _, err := r.Take(t.Context(), r.providers[sandbox.Strava], u.Query().Get("state"), owner); err == nil {
+				_, err := r.Take(t.Context(), r.providers[sandbox.Strava], u.Query().Get("state"), owner)
+				if err == nil {
 					taken.Add(1)
 				}
 			})
@@ -315,7 +321,9 @@ func TestTokenAnswers(t *testing.T) {
 				w.Header().Set("Content-Type", "application/json")
 				_, _ = w.Write([]byte(tt.answer))
 			})
-			mux.HandleFunc("/athlete", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"id":7}`)) })
+			mux.HandleFunc("/athlete", func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write([]byte(`{"id":7}`))
+			})
 			server := httptest.NewServer(mux)
 			t.Cleanup(server.Close)
 			p := oauth.Strava(oauth.App{

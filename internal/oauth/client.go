@@ -160,10 +160,11 @@ func (c *caller) tokenError(call string, err error) error {
 // knownCode lets through only codes that the providers document, so that nothing else of an answer reaches a log.
 func knownCode(code string) string {
 	switch code {
-	case "invalid_grant", "invalid_client", "invalid_request", "unauthorized_client", "unsupported_grant_type",
-		"redirect_uri_mismatch", "RefreshToken", "RequestToken", "AuthorizationCode", "Application", "Athlete", "AccessToken",
-		"invalid_auth", "param_error", "endpoint_error", "not_authorized", "rate_limit_exceeded", "quota_exceeded",
-		"server_error", "deprecated":
+	case "invalid_grant", "invalid_client", "invalid_request", "unauthorized_client",
+		"unsupported_grant_type", "redirect_uri_mismatch",
+		"RefreshToken", "RequestToken", "AuthorizationCode", "Application", "Athlete", "AccessToken",
+		"invalid_auth", "param_error", "endpoint_error", "not_authorized", "rate_limit_exceeded",
+		"quota_exceeded", "server_error", "deprecated":
 		return code
 	}
 	return ""
@@ -195,7 +196,8 @@ func (c *caller) send(ctx context.Context, name string, r *http.Request, out any
 		return resp.Header, c.fail(name, ErrNotPermitted, resp.StatusCode, "")
 	case name == "data" && c.provider.pushes && slices.Contains(unfit, resp.StatusCode):
 		return resp.Header, c.fail(name, ErrUnfit, resp.StatusCode, "")
-	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden && c.provider.forbidsUnknown:
+	case resp.StatusCode == http.StatusUnauthorized,
+		resp.StatusCode == http.StatusForbidden && c.provider.forbidsUnknown:
 		return resp.Header, c.fail(name, ErrRefused, resp.StatusCode, "")
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return resp.Header, c.fail(name, ErrUnavailable, resp.StatusCode, foursquareCode(body))

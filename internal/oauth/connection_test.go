@@ -35,7 +35,8 @@ func TestTokensRestSealed(t *testing.T) {
 	}
 
 	rotated := oauth.New(r.pool, newSealer(t, 2, 1), oauth.Options{Limits: r.limits})
-	if again, err := rotated.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil || again != token {
+	again, err := rotated.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID)
+	if err != nil || again != token {
 		t.Errorf("with a new key in front: error %v", err)
 	}
 	lost := oauth.New(r.pool, newSealer(t, 2), oauth.Options{Limits: r.limits})
@@ -83,7 +84,8 @@ func TestReconnectAndOtherAccounts(t *testing.T) {
 		owner        oauth.Owner
 		want         error
 	}{{"another user's", "ada", moss, auth.ErrLinked}, {"another of mine", "moss", ada, oauth.ErrOtherAccount}} {
-		grant, err := r.finish(sandbox.Strava, tt.owner, r.decide(r.begin(sandbox.Strava, tt.owner), tt.person, "allow"))
+		back := r.decide(r.begin(sandbox.Strava, tt.owner), tt.person, "allow")
+		grant, err := r.finish(sandbox.Strava, tt.owner, back)
 		if err != nil {
 			t.Fatal(err)
 		}

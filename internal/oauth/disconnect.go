@@ -44,7 +44,8 @@ func (s *Store) Forget(
 		DELETE FROM cairn.connections c
 		USING cairn.identities i
 		WHERE i.id = c.identity_id AND c.user_id = $1 AND c.provider = $2 AND $3::bigint IN (0, c.identity_id)
-		RETURNING c.identity_id, i.subject, c.sealed_tokens, c.token_expires_at, c.refresh_lease, c.refresh_lease_until`,
+		RETURNING c.identity_id, i.subject, c.sealed_tokens, c.token_expires_at,
+		          c.refresh_lease, c.refresh_lease_until`,
 		userID, p.Key, identityID).Scan(&f.identityID, &f.subject, &f.sealed, &f.expires, &f.lease, &f.leasedUntil)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, ErrNotFound
@@ -86,8 +87,9 @@ func (s *Store) withdrawLater(
 	}
 	var id int64
 	err = tx.QueryRow(ctx, `
-		INSERT INTO cairn.withdrawals (user_id, provider, subject, sealed_tokens, token_expires_at, refresh_lease, busy_until)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`,
+		INSERT INTO cairn.withdrawals (
+			user_id, provider, subject, sealed_tokens, token_expires_at, refresh_lease, busy_until
+		) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`,
 		userID, p.Key, f.subject, sealed, f.expires, f.lease, f.leasedUntil).Scan(&id)
 	if err != nil {
 		return fmt.Errorf("oauth: store withdrawal from %s: %w", p.Key, err)

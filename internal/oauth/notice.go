@@ -65,7 +65,8 @@ const unnoticed = `
 func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show func(Notice) error) error {
 	var n Notice
 	for {
-		err := pool.QueryRow(ctx, `SELECT c.identity_id, c.user_id, c.provider, c.cause, c.state_since, p.email`+unnoticed+`
+		err := pool.QueryRow(ctx, `
+			SELECT c.identity_id, c.user_id, c.provider, c.cause, c.state_since, p.email`+unnoticed+`
 			AND p.email IS NOT NULL AND c.identity_id > $2 ORDER BY c.identity_id LIMIT 1`, providers, n.IdentityID).
 			Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Cause, &n.Since, &n.Email)
 		if errors.Is(err, pgx.ErrNoRows) {

@@ -60,8 +60,8 @@ type Provider struct {
 
 	Permissions []Permission // that we ask for, or look at
 	PKCE        bool
-	// RefreshEarly is how long before its end an access token counts as over. AssumedLife is used when the provider does
-	// not say how long one lives; 0: for ever.
+	// RefreshEarly is how long before its end an access token counts as over. AssumedLife is how
+	// long a token is taken to live where the provider does not say it; 0: for ever.
 	RefreshEarly, AssumedLife time.Duration
 	// RefreshIdle is after how long unused tokens are refreshed, well before they lapse; 0: they do not.
 	RefreshIdle time.Duration
@@ -81,8 +81,8 @@ type Provider struct {
 	whoAmI    func(ctx context.Context, c *caller, accessToken string) (Account, error)
 	// accountOf reads whose account it is from the answer to a code; nil: the provider does not say it there.
 	accountOf func(p *Provider, t *oauth2.Token) (Account, bool)
-	// revoke takes any of the tokens back, revokeByAccess needs an access token that is alive. The second is for where the
-	// first is nil, or has no address. Both nil: the provider can't be told.
+	// revoke takes any of the tokens back. revokeByAccess needs an access token that is alive, and
+	// is for where revoke is nil or has no address. Both nil: the provider can't be told.
 	revoke         func(ctx context.Context, c *caller, t *oauth2.Token) error
 	revokeByAccess func(ctx context.Context, c *caller, accessToken string) error
 	// grantedOf reads the granted permissions from the callback and the token answer, where the provider tells there.

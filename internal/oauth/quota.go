@@ -147,7 +147,8 @@ func (c *caller) keep(ctx context.Context, p permit, heard told) pgx.Row {
 	return c.pool.QueryRow(ctx, `
 		UPDATE cairn.budgets
 		SET quarter_limit = COALESCE($4::int, quarter_limit), day_limit = COALESCE($5::int, day_limit),
-		    quarter_used = GREATEST(quarter_used, CASE WHEN quarter = $2 THEN COALESCE($4::int, quarter_limit) - $6::int END),
+		    quarter_used = GREATEST(quarter_used,
+		        CASE WHEN quarter = $2 THEN COALESCE($4::int, quarter_limit) - $6::int END),
 		    day_used = GREATEST(day_used, CASE WHEN day = $3 THEN COALESCE($5::int, day_limit) - $7::int END),
 		    paused_until = GREATEST(paused_until, now() + $8::interval)
 		WHERE provider = $1
@@ -155,7 +156,8 @@ func (c *caller) keep(ctx context.Context, p permit, heard told) pgx.Row {
 		                   CASE WHEN quarter_used >= quarter_limit THEN quarter + interval '15 minutes' END,
 		                   CASE WHEN day_used >= day_limit THEN day + interval '1 day' END),
 		          COALESCE(day_used >= day_limit, false)`,
-		c.provider.Key, p.quarter, p.day, heard.quarterLimit, heard.dayLimit, heard.quarterLeft, heard.dayLeft, heard.wait)
+		c.provider.Key, p.quarter, p.day,
+		heard.quarterLimit, heard.dayLimit, heard.quarterLeft, heard.dayLeft, heard.wait)
 }
 
 // Budget is what all instances together may ask of a provider, and have asked.

@@ -110,7 +110,8 @@ func (s *Store) Rekey(ctx context.Context) (done int, err error) {
 func (s *Store) sealedBefore(ctx context.Context, last sealedRow) ([]sealedRow, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT * FROM (
-			SELECT false AS withdrawal, identity_id AS id, user_id, provider, '' AS subject, sealed_tokens FROM cairn.connections
+			SELECT false AS withdrawal, identity_id AS id, user_id, provider, '' AS subject, sealed_tokens
+			FROM cairn.connections
 			UNION ALL
 			SELECT true, id, user_id, provider, subject, sealed_tokens FROM cairn.withdrawals
 		) t

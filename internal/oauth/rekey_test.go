@@ -62,8 +62,12 @@ func TestRekeyPassesDamagedTokens(t *testing.T) {
 	const people = 103 // more than one batch
 	for i := range people {
 		owner := r.owner()
-		r.exec(`WITH i AS (INSERT INTO cairn.identities (user_id, provider, subject) VALUES ($1, 'garmin', $2) RETURNING id)
-			INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens) SELECT id, $1, 'garmin', $3 FROM i`,
+		r.exec(`
+			WITH i AS (
+				INSERT INTO cairn.identities (user_id, provider, subject) VALUES ($1, 'garmin', $2) RETURNING id
+			)
+			INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens)
+			SELECT id, $1, 'garmin', $3 FROM i`,
 			owner.UserID, strconv.Itoa(i), newSealer(t, 1).Seal([]byte("{}"), "another row"))
 	}
 	owner := r.owner()

@@ -59,7 +59,11 @@ func newRigWith(t *testing.T, limits oauth.Limits) rig {
 		providers: map[string]*oauth.Provider{},
 	}
 	for key, make := range makers {
-		app := sandbox.App{ClientID: key + "-client", ClientSecret: key + "-s3cr3t", RedirectURI: "http://cairn.test/" + key}
+		app := sandbox.App{
+			ClientID:     key + "-client",
+			ClientSecret: key + "-s3cr3t",
+			RedirectURI:  "http://cairn.test/" + key,
+		}
 		played[key] = app
 		r.providers[key] = make(oauth.App{
 			ClientID:     app.ClientID,
@@ -130,7 +134,8 @@ func (r rig) decide(consent, person, decision string, scopes ...string) url.Valu
 		form["scope"] = []string{"read", "activity:read_all"}
 		form["permission"] = []string{"ACTIVITY_EXPORT", "HEALTH_EXPORT", "HISTORICAL_DATA_EXPORT"}
 	}
-	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, consent, strings.NewReader(form.Encode()))
+	body := strings.NewReader(form.Encode())
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, consent, body)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -199,9 +204,10 @@ func (r rig) pending(provider string) []int64 {
 // withdraw carries out what is pending, and returns the first error.
 func (r rig) withdraw() (err error) {
 	r.t.Helper()
+	provider := func(key string) *oauth.Provider { return r.providers[key] }
 	for key := range r.providers {
 		for _, id := range r.pending(key) {
-			err = errors.Join(err, r.Withdraw(r.t.Context(), id, func(key string) *oauth.Provider { return r.providers[key] }))
+			err = errors.Join(err, r.Withdraw(r.t.Context(), id, provider))
 		}
 	}
 	return err

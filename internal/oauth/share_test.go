@@ -21,7 +21,8 @@ func TestSharesAreAsWritten(t *testing.T) {
 	} {
 		written := false
 		for line := range strings.Lines(string(doc)) {
-			written = written || strings.HasPrefix(line, "| "+words) && strings.Contains(line, fmt.Sprintf("| %d %% |", s))
+			written = written || strings.HasPrefix(line, "| "+words) &&
+				strings.Contains(line, fmt.Sprintf("| %d %% |", s))
 		}
 		if !written {
 			t.Errorf("the table of shares does not say that %s may use %d %% of a budget", words, s)

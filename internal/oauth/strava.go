@@ -76,7 +76,11 @@ func (a athlete) account(p *Provider) (Account, bool) {
 	if _, ok := a.ID.Int64(); !ok {
 		return Account{}, false
 	}
-	return Account{Subject: string(a.ID), Name: personName(a.Firstname, a.Lastname), PictureURL: p.link(a.Profile)}, true
+	return Account{
+		Subject:    string(a.ID),
+		Name:       personName(a.Firstname, a.Lastname),
+		PictureURL: p.link(a.Profile),
+	}, true
 }
 
 // stravaScopes prefers the token answer, which comes from Strava, to the callback, which comes through the browser. One

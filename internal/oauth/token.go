@@ -53,7 +53,8 @@ func (s *Store) tokenAfter(ctx context.Context, p *Provider, userID, refused int
 		case row.fresh && row.generation > refused:
 			return row, nil
 		case row.token.RefreshToken == "":
-			return stored{}, errors.Join(ErrReconnect, s.move(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
+			return stored{}, errors.Join(ErrReconnect,
+				s.move(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
 		case row.leased:
 			awaited = row.generation
 		case row.generation == awaited && !row.abandoned: // the provider would hear the same from everybody who waited
@@ -178,8 +179,9 @@ func (s *Store) tryToKeep(
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Statement)
 	defer cancel()
 	tag, err := s.pool.Exec(ctx, `
-		UPDATE cairn.connections SET sealed_tokens = $3, token_expires_at = now() + $4::interval, generation = generation + 1,
-			checked_at = now(), tokens_at = now(), refresh_lease = NULL, refresh_lease_until = NULL
+		UPDATE cairn.connections
+		SET sealed_tokens = $3, token_expires_at = now() + $4::interval, generation = generation + 1,
+		    checked_at = now(), tokens_at = now(), refresh_lease = NULL, refresh_lease_until = NULL
 		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease, sealed, lifeOf(token))
 	if err == nil && tag.RowsAffected() == 0 {
 		err = s.handOver(ctx, lease, token)

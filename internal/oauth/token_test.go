@@ -129,7 +129,8 @@ func TestFailedRefreshIsShared(t *testing.T) {
 func (r rig) awaitReads(n int64) {
 	r.t.Helper()
 	reads := func() (n int64) {
-		err := r.pool.QueryRow(r.t.Context(), `SELECT COALESCE(seq_scan, 0) + COALESCE(idx_scan, 0) FROM pg_stat_user_tables
+		err := r.pool.QueryRow(r.t.Context(), `
+			SELECT COALESCE(seq_scan, 0) + COALESCE(idx_scan, 0) FROM pg_stat_user_tables
 			WHERE schemaname = 'cairn' AND relname = 'connections'`).Scan(&n)
 		if err != nil {
 			r.t.Fatal(err)

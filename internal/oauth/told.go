@@ -53,8 +53,10 @@ func quotaIn(header http.Header) (heard told) {
 	reads, readsOK := quotaOf(header, "X-ReadRateLimit")
 	switch {
 	case allOK && readsOK:
-		heard.quarterLimit, heard.dayLimit = new(min(all.limit[0], reads.limit[0])), new(min(all.limit[1], reads.limit[1]))
-		heard.quarterLeft, heard.dayLeft = new(min(all.left(0), reads.left(0))), new(min(all.left(1), reads.left(1)))
+		heard.quarterLimit = new(min(all.limit[0], reads.limit[0]))
+		heard.dayLimit = new(min(all.limit[1], reads.limit[1]))
+		heard.quarterLeft = new(min(all.left(0), reads.left(0)))
+		heard.dayLeft = new(min(all.left(1), reads.left(1)))
 	case allOK:
 		heard.quarterLeft, heard.dayLeft = new(all.left(0)), new(all.left(1))
 	case readsOK:

@@ -71,7 +71,8 @@ func (s *Store) claim(ctx context.Context, tx pgx.Tx, w *withdrawal) error {
 	err := tx.QueryRow(ctx, `
 		UPDATE cairn.withdrawals SET busy_until = now() + $3::interval, refresh_lease = NULL
 		WHERE id = $1 AND COALESCE(held_until <= now(), true) AND COALESCE(busy_until <= now(), true)
-		RETURNING provider, subject, sealed_tokens, token_expires_at IS NULL OR token_expires_at - $2::interval > now()`,
+		RETURNING provider, subject, sealed_tokens,
+		          token_expires_at IS NULL OR token_expires_at - $2::interval > now()`,
 		w.id, s.limits.Call, s.limits.claim()).Scan(&w.provider, &w.subject, &sealed, &w.fresh)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

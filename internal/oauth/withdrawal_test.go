@@ -84,7 +84,8 @@ func TestDisconnectWithdraws(t *testing.T) {
 			if n := len(r.grants(tt.provider)) + r.secrets(); n != 0 {
 				t.Errorf("%d grants and sealed tokens are left", n)
 			}
-			if _, err := r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID); !errors.Is(err, oauth.ErrNotFound) {
+			_, err := r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID)
+			if !errors.Is(err, oauth.ErrNotFound) {
 				t.Errorf("again: %v, want ErrNotFound", err)
 			}
 		})

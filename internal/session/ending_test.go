@@ -67,7 +67,9 @@ func TestASessionThatEndedTellsWhy(t *testing.T) {
 				t.Fatalf("ended %d, error %v", n, err)
 			}
 		}, session.PasswordChanged},
-		{"rotated away", func(t *testing.T, b browser, _ int64) { b.copied(s).get(s.URL + "/rotate") }, session.Replaced},
+		{"rotated away", func(t *testing.T, b browser, _ int64) {
+			b.copied(s).get(s.URL + "/rotate")
+		}, session.Replaced},
 		{"signed in again", func(t *testing.T, b browser, user int64) {
 			b.copied(s).get(s.URL + fmt.Sprint("/signin/", user))
 		}, session.Replaced},
@@ -90,7 +92,8 @@ func TestASessionThatEndedTellsWhy(t *testing.T) {
 			b.get(s.URL+"/who").want(t, 200, "false")
 			if tt.want == session.Replaced {
 				if a.cookie != nil {
-					t.Errorf("the answer set %v: the new token, which another tab may have got meanwhile, would be lost", a.cookie)
+					t.Errorf("the answer set %v: "+
+						"the new token, which another tab may have got meanwhile, would be lost", a.cookie)
 				}
 				return
 			}

@@ -162,7 +162,12 @@ func (m *Manager) writeCookie(a *answer, token string, remaining time.Duration, 
 
 func (m *Manager) cookie(token string) *http.Cookie {
 	return &http.Cookie{
-		Name: CookieName(m.Secure), Value: token, Path: "/", HttpOnly: true, Secure: m.Secure, SameSite: http.SameSiteLaxMode,
+		Name:     CookieName(m.Secure),
+		Value:    token,
+		Path:     "/",
+		HttpOnly: true,
+		Secure:   m.Secure,
+		SameSite: http.SameSiteLaxMode,
 	}
 }
 

@@ -59,7 +59,8 @@ type Options struct {
 	Secure      bool          // the site is served over https
 	// LookupTimeout is how long a request waits for its session at most, if it may last that long. 10 s if zero.
 	LookupTimeout time.Duration
-	// StatementTimeout is how long a session is saved at least, even if the request may not last that long. 3 s if zero.
+	// StatementTimeout is the least time that is allowed for saving a session, even if the request
+	// may not last that long. 3 s if zero.
 	StatementTimeout time.Duration
 }
 

@@ -199,7 +199,9 @@ func TestParallelRequestsRenewOnce(t *testing.T) {
 	for range 20 {
 		exec(t, pool, `DROP TRIGGER IF EXISTS renewed ON cairn.sessions`)
 		exec(t, pool, `UPDATE cairn.sessions SET expiry = now() + interval '1 day'`)
-		exec(t, pool, `CREATE TRIGGER renewed AFTER UPDATE ON cairn.sessions FOR EACH ROW EXECUTE FUNCTION cairn.renewed()`)
+		exec(t, pool, `
+			CREATE TRIGGER renewed AFTER UPDATE ON cairn.sessions
+			FOR EACH ROW EXECUTE FUNCTION cairn.renewed()`)
 		exec(t, pool, `DELETE FROM cairn.renewals`)
 		var wg sync.WaitGroup
 		for range 8 {

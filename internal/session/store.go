@@ -58,8 +58,8 @@ func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 // would take longer to set such expressions up than to find the row.
 func (s store) query(ctx context.Context, tokens []string) (map[string]*row, error) {
 	rows, err := s.Pool.Query(ctx, `
-		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''), s.method, s.created, s.kept,
-		       s.method_removed, now(), s.expiry, s.last_seen
+		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''),
+		       s.method, s.created, s.kept, s.method_removed, now(), s.expiry, s.last_seen
 		FROM cairn.sessions s
 		JOIN cairn.users u ON u.id = s.user_id
 		WHERE s.token = ANY($1) AND now() < s.expiry`, tokens)

@@ -23,7 +23,8 @@ func (m *Manager) Sweep(ctx context.Context) (more bool, err error) {
 			RETURNING token, user_id, expiry, created
 		)
 		INSERT INTO cairn.ended_sessions (token, user_id, reason, ended_at)
-		SELECT token, user_id, CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END, expiry FROM gone
+		SELECT token, user_id, CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END, expiry
+		FROM gone
 		ON CONFLICT (token) DO NOTHING`, sweepBatch, m.MaxLifetime)
 	if err != nil {
 		return false, fmt.Errorf("session: sweep: %w", err)

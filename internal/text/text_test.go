@@ -31,7 +31,8 @@ func TestClean(t *testing.T) {
 func TestID(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]ID{
-		`7`: "7", `"7"`: "7", `0`: "0", `9007199254740993`: "9007199254740993", `"9007199254740993"`: "9007199254740993",
+		`7`: "7", `"7"`: "7", `0`: "0",
+		`9007199254740993`: "9007199254740993", `"9007199254740993"`: "9007199254740993",
 		`123456789012345678901234567890`: "123456789012345678901234567890",
 		`"d3315b10-72e8"`:                "d3315b10-72e8", `"李"`: "李",
 		`null`: "", `""`: "", `7.0`: "", `7e3`: "", `-7`: "", `true`: "", `{}`: "", `[7]`: "",
@@ -59,7 +60,8 @@ func TestIDInt64(t *testing.T) {
 func TestUnambiguous(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]bool{
-		`7`: true, `{}`: true, `{"a":{"a":1},"b":[{"a":1},{"a":2}]}`: true, `["a","a"]`: true, `{"a":"b","b":"a"}`: true,
+		`7`: true, `{}`: true, `{"a":{"a":1},"b":[{"a":1},{"a":2}]}`: true,
+		`["a","a"]`: true, `{"a":"b","b":"a"}`: true,
 		`{"a":1,"a":1}`: false, `{"userId":1,"USERID":2}`: false, `{"s":1,"ſ":2}`: false, `{"k":1,"\u212a":2}`: false,
 		`[[{"a":[{"b":1,"b":2}]}]]`: false,
 		`{"a":1,"\u0061":2}`:        false, "{\"a\":\"\xff\"}": false, `{`: false, ``: false, `7 7`: false,
