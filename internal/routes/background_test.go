@@ -117,8 +117,9 @@ func TestLostJobIsFound(t *testing.T) {
 	if n := grantsOf(t, idle, sandbox.Strava); n != 0 {
 		t.Errorf("Strava was not told: it has %d grants", n)
 	}
-	if n := count(t, idle, `SELECT count(*) FROM cairn.river_job WHERE kind = 'withdraw' AND queue = 'strava'`); n != 1 {
-		t.Errorf("%d withdrawals in the queue that Strava has for itself, want 1", n)
+	queued := count(t, idle, `SELECT count(*) FROM cairn.river_job WHERE kind = 'withdraw' AND queue = 'strava'`)
+	if queued != 1 {
+		t.Errorf("%d withdrawals in the queue that Strava has for itself, want 1", queued)
 	}
 }
 
@@ -183,7 +184,8 @@ func TestRevocationThatComesTooLate(t *testing.T) {
 			}})
 			// The simulated Strava forgets old refresh tokens, so that only its old address ends a new
 			// connection.
-			if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off); err != nil {
+			err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off)
+			if err != nil {
 				t.Fatal(err)
 			}
 			b := newBrowser(t, s)

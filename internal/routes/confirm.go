@@ -119,7 +119,8 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.Log.InfoContext(r.Context(), "signed in", "id", requestID(r.Context()), "user", current.UserID, "method", "password")
+	s.Log.InfoContext(r.Context(), "signed in",
+		"id", requestID(r.Context()), "user", current.UserID, "method", "password")
 	if intentID(next) != "" {
 		return s.carryOut(w, r, act)
 	}

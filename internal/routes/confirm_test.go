@@ -61,7 +61,8 @@ func TestWaysInChangeOnlyAfterSigningInAgain(t *testing.T) {
 	if page.Find("form[action='/login/garmin']").Length() != 0 {
 		t.Error("the page offers a provider that is no way into this account")
 	}
-	b.post("/account/confirm", "next", "/account", "password", "wrong").want(422, "#password-error", "not your password")
+	b.post("/account/confirm", "next", "/account", "password", "wrong").
+		want(422, "#password-error", "not your password")
 	b.asked(strava)
 
 	stolen := newBrowser(t, s)
@@ -101,7 +102,8 @@ func TestAddPasswordOnlyAfterSigningInAgain(t *testing.T) {
 	if b.get("/account").Find("form[action='/account/password']").Length() != 0 {
 		t.Error("the page asks for a password that it would refuse")
 	}
-	b.post("/account/password", "email", "thief@example.org", "password", password).to(confirming("/account#h-password"))
+	b.post("/account/password", "email", "thief@example.org", "password", password).
+		to(confirming("/account#h-password"))
 	b.post("/account/confirm", "password", password).want(422, "main", "Continue with Strava")
 	if n := ways(t, s); n != 1 {
 		t.Errorf("there are %d ways in, want 1", n)

@@ -71,7 +71,8 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	browser := cmp.Or(s.cookie(r, attemptCookie), rand.Text())
-	consent, err := s.Connections.Begin(r.Context(), p, oauth.Owner{Browser: browser}, returnPath(r.PostForm.Get("next")))
+	owner, next := oauth.Owner{Browser: browser}, returnPath(r.PostForm.Get("next"))
+	consent, err := s.Connections.Begin(r.Context(), p, owner, next)
 	if err != nil {
 		return &providerError{p, err}
 	}
@@ -193,7 +194,8 @@ func (s *server) connected(
 	p := attempt.Provider
 	current, _ := session.Current(r.Context())
 	err := pgx.BeginFunc(ctx, s.Sessions.Pool, func(tx pgx.Tx) error {
-		identityID, err := s.Accounts.Claim(ctx, tx, attempt.UserID, p.Key, grant.Subject, current.RecentAt(attempt.Begun))
+		recent := current.RecentAt(attempt.Begun)
+		identityID, err := s.Accounts.Claim(ctx, tx, attempt.UserID, p.Key, grant.Subject, recent)
 		if err != nil {
 			return err
 		}
@@ -263,7 +265,8 @@ func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return &providerError{p, err}
 	}
-	s.Log.InfoContext(r.Context(), "disconnected", "id", requestID(r.Context()), "user", current.UserID, "provider", p.Key)
+	s.Log.InfoContext(r.Context(), "disconnected",
+		"id", requestID(r.Context()), "user", current.UserID, "provider", p.Key)
 	s.keepNotice(r, disconnectedNotice(p, telling))
 	see(w, r, "/#"+atCard(p.Key))
 	return nil
@@ -278,7 +281,8 @@ func disconnectedNotice(p *oauth.Provider, telling bool) notice {
 	case p.Revocable():
 		n.Text = p.Name + " is disconnected, but it can't be told: what Cairn kept to ask it with was damaged."
 	default:
-		n.Text = p.Name + " is disconnected and the access is deleted here. " + p.Name + " lets only you take it back there."
+		n.Text = p.Name + " is disconnected and the access is deleted here. " +
+			p.Name + " lets only you take it back there."
 	}
 	return n
 }

@@ -28,7 +28,8 @@ func TestConnectCheckDisconnect(t *testing.T) {
 			selector := "#card-" + tt.provider
 			b.get("/").want(200, selector+"[data-state=none] button", "Connect")
 			b.connect(tt.provider, "ada").to("/")
-			page := b.get("/").want(200, "#notice", tt.name+" is connected").want(200, selector+"[data-state=active]", "Working")
+			page := b.get("/").want(200, "#notice", tt.name+" is connected")
+			page.want(200, selector+"[data-state=active]", "Working")
 			for _, text := range []string{tt.account, tt.subject, tt.permission} {
 				page.want(200, selector, text)
 			}

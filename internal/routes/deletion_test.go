@@ -69,7 +69,8 @@ func TestDeleteAccount(t *testing.T) {
 	testkit.Eventually(t, "the last token is gone", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0
 	})
-	b.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).to("/") // the address is free again
+	// The address is free again.
+	b.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).to("/")
 	b.get("/account/deleted").to("/")
 }
 

@@ -104,7 +104,8 @@ func whenOf(e latest.Entry) template.HTML {
 		day = "Mon 2 Jan 2006"
 	}
 	if e.DayOnly {
-		return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, local.Format(time.DateOnly), local.Format(day)))
+		return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`,
+			local.Format(time.DateOnly), local.Format(day)))
 	}
 	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s, %s %s</time>`,
 		local.Format(time.RFC3339), local.Format(day), local.Format("15:04"), zone(e.Offset)))

@@ -92,8 +92,9 @@ func TestLatestOfEachProvider(t *testing.T) {
 	if !strings.Contains(text, "Lyon, France") && !strings.Contains(text, "千代田区, 日本") {
 		t.Errorf("no city in %q", text)
 	}
-	if link := foursquare.Find("a.at").First().AttrOr("href", ""); !strings.HasPrefix(link, "https://foursquare.com/v/") {
-		t.Errorf("the venue is at %q", link)
+	venue := foursquare.Find("a.at").First().AttrOr("href", "")
+	if !strings.HasPrefix(venue, "https://foursquare.com/v/") {
+		t.Errorf("the venue is at %q", venue)
 	}
 	garmin := home.Find("#card-garmin .latest")
 	if garmin.Find("li .device").Length() != 3 || garmin.Find("li .device").First().Text() != "Garmin Forerunner 965" {
@@ -210,8 +211,9 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	b.post("/connections/strava/refresh").to("/#card-strava")
 	b.get("/").want(200, "#notice", "what you see is the newest")
 	for _, sql := range []string{
-		`UPDATE cairn.latest SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`,
-		// a sync that was put off until later does not keep anybody waiting
+		`UPDATE cairn.latest
+		SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`,
+		// A sync that was put off until later does not keep anybody waiting.
 		`UPDATE cairn.river_job SET state = 'retryable', finalized_at = NULL, scheduled_at = now() + interval '2 hours'
 		WHERE kind = 'revisit'`,
 	} {
@@ -220,7 +222,9 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 		}
 	}
 	b.post("/connections/strava/refresh").to("/#card-strava")
-	testkit.Eventually(t, "it is there", func() bool { return b.get("/").Find("#card-strava .latest li").Length() == 3 })
+	testkit.Eventually(t, "it is there", func() bool {
+		return b.get("/").Find("#card-strava .latest li").Length() == 3
+	})
 	b.post("/connections/garmin/refresh").want(404, "h1", "")
 	b.post("/connections/foursquare/refresh").want(404, "h1", "")
 }
@@ -458,13 +462,15 @@ func TestManyActivitiesAtOnce(t *testing.T) {
 	var body strings.Builder
 	body.WriteString(`{"activities":[`)
 	for i := range 10_000 {
-		fmt.Fprintf(&body, `{"userId":"garmin-%d","summaryId":"%d","startTimeInSeconds":%d},`, i%2000+1, i, 1760770192+i)
+		fmt.Fprintf(&body, `{"userId":"garmin-%d","summaryId":"%d","startTimeInSeconds":%d},`,
+			i%2000+1, i, 1760770192+i)
 	}
 	body.WriteString(`{"userId":"garmin-1","summaryId":"last","startTimeInSeconds":1770000000}]}`)
 	var posts sync.WaitGroup
 	for range 3 { // repeats, at the same time
 		posts.Go(func() {
-			if status := tell(t, s, garminPath, body.String(), "garmin-client-id", "garmin-id"); status != http.StatusOK {
+			status := tell(t, s, garminPath, body.String(), "garmin-client-id", "garmin-id")
+			if status != http.StatusOK {
 				t.Errorf("answered %d", status)
 			}
 		})

@@ -210,7 +210,8 @@ func explain(r *http.Request, err error) problem {
 	case errors.Is(err, errOtherHost):
 		return problem{Status: http.StatusMisdirectedRequest, Changed: nothingChanged,
 			Heading: "Cairn is not at this address.",
-			Detail:  "While the sandbox simulates the providers, open Cairn at the address that it shows when it starts."}
+			Detail: "While the sandbox simulates the providers, " +
+				"open Cairn at the address that it shows when it starts."}
 	case errors.Is(err, errTooLarge):
 		return problem{Status: http.StatusRequestEntityTooLarge, Changed: nothingChanged, Action: back(),
 			Heading: "That is too much.",
@@ -242,8 +243,10 @@ func explain(r *http.Request, err error) problem {
 			Detail:     "Please try again in a few seconds.",
 			retryAfter: busyFor}
 	case databaseDown(err):
-		return problem{Status: http.StatusServiceUnavailable, Heading: "Cairn can't reach its database.", Action: again(r),
-			Detail: "This signs nobody out. Please try again in a minute.", retryAfter: time.Minute}
+		return problem{Status: http.StatusServiceUnavailable, Action: again(r),
+			Heading:    "Cairn can't reach its database.",
+			Detail:     "This signs nobody out. Please try again in a minute.",
+			retryAfter: time.Minute}
 	}
 	return problem{Status: http.StatusInternalServerError, Heading: "Something went wrong on our side."}
 }

@@ -92,8 +92,9 @@ func (f failure) explain(p *oauth.Provider) problem {
 			Detail: "It has to be finished in the browser, and by the person, that began it. " +
 				"If someone sent you here, you may close this page."}
 	case linked:
-		return problem{Status: http.StatusConflict, Heading: "This " + p.Name + " account is connected to another user here.",
-			Detail: "If that is you, sign out and continue with " + p.Name + "."}
+		return problem{Status: http.StatusConflict,
+			Heading: "This " + p.Name + " account is connected to another user here.",
+			Detail:  "If that is you, sign out and continue with " + p.Name + "."}
 	case otherAccount:
 		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
 			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}
@@ -117,7 +118,9 @@ func (f failure) explain(p *oauth.Provider) problem {
 		return problem{Status: http.StatusBadGateway, Heading: p.Name + " lets no more people connect Cairn.",
 			Detail: "It allows a site only so many. The operator of this one can ask it for more."}
 	case unusable:
-		return problem{Status: http.StatusBadGateway, Heading: p.Name + " gave an answer that can't be used.", Detail: soon}
+		return problem{Status: http.StatusBadGateway,
+			Heading: p.Name + " gave an answer that can't be used.",
+			Detail:  soon}
 	}
 	return problem{}
 }

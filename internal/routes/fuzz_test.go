@@ -88,7 +88,8 @@ func FuzzRequests(f *testing.F) {
 			"garmin-client-id: garmin-id\r\n" +
 			fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
 		status, heading := s.raw(t, request)
-		if status >= 500 && !((status == http.StatusBadGateway || status == http.StatusGatewayTimeout) && r.asksProvider()) {
+		gateway := status == http.StatusBadGateway || status == http.StatusGatewayTimeout
+		if status >= 500 && !(gateway && r.asksProvider()) {
 			t.Errorf("%s %s: %d %s\nparam %q, query %q, body %q, type %q, header %q",
 				r.method, r.pattern, status, heading, param, query, body, kind, header)
 		}
@@ -321,10 +322,11 @@ func FuzzAnswers(f *testing.F) {
 			t.Fatalf("%s: checking is answered %d", p.Key, a.status)
 		}
 		var identity int64
-		if err := s.pool.QueryRow(t.Context(), `SELECT identity_id FROM cairn.connections`).Scan(&identity); err != nil {
+		err := s.pool.QueryRow(t.Context(), `SELECT identity_id FROM cairn.connections`).Scan(&identity)
+		if err != nil {
 			t.Fatal(err)
 		}
-		err := s.entries.Fetch(t.Context(), p, identity)
+		err = s.entries.Fetch(t.Context(), p, identity)
 		if pg, refused := errors.AsType[*pgconn.PgError](err); refused {
 			t.Errorf("%s: PostgreSQL refuses entries: %v", p.Key, pg)
 		}

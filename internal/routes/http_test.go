@@ -168,8 +168,11 @@ func TestCallbacksTakeNoOtherPlace(t *testing.T) {
 		"/api/garmin/callback":      false,
 	} {
 		_, err := routes.New(routes.Deps{
-			PublicURL: &url.URL{Scheme: "http", Host: "localhost"}, Log: slog.New(slog.DiscardHandler), Web: web.Files,
-			Sessions: session.New(session.Options{}), Providers: []*oauth.Provider{at("/api/garmin/callback"), at(path)},
+			PublicURL: &url.URL{Scheme: "http", Host: "localhost"},
+			Log:       slog.New(slog.DiscardHandler),
+			Web:       web.Files,
+			Sessions:  session.New(session.Options{}),
+			Providers: []*oauth.Provider{at("/api/garmin/callback"), at(path)},
 		})
 		if (err == nil) != free {
 			t.Errorf("%s: got %v", path, err)
@@ -196,7 +199,8 @@ func TestHostIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := newBrowser(t, s)
-	a := b.do(http.MethodPost, "/login/strava", url.Values{}, "Host", "evil.example", "X-Forwarded-Host", "evil.example")
+	a := b.do(http.MethodPost, "/login/strava", url.Values{},
+		"Host", "evil.example", "X-Forwarded-Host", "evil.example")
 	if location := a.header.Get("Location"); a.status != http.StatusMisdirectedRequest || location != "" {
 		t.Errorf("got %d to %q", a.status, location)
 	}
@@ -206,13 +210,14 @@ func TestAPI(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := newBrowser(t, s)
-	if a := b.get("/api/auth/me").want(401, "", ""); strings.TrimSpace(a.body) != `{"error":"Authentication required"}` {
+	a := b.get("/api/auth/me").want(401, "", "")
+	if strings.TrimSpace(a.body) != `{"error":"Authentication required"}` {
 		t.Errorf("got %s", a.body)
 	}
 	b.get("/api/auth/login").to("/login")
 	b = signedUp(t, s, "ada@example.org")
 	var me map[string]any
-	a := b.get("/api/auth/me").want(200, "", "")
+	a = b.get("/api/auth/me").want(200, "", "")
 	err := json.Unmarshal([]byte(a.body), &me)
 	if err != nil || me["displayName"] != "Ada" || me["id"].(float64) < 1 || len(me) != 4 {
 		t.Errorf("got %s", a.body)

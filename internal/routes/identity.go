@@ -69,5 +69,7 @@ func traceID(r *http.Request, trusted []netip.Prefix) string {
 // trusts tells whether the peer is a proxy that the operator trusts.
 func trusts(proxies []netip.Prefix, peer string) bool {
 	at, err := netip.ParseAddrPort(peer)
-	return err == nil && slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(at.Addr().Unmap()) })
+	return err == nil && slices.ContainsFunc(proxies, func(p netip.Prefix) bool {
+		return p.Contains(at.Addr().Unmap())
+	})
 }

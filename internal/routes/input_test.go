@@ -37,11 +37,26 @@ func TestInputThatCannotBeRead(t *testing.T) {
 		status                   int
 		heading                  string
 	}{
-		"NUL in a name":               {"POST", "/account/name", "name=A%00da", formType, 400, "form could not be read"},
-		"no UTF-8 in a name":          {"POST", "/account/name", "name=A%ffda", formType, 400, "form could not be read"},
-		"NUL in a field nobody reads": {"POST", "/account/name", "name=Eve&x=%00", formType, 400, "form could not be read"},
-		"no UTF-8 in a field's name":  {"POST", "/account/name", "name=Eve&%ff=x", formType, 400, "form could not be read"},
-		"a surrogate":                 {"POST", "/account/name", "name=%ed%a0%80", formType, 400, "form could not be read"},
+		"NUL in a name": {
+			"POST", "/account/name", "name=A%00da", formType,
+			400, "form could not be read",
+		},
+		"no UTF-8 in a name": {
+			"POST", "/account/name", "name=A%ffda", formType,
+			400, "form could not be read",
+		},
+		"NUL in a field nobody reads": {
+			"POST", "/account/name", "name=Eve&x=%00", formType,
+			400, "form could not be read",
+		},
+		"no UTF-8 in a field's name": {
+			"POST", "/account/name", "name=Eve&%ff=x", formType,
+			400, "form could not be read",
+		},
+		"a surrogate": {
+			"POST", "/account/name", "name=%ed%a0%80", formType,
+			400, "form could not be read",
+		},
 		"a name twice": {
 			"POST", "/account/name", "name=Eve&name=Mallory", formType,
 			400, "form could not be read",
@@ -168,8 +183,10 @@ func TestBodiesInPieces(t *testing.T) {
 	b.send("POST", "/account/name", inPieces("name=Eve&x="+strings.Repeat("x", 70_000)), formType).
 		want(413, "h1", "too much")
 	b.send("POST", "/account/name", inPieces("name=%00"), formType).want(400, "h1", "form could not be read")
-	b.send("POST", "/account/name", inPieces(`{"name":"Eve"}`), "application/json").want(415, "h1", "not a form of ours")
-	b.send("POST", "/connections/strava/check", inPieces(""), "").want(404, "h1", "nothing here") // nothing is connected
+	b.send("POST", "/account/name", inPieces(`{"name":"Eve"}`), "application/json").
+		want(415, "h1", "not a form of ours")
+	// Nothing is connected.
+	b.send("POST", "/connections/strava/check", inPieces(""), "").want(404, "h1", "nothing here")
 	b.send("POST", "/logout", inPieces(""), "").to("/?notice=signed-out")
 }
 

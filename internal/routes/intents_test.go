@@ -50,7 +50,8 @@ func TestPasswordCarriesOutTheIntent(t *testing.T) {
 	if n := ways(t, s); n != 1 {
 		t.Errorf("there are %d sign-in methods, want Garmin alone", n)
 	}
-	b.get(b.asked("/account/password/remove")).want(200, "main", "Continue with Garmin") // the session was the password's
+	// The session was the password's.
+	b.get(b.asked("/account/password/remove")).want(200, "main", "Continue with Garmin")
 }
 
 // After a provider's callback, which is a GET, one button is left; only connecting goes on to the next provider.
@@ -153,7 +154,8 @@ func TestIntentsCannotBePlantedOrMoved(t *testing.T) {
 		},
 		"from before a change of the password": func(t *testing.T, s site, b browser) {
 			next := b.carried(b.asked("/connect/garmin"))
-			b.post("/account/password", "current", password, "password", "another heap of pebbles").to("/account#h-password")
+			b.post("/account/password", "current", password, "password", "another heap of pebbles").
+				to("/account#h-password")
 			b.post("/account/confirm", "next", next, "password", "another heap of pebbles").to("/account")
 		},
 		"another tab's": func(t *testing.T, s site, b browser) {

@@ -36,7 +36,8 @@ func TestEveryRouteSaysWhatLimitsIt(t *testing.T) {
 			}
 			for _, name := range quoted(cell) {
 				if _, known := limits[name]; !known {
-					t.Errorf("%s: the line for %s names a limit %q, which auth.DefaultLimits does not have", securityDoc, row[0], name)
+					t.Errorf("%s: the line for %s names a limit %q, which auth.DefaultLimits does not have",
+						securityDoc, row[0], name)
 				}
 			}
 		}

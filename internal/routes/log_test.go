@@ -57,7 +57,8 @@ func TestTraceOfTrustedProxy(t *testing.T) {
 	if log := logged(local, "Traceparent", good); !line.MatchString(log) {
 		t.Errorf("the trace is not logged:\n%s", log)
 	}
-	if log := logged(local, "Traceparent", "01-"+trace+"-"+parent+"-01-more"); !strings.Contains(log, "trace_id="+trace) {
+	later := "01-" + trace + "-" + parent + "-01-more"
+	if log := logged(local, "Traceparent", later); !strings.Contains(log, "trace_id="+trace) {
 		t.Error("a later version of the header is refused")
 	}
 	others := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}

@@ -35,12 +35,15 @@ var shown = map[oauth.Cause]struct {
 	state   string // of the card
 	history string // the newest of what happened
 }{
-	oauth.Works:          {303, "answered: the connection works.", "active", "You connected"},
-	oauth.NoAnswer:       {504, "did not answer.", "trouble", "did not answer."},
-	oauth.BadAnswer:      {502, "gave an answer that can't be used.", "trouble", "gave an answer that can't be used."},
-	oauth.SlowDown:       {503, "asks us to slow down.", "trouble", "asked us to slow down."},
-	oauth.AppRefused:     {502, "does not serve Cairn at the moment.", "paused", "refused Cairn as a whole, not you."},
-	oauth.AthleteLimit:   {502, "lets no more people connect Cairn.", "paused", "has as many people as it allows Cairn."},
+	oauth.Works:      {303, "answered: the connection works.", "active", "You connected"},
+	oauth.NoAnswer:   {504, "did not answer.", "trouble", "did not answer."},
+	oauth.BadAnswer:  {502, "gave an answer that can't be used.", "trouble", "gave an answer that can't be used."},
+	oauth.SlowDown:   {503, "asks us to slow down.", "trouble", "asked us to slow down."},
+	oauth.AppRefused: {502, "does not serve Cairn at the moment.", "paused", "refused Cairn as a whole, not you."},
+	oauth.AthleteLimit: {
+		502, "lets no more people connect Cairn.",
+		"paused", "has as many people as it allows Cairn.",
+	},
 	notPermitted:         {502, "gave an answer that can't be used.", "active", "You connected"},
 	oauth.RefreshRefused: {303, "no longer accepts our access", "needs_reconnect", "refused to renew our access."},
 	oauth.AccessRefused:  {303, "no longer accepts our access", "needs_reconnect", "refused our access."},
@@ -61,7 +64,8 @@ func (l *lane) connecting(mode string, want oauth.Cause) {
 func (l *lane) signingIn(mode string, want oauth.Cause) {
 	visitor := newBrowser(l.t, l.site)
 	visitor.Transport = l.reader
-	l.comesBack(visitor, visitor.consent("/login/"+l.provider), mode, want, "form[action='/login/"+l.provider+"'] button")
+	l.comesBack(visitor, visitor.consent("/login/"+l.provider), mode, want,
+		"form[action='/login/"+l.provider+"'] button")
 	if signedIn := visitor.signedIn(); signedIn != (want == oauth.Connected) {
 		l.t.Errorf("signed in: %t", signedIn)
 	}

@@ -40,7 +40,8 @@ func (s *server) watchProxies(next http.Handler) http.Handler {
 		if r.Header.Get("X-Forwarded-For") != "" {
 			at, err := netip.ParseAddrPort(r.RemoteAddr)
 			peer := at.Addr().Unmap().WithZone("")
-			if err == nil && !slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(peer) }) {
+			trusted := func(p netip.Prefix) bool { return p.Contains(peer) }
+			if err == nil && !slices.ContainsFunc(s.TrustedProxies, trusted) {
 				s.Watch.Untrusted(peer)
 			}
 		}
@@ -98,8 +99,9 @@ func (s *server) recovered(next http.Handler) http.Handler {
 			case http.ErrAbortHandler:
 				panic(v)
 			default:
-				s.Log.LogAttrs(r.Context(), slog.LevelError, "panic",
-					logIDs(r.Context(), slog.String("value", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))...)
+				s.Log.LogAttrs(r.Context(), slog.LevelError, "panic", logIDs(r.Context(),
+					slog.String("value", fmt.Sprint(v)),
+					slog.String("stack", string(debug.Stack())))...)
 				s.writeBroken(w, r)
 			}
 		}()

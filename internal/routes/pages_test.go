@@ -19,7 +19,8 @@ func TestErrorsBeforeTheSessionTakeNoSide(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	neither := func(what string, a answer) {
 		t.Helper()
-		if n := a.Find("header a[href='/login'], header a[href='/signup'], header form[action='/logout']").Length(); n != 0 {
+		sides := a.Find("header a[href='/login'], header a[href='/signup'], header form[action='/logout']")
+		if sides.Length() != 0 {
 			t.Errorf("%s: the header takes a side", what)
 		}
 	}
@@ -40,7 +41,8 @@ func TestSignedOutReasonIsToldOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
-	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = now() - interval '366 days'`); err != nil {
+	_, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = now() - interval '366 days'`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	b.get("/").to("/login")
@@ -146,7 +148,8 @@ func TestNoticesFindTheirPlace(t *testing.T) {
 	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, sandbox.API, "500"); err != nil {
 		t.Fatal(err)
 	}
-	a = b.post("/connections/strava/check").want(502, "main form[action='/connections/strava/check'] button", "Try again")
+	a = b.post("/connections/strava/check").
+		want(502, "main form[action='/connections/strava/check'] button", "Try again")
 	a.want(502, "main a[href='/#card-strava']", "Back to Strava").want(502, "main", "Its card says how it is.")
 	if strings.Contains(a.Find("main").Text(), "Nothing was changed") {
 		t.Error("the page says that nothing was changed, and the card has")

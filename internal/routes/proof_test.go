@@ -153,7 +153,8 @@ func TestSessionOfARemovedMethodIsNotRecent(t *testing.T) {
 	b := newBrowser(t, s)
 	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).to("/")
 	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account#h-password")
-	b.post(fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities`))).to("/account#methods")
+	strava := count(t, s, `SELECT id FROM cairn.identities`)
+	b.post(fmt.Sprintf("/account/ways/%d/remove", strava)).to("/account#methods")
 	b.asked("/connect/garmin")
 	b.post("/account/confirm", "next", "/", "password", password).to("/")
 	b.connect("garmin", "ada").to("/")
@@ -340,7 +341,8 @@ func TestActsOnOneAccountDoNotDeadlock(t *testing.T) {
 			SELECT i.id FROM cairn.identities i JOIN cairn.passwords p USING (user_id) WHERE p.email = $1`, email)
 		settled := func(act string, do func() answer) func() {
 			return func() {
-				if a := do(); a.status == http.StatusInternalServerError { // the simulated provider's quota may be spent: 503
+				// The simulated provider's quota may be spent, which is answered with 503.
+				if a := do(); a.status == http.StatusInternalServerError {
 					t.Errorf("round %d: %s was answered %d", round, act, a.status)
 				}
 			}
@@ -352,7 +354,9 @@ func TestActsOnOneAccountDoNotDeadlock(t *testing.T) {
 			settled("sign-in at Strava", func() answer { return visitor.get(callback) }),
 			settled("connect", func() answer { return owner.get(again) }),
 			settled("check", func() answer { return owner.post("/connections/strava/check") }),
-			settled("disconnect", func() answer { return other.post("/connections/strava/disconnect", "confirm", "yes") }),
+			settled("disconnect", func() answer {
+				return other.post("/connections/strava/disconnect", "confirm", "yes")
+			}),
 			settled("removal", func() answer {
 				return other.post(fmt.Sprintf("/account/ways/%d/remove", id), "confirm", "yes")
 			}),

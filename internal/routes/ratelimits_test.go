@@ -18,7 +18,8 @@ import (
 func limitedSite(t *testing.T) site {
 	t.Helper()
 	limits := auth.DefaultLimits()
-	limits.CallPause.Window = time.Minute // a busy machine takes longer than the usual pause for what is one moment here
+	// A busy machine takes longer than the usual pause for what is one moment here.
+	limits.CallPause.Window = time.Minute
 	return newSiteWith(t, options{limits: limits, proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 }
 
@@ -137,7 +138,8 @@ func TestStolenCookieDoesNotKeepTheOwnerOut(t *testing.T) {
 		thief.post("/account/confirm", "next", "/account", "password", "not the one").
 			want(422, "#password-error", "not your password")
 	}
-	a := thief.post("/account/confirm", "next", "/account", "password", password).want(429, "main", "Please try again in")
+	a := thief.post("/account/confirm", "next", "/account", "password", password).
+		want(429, "main", "Please try again in")
 	if a.header.Get("Retry-After") == "" {
 		t.Error("it does not say when to try again")
 	}
@@ -185,7 +187,8 @@ func TestOnePersonDoesNotSpendTheQuota(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if calls := requests[sandbox.WhoAmI] + requests[sandbox.Data]; calls > most || requests[sandbox.Exchange] > 20 {
+			calls := requests[sandbox.WhoAmI] + requests[sandbox.Data]
+			if calls > most || requests[sandbox.Exchange] > 20 {
 				t.Errorf("one person had Strava asked %d times, want %d at most, and sent %d codes",
 					calls, most, requests[sandbox.Exchange])
 			}
@@ -243,7 +246,8 @@ func TestFinishedAttemptsAreLimited(t *testing.T) {
 	}
 	declining := newBrowser(t, s).from("198.51.100.9")
 	for range 8 { // declining costs no call
-		declining.get(declining.decide(declining.consent("/login/strava"), "ada", "deny")).to("/login?notice=declined-strava")
+		declining.get(declining.decide(declining.consent("/login/strava"), "ada", "deny")).
+			to("/login?notice=declined-strava")
 	}
 
 	one := newBrowser(t, s).from("203.0.113.1")

@@ -33,7 +33,8 @@ func (r *repeated) note(attrs ...slog.Attr) {
 
 // tell writes a line and sets the time of the next one.
 func (r *repeated) tell() {
-	r.log.LogAttrs(context.Background(), r.level, r.message, append([]slog.Attr{slog.Int("times", r.times)}, r.last...)...)
+	attrs := append([]slog.Attr{slog.Int("times", r.times)}, r.last...)
+	r.log.LogAttrs(context.Background(), r.level, r.message, attrs...)
 	r.times, r.telling = 0, true
 	time.AfterFunc(r.every, r.due)
 }

@@ -174,7 +174,8 @@ func (s *server) callbacks(r chi.Router) error {
 	for _, p := range s.Providers {
 		path := p.CallbackPath()
 		if r.Match(chi.NewRouteContext(), http.MethodGet, path) {
-			return fmt.Errorf("routes: the callback of %s can't be at %s, because something else is there", p.Name, path)
+			return fmt.Errorf("routes: the callback of %s can't be at %s, because something else is there",
+				p.Name, path)
 		}
 		r.Get(path, s.page(s.callback(p)))
 	}

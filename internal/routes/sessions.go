@@ -108,7 +108,9 @@ func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) endOtherSessions(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	err := s.lockOthersOut(w, r, session.EndedElsewhere, func(context.Context, pgx.Tx) (string, error) { return "", nil })
+	err := s.lockOthersOut(w, r, session.EndedElsewhere, func(context.Context, pgx.Tx) (string, error) {
+		return "", nil
+	})
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,8 @@ func TestKeepMeSignedIn(t *testing.T) {
 	if b.get("/login").Find("input[name=keep][checked]").Length() != 1 {
 		t.Error("it is not ticked to begin with")
 	}
-	if b.post("/login", "email", "ada@example.org", "password", "wrong").Find("input[name=keep][checked]").Length() != 0 {
+	refused := b.post("/login", "email", "ada@example.org", "password", "wrong")
+	if refused.Find("input[name=keep][checked]").Length() != 0 {
 		t.Error("it was not ticked, and is after a mistake")
 	}
 	brief := b.post("/login", "email", "ada@example.org", "password", password).to("/").sessionCookie()
@@ -121,7 +122,8 @@ func TestPasswordChangeTellsTheOthersWhy(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	phone := signedIn(t, s, "ada@example.org", iphone)
-	b.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account#h-password")
+	b.post("/account/password", "current", password, "password", "a different heap of pebbles").
+		to("/account#h-password")
 	phone.get("/login").want(200, "#notice", "because your password was changed")
 	b.get("/account").want(200, "#notice", "Everywhere else you are signed out")
 }
@@ -133,7 +135,8 @@ func TestManySessionsAreNotAllListed(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	_, err := s.pool.Exec(t.Context(), `
 		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, kept, address, user_agent, last_seen)
-		SELECT 'token ' || n, '{}', now() + interval '1 day', user_id, 'password', true, '', $1, now() + interval '1 second'
+		SELECT 'token ' || n, '{}', now() + interval '1 day', user_id, 'password', true, '', $1,
+		       now() + interval '1 second'
 		FROM cairn.passwords, generate_series(1, 1000) n`, firefox)
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +145,8 @@ func TestManySessionsAreNotAllListed(t *testing.T) {
 	if items := page.Find("#sessions .rows li"); items.Length() != 100 || !items.First().HasClass("here") {
 		t.Errorf("%d sessions are listed, want 100 with this one first", items.Length())
 	}
-	oldest := fmt.Sprintf("/account/sessions/%d/end", count(t, s, `SELECT id FROM cairn.sessions WHERE token = 'token 1'`))
+	first := count(t, s, `SELECT id FROM cairn.sessions WHERE token = 'token 1'`)
+	oldest := fmt.Sprintf("/account/sessions/%d/end", first)
 	b.get(oldest).want(200, "h1", "Sign out Firefox on Linux?")
 	b.post(oldest)
 	b.get("/account/sessions/end-others").want(200, "main", "Your 999 other sessions end at once.")

@@ -44,7 +44,11 @@ func (s *server) showSignUp(w http.ResponseWriter, r *http.Request, status int, 
 }
 
 func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
-	v := signUpView{Name: r.PostForm.Get("name"), Email: r.PostForm.Get("email"), Next: returnPath(r.PostForm.Get("next"))}
+	v := signUpView{
+		Name:  r.PostForm.Get("name"),
+		Email: r.PostForm.Get("email"),
+		Next:  returnPath(r.PostForm.Get("next")),
+	}
 	account, err := s.Accounts.SignUp(r.Context(), v.Name, v.Email, r.PostForm.Get("password"), address(r))
 	var userID int64
 	if err == nil {
@@ -100,14 +104,16 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.Watch.SignIn("password", signInResult(err))
 	if status, messages, ok := formProblem(w, err); ok {
-		s.Log.InfoContext(r.Context(), "sign-in refused", "id", requestID(r.Context()), "address", address(r), "reason", err)
+		s.Log.InfoContext(r.Context(), "sign-in refused",
+			"id", requestID(r.Context()), "address", address(r), "reason", err)
 		v.Errors = messages
 		return s.showSignIn(w, r, status, v)
 	}
 	if err != nil {
 		return err
 	}
-	s.Log.InfoContext(r.Context(), "signed in", "id", requestID(r.Context()), "user", proof.UserID, "method", "password")
+	s.Log.InfoContext(r.Context(), "signed in",
+		"id", requestID(r.Context()), "user", proof.UserID, "method", "password")
 	see(w, r, v.Next)
 	return nil
 }

@@ -13,7 +13,8 @@ func TestSignUpSignInSignOut(t *testing.T) {
 	s := newSite(t)
 	b := newBrowser(t, s)
 	b.get("/").want(200, "a[href='/signup']", "")
-	b.post("/signup", "name", "Ada", "email", "Ada@example.org", "password", password, "next", "/account").to("/account")
+	b.post("/signup", "name", "Ada", "email", "Ada@example.org", "password", password, "next", "/account").
+		to("/account")
 	b.get("/account").want(200, "#notice", "Welcome")
 	if b.get("/account").Find("#notice").Length() != 0 {
 		t.Error("the notice is shown twice")
@@ -132,7 +133,8 @@ func TestNextStaysOnTheSite(t *testing.T) {
 		"/%2F/evil.example/..;@", "",
 	} {
 		b := newBrowser(t, s)
-		location := b.post("/login", "email", "ada@example.org", "password", password, "next", evil).header.Get("Location")
+		a := b.post("/login", "email", "ada@example.org", "password", password, "next", evil)
+		location := a.header.Get("Location")
 		u, err := url.Parse(location)
 		if err != nil || u.Host != "" || !strings.HasPrefix(location, "/") ||
 			strings.HasPrefix(location, "//") || strings.ContainsAny(location, "\\\t") {

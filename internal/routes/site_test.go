@@ -71,7 +71,9 @@ type options struct {
 // untiring are the limits of people, but for what a test does in a moment.
 func untiring() auth.Limits {
 	l := auth.DefaultLimits()
-	for _, often := range []*auth.Limit{&l.CallPause, &l.CallHour, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork} {
+	for _, often := range []*auth.Limit{
+		&l.CallPause, &l.CallHour, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork,
+	} {
 		often.Hits = 1000
 	}
 	return l

@@ -11,11 +11,11 @@ import (
 
 // Watch are functions that hear what happens. Those that are nil are not called.
 type Watch struct {
-	// Request hears of every answer: the route is a pattern, "(none)" where nothing is; the status is 0 if the browser had
-	// left.
+	// Request hears of every answer. The route is a pattern, or "(none)" where there is none; the
+	// status is 0 if the browser had left.
 	Request func(method, route string, status int, took time.Duration)
-	// SignIn hears how a sign-in ended. method is "password" or the key of a provider, result "ok", "refused", "limited",
-	// "declined" or "failed".
+	// SignIn hears how a sign-in ended. The method is "password" or the key of a provider, and the
+	// result is "ok", "refused", "limited", "declined" or "failed".
 	SignIn func(method, result string)
 	// Untrusted hears of each request with X-Forwarded-For from a peer that is not in TrustedProxies.
 	Untrusted func(peer netip.Addr)

@@ -88,7 +88,9 @@ func TestDeauthorizedAtTheProvider(t *testing.T) {
 			}
 			send()
 			testkit.Eventually(t, "the provider was asked", func() bool {
-				return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE kind = 'revisit' AND state = 'completed'`) == 1
+				return count(t, s, `
+					SELECT count(*) FROM cairn.river_job
+					WHERE kind = 'revisit' AND state = 'completed'`) == 1
 			})
 			b.get("/").want(200, "#card-"+tt.provider+"[data-state=active]", "Working")
 			revokeThere(t, s, tt.provider)

@@ -22,7 +22,10 @@ func TestControlPageMovesPeople(t *testing.T) {
 		button string
 		want   []string // paths in any order, each with something from the body
 	}{
-		{"#strava button[value=activity]", []string{`/strava "aspect_type":"create"`, `/garmin/activities "summaryId"`}},
+		{
+			"#strava button[value=activity]",
+			[]string{`/strava "aspect_type":"create"`, `/garmin/activities "summaryId"`},
+		},
 		{"#strava button[value=rename]", []string{`/strava "updates":{"title":"`, `/garmin/activities ✎`}},
 		{"#strava button[value=hide]", []string{`/strava "private":`, `/garmin/activities "activities"`}},
 		{"#strava button[value=delete]", []string{`/strava "aspect_type":"delete"`}},

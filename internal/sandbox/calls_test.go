@@ -83,13 +83,16 @@ func TestCallsFailOneByOne(t *testing.T) {
 					t.Errorf("%s was counted %d times", failing, after[failing]-before[failing])
 				}
 				for _, call := range calls {
-					if call != failing && (call == sandbox.WhoAmI || call == sandbox.Data || call == sandbox.Permissions) {
+					reads := call == sandbox.WhoAmI || call == sandbox.Data || call == sandbox.Permissions
+					if call != failing && reads {
 						r.wantStatus(call+" while "+failing+" fails", asks[call](), http.StatusOK)
 					}
 				}
 				r.set(provider, failing, sandbox.ModeNone)
 			}
-			for _, call := range []string{sandbox.WhoAmI, sandbox.Data, sandbox.Refresh, sandbox.Exchange, sandbox.Revoke} {
+			for _, call := range []string{
+				sandbox.WhoAmI, sandbox.Data, sandbox.Refresh, sandbox.Exchange, sandbox.Revoke,
+			} {
 				if ask, has := asks[call]; has {
 					if a := ask(); a.status != http.StatusOK && a.status != http.StatusNoContent {
 						t.Errorf("%s, after all that: %d %s", call, a.status, a.body)
@@ -121,7 +124,8 @@ func TestEveryStatusInEveryShape(t *testing.T) {
 						page != strings.HasSuffix(mode, "html") {
 						t.Errorf("%s %s: %d %s", call, mode, a.status, a.header.Get("Content-Type"))
 					}
-					if retry := a.header.Get("Retry-After"); (retry != "") != (mode == sandbox.ModeRetryAfter || status == "503") {
+					retry := a.header.Get("Retry-After")
+					if (retry != "") != (mode == sandbox.ModeRetryAfter || status == "503") {
 						t.Errorf("%s %s: Retry-After %q", call, mode, retry)
 					}
 					if a.status >= 400 && !page && len(a.json) == 0 {

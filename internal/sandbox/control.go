@@ -63,7 +63,12 @@ func (s *Sandbox) showControl(w http.ResponseWriter, r *http.Request, pullURL st
 }
 
 func (s *Sandbox) providerView(ctx context.Context, provider string) (providerView, error) {
-	v := providerView{Key: provider, Name: nameOf(provider), Expires: provider != Foursquare, Metered: provider != Garmin}
+	v := providerView{
+		Key:     provider,
+		Name:    nameOf(provider),
+		Expires: provider != Foursquare,
+		Metered: provider != Garmin,
+	}
 	at, err := s.positions(ctx, provider)
 	if err != nil {
 		return v, err

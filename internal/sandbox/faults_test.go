@@ -115,9 +115,13 @@ func TestOddAnswers(t *testing.T) {
 		}
 		for mode, ok := range map[string]func(answer) bool{
 			sandbox.ModeEmpty: func(a answer) bool { return a.body == "" },
-			sandbox.ModeHTML:  func(a answer) bool { return strings.HasPrefix(a.header.Get("Content-Type"), "text/html") },
-			sandbox.ModeHuge:  func(a answer) bool { return len(a.body) > 10<<20 && a.json["padding"] != "" },
-			"200":             func(a answer) bool { return a.text("error") == "invalid_grant" || meta(a) == "400 param_error" },
+			sandbox.ModeHTML: func(a answer) bool {
+				return strings.HasPrefix(a.header.Get("Content-Type"), "text/html")
+			},
+			sandbox.ModeHuge: func(a answer) bool { return len(a.body) > 10<<20 && a.json["padding"] != "" },
+			"200": func(a answer) bool {
+				return a.text("error") == "invalid_grant" || meta(a) == "400 param_error"
+			},
 		} {
 			r.set(sandbox.Foursquare, call, mode)
 			if a := ask(); a.status != http.StatusOK || !ok(a) {

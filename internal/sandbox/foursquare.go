@@ -151,8 +151,13 @@ func foursquareFailure(call string, status int) any {
 			http.StatusForbidden: "unauthorized_client"}[status]
 		return object{"error": cmp.Or(code, "server_error")}
 	}
-	kind := map[int]string{http.StatusBadRequest: "param_error", http.StatusUnauthorized: "invalid_auth",
-		http.StatusForbidden: "rate_limit_exceeded", http.StatusNotFound: "endpoint_error", http.StatusGone: "param_error",
-		http.StatusTooManyRequests: "quota_exceeded"}[status]
+	kind := map[int]string{
+		http.StatusBadRequest:      "param_error",
+		http.StatusUnauthorized:    "invalid_auth",
+		http.StatusForbidden:       "rate_limit_exceeded",
+		http.StatusNotFound:        "endpoint_error",
+		http.StatusGone:            "param_error",
+		http.StatusTooManyRequests: "quota_exceeded",
+	}[status]
 	return foursquareError(status, cmp.Or(kind, "server_error"), "Failing on demand.")
 }

@@ -34,7 +34,14 @@ func (s *Sandbox) foursquarePush(ctx context.Context, v visit) error {
 	if app.PushSecret != "" {
 		form.Set("secret", app.PushSecret)
 	}
-	return s.send(ctx, notice{provider: Foursquare, what: "checkin", url: s.hooked.Foursquare, body: []byte(form.Encode()),
-		header:  http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
-		timeout: s.limits.Foursquare, tries: 1, growth: 1})
+	return s.send(ctx, notice{
+		provider: Foursquare,
+		what:     "checkin",
+		url:      s.hooked.Foursquare,
+		header:   http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
+		body:     []byte(form.Encode()),
+		timeout:  s.limits.Foursquare,
+		tries:    1,
+		growth:   1,
+	})
 }

@@ -25,7 +25,8 @@ func TestFoursquarePush(t *testing.T) {
 		}
 		p := e.next()
 		form, err := url.ParseQuery(p.body)
-		if err != nil || p.path != "/foursquare" || p.header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+		if err != nil || p.path != "/foursquare" ||
+			p.header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 			t.Fatalf("posted %s to %s, %v", p.body, p.path, err)
 		}
 		var checkin struct {
@@ -40,7 +41,8 @@ func TestFoursquarePush(t *testing.T) {
 			checkin.CreatedAt == 0 || checkin.TimeZoneOffset == nil {
 			t.Errorf("checkin %s, want %s", form.Get("checkin"), id)
 		}
-		if json.Unmarshal([]byte(form.Get("user")), &user) != nil || user.ID != "20260000123" || user.FirstName != "Žofie" {
+		if json.Unmarshal([]byte(form.Get("user")), &user) != nil ||
+			user.ID != "20260000123" || user.FirstName != "Žofie" {
 			t.Errorf("user %s", form.Get("user"))
 		}
 		if form.Get("secret") != secret || form.Has("secret") != (secret != "") {

@@ -28,7 +28,8 @@ func TestFoursquareAuthorizeRefuses(t *testing.T) {
 		"response_type=token",
 	} {
 		for _, method := range []string{"GET", "POST"} {
-			a := r.do(method, r.authorizeURL(sandbox.Foursquare, change), url.Values{"person": {"ada"}, "decision": {"allow"}})
+			form := url.Values{"person": {"ada"}, "decision": {"allow"}}
+			a := r.do(method, r.authorizeURL(sandbox.Foursquare, change), form)
 			if a.status != http.StatusBadRequest || a.header.Get("Location") != "" ||
 				!strings.Contains(a.body, "this is not Foursquare") {
 				t.Errorf("%s %s: %d to %q: %.200s", method, change, a.status, a.header.Get("Location"), a.body)
@@ -47,8 +48,9 @@ func TestFoursquareToken(t *testing.T) {
 		t.Errorf("token answer %s", first.body)
 	}
 	code := r.allow(sandbox.Foursquare, "ada").Get("code")
-	again := r.do("GET", r.at(sandbox.Foursquare).Token+"?"+tokenForm(sandbox.Foursquare, "grant_type=authorization_code",
-		"code="+code, "redirect_uri="+redirectURIs[sandbox.Foursquare]).Encode(), nil)
+	query := tokenForm(sandbox.Foursquare, "grant_type=authorization_code",
+		"code="+code, "redirect_uri="+redirectURIs[sandbox.Foursquare]).Encode()
+	again := r.do("GET", r.at(sandbox.Foursquare).Token+"?"+query, nil)
 	if again.status != http.StatusOK || again.text("access_token") != first.text("access_token") {
 		t.Errorf("by GET, a second time: %d, the same token %t",
 			again.status, again.text("access_token") == first.text("access_token"))
@@ -83,7 +85,8 @@ func TestFoursquareSelf(t *testing.T) {
 		t.Error("a last name for someone without")
 	}
 	photo, _ := user["photo"].(map[string]any)
-	r.wantStatus("picture", r.do("GET", fmt.Sprintf("%v300x300%v", photo["prefix"], photo["suffix"]), nil), http.StatusOK)
+	picture := fmt.Sprintf("%v300x300%v", photo["prefix"], photo["suffix"])
+	r.wantStatus("picture", r.do("GET", picture, nil), http.StatusOK)
 	for _, c := range []struct {
 		query, token, want string
 		status             int

@@ -126,7 +126,8 @@ func (s *Sandbox) garminToken(w http.ResponseWriter, r *http.Request) error {
 		secret := form.Get("code_verifier")
 		proven := verifier.MatchString(secret) && same(challengeOf(secret), code.Challenge)
 		if !found || !code.Fresh || !proven || form.Get("redirect_uri") != code.RedirectURI {
-			return refuse(http.StatusBadRequest, "invalid_grant", "Invalid authorization code, verifier or redirect_uri")
+			return refuse(http.StatusBadRequest, "invalid_grant",
+				"Invalid authorization code, verifier or redirect_uri")
 		}
 		return s.garminPair(w, r, code.Grant)
 	case "refresh_token":

@@ -135,7 +135,8 @@ func (s *Sandbox) garminBackfill(w http.ResponseWriter, r *http.Request, g Grant
 	case to <= from || to-from > 30*86400:
 		return garminProblem(w, http.StatusBadRequest, "Time range must be between 0 and 2592000 seconds")
 	case !slices.Contains(g.Permissions, "HISTORICAL_DATA_EXPORT"):
-		return garminProblem(w, http.StatusPreconditionFailed, "User has not granted the required HISTORICAL_DATA_EXPORT")
+		return garminProblem(w, http.StatusPreconditionFailed,
+			"User has not granted the required HISTORICAL_DATA_EXPORT")
 	}
 	tag, err := s.pool.Exec(r.Context(), `
 		INSERT INTO cairn_sandbox.backfills (grant_id, asked) VALUES ($1, $2)

@@ -71,8 +71,9 @@ func TestGarminPing(t *testing.T) {
 	}
 	got := e.heard("/garmin/activities", "activities")[0]
 	callback, _ := got["callbackURL"].(string)
+	address := r.at(sandbox.Garmin).API + "/wellness-api/rest/activities?uploadStartTimeInSeconds="
 	if len(got) != 2 || got["userId"] != "8c1f0e5b-6a9c-4d33-95b1-072e84c1f9a7" ||
-		!strings.HasPrefix(callback, r.at(sandbox.Garmin).API+"/wellness-api/rest/activities?uploadStartTimeInSeconds=") {
+		!strings.HasPrefix(callback, address) {
 		t.Fatalf("pinged %v", got)
 	}
 	for range 2 { // good for a day, not for one time only
@@ -202,8 +203,11 @@ func TestGarminBackfill(t *testing.T) {
 	r := hooked(t, e)
 	now := time.Now().Unix()
 	at := func(from, to int64) string {
-		return fmt.Sprintf("%s/wellness-api/rest/backfill/activities?%s", r.at(sandbox.Garmin).API,
-			url.Values{"summaryStartTimeInSeconds": {fmt.Sprint(from)}, "summaryEndTimeInSeconds": {fmt.Sprint(to)}}.Encode())
+		query := url.Values{
+			"summaryStartTimeInSeconds": {fmt.Sprint(from)},
+			"summaryEndTimeInSeconds":   {fmt.Sprint(to)},
+		}
+		return r.at(sandbox.Garmin).API + "/wellness-api/rest/backfill/activities?" + query.Encode()
 	}
 	little := r.connect(sandbox.Garmin, "ada", "ACTIVITY_EXPORT").text("access_token")
 	r.wantStatus("without the permission", r.get(at(now-86400, now), little), http.StatusPreconditionFailed)

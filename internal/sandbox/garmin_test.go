@@ -28,7 +28,8 @@ func TestGarminAuthorizeRefuses(t *testing.T) {
 		"code_challenge_method=plain",
 	} {
 		for _, method := range []string{"GET", "POST"} {
-			a := r.do(method, r.authorizeURL(sandbox.Garmin, change), url.Values{"person": {"ada"}, "decision": {"allow"}})
+			form := url.Values{"person": {"ada"}, "decision": {"allow"}}
+			a := r.do(method, r.authorizeURL(sandbox.Garmin, change), form)
 			if a.status != http.StatusBadRequest || a.header.Get("Location") != "" ||
 				!strings.Contains(a.body, "this is not Garmin Connect") {
 				t.Errorf("%s %s: %d to %q: %.200s", method, change, a.status, a.header.Get("Location"), a.body)
@@ -144,7 +145,8 @@ func TestGarminRefresh(t *testing.T) {
 				t.Errorf("old refresh token: %d %s", old.status, old.body)
 			}
 			r.exec(`UPDATE cairn_sandbox.tokens SET expires_at = now() WHERE kind = 'refresh'`)
-			r.wantStatus("after 90 days", r.refresh(sandbox.Garmin, second.text("refresh_token")), http.StatusBadRequest)
+			r.wantStatus("after 90 days",
+				r.refresh(sandbox.Garmin, second.text("refresh_token")), http.StatusBadRequest)
 		})
 	}
 }

@@ -123,12 +123,15 @@ func (o outing) stravaActivity() object {
 		"timezone": o.person.zone, "utc_offset": float64(o.offset),
 		"location_city": nil, "location_state": nil, "location_country": nil,
 		"achievement_count": 0, "kudos_count": o.id % 9, "comment_count": 0, "athlete_count": 1, "photo_count": 0,
-		"map":     object{"id": "a" + strconv.FormatInt(o.id, 10), "summary_polyline": polyline(route), "resource_state": 2},
+		"map": object{
+			"id": "a" + strconv.FormatInt(o.id, 10), "summary_polyline": polyline(route), "resource_state": 2,
+		},
 		"trainer": o.sport.indoor, "commute": false, "manual": false, "private": o.private, "visibility": visibility,
 		"flagged": false, "gear_id": nil, "start_latlng": from, "end_latlng": to,
 		"average_speed": speed, "max_speed": speed * 1.6, "average_temp": 14,
 		"has_heartrate": true, "average_heartrate": o.pulse, "max_heartrate": o.pulse + 31,
-		"heartrate_opt_out": false, "display_hide_heartrate_option": true, "elev_high": o.climb + 160, "elev_low": 160.6,
+		"heartrate_opt_out": false, "display_hide_heartrate_option": true,
+		"elev_high": o.climb + 160, "elev_low": 160.6,
 		"upload_id": o.id + 1_000_000_000, "upload_id_str": strconv.FormatInt(o.id+1_000_000_000, 10),
 		"external_id": "garmin_ping_" + strconv.FormatInt(o.id, 10), "from_accepted_tag": false, "pr_count": 0,
 		"total_photo_count": 0, "has_kudoed": false, "suffer_score": math.Round(o.pulse / 3),
@@ -138,7 +141,8 @@ func (o outing) stravaActivity() object {
 
 func (o outing) garminSummary() object {
 	summary := object{
-		"summaryId": strconv.FormatInt(o.id, 10), "activityId": o.id, "activityType": o.sport.garmin, "activityName": o.name,
+		"summaryId": strconv.FormatInt(o.id, 10), "activityId": o.id,
+		"activityType": o.sport.garmin, "activityName": o.name,
 		"startTimeInSeconds": o.start.Unix(), "startTimeOffsetInSeconds": o.offset, "durationInSeconds": o.elapsed,
 		"averageHeartRateInBeatsPerMinute": int(o.pulse), "maxHeartRateInBeatsPerMinute": int(o.pulse) + 31,
 		"activeKilocalories": o.moving / 6, "deviceName": o.person.device, "manual": false, "isWebUpload": false,

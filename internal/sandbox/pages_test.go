@@ -129,7 +129,9 @@ func (r rig) press(page *goquery.Document, button string) *goquery.Document {
 	pressed := page.Find(button).First()
 	form := pressed.Closest("form")
 	fields := url.Values{pressed.AttrOr("name", ""): {pressed.AttrOr("value", "")}}
-	form.Find("input").Each(func(_ int, s *goquery.Selection) { fields.Set(s.AttrOr("name", ""), s.AttrOr("value", "")) })
+	form.Find("input").Each(func(_ int, s *goquery.Selection) {
+		fields.Set(s.AttrOr("name", ""), s.AttrOr("value", ""))
+	})
 	form.Find("select").Each(func(_ int, s *goquery.Selection) {
 		fields.Set(s.AttrOr("name", ""), s.Find("option[selected]").AttrOr("value", ""))
 	})

@@ -65,8 +65,10 @@ var people = []person{
 	{ // too long for most layouts, with characters that HTML minds
 		key: "max", first: "Maximiliana-Konstantina", last: `Featherstonehaugh & O'Brien <of> "Llanfairpwll"`,
 		username: "max", sex: "F", hue: 20,
-		town: town{city: "Santiago", state: "Región Metropolitana", country: "Chile", cc: "CL", lat: -33.4489, lng: -70.6693,
-			utcOffset: -14400, zone: "(GMT-04:00) America/Santiago"},
+		town: town{
+			city: "Santiago", state: "Región Metropolitana", country: "Chile", cc: "CL",
+			lat: -33.4489, lng: -70.6693, utcOffset: -14400, zone: "(GMT-04:00) America/Santiago",
+		},
 		strava: 5_000_000_404, garmin: "ffffffffffffffffffffffffffffffff", foursquare: "99999999999",
 		sports: []string{"ride", "turbo", "strength", "run"}, device: "Garmin Edge 1050",
 	},

@@ -75,7 +75,8 @@ func stravaMeter(h http.Header, used usage, all, reads string, spent bool) func(
 		return nil
 	}
 	return func(w http.ResponseWriter) error {
-		return writeJSON(w, http.StatusTooManyRequests, stravaError("Rate Limit Exceeded", "Application", which, "exceeded"))
+		return writeJSON(w, http.StatusTooManyRequests,
+			stravaError("Rate Limit Exceeded", "Application", which, "exceeded"))
 	}
 }
 

@@ -30,7 +30,10 @@ func TestStravaQuota(t *testing.T) {
 			if a.status != http.StatusTooManyRequests || stravaCause(a) != "Application/"+c.field+"/exceeded" {
 				t.Fatalf("over the quota: %d %s", a.status, a.body)
 			}
-			limit := map[string]string{sandbox.Quota: "X-RateLimit-Limit", sandbox.ReadQuota: "X-ReadRateLimit-Limit"}[c.quota]
+			limit := map[string]string{
+				sandbox.Quota:     "X-RateLimit-Limit",
+				sandbox.ReadQuota: "X-ReadRateLimit-Limit",
+			}[c.quota]
 			if got := a.header.Get(limit); got != c.value {
 				t.Errorf("%s: %s, want %s", limit, got, c.value)
 			}
@@ -74,7 +77,8 @@ func TestFoursquareQuotaIsTheTokens(t *testing.T) {
 		a.header.Get("X-RateLimit-Remaining") != "0" {
 		t.Errorf("over the quota: %d %s, %v", a.status, a.body, a.header)
 	}
-	if a := r.whoAmI(sandbox.Foursquare, max); a.status != http.StatusOK || a.header.Get("X-RateLimit-Remaining") != "1" {
+	if a := r.whoAmI(sandbox.Foursquare, max); a.status != http.StatusOK ||
+		a.header.Get("X-RateLimit-Remaining") != "1" {
 		t.Errorf("somebody else: %d, remaining %s", a.status, a.header.Get("X-RateLimit-Remaining"))
 	}
 }

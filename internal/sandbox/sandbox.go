@@ -140,8 +140,10 @@ type Sandbox struct {
 type Endpoints struct {
 	Authorize string // opened in the browser
 	Token     string
-	API       string // what the real API's paths are appended to: "/athlete", "/wellness-api/rest/user/id", "/users/self"
-	Revoke    string // Strava: POST, with ".../oauth/deauthorize" beside it; Garmin: DELETE; Foursquare has none
+	// API is what the real API's paths are appended to: "/athlete", "/wellness-api/rest/user/id",
+	// "/users/self".
+	API    string
+	Revoke string // Strava: POST, with ".../oauth/deauthorize" beside it; Garmin: DELETE; Foursquare has none
 }
 
 // EndpointsOf returns where the provider is simulated below baseURL, and nothing for a provider
@@ -155,7 +157,11 @@ func EndpointsOf(baseURL, provider string) Endpoints {
 		return Endpoints{base + "/oauth2Confirm", base + "/di-oauth2-service/oauth/token", base,
 			base + "/wellness-api/rest/user/registration"}
 	case Foursquare:
-		return Endpoints{Authorize: base + "/oauth2/authenticate", Token: base + "/oauth2/access_token", API: base + "/v2"}
+		return Endpoints{
+			Authorize: base + "/oauth2/authenticate",
+			Token:     base + "/oauth2/access_token",
+			API:       base + "/v2",
+		}
 	}
 	return Endpoints{}
 }

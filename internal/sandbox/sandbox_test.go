@@ -309,7 +309,8 @@ func TestStateIsSharedAndSurvives(t *testing.T) {
 			second := rigOn(t, first.pool)
 			tokens := second.exchange(provider, code)
 			second.wantStatus("code of the first instance", tokens, http.StatusOK)
-			first.wantStatus("token of the second instance", first.whoAmI(provider, tokens.text("access_token")), http.StatusOK)
+			answered := first.whoAmI(provider, tokens.text("access_token"))
+			first.wantStatus("token of the second instance", answered, http.StatusOK)
 			second.set(provider, sandbox.API, "500")
 			failed := first.whoAmI(provider, tokens.text("access_token"))
 			first.wantStatus("switch of the second instance", failed, http.StatusInternalServerError)
@@ -355,8 +356,10 @@ func TestNoSecretIsStored(t *testing.T) {
 	var stored string
 	err := r.pool.QueryRow(t.Context(), `
 		SELECT concat(
-			(SELECT json_agg(x) FROM cairn_sandbox.grants x), (SELECT json_agg(x) FROM cairn_sandbox.codes x),
-			(SELECT json_agg(x) FROM cairn_sandbox.tokens x), (SELECT json_agg(x) FROM cairn_sandbox.requests x))`).Scan(&stored)
+			(SELECT json_agg(x) FROM cairn_sandbox.grants x),
+			(SELECT json_agg(x) FROM cairn_sandbox.codes x),
+			(SELECT json_agg(x) FROM cairn_sandbox.tokens x),
+			(SELECT json_agg(x) FROM cairn_sandbox.requests x))`).Scan(&stored)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -395,7 +398,10 @@ func TestCodesAgeByTheDatabaseClock(t *testing.T) {
 		t.Run(provider, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			for age, want := range map[string]int{"4 minutes 50 seconds": http.StatusOK, "5 minutes": http.StatusBadRequest} {
+			for age, want := range map[string]int{
+				"4 minutes 50 seconds": http.StatusOK,
+				"5 minutes":            http.StatusBadRequest,
+			} {
 				code := r.allow(provider, "ada").Get("code")
 				r.exec(`UPDATE cairn_sandbox.codes SET expires_at = expires_at - $1::text::interval`, age)
 				r.wantStatus("code of "+age, r.exchange(provider, code), want)

@@ -72,8 +72,10 @@ func (s *Sandbox) stravaAuthorize(w http.ResponseWriter, r *http.Request) error 
 	code := randomHex(20)
 	return s.ask(w, r, consent{
 		provider: Strava, redirectURI: redirectURI, field: "scope", choices: choices, code: code,
-		allowed: func(granted []string) string { return back + "&code=" + code + "&scope=" + strings.Join(granted, ",") },
-		denied:  back + "&error=access_denied",
+		allowed: func(granted []string) string {
+			return back + "&code=" + code + "&scope=" + strings.Join(granted, ",")
+		},
+		denied: back + "&error=access_denied",
 	})
 }
 

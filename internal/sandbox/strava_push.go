@@ -219,10 +219,13 @@ func (s *Sandbox) stravaEvent(ctx context.Context, kind, aspect string, id int64
 	if err != nil || len(subscriptions) == 0 || !s.isOurs(subscriptions[0].CallbackURL) {
 		return err
 	}
-	n, err := jsonNotice(notice{provider: Strava, what: kind + " " + aspect, url: subscriptions[0].CallbackURL,
-		timeout: s.limits.Strava, tries: stravaTries, growth: 1}, "application/json",
-		object{"object_type": kind, "object_id": id, "aspect_type": aspect, "updates": updates, "owner_id": owner.strava,
-			"subscription_id": subscriptions[0].ID, "event_time": time.Now().Unix()})
+	n, err := jsonNotice(notice{
+		provider: Strava, what: kind + " " + aspect, url: subscriptions[0].CallbackURL,
+		timeout: s.limits.Strava, tries: stravaTries, growth: 1,
+	}, "application/json", object{
+		"object_type": kind, "object_id": id, "aspect_type": aspect, "updates": updates,
+		"owner_id": owner.strava, "subscription_id": subscriptions[0].ID, "event_time": time.Now().Unix(),
+	})
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,8 @@ func TestStravaEvents(t *testing.T) {
 		if p.path != "/hook" || p.header.Get("Content-Type") != "application/json" ||
 			got.ObjectType != kind || got.AspectType != aspect || got.ObjectID != object ||
 			got.OwnerID != 5000000101 || fmt.Sprint(got.SubscriptionID) != id || string(changed) != updates ||
-			time.Since(time.Unix(got.EventTime, 0)).Abs() > time.Minute || strings.Count(p.body, ":") != 7+len(got.Updates) {
+			time.Since(time.Unix(got.EventTime, 0)).Abs() > time.Minute ||
+			strings.Count(p.body, ":") != 7+len(got.Updates) {
 			t.Errorf("posted %s, want %s %s %d %s", p.body, kind, aspect, object, updates)
 		}
 	}
@@ -81,7 +82,8 @@ func TestStravaEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("athlete", "update", 5000000101, `{"authorized":"false"}`)
-	if _, err := r.NewActivity(t.Context(), "ada"); err != nil || r.settled(sandbox.Strava, 3).What != "athlete update" {
+	if _, err := r.NewActivity(t.Context(), "ada"); err != nil ||
+		r.settled(sandbox.Strava, 3).What != "athlete update" {
 		t.Errorf("told of an activity after deauthorization, %v", err)
 	}
 }
@@ -114,7 +116,8 @@ func TestStravaTellsOnlyWhatTheScopesCover(t *testing.T) {
 		private *bool
 		want    string
 	}{{&yes, "delete"}, {&no, "create"}} {
-		if err := r.ChangeActivity(t.Context(), "ada", made, sandbox.ActivityChange{Private: step.private}); err != nil {
+		change := sandbox.ActivityChange{Private: step.private}
+		if err := r.ChangeActivity(t.Context(), "ada", made, change); err != nil {
 			t.Fatal(err)
 		}
 		var got event

@@ -66,8 +66,9 @@ func TestStravaSubscription(t *testing.T) {
 	}
 	r.wantStatus("delete another", r.do("DELETE", r.subscriptions()+"/1"+stravaApp, nil), http.StatusNotFound)
 	r.wantStatus("delete nonsense", r.do("DELETE", r.subscriptions()+"/x"+stravaApp, nil), http.StatusNotFound)
-	r.wantStatus("delete", r.do("DELETE", r.subscriptions()+"/"+made.text("id")+stravaApp, nil), http.StatusNoContent)
-	r.wantStatus("delete again", r.do("DELETE", r.subscriptions()+"/"+made.text("id")+stravaApp, nil), http.StatusNotFound)
+	address := r.subscriptions() + "/" + made.text("id") + stravaApp
+	r.wantStatus("delete", r.do("DELETE", address, nil), http.StatusNoContent)
+	r.wantStatus("delete again", r.do("DELETE", address, nil), http.StatusNotFound)
 	r.wantStatus("subscribe anew", r.subscribe(e.URL), http.StatusCreated)
 }
 

@@ -42,7 +42,8 @@ func TestStravaAuthorizeRefuses(t *testing.T) {
 		{"scope=read,everything", "Authorize/scope/invalid"},
 	} {
 		for _, method := range []string{"GET", "POST"} {
-			a := r.do(method, r.authorizeURL(sandbox.Strava, c.change), url.Values{"person": {"ada"}, "decision": {"allow"}})
+			form := url.Values{"person": {"ada"}, "decision": {"allow"}}
+			a := r.do(method, r.authorizeURL(sandbox.Strava, c.change), form)
 			if a.status != http.StatusBadRequest || stravaCause(a) != c.want || a.header.Get("Location") != "" {
 				t.Errorf("%s %s: %d %s to %q, want 400 %s",
 					method, c.change, a.status, stravaCause(a), a.header.Get("Location"), c.want)
@@ -71,7 +72,11 @@ func TestStravaCallback(t *testing.T) {
 			"decision=allow&person=ada&scope=read&scope=activity:read_all&scope=profile:read_all",
 			"&code=CODE&scope=read,profile:read_all,activity:read_all",
 		},
-		{"one unticked", "decision=allow&person=ada&scope=activity:read_all", "&code=CODE&scope=read,activity:read_all"},
+		{
+			"one unticked",
+			"decision=allow&person=ada&scope=activity:read_all",
+			"&code=CODE&scope=read,activity:read_all",
+		},
 		{"all unticked", "decision=allow&person=ada", "&code=CODE&scope=read"},
 		{"more than was asked for", "decision=allow&person=ada&scope=activity:write", "&code=CODE&scope=read"},
 		{"denied", "decision=deny&person=ada&scope=activity:read_all", "&error=access_denied"},
@@ -132,7 +137,8 @@ func TestStravaTokenRefuses(t *testing.T) {
 		{"code=0000", "RequestToken/code/invalid"},
 		{"code", "RequestToken/code/invalid"},
 	} {
-		if a := r.exchange(sandbox.Strava, code, c.change); a.status != http.StatusBadRequest || stravaCause(a) != c.want {
+		if a := r.exchange(sandbox.Strava, code, c.change); a.status != http.StatusBadRequest ||
+			stravaCause(a) != c.want {
 			t.Errorf("%s: %d %s, want 400 %s", c.change, a.status, a.body, c.want)
 		}
 	}
@@ -173,7 +179,8 @@ func TestStravaRefresh(t *testing.T) {
 			if third.text("access_token") == first.text("access_token") || third.text("expires_in") != "21600" {
 				t.Errorf("with an hour left: %s", third.body)
 			}
-			r.wantStatus("old access token until it ends", r.whoAmI(sandbox.Strava, first.text("access_token")), http.StatusOK)
+			r.wantStatus("old access token until it ends",
+				r.whoAmI(sandbox.Strava, first.text("access_token")), http.StatusOK)
 			r.wantStatus("new access token", r.whoAmI(sandbox.Strava, third.text("access_token")), http.StatusOK)
 		})
 	}

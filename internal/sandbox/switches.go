@@ -12,9 +12,11 @@ import (
 // The switches beside those of the calls. Token and API take a mode for all calls of their kind; a call's own switch
 // goes before them.
 const (
-	Token          = "token"            // the token endpoint: Exchange and Refresh
-	API            = "api"              // everything called with or about an access token, revocation included
-	RotateRefresh  = "rotate_refresh"   // Strava: every token answer has a new refresh token and ends the old (default on)
+	Token = "token" // the token endpoint: Exchange and Refresh
+	API   = "api"   // everything called with or about an access token, revocation included
+	// RotateRefresh is Strava's: every token answer has a new refresh token and ends the old one
+	// (default on).
+	RotateRefresh  = "rotate_refresh"
 	RevokeEndpoint = "revoke_endpoint"  // Strava: /oauth/revoke exists; off: 404, only deauthorize is left (default on)
 	KeepOldRefresh = "keep_old_refresh" // Garmin: a refresh token that was used works again (default off)
 	// Quota is Strava's: calls a quarter and a day, "200,2000"; or Foursquare's: calls an hour and
@@ -87,7 +89,8 @@ func (s *Sandbox) controlsOf(provider string) []control {
 	controls := []control{{Name: Token, Label: "Token endpoint", Values: Modes(Token), Fails: true},
 		{Name: API, Label: "API", Values: Modes(API), Fails: true}}
 	for _, call := range Calls(provider) {
-		controls = append(controls, control{Name: call, Label: "Only " + callWords[call], Values: Modes(call), Fails: true})
+		controls = append(controls,
+			control{Name: call, Label: "Only " + callWords[call], Values: Modes(call), Fails: true})
 	}
 	text := func(name, label, standard string, form *regexp.Regexp) control {
 		return control{Name: name, Label: label, Values: []string{standard}, Form: form}
@@ -102,13 +105,19 @@ func (s *Sandbox) controlsOf(provider string) []control {
 			control{Name: SignEvents, Label: "Sign events", Values: offOn},
 			text(Quota, "Calls per quarter hour, day", "200,2000", twoNumbers),
 			text(ReadQuota, "Reads per quarter hour, day", "100,1000", twoNumbers),
-			control{Name: QuotaHeaders, Label: "Headers about the quota", Values: []string{Honest, Missing, Malformed, Absurd}},
+			control{
+				Name: QuotaHeaders, Label: "Headers about the quota",
+				Values: []string{Honest, Missing, Malformed, Absurd},
+			},
 			control{Name: NamesAthlete, Label: "The answer to a code names the athlete", Values: onOff},
 			text(AthleteLimit, "Athletes at most (0: any)", "0", oneNumber))
 	case Garmin:
 		return append(controls,
 			control{Name: KeepOldRefresh, Label: "Used refresh tokens still work", Values: offOn},
-			control{Name: PullHeader, Label: "Authorization at a callbackURL", Values: []string{Ignored, Forbidden, Required}},
+			control{
+				Name: PullHeader, Label: "Authorization at a callbackURL",
+				Values: []string{Ignored, Forbidden, Required},
+			},
 			control{Name: ActivitiesBy, Label: "Activities by", Values: []string{Push, Ping}},
 			control{Name: Activities, Label: "Send activities", Values: onOff},
 			control{Name: Deregistrations, Label: "Send deregistrations", Values: onOff},
@@ -143,7 +152,9 @@ func (s *Sandbox) FailNext(ctx context.Context, provider, call, mode string, n i
 }
 
 func (s *Sandbox) setSwitch(ctx context.Context, provider, name, value string, remaining *int) error {
-	known := slices.ContainsFunc(s.controlsOf(provider), func(c control) bool { return c.Name == name && c.takes(value) })
+	known := slices.ContainsFunc(s.controlsOf(provider), func(c control) bool {
+		return c.Name == name && c.takes(value)
+	})
 	if _, played := s.apps[provider]; !played || !known {
 		return fmt.Errorf("sandbox: %s has no switch %q with a value %q", provider, name, value)
 	}
