@@ -63,7 +63,7 @@ func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 		"DATA_DIR="+dataDir(t),
 		"PUBLIC_URL="+f.url,
 		"TRUSTED_PROXIES=127.0.0.0/8,::1")
-	env = append(env, f.playProviders(way)...)
+	env = append(env, f.simulateProviders(way)...)
 	for _, port := range ports {
 		at := &member{env: append([]string{"PORT=" + port}, env...)}
 		at.process = start(t, at.env...)
@@ -125,8 +125,8 @@ func (f *fleet) awaitSyncs() {
 	})
 }
 
-// playProviders serves the sandbox from the test, because servers come and go, and returns the registrations.
-func (f *fleet) playProviders(way *front) (env []string) {
+// simulateProviders serves the sandbox from the test, because servers come and go, and returns the registrations.
+func (f *fleet) simulateProviders(way *front) (env []string) {
 	t := f.t
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
@@ -143,7 +143,7 @@ func (f *fleet) playProviders(way *front) (env []string) {
 			p.prefix+"_API_URL="+at.API,
 			p.prefix+"_REVOKE_URL="+at.Revoke)
 	}
-	played, err := sandbox.New(t.Context(), sandbox.Options{
+	simulated, err := sandbox.New(t.Context(), sandbox.Options{
 		Pool: f.pool, BaseURL: base, Apps: apps, Site: f.url, Limits: patientPlayers()})
 	if err != nil {
 		t.Fatal(err)
@@ -152,11 +152,11 @@ func (f *fleet) playProviders(way *front) (env []string) {
 		{sandbox.Strava, sandbox.Quota, "1000000,1000000"}, {sandbox.Strava, sandbox.ReadQuota, "1000000,1000000"},
 		{sandbox.Foursquare, sandbox.Quota, "1000000"},
 	} {
-		if err := played.SetSwitch(t.Context(), quota.provider, quota.name, quota.value); err != nil {
+		if err := simulated.SetSwitch(t.Context(), quota.provider, quota.name, quota.value); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f.sandbox, way.Handler = played, played.Handler()
+	f.sandbox, way.Handler = simulated, simulated.Handler()
 	server.Config.Handler = way
 	server.Start()
 	t.Cleanup(server.Close)

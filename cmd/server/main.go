@@ -163,7 +163,7 @@ func assemble(
 		return nil, upkeep{}, err
 	}
 	site := cmp.Or(config.PublicURL, localSite(port))
-	providers, played, err := makeProviders(ctx, config, log, pool, site, port)
+	providers, simulated, err := makeProviders(ctx, config, log, pool, site, port)
 	if err != nil {
 		return nil, upkeep{}, err
 	}
@@ -204,7 +204,7 @@ func assemble(
 	handler, err := routes.New(routes.Deps{
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
 		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Latest: entries, Jobs: queue,
-		Providers: providers, Sandbox: played, Web: web.Files, Ready: ready, Instance: own.presence.ID,
+		Providers: providers, Sandbox: simulated, Web: web.Files, Ready: ready, Instance: own.presence.ID,
 		Webhooks: routes.Webhooks{
 			Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret,
 		},

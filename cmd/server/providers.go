@@ -98,12 +98,12 @@ func makeProviders(
 		providers, err := registered(config.Apps, site)
 		return providers, nil, err
 	}
-	played, apps, err := startSandbox(ctx, pool, log, config, site, port)
+	simulated, apps, err := startSandbox(ctx, pool, log, config, site, port)
 	if err != nil {
 		return nil, nil, err
 	}
 	providers, err := registered(apps, site)
-	return providers, played, err
+	return providers, simulated, err
 }
 
 // registered makes the providers we are registered at; the sandbox's are made just like them.
@@ -141,7 +141,7 @@ func startSandbox(
 	here := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	inside := here + "/sandbox"
 	hook := func(provider string) string { return here + routes.WebhookPath(provider, webhookKey(config)) }
-	played, apps := map[string]sandbox.App{}, map[string]oauth.App{}
+	simulated, apps := map[string]sandbox.App{}, map[string]oauth.App{}
 	for _, p := range known {
 		app := oauth.App{
 			ClientID: "sandbox-" + p.key, ClientSecret: config.derive("sandbox client secret " + p.key),
@@ -150,14 +150,14 @@ func startSandbox(
 		app.Authorize = sandbox.EndpointsOf(base, p.key).Authorize
 		at := sandbox.EndpointsOf(inside, p.key)
 		app.Token, app.API, app.Revoke = at.Token, at.API, at.Revoke
-		played[p.key] = sandbox.App{
+		simulated[p.key] = sandbox.App{
 			ClientID: app.ClientID, ClientSecret: app.ClientSecret,
 			RedirectURI: app.RedirectURL, PushSecret: config.FoursquarePushSecret,
 		}
 		apps[p.key] = app
 	}
 	s, err := sandbox.New(ctx, sandbox.Options{
-		Pool: pool, BaseURL: base, Inside: inside, Apps: played, Log: log,
+		Pool: pool, BaseURL: base, Inside: inside, Apps: simulated, Log: log,
 		Site: site.String(), Limits: config.limits.Sandbox,
 		Hooks: sandbox.Hooks{
 			Strava: hook("strava"), Foursquare: hook("foursquare"),

@@ -49,7 +49,7 @@ func newRigWith(t *testing.T, limits oauth.Limits) rig {
 	pool := dbtest.New(t)
 	server := httptest.NewUnstartedServer(nil)
 	base := "http://" + server.Listener.Addr().String() + "/sandbox"
-	played := map[string]sandbox.App{}
+	simulated := map[string]sandbox.App{}
 	r := rig{
 		Store:     oauth.New(pool, newSealer(t, 1), oauth.Options{Limits: limits}),
 		t:         t,
@@ -64,7 +64,7 @@ func newRigWith(t *testing.T, limits oauth.Limits) rig {
 			ClientSecret: key + "-s3cr3t",
 			RedirectURI:  "http://cairn.test/" + key,
 		}
-		played[key] = app
+		simulated[key] = app
 		r.providers[key] = make(oauth.App{
 			ClientID:     app.ClientID,
 			ClientSecret: app.ClientSecret,
@@ -75,7 +75,7 @@ func newRigWith(t *testing.T, limits oauth.Limits) rig {
 	s, err := sandbox.New(t.Context(), sandbox.Options{
 		Pool:    pool,
 		BaseURL: base,
-		Apps:    played,
+		Apps:    simulated,
 		Log:     slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Limits:  sandbox.Limits{Slow: time.Hour},
 	})

@@ -328,14 +328,14 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 func TestHintDuringAnAnswer(t *testing.T) {
 	t.Parallel()
 	answered, release := make(chan struct{}, 10), make(chan struct{})
-	s := newSiteWith(t, options{works: true, hooked: true, heard: func(played http.Handler) http.Handler {
+	s := newSiteWith(t, options{works: true, hooked: true, heard: func(simulated http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !strings.HasSuffix(r.URL.Path, "/athlete/activities") {
-				played.ServeHTTP(w, r)
+				simulated.ServeHTTP(w, r)
 				return
 			}
 			answer := httptest.NewRecorder()
-			played.ServeHTTP(answer, r)
+			simulated.ServeHTTP(answer, r)
 			answered <- struct{}{}
 			<-release
 			maps.Copy(w.Header(), answer.Header())

@@ -29,8 +29,9 @@ import (
 // our pages, so that a new form is tried by itself. No request may be answered with 500 or more,
 // but for those that ask a provider, which may have refused.
 func FuzzRequests(f *testing.F) {
-	played := &playedProviders{}
-	s := newSiteWith(f, options{heard: played.instead, proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
+	simulated := &simulatedProviders{}
+	loopback := netip.MustParsePrefix("127.0.0.1/32")
+	s := newSiteWith(f, options{heard: simulated.instead, proxies: []netip.Prefix{loopback}})
 	all := routesOf(f, s)
 	b := signedUp(f, s, "ada@example.org")
 	for _, p := range s.providers {
@@ -38,7 +39,7 @@ func FuzzRequests(f *testing.F) {
 	}
 	before := s.keep(f)
 	cookie := b.Jar.Cookies(mustParse(f, s.url))[0].String()
-	played.answer("", "") // from here on they refuse
+	simulated.answer("", "") // from here on they refuse
 
 	for i, r := range all {
 		for _, odd := range oddTexts {
@@ -233,21 +234,21 @@ func (s site) restore(t testing.TB, kept string) {
 	}
 }
 
-// playedProviders answer what they are told to, once they are told.
-type playedProviders struct {
+// simulatedProviders answer what they are told to, once they are told.
+type simulatedProviders struct {
 	mu       sync.Mutex
 	speaking bool
 	token    string // the answer of a token address; "": it refuses
 	api      string // the answer of all else; "": it refuses
 }
 
-func (p *playedProviders) answer(token, api string) {
+func (p *simulatedProviders) answer(token, api string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.speaking, p.token, p.api = true, token, api
 }
 
-func (p *playedProviders) instead(sandbox http.Handler) http.Handler {
+func (p *simulatedProviders) instead(sandbox http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		speaking, text := p.speaking, p.api
@@ -271,8 +272,8 @@ func (p *playedProviders) instead(sandbox http.Handler) http.Handler {
 // FuzzAnswers has the providers give arbitrary answers. What they say is kept and shown, or it is
 // an answer that can't be used: no page ends in 500, and PostgreSQL refuses nothing.
 func FuzzAnswers(f *testing.F) {
-	played := &playedProviders{}
-	s := newSiteWith(f, options{heard: played.instead})
+	simulated := &simulatedProviders{}
+	s := newSiteWith(f, options{heard: simulated.instead})
 	b := signedUp(f, s, "ada@example.org")
 	before := s.keep(f)
 	for i := range s.providers {
@@ -308,15 +309,15 @@ func FuzzAnswers(f *testing.F) {
 			state := mustParse(t, b.consent("/connect/"+p.Key)).Query().Get("state")
 			return p.CallbackPath() + "?code=x&state=" + state
 		}
-		played.answer(token, api)
+		simulated.answer(token, api)
 		if a := b.get(callback()); a.status != http.StatusSeeOther && a.status != http.StatusBadGateway {
 			t.Fatalf("%s: connecting is answered %d", p.Key, a.status)
 		}
 		b.get("/account").want(200, "h1", "")
-		played.answer(token, who)
+		simulated.answer(token, who)
 		s.restore(t, before)
 		b.get(callback()).to("/")
-		played.answer(token, api)
+		simulated.answer(token, api)
 		a := b.post("/connections/" + p.Key + "/check")
 		if a.status != http.StatusSeeOther && a.status != http.StatusBadGateway {
 			t.Fatalf("%s: checking is answered %d", p.Key, a.status)

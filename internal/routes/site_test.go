@@ -121,9 +121,9 @@ func newSiteWith(t testing.TB, o options) site {
 		o.ready = func(ctx context.Context) error { return db.Ready(ctx, o.pool) }
 	}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(s.log, outputOf(t)), nil))
-	providers, played := newProviders(t, &s, "http://"+host+"/sandbox", public, o.hooked)
+	providers, simulated := newProviders(t, &s, "http://"+host+"/sandbox", public, o.hooked)
 	if o.heard != nil {
-		played = o.heard(played)
+		simulated = o.heard(simulated)
 	}
 	sealer, err := seal.New(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
@@ -160,7 +160,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Latest:      entries,
 		Jobs:        queue,
 		Providers:   providers,
-		Sandbox:     &routes.Sandbox{Host: host, Handler: played},
+		Sandbox:     &routes.Sandbox{Host: host, Handler: simulated},
 		Web:         web.Files,
 		Ready:       o.ready,
 		Webhooks:    routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", PushSecret: "push-s3cr3t"},

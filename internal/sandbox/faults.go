@@ -189,7 +189,7 @@ func (s *Sandbox) elsewhere(provider string) string {
 // atElsewhere counts who followed a redirect, and answers so that it seems to have worked.
 func (s *Sandbox) atElsewhere(w http.ResponseWriter, r *http.Request) error {
 	provider := r.PathValue("provider")
-	if _, played := s.apps[provider]; !played {
+	if _, simulated := s.apps[provider]; !simulated {
 		return s.notFound(w, r)
 	}
 	if err := s.recordRequest(r.Context(), provider, Elsewhere); err != nil {

@@ -11,9 +11,9 @@ import (
 // foursquarePush posts a check-in as a form: the check-in and its user as JSON, and the app's push secret if it has
 // one. It is tried once: nobody has been promised more.
 func (s *Sandbox) foursquarePush(ctx context.Context, v visit) error {
-	app, played := s.apps[Foursquare]
+	app, simulated := s.apps[Foursquare]
 	g, found, err := s.grantOf(ctx, Foursquare, v.person.key)
-	if err != nil || !found || !played {
+	if err != nil || !found || !simulated {
 		return err
 	}
 	sent, err := s.isOn(ctx, Foursquare, Pushes)

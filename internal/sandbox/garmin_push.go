@@ -22,8 +22,8 @@ const (
 
 // garminNotify posts one item of a kind, unless its switch is off.
 func (s *Sandbox) garminNotify(ctx context.Context, kind, to string, items ...object) error {
-	app, played := s.apps[Garmin]
-	if !played {
+	app, simulated := s.apps[Garmin]
+	if !simulated {
 		return nil
 	}
 	sent, err := s.isOn(ctx, Garmin, kind)

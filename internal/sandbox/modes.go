@@ -10,7 +10,7 @@ import (
 
 // The calls, which are counted and can be made to fail one by one.
 const (
-	Exchange      = "exchange"      // a code for tokens, or a grant type that nobody plays
+	Exchange      = "exchange"      // a code for tokens, or a grant type that the sandbox does not simulate
 	Refresh       = "refresh"       // a refresh token for tokens
 	WhoAmI        = "who_am_i"      // /athlete, /user/id, /users/self
 	Permissions   = "permissions"   // Garmin: /user/permissions
@@ -18,7 +18,7 @@ const (
 	Revoke        = "revoke"        // Strava: /oauth/revoke and /oauth/deauthorize; Garmin: DELETE registration
 	Subscriptions = "subscriptions" // Strava: /push_subscriptions
 	Elsewhere     = "elsewhere"     // counted only: what came to the other host that redirects lead to
-	Other         = "other"         // counted only: paths that nobody plays
+	Other         = "other"         // counted only: paths that the sandbox does not simulate
 )
 
 // Calls lists the calls of a provider that can be made to fail.

@@ -54,7 +54,7 @@ func (s *Sandbox) meter(
 	return refusal, nil
 }
 
-// stravaMeter tells "15 minutes,day" for all calls and for those that only read, which all that are played do.
+// stravaMeter tells "15 minutes,day" for all calls and for those that only read, which all that are simulated do.
 func stravaMeter(h http.Header, used usage, all, reads string, spent bool) func(http.ResponseWriter) error {
 	told := fmt.Sprintf("%d,%d", used.Quarter, used.Day)
 	if spent {

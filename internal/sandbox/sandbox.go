@@ -215,13 +215,13 @@ func nameOf(provider string) string {
 
 // providers lists the ones that are simulated, in the order of the control page.
 func (s *Sandbox) providers() []string {
-	var played []string
+	var simulated []string
 	for _, p := range []string{Strava, Garmin, Foursquare} {
 		if _, ok := s.apps[p]; ok {
-			played = append(played, p)
+			simulated = append(simulated, p)
 		}
 	}
-	return played
+	return simulated
 }
 
 // Handler serves everything below the base URL's path, which it expects in the request.

@@ -337,7 +337,7 @@ func TestProviderWithoutAppIsNotPlayed(t *testing.T) {
 		}
 	}
 	if err := s.SetSwitch(t.Context(), sandbox.Garmin, sandbox.Token, "500"); err == nil {
-		t.Error("a switch of a provider that is not played was set")
+		t.Error("a switch of a provider that is not simulated was set")
 	}
 }
 

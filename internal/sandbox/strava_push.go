@@ -86,8 +86,8 @@ func (s *Sandbox) stravaSubscribe(w http.ResponseWriter, r *http.Request) error 
 
 // subscribe makes the subscription of Options.Hooks, which needs nobody's consent.
 func (s *Sandbox) subscribe(ctx context.Context, callback string) error {
-	app, played := s.apps[Strava]
-	if callback == "" || !played {
+	app, simulated := s.apps[Strava]
+	if callback == "" || !simulated {
 		return nil
 	}
 	_, err := s.pool.Exec(ctx, `
@@ -212,7 +212,7 @@ func seesActivity(g Grant, private bool) bool {
 func seesPrivate(g Grant) bool { return slices.Contains(g.Permissions, "activity:read_all") }
 
 func (s *Sandbox) stravaEvent(ctx context.Context, kind, aspect string, id int64, owner person, updates object) error {
-	if _, played := s.apps[Strava]; !played {
+	if _, simulated := s.apps[Strava]; !simulated {
 		return nil
 	}
 	subscriptions, err := s.subscriptions(ctx)

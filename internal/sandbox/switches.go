@@ -155,7 +155,7 @@ func (s *Sandbox) setSwitch(ctx context.Context, provider, name, value string, r
 	known := slices.ContainsFunc(s.controlsOf(provider), func(c control) bool {
 		return c.Name == name && c.takes(value)
 	})
-	if _, played := s.apps[provider]; !played || !known {
+	if _, simulated := s.apps[provider]; !simulated || !known {
 		return fmt.Errorf("sandbox: %s has no switch %q with a value %q", provider, name, value)
 	}
 	_, err := s.pool.Exec(ctx, `
