@@ -55,7 +55,7 @@ fuzz: postgres ## try every route, providers' answers and what reads text for a 
 	go test -run '^$$' -fuzz FuzzAnswers -fuzztime 60s -fuzzminimizetime 1x ./internal/routes
 	go test -run '^$$' -fuzz FuzzReturnPath -fuzztime 60s ./internal/routes
 	go test -run '^$$' -fuzz FuzzCookieShape -fuzztime 60s ./internal/session
-	go test -run '^$$' -fuzz FuzzDrawing -fuzztime 60s ./internal/latest
+	go test -run '^$$' -fuzz FuzzDrawing -fuzztime 60s ./internal/activity
 	go test -run '^$$' -fuzz FuzzClean -fuzztime 60s ./internal/text
 
 screenshots: postgres chromium axe ## take pictures of every page into screenshots/

@@ -45,9 +45,9 @@ import (
 
 	"cairn/db"
 	"cairn/db/embedded"
+	"cairn/internal/activity"
 	"cairn/internal/auth"
 	"cairn/internal/jobs"
-	"cairn/internal/latest"
 	"cairn/internal/metrics"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
@@ -190,9 +190,9 @@ func assemble(
 	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err
 	}
-	entries := latest.New(pool, sealer, own.connections)
+	entries := activity.New(pool, sealer, own.connections)
 	own.jobs, err = jobs.New(jobs.Deps{
-		Queue: queue, Connections: own.connections, Latest: entries, Providers: providers,
+		Queue: queue, Connections: own.connections, Activity: entries, Providers: providers,
 	})
 	if err != nil {
 		return nil, upkeep{}, err
@@ -203,7 +203,7 @@ func assemble(
 	watch.Hashes(own.accounts.HashLoad)
 	handler, err := routes.New(routes.Deps{
 		PublicURL: site, TrustedProxies: config.TrustedProxies, Log: log,
-		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Latest: entries, Jobs: queue,
+		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Activity: entries, Jobs: queue,
 		Providers: providers, Sandbox: simulated, Web: web.Files, Ready: ready, Instance: own.presence.ID,
 		Webhooks: routes.Webhooks{
 			Key: webhookKey(config), VerifyToken: verifyToken(config), PushSecret: config.FoursquarePushSecret,

@@ -30,7 +30,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 
-	"cairn/internal/latest"
+	"cairn/internal/activity"
 	"cairn/internal/oauth"
 )
 
@@ -51,7 +51,7 @@ const (
 type Deps struct {
 	*Queue
 	Connections *oauth.Store
-	Latest      *latest.Store
+	Activity    *activity.Store
 	Providers   []*oauth.Provider // those with keys
 }
 

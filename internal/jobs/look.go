@@ -24,7 +24,7 @@ type looker struct {
 }
 
 func (l *looker) Work(ctx context.Context, _ *river.Job[look]) error {
-	if err := l.Latest.Sweep(ctx); err != nil {
+	if err := l.Activity.Sweep(ctx); err != nil {
 		return err
 	}
 	found, err := l.lost(ctx)
@@ -37,7 +37,7 @@ func (l *looker) Work(ctx context.Context, _ *river.Job[look]) error {
 			return err
 		}
 		found = append(found, idle...)
-		old, err := l.Latest.Old(ctx, p)
+		old, err := l.Activity.Old(ctx, p)
 		if err != nil {
 			return err
 		}

@@ -139,7 +139,7 @@ func (s *syncer) carryOut(ctx context.Context, p *oauth.Provider, todo requests)
 		err = s.Connections.Check(ctx, p, todo.userID)
 	}
 	if err == nil && todo.has(Fetch) {
-		err = s.Latest.Fetch(ctx, p, todo.identityID)
+		err = s.Activity.Fetch(ctx, p, todo.identityID)
 	}
 	if errors.Is(err, oauth.ErrReconnect) || errors.Is(err, oauth.ErrNotFound) {
 		return nil // that is the result

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db/dbtest"
-	"cairn/internal/latest"
+	"cairn/internal/activity"
 	"cairn/internal/oauth"
 	"cairn/internal/testkit"
 )
@@ -25,7 +25,7 @@ func newInstance(t *testing.T, pool *pgxpool.Pool, listen *pgx.ConnConfig, l Lim
 		t.Fatal(err)
 	}
 	connections := oauth.New(pool, nil, oauth.Options{Queue: queue})
-	j, err := New(Deps{Queue: queue, Connections: connections, Latest: latest.New(pool, nil, connections)})
+	j, err := New(Deps{Queue: queue, Connections: connections, Activity: activity.New(pool, nil, connections)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"cairn/internal/activity"
 	"cairn/internal/jobs"
-	"cairn/internal/latest"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -39,7 +39,7 @@ type entryView struct {
 
 type routeView struct{ ViewBox, Path string }
 
-func viewOf(p *oauth.Provider, l latest.Latest) *entriesView {
+func viewOf(p *oauth.Provider, l activity.Latest) *entriesView {
 	v := &entriesView{Heading: "Latest activities", AsOf: l.AsOf, Fetching: l.Fetching, Refreshable: refreshable(p)}
 	if p.Key == "foursquare" {
 		v.Heading = "Latest check-ins"
@@ -65,7 +65,7 @@ func viewOf(p *oauth.Provider, l latest.Latest) *entriesView {
 // refreshable tells whether a provider answers when it is asked. Garmin sends by itself.
 func refreshable(p *oauth.Provider) bool { return p.Key != "garmin" }
 
-func factsOf(e latest.Entry) (facts []string) {
+func factsOf(e activity.Entry) (facts []string) {
 	if e.Kind != "" && e.Kind != e.Title {
 		facts = append(facts, e.Kind)
 	}
@@ -97,7 +97,7 @@ func duration(seconds int) string {
 }
 
 // whenOf is by the clock of the place where it was, and says which one that is.
-func whenOf(e latest.Entry) template.HTML {
+func whenOf(e activity.Entry) template.HTML {
 	local := e.Local()
 	day := "Mon 2 Jan"
 	if local.Year() != time.Now().Year() {
@@ -126,7 +126,7 @@ func zone(offset int) string {
 	return fmt.Sprintf("UTC%s%d:%02d", sign, minutes/60, minutes%60)
 }
 
-func routeOf(d *latest.Drawing) *routeView {
+func routeOf(d *activity.Drawing) *routeView {
 	if d == nil {
 		return nil
 	}
@@ -154,7 +154,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	if !connected {
 		return &providerError{p, oauth.ErrNotFound}
 	}
-	kept, err := s.Latest.Of(r.Context(), current.UserID)
+	kept, err := s.Activity.Of(r.Context(), current.UserID)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"cairn/internal/latest"
+	"cairn/internal/activity"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -132,9 +132,9 @@ func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept := map[string]latest.Latest{}
+	kept := map[string]activity.Latest{}
 	if len(overview.Connections) > 0 {
-		if kept, err = s.Latest.Of(r.Context(), userID); err != nil {
+		if kept, err = s.Activity.Of(r.Context(), userID); err != nil {
 			return nil, err
 		}
 	}
@@ -159,13 +159,13 @@ var offers = map[string]string{
 }
 
 // show says how a connection is by its last real answer.
-func (v *card) show(p *oauth.Provider, c oauth.Connection, kept latest.Latest) {
+func (v *card) show(p *oauth.Provider, c oauth.Connection, kept activity.Latest) {
 	v.Connected, v.Account, v.PictureURL, v.Subject = true, c.Name, c.PictureURL, c.Subject
 	v.Since, v.CheckedAt, v.InState, v.RetryAt, v.ManageURL = c.Since, c.CheckedAt, c.InState, c.RetryAt, p.ManageURL
 	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)
 	v.State, v.StateText, v.Problem = stateOf(p, c)
 	v.Attribution = attributions[p.Key]
-	if c.State != oauth.NeedsReconnect && latest.Permitted(p.Key, c.Granted) {
+	if c.State != oauth.NeedsReconnect && activity.Permitted(p.Key, c.Granted) {
 		v.Latest = viewOf(p, kept)
 	}
 }

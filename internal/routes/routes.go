@@ -51,9 +51,9 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"cairn/internal/activity"
 	"cairn/internal/auth"
 	"cairn/internal/jobs"
-	"cairn/internal/latest"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -68,7 +68,7 @@ type Deps struct {
 	Connections    *oauth.Store
 	Providers      []*oauth.Provider // those with keys, in the order they are shown
 	Sandbox        *Sandbox          // nil: the providers are the real ones
-	Latest         *latest.Store
+	Activity       *activity.Store
 	Jobs           *jobs.Queue
 	Webhooks       Webhooks
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/

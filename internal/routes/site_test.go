@@ -21,9 +21,9 @@ import (
 
 	"cairn/db"
 	"cairn/db/dbtest"
+	"cairn/internal/activity"
 	"cairn/internal/auth"
 	"cairn/internal/jobs"
-	"cairn/internal/latest"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
 	"cairn/internal/sandbox"
@@ -50,7 +50,7 @@ type site struct {
 	server  *httptest.Server
 
 	connections *oauth.Store
-	entries     *latest.Store
+	entries     *activity.Store
 	providers   []*oauth.Provider
 }
 
@@ -134,10 +134,10 @@ func newSiteWith(t testing.TB, o options) site {
 		t.Fatal(err)
 	}
 	connections := oauth.New(o.pool, sealer, oauth.Options{Limits: cmp.Or(o.calls, patientCalls), Queue: queue})
-	entries := latest.New(o.pool, sealer, connections)
+	entries := activity.New(o.pool, sealer, connections)
 	s.connections, s.entries, s.providers = connections, entries, providers
 	background, err := jobs.New(jobs.Deps{
-		Queue: queue, Connections: connections, Latest: entries, Providers: providers,
+		Queue: queue, Connections: connections, Activity: entries, Providers: providers,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +157,7 @@ func newSiteWith(t testing.TB, o options) site {
 		}),
 		Accounts:    auth.New(o.pool, "test", auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cheap}),
 		Connections: connections,
-		Latest:      entries,
+		Activity:    entries,
 		Jobs:        queue,
 		Providers:   providers,
 		Sandbox:     &routes.Sandbox{Host: host, Handler: simulated},

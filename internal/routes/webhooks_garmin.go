@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"cairn/internal/activity"
 	"cairn/internal/jobs"
-	"cairn/internal/latest"
 	"cairn/internal/oauth"
 	"cairn/internal/text"
 )
@@ -75,13 +75,13 @@ func garminUsers(body *json.Decoder) (subjects []string, err error) {
 func (s *server) garminActivities(
 	ctx context.Context, body *json.Decoder, p *oauth.Provider,
 ) (toFetch []string, err error) {
-	var batch []latest.GarminNotice
+	var batch []activity.GarminNotice
 	push := func() error {
-		subjects, err := s.Latest.Push(ctx, p, batch)
+		subjects, err := s.Activity.Push(ctx, p, batch)
 		toFetch, batch = append(toFetch, subjects...), batch[:0]
 		return err
 	}
-	err = eachOf(body, func(item latest.GarminNotice) error {
+	err = eachOf(body, func(item activity.GarminNotice) error {
 		if batch = append(batch, item); len(batch) == garminBatch {
 			return push()
 		}

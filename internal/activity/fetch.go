@@ -1,4 +1,4 @@
-package latest
+package activity
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func (s *Store) failed(ctx context.Context, identityID int64) error {
 	defer cancel()
 	_, err := s.pool.Exec(ctx, `UPDATE cairn.latest SET failed_at = now() WHERE identity_id = $1`, identityID)
 	if err != nil {
-		return fmt.Errorf("latest: note a failure for identity %d: %w", identityID, err)
+		return fmt.Errorf("activity: note a failure for identity %d: %w", identityID, err)
 	}
 	return nil
 }
@@ -96,7 +96,7 @@ func (s *Store) begin(ctx context.Context, identityID int64) (t target, err erro
 		return target{}, oauth.ErrNotFound
 	}
 	if err != nil {
-		return target{}, fmt.Errorf("latest: begin to fetch for identity %d: %w", identityID, err)
+		return target{}, fmt.Errorf("activity: begin to fetch for identity %d: %w", identityID, err)
 	}
 	return t, nil
 }
@@ -114,7 +114,7 @@ func (s *Store) replace(ctx context.Context, t target, entries []Entry) error {
 			t.identityID, t.began, string(text))
 	}
 	if err != nil {
-		return fmt.Errorf("latest: store entries of identity %d: %w", t.identityID, err)
+		return fmt.Errorf("activity: store entries of identity %d: %w", t.identityID, err)
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func (s *Store) forget(ctx context.Context, t target) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.latest SET entries = '[]', as_of = NULL, failed_at = NULL WHERE identity_id = $1`, t.identityID)
 	if err != nil {
-		return fmt.Errorf("latest: forget entries of identity %d: %w", t.identityID, err)
+		return fmt.Errorf("activity: forget entries of identity %d: %w", t.identityID, err)
 	}
 	return nil
 }

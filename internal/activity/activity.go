@@ -1,8 +1,8 @@
-// Package latest keeps the newest few entries of each connection: Strava's and Garmin's activities,
+// Package activity keeps the newest few entries of each connection: Strava's and Garmin's activities,
 // and Foursquare's check-ins. They prove to people that a connection works, so there is no archive
 // of them.
 //
-//	latest.go      what is kept, for how long, and reading it
+//	activity.go    what is kept, for how long, and reading it
 //	fetch.go       asking a provider, and storing its answer
 //	garmin.go      what Garmin pushes, and what it gives addresses for; it can't be asked
 //	strava.go, foursquare.go   reading the answers of the others
@@ -12,7 +12,7 @@
 //
 // An answer is read tolerantly: an entry that makes no sense is left out, and a field that makes
 // none is left empty. Of a route only a drawing is kept, from which nobody can tell where it was.
-package latest
+package activity
 
 import (
 	"context"
@@ -96,7 +96,7 @@ func (s *Store) Of(ctx context.Context, userID int64) (map[string]Latest, error)
 		FROM cairn.connections c LEFT JOIN cairn.latest l USING (identity_id)
 		WHERE c.user_id = $1`, userID, keepFor, shownFetching, fresh)
 	if err != nil {
-		return nil, fmt.Errorf("latest: read entries of user %d: %w", userID, err)
+		return nil, fmt.Errorf("activity: read entries of user %d: %w", userID, err)
 	}
 	all := map[string]Latest{}
 	var provider string
@@ -107,7 +107,7 @@ func (s *Store) Of(ctx context.Context, userID int64) (map[string]Latest, error)
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("latest: read entries of user %d: %w", userID, err)
+		return nil, fmt.Errorf("activity: read entries of user %d: %w", userID, err)
 	}
 	return all, nil
 }
@@ -126,11 +126,11 @@ func (s *Store) Old(ctx context.Context, p *oauth.Provider) ([]string, error) {
 		  AND COALESCE(l.tried_at < now() - $2::interval, true)
 		ORDER BY l.tried_at NULLS FIRST LIMIT 1000`, p.Key, every)
 	if err != nil {
-		return nil, fmt.Errorf("latest: list old entries of %s: %w", p.Key, err)
+		return nil, fmt.Errorf("activity: list old entries of %s: %w", p.Key, err)
 	}
 	subjects, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, fmt.Errorf("latest: list old entries of %s: %w", p.Key, err)
+		return nil, fmt.Errorf("activity: list old entries of %s: %w", p.Key, err)
 	}
 	return subjects, nil
 }
@@ -150,7 +150,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 		_, err = s.pool.Exec(ctx, `DELETE FROM cairn.pulls WHERE created_at < now() - $1::interval`, pullLife)
 	}
 	if err != nil {
-		return fmt.Errorf("latest: sweep: %w", err)
+		return fmt.Errorf("activity: sweep: %w", err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package latest
+package activity
 
 import (
 	"encoding/json"
@@ -28,7 +28,7 @@ func (l *items[T]) UnmarshalJSON(text []byte) error {
 		}
 	}
 	if list == nil || unread > 0 && unread == len(list) {
-		return errors.New("latest: no list of entries")
+		return errors.New("activity: no list of entries")
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package latest
+package activity
 
 import (
 	"bytes"
@@ -98,14 +98,14 @@ func (s *Store) connected(ctx context.Context, p *oauth.Provider, notices []Garm
 		JOIN cairn.connections c ON c.identity_id = i.id
 		WHERE i.provider = $1 AND i.subject = ANY($2)`, p.Key, subjects)
 	if err != nil {
-		return nil, fmt.Errorf("latest: find connections to %s: %w", p.Key, err)
+		return nil, fmt.Errorf("activity: find connections to %s: %w", p.Key, err)
 	}
 	ids := map[string]int64{}
 	var subject string
 	var id int64
 	_, err = pgx.ForEachRow(rows, []any{&subject, &id}, func() error { ids[subject] = id; return nil })
 	if err != nil {
-		return nil, fmt.Errorf("latest: find connections to %s: %w", p.Key, err)
+		return nil, fmt.Errorf("activity: find connections to %s: %w", p.Key, err)
 	}
 	return ids, nil
 }
@@ -122,13 +122,13 @@ func add(ctx context.Context, tx pgx.Tx, fresh map[int64][]Entry) error {
 		SELECT identity_id FROM cairn.connections WHERE identity_id = ANY($1) ORDER BY identity_id FOR KEY SHARE
 		ON CONFLICT DO NOTHING`, ids)
 	if err != nil {
-		return fmt.Errorf("latest: make room for entries: %w", err)
+		return fmt.Errorf("activity: make room for entries: %w", err)
 	}
 	rows, err := tx.Query(ctx, `
 		SELECT identity_id, entries FROM cairn.latest WHERE identity_id = ANY($1)
 		ORDER BY identity_id FOR UPDATE`, ids)
 	if err != nil {
-		return fmt.Errorf("latest: read entries: %w", err)
+		return fmt.Errorf("activity: read entries: %w", err)
 	}
 	var id int64
 	var kept []Entry
@@ -140,14 +140,14 @@ func add(ctx context.Context, tx pgx.Tx, fresh map[int64][]Entry) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("latest: read entries: %w", err)
+		return fmt.Errorf("activity: read entries: %w", err)
 	}
 	_, err = tx.Exec(ctx, `
 		UPDATE cairn.latest l SET entries = m.entries::jsonb, as_of = now(), failed_at = NULL
 		FROM unnest($1::bigint[], $2::text[]) AS m (identity_id, entries)
 		WHERE m.identity_id = l.identity_id`, changed, merged)
 	if err != nil {
-		return fmt.Errorf("latest: store entries: %w", err)
+		return fmt.Errorf("activity: store entries: %w", err)
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func (s *Store) keepPulls(ctx context.Context, tx pgx.Tx, pulls map[int64][]stri
 				) p WHERE place > $2)`, ids, maxPulls)
 	}
 	if err != nil {
-		return fmt.Errorf("latest: keep addresses: %w", err)
+		return fmt.Errorf("activity: keep addresses: %w", err)
 	}
 	return nil
 }
@@ -196,11 +196,11 @@ func (s *Store) fetchGarmin(ctx context.Context, p *oauth.Provider, t target) er
 	rows, err := s.pool.Query(ctx, `
 		SELECT id, sealed_address FROM cairn.pulls WHERE identity_id = $1 ORDER BY id`, t.identityID)
 	if err != nil {
-		return fmt.Errorf("latest: read addresses: %w", err)
+		return fmt.Errorf("activity: read addresses: %w", err)
 	}
 	pulls, err := pgx.CollectRows(rows, pgx.RowToStructByPos[pull])
 	if err != nil {
-		return fmt.Errorf("latest: read addresses: %w", err)
+		return fmt.Errorf("activity: read addresses: %w", err)
 	}
 	for _, u := range pulls {
 		if err := s.follow(ctx, p, t, u); err != nil {
@@ -228,7 +228,7 @@ func (s *Store) follow(ctx context.Context, p *oauth.Provider, t target, u pull)
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `DELETE FROM cairn.pulls WHERE id = $1`, u.ID)
 		if err != nil {
-			return fmt.Errorf("latest: forget an address: %w", err)
+			return fmt.Errorf("activity: forget an address: %w", err)
 		}
 		if lost != nil {
 			return nil
