@@ -5,6 +5,7 @@
 //	limits.go   the time limits of statements where a session can't keep them
 //	idle.go     whether a connection that nobody used is still good
 //	lock.go     what one process does at a time
+//	sqlstate.go what kind of error a statement failed with
 //	failure.go  what went wrong with a connection, in words that give no credentials away
 //	migrate.go  Migrate and Ready: the embedded migrations and whether the database has them
 //	schema.go   which schema this program needs, and whether the database has it
@@ -36,9 +37,6 @@ const (
 	longestPause   = 5 * time.Second
 	pingAfter      = time.Second // of idleness, before a connection is used again
 )
-
-// readOnly is the SQLSTATE of a statement that writes where that can't be done.
-const readOnly = "25006"
 
 // defaults are session settings that a URL may override. Most bound what a statement, a lock and a forgotten
 // transaction can cost everybody else.
@@ -87,7 +85,7 @@ func open(ctx context.Context, given *pgxpool.Config, log *slog.Logger) (pool *p
 	}
 	refused := config.ConnConfig.OnPgError
 	config.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
-		if err.Code == readOnly { // only a statement gets that, so there is a pool
+		if err.Code == readOnlyTransaction { // only a statement gets that, so there is a pool
 			pool.Reset()
 		}
 		return refused(conn, err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,7 +25,7 @@ func explain(err error) failure {
 		return failure{err.Error(), true}
 	}
 	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok {
-		if refusal.Code == "08P01" {
+		if refusal.Code == protocolViolation {
 			return explainPooler(refusal)
 		}
 		return explainRefusal(refusal.Code)
@@ -68,9 +69,9 @@ func certificateError(err error) error {
 func explainRefusal(code string) failure {
 	says := func(text string) string { return fmt.Sprintf("%s (SQLSTATE %s)", text, code) }
 	switch code {
-	case "57P03":
+	case cannotConnectNow:
 		return failure{text: says("it is starting up or shutting down")}
-	case "57P01", "57P02":
+	case adminShutdown, crashShutdown:
 		return failure{text: says("it is shutting down")}
 	case "53300":
 		return failure{text: says("it has no connection left")}
@@ -78,14 +79,14 @@ func explainRefusal(code string) failure {
 		return failure{says("it refuses the user name or password"), true}
 	case "28000":
 		return failure{says("it does not admit this user from here, or not with this sslmode"), true}
-	case "3D000":
+	case invalidCatalogName:
 		return failure{says("it has no database of the URL's name"), true}
-	case "42501":
+	case insufficientPrivilege:
 		return failure{says("the user may not connect to that database"), true}
 	case "42704", "22023":
 		return failure{says("it refuses a parameter of the URL"), true}
 	}
-	if strings.HasPrefix(code, "53") || strings.HasPrefix(code, "58") || strings.HasPrefix(code, "08") {
+	if slices.Contains([]string{"08", "53", "58"}, classOf(code)) { // connection, resources, system error
 		return failure{text: says("it is in trouble")}
 	}
 	return failure{says("it refuses the connection"), true}
@@ -139,11 +140,4 @@ func malformed(err error) string {
 func withoutQuote(err error) string {
 	text := err.Error()
 	return text[strings.LastIndex(text, "`")+1:]
-}
-
-// ReadOnly tells whether a statement failed because it writes where that can't be done: on a standby, or in a
-// read-only database.
-func ReadOnly(err error) bool {
-	refusal, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && refusal.Code == readOnly
 }

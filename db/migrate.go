@@ -179,7 +179,7 @@ func concealed(err error) error {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return errors.New(explain(err).text)
 	}
-	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok && refusal.Code == "42501" {
+	if stateOf(err) == insufficientPrivilege {
 		return fmt.Errorf("the database's user may not do that; "+
 			"if it is not the schema's owner, run server migrate as the owner: %w", err)
 	}
@@ -201,11 +201,11 @@ func Ready(ctx context.Context, pool *pgxpool.Pool) error {
 	if recovering || writeProtected {
 		pool.Reset()
 	}
-	switch refusal, _ := errors.AsType[*pgconn.PgError](err); {
-	case refusal != nil && (refusal.Code == "42P01" || refusal.Code == "3F000"):
+	switch {
+	case noSchema(err):
 		return errors.New("db: not ready: the database has no schema yet, run the migrations")
-	case refusal != nil:
-		return fmt.Errorf("db: not ready: the database refuses the question (SQLSTATE %s)", refusal.Code)
+	case stateOf(err) != "":
+		return fmt.Errorf("db: not ready: the database refuses the question (SQLSTATE %s)", stateOf(err))
 	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("db: not ready: the database does not answer: %w", context.Cause(ctx))
 	case err != nil:

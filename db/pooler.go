@@ -135,7 +135,7 @@ var errStatementMode = errors.New("the connection pooler allows no transactions:
 // statementTimeout returns the limit of a statement as PostgreSQL reads it in a transaction.
 func statementTimeout(ctx context.Context, conn *pgx.Conn) (limit time.Duration, err error) {
 	tx, err := conn.Begin(ctx)
-	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok && refusal.Code == "08P01" {
+	if stateOf(err) == protocolViolation {
 		return 0, errStatementMode
 	}
 	if err != nil {
@@ -153,7 +153,7 @@ var unsupported = regexp.MustCompile(`^unsupported startup parameter[a-z ]*: ([A
 // refusedParameter returns the session setting that a pooler does not take, "" if that is not what went wrong.
 func refusedParameter(err error) string {
 	refusal, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok || refusal.Code != "08P01" {
+	if !ok || refusal.Code != protocolViolation {
 		return ""
 	}
 	if found := unsupported.FindStringSubmatch(refusal.Message); found != nil {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pressly/goose/v3"
 )
@@ -27,7 +26,7 @@ func Version(ctx context.Context, pool *pgxpool.Pool) (version int64, err error)
 	err = pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM cairn.goose_db_version WHERE is_applied`,
 		pgx.QueryExecModeExec, // no round trip to prepare it first
 	).Scan(&version)
-	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok && (refusal.Code == "42P01" || refusal.Code == "3F000") {
+	if noSchema(err) {
 		return 0, nil
 	}
 	if err != nil {

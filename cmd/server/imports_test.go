@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,7 @@ var mayImport = map[string][]string{
 	"cairn/cmd/server": {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/auth", "cairn/internal/instance",
 		"cairn/internal/jobs", "cairn/internal/activity", "cairn/internal/metrics", "cairn/internal/oauth",
 		"cairn/internal/sandbox", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
-	"cairn/internal/routes": {"cairn/internal/auth", "cairn/internal/jobs", "cairn/internal/activity",
+	"cairn/internal/routes": {"cairn/db", "cairn/internal/auth", "cairn/internal/jobs", "cairn/internal/activity",
 		"cairn/internal/oauth", "cairn/internal/session", "cairn/internal/text"},
 	"cairn/internal/jobs":     {"cairn/internal/activity", "cairn/internal/oauth"},
 	"cairn/internal/activity": {"cairn/internal/oauth", "cairn/internal/seal", "cairn/internal/text"},
@@ -23,7 +24,7 @@ var mayImport = map[string][]string{
 	"cairn/internal/oauth":    {"cairn/db", "cairn/internal/seal", "cairn/internal/text"},
 	"cairn/internal/sandbox":  {},
 	"cairn/internal/auth":     {},
-	"cairn/internal/session":  {"cairn/internal/text"},
+	"cairn/internal/session":  {"cairn/db", "cairn/internal/text"},
 	"cairn/internal/text":     {},
 	"cairn/internal/seal":     {},
 	"cairn/internal/instance": {},
@@ -57,6 +58,31 @@ func TestImportDirections(t *testing.T) {
 				t.Errorf("%s speaks no HTTP and may not import net/http", fields[0])
 			}
 		}
+	}
+}
+
+// What PostgreSQL's error codes mean is known to package db alone; others ask db.Unavailable and its like.
+func TestErrorCodesAreReadInOnePlace(t *testing.T) {
+	t.Parallel()
+	read := 0
+	err := filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(string(source), "pgconn.PgError") {
+			return nil
+		}
+		if read++; filepath.Dir(path) != "../../db" {
+			t.Errorf("%s reads PostgreSQL's error codes: that is db/sqlstate.go's", path)
+		}
+		return nil
+	})
+	if err != nil || read == 0 {
+		t.Errorf("%d files read error codes (error %v)", read, err)
 	}
 }
 

@@ -29,7 +29,6 @@ import (
 	"cairn/db/embedded"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -37,9 +36,6 @@ import (
 const variable = "TEST_DATABASE_URL"
 
 const cleanupLimit = 5 * time.Minute
-
-// invalidCatalogName is the SQLSTATE of a database that does not exist.
-const invalidCatalogName = "3D000"
 
 // Main runs the tests of a package and exits. Without PostgreSQL it fails: skipped tests prove nothing.
 func Main(m *testing.M) {
@@ -163,7 +159,7 @@ func create(t testing.TB, template string, ensure func(context.Context, *pgx.Con
 	t.Cleanup(func() { drop(t, conn, name) })
 	statement := fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s %s", name, template, strategy(conn))
 	_, err = conn.Exec(t.Context(), statement)
-	if failed, ok := errors.AsType[*pgconn.PgError](err); ok && failed.Code == invalidCatalogName && ensure != nil {
+	if db.NoDatabase(err) && ensure != nil {
 		if err = ensure(t.Context(), conn, template); err == nil {
 			_, err = conn.Exec(t.Context(), statement)
 		}

@@ -3,17 +3,16 @@ package oauth
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/oauth2"
 
+	"cairn/db"
 	"cairn/internal/seal"
 )
 
@@ -115,7 +114,7 @@ func storeConnection(
 			refresh_lease = NULL, refresh_lease_until = NULL, retry_at = NULL
 		RETURNING cause`,
 		identityID, userID, g.Provider.Key, g.Name, g.PictureURL, granted, sealed, lifeOf(g.token)).Scan(&cause)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "connections_user_id_provider" {
+	if db.Violates(err, "connections_user_id_provider") {
 		return "", ErrOtherAccount
 	}
 	if err != nil {

@@ -5,19 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
-	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
+	"cairn/db"
 	"cairn/internal/auth"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
@@ -121,7 +118,7 @@ func (s *server) logFailure(r *http.Request, status int, err error) {
 	switch {
 	case providers:
 		level = slog.LevelWarn
-	case databaseDown(err):
+	case db.Unavailable(err):
 		s.outage.note(slog.String("last_id", requestID(r.Context())), slog.Any("error", err))
 		level = slog.LevelDebug
 	}
@@ -242,34 +239,13 @@ func explain(r *http.Request, err error) problem {
 			Heading:    "Many people are signing in right now.",
 			Detail:     "Please try again in a few seconds.",
 			retryAfter: busyFor}
-	case databaseDown(err):
+	case db.Unavailable(err):
 		return problem{Status: http.StatusServiceUnavailable, Action: again(r),
 			Heading:    "Cairn can't reach its database.",
 			Detail:     "This signs nobody out. Please try again in a minute.",
 			retryAfter: time.Minute}
 	}
 	return problem{Status: http.StatusInternalServerError, Heading: "Something went wrong on our side."}
-}
-
-// databaseDown distinguishes a database that is away, overloaded or read-only (PostgreSQL's error
-// classes 08, 53 and 57, and 25006, 55P03) from a mistake of ours.
-func databaseDown(err error) bool {
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return true
-	}
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		class := pg.Code[:min(2, len(pg.Code))]
-		return slices.Contains([]string{"08", "53", "57"}, class) || pg.Code == "25006" || pg.Code == "55P03"
-	}
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return true
-	}
-	for _, cut := range []error{context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF} {
-		if errors.Is(err, cut) {
-			return true
-		}
-	}
-	return pgconn.Timeout(err) || pgconn.SafeToRetry(err)
 }
 
 // in says a duration as people do.

@@ -2,11 +2,10 @@ package session
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
+	"cairn/db"
 )
 
 // maxLookups is how many shared queries are under way at once. With one, everybody would wait for a connection that
@@ -124,17 +123,7 @@ func (l *lookups) take() *batch {
 func (l *lookups) answer(ctx context.Context, b *batch) {
 	defer close(b.done)
 	b.rows, b.err = l.query(ctx, b.tokens)
-	if b.err != nil && ctx.Err() == nil && connectionBroke(b.err) {
+	if b.err != nil && ctx.Err() == nil && db.ConnectionBroke(b.err) {
 		b.rows, b.err = l.query(ctx, b.tokens)
 	}
-}
-
-// connectionBroke tells a connection that was cut, by the network or by a PostgreSQL that shuts down (57P01, 57P02),
-// from a statement that failed and from a server that can't be reached at all.
-func connectionBroke(err error) bool {
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return false
-	}
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return !ok || pg.Code == "57P01" || pg.Code == "57P02"
 }
