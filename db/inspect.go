@@ -75,13 +75,10 @@ func (r *Report) inspectPooler(ctx context.Context, pool *pgxpool.Pool) (err err
 	if r.Pooler, err = mode(ctx, pool); err != nil {
 		return err
 	}
-	rows, err := pool.Query(ctx, `
+	rows, _ := pool.Query(ctx, `
 		SELECT name FROM pg_settings
 		WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout') AND setting = '0'
-		ORDER BY name`)
-	if err != nil {
-		return err
-	}
+		ORDER BY name`) // CollectRows returns its error
 	r.Unlimited, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	return err
 }

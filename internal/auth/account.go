@@ -60,12 +60,9 @@ func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 	if err != nil {
 		return Account{}, fmt.Errorf("auth: read user %d: %w", userID, err)
 	}
-	rows, err := a.pool.Query(ctx, `
+	rows, _ := a.pool.Query(ctx, `
 		SELECT id, provider, subject, created_at FROM cairn.identities
-		WHERE user_id = $1 ORDER BY created_at, id`, userID)
-	if err != nil {
-		return Account{}, fmt.Errorf("auth: read identities of user %d: %w", userID, err)
-	}
+		WHERE user_id = $1 ORDER BY created_at, id`, userID) // CollectRows returns its error
 	account.Identities, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Identity])
 	if err != nil {
 		return Account{}, fmt.Errorf("auth: read identities of user %d: %w", userID, err)

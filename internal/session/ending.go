@@ -113,14 +113,11 @@ type Device struct {
 
 // List returns a user's live sessions, the last used first.
 func (m *Manager) List(ctx context.Context, userID int64) ([]Device, error) {
-	rows, err := m.Pool.Query(ctx, `
+	rows, _ := m.Pool.Query(ctx, `
 		SELECT id, user_id, method, created, last_seen, address, user_agent, kept
 		FROM cairn.sessions
 		WHERE user_id = $1 AND now() < expiry AND now() < created + $2::interval
-		ORDER BY last_seen DESC, id DESC`, userID, m.MaxLifetime)
-	if err != nil {
-		return nil, fmt.Errorf("session: list those of user %d: %w", userID, err)
-	}
+		ORDER BY last_seen DESC, id DESC`, userID, m.MaxLifetime) // CollectRows returns its error
 	devices, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Device])
 	if err != nil {
 		return nil, fmt.Errorf("session: list those of user %d: %w", userID, err)
@@ -131,14 +128,12 @@ func (m *Manager) List(ctx context.Context, userID int64) ([]Device, error) {
 // Newest returns at most so many of a user's live sessions, and how many there are. The one with the id first comes
 // first, if it is the user's, then those that were used last.
 func (m *Manager) Newest(ctx context.Context, userID, first int64, most int) (devices []Device, all int, err error) {
-	rows, err := m.Pool.Query(ctx, `
+	rows, _ := m.Pool.Query(ctx, `
 		SELECT id, user_id, method, created, last_seen, address, user_agent, kept, count(*) OVER ()
 		FROM cairn.sessions
 		WHERE user_id = $1 AND now() < expiry AND now() < created + $2::interval
-		ORDER BY id = $3 DESC, last_seen DESC, id DESC LIMIT $4`, userID, m.MaxLifetime, first, most)
-	if err != nil {
-		return nil, 0, fmt.Errorf("session: list the newest of user %d: %w", userID, err)
-	}
+		ORDER BY id = $3 DESC, last_seen DESC, id DESC LIMIT $4`,
+		userID, m.MaxLifetime, first, most) // ForEachRow returns its error
 	var d Device
 	fields := []any{&d.ID, &d.UserID, &d.Method, &d.Created, &d.LastSeen, &d.Address, &d.UserAgent, &d.Kept, &all}
 	if _, err = pgx.ForEachRow(rows, fields, func() error { devices = append(devices, d); return nil }); err != nil {

@@ -57,19 +57,16 @@ func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bo
 // query reads the sessions that are alive, by token. What follows from their times is worked out here: PostgreSQL
 // would take longer to set such expressions up than to find the row.
 func (s store) query(ctx context.Context, tokens []string) (map[string]*row, error) {
-	rows, err := s.Pool.Query(ctx, `
+	rows, _ := s.Pool.Query(ctx, `
 		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''),
 		       s.method, s.created, s.kept, s.method_removed, now(), s.expiry, s.last_seen
 		FROM cairn.sessions s
 		JOIN cairn.users u ON u.id = s.user_id
-		WHERE s.token = ANY($1) AND now() < s.expiry`, tokens)
-	if err != nil {
-		return nil, err
-	}
+		WHERE s.token = ANY($1) AND now() < s.expiry`, tokens) // ForEachRow returns its error
 	found := make(map[string]*row, len(tokens))
 	var token string
 	var r row
-	_, err = pgx.ForEachRow(rows, []any{
+	_, err := pgx.ForEachRow(rows, []any{
 		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.Method, &r.Created, &r.Kept,
 		&r.methodRemoved, &r.now, &r.expiry, &r.lastSeen,
 	}, func() error {
