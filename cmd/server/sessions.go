@@ -124,7 +124,7 @@ func (o order) user(ctx context.Context, accounts *auth.Accounts) (userID int64,
 // endSessions says what it did.
 func endSessions(ctx context.Context, sessions *session.Manager, o order, userID int64, out io.Writer) error {
 	if o.id > 0 {
-		if err := sessions.EndByID(ctx, o.id); errors.Is(err, session.ErrNone) {
+		if err := sessions.EndByID(ctx, o.id); errors.Is(err, session.ErrNoSession) {
 			return fmt.Errorf("there is no session %d", o.id)
 		} else if err != nil {
 			return err
@@ -172,7 +172,7 @@ func listSessions(ctx context.Context, sessions *session.Manager, userID int64, 
 	})
 	write := func(d session.Device) error {
 		return row(sessionRow{
-			d.ID, d.UserID, d.Method, d.Created.UTC(), d.LastSeen.UTC(), d.Kept, d.Address, d.UserAgent,
+			d.ID, d.UserID, d.Method, d.Created.UTC(), d.LastSeen.UTC(), d.Persistent, d.Address, d.UserAgent,
 		})
 	}
 	if userID == 0 {

@@ -80,7 +80,7 @@ func (u upkeep) sweep(ctx context.Context, batch func(context.Context) (more boo
 func (u upkeep) record(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, u.batch)
 	defer cancel()
-	if err := u.sessions.RecordSeen(ctx); err != nil {
+	if err := u.sessions.SaveLastSeen(ctx); err != nil {
 		u.log.WarnContext(ctx, "upkeep failed", "error", err)
 	}
 }

@@ -106,7 +106,7 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 			}
 			return proof.UserID, err
 		}
-		err = s.beginSession(r.Context(), w, r, "password", current.Kept, prove)
+		err = s.beginSession(r.Context(), w, r, "password", current.Persistent, prove)
 	}
 	s.Watch.SignIn("password", signInResult(err))
 	status, problems, ok := formProblem(w, err)

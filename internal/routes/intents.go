@@ -60,7 +60,7 @@ func (s *server) takeIntent(
 	if !ok || id == "" || current.UserID != userID {
 		return intent{}, nil
 	}
-	act, err := s.Sessions.TakeIntent(ctx, tx, id)
+	act, err := s.Sessions.ConsumeIntent(ctx, tx, id)
 	return parseIntent(act), err
 }
 

@@ -70,7 +70,7 @@ func parseNotice(kept string) *notice {
 // alone, once.
 func (s *server) takeNotice(r *http.Request) *notice {
 	if _, ok := session.Current(r.Context()); ok {
-		return parseNotice(s.Sessions.TakeFlash(r.Context()))
+		return parseNotice(s.Sessions.PopFlash(r.Context()))
 	}
 	code := r.URL.Query().Get("notice")
 	if code == "signed-out" {

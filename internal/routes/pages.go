@@ -65,7 +65,7 @@ type card struct {
 
 func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	current, ok := session.Current(r.Context())
-	if !ok && session.Lost(r.Context()) {
+	if !ok && session.Stale(r.Context()) {
 		see(w, r, "/login") // which says why
 		return nil
 	}

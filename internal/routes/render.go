@@ -62,7 +62,7 @@ func parsePages(files fs.FS) (map[string]pageSet, error) {
 func (s *server) view(r *http.Request, title string) view {
 	v := s.bareView(title)
 	v.Path = r.URL.Path
-	if !session.Known(r.Context()) {
+	if !session.Loaded(r.Context()) {
 		return v
 	}
 	current, ok := session.Current(r.Context())

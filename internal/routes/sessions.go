@@ -46,7 +46,7 @@ func (s *server) devices(
 	for i, d := range sessions {
 		devices[i] = device{
 			ID: d.ID, Browser: browserInWords(d.UserAgent), Address: d.Address, SignedIn: signedInWith(d.Method, cards),
-			Since: d.Created, LastSeen: d.LastSeen, Current: d.ID == current.ID, Brief: !d.Kept,
+			Since: d.Created, LastSeen: d.LastSeen, Current: d.ID == current.ID, Brief: !d.Persistent,
 		}
 		if devices[i].Current {
 			devices[i].LastSeen = time.Now() // it is asking; the row is brought up to date at leisure
@@ -94,7 +94,7 @@ func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
 		return s.signOut(w, r)
 	}
 	err = s.Sessions.End(r.Context(), current.UserID, id)
-	if errors.Is(err, session.ErrNone) {
+	if errors.Is(err, session.ErrNoSession) {
 		return errNoPage
 	}
 	if err != nil {

@@ -14,16 +14,16 @@ import (
 	"cairn/internal/testkit"
 )
 
-// Two hundred people are signed in on two instances. While some of them sign out and many requests are cancelled on the
-// way, every answer is its own person's, and none is given to somebody whose sign-out was answered before they asked.
-func TestEveryAnswerIsItsOwnPersons(t *testing.T) {
+// Two hundred people are signed in on two instances. Some sign out, and many requests are cancelled. Each response is
+// for the person p made the request, and after a sign-out there is none.
+func TestResponsesReachTheirOwnUser(t *testing.T) {
 	t.Parallel()
 	const people, callers = 200, 64
 	pool, sites := fleet(t)
 	type person struct {
 		browser
 		id  int64
-		out atomic.Bool // the sign-out was answered
+		out atomic.Bool // the sign-out is complete
 	}
 	var all [people]person
 	for i := range all {
@@ -31,44 +31,44 @@ func TestEveryAnswerIsItsOwnPersons(t *testing.T) {
 		all[i].browser = signIn(t, sites[i%2], all[i].id)
 	}
 	var wg sync.WaitGroup
-	var answers, cancelled atomic.Int64
+	var responses, cancelled atomic.Int64
 	for range callers {
 		wg.Go(func() {
 			for range testkit.Rounds(t) / 4 {
-				who, s := &all[rand.N(people)], sites[rand.N(2)]
-				wasOut := who.out.Load()
+				p, s := &all[rand.N(people)], sites[rand.N(2)]
+				wasOut := p.out.Load()
 				if rand.N(200) == 0 {
-					who.get(s.URL + "/out")
-					who.out.Store(true)
+					p.get(s.URL + "/out")
+					p.out.Store(true)
 					continue
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				if rand.N(5) == 0 {
 					go cancel()
 				}
-				text, err := who.ask(ctx, s.URL+"/who")
+				text, err := p.tryGet(ctx, s.URL+"/who")
 				cancel()
 				switch {
 				case err != nil:
 					cancelled.Add(1)
-				case text == fmt.Sprint("true ", who.id) && wasOut:
-					t.Error("somebody who had signed out was served")
-				case text != fmt.Sprint("true ", who.id) && !strings.HasPrefix(text, "false"):
-					t.Errorf("%d was answered %q", who.id, text)
+				case text == fmt.Sprint("true ", p.id) && wasOut:
+					t.Error("a person p had signed out was served")
+				case text != fmt.Sprint("true ", p.id) && !strings.HasPrefix(text, "false"):
+					t.Errorf("user %d got %q", p.id, text)
 				default:
-					answers.Add(1)
+					responses.Add(1)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if answers.Load() == 0 || cancelled.Load() == 0 {
-		t.Errorf("%d answers, %d cancelled: want some of both", answers.Load(), cancelled.Load())
+	if responses.Load() == 0 || cancelled.Load() == 0 {
+		t.Errorf("%d responses, %d cancelled: want some of both", responses.Load(), cancelled.Load())
 	}
 }
 
-// ask is get for a request that may be cancelled.
-func (b browser) ask(ctx context.Context, url string) (string, error) {
+// tryGet is get for a request that may be cancelled.
+func (b browser) tryGet(ctx context.Context, url string) (string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err

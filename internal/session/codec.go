@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// errUndecodable marks session data that no longer (or not yet) means anything to this version of the program.
+// errUndecodable says that this version of the program can't read a session's data.
 var errUndecodable = errors.New("session: data does not decode")
 
-// jsonCodec writes the values as a JSON object of scalars, so that versions of the program that run side by side
-// during a deploy read each other's data and skip what they do not know. Expiry lives in its column, on the
-// database's clock.
+// jsonCodec writes the values as a JSON object of scalars, so that versions of the program that run side by side during
+// a deploy read each other's data and skip what they do not know. The expiry has its own column, by the database's
+// clock.
 type jsonCodec struct{}
 
 func (jsonCodec) Encode(_ time.Time, values map[string]any) ([]byte, error) {
@@ -19,7 +19,7 @@ func (jsonCodec) Encode(_ time.Time, values map[string]any) ([]byte, error) {
 }
 
 func (jsonCodec) Decode(data []byte) (time.Time, map[string]any, error) {
-	if string(data) == "{}" { // nearly always, and then on every request
+	if string(data) == "{}" { // as most sessions have it
 		return time.Time{}, map[string]any{}, nil
 	}
 	var values map[string]any

@@ -17,8 +17,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// One test for each defect that stock scs with pgxstore was measured to have. Z4 and Z5 (single-use values and parallel
-// attempts in the session's data) are closed by keeping attempts in a table of their own; package oauth tests that.
+// One test for each defect that was measured in stock scs with pgxstore. Two more, single-use values and parallel
+// attempts in the session's data, can't occur, because attempts have a table of their own; package oauth tests that.
 
 // slow is a handler that writes to the session and can be held while other requests run.
 type slow struct{ entered, release chan struct{} }
@@ -32,17 +32,17 @@ func (s slow) handle(m *session.Manager, w http.ResponseWriter, r *http.Request)
 	_, _ = fmt.Fprint(w, "secret page")
 }
 
-// overlap runs act while a request of b is in the slow handler, and returns that request's answer.
-func overlap(s site, b browser, held slow, act func()) answer {
-	answers := make(chan answer, 1)
-	go func() { answers <- b.get(s.URL + "/slow") }()
+// overlap runs act while a request of b is in the slow handler, and returns that request's response.
+func overlap(s site, b browser, held slow, act func()) response {
+	responses := make(chan response, 1)
+	go func() { responses <- b.get(s.URL + "/slow") }()
 	<-held.entered
 	act()
 	close(held.release)
-	return <-answers
+	return <-responses
 }
 
-func TestZ1OverlappingRequestDoesNotUndoSignOut(t *testing.T) {
+func TestOverlappingRequestDoesNotUndoSignOut(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	held := newSlow()
@@ -61,7 +61,7 @@ func TestZ1OverlappingRequestDoesNotUndoSignOut(t *testing.T) {
 	thief.get(s.URL+"/who").want(t, 200, "false")
 }
 
-func TestZ2EndingOthersEndsThem(t *testing.T) {
+func TestEndingOthersEndsThem(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	others := func(m *session.Manager, _ http.ResponseWriter, r *http.Request) {
@@ -73,7 +73,7 @@ func TestZ2EndingOthersEndsThem(t *testing.T) {
 	s := newSite(t, session.Options{Pool: pool}, handlers{"/others": others})
 	user, bystander := newUser(t, pool), newUser(t, pool)
 	here, phone, laptop, stranger := signIn(t, s, user), signIn(t, s, user), signIn(t, s, user), signIn(t, s, bystander)
-	// This is Z9 in Z2.
+	// Data that does not decode does not keep a session from its end.
 	exec(t, pool, `
 		UPDATE cairn.sessions SET data = 'not json'
 		WHERE id = (SELECT max(id) FROM cairn.sessions WHERE user_id = $1)`, user)
@@ -95,34 +95,34 @@ func refuseWrites(t *testing.T, pool *pgxpool.Pool, operation string) {
 		FOR EACH ROW EXECUTE FUNCTION cairn.refuse()`)
 }
 
-func TestZ3FailedSignInSetsNoCookie(t *testing.T) {
+func TestFailedSignInSetsNoCookie(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	s := newSite(t, session.Options{Pool: pool}, nil)
 	user := newUser(t, pool)
 	refuseWrites(t, pool, "INSERT")
 	if a := newBrowser(t, s).get(s.URL+fmt.Sprint("/signin/", user)).want(t, 503, "failed"); a.cookie != nil {
-		t.Errorf("the answer set %v", a.cookie)
+		t.Errorf("the response set %v", a.cookie)
 	}
 }
 
-// A page that needs nothing written is shown by a database that can't write.
-func TestNoticeThatCannotBeSavedWithholdsNothing(t *testing.T) {
+// A database that can't write fails no page that does not depend on a write.
+func TestNoticeThatCannotBeSavedFailsNoPage(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	tell := func(m *session.Manager, w http.ResponseWriter, r *http.Request) {
+	flash := func(m *session.Manager, w http.ResponseWriter, r *http.Request) {
 		m.Flash(r.Context(), "x")
 		_, _ = fmt.Fprint(w, "done")
 	}
-	s := newSite(t, session.Options{Pool: pool}, handlers{"/tell": tell})
+	s := newSite(t, session.Options{Pool: pool}, handlers{"/flash": flash})
 	b := signIn(t, s, newUser(t, pool))
-	b.get(s.URL+"/tell").want(t, 200, "done")
+	b.get(s.URL+"/flash").want(t, 200, "done")
 	refuseWrites(t, pool, "UPDATE")
-	b.get(s.URL+"/tell").want(t, 200, "done")
+	b.get(s.URL+"/flash").want(t, 200, "done")
 	b.get(s.URL+"/who").want(t, 200, "true")
 }
 
-func TestZ6WhatIsAskedAfterTheFirstByteIsSaved(t *testing.T) {
+func TestSignInAfterTheFirstByteIsSaved(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	late := func(m *session.Manager, w http.ResponseWriter, r *http.Request) {
@@ -141,7 +141,7 @@ func TestZ6WhatIsAskedAfterTheFirstByteIsSaved(t *testing.T) {
 	b.get(s.URL+"/who").want(t, 200, "true")
 }
 
-func TestZ7FailureDuringRotationSignsNobodyOut(t *testing.T) {
+func TestFailureDuringRotationDoesNotSignOut(t *testing.T) {
 	t.Parallel()
 	t.Run("save fails", func(t *testing.T) {
 		t.Parallel()
@@ -176,7 +176,7 @@ func TestZ7FailureDuringRotationSignsNobodyOut(t *testing.T) {
 	})
 }
 
-func TestZ8OverlappingRequestDoesNotUndoRotation(t *testing.T) {
+func TestOverlappingRequestDoesNotUndoRotation(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	held := newSlow()
@@ -192,7 +192,7 @@ func TestZ8OverlappingRequestDoesNotUndoRotation(t *testing.T) {
 	}
 }
 
-func TestZ9UndecodableRowIsNoSession(t *testing.T) {
+func TestUndecodableRowIsNoSession(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	s := newSite(t, session.Options{Pool: pool}, nil)
@@ -207,8 +207,8 @@ func TestZ9UndecodableRowIsNoSession(t *testing.T) {
 	}
 }
 
-// Z10 and Z12 are defects of pgxstore's clean-up goroutine; Z18, of its statement. There is none.
-func TestZ10Z12NoCleanUpGoroutine(t *testing.T) {
+// pgxstore's clean-up goroutine races with its own stop, and its statement has no limit. It does not run.
+func TestNoCleanUpGoroutine(t *testing.T) {
 	session.New(session.Options{Pool: dbtest.New(t)})
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
@@ -217,7 +217,7 @@ func TestZ10Z12NoCleanUpGoroutine(t *testing.T) {
 	}
 }
 
-func TestZ11StatementsEndWithTheirContext(t *testing.T) {
+func TestStatementsEndWithTheirContext(t *testing.T) {
 	t.Parallel()
 	config := dbtest.New(t).Config()
 	// These are the server's own limits.
@@ -254,7 +254,7 @@ func TestZ11StatementsEndWithTheirContext(t *testing.T) {
 	}
 }
 
-func TestZ13ShortWritesFinishWhenTheBrowserHasGone(t *testing.T) {
+func TestShortWritesFinishWhenTheBrowserHasGone(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	m := session.New(session.Options{Pool: pool})
@@ -271,7 +271,7 @@ func TestZ13ShortWritesFinishWhenTheBrowserHasGone(t *testing.T) {
 	}
 }
 
-func TestZ14RotationDoesNotResetTheAbsoluteLimit(t *testing.T) {
+func TestRotationDoesNotResetTheAbsoluteLimit(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	s := newSite(t, session.Options{Pool: pool}, nil)
@@ -294,7 +294,7 @@ func TestZ14RotationDoesNotResetTheAbsoluteLimit(t *testing.T) {
 	b.get(s.URL+"/who").want(t, 200, "false")
 }
 
-func TestZ15DeadCookieIsNotReplacedByAnAnonymousSession(t *testing.T) {
+func TestStaleCookieIsNotReplacedByAnAnonymousSession(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	held := newSlow()
@@ -302,10 +302,10 @@ func TestZ15DeadCookieIsNotReplacedByAnAnonymousSession(t *testing.T) {
 	user := newUser(t, pool)
 	b := signIn(t, s, user)
 	before := b.copied(s)
-	b.get(s.URL + fmt.Sprint("/signin/", user)) // the old token is dead from here on
+	b.get(s.URL + fmt.Sprint("/signin/", user)) // the old token is stale from here on
 	a := overlap(s, before, held, func() {})
 	if a.cookie != nil {
-		t.Errorf("a request with a dead cookie was given %v", a.cookie)
+		t.Errorf("a request with a stale cookie got %v", a.cookie)
 	}
 	b.get(s.URL+"/who").want(t, 200, "true")
 	if n := sessionsOf(t, pool, user); n != 1 {

@@ -13,7 +13,7 @@ import (
 	"cairn/internal/session"
 )
 
-// why is a handler that says why the browser's session is over.
+// why is a handler that says why the browser's session has ended.
 func why(m *session.Manager, w http.ResponseWriter, r *http.Request) {
 	ending, ok := m.Ended(r.Context())
 	_, _ = fmt.Fprint(w, ok, " ", ending.Reason)
@@ -24,7 +24,7 @@ func idOf(t *testing.T, pool *pgxpool.Pool, user int64) int64 {
 	return scalar[int64](t, pool, `SELECT max(id) FROM cairn.sessions WHERE user_id = $1`, user)
 }
 
-func TestASessionThatEndedTellsWhy(t *testing.T) {
+func TestEndedSessionSaysWhy(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	s := newSite(t, session.Options{Pool: pool}, handlers{"/why": why})
@@ -92,13 +92,13 @@ func TestASessionThatEndedTellsWhy(t *testing.T) {
 			b.get(s.URL+"/who").want(t, 200, "false")
 			if tt.want == session.Replaced {
 				if a.cookie != nil {
-					t.Errorf("the answer set %v: "+
+					t.Errorf("the response set %v: "+
 						"the new token, which another tab may have got meanwhile, would be lost", a.cookie)
 				}
 				return
 			}
 			if a.cookie == nil || a.cookie.MaxAge >= 0 {
-				t.Errorf("the dead cookie is kept: the answer set %v", a.cookie)
+				t.Errorf("the stale cookie stays: the response set %v", a.cookie)
 			}
 			b.get(s.URL+"/why").want(t, 200, "false")
 		})
@@ -106,7 +106,7 @@ func TestASessionThatEndedTellsWhy(t *testing.T) {
 	newBrowser(t, s).get(s.URL+"/why").want(t, 200, "false")
 }
 
-func TestEndingsAreForgotten(t *testing.T) {
+func TestOldEndingsAreSwept(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	s := newSite(t, session.Options{Pool: pool}, handlers{"/why": why})
@@ -143,14 +143,14 @@ func TestListAndEnd(t *testing.T) {
 		t.Fatalf("%d sessions (error %v), want the 2 that live", len(list), err)
 	}
 	if list[0].Address != "192.0.2.1" || list[0].Method != "password" || list[0].UserAgent == "" ||
-		!list[0].Kept || list[0].Created.IsZero() {
+		!list[0].Persistent || list[0].Created.IsZero() {
 		t.Errorf("got %+v", list[0])
 	}
 	ids := []int64{list[0].ID, list[1].ID}
 	slices.Sort(ids)
 	for _, wrong := range []struct{ user, id int64 }{{moss, ids[0]}, {ada, 0}, {ada, idOf(t, pool, moss)}} {
-		if err := s.End(t.Context(), wrong.user, wrong.id); !errors.Is(err, session.ErrNone) {
-			t.Errorf("user %d ends session %d: %v, want ErrNone", wrong.user, wrong.id, err)
+		if err := s.End(t.Context(), wrong.user, wrong.id); !errors.Is(err, session.ErrNoSession) {
+			t.Errorf("user %d ends session %d: %v, want ErrNoSession", wrong.user, wrong.id, err)
 		}
 	}
 	if err := s.End(t.Context(), ada, ids[0]); err != nil {
@@ -161,14 +161,14 @@ func TestListAndEnd(t *testing.T) {
 	stranger.get(s.URL+"/who").want(t, 200, "true")
 }
 
-// A session that is not kept has a cookie that ends with the browser, lasts 12 hours, and is not extended.
-func TestBriefSession(t *testing.T) {
+// A non-persistent session lasts 12 hours and is not extended. Its cookie ends with the browser.
+func TestNonPersistentSession(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	s := newSite(t, session.Options{Pool: pool}, nil)
 	user := newUser(t, pool)
 	b := newBrowser(t, s)
-	c := b.get(s.URL + fmt.Sprintf("/signin/%d?brief=1", user)).cookie
+	c := b.get(s.URL + fmt.Sprintf("/signin/%d?non-persistent", user)).cookie
 	if c == nil || c.MaxAge != 0 || !c.Expires.IsZero() {
 		t.Fatalf("got cookie %+v, want one without an end", c)
 	}
@@ -186,7 +186,7 @@ func TestBriefSession(t *testing.T) {
 	b.get(s.URL+"/who").want(t, 200, "true")
 }
 
-// The version before this one knows neither kept sessions nor endings; during a deploy both run.
+// The previous version knows neither persistent sessions nor endings. Both versions run during a deploy.
 func TestSessionsOfThePreviousVersion(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)

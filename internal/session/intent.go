@@ -15,32 +15,32 @@ import (
 
 const intentKey = "intent"
 
-// intentLife is how long an intent waits.
-const intentLife = 10 * time.Minute
+// intentLifetime is the time that a person has to re-authenticate.
+const intentLifetime = 10 * time.Minute
 
-// PutIntent keeps what the signed-in person wants to do once they have re-authenticated, in the caller's words, and
-// returns the id under which it waits: for ten minutes, in this session alone, which has one at a time. A new token
-// ends it, and so does the end of the session.
+// PutIntent stores in the session what the signed-in person wants to do after re-authentication, in a form of the
+// caller's, and returns the id of that intent. A session has one intent at a time. It ends after intentLifetime, with a
+// new token, and with the session.
 func (m *Manager) PutIntent(ctx context.Context, act string) (id string) {
 	rq := requestOf(ctx)
 	id = rand.Text()
-	m.scs.Put(rq.data, intentKey, strings.Join([]string{id, strconv.FormatInt(rq.now.Unix(), 10), act}, " "))
+	created := strconv.FormatInt(rq.found.now.Unix(), 10)
+	m.scs.Put(rq.data, intentKey, strings.Join([]string{id, created, act}, " "))
 	return id
 }
 
-// Intent returns the act that waits under an id, "" if none does.
+// Intent returns what the intent with an id is about, "" if there is none.
 func (m *Manager) Intent(ctx context.Context, id string) (act string) {
 	rq := requestOf(ctx)
 	if rq.found == nil {
 		return ""
 	}
-	return waiting(m.scs.GetString(rq.data, intentKey), id, rq.now)
+	return parseIntent(m.scs.GetString(rq.data, intentKey), id, rq.found.now)
 }
 
-// TakeIntent returns the act that waits under an id, "" if none does, and holds the session until the transaction is
-// over. The transaction has to be that of SignIn, which ends the session that the act waited in: so nobody takes it
-// twice.
-func (m *Manager) TakeIntent(ctx context.Context, tx pgx.Tx, id string) (act string, err error) {
+// ConsumeIntent returns what the intent with an id is about, "" if there is none, and locks the session. tx has to be
+// the transaction of SignIn, which ends that session, so that an intent is consumed once.
+func (m *Manager) ConsumeIntent(ctx context.Context, tx pgx.Tx, id string) (act string, err error) {
 	var data []byte
 	var now time.Time
 	err = tx.QueryRow(ctx, `
@@ -50,29 +50,29 @@ func (m *Manager) TakeIntent(ctx context.Context, tx pgx.Tx, id string) (act str
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("session: take an intent: %w", err)
+		return "", fmt.Errorf("session: consume an intent: %w", err)
 	}
 	var values struct{ Intent string }
 	if err := json.Unmarshal(data, &values); err != nil {
-		return "", nil // it means nothing to this version of the program
+		return "", nil // written by another version of the program
 	}
-	return waiting(values.Intent, id, now), nil
+	return parseIntent(values.Intent, id, now), nil
 }
 
-// waiting reads an intent as it is kept.
-func waiting(kept, id string, now time.Time) (act string) {
-	parts := strings.SplitN(kept, " ", 3)
+// parseIntent reads a stored intent. It returns "" unless the intent has that id and is still good.
+func parseIntent(stored, id string, now time.Time) (act string) {
+	parts := strings.SplitN(stored, " ", 3)
 	if len(parts) != 3 || id == "" || parts[0] != id {
 		return ""
 	}
 	at, err := strconv.ParseInt(parts[1], 10, 64)
-	if err != nil || !now.Before(time.Unix(at, 0).Add(intentLife)) {
+	if err != nil || !now.Before(time.Unix(at, 0).Add(intentLifetime)) {
 		return ""
 	}
 	return parts[2]
 }
 
-// Reload makes Current return the session that SignIn has just begun.
+// Reload reads the session that SignIn has just begun, so that Current returns it.
 func (m *Manager) Reload(ctx context.Context) error {
 	rq := requestOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, m.StatementTimeout)
@@ -85,6 +85,6 @@ func (m *Manager) Reload(ctx context.Context) error {
 	if !ok {
 		return ErrEnded
 	}
-	rq.found, rq.now = &r.Session, r.now
+	rq.found = r
 	return nil
 }

@@ -8,24 +8,24 @@ import (
 	"cairn/db"
 )
 
-// maxLookups is how many shared queries are under way at once. With one, everybody would wait for a connection that
-// hangs; more than two make the batches smaller and the whole slower (make bench).
+// maxLookups limits the queries that run at once. With one, all requests would wait for a connection that hangs. With
+// more than two, the batches get smaller and the whole gets slower (make bench).
 const maxLookups = 2
 
-// lookups lets requests that look for their session at the same moment share one query. A lone one starts its query
-// at once; while maxLookups are under way, those that come gather, and leave together with the next. Nothing is kept:
-// a query starts after the lookups that share it, so none sees what was true before it began.
+// lookups lets requests that look for their session at the same time share one query. A lookup starts its query at once
+// unless maxLookups queries run. Then it joins the batch that the next query is for. Nothing is cached: a query starts
+// after the lookups that share it, so that no lookup gets a state from before it began.
 type lookups struct {
-	// query returns the sessions that are alive, by token.
+	// query returns the live sessions by the hashes of their tokens.
 	query   func(ctx context.Context, tokens []string) (map[string]*row, error)
 	timeout time.Duration // of the query
 
 	mu      sync.Mutex
 	running int
-	next    *batch // what gathers; nil if nobody waits
+	next    *batch // waits for a query to end; nil if there is none
 }
 
-// batch is lookups that share a query. rows and err are written before done is closed, and not after.
+// batch is the lookups that share a query. rows and err are written before done is closed, and not after.
 type batch struct {
 	tokens []string
 	done   chan struct{}
@@ -33,13 +33,13 @@ type batch struct {
 	err    error
 }
 
-// find returns the row of a token, nil if there is none. Others may get the same row, so it must not be changed. It
-// waits no longer than a statement may take, or ctx lasts; but a lookup that is alone and is cancelled sees its query
-// through, because breaking it off would cost the connection.
+// find returns the row of a token, nil if there is none. Other lookups may get the same row, so it must not be changed.
+// It waits for timeout at most, and until ctx ends; but a lookup that runs its own query completes it even when ctx is
+// cancelled, because to break it off would cost the connection.
 func (l *lookups) find(ctx context.Context, token string) (found *row, err error) {
 	b, alone := l.join(token)
 	if alone {
-		l.answerAlone(ctx, b)
+		l.runAlone(ctx, b)
 	} else if err := l.wait(ctx, b); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (l *lookups) wait(ctx context.Context, b *batch) error {
 	}
 }
 
-// join puts a token into a batch whose query has not begun. The first of a batch that need not wait is alone in it.
+// join puts a token into a batch whose query has not begun. If the query can begin at once, the token is alone in it.
 func (l *lookups) join(token string) (b *batch, alone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,37 +77,35 @@ func (l *lookups) join(token string) (b *batch, alone bool) {
 	return b, true
 }
 
-// answerAlone runs the query of a caller that shares it with nobody on the caller's own goroutine: handing it over
-// takes longer than all else we do for a lone request. What has gathered meanwhile is for another goroutine.
-func (l *lookups) answerAlone(ctx context.Context, b *batch) {
+// runAlone runs the query of a single lookup on its own goroutine: to hand it over would take longer than the rest of a
+// lone request. Another goroutine runs the batch that has formed meanwhile.
+func (l *lookups) runAlone(ctx context.Context, b *batch) {
 	deadline := time.Now().Add(l.timeout)
 	if earlier, ok := ctx.Deadline(); ok && earlier.Before(deadline) {
 		deadline = earlier
 	}
 	uncancelled, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	defer l.passOn()
-	l.answer(uncancelled, b)
+	defer func() {
+		if next := l.takeNext(); next != nil {
+			go l.runAll(next)
+		}
+	}()
+	l.run(uncancelled, b)
 }
 
-func (l *lookups) passOn() {
-	if next := l.take(); next != nil {
-		go l.run(next)
-	}
-}
-
-// run answers a batch, and what has gathered meanwhile, until nobody waits.
-func (l *lookups) run(b *batch) {
+// runAll runs the query of a batch, and of those that form meanwhile, until none is left.
+func (l *lookups) runAll(b *batch) {
 	for b != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
-		l.answer(ctx, b)
+		l.run(ctx, b)
 		cancel()
-		b = l.take()
+		b = l.takeNext()
 	}
 }
 
-// take returns the batch that has gathered. From here on nobody joins it.
-func (l *lookups) take() *batch {
+// takeNext closes the batch that waits to further lookups, and returns it.
+func (l *lookups) takeNext() *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.next
@@ -118,9 +116,8 @@ func (l *lookups) take() *batch {
 	return b
 }
 
-// answer runs the query of a batch. A connection that broke is no reason to fail everybody in it: a read may be
-// repeated, once.
-func (l *lookups) answer(ctx context.Context, b *batch) {
+// run runs the query of a batch. If the connection breaks, it is repeated once, because it only reads.
+func (l *lookups) run(ctx context.Context, b *batch) {
 	defer close(b.done)
 	b.rows, b.err = l.query(ctx, b.tokens)
 	if b.err != nil && ctx.Err() == nil && db.ConnectionBroke(b.err) {

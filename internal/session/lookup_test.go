@@ -19,14 +19,14 @@ import (
 
 const statementTimeout = time.Minute
 
-// asked is one query that the test answers when it likes.
+// asked is a query that the test ends.
 type asked struct {
 	ctx    context.Context
 	tokens []string
 	answer chan error
 }
 
-// database hands every query to the test and answers each token with a row that carries it.
+// database hands each query to the test and returns for each token a row that names it.
 type database struct{ queries chan asked }
 
 func newDatabase() (database, *lookups) {
@@ -52,7 +52,7 @@ func (d database) query(ctx context.Context, tokens []string) (map[string]*row, 
 func rowsOf(tokens []string) map[string]*row {
 	rows := map[string]*row{}
 	for _, token := range tokens {
-		if token != "nobody" {
+		if token != "unknown" {
 			rows[token] = &row{Session: Session{Name: token}}
 		}
 	}
@@ -94,7 +94,7 @@ func (k *lookup) wantError(t *testing.T, want error) {
 	}
 }
 
-// occupy lets as many lookups begin as there may be queries under way.
+// occupy begins as many lookups as queries may run.
 func occupy(d database, l *lookups) (busy [maxLookups]asked) {
 	for i := range busy {
 		begin(l, fmt.Sprint("busy ", i))
@@ -103,7 +103,7 @@ func occupy(d database, l *lookups) (busy [maxLookups]asked) {
 	return busy
 }
 
-func TestALoneLookupWaitsForNobody(t *testing.T) {
+func TestALoneLookupStartsAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, l := newDatabase()
@@ -120,12 +120,12 @@ func TestALoneLookupWaitsForNobody(t *testing.T) {
 	})
 }
 
-func TestLookupsGather(t *testing.T) {
+func TestLookupsShareAQuery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, l := newDatabase()
 		busy := occupy(d, l)
-		tokens := []string{"ada", "moss", "nobody", "ada"}
+		tokens := []string{"ada", "moss", "unknown", "ada"}
 		var waiting []*lookup
 		for _, token := range tokens {
 			waiting = append(waiting, begin(l, token))
@@ -135,14 +135,14 @@ func TestLookupsGather(t *testing.T) {
 		if !slices.Equal(q.tokens, tokens) {
 			t.Errorf("one query was for %q, want %q", q.tokens, tokens)
 		}
-		// What comes now must not get what this query has read.
+		// A lookup that begins now must not get the rows of this query.
 		late := begin(l, "late")
 		q.answer <- nil
 		for i, token := range tokens {
-			if token == "nobody" {
+			if token == "unknown" {
 				<-waiting[i].done
 				if waiting[i].row != nil || waiting[i].err != nil {
-					t.Errorf("nobody was found: %+v", waiting[i])
+					t.Errorf("a row for an unknown token: %+v", waiting[i])
 				}
 				continue
 			}
@@ -154,12 +154,12 @@ func TestLookupsGather(t *testing.T) {
 		busy[1].answer <- nil
 		synctest.Wait()
 		if l.running != 0 || l.next != nil {
-			t.Errorf("%d queries are thought to be under way", l.running)
+			t.Errorf("%d queries count as running", l.running)
 		}
 	})
 }
 
-func TestACallerThatLeavesTakesNobodyAlong(t *testing.T) {
+func TestACancelledLookupCancelsNoOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, l := newDatabase()
@@ -183,7 +183,7 @@ func TestACallerThatLeavesTakesNobodyAlong(t *testing.T) {
 	})
 }
 
-func TestAQueryThatHangs(t *testing.T) {
+func TestAQueryThatHangsIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, l := newDatabase()
@@ -200,7 +200,7 @@ func TestAQueryThatHangs(t *testing.T) {
 	})
 }
 
-func TestWhatALookupTriesAgain(t *testing.T) {
+func TestWhichErrorsALookupRepeats(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		err   error
@@ -234,8 +234,8 @@ func TestWhatALookupTriesAgain(t *testing.T) {
 	}
 }
 
-// A failure belongs to those who shared the query, and to no query before or after it.
-func TestOneBatchsFailureIsNotTheNexts(t *testing.T) {
+// A failed query fails the lookups that share it, and no others.
+func TestAFailureStaysInItsBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, l := newDatabase()
@@ -253,9 +253,9 @@ func TestOneBatchsFailureIsNotTheNexts(t *testing.T) {
 	})
 }
 
-// Callers come and go at random while the rows change. Each gets the row of its own token, no older than the lookup, or
-// the end of its own context.
-func TestLookupsMixNothingUp(t *testing.T) {
+// Lookups begin and are cancelled at random while the rows change. Each returns the row of its own token, no older than
+// the lookup, or the error of its own context.
+func TestLookupsReturnTheirOwnRow(t *testing.T) {
 	t.Parallel()
 	const users, callers, each = 50, 64, 500
 	var versions [users]atomic.Int64

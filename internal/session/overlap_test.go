@@ -64,13 +64,12 @@ func number(r *http.Request, name string) (n int64) {
 	return n
 }
 
-// TestNothingBringsAnEndedSessionBack lets requests of one browser overlap with what ends its session. Once the
-// ending is answered, no instance serves the old token as that user, no row of it comes back and no answer carries a
-// cookie.
+// Requests of one browser overlap with the end of its session. After the response to that, no instance serves the old
+// token as that user, its row does not come back, and no response has a cookie.
 func TestNothingBringsAnEndedSessionBack(t *testing.T) {
 	t.Parallel()
 	pool, sites := fleet(t)
-	// end ends the session of b and tells which session of the user, if any, has to be there afterwards.
+	// Each ends the session of b and returns the browser whose session of the user is left, if any.
 	tests := map[string]func(t *testing.T, s site, b browser, user int64) (survivor *browser){
 		"sign-out": func(_ *testing.T, s site, b browser, _ int64) *browser { b.get(s.URL + "/out"); return nil },
 		"end one": func(t *testing.T, s site, _ browser, user int64) *browser {
@@ -110,7 +109,7 @@ func TestNothingBringsAnEndedSessionBack(t *testing.T) {
 					wg.Go(func() {
 						for ctx.Err() == nil {
 							if a := old[i%2].get(sites[i%2].URL + path); a.cookie != nil {
-								t.Errorf("a request of the old session was sent the cookie %v", a.cookie)
+								t.Errorf("a request of the old session got the cookie %v", a.cookie)
 							}
 						}
 					})
@@ -119,7 +118,7 @@ func TestNothingBringsAnEndedSessionBack(t *testing.T) {
 				for i, s := range sites {
 					for _, path := range []string{"/who", "/write"} {
 						if a := old[i].get(s.URL + path); a.status == 200 && a.body[:4] == "true" {
-							t.Fatalf("after the end was answered, %s says %q", path, a.body)
+							t.Fatalf("after the session ended, %s says %q", path, a.body)
 						}
 					}
 				}
@@ -138,7 +137,7 @@ func TestNothingBringsAnEndedSessionBack(t *testing.T) {
 	}
 }
 
-// Two tabs of one browser sign in and out as they like: whatever cookie is left in it works, or there is none.
+// Two tabs of one browser sign in and out. The cookie that is left works, or there is none.
 func TestTwoTabs(t *testing.T) {
 	t.Parallel()
 	pool, sites := fleet(t)
@@ -156,12 +155,12 @@ func TestTwoTabs(t *testing.T) {
 		}
 		cookies := b.Jar.Cookies(mustURL(t, sites[0].URL))
 		if a := b.get(sites[0].URL + "/who"); len(cookies) > 0 && a.body[:4] != "true" {
-			t.Fatalf("the browser is left with a dead cookie: %q", a.body)
+			t.Fatalf("the browser is left with a stale cookie: %q", a.body)
 		}
 	}
 }
 
-// A browser's own parallel requests never sign it out, whatever is due at that moment.
+// Parallel requests of one browser never sign it out, with or without a renewal.
 func TestParallelRequestsOfOneBrowser(t *testing.T) {
 	t.Parallel()
 	pool, sites := fleet(t)

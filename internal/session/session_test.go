@@ -59,7 +59,7 @@ func TestCookie(t *testing.T) {
 	}
 }
 
-// With the pool closed, whatever asks the database fails: so what works asks nothing.
+// With the pool closed, every query fails. A request that succeeds made none.
 func TestVisitorsAndWrongShapesCauseNoQuery(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
@@ -92,7 +92,7 @@ func TestVisitorsAndWrongShapesCauseNoQuery(t *testing.T) {
 			}
 		})
 	}
-	t.Run("right shape asks", func(t *testing.T) {
+	t.Run("right shape queries", func(t *testing.T) {
 		b := newBrowser(t, s)
 		b.Jar.SetCookies(mustURL(t, s.URL), []*http.Cookie{{Name: "session", Value: fmt.Sprintf("%043d", 0)}})
 		b.get(s.URL+"/who").want(t, 503, "failed")
@@ -185,7 +185,7 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
-// Requests that find at the same moment that a renewal is due write once between them.
+// Parallel requests that find that a session needs a renewal write once.
 func TestParallelRequestsRenewOnce(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
@@ -237,7 +237,7 @@ func TestFlashIsShownOnce(t *testing.T) {
 	newBrowser(t, s).get(s.URL + "/flash") // a visitor's goes nowhere, and nothing breaks
 }
 
-// pgxstore reads our rows with its own statements: the layout is what a plain scs installation could go on with.
+// pgxstore reads our rows with its own statements, so a plain scs installation could take over the table.
 func TestTableHasPgxstoresLayout(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
@@ -301,7 +301,7 @@ func TestLastSeen(t *testing.T) {
 	b := signIn(t, s, user)
 	exec(t, pool, `UPDATE cairn.sessions SET last_seen = now() - interval '1 hour' WHERE user_id = $1`, user)
 	b.get(s.URL + "/who")
-	if err := s.RecordSeen(t.Context()); err != nil {
+	if err := s.SaveLastSeen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	age := scalar[float64](t, pool, `

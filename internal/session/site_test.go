@@ -38,13 +38,13 @@ func newSite(t *testing.T, o session.Options, own handlers) site {
 	mux.HandleFunc("/signin/{user}", func(w http.ResponseWriter, r *http.Request) {
 		var user int64
 		_, _ = fmt.Sscan(r.PathValue("user"), &user)
-		if err := signInAs(r.Context(), m, user, r.URL.Query().Get("brief") == ""); err != nil {
+		if err := signInAs(r.Context(), m, user, !r.URL.Query().Has("non-persistent")); err != nil {
 			http.Error(w, "failed", http.StatusServiceUnavailable)
 		}
 	})
 	mux.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {
 		current, ok := session.Current(r.Context())
-		_, _ = fmt.Fprint(w, ok, " ", current.UserID, " ", m.TakeFlash(r.Context()))
+		_, _ = fmt.Fprint(w, ok, " ", current.UserID, " ", m.PopFlash(r.Context()))
 	})
 	mux.HandleFunc("/out", func(_ http.ResponseWriter, r *http.Request) {
 		if err := m.SignOut(r.Context()); err != nil {
@@ -75,7 +75,7 @@ func newSite(t *testing.T, o session.Options, own handlers) site {
 	return site{m, server}
 }
 
-// recovered answers a panic, as the routes do.
+// recovered responds to a panic, as the routes do.
 func recovered(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -87,9 +87,9 @@ func recovered(next http.Handler) http.Handler {
 	})
 }
 
-// signInAs begins a session for a user who proves nothing.
-func signInAs(ctx context.Context, m *session.Manager, user int64, kept bool) error {
-	return m.SignIn(ctx, "password", kept, func(context.Context, pgx.Tx) (int64, error) { return user, nil })
+// signInAs begins a session without a credential.
+func signInAs(ctx context.Context, m *session.Manager, user int64, persistent bool) error {
+	return m.SignIn(ctx, "password", persistent, func(context.Context, pgx.Tx) (int64, error) { return user, nil })
 }
 
 // rotate gives the session a new token and changes nothing else.
@@ -113,7 +113,7 @@ func newBrowser(t *testing.T, s site) browser {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
-// copied is a browser with the same cookies as they are now: a thief, or a request sent earlier.
+// copied returns a browser with the same cookies as they are now: a thief, or a request that was sent earlier.
 func (b browser) copied(s site) browser {
 	c := newBrowser(b.t, s)
 	u := mustURL(b.t, s.URL)
@@ -121,14 +121,14 @@ func (b browser) copied(s site) browser {
 	return c
 }
 
-type answer struct {
+type response struct {
 	status int
 	body   string
 	header http.Header
 	cookie *http.Cookie // the session cookie that it set
 }
 
-func (b browser) get(url string) answer {
+func (b browser) get(url string) response {
 	b.t.Helper()
 	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -143,7 +143,7 @@ func (b browser) get(url string) answer {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	a := answer{status: resp.StatusCode, body: strings.TrimSpace(string(body)), header: resp.Header}
+	a := response{status: resp.StatusCode, body: strings.TrimSpace(string(body)), header: resp.Header}
 	for _, cookie := range resp.Cookies() {
 		if strings.HasSuffix(cookie.Name, "session") {
 			a.cookie = cookie
@@ -152,8 +152,8 @@ func (b browser) get(url string) answer {
 	return a
 }
 
-// want checks an answer's status and how its body begins.
-func (a answer) want(t *testing.T, status int, body string) answer {
+// want checks a response's status and how its body begins.
+func (a response) want(t *testing.T, status int, body string) response {
 	t.Helper()
 	if a.status != status || !strings.HasPrefix(a.body, body) {
 		t.Fatalf("got %d %q, want %d %q", a.status, a.body, status, body)

@@ -17,8 +17,9 @@ import (
 const maxUserAgent = 512
 
 // store is scs's store. pgxstore supplies the layout and the context-free methods of scs.Store, which scs does not call
-// where it finds the three below; its clean-up goroutine stays off, because ours is bounded and stops with the server.
-// scs hands in tokens already hashed.
+// where it finds the three below. Its clean-up goroutine stays off, because ours is bounded and stops with the server.
+//
+// scs hands in tokens as browsers have them. The database has them hashed, as the request state does (request.stored).
 type store struct {
 	*pgxstore.PostgresStore
 	Options
@@ -31,31 +32,21 @@ func newStore(o Options) store {
 	return s
 }
 
-// row is a session as one query finds it, together with its user. now is the database's clock, which all its times
-// are by.
+// row is a session and its user as one query finds them. now is the database's clock, like all of its times. Requests
+// that look for the same session at once share its row, so it is not changed.
 type row struct {
 	Session
 	data                  []byte
 	now, expiry, lastSeen time.Time
 }
 
-// FindCtx reads a session and its user in one round trip and notes both in the request.
-func (s store) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
-	r, err := s.lookups.find(ctx, token)
-	if err != nil {
-		return nil, false, fmt.Errorf("session: find: %w", err)
-	}
-	rq := requestOf(ctx)
-	if r == nil {
-		rq.dead = token
-		return nil, false, nil
-	}
-	rq.found, rq.now, rq.stored, rq.due, rq.unseen = &r.Session, r.now, token, s.due(r), r.unseen()
-	return r.data, true, nil
+// FindCtx hands scs the data of the session that the middleware has found.
+func (s store) FindCtx(ctx context.Context, _ string) (data []byte, found bool, err error) {
+	return requestOf(ctx).found.data, true, nil
 }
 
-// query reads the sessions that are alive, by token. What follows from their times is worked out here: PostgreSQL
-// would take longer to set such expressions up than to find the row.
+// query reads live sessions by the hashes of their tokens. What follows from their times is computed here: PostgreSQL
+// would take longer to set up such expressions than to find the row.
 func (s store) query(ctx context.Context, tokens []string) (map[string]*row, error) {
 	rows, _ := s.Pool.Query(ctx, `
 		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''),
@@ -67,7 +58,7 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 	var token string
 	var r row
 	_, err := pgx.ForEachRow(rows, []any{
-		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.Method, &r.Created, &r.Kept,
+		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.Method, &r.Created, &r.Persistent,
 		&r.methodRemoved, &r.now, &r.expiry, &r.lastSeen,
 	}, func() error {
 		if r.now.Before(r.Created.Add(s.MaxLifetime)) {
@@ -80,21 +71,21 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 	return found, err
 }
 
-// due tells whether the sliding expiry wants an extension. What may be written once a day only is written once more
-// when the absolute limit is as near as that, so that the session lasts until then.
-func (s store) due(r *row) bool {
+// needsRenewal reports whether the sliding expiry is to be extended: once a day at most, and once more when the
+// absolute limit is near, so that the session lasts until then.
+func (s store) needsRenewal(r *row) bool {
 	extended, limit := r.now.Add(s.Lifetime), r.Created.Add(s.MaxLifetime)
 	if !limit.After(extended) {
-		return r.Kept && r.expiry.Before(limit)
+		return r.Persistent && r.expiry.Before(limit)
 	}
-	return r.Kept && r.expiry.Before(extended.Add(-s.renewAfter()))
+	return r.Persistent && r.expiry.Before(extended.Add(-s.renewAfter()))
 }
 
-// unseen tells whether last_seen is out of date.
-func (r *row) unseen() bool { return r.lastSeen.Before(r.now.Add(-seenEvery)) }
+// needsTouch reports whether last_seen is out of date.
+func (r *row) needsTouch() bool { return r.lastSeen.Before(r.now.Add(-touchAfter)) }
 
-// CommitCtx saves under a token. A row is inserted only at sign-in (request.write), and a known one only updated, so
-// nothing that was ended can come back.
+// CommitCtx saves a session. A row is inserted only at sign-in (request.write) and otherwise only updated, so a session
+// that has ended can't come back.
 func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.Time) error {
 	ctx, cancel := s.finishing(ctx)
 	defer cancel()
@@ -102,14 +93,14 @@ func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.
 	var row pgx.Row
 	switch {
 	case rq.write != nil:
-		row = rq.write(ctx, token, data)
+		row = rq.write(ctx, hashToken(token), data)
 	case rq.stored != "":
 		row = s.Pool.QueryRow(ctx, `
 			UPDATE cairn.sessions SET data = $2
 			WHERE token = $1 AND now() < expiry
-			RETURNING EXTRACT(epoch FROM created + $3::interval - now())::float8`, token, data, s.MaxLifetime)
+			RETURNING EXTRACT(epoch FROM created + $3::interval - now())::float8`, rq.stored, data, s.MaxLifetime)
 	default:
-		return ErrNone
+		return ErrNoSession
 	}
 	var seconds float64
 	err := row.Scan(&seconds)
@@ -119,12 +110,13 @@ func (s store) CommitCtx(ctx context.Context, token string, data []byte, _ time.
 	if err != nil {
 		return fmt.Errorf("session: save: %w", err)
 	}
-	rq.remaining = time.Duration(seconds * float64(time.Second))
+	rq.token.remaining = time.Duration(seconds * float64(time.Second))
 	return nil
 }
 
-// finishing is for what is finished even when the browser has left. It lasts as long as the request may, because on a
-// slow line one statement can take most of that, and as long as a statement should at least.
+// finishing returns a context for a statement that finishes even when the browser has gone. It lasts until the
+// request's deadline, because on a slow line one statement can take most of that time, and for StatementTimeout at
+// least.
 func (s store) finishing(ctx context.Context) (context.Context, context.CancelFunc) {
 	end, limited := ctx.Deadline()
 	ctx = context.WithoutCancel(ctx)
@@ -136,8 +128,8 @@ func (s store) finishing(ctx context.Context) (context.Context, context.CancelFu
 	return shortly, cancel
 }
 
-// rotate gives a session a new token, and notes whether its sign-in method was just removed. A request of the same
-// browser that still comes with the old token is told nothing.
+// rotate gives a session a new token, and records that its sign-in method was removed, if it was. A request of the same
+// browser that still has the old token gets no explanation.
 func (s store) rotate(ctx context.Context, tx pgx.Tx, rq *request, removed, token string, data []byte) pgx.Row {
 	return tx.QueryRow(ctx, `
 		WITH moved AS (
@@ -153,8 +145,8 @@ func (s store) rotate(ctx context.Context, tx pgx.Tx, rq *request, removed, toke
 		rq.stored, token, data, Replaced, s.MaxLifetime, removed)
 }
 
-// insert begins a session and ends the one the browser had, in one statement: a crash leaves one of the two. The
-// token that the browser had may be a dead one; from now on it tells nobody why.
+// insert begins a session and ends the one that the browser had, in one statement: a crash leaves one of the two. If
+// the browser's token is stale, the reason why its session ended is replaced, too.
 func (s store) insert(ctx context.Context, tx pgx.Tx, rq *request, in signIn, token string, data []byte) pgx.Row {
 	return tx.QueryRow(ctx, `
 		WITH ended AS (
@@ -167,28 +159,28 @@ func (s store) insert(ctx context.Context, tx pgx.Tx, rq *request, in signIn, to
 		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, kept, address, user_agent)
 		VALUES ($2, $3, now() + $4::interval, $5, $6, $7, $8, $9)
 		RETURNING EXTRACT(epoch FROM $10::interval)::float8`,
-		cmp.Or(rq.stored, rq.dead), token, data, s.lifetime(in.kept), in.userID, in.method, in.kept, rq.address,
-		text.Clean(maxUserAgent, rq.userAgent), s.MaxLifetime, Replaced)
+		cmp.Or(rq.stored, rq.staleToken), token, data, s.lifetime(in.persistent), in.userID, in.method, in.persistent,
+		rq.address, text.Clean(maxUserAgent, rq.userAgent), s.MaxLifetime, Replaced)
 }
 
-func (s store) lifetime(kept bool) time.Duration {
-	if !kept {
-		return min(briefly, s.Lifetime, s.MaxLifetime)
+func (s store) lifetime(persistent bool) time.Duration {
+	if !persistent {
+		return min(nonPersistentLifetime, s.Lifetime, s.MaxLifetime)
 	}
 	return min(s.Lifetime, s.MaxLifetime)
 }
 
-// DeleteCtx ends a session whose browser signs out. It finishes even when the browser has gone: a sign-out must not
-// depend on the line.
-func (s store) DeleteCtx(ctx context.Context, token string) error {
+// DeleteCtx ends the session of a browser that signs out. It finishes even when the browser has gone: a sign-out must
+// not depend on the line.
+func (s store) DeleteCtx(ctx context.Context, _ string) error {
 	ctx, cancel := s.finishing(ctx)
 	defer cancel()
-	_, err := end(ctx, s.Pool, SignedOut, `token = $2`, token)
+	_, err := end(ctx, s.Pool, SignedOut, `token = $2`, requestOf(ctx).stored)
 	return err
 }
 
-// renew extends a sliding session, unless another request did so first. A failure is no reason to take the page away:
-// the next request tries again.
+// renew extends a sliding session, unless another request has done so. A failure does not fail the page: the next
+// request tries again.
 func (s store) renew(ctx context.Context, token string) {
 	ctx, cancel := s.finishing(ctx)
 	defer cancel()
@@ -200,8 +192,5 @@ func (s store) renew(ctx context.Context, token string) {
 		token, s.Lifetime, s.MaxLifetime, s.renewAfter())
 }
 
-// renewAfter is how much of the lifetime passes between two renewals; short lifetimes, set by an operator, need more of
-// them.
-func (s store) renewAfter() time.Duration {
-	return min(renewEvery, s.Lifetime/2)
-}
+// renewAfter is the time between two renewals: a day, or half of a lifetime that an operator has set shorter.
+func (s store) renewAfter() time.Duration { return min(renewAfter, s.Lifetime/2) }

@@ -9,8 +9,8 @@ import (
 
 const sweepBatch = 500
 
-// Sweep takes one small batch of expired sessions away, leaving only why they ended, and reports whether more may be
-// left. Instances that sweep at the same time skip each other's rows.
+// Sweep deletes one batch of expired sessions, records why they ended, and reports whether more may be left. Instances
+// that sweep at the same time skip each other's rows.
 func (m *Manager) Sweep(ctx context.Context) (more bool, err error) {
 	tag, err := m.Pool.Exec(ctx, `
 		WITH gone AS (
@@ -32,7 +32,7 @@ func (m *Manager) Sweep(ctx context.Context) (more bool, err error) {
 	return tag.RowsAffected() == sweepBatch, nil
 }
 
-// SweepEndings forgets one small batch of endings that nobody will ask about any more.
+// SweepEndings deletes one batch of endings that are older than endingRetention, and reports whether more may be left.
 func (m *Manager) SweepEndings(ctx context.Context) (more bool, err error) {
 	tag, err := m.Pool.Exec(ctx, `
 		DELETE FROM cairn.ended_sessions WHERE token IN (
@@ -40,39 +40,39 @@ func (m *Manager) SweepEndings(ctx context.Context) (more bool, err error) {
 			WHERE ended_at < now() - $2::interval
 			ORDER BY ended_at
 			LIMIT $1
-			FOR UPDATE SKIP LOCKED)`, sweepBatch, keepEndings)
+			FOR UPDATE SKIP LOCKED)`, sweepBatch, endingRetention)
 	if err != nil {
 		return false, fmt.Errorf("session: sweep endings: %w", err)
 	}
 	return tag.RowsAffected() == sweepBatch, nil
 }
 
-// note remembers that a session was used; RecordSeen writes it down off the request's path.
-func (m *Manager) note(rq *request) {
-	if rq.found == nil || !rq.unseen {
+// touch remembers that a session was used. SaveLastSeen records it later, outside the request.
+func (m *Manager) touch(rq *request) {
+	if rq.found == nil || !rq.found.needsTouch() {
 		return
 	}
 	m.mu.Lock()
-	m.seen[rq.stored] = true
+	m.touched[rq.stored] = true
 	m.mu.Unlock()
 }
 
-// RecordSeen writes down which sessions were used since it last did.
-func (m *Manager) RecordSeen(ctx context.Context) error {
+// SaveLastSeen records which sessions were used since it was last called.
+func (m *Manager) SaveLastSeen(ctx context.Context) error {
 	m.mu.Lock()
-	seen := m.seen
-	m.seen = map[string]bool{}
+	touched := m.touched
+	m.touched = map[string]bool{}
 	m.mu.Unlock()
-	if len(seen) == 0 {
+	if len(touched) == 0 {
 		return nil
 	}
-	tokens := slices.Collect(maps.Keys(seen))
+	tokens := slices.Collect(maps.Keys(touched))
 	_, err := m.Pool.Exec(ctx, `UPDATE cairn.sessions SET last_seen = now() WHERE token = ANY($1)`, tokens)
 	if err != nil {
 		m.mu.Lock()
-		maps.Copy(m.seen, seen) // for the next time
+		maps.Copy(m.touched, touched) // for the next call
 		m.mu.Unlock()
-		return fmt.Errorf("session: record last seen: %w", err)
+		return fmt.Errorf("session: save last seen: %w", err)
 	}
 	return nil
 }
