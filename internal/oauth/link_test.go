@@ -36,8 +36,8 @@ func TestPictureLinks(t *testing.T) {
 		{"https://www.strava.com/api/v3", "//cdn.example/x", ""},
 		{
 			"http://127.0.0.1:3001/sandbox/strava/api/v3",
-			"http://127.0.0.1:3001/sandbox/people/large/ada.svg",
-			"http://127.0.0.1:3001/sandbox/people/large/ada.svg",
+			"http://127.0.0.1:3001/sandbox/people/large/ada.png",
+			"http://127.0.0.1:3001/sandbox/people/large/ada.png",
 		},
 		{"http://127.0.0.1:3001/sandbox/strava/api/v3", "http://127.0.0.1:30011/x", ""},
 		{"http://127.0.0.1:3001/sandbox/strava/api/v3", "http://evil.example/x", ""},

@@ -30,23 +30,36 @@ func diaryOf(p person, now time.Time) diary {
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(p.key))
-	zone := p.location()
 	last := now.Unix()/86400 - 2
 	for day := last; day > last-diaryDays; day-- {
-		dice := rand.New(rand.NewPCG(h.Sum64(), uint64(day)))
-		o := newOuting(p, 16_000_000_000+day*1000+p.strava%1000, dice)
-		o = o.at(dayAt(day, 6*3600+dice.IntN(12*3600), zone))
-		if dice.IntN(10) < 6 {
-			d.outings = append(d.outings, o)
-		}
-		for n := dice.IntN(3); n > 0; n-- { // later first, as everything here
-			v := newVisit(p, fmt.Sprintf("%s %d %d", p.key, day, n), dice)
-			// A day has three parts, so that the n-th stop is always the later one.
-			v.at = dayAt(day, n*8*3600+dice.IntN(7*3600), zone)
-			d.visits = append(d.visits, v)
-		}
+		d.live(p, day, rand.New(rand.NewPCG(h.Sum64(), uint64(day))))
 	}
+	slices.SortStableFunc(d.visits, func(a, b visit) int { return b.at.Compare(a.at) })
 	return d
+}
+
+// live adds a day: often an outing, at times a second one, some visits, and now and then a stop on the way.
+func (d *diary) live(p person, day int64, dice *rand.Rand) {
+	zone, id := p.location(), 16_000_000_000+day*1000+p.strava%1000
+	o := newOuting(p, id, dice).at(dayAt(day, 6*3600+dice.IntN(9*3600), zone))
+	evening := newOuting(p, id+300, dice).at(dayAt(day, 17*3600+dice.IntN(2*3600), zone))
+	if dice.IntN(10) < 1 {
+		d.outings = append(d.outings, evening)
+	}
+	out := dice.IntN(10) < 6
+	if out {
+		d.outings = append(d.outings, o)
+	}
+	for n := dice.IntN(3); n > 0; n-- {
+		v := newVisit(p, fmt.Sprintf("%s %d %d", p.key, day, n), dice)
+		// A day has three parts, so that the n-th stop is always the later one.
+		v.at = dayAt(day, n*8*3600+dice.IntN(7*3600), zone)
+		d.visits = append(d.visits, v)
+	}
+	if v := newVisit(p, fmt.Sprintf("%s %d on the way", p.key, day), dice); out && o.stops() && v.place.away == nil {
+		v.at = o.start.Add(time.Duration(o.elapsed/2) * time.Second)
+		d.visits = append(d.visits, v)
+	}
 }
 
 // dayAt is that many seconds into the person's day.

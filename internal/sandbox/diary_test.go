@@ -145,6 +145,13 @@ func TestPeopleDoDifferentThings(t *testing.T) {
 			t.Errorf("nothing is called %q", want)
 		}
 	}
+	days := map[int]bool{}
+	for _, a := range r.fullActivities("ada") {
+		days[a.StartDateLocal.YearDay()] = true
+	}
+	if all := len(r.fullActivities("ada")); all < 40 || len(days) == all || len(days) < 30 {
+		t.Errorf("Ada did %d things on %d days", all, len(days))
+	}
 	if got := r.fullActivities("moss"); len(got) != 0 {
 		t.Errorf("Moss did %d things", len(got))
 	}
@@ -174,6 +181,7 @@ func TestTimesAreThePlacesOwn(t *testing.T) {
 		Response struct {
 			Checkins struct {
 				Items []struct {
+					CreatedAt      int64
 					TimeZoneOffset int
 					Venue          struct {
 						Name     string
@@ -187,8 +195,15 @@ func TestTimesAreThePlacesOwn(t *testing.T) {
 	if err := json.Unmarshal([]byte(a.body), &list); err != nil {
 		t.Fatal(err)
 	}
-	abroad := 0
+	abroad, onTheWay := 0, 0
+	out := r.fullActivities("ada")
 	for _, item := range list.Response.Checkins.Items {
+		if slices.ContainsFunc(out, func(a fullActivity) bool {
+			since := item.CreatedAt - a.StartDate.Unix()
+			return since > 0 && since < int64(a.MovingTime)
+		}) {
+			onTheWay++
+		}
 		if item.Venue.Location.CC == "JP" {
 			if abroad++; item.TimeZoneOffset != 540 || item.Venue.Location.City != "千代田区" {
 				t.Errorf("in Tokyo: %+v", item)
@@ -197,6 +212,9 @@ func TestTimesAreThePlacesOwn(t *testing.T) {
 	}
 	if abroad == 0 {
 		t.Error("nobody travels")
+	}
+	if onTheWay == 0 {
+		t.Error("nobody stops on the way")
 	}
 }
 

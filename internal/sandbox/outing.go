@@ -26,18 +26,19 @@ type outing struct {
 type sport struct {
 	name, strava, stravaSport, garmin string
 	speed                             float64 // metres per second
+	steep                             float64 // metres upwards per metre
 	indoor                            bool
 }
 
 var sports = map[string]sport{
-	"run":   {name: "Run", strava: "Run", stravaSport: "Run", garmin: "RUNNING", speed: 2.9},
-	"trail": {name: "Trail Run", strava: "Run", stravaSport: "TrailRun", garmin: "TRAIL_RUNNING", speed: 2.4},
-	"ride":  {name: "Ride", strava: "Ride", stravaSport: "GravelRide", garmin: "CYCLING", speed: 6.4},
-	"walk":  {name: "Walk", strava: "Walk", stravaSport: "Walk", garmin: "WALKING", speed: 1.4},
-	"hike":  {name: "Hike", strava: "Hike", stravaSport: "Hike", garmin: "HIKING", speed: 1.2},
+	"run":   {name: "Run", strava: "Run", stravaSport: "Run", garmin: "RUNNING", speed: 2.9, steep: .008},
+	"trail": {name: "Trail Run", strava: "Run", stravaSport: "TrailRun", garmin: "TRAIL_RUNNING", speed: 2.4, steep: .03},
+	"ride":  {name: "Ride", strava: "Ride", stravaSport: "GravelRide", garmin: "CYCLING", speed: 6.4, steep: .013},
+	"walk":  {name: "Walk", strava: "Walk", stravaSport: "Walk", garmin: "WALKING", speed: 1.4, steep: .006},
+	"hike":  {name: "Hike", strava: "Hike", stravaSport: "Hike", garmin: "HIKING", speed: 1.2, steep: .06},
 	"ski": {
 		name: "Nordic Ski", strava: "NordicSki", stravaSport: "NordicSki",
-		garmin: "CROSS_COUNTRY_SKIING", speed: 3.6,
+		garmin: "CROSS_COUNTRY_SKIING", speed: 3.6, steep: .015,
 	},
 	"row": {name: "Row", strava: "Rowing", stravaSport: "Rowing", garmin: "ROWING", speed: 2.6},
 	"turbo": {
@@ -51,33 +52,43 @@ var sports = map[string]sport{
 	},
 }
 
-// titles are what people write when the time of day is not enough for them.
-var titles = []string{
-	`Intervals 6×400 m <b>hard</b> & "fun" 🥵`,
-	"朝の川沿いラン 🌅",
-	"Po práci na Kleť – mlha, žluťoučký kůň 👩‍👧",
-	"جولة حول البحيرة",
-	"Long one. " +
-		"Very, very long one, all the way round and back again, and then once more because why not. Never again!",
-}
+// titles are what people write when the time of day is not enough for them, and oddTitles what some of them write.
+var (
+	titles = []string{
+		"Along the river", "Before the rain", "Round the lake", "To the bakery and back", "With the dog", "Easy one",
+		"Head wind all the way", "Up the old tower road", "Lunch break",
+	}
+	oddTitles = []string{
+		`Intervals 6×400 m <b>hard</b> & "fun" 🥵`,
+		"朝の川沿いラン 🌅",
+		"Po práci na Kleť – mlha, žluťoučký kůň 👩‍👧",
+		"جولة حول البحيرة",
+		"Long one. " +
+			"Very, very long one, all the way round and back again, and then once more because why not. Never again!",
+	}
+)
 
 // newOuting throws everything but when it was.
 func newOuting(p person, id int64, dice *rand.Rand) outing {
 	kind := sports[p.sports[dice.IntN(len(p.sports))]]
 	moving := 1500 + dice.IntN(5400)
 	o := outing{
-		person: p, sport: kind, id: id, moving: moving, elapsed: moving + dice.IntN(600),
+		person: p, sport: kind, id: id, moving: moving, elapsed: moving + dice.IntN(1500),
 		distance: math.Round(float64(moving)*kind.speed*(0.9+0.2*dice.Float64())*10) / 10,
 		pulse:    125 + float64(dice.IntN(300))/10, private: dice.IntN(6) == 0,
 	}
-	if climb := float64(dice.IntN(400)); !kind.indoor {
-		o.climb = climb
-	}
-	if n := dice.IntN(4 * len(titles)); n < len(titles) {
-		o.title = titles[n]
+	o.climb = math.Round(o.distance * kind.steep * (0.5 + dice.Float64()))
+	switch n := dice.IntN(24); {
+	case n < 4:
+		o.title = oddTitles[dice.IntN(len(oddTitles))]
+	case n < 14:
+		o.title = titles[dice.IntN(len(titles))]
 	}
 	return o
 }
+
+// stops tells whether the outing had a long break, outside.
+func (o outing) stops() bool { return !o.sport.indoor && o.elapsed-o.moving > 600 }
 
 // at puts the outing where it was in time, which also names it.
 func (o outing) at(start time.Time) outing {

@@ -1,8 +1,6 @@
 package sandbox
 
 import (
-	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,7 +44,7 @@ var people = []person{
 		town: town{city: "Lyon", state: "Auvergne-Rhône-Alpes", country: "France", cc: "FR", lat: 45.7606, lng: 4.8359,
 			utcOffset: 3600, zone: "(GMT+01:00) Europe/Paris"},
 		strava: 5_000_000_101, garmin: "d3315b1072e84c1f9a7c1f0e5b6a9c01", foursquare: "1234567",
-		sports: []string{"run", "trail", "ride", "hike", "turbo"}, device: "Garmin Forerunner 965",
+		sports: []string{"run", "ride", "hike", "swim", "trail", "ride", "strength"}, device: "Garmin Forerunner 965",
 	},
 	{ // several scripts
 		key: "zofie", first: "Žofie", last: "Ångström-李", username: "zofie", sex: "F", hue: 160,
@@ -103,8 +101,8 @@ func athlete(g Grant, base string, detail bool) object {
 		"bio": nil, "city": p.city, "state": p.state, "country": p.country, "sex": orNull(p.sex),
 		"premium": false, "summit": false, "created_at": "2019-04-02T17:20:11Z", "updated_at": "2026-10-01T06:00:00Z",
 		"badge_type_id": 0, "weight": nil, "friend": nil, "follower": nil,
-		"profile":        base + "/people/large/" + p.key + ".svg",
-		"profile_medium": base + "/people/medium/" + p.key + ".svg",
+		"profile":        base + "/people/large/" + p.key + ".png",
+		"profile_medium": base + "/people/medium/" + p.key + ".png",
 	}
 	if p.quiet { // who never chose a picture has a relative path for one
 		answer["profile"], answer["profile_medium"] = "avatar/athlete/large.png", "avatar/athlete/medium.png"
@@ -135,7 +133,7 @@ func swarmUser(g Grant, base string) object {
 	p, _ := personBy(g.Person)
 	user := object{
 		"id": p.foursquare, "firstName": p.first, "privateProfile": false, "countryCode": p.cc, "relationship": "self",
-		"photo":    object{"prefix": base + "/people/", "suffix": "/" + p.key + ".svg"},
+		"photo":    object{"prefix": base + "/people/", "suffix": "/" + p.key + ".png"},
 		"homeCity": p.city + ", " + p.cc, "bio": "", "contact": object{}, "checkinPings": "off", "pings": false,
 		"type": "user", "canonicalUrl": "https://app.foursquare.com/user/" + p.foursquare,
 	}
@@ -147,20 +145,4 @@ func swarmUser(g Grant, base string) object {
 		user["contact"] = object{"email": p.username + "@example.org"}
 	}
 	return user
-}
-
-// picture draws the person's initial; the size in the path is only there because providers have one.
-func (s *Sandbox) picture(w http.ResponseWriter, r *http.Request) error {
-	key, _ := strings.CutSuffix(r.PathValue("picture"), ".svg")
-	p, known := personBy(key)
-	if !known {
-		return s.notFound(w, r)
-	}
-	w.Header().Set("Content-Type", "image/svg+xml")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="300" height="300" viewBox="0 0 300 300">`+
-		`<rect width="300" height="300" fill="hsl(%d 32%% 40%%)"/><text x="150" y="152" fill="#fff" font-size="150" `+
-		`font-family="system-ui,sans-serif" text-anchor="middle" dominant-baseline="central">%c</text></svg>`,
-		p.hue, []rune(p.first)[0])
-	return nil
 }

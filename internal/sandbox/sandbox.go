@@ -16,8 +16,8 @@
 //	hooks.go       what providers post to us: sent in the background, tried again, recorded
 //	strava_push.go, garmin_push.go, foursquare_push.go
 //	               one provider each: who is told, of what, in which shape
-//	people.go, diary.go, outing.go, route.go, visit.go
-//	               made-up people and what they have been doing, deterministic
+//	people.go, picture.go, diary.go, outing.go, route.go, visit.go
+//	               made-up people, their pictures, and what they have been doing, deterministic
 //	entries.go     what they do when told to: a new activity, a change, a check-in
 //	control.go, acts.go
 //	               the control page at "/", and the same for tests as methods
