@@ -1,20 +1,20 @@
-// Package activity keeps the newest few entries of each connection: Strava's and Garmin's activities,
-// and Foursquare's check-ins. They prove to people that a connection works, so there is no archive
-// of them.
+// Package activity keeps the newest entries of each connection: Strava's and Garmin's activities, and
+// Foursquare's check-ins. They make the last weeks of a person's days; there is no archive of them.
 //
 //	activity.go    what is kept, for how long, and reading it
 //	fetch.go       asking a provider, and storing its answer
 //	garmin.go      what Garmin pushes, and what it gives addresses for; it can't be asked
 //	strava.go, foursquare.go   reading the answers of the others
 //	items.go       lists of entries, and what is plausible in them
-//	sport.go       kinds of sport in words
-//	drawing.go     a route as a small picture
+//	sport.go       kinds of sport, in words and as one of a few
+//	drawing.go     a route as a picture
 //
 // An answer is read tolerantly: an entry that makes no sense is left out, and a field that makes
-// none is left empty. Of a route only a drawing is kept, from which nobody can tell where it was.
+// none is left empty. Of a route only its shape is kept, as a drawing without a position.
 package activity
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -27,7 +27,7 @@ import (
 )
 
 // maxEntries is how many entries of a connection are kept.
-const maxEntries = 3
+const maxEntries = 30
 
 const (
 	// stravaEvery is between two calls nobody asked for: Strava tells of changes, and its quota is small.
@@ -43,6 +43,7 @@ const (
 type Entry struct {
 	ID      string    `json:"id"` // the provider's
 	Title   string    `json:"title"`
+	Sport   Sport     `json:"sport,omitempty"`
 	Kind    string    `json:"kind,omitempty"`  // "Trail run", "Café"
 	Place   string    `json:"place,omitempty"` // city and country
 	Page    string    `json:"page,omitempty"`  // its address at the provider
@@ -51,6 +52,9 @@ type Entry struct {
 	DayOnly bool      `json:"day_only,omitempty"` // its person hides when it began
 	Metres  float64   `json:"metres,omitempty"`
 	Seconds int       `json:"seconds,omitempty"` // in motion
+	Elapsed int       `json:"elapsed,omitempty"` // seconds, with pauses; 0: not known
+	Climb   float64   `json:"climb,omitempty"`   // metres upwards
+	Pulse   float64   `json:"pulse,omitempty"`   // beats a minute, on average
 	Device  string    `json:"device,omitempty"`  // that recorded it, as far as it has to be credited: "Garmin Edge 840"
 	Private bool      `json:"private,omitempty"` // only its person sees it at the provider
 	Route   *Drawing  `json:"route,omitempty"`
@@ -58,6 +62,11 @@ type Entry struct {
 
 // Local is when it began, by the clock of the place.
 func (e Entry) Local() time.Time { return e.At.In(time.FixedZone("", e.Offset)) }
+
+// End is when it ended, as far as that is known.
+func (e Entry) End() time.Time {
+	return e.At.Add(time.Duration(max(e.Elapsed, e.Seconds)) * time.Second)
+}
 
 // Latest is what is kept of one connection.
 type Latest struct {
@@ -102,6 +111,9 @@ func (s *Store) Of(ctx context.Context, userID int64) (map[string]Latest, error)
 	var provider string
 	var l Latest
 	_, err = pgx.ForEachRow(rows, []any{&provider, &l.AsOf, &l.Fresh, &l.Entries, &l.Fetching}, func() error {
+		for i := range l.Entries {
+			l.Entries[i].Sport = cmp.Or(l.Entries[i].Sport, earlierSport(l.Entries[i]))
+		}
 		all[provider] = l
 		l = Latest{}
 		return nil

@@ -1,6 +1,7 @@
 package activity
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -8,18 +9,21 @@ import (
 	"github.com/twpayne/go-polyline"
 )
 
-// Drawing is a route as a line that an SVG can show.
+// Drawing is a route as a line that an SVG can show, in steps too small to see. It says nothing of where that was.
 type Drawing struct {
-	Path   string `json:"path"` // of an SVG path element
+	Path   string `json:"path"`          // of an SVG path element
+	End    string `json:"end,omitempty"` // "12 34", where the line ends; empty where it began, or near
 	Width  int    `json:"width"`
 	Height int    `json:"height"`
 }
 
 const (
 	maxPolyline = 64 << 10 // bytes that are decoded
-	maxPoints   = 300      // that are drawn: more does not show at this size
-	longSide    = 100      // of a drawing, in its own units
-	margin      = 4        // for the line's width
+	maxDecoded  = 1000     // points that are looked at
+	maxPoints   = 300      // that are drawn: more would not show
+	longSide    = 600      // of a drawing, in its own units
+	margin      = 36       // for the line's width and the marks at its ends
+	near        = longSide / 20
 )
 
 // draw makes a drawing of an encoded polyline, north up. It returns nil if there is nothing to
@@ -40,14 +44,75 @@ func draw(encoded string) *Drawing {
 		return nil
 	}
 	scale := longSide / size
-	var path strings.Builder
+	var points []point
 	for i := range thinned(len(coords)) {
-		path.WriteByte(command(i))
-		path.WriteString(coordinate((x[i] - left) * scale))
-		path.WriteByte(' ')
-		path.WriteString(coordinate((y[i] - top) * scale))
+		points = append(points, point{(x[i] - left) * scale, (y[i] - top) * scale})
 	}
-	return &Drawing{path.String(), side((right - left) * scale), side((bottom - top) * scale)}
+	path, end := pathOf(simplified(points))
+	return &Drawing{path, end, side((right - left) * scale), side((bottom - top) * scale)}
+}
+
+// pathOf writes a line as SVG wants it: the first point, then steps from each point to the next.
+func pathOf(points []point) (path, end string) {
+	var text strings.Builder
+	from := points[0].onGrid()
+	fmt.Fprintf(&text, "M%d %dl", from[0], from[1])
+	at := from
+	for i, p := range points[1:] {
+		to := p.onGrid()
+		for axis, step := range [2]int{to[0] - at[0], to[1] - at[1]} {
+			if step >= 0 && i+axis > 0 { // a minus separates, too
+				text.WriteByte(' ')
+			}
+			text.WriteString(strconv.Itoa(step))
+		}
+		at = to
+	}
+	if math.Hypot(float64(at[0]-from[0]), float64(at[1]-from[1])) > near {
+		end = fmt.Sprintf("%d %d", at[0], at[1])
+	}
+	return text.String(), end
+}
+
+type point struct{ x, y float64 }
+
+func (p point) onGrid() [2]int {
+	return [2]int{int(math.Round(p.x)) + margin, int(math.Round(p.y)) + margin}
+}
+
+// simplified leaves out points of a line that no eye would miss, and more where too many are left.
+func simplified(line []point) []point {
+	for tolerance := 0.6; ; tolerance *= 2 {
+		if kept := within(line, tolerance); len(kept) <= maxPoints {
+			return kept
+		}
+	}
+}
+
+// within leaves out points that are no further than a distance from the line through those that stay (Ramer, Douglas
+// and Peucker).
+func within(line []point, distance float64) []point {
+	far, at := 0.0, 0
+	first, last := line[0], line[len(line)-1]
+	for i := 1; i < len(line)-1; i++ {
+		if d := line[i].from(first, last); d > far {
+			far, at = d, i
+		}
+	}
+	if far <= distance {
+		return []point{first, last}
+	}
+	return append(within(line[:at+1], distance), within(line[at:], distance)[1:]...)
+}
+
+// from is the distance from a stretch of line.
+func (p point) from(a, b point) float64 {
+	dx, dy := b.x-a.x, b.y-a.y
+	along := 0.0
+	if length := dx*dx + dy*dy; length > 0 {
+		along = min(1, max(0, ((p.x-a.x)*dx+(p.y-a.y)*dy)/length))
+	}
+	return math.Hypot(p.x-a.x-along*dx, p.y-a.y-along*dy)
 }
 
 // project flattens degrees to a plane that is true enough for a route. Longitudes go on beyond 180 degrees.
@@ -71,27 +136,16 @@ func bounds(values []float64) (low, high float64) {
 	return low, high
 }
 
-// thinned yields the places of at most maxPoints points, the first and the last among them.
+// thinned yields the places of at most maxDecoded points, the first and the last among them.
 func thinned(n int) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
-		points := min(n, maxPoints)
+		points := min(n, maxDecoded)
 		for i := range points {
 			if !yield(i * (n - 1) / (points - 1)) {
 				return
 			}
 		}
 	}
-}
-
-func command(i int) byte {
-	if i == 0 {
-		return 'M'
-	}
-	return 'L'
-}
-
-func coordinate(v float64) string {
-	return strconv.FormatFloat(math.Round((v+margin)*10)/10, 'f', -1, 64)
 }
 
 func side(v float64) int { return int(math.Ceil(v)) + 2*margin }

@@ -59,7 +59,7 @@ func (c checkin) entry() (Entry, bool) {
 	at := time.Unix(c.CreatedAt, 0)
 	location := c.Venue.Location
 	e := Entry{
-		ID: string(c.ID), Title: cmp.Or(presentable(c.Venue.Name), "A place that Foursquare does not list any more"),
+		ID: string(c.ID), Sport: Place, Title: cmp.Or(presentable(c.Venue.Name), "A place that Foursquare does not list any more"),
 		Place: presentable(joined(cmp.Or(location.City, location.State), location.Country)),
 		At:    at, Offset: offset(c.TimeZoneOffset * 60),
 		Private: c.Private || c.Visibility == "private",

@@ -43,6 +43,8 @@ type garminActivity struct {
 	StartTimeOffsetInSeconds float64
 	DurationInSeconds        json.Number
 	DistanceInMeters         float64
+	ElevationGain            amount `json:"totalElevationGainInMeters"`
+	HeartRate                amount `json:"averageHeartRateInBeatsPerMinute"`
 	DeviceName               string
 	ParentSummaryID          json.RawMessage // of a part of an activity
 }
@@ -52,9 +54,11 @@ func (a garminActivity) entry() (Entry, bool) {
 	kind := sportInWords(a.ActivityType)
 	whole := len(a.ParentSummaryID) == 0 || bytes.Equal(a.ParentSummaryID, []byte("null"))
 	return Entry{
-		ID: string(a.SummaryID), Title: cmp.Or(presentable(a.ActivityName), kind, "Activity"), Kind: kind,
+		ID: string(a.SummaryID), Title: cmp.Or(presentable(a.ActivityName), kind, "Activity"),
+		Sport: sportOf(a.ActivityType), Kind: kind,
 		At: at, Offset: offset(a.StartTimeOffsetInSeconds), Metres: positive(a.DistanceInMeters),
-		Seconds: seconds(a.DurationInSeconds), Device: garminDevice(a.DeviceName, true),
+		Seconds: seconds(a.DurationInSeconds), Climb: float64(a.ElevationGain), Pulse: float64(a.HeartRate),
+		Device: garminDevice(a.DeviceName, true),
 	}, whole && a.SummaryID != "" && len(a.SummaryID) <= maxText && plausible(at)
 }
 

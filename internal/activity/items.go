@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strconv"
 	"time"
 
 	"cairn/internal/text"
@@ -50,6 +51,16 @@ func offset(seconds float64) int {
 }
 
 func positive(n float64) float64 { return math.Max(0, n) }
+
+// amount is a plausible positive number; anything else is 0.
+type amount float64
+
+func (a *amount) UnmarshalJSON(text []byte) error {
+	if f, err := strconv.ParseFloat(string(text), 64); err == nil && f > 0 && f < 1e7 {
+		*a = amount(f)
+	}
+	return nil
+}
 
 func seconds(n json.Number) int {
 	f, err := n.Float64()

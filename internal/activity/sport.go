@@ -6,6 +6,50 @@ import (
 	"unicode"
 )
 
+// Sport is one of the few kinds that pages tell apart by icon and colour. What a provider calls it stays in words.
+type Sport string
+
+// The kinds. Gym is everything that is none of the others.
+const (
+	Ride  Sport = "ride"
+	Run   Sport = "run"
+	Hike  Sport = "hike" // on foot, slower
+	Swim  Sport = "swim" // in or on water
+	Snow  Sport = "snow" // and ice
+	Gym   Sport = "gym"
+	Place Sport = "place" // a check-in
+)
+
+// signs are parts of providers' words for kinds of sport; the first that fits counts.
+var signs = []struct {
+	part  string
+	sport Sport
+}{
+	{"motor", Gym}, {"inline", Gym}, {"rollerski", Gym},
+	{"swim", Swim}, {"row", Swim}, {"kayak", Swim}, {"canoe", Swim}, {"paddl", Swim}, {"surf", Swim}, {"sail", Swim},
+	{"snow", Snow}, {"ski", Snow}, {"iceskat", Snow}, {"ride", Ride}, {"cycl", Ride}, {"bik", Ride}, {"velo", Ride},
+	{"run", Run}, {"jog", Run}, {"hik", Hike}, {"walk", Hike}, {"ruck", Hike}, {"mountaineer", Hike},
+}
+
+// sportOf finds the kind in Strava's "TrailRun" and Garmin's "TRAIL_RUN"; the first that says something counts.
+func sportOf(names ...string) Sport {
+	name := strings.ToLower(strings.NewReplacer("_", "", " ", "", "-", "").Replace(cmp.Or(names...)))
+	for _, sign := range signs {
+		if strings.Contains(name, sign.part) {
+			return sign.sport
+		}
+	}
+	return Gym
+}
+
+// earlierSport is the kind of an entry that the version before stored, without one: only check-ins take no time.
+func earlierSport(e Entry) Sport {
+	if e.Seconds == 0 && e.Metres == 0 && e.Device == "" {
+		return Place
+	}
+	return sportOf(e.Kind)
+}
+
 // sportInWords makes "Trail run" of Strava's "TrailRun" and Garmin's "TRAIL_RUN"; the first that says something counts.
 func sportInWords(names ...string) string {
 	name := presentable(cmp.Or(names...))
