@@ -105,7 +105,7 @@ func untiring() auth.Limits {
 	l := auth.DefaultLimits()
 	for _, often := range []*auth.Limit{&l.BeginPerson, &l.BeginNetwork, &l.CallPause, &l.CallHour, &l.CallNetwork,
 		&l.ChangePerson, &l.ChangeNetwork, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork} {
-		often.Hits = 1_000_000
+		often.Max = 1_000_000
 	}
 	return l
 }

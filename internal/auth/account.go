@@ -16,15 +16,15 @@ import (
 
 const maxName = 100
 
-// Account is a person as their own account page shows them.
+// Account is a user with their sign-in methods.
 type Account struct {
 	ID         int64
 	Name       string
-	Email      string // of the password way in; "" when there is none
+	Email      string // of the password; "": there is no password
 	Identities []Identity
 }
 
-// Identity is a way in by a provider.
+// Identity is a provider's account as a sign-in method.
 type Identity struct {
 	ID       int64
 	Provider string
@@ -32,21 +32,21 @@ type Identity struct {
 	Since    time.Time
 }
 
-// Ways counts the ways into the account.
-func (a Account) Ways() int {
-	ways := len(a.Identities)
+// Methods returns how many sign-in methods the account has.
+func (a Account) Methods() int {
+	n := len(a.Identities)
 	if a.Email != "" {
-		ways++
+		n++
 	}
-	return ways
+	return n
 }
 
-// Has reports whether an account of this provider is a way in.
+// Has reports whether an account of this provider is a sign-in method.
 func (a Account) Has(provider string) bool {
 	return slices.ContainsFunc(a.Identities, func(i Identity) bool { return i.Provider == provider })
 }
 
-// Get reads an account with its ways in.
+// Get returns an account. Errors: ErrNotFound.
 func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 	account := Account{ID: userID}
 	err := a.pool.QueryRow(ctx, `
@@ -70,7 +70,7 @@ func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 	return account, nil
 }
 
-// Find returns the user whose way in by password has this e-mail. It is for operators: the address is unproven. Errors:
+// Find returns the user whose password has this e-mail, for operators: the address is not verified. Errors:
 // ErrNotFound.
 func (a *Accounts) Find(ctx context.Context, email string) (userID int64, err error) {
 	err = a.pool.QueryRow(ctx, `
@@ -84,8 +84,7 @@ func (a *Accounts) Find(ctx context.Context, email string) (userID int64, err er
 	return userID, nil
 }
 
-// FindByProvider returns the user who signs in with this account at a provider. It is for operators. Errors:
-// ErrNotFound.
+// FindByProvider returns the user who signs in with this account at a provider, for operators. Errors: ErrNotFound.
 func (a *Accounts) FindByProvider(ctx context.Context, provider, subject string) (userID int64, err error) {
 	err = a.pool.QueryRow(ctx, `
 		SELECT user_id FROM cairn.identities WHERE provider = $1 AND subject = $2`, provider, subject).Scan(&userID)
@@ -98,7 +97,7 @@ func (a *Accounts) FindByProvider(ctx context.Context, provider, subject string)
 	return userID, nil
 }
 
-// Rename changes the name a person is greeted by. Errors: *FieldError.
+// Rename changes the user's name. Errors: *FieldError.
 func (a *Accounts) Rename(ctx context.Context, userID int64, name string) error {
 	name, err := cleanName(name)
 	if err != nil {
@@ -122,10 +121,10 @@ func cleanName(name string) (string, error) {
 	return name, nil
 }
 
-// nameFrom makes an acceptable name of what a provider or an address offers.
-func nameFrom(offers ...string) string {
-	for _, offer := range offers {
-		runes := []rune(offer)
+// nameFrom returns the first candidate that is acceptable as a name, shortened where it is too long.
+func nameFrom(candidates ...string) string {
+	for _, candidate := range candidates {
+		runes := []rune(candidate)
 		if name, err := cleanName(string(runes[:min(len(runes), maxName)])); err == nil {
 			return name
 		}
@@ -133,8 +132,8 @@ func nameFrom(offers ...string) string {
 	return "Traveller"
 }
 
-// lockMethods lets one transaction at a time change a user's sign-in methods, so that two removals at once cannot
-// each see the other's method as the one that is left. Errors: ErrNotFound.
+// lockMethods lets one transaction at a time change a user's sign-in methods. Otherwise each of two removals could see
+// the other's method as the one that is left. Errors: ErrNotFound.
 func lockMethods(ctx context.Context, tx pgx.Tx, userID int64) error {
 	var id int64
 	err := tx.QueryRow(ctx, `SELECT id FROM cairn.users WHERE id = $1 FOR NO KEY UPDATE`, userID).Scan(&id)
@@ -147,24 +146,24 @@ func lockMethods(ctx context.Context, tx pgx.Tx, userID int64) error {
 	return nil
 }
 
-// someMethodLeft is ErrLastWay if the user has no sign-in method.
-func someMethodLeft(ctx context.Context, tx pgx.Tx, userID int64) error {
+// requireMethod returns ErrLastMethod if the user has no sign-in method.
+func requireMethod(ctx context.Context, tx pgx.Tx, userID int64) error {
 	var left bool
 	err := tx.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM cairn.identities WHERE user_id = $1)
 		    OR EXISTS (SELECT FROM cairn.passwords WHERE user_id = $1)`, userID).Scan(&left)
 	switch {
 	case err != nil:
-		return fmt.Errorf("auth: look for sign-in methods of user %d: %w", userID, err)
+		return fmt.Errorf("auth: find sign-in methods of user %d: %w", userID, err)
 	case !left:
-		return ErrLastWay
+		return ErrLastMethod
 	}
 	return nil
 }
 
-// Confirm compares the password of somebody who is signed in already. Errors: ErrCredentials, also where there is no
-// password; ErrBusy. The caller limits how often (Limits.PasswordSession).
-func (a *Accounts) Confirm(ctx context.Context, userID int64, password string) (Proof, error) {
+// CheckPassword compares the password of a user who is signed in. Errors: ErrCredentials, also if there is no password;
+// ErrBusy. The caller applies the rate limit (Limits.PasswordSession).
+func (a *Accounts) CheckPassword(ctx context.Context, userID int64, password string) (Proof, error) {
 	proof := Proof{UserID: userID}
 	err := a.pool.QueryRow(ctx, `SELECT email, hash FROM cairn.passwords WHERE user_id = $1`, userID).
 		Scan(&proof.email, &proof.hash)
@@ -181,8 +180,8 @@ func (a *Accounts) Confirm(ctx context.Context, userID int64, password string) (
 	return proof, err
 }
 
-// Delete removes a person and everything that is theirs: sign-in methods, sessions, connections. before runs first,
-// in the same transaction and under the lock of the user's row. Errors: ErrNotFound, before's.
+// Delete removes a user with all sign-in methods, sessions and connections. before runs first, in the same transaction
+// and under the lock of the user's row. Errors: ErrNotFound, before's.
 func (a *Accounts) Delete(ctx context.Context, userID int64, before func(tx pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 		var id int64

@@ -1,18 +1,17 @@
-// Package auth knows who has an account and which ways lead into it. It speaks no HTTP.
+// Package auth is about accounts and their sign-in methods. It speaks no HTTP.
 //
-//	account.go   people: their name, their ways in
-//	password.go  the way in by e-mail and password: sign up, sign in, set, change, remove
-//	identity.go  the way in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
-//	proof.go     proving a credential again in the transaction that acts on it
+//	account.go   users: their name, their sign-in methods, their removal
+//	password.go  sign-in by e-mail and password: sign up, sign in, set, change, remove
+//	identity.go  sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
+//	proof.go     checking a credential again in the transaction that acts on it
 //	browser.go   browsers that have signed in to an account before
-//	hash.go      argon2id behind a limit on how much of it runs at once
+//	hash.go      argon2id, with a limit on how many hashes run at once
 //	strength.go  which passwords are refused
-//	limits.go    the rate limits, all of them; how a person, a session, a network is named in one
-//	limit.go     counting them in PostgreSQL for all instances
+//	limits.go    all rate limits, and what they are counted for: a person, a session, a network
+//	limit.go     counting in PostgreSQL for all instances
 //
-// An e-mail address is unproven until the server can send mail: it selects the password to compare
-// with, and nothing else. Rules that must hold together run in one transaction; the schema ensures
-// uniqueness.
+// An e-mail address is not verified: it selects the password to compare with, and nothing else. Rules that must hold
+// together run in one transaction; the schema ensures uniqueness.
 package auth
 
 import (
@@ -22,18 +21,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Kinds of errors. What a person reads about them is decided where pages are made.
+// Kinds of errors. Package routes has the sentences that people read.
 var (
 	ErrCredentials = errors.New("auth: e-mail and password do not match an account")
 	ErrEmailTaken  = errors.New("auth: an account with this e-mail exists")
-	ErrLastWay     = errors.New("auth: the last way in cannot be removed")
+	ErrLastMethod  = errors.New("auth: the last sign-in method cannot be removed")
 	ErrNotFound    = errors.New("auth: not found")
 	ErrLinked      = errors.New("auth: the provider's account belongs to another user")
-	ErrUnconfirmed = errors.New("auth: a new way in needs somebody who has just signed in")
+	ErrNotRecent   = errors.New("auth: a new sign-in method needs a recent sign-in")
 	ErrBusy        = errors.New("auth: too many passwords are being checked")
 )
 
-// FieldError is a value that cannot be accepted, with a sentence for the person who typed it.
+// FieldError says that a value in a form is refused, with a sentence for the person who typed it.
 type FieldError struct {
 	Field   string // "name", "email" or "password"
 	Message string
@@ -51,15 +50,15 @@ type Accounts struct {
 	refused func(limit string)
 }
 
-// Options are how accounts are kept. The zero value is for the real world.
+// Options configure Accounts. The zero value is for production.
 type Options struct {
 	Cost    Cost // of a password's hash
 	Limits  Limits
-	Refused func(limit string) // hears the name of a limit each time it refuses; may be nil
+	Refused func(limit string) // is called with the name of a limit when it refuses; may be nil
 }
 
-// New returns the accounts in a database. With secret, the same on all instances, the counters of limits are named so
-// that their table tells nobody's address.
+// New returns the accounts in a database. The secret, the same on all instances, keys the names of rate-limit counters,
+// so that their table reveals no address.
 func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
 	return &Accounts{
 		Limits: cmp.Or(o.Limits, DefaultLimits()),

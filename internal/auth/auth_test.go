@@ -233,7 +233,7 @@ func TestLimitHoldsInParallel(t *testing.T) {
 	}
 }
 
-// A stranger with many networks inside one IPv6 /48 is one stranger; an owner elsewhere gets in.
+// Many networks within one IPv6 /48 share a limit. The owner signs in from elsewhere.
 func TestLimitsOfSites(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
@@ -257,7 +257,7 @@ func TestLimitsOfSites(t *testing.T) {
 	}
 }
 
-// Somebody who goes on after a refusal does not use up what others have too.
+// A client that goes on after a refusal does not use up the limits that it shares.
 func TestRefusedTriesAreNotCountedFurther(t *testing.T) {
 	t.Parallel()
 	a, _ := newAccounts(t)
@@ -268,20 +268,20 @@ func TestRefusedTriesAreNotCountedFurther(t *testing.T) {
 	if err := a.Allow(t.Context(), session, network); err != nil {
 		t.Errorf("another session: %v", err)
 	}
-	if err := a.Forgive(t.Context(), a.Limits.PasswordPair.From(address, 1)); err != nil {
+	if err := a.Reset(t.Context(), a.Limits.PasswordPair.From(address, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Allow(t.Context(), a.Limits.PasswordPair.From(address, 1)); err != nil {
-		t.Errorf("after it was forgiven: %v", err)
+		t.Errorf("after the reset: %v", err)
 	}
 }
 
-// Where several limits refuse, the longest wait is told; nobody is told to come back in vain.
-func TestLongestWaitIsTold(t *testing.T) {
+// If several limits refuse, RetryAfter is the longest wait.
+func TestRetryAfterIsTheLongestWait(t *testing.T) {
 	t.Parallel()
 	a, _ := newAccounts(t)
 	pause, hour := a.Limits.CallPause.Of(1), a.Limits.CallHour.Of(1)
-	for range a.Limits.CallHour.Hits {
+	for range a.Limits.CallHour.Max {
 		if err := a.Allow(t.Context(), hour); err != nil {
 			t.Fatal(err)
 		}
@@ -289,18 +289,18 @@ func TestLongestWaitIsTold(t *testing.T) {
 	if err := a.Allow(t.Context(), pause); err != nil {
 		t.Fatal(err)
 	}
-	for _, ask := range []func(context.Context, ...auth.Count) error{a.Allow, a.StillAllowed} {
+	for _, allow := range []func(context.Context, ...auth.Count) error{a.Allow, a.StillAllowed} {
 		var limit *auth.LimitError
-		if err := ask(t.Context(), pause, hour); !errors.As(err, &limit) || limit.RetryAfter < time.Hour/2 {
+		if err := allow(t.Context(), pause, hour); !errors.As(err, &limit) || limit.RetryAfter < time.Hour/2 {
 			t.Errorf("got %v, want an hour's limit", err)
 		}
 	}
 	if err := a.StillAllowed(t.Context(), a.Limits.CallPause.Of(2), a.Limits.CallHour.Of(2)); err != nil {
-		t.Errorf("somebody else: %v", err)
+		t.Errorf("another person: %v", err)
 	}
 }
 
-// A network that goes on after a refusal, with another e-mail each time, leaves nothing behind.
+// A network that goes on after a refusal, with another e-mail each time, adds no rows.
 func TestRefusedTriesLeaveNoRows(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
@@ -310,7 +310,7 @@ func TestRefusedTriesLeaveNoRows(t *testing.T) {
 			a.Limits.SignInNetwork.From(address),
 			a.Limits.SignInAccount.Of(i))
 	}
-	for i := range a.Limits.SignInNetwork.Hits {
+	for i := range a.Limits.SignInNetwork.Max {
 		if err := try(i); err != nil {
 			t.Fatal(err)
 		}
@@ -336,7 +336,7 @@ func rows(t *testing.T, pool *pgxpool.Pool) (n int) {
 	return n
 }
 
-// Statements that count several things at once, and forgive them, do not wait for each other for ever.
+// Statements that count and reset several counters at once do not deadlock.
 func TestCountingDoesNotDeadlock(t *testing.T) {
 	t.Parallel()
 	a, _ := newAccounts(t)
@@ -351,7 +351,7 @@ func TestCountingDoesNotDeadlock(t *testing.T) {
 					t.Error(err)
 				}
 				if i%2 == 0 {
-					if err := a.Forgive(t.Context(), pair, account); err != nil {
+					if err := a.Reset(t.Context(), pair, account); err != nil {
 						t.Error(err)
 					}
 				}
@@ -399,11 +399,11 @@ func TestChangePassword(t *testing.T) {
 	}
 }
 
-// enter signs in with a provider's account as the callback does.
-func enter(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, provider, subject string) (user, identity int64) {
+// findOrCreate signs in with a provider's account as the callback does.
+func findOrCreate(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, provider, subject string) (user, identity int64) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) (err error) {
-		user, identity, err = a.Enter(t.Context(), tx, provider, subject, "Ada", "")
+		user, identity, err = a.FindOrCreate(t.Context(), tx, provider, subject, "Ada", "")
 		return err
 	})
 	if err != nil {
@@ -412,10 +412,10 @@ func enter(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, provider, subject
 	return user, identity
 }
 
-func claim(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user int64, provider, subject string) error {
+func link(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user int64, provider, subject string) error {
 	t.Helper()
 	return pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-		_, err := a.Claim(t.Context(), tx, user, provider, subject, true)
+		_, err := a.Link(t.Context(), tx, user, provider, subject, true)
 		return err
 	})
 }
@@ -423,25 +423,25 @@ func claim(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user int64, provi
 func TestIdentities(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
-	ada, _ := enter(t, a, pool, "strava", "1")
-	if again, _ := enter(t, a, pool, "strava", "1"); again != ada {
-		t.Errorf("the second visit leads to user %d, the first to %d", again, ada)
+	ada, _ := findOrCreate(t, a, pool, "strava", "1")
+	if again, _ := findOrCreate(t, a, pool, "strava", "1"); again != ada {
+		t.Errorf("the second sign-in is of user %d, the first of %d", again, ada)
 	}
-	if other, _ := enter(t, a, pool, "garmin", "1"); other == ada {
+	if other, _ := findOrCreate(t, a, pool, "garmin", "1"); other == ada {
 		t.Error("the same id at another provider leads to the same user")
 	}
 	moss := signUp(t, a, pool, "moss@example.org")
-	if err := claim(t, a, pool, moss, "strava", "1"); !errors.Is(err, auth.ErrLinked) {
-		t.Errorf("claiming another user's account: %v, want ErrLinked", err)
+	if err := link(t, a, pool, moss, "strava", "1"); !errors.Is(err, auth.ErrLinked) {
+		t.Errorf("linking another user's account: %v, want ErrLinked", err)
 	}
 	for range 2 {
-		if err := claim(t, a, pool, moss, "strava", "2"); err != nil {
+		if err := link(t, a, pool, moss, "strava", "2"); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-func TestFirstVisitsAtOnceMakeOneUser(t *testing.T) {
+func TestParallelFirstSignInsCreateOneUser(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
 	for round := range testkit.Rounds(t) {
@@ -449,26 +449,26 @@ func TestFirstVisitsAtOnceMakeOneUser(t *testing.T) {
 		users := make([]int64, 6)
 		var wg sync.WaitGroup
 		for i := range users {
-			wg.Go(func() { users[i], _ = enter(t, a, pool, "strava", subject) })
+			wg.Go(func() { users[i], _ = findOrCreate(t, a, pool, "strava", subject) })
 		}
 		wg.Wait()
 		for _, user := range users {
 			if user != users[0] {
-				t.Fatalf("six first visits made users %v", users)
+				t.Fatalf("six first sign-ins created users %v", users)
 			}
 		}
 	}
 }
 
-func TestTheLastWayInStays(t *testing.T) {
+func TestTheLastMethodStays(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
-	user, strava := enter(t, a, pool, "strava", "1")
+	user, strava := findOrCreate(t, a, pool, "strava", "1")
 	remove := func(user int64) error {
 		return removeIdentity(t, a, pool, user, strava, func(string) error { return nil })
 	}
-	if err := remove(user); !errors.Is(err, auth.ErrLastWay) {
-		t.Errorf("removing the only way in: %v, want ErrLastWay", err)
+	if err := remove(user); !errors.Is(err, auth.ErrLastMethod) {
+		t.Errorf("removing the only method: %v, want ErrLastMethod", err)
 	}
 	password, err := a.NewPassword(t.Context(), user, "ada@example.org", good, address)
 	if err != nil {
@@ -476,14 +476,14 @@ func TestTheLastWayInStays(t *testing.T) {
 	}
 	within(t, pool, func(tx pgx.Tx) error { return a.AddPassword(t.Context(), tx, user, password) })
 	if err := remove(user + 1); err == nil {
-		t.Error("somebody else removed it")
+		t.Error("another user removed it")
 	}
 	if err := remove(user); err != nil {
 		t.Error(err)
 	}
 	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { return a.RemovePassword(t.Context(), tx, user) })
-	if !errors.Is(err, auth.ErrLastWay) {
-		t.Errorf("removing the only password: %v, want ErrLastWay", err)
+	if !errors.Is(err, auth.ErrLastMethod) {
+		t.Errorf("removing the only password: %v, want ErrLastMethod", err)
 	}
 }
 
@@ -497,7 +497,7 @@ func removeIdentity(
 	})
 }
 
-// within does something that must not fail in a transaction.
+// within runs do in a transaction that must not fail.
 func within(t *testing.T, pool *pgxpool.Pool, do func(pgx.Tx) error) {
 	t.Helper()
 	if err := pgx.BeginFunc(t.Context(), pool, do); err != nil {
@@ -505,17 +505,17 @@ func within(t *testing.T, pool *pgxpool.Pool, do func(pgx.Tx) error) {
 	}
 }
 
-func TestTwoRemovalsAtOnceLeaveAWayIn(t *testing.T) {
+func TestParallelRemovalsLeaveAMethod(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
 	for round := range testkit.Rounds(t) {
-		user, strava := enter(t, a, pool, "strava", fmt.Sprint(round))
-		if err := claim(t, a, pool, user, "garmin", fmt.Sprint(round)); err != nil {
+		user, strava := findOrCreate(t, a, pool, "strava", fmt.Sprint(round))
+		if err := link(t, a, pool, user, "garmin", fmt.Sprint(round)); err != nil {
 			t.Fatal(err)
 		}
 		garmin := scalar[int64](t, pool, `
 			SELECT id FROM cairn.identities WHERE user_id = $1 AND provider = 'garmin'`, user)
-		// Each removal waits in its middle for the other to get there, unless something keeps the other out.
+		// Each removal waits for the other one to begin, unless a lock keeps the other one out.
 		var inside, removed atomic.Int64
 		both, alone := make(chan struct{}), make(chan struct{})
 		meet := func(string) error {
@@ -529,7 +529,7 @@ func TestTwoRemovalsAtOnceLeaveAWayIn(t *testing.T) {
 			return nil
 		}
 		go func() {
-			testkit.Within(testkit.Patience, func() bool { return closed(both) || keptOut(t, pool) })
+			testkit.Within(testkit.Patience, func() bool { return closed(both) || lockAwaited(t, pool) })
 			close(alone)
 		}()
 		var wg sync.WaitGroup
@@ -556,16 +556,16 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// keptOut tells whether somebody waits for a lock.
-func keptOut(t *testing.T, pool *pgxpool.Pool) (kept bool) {
+// lockAwaited reports whether a transaction waits for a lock.
+func lockAwaited(t *testing.T, pool *pgxpool.Pool) (waits bool) {
 	err := pool.QueryRow(t.Context(), `
 		SELECT EXISTS (
 			SELECT FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&kept)
+			WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits)
 	if err != nil {
 		t.Error(err)
 	}
-	return kept
+	return waits
 }
 
 func TestSweepOfCounters(t *testing.T) {

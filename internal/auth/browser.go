@@ -9,14 +9,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// BrowserLife is for how long a browser stays known to an account without signing in to it.
+// BrowserLife is how long an account knows a browser after its last sign-in.
 const BrowserLife = 400 * 24 * time.Hour
 
-// maxBrowsers is how many browsers an account knows: those that signed in last.
+// maxBrowsers is how many browsers an account knows: the most recent ones.
 const maxBrowsers = 50
 
-// RememberBrowser makes the browser with this token known to an account, in the transaction of a sign-in. A known
-// browser is spared from the limit that strangers can use up for an account (SignIn). It signs nobody in.
+// RememberBrowser makes the browser with this token a known browser of an account, in the transaction of a sign-in. A
+// known browser is exempt from the limit that strangers can use up for an account (SignIn). It is not signed in by
+// that.
 func (a *Accounts) RememberBrowser(ctx context.Context, tx pgx.Tx, userID int64, token string) error {
 	_, err := tx.Exec(ctx, `
 		WITH forgotten AS (
@@ -32,7 +33,7 @@ func (a *Accounts) RememberBrowser(ctx context.Context, tx pgx.Tx, userID int64,
 	return nil
 }
 
-// ForgetBrowsers makes all browsers unknown to an account, in the transaction that locks others out of it.
+// ForgetBrowsers deletes the known browsers of an account, in the transaction that locks others out of it.
 func (a *Accounts) ForgetBrowsers(ctx context.Context, tx pgx.Tx, userID int64) error {
 	if _, err := tx.Exec(ctx, `DELETE FROM cairn.browsers WHERE user_id = $1`, userID); err != nil {
 		return fmt.Errorf("auth: forget browsers of user %d: %w", userID, err)
@@ -40,17 +41,18 @@ func (a *Accounts) ForgetBrowsers(ctx context.Context, tx pgx.Tx, userID int64) 
 	return nil
 }
 
-// SweepBrowsers deletes one batch of browsers that have not signed in for BrowserLife and reports whether more may be
+// SweepBrowsers deletes one batch of browsers that have not signed in for BrowserLife, and reports whether more may be
 // left.
 func (a *Accounts) SweepBrowsers(ctx context.Context) (more bool, err error) {
 	tag, err := a.pool.Exec(ctx, `
 		DELETE FROM cairn.browsers WHERE (token_hash, user_id) IN (
 			SELECT token_hash, user_id FROM cairn.browsers
-			WHERE last_used < now() - $1::interval ORDER BY last_used LIMIT 500 FOR UPDATE SKIP LOCKED)`, BrowserLife)
+			WHERE last_used < now() - $1::interval ORDER BY last_used LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+		BrowserLife, sweepBatch)
 	if err != nil {
 		return false, fmt.Errorf("auth: sweep browsers: %w", err)
 	}
-	return tag.RowsAffected() == 500, nil
+	return tag.RowsAffected() == sweepBatch, nil
 }
 
 func digest(token string) []byte {

@@ -15,10 +15,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-const waitingPerHash = 100 // some three seconds' work
+const queuePerSlot = 100 // hashes, which take about three seconds
 
-// Cost is what argon2id spends on a hash. The zero value is the second choice of OWASP's password storage sheet: 19
-// MiB, two passes. Tests that are not about it spend less.
+// Cost is the cost of a hash. The zero value is the second choice of OWASP's password storage sheet: 19 MiB, two
+// passes. Tests that are not about it spend less.
 type Cost struct {
 	Memory uint32 // KiB; 0: 19 MiB
 	Passes uint32 // 0: 2
@@ -34,8 +34,8 @@ func (c Cost) params() *argon2id.Params {
 	}
 }
 
-// decoyHash is what a password is compared with when there is no account, so that a failed sign-in takes the same time
-// either way. It is nobody's: the salt and the key are random.
+// decoyHash returns a hash to compare a password with if there is no account, so that a failed sign-in takes the same
+// time. No password matches it: the salt and the key are random.
 func decoyHash(p *argon2id.Params) string {
 	random := func(n uint32) string {
 		b := make([]byte, n)
@@ -46,28 +46,28 @@ func decoyHash(p *argon2id.Params) string {
 		p.Memory, p.Iterations, p.Parallelism, random(p.SaltLength), random(p.KeyLength))
 }
 
-// hasher runs argon2id. A hash takes 19 MiB and a core for some 20 ms, so one core is left to everybody else, and
-// only so many wait; the rest is told to come back rather than let memory run out.
+// hasher runs argon2id. A hash takes 19 MiB and a core for about 20 ms. So one core is left for other work, and the
+// queue is bounded: ErrBusy is better than running out of memory.
 type hasher struct {
 	params  *argon2id.Params
 	decoy   string
-	slots   *semaphore.Weighted
-	cores   int64        // how many slots there are
-	waiting atomic.Int64 // those that run included
+	sem     *semaphore.Weighted
+	slots   int64        // of sem
+	queue   int64        // the most that run and wait
+	queued  atomic.Int64 // run and wait
 	running atomic.Int64
-	queue   int64
 }
 
-// HashLoad is how busy the hashing of passwords is on this server.
+// HashLoad is the load of password hashing on this server.
 type HashLoad struct{ Running, Waiting, MaxRunning, MaxWaiting int }
 
-// HashLoad is for an operator's metrics.
+// HashLoad returns the present load, for metrics.
 func (a *Accounts) HashLoad() HashLoad {
 	h := a.hash
 	running := h.running.Load()
 	return HashLoad{
-		Running: int(running), Waiting: int(max(0, h.waiting.Load()-running)),
-		MaxRunning: int(h.cores), MaxWaiting: int(h.queue - h.cores),
+		Running: int(running), Waiting: int(max(0, h.queued.Load()-running)),
+		MaxRunning: int(h.slots), MaxWaiting: int(h.queue - h.slots),
 	}
 }
 
@@ -76,11 +76,12 @@ func newHasher(cost Cost) *hasher {
 	slots := max(1, int64(runtime.GOMAXPROCS(0))-1)
 	return &hasher{
 		params: params, decoy: decoyHash(params),
-		slots: semaphore.NewWeighted(slots), cores: slots, queue: waitingPerHash * slots,
+		sem: semaphore.NewWeighted(slots), slots: slots, queue: queuePerSlot * slots,
 	}
 }
 
-// make hashes a new password unless it is easy to guess; that too takes time. about is what others know of its owner.
+// make hashes a new password unless it is easy to guess, which takes time to find out, too. about is what others know
+// about its owner.
 // Errors: *FieldError, ErrBusy.
 func (h *hasher) make(ctx context.Context, password string, about ...string) (hash string, err error) {
 	if err := checkLength(password); err != nil {
@@ -112,15 +113,15 @@ func (h *hasher) matches(ctx context.Context, password, hash string) (match bool
 }
 
 func (h *hasher) run(ctx context.Context, work func() error) error {
-	if h.waiting.Add(1) > h.queue {
-		h.waiting.Add(-1)
+	if h.queued.Add(1) > h.queue {
+		h.queued.Add(-1)
 		return ErrBusy
 	}
-	defer h.waiting.Add(-1)
-	if err := h.slots.Acquire(ctx, 1); err != nil {
+	defer h.queued.Add(-1)
+	if err := h.sem.Acquire(ctx, 1); err != nil {
 		return ErrBusy
 	}
-	defer h.slots.Release(1)
+	defer h.sem.Release(1)
 	h.running.Add(1)
 	defer h.running.Add(-1)
 	return work()

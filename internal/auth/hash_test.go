@@ -35,23 +35,23 @@ func TestHashingIsBounded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if cores := h.queue / waitingPerHash; most.Load() > cores {
+	if cores := h.queue / queuePerSlot; most.Load() > cores {
 		t.Errorf("%d hashes ran at once on %d cores", most.Load(), cores)
 	}
 	if refused.Load() == 0 {
-		t.Error("nobody was told to come back")
+		t.Error("no hash was refused")
 	}
-	if h.waiting.Load() != 0 {
-		t.Errorf("%d are still counted as waiting", h.waiting.Load())
+	if h.queued.Load() != 0 {
+		t.Errorf("%d are still counted as queued", h.queued.Load())
 	}
 }
 
-func TestWhoGivesUpWaitingIsLetGo(t *testing.T) {
+func TestCancelledWaitEnds(t *testing.T) {
 	t.Parallel()
 	h := newHasher(Cost{})
 	release := make(chan struct{})
 	var wg sync.WaitGroup
-	for range h.queue / waitingPerHash {
+	for range h.queue / queuePerSlot {
 		entered := make(chan struct{})
 		wg.Go(func() { _ = h.run(t.Context(), func() error { close(entered); <-release; return nil }) })
 		<-entered
@@ -69,7 +69,7 @@ func TestWhoGivesUpWaitingIsLetGo(t *testing.T) {
 func TestHashLoad(t *testing.T) {
 	t.Parallel()
 	a := &Accounts{hash: newHasher(Cost{})}
-	cores := int(a.hash.cores)
+	cores := int(a.hash.slots)
 	release := make(chan struct{})
 	var wg sync.WaitGroup
 	for range cores {
@@ -100,8 +100,8 @@ func TestUsualCostIsOWASPs(t *testing.T) {
 	}
 }
 
-// The decoy must cost what a real hash costs, or the time of a failed sign-in tells whether there is an account.
-func TestDecoyCostsWhatHashesCost(t *testing.T) {
+// The decoy must cost as much as a real hash, or the time of a failed sign-in reveals whether there is an account.
+func TestDecoyCostsAsMuchAsAHash(t *testing.T) {
 	t.Parallel()
 	for _, cost := range []Cost{{}, {Memory: 64, Passes: 1}} {
 		h := newHasher(cost)
@@ -123,7 +123,7 @@ func TestDecoyCostsWhatHashesCost(t *testing.T) {
 	}
 }
 
-func TestStoredHashMayNotAskForAnything(t *testing.T) {
+func TestStoredHashHasALimitedCost(t *testing.T) {
 	t.Parallel()
 	huge := "$argon2id$v=19$m=4194304,t=2,p=1$+JxlSEZmWxZ9YxOzhqrdKw$YH0BplG49RR6RcX3IukpM5rZCpXaBJtRHIDRyQ53kSA"
 	if _, err := newHasher(Cost{}).matches(t.Context(), "x", huge); err == nil {

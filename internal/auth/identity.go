@@ -8,11 +8,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Claim makes a provider's account a way into the account of a signed-in user and returns the identity's id. One that
-// is the user's already is returned as it is. Errors: ErrLinked when it is another user's; ErrUnconfirmed when it
-// would be a new way in, and confirmed does not say that the user has just signed in.
-func (a *Accounts) Claim(
-	ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, confirmed bool,
+// Link makes a provider's account a sign-in method of a signed-in user and returns the identity's id. If it is one
+// already, nothing changes. recent says that the user has just signed in. Errors: ErrLinked if the account is another
+// user's; ErrNotRecent if it would be a new sign-in method and the sign-in is not recent.
+func (a *Accounts) Link(
+	ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, recent bool,
 ) (int64, error) {
 	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
 		return 0, err
@@ -22,8 +22,8 @@ func (a *Accounts) Claim(
 	}
 	id, owner, err := findIdentity(ctx, tx, provider, subject)
 	switch {
-	case errors.Is(err, ErrNotFound) && !confirmed:
-		return 0, ErrUnconfirmed
+	case errors.Is(err, ErrNotFound) && !recent:
+		return 0, ErrNotRecent
 	case errors.Is(err, ErrNotFound):
 		return insertIdentity(ctx, tx, userID, provider, subject)
 	case err != nil:
@@ -34,9 +34,9 @@ func (a *Accounts) Claim(
 	return id, nil
 }
 
-// Enter returns the user and identity a provider's account leads to, making both at the first visit. name and avatarURL
-// are used only then.
-func (a *Accounts) Enter(
+// FindOrCreate returns the user and the identity of a provider's account. It creates both for an account that is new,
+// with this name and avatar. Errors: ErrCredentials if the identity is removed at the same time.
+func (a *Accounts) FindOrCreate(
 	ctx context.Context, tx pgx.Tx, provider, subject, name, avatarURL string,
 ) (userID, identityID int64, err error) {
 	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
@@ -59,9 +59,8 @@ func (a *Accounts) Enter(
 	return userID, identityID, err
 }
 
-// RemoveIdentity removes the sign-in method by a provider's account, and with it the connection that hangs on it.
-// Before anything is removed, disconnect is called with the transaction. Errors: ErrNotFound, ErrLastWay;
-// disconnect's.
+// RemoveIdentity removes a provider's account as a sign-in method, and with it its connection. It calls disconnect in
+// the transaction before it removes anything. Errors: ErrNotFound, ErrLastMethod; disconnect's.
 func (a *Accounts) RemoveIdentity(
 	ctx context.Context, tx pgx.Tx, userID, identityID int64, disconnect func(provider string) error,
 ) (provider string, err error) {
@@ -84,11 +83,11 @@ func (a *Accounts) RemoveIdentity(
 	if err != nil {
 		return "", fmt.Errorf("auth: remove identity %d: %w", identityID, err)
 	}
-	return provider, someMethodLeft(ctx, tx, userID)
+	return provider, requireMethod(ctx, tx, userID)
 }
 
-// lockIdentity lets one transaction at a time decide whose a provider's account is, also while no row of it exists.
-// It comes before the user's lock, because only then is it known who that is.
+// lockIdentity lets one transaction at a time decide which user a provider's account belongs to, also when it has no
+// row yet. It comes before the lock of the user, who is not known before.
 func lockIdentity(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 7261))`, provider+" "+subject)
 	if err != nil {

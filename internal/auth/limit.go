@@ -13,84 +13,84 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// LimitError says that an action was tried too often, and when it may be tried again.
+// LimitError says that a rate limit is exceeded, and when the action is allowed again.
 type LimitError struct {
 	Limit      string // its name
 	RetryAfter time.Duration
 }
 
-func (e *LimitError) Error() string { return "auth: tried too often (" + e.Limit + ")" }
+func (e *LimitError) Error() string { return "auth: rate limit exceeded (" + e.Limit + ")" }
 
-// Allow counts one action in one statement, and returns a *LimitError when it is one too many. The counts go from
-// narrow to wide: where one refuses, those after it are not counted, so that somebody who goes on after a refusal does
-// not use up what others have too. Counting and deciding are one, so parallel tries on many instances cannot slip
-// through between them.
+// Allow counts one action and returns a *LimitError if a limit is exceeded. The counts go from narrow to wide: after
+// one that refuses, the others are not counted, so that a client that goes on does not use up a limit that it shares.
+// One statement counts and decides, so that parallel actions on many instances can't slip through.
 func (a *Accounts) Allow(ctx context.Context, counts ...Count) error {
 	counters := a.counters(counts)
 	var args []any
 	for _, c := range counters {
-		args = append(args, c.bucket, c.hits, c.window)
+		args = append(args, c.bucket, c.max, c.window)
 	}
 	return a.refusal(counters, a.pool.QueryRow(ctx, countStatement(len(counters)), args...))
 }
 
-// StillAllowed is what Allow would say, and counts nothing: for the first step of something whose last one is limited.
+// StillAllowed returns what Allow would return, and counts nothing. It is for the first step of an action whose last
+// step is counted.
 func (a *Accounts) StillAllowed(ctx context.Context, counts ...Count) error {
 	counters := a.counters(counts)
 	var buckets []string
-	var hits []int
+	var limits []int
 	for _, c := range counters {
-		buckets, hits = append(buckets, c.bucket), append(hits, c.hits)
+		buckets, limits = append(buckets, c.bucket), append(limits, c.max)
 	}
 	return a.refusal(counters, a.pool.QueryRow(ctx, `
-		SELECT w.place - 1, EXTRACT(epoch FROM r.resets_at - now())::float8 AS wait
-		FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS w (bucket, hits, place)
+		SELECT w.index - 1, EXTRACT(epoch FROM r.resets_at - now())::float8 AS wait
+		FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS w (bucket, max, index)
 		JOIN cairn.rate_limits r USING (bucket)
-		WHERE r.hits >= w.hits AND r.resets_at > now() ORDER BY wait DESC LIMIT 1`, buckets, hits))
+		WHERE r.hits >= w.max AND r.resets_at > now() ORDER BY wait DESC LIMIT 1`, buckets, limits))
 }
 
-// counter is one row of a count.
+// counter is one row of cairn.rate_limits.
 type counter struct {
 	name, bucket string
-	hits         int
+	max          int
 	window       time.Duration
 }
 
 func (a *Accounts) counters(counts []Count) (all []counter) {
 	for _, c := range counts {
-		for _, s := range c.who {
-			all = append(all, counter{c.limit.Name, a.bucket(c.limit, s), s.hits, c.limit.Window})
+		for _, s := range c.subjects {
+			all = append(all, counter{c.limit.Name, a.bucket(c.limit, s), s.max, c.limit.Window})
 		}
 	}
 	return all
 }
 
-// refusal makes an error of the place of the counter that refused, and the seconds until its window ends; no row: none
+// refusal reads the index of the counter that refused, and the seconds until its window ends. No row means that none
 // did.
 func (a *Accounts) refusal(counters []counter, row pgx.Row) error {
-	var place int
+	var index int
 	var seconds float64
-	err := row.Scan(&place, &seconds)
+	err := row.Scan(&index, &seconds)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("auth: count %s: %w", counters[0].name, err)
 	}
-	name := counters[place].name
+	name := counters[index].name
 	if a.refused != nil {
 		a.refused(name)
 	}
 	return &LimitError{Limit: name, RetryAfter: time.Duration(seconds * float64(time.Second))}
 }
 
-// countStatement increments n counters, each only if the one before it allowed the action, and returns the place of the
-// one that did not, with the seconds until its window ends (the longest, of several). Where one is used up already
-// nothing is counted: a network that goes on after a refusal would leave a row for each e-mail that it tries. Counters
-// of one kind are locked before those of the next, so that two of these statements do not wait for each other.
+// countStatement increments n counters, each only if the one before it allowed the action. It returns the index of the
+// counter that refused, with the seconds until its window ends (the longest, if several refuse). If a counter is
+// exhausted already, none is incremented: otherwise a network that goes on would leave a row for each e-mail that it
+// tries. Counters of one kind are locked before those of the next, so that there is no deadlock.
 func countStatement(n int) string {
 	var with, refused, given []string
-	source := `WHERE NOT EXISTS (SELECT FROM spent)`
+	source := `WHERE NOT EXISTS (SELECT FROM exhausted)`
 	for i := range n {
 		given = append(given, fmt.Sprintf(`(%d, $%d::text, $%d::int)`, i, 3*i+1, 3*i+2))
 		with = append(with, fmt.Sprintf(`c%d AS (
@@ -104,46 +104,47 @@ func countStatement(n int) string {
 		refused = append(refused, fmt.Sprintf(`SELECT %d, wait FROM c%d WHERE NOT allowed`, i, i))
 		source = fmt.Sprintf(`FROM c%d WHERE allowed`, i)
 	}
-	return `WITH spent AS (
-			SELECT place, EXTRACT(epoch FROM resets_at - now())::float8 AS wait
-			FROM (VALUES ` + strings.Join(given, ", ") + `) AS given (place, bucket, most)
+	return `WITH exhausted AS (
+			SELECT index, EXTRACT(epoch FROM resets_at - now())::float8 AS wait
+			FROM (VALUES ` + strings.Join(given, ", ") + `) AS given (index, bucket, max)
 			JOIN cairn.rate_limits USING (bucket)
-			WHERE resets_at > now() AND hits >= most
+			WHERE resets_at > now() AND hits >= max
 		), ` + strings.Join(with, ", ") + `
-		SELECT place, wait FROM spent UNION ALL ` + strings.Join(refused, " UNION ALL ") + `
+		SELECT index, wait FROM exhausted UNION ALL ` + strings.Join(refused, " UNION ALL ") + `
 		ORDER BY wait DESC LIMIT 1`
 }
 
-// Forgive forgets counts of an action that has succeeded. They go in the order of Allow, so that none waits for
-// another.
-func (a *Accounts) Forgive(ctx context.Context, counts ...Count) error {
+// Reset deletes the counters of an action that has succeeded. It locks them in the order of Allow.
+func (a *Accounts) Reset(ctx context.Context, counts ...Count) error {
 	var buckets []string
 	for _, c := range a.counters(counts) {
 		buckets = append(buckets, c.bucket)
 	}
 	_, err := a.pool.Exec(ctx, `
 		DELETE FROM cairn.rate_limits WHERE bucket IN (
-			SELECT r.bucket FROM unnest($1::text[]) WITH ORDINALITY AS w (bucket, place)
-			JOIN cairn.rate_limits r USING (bucket) ORDER BY w.place FOR UPDATE OF r)`, buckets)
+			SELECT r.bucket FROM unnest($1::text[]) WITH ORDINALITY AS w (bucket, index)
+			JOIN cairn.rate_limits r USING (bucket) ORDER BY w.index FOR UPDATE OF r)`, buckets)
 	if err != nil {
-		return fmt.Errorf("auth: forgive: %w", err)
+		return fmt.Errorf("auth: reset counters: %w", err)
 	}
 	return nil
 }
 
-// Sweep deletes one batch of counters that are over and reports whether more may be left.
+const sweepBatch = 500
+
+// Sweep deletes one batch of counters whose window has ended, and reports whether more may be left.
 func (a *Accounts) Sweep(ctx context.Context) (more bool, err error) {
 	tag, err := a.pool.Exec(ctx, `
 		DELETE FROM cairn.rate_limits WHERE bucket IN (
 			SELECT bucket FROM cairn.rate_limits WHERE resets_at < now()
-			ORDER BY resets_at LIMIT 500 FOR UPDATE SKIP LOCKED)`)
+			ORDER BY resets_at LIMIT $1 FOR UPDATE SKIP LOCKED)`, sweepBatch)
 	if err != nil {
 		return false, fmt.Errorf("auth: sweep: %w", err)
 	}
-	return tag.RowsAffected() == 500, nil
+	return tag.RowsAffected() == sweepBatch, nil
 }
 
-// bucket names a counter. It is keyed, because there are too few addresses for a plain hash to hide one.
+// bucket returns the name of a counter. It is a keyed hash, because a plain one of an address can be guessed.
 func (a *Accounts) bucket(l Limit, s subject) string {
 	mac := hmac.New(sha256.New, a.secret)
 	mac.Write([]byte(l.Name + "\x00" + s.name))

@@ -6,15 +6,14 @@ import (
 	"time"
 )
 
-// Limit is how many of an action may happen within a window that starts with the first of them.
+// Limit is how often an action is allowed within a window, which starts with the first of them.
 type Limit struct {
-	Name   string // in docs/security.md, in metrics and in the database: not to be changed lightly
-	Hits   int
+	Name   string // in docs/security.md, in metrics and in the database; a new name starts a new count
+	Max    int
 	Window time.Duration
 }
 
-// Limits are all rate limits. What they are for, route by route, is in docs/security.md, which a test compares with
-// this.
+// Limits are all rate limits. docs/security.md says what each is for; a test compares it with this.
 type Limits struct {
 	SignInPair, SignInBrowser, SignInNetwork, SignInAccount Limit
 	NewEmailPerson, NewEmailNetwork                         Limit
@@ -25,9 +24,9 @@ type Limits struct {
 	CallPause, CallHour, CallNetwork                        Limit
 }
 
-// DefaultLimits are the limits of the real world. For an e-mail and a network together the limit is low; for an e-mail
-// alone it is high enough that a stranger elsewhere does not easily lock the owner out, and a provider still lets the
-// owner in.
+// DefaultLimits are the limits of production. For an e-mail together with a network the limit is low. For an e-mail
+// alone it is so high that a stranger in another network does not easily lock the owner out, who can still sign in with
+// a provider.
 func DefaultLimits() Limits {
 	const quarter = 15 * time.Minute
 	return Limits{
@@ -52,37 +51,37 @@ func DefaultLimits() Limits {
 	}
 }
 
-// siteFactor is how many times as much an IPv6 /48 may do as a /64. A person with one /64 often has the /48 around it,
-// but so may a company, or the neighbours.
+// siteFactor is the limit of an IPv6 /48 as a multiple of that of a /64. A person with a /64 often has the /48 around
+// it, but a company or several neighbours may share one.
 const siteFactor = 2
 
-// Count is a limit applied to somebody: one counter, or two for an IPv6 network.
+// Count is a limit and what it counts: one counter, or two for an IPv6 network.
 type Count struct {
-	limit Limit
-	who   []subject
+	limit    Limit
+	subjects []subject
 }
 
 type subject struct {
 	name string
-	hits int
+	max  int
 }
 
-// Of applies a limit to what is named: a person, a session, an e-mail.
-func (l Limit) Of(who ...any) Count {
-	return Count{l, []subject{{fmt.Sprintln(who...), l.Hits}}}
+// Of applies a limit to a person, a session, an e-mail or a combination of them.
+func (l Limit) Of(subjects ...any) Count {
+	return Count{l, []subject{{fmt.Sprintln(subjects...), l.Max}}}
 }
 
-// From applies a limit to the network of an address, together with what else is named: to an IPv4 address, or to an
-// IPv6 /64 and to the /48 around it.
-func (l Limit) From(address string, who ...any) Count {
-	rest := fmt.Sprintln(who...)
+// From applies a limit to the network of an address, in combination with other subjects: to an IPv4 address, or to an
+// IPv6 /64 and the /48 around it.
+func (l Limit) From(address string, subjects ...any) Count {
+	rest := fmt.Sprintln(subjects...)
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
-		return Count{l, []subject{{address + " " + rest, l.Hits}}}
+		return Count{l, []subject{{address + " " + rest, l.Max}}}
 	}
 	if ip = ip.Unmap().WithZone(""); ip.Is4() {
-		return Count{l, []subject{{ip.String() + " " + rest, l.Hits}}}
+		return Count{l, []subject{{ip.String() + " " + rest, l.Max}}}
 	}
 	network := func(bits int) string { return netip.PrefixFrom(ip, bits).Masked().String() + " " + rest }
-	return Count{l, []subject{{network(64), l.Hits}, {network(48), siteFactor * l.Hits}}}
+	return Count{l, []subject{{network(64), l.Max}, {network(48), siteFactor * l.Max}}}
 }

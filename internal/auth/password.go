@@ -13,18 +13,18 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// NewPassword is an e-mail and password that were found acceptable, with the password hashed, which takes a while.
-// Create, AddPassword and ChangePassword store it.
+// NewPassword is an acceptable e-mail and the hash of an acceptable password. Create and AddPassword store it. It is
+// made outside their transactions, because hashing takes a while.
 type NewPassword struct{ email, key, hash string }
 
-// NewAccount is a sign-up that was found acceptable. Create makes the account.
+// NewAccount is an acceptable sign-up. Create makes the account.
 type NewAccount struct {
 	name string
 	NewPassword
 }
 
-// SignUp checks what somebody wants to sign up with; an empty name is made from the address. Whether the e-mail is
-// free is known when the account is made. Errors: *FieldError, *LimitError, ErrBusy.
+// SignUp checks a sign-up; an empty name is made from the e-mail. Whether the e-mail is free is known when the account
+// is created. Errors: *FieldError, *LimitError, ErrBusy.
 func (a *Accounts) SignUp(ctx context.Context, name, email, password, address string) (NewAccount, error) {
 	email, key, err := parseEmail(email)
 	if err != nil {
@@ -47,7 +47,7 @@ func (a *Accounts) SignUp(ctx context.Context, name, email, password, address st
 	return NewAccount{name, NewPassword{email, key, hash}}, err
 }
 
-// Create makes the account of a sign-up. Errors: ErrEmailTaken.
+// Create creates the account of a sign-up. Errors: ErrEmailTaken.
 func (a *Accounts) Create(ctx context.Context, tx pgx.Tx, n NewAccount) (userID int64, err error) {
 	err = tx.QueryRow(ctx, `INSERT INTO cairn.users (display_name) VALUES ($1) RETURNING id`, n.name).Scan(&userID)
 	if err != nil {
@@ -56,7 +56,7 @@ func (a *Accounts) Create(ctx context.Context, tx pgx.Tx, n NewAccount) (userID 
 	return userID, insertPassword(ctx, tx, userID, n.NewPassword)
 }
 
-// SignIn checks an e-mail and password. A wrong password and an unknown e-mail are the same error and take the same
+// SignIn checks an e-mail and password. A wrong password and an unknown e-mail give the same error and take the same
 // time. browser is the token of a browser that may have signed in before, or "". Errors: ErrCredentials, *LimitError,
 // ErrBusy.
 func (a *Accounts) SignIn(ctx context.Context, email, password, address, browser string) (Proof, error) {
@@ -69,14 +69,14 @@ func (a *Accounts) SignIn(ctx context.Context, email, password, address, browser
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return Proof{}, fmt.Errorf("auth: find password: %w", err)
 	}
-	// For the account last: tries that a network is not allowed any more must not lock the owner out. A known browser
-	// has a limit of its own, which strangers can't use up.
+	// The account's limit comes last: attempts that exceed a network's limit must not lock the owner out. A known
+	// browser has its own limit, which strangers can't use up.
 	network := a.Limits.SignInNetwork.From(address)
 	pair, account := a.Limits.SignInPair.From(address, key), a.Limits.SignInAccount.Of(key)
-	counts, forgiven := []Count{pair, network, account}, []Count{pair, account}
+	counts, ofAccount := []Count{pair, network, account}, []Count{pair, account}
 	if known {
 		own := a.Limits.SignInBrowser.Of(key, browser)
-		counts, forgiven = []Count{own, network}, []Count{own}
+		counts, ofAccount = []Count{own, network}, []Count{own}
 	}
 	if err := a.Allow(ctx, counts...); err != nil {
 		return Proof{}, err
@@ -88,11 +88,11 @@ func (a *Accounts) SignIn(ctx context.Context, email, password, address, browser
 	if !match || proof.UserID == 0 {
 		return Proof{}, ErrCredentials
 	}
-	return proof, a.Forgive(ctx, forgiven...)
+	return proof, a.Reset(ctx, ofAccount...)
 }
 
-// NewPassword checks what an account without a password is to get. Whether the e-mail is free is known when it is
-// added. Errors: *FieldError, *LimitError, ErrBusy.
+// NewPassword checks an e-mail and password for an account without one. Whether the e-mail is free is known when
+// AddPassword stores them. Errors: *FieldError, *LimitError, ErrBusy.
 func (a *Accounts) NewPassword(
 	ctx context.Context, userID int64, email, password, address string,
 ) (NewPassword, error) {
@@ -110,7 +110,7 @@ func (a *Accounts) NewPassword(
 	return NewPassword{email, key, hash}, err
 }
 
-// AddPassword gives an account without a password this sign-in method. Errors: ErrEmailTaken, ErrNotFound.
+// AddPassword adds the sign-in method to an account without a password. Errors: ErrEmailTaken, ErrNotFound.
 func (a *Accounts) AddPassword(ctx context.Context, tx pgx.Tx, userID int64, n NewPassword) error {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return err
@@ -118,21 +118,21 @@ func (a *Accounts) AddPassword(ctx context.Context, tx pgx.Tx, userID int64, n N
 	return insertPassword(ctx, tx, userID, n)
 }
 
-// PasswordChange is a new password for an account whose present one was proven.
+// PasswordChange is a new password for an account whose current one was checked.
 type PasswordChange struct {
 	proof Proof
 	hash  string
 }
 
-// CheckPasswordChange compares the present password, and checks the new one. Errors: ErrCredentials, *FieldError,
-// ErrBusy. The caller limits how often (Limits.PasswordSession).
+// CheckPasswordChange compares the current password and checks the new one. Errors: ErrCredentials, *FieldError,
+// ErrBusy. The caller applies the rate limit (Limits.PasswordSession).
 func (a *Accounts) CheckPasswordChange(
 	ctx context.Context, userID int64, current, password string,
 ) (PasswordChange, error) {
 	if err := checkLength(password); err != nil {
 		return PasswordChange{}, err
 	}
-	proof, err := a.Confirm(ctx, userID, current)
+	proof, err := a.CheckPassword(ctx, userID, current)
 	if err != nil {
 		return PasswordChange{}, err
 	}
@@ -140,7 +140,7 @@ func (a *Accounts) CheckPasswordChange(
 	return PasswordChange{proof, hash}, err
 }
 
-// ChangePassword replaces the password, if it still is the one that was proven. Errors: ErrCredentials.
+// ChangePassword replaces the password unless it was changed since it was compared. Errors: ErrCredentials.
 func (a *Accounts) ChangePassword(ctx context.Context, tx pgx.Tx, c PasswordChange) error {
 	if err := lockMethods(ctx, tx, c.proof.UserID); err != nil {
 		return err
@@ -151,13 +151,13 @@ func (a *Accounts) ChangePassword(ctx context.Context, tx pgx.Tx, c PasswordChan
 	if err != nil {
 		return fmt.Errorf("auth: change password of user %d: %w", c.proof.UserID, err)
 	}
-	if tag.RowsAffected() == 0 { // changed by another request since it was compared
+	if tag.RowsAffected() == 0 {
 		return ErrCredentials
 	}
 	return nil
 }
 
-// RemovePassword removes the sign-in method by password. Errors: ErrLastWay, ErrNotFound.
+// RemovePassword removes the password as a sign-in method. Errors: ErrLastMethod, ErrNotFound.
 func (a *Accounts) RemovePassword(ctx context.Context, tx pgx.Tx, userID int64) error {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return err
@@ -169,10 +169,10 @@ func (a *Accounts) RemovePassword(ctx context.Context, tx pgx.Tx, userID int64) 
 	if tag.RowsAffected() == 0 {
 		return ErrNotFound
 	}
-	return someMethodLeft(ctx, tx, userID)
+	return requireMethod(ctx, tx, userID)
 }
 
-// insertPassword leaves a taken address to ON CONFLICT: a unique violation would write it into PostgreSQL's log.
+// insertPassword uses ON CONFLICT for an e-mail that is taken: a unique violation would write it to PostgreSQL's log.
 func insertPassword(ctx context.Context, tx pgx.Tx, userID int64, n NewPassword) error {
 	tag, err := tx.Exec(ctx, `
 		INSERT INTO cairn.passwords (user_id, email, email_key, hash) VALUES ($1, $2, $3, $4)
@@ -186,8 +186,8 @@ func insertPassword(ctx context.Context, tx pgx.Tx, userID int64, n NewPassword)
 	return nil
 }
 
-// parseEmail returns an address as it is kept and the key that makes it unique. It is normalised before it is looked
-// at, so that no look-alike of "@" slips through.
+// parseEmail returns an address as it is stored, and the key that makes it unique. It normalises before it parses, so
+// that no look-alike of "@" slips through.
 func parseEmail(input string) (email, key string, err error) {
 	email = strings.TrimSpace(norm.NFKC.String(input))
 	parsed, err := mail.ParseAddress(email)
@@ -199,7 +199,7 @@ func parseEmail(input string) (email, key string, err error) {
 	return email, emailKey(email), nil
 }
 
-// emailKey is "" for what no address can be, and the database would refuse: it is nobody's.
+// emailKey returns "", which is no account's key, for text that PostgreSQL can't store.
 func emailKey(email string) string {
 	if !utf8.ValidString(email) || strings.ContainsRune(email, 0) {
 		return ""

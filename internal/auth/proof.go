@@ -8,18 +8,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Proof is a credential that somebody has shown: a password as it was compared, or a provider's account as it was
-// found. It was true when it was made; StillProven tells whether it is.
+// Proof is a credential that was checked: a password or a provider's account. It may have been changed or removed
+// since; StillProven checks that.
 type Proof struct {
 	UserID int64
 
 	email, hash string // of the password
-	identityID  int64  // 0: it is the password
+	identityID  int64  // 0: the credential is the password
 }
 
-// StillProven proves a credential again, in the transaction that acts on it: it must be the one that was checked,
-// neither changed nor removed since. Until the transaction is over nobody changes it. It locks the user, then the
-// credential. Errors: ErrCredentials.
+// StillProven checks, in the transaction that acts on a credential, that it was neither changed nor removed since. It
+// locks the user, then the credential. Errors: ErrCredentials.
 func (a *Accounts) StillProven(ctx context.Context, tx pgx.Tx, p Proof) error {
 	credential := `SELECT true FROM cairn.identities WHERE user_id = $1 AND id = $2 FOR SHARE`
 	args := []any{p.UserID, p.identityID}
@@ -36,7 +35,7 @@ func (a *Accounts) StillProven(ctx context.Context, tx pgx.Tx, p Proof) error {
 		return ErrCredentials
 	}
 	if err != nil {
-		return fmt.Errorf("auth: prove a credential of user %d again: %w", p.UserID, err)
+		return fmt.Errorf("auth: check a credential of user %d again: %w", p.UserID, err)
 	}
 	return nil
 }

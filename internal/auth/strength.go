@@ -13,21 +13,21 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Nothing is asked of a password but that it is long enough and not among the first guesses of anybody (no composition
-// rules).
+// A password has to be long enough and not among the first guesses. There are no composition rules. Lengths are in
+// characters.
 const (
 	minPassword = 12
-	maxPassword = 256 // characters
-	// estimated is how much of a password the estimate looks at, in characters: its time grows with the square of the
-	// length, and a beginning that is hard to guess is enough.
-	estimated = 40
+	maxPassword = 256
+	// estimatedLength is the part of a password that is estimated: the time grows with the square of the length, and a
+	// beginning that is hard to guess is enough.
+	estimatedLength = 40
 )
 
 var errGuessable = &FieldError{Field: "password",
 	Message: "This password is one of the first that others would guess. " +
 		"Please choose another; a few unrelated words work well."}
 
-// checkLength refuses what is too short, too long, or no text. It costs nothing, unlike guessable.
+// checkLength refuses a password that is too short, too long or not text. Unlike guessable it takes no time.
 func checkLength(password string) error {
 	refuse := func(message string) error { return &FieldError{Field: "password", Message: message} }
 	switch n := utf8.RuneCountInString(norm.NFC.String(password)); {
@@ -41,9 +41,8 @@ func checkLength(password string) error {
 	return nil
 }
 
-// guessable tells whether a password is among the first guesses: common passwords and their variations, the names of
-// this product and its providers, and what others know of its owner. It takes a millisecond or two, whatever the
-// password is.
+// guessable reports whether a password is among the first guesses: common passwords and their variations, the names of
+// this product and its providers, and what others know about its owner. It takes a millisecond or two for any password.
 func guessable(password string, about ...string) bool {
 	words := []string{"cairn", "garmin", "connect", "foursquare", "swarm", "strava"}
 	between := func(r rune) bool { return strings.ContainsRune("@. ", r) }
@@ -51,7 +50,7 @@ func guessable(password string, about ...string) bool {
 		words = append(words, strings.FieldsFunc(strings.ToLower(text), between)...)
 	}
 	runes := []rune(norm.NFC.String(password))
-	start := string(runes[:min(len(runes), estimated)])
+	start := string(runes[:min(len(runes), estimatedLength)])
 	matches := matching.Omnimatch(start, words, matching.FilterL33tMatcher)
 	for _, form := range plainForms(start) {
 		matches = append(matches, matching.Omnimatch(form, words, notDictionary)...)
@@ -59,9 +58,8 @@ func guessable(password string, about ...string) bool {
 	return scoring.MinimumEntropyMatchSequence(start, matches).Score < 2
 }
 
-// plainForms undo "l33t" spelling, in which three characters can each be either of two letters. zxcvbn's own matcher,
-// which is left out, tries each character for each letter by itself: one password of 40 characters makes thousands of
-// forms.
+// plainForms undoes "l33t" spelling, in which three characters can each be either of two letters. zxcvbn's own matcher
+// is not used: it tries each letter separately, which makes thousands of forms of a password of 40 characters.
 func plainForms(password string) (forms []string) {
 	for i := range 8 {
 		choose := func(bit int, one, other string) string {
@@ -83,7 +81,7 @@ func plainForms(password string) (forms []string) {
 	return forms
 }
 
-// notDictionary leaves the matchers out that look for something other than words.
+// notDictionary excludes the matchers that look for something other than words.
 func notDictionary(m match.Matcher) bool {
 	_, dictionary := frequency.Lists[m.ID]
 	return !dictionary

@@ -19,7 +19,7 @@ func TestEstimateIsBounded(t *testing.T) {
 		strings.Repeat("1.1.19", 40),
 	}
 	for range 10 {
-		shuffled := []byte(strings.Repeat(odd, 2)[:estimated])
+		shuffled := []byte(strings.Repeat(odd, 2)[:estimatedLength])
 		rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 		passwords = append(passwords, string(shuffled))
 	}

@@ -72,7 +72,7 @@ type Connection struct {
 }
 
 // Connect stores what an attempt yielded, as the connection of an identity that the transaction has
-// found or made and holds (auth.Claim, auth.Enter). A connection to the same account is renewed and
+// found or made and holds (auth.Link, auth.FindOrCreate). A connection to the same account is renewed and
 // keeps its beginning. Errors: ErrOtherAccount when the user has another account of this provider
 // connected, after which the transaction can go on.
 func (s *Store) Connect(ctx context.Context, tx pgx.Tx, g Grant, userID, identityID int64) error {

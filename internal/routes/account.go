@@ -62,7 +62,7 @@ func (s *server) showAccount(
 		HasPassword: account.Email != "",
 		Recent:      current.Recent,
 		Ways:        waysOf(account, cards),
-		LastWay:     account.Ways() == 1,
+		LastWay:     account.Methods() == 1,
 		Cards:       cards,
 		Providers:   s.providerViews(),
 		Devices:     devices,

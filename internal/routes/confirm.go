@@ -85,7 +85,7 @@ func (s *server) confirmPassword(r *http.Request, userID int64) (auth.Proof, err
 	if err := s.Accounts.Allow(r.Context(), s.passwordTries(r)...); err != nil {
 		return auth.Proof{}, err
 	}
-	proof, err := s.Accounts.Confirm(r.Context(), userID, r.PostForm.Get("password"))
+	proof, err := s.Accounts.CheckPassword(r.Context(), userID, r.PostForm.Get("password"))
 	if err != nil {
 		return auth.Proof{}, err
 	}

@@ -153,7 +153,7 @@ func (s *server) enter(
 	var act intent
 	var other bool // the person has another account of this provider connected
 	err := s.beginSession(ctx, w, r, p.Key, true, func(ctx context.Context, tx pgx.Tx) (int64, error) {
-		owner, identityID, err := s.Accounts.Enter(ctx, tx, p.Key, grant.Subject, grant.Name, grant.PictureURL)
+		owner, identityID, err := s.Accounts.FindOrCreate(ctx, tx, p.Key, grant.Subject, grant.Name, grant.PictureURL)
 		if err != nil {
 			return 0, err
 		}
@@ -195,7 +195,7 @@ func (s *server) connected(
 	current, _ := session.Current(r.Context())
 	err := pgx.BeginFunc(ctx, s.Sessions.Pool, func(tx pgx.Tx) error {
 		recent := current.RecentAt(attempt.Begun)
-		identityID, err := s.Accounts.Claim(ctx, tx, attempt.UserID, p.Key, grant.Subject, recent)
+		identityID, err := s.Accounts.Link(ctx, tx, attempt.UserID, p.Key, grant.Subject, recent)
 		if err != nil {
 			return err
 		}
@@ -205,7 +205,7 @@ func (s *server) connected(
 		return s.Sessions.StillLive(ctx, tx)
 	})
 	switch {
-	case errors.Is(err, auth.ErrUnconfirmed):
+	case errors.Is(err, auth.ErrNotRecent):
 		askAgain(w, r, attempt.ReturnPath)
 		return nil
 	case errors.Is(err, session.ErrEnded):

@@ -229,7 +229,7 @@ func explain(r *http.Request, err error) problem {
 		return problem{Status: http.StatusBadRequest, Changed: nothingChanged, Action: back(),
 			Heading: "This form could not be read.",
 			Detail:  "Please go back and send it again."}
-	case errors.Is(err, auth.ErrLastWay):
+	case errors.Is(err, auth.ErrLastMethod):
 		return problem{Status: http.StatusConflict, Changed: nothingChanged,
 			Heading: "This is the only way into your account.",
 			Detail:  "Add another one first: a password, or another provider.",

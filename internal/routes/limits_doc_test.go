@@ -62,7 +62,7 @@ func TestLimitsAreAsWritten(t *testing.T) {
 	for _, row := range tableAfter(t, "## The limits") {
 		name := strings.Trim(row[0], "`")
 		limit, known := limits[name]
-		if want := fmt.Sprintf("%d in %s", limit.Hits, inWords(limit.Window)); !known || row[1]+" in "+row[2] != want {
+		if want := fmt.Sprintf("%d in %s", limit.Max, inWords(limit.Window)); !known || row[1]+" in "+row[2] != want {
 			t.Errorf("%s: %s is %s in %s, but auth.DefaultLimits has %s", securityDoc, name, row[1], row[2], want)
 		}
 		delete(limits, name)

@@ -85,6 +85,6 @@ func (s *server) passwordTries(r *http.Request) []auth.Count {
 func (s *server) forgivePasswordTries(r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	limits := s.Accounts.Limits
-	return s.Accounts.Forgive(r.Context(),
+	return s.Accounts.Reset(r.Context(),
 		limits.PasswordPair.From(address(r), current.ID), limits.PasswordSession.Of(current.ID))
 }

@@ -74,7 +74,7 @@ func untiring() auth.Limits {
 	for _, often := range []*auth.Limit{
 		&l.CallPause, &l.CallHour, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork,
 	} {
-		often.Hits = 1000
+		often.Max = 1000
 	}
 	return l
 }

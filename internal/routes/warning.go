@@ -94,8 +94,8 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 	switch {
 	case i < 0:
 		return errNoPage
-	case account.Ways() == 1:
-		return auth.ErrLastWay
+	case account.Methods() == 1:
+		return auth.ErrLastMethod
 	}
 	m := methods[i]
 	v := warningView{
@@ -122,8 +122,8 @@ func (s *server) removePasswordPage(w http.ResponseWriter, r *http.Request) erro
 		return err
 	case account.Email == "":
 		return errNoPage
-	case account.Ways() == 1:
-		return auth.ErrLastWay
+	case account.Methods() == 1:
+		return auth.ErrLastMethod
 	}
 	without := account
 	without.Email = ""

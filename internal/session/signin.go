@@ -30,10 +30,10 @@ func (m *Manager) SignIn(
 	})
 }
 
-// ChangeAccess changes the ways into the account of the signed-in person. In one transaction with change, this session
-// gets a new token, and all others of the user end if there is a reason, endOthers. change returns the sign-in method
-// that it removed, or "": a session that began with that method is no longer recent. The session keeps its id, its age
-// and so its absolute limit. Errors: change's; ErrNoSession, ErrEnded.
+// ChangeAccess changes who can sign in to the account of the signed-in person. In one transaction with change, this
+// session gets a new token, and all others of the user end if there is a reason, endOthers. change returns the sign-in
+// method that it removed, or "": a session that began with that method is no longer recent. The session keeps its id,
+// its age and so its absolute limit. Errors: change's; ErrNoSession, ErrEnded.
 func (m *Manager) ChangeAccess(
 	ctx context.Context, endOthers Reason, change func(context.Context, pgx.Tx) (removed string, err error),
 ) error {
