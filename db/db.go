@@ -151,7 +151,7 @@ func insist(ctx context.Context, log *slog.Logger, connect func(context.Context)
 			return errors.New(failure.text)
 		}
 		reason = failure.text
-		log.WarnContext(ctx, "the database is not available yet, trying again", "reason", reason, "pause", pause)
+		log.WarnContext(ctx, "the database is not available yet, trying again", "reason", reason, "retry_in", pause)
 		select {
 		case <-limited.Done():
 		case <-time.After(pause/2 + rand.N(pause/2)): // several instances must not knock in step

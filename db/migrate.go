@@ -97,7 +97,7 @@ func (m Migrator) up(ctx context.Context, pool *pgxpool.Pool) error {
 		return fmt.Errorf("read the schema version: %w", err)
 	}
 	if version > target {
-		m.Log.WarnContext(ctx, "the database is newer than this program", "version", version, "known", target)
+		m.Log.WarnContext(ctx, "the database is newer than this program", "version", version, "supported", target)
 	}
 	return nil
 }

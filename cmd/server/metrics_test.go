@@ -68,7 +68,7 @@ func TestMetrics(t *testing.T) {
 	ada.connect(server.url, "garmin", "moss")
 	wantLines(t, scrape(server),
 		"cairn_sessions 2",
-		"cairn_database_answered 1",
+		"cairn_database_up 1",
 		`cairn_connections{provider="strava",state="active"} 1`,
 		`cairn_connections{provider="garmin",state="active"} 1`)
 

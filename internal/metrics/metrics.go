@@ -1,12 +1,12 @@
-// Package metrics counts what an operator watches, for Prometheus to fetch.
+// Package metrics provides an operator's metrics to Prometheus.
 //
-//	metrics.go  what is counted as it happens: requests, sign-ins, calls to providers
-//	stored.go   what is counted in the database when somebody asks: sessions, connections
+//	metrics.go  events as they happen: requests, sign-ins, calls to providers
+//	stored.go   rows in the database at a scrape: sessions, connections, jobs
 //	pool.go     the pool of database connections
 //
-// The parts that are watched know nothing of this package: they call functions that they are given (routes.Watch,
-// oauth.Options.Observe), and methods of Metrics are such functions. No label holds a user, an id, a path or anything
-// secret: routes go by their patterns, and every other value is one of a few words of ours.
+// The observed parts do not import this package. They call functions that they are given (routes.Watch,
+// oauth.Options.Observe); the methods of Metrics are such functions. No label holds a user, an id, a path or a secret:
+// the label of a route is its pattern, and every other value is one of a few words.
 package metrics
 
 import (
@@ -26,40 +26,40 @@ import (
 
 // Metrics are the metrics of one server. Make them with New. The methods are safe for concurrent use.
 type Metrics struct {
-	registry     *prometheus.Registry
-	requests     *prometheus.CounterVec
-	requestTimes *prometheus.HistogramVec
-	signIns      *prometheus.CounterVec
-	limited      *prometheus.CounterVec
-	calls        *prometheus.CounterVec
-	callTimes    *prometheus.HistogramVec
-	counting     time.Duration
+	registry      *prometheus.Registry
+	requests      *prometheus.CounterVec
+	requestTimes  *prometheus.HistogramVec
+	signIns       *prometheus.CounterVec
+	limited       *prometheus.CounterVec
+	calls         *prometheus.CounterVec
+	callTimes     *prometheus.HistogramVec
+	countsTimeout time.Duration
 }
 
-// New returns the metrics of a server that uses this pool. What is counted in the database joins them with Count;
-// counting is for how long a scrape waits for that, 0: 2 s.
-func New(pool *pgxpool.Pool, counting time.Duration) *Metrics {
+// New returns the metrics of a server that uses this pool. Count adds those from the database, for which a scrape waits
+// for countsTimeout (0: 2 s) at most.
+func New(pool *pgxpool.Pool, timeout time.Duration) *Metrics {
 	m := &Metrics{
-		counting: cmp.Or(counting, countDeadline),
-		registry: prometheus.NewRegistry(),
+		countsTimeout: cmp.Or(timeout, countsTimeout),
+		registry:      prometheus.NewRegistry(),
 		requests: counter("cairn_http_requests_total",
-			"Requests by method, pattern of the route, and status (0: the client had left).",
+			"Requests by method, pattern of the route, and status (0: the client had gone).",
 			"method", "route", "status"),
 		requestTimes: histogram("cairn_http_request_duration_seconds",
-			"From a request's headers to the end of its answer.",
+			"From a request's headers to the end of its response.",
 			"method", "route"),
 		signIns: counter("cairn_sign_ins_total",
 			"Sign-ins by method (password or a provider) and result: ok, refused, limited, declined, failed.",
 			"method", "result"),
 		limited: counter("cairn_rate_limited_total",
-			"Requests that were one too many, by the name of the limit.",
+			"Requests that a rate limit refused, by the name of the limit.",
 			"limit"),
 		calls: counter("cairn_provider_calls_total",
 			"Calls to providers by call (exchange, refresh, revoke, who-am-I, …) and result: "+
 				"ok, refused, not_permitted, rate_limited, unavailable.",
 			"provider", "call", "result"),
 		callTimes: histogram("cairn_provider_call_duration_seconds",
-			"From dialling a provider to the last byte of its answer.",
+			"From dialling a provider to the last byte of its response.",
 			"provider", "call"),
 	}
 	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, newPoolStats(pool),
@@ -75,16 +75,16 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help}, labels)
 }
 
-// Build says which build this is.
+// Build adds the build's version.
 func (m *Metrics) Build(version, revision, goVersion string) {
 	labels := prometheus.Labels{"version": version, "revision": revision, "go_version": goVersion}
 	m.gauge("cairn_build_info", "1, with the build in its labels.", labels, func() float64 { return 1 })
 }
 
-// Ready tells with each scrape whether this server wants traffic, which check says by nil.
+// Ready adds whether this server is ready. check runs at each scrape and returns nil if it is.
 func (m *Metrics) Ready(check func(context.Context) error) {
-	m.gauge("cairn_ready", "1 if this server wants traffic, as /readyz says, else 0.", nil, func() float64 {
-		ctx, cancel := context.WithTimeout(context.Background(), m.counting)
+	m.gauge("cairn_ready", "1 if this server is ready for traffic, as /readyz says, else 0.", nil, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), m.countsTimeout)
 		defer cancel()
 		if check(ctx) != nil {
 			return 0
@@ -93,16 +93,16 @@ func (m *Metrics) Ready(check func(context.Context) error) {
 	})
 }
 
-// Hashes tells how busy the hashing of passwords is.
+// Hashes adds the load of password hashing.
 func (m *Metrics) Hashes(load func() auth.HashLoad) {
 	for state, of := range map[string]func(auth.HashLoad) (n, most int){
 		"running": func(l auth.HashLoad) (int, int) { return l.Running, l.MaxRunning },
 		"waiting": func(l auth.HashLoad) (int, int) { return l.Waiting, l.MaxWaiting },
 	} {
 		labels := prometheus.Labels{"state": state}
-		m.gauge("cairn_password_hashes", "Passwords that are being hashed, or wait for it.", labels,
+		m.gauge("cairn_password_hashes", "Password hashes that run or wait.", labels,
 			func() float64 { n, _ := of(load()); return float64(n) })
-		m.gauge("cairn_password_hashes_max", "How many of them there may be; more are asked to come back.", labels,
+		m.gauge("cairn_password_hashes_max", "The most that may run or wait; more are refused.", labels,
 			func() float64 { _, most := of(load()); return float64(most) })
 	}
 }
@@ -112,18 +112,18 @@ func (m *Metrics) gauge(name, help string, labels prometheus.Labels, value func(
 	m.registry.MustRegister(prometheus.NewGaugeFunc(options, value))
 }
 
-// Handler answers Prometheus.
+// Handler serves the metrics to Prometheus.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Request counts a request that is over. route is a pattern, never a path.
+// Request counts a completed request. route is a pattern, never a path.
 func (m *Metrics) Request(method, route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
 	m.requestTimes.WithLabelValues(method, route).Observe(took.Seconds())
 }
 
-// SignIn counts a sign-in that came to an end.
+// SignIn counts a completed sign-in.
 func (m *Metrics) SignIn(method, result string) {
 	m.signIns.WithLabelValues(method, result).Inc()
 }
@@ -133,7 +133,7 @@ func (m *Metrics) Limited(limit string) {
 	m.limited.WithLabelValues(limit).Inc()
 }
 
-// ProviderCall counts a call to a provider that is over.
+// ProviderCall counts a completed call to a provider.
 func (m *Metrics) ProviderCall(provider, call, result string, took time.Duration) {
 	m.calls.WithLabelValues(provider, call, result).Inc()
 	m.callTimes.WithLabelValues(provider, call).Observe(took.Seconds())

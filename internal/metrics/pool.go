@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// poolStats tells how the pool of database connections is used.
+// poolStats collects the statistics of the pool of database connections.
 type poolStats struct {
 	pool  *pgxpool.Pool
 	stats []poolStat
@@ -28,15 +28,15 @@ func newPoolStats(pool *pgxpool.Pool) poolStats {
 			func(s *pgxpool.Stat) float64 { return float64(s.IdleConns()) }),
 		stat("connections", "Database connections, those being opened included.", prometheus.GaugeValue,
 			func(s *pgxpool.Stat) float64 { return float64(s.TotalConns()) }),
-		stat("connections_max", "Most database connections that this server opens.", prometheus.GaugeValue,
+		stat("connections_max", "The most database connections that this server opens.", prometheus.GaugeValue,
 			func(s *pgxpool.Stat) float64 { return float64(s.MaxConns()) }),
-		stat("acquires_total", "Times that a database connection was taken.", prometheus.CounterValue,
+		stat("acquires_total", "Acquisitions of a database connection.", prometheus.CounterValue,
 			func(s *pgxpool.Stat) float64 { return float64(s.AcquireCount()) }),
-		stat("acquire_waits_total", "Times that it had to be waited for.", prometheus.CounterValue,
+		stat("acquire_waits_total", "Acquisitions that had to wait.", prometheus.CounterValue,
 			func(s *pgxpool.Stat) float64 { return float64(s.EmptyAcquireCount()) }),
-		stat("acquire_wait_seconds_total", "Time that was waited for one.", prometheus.CounterValue,
+		stat("acquire_wait_seconds_total", "Time that acquisitions waited.", prometheus.CounterValue,
 			func(s *pgxpool.Stat) float64 { return s.EmptyAcquireWaitTime().Seconds() }),
-		stat("acquires_canceled_total", "Times that the wait was given up.", prometheus.CounterValue,
+		stat("acquires_canceled_total", "Acquisitions that were cancelled while they waited.", prometheus.CounterValue,
 			func(s *pgxpool.Stat) float64 { return float64(s.CanceledAcquireCount()) }),
 	}}
 }

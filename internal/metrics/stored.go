@@ -16,99 +16,99 @@ import (
 )
 
 const (
-	keepCounts    = 15 * time.Second // however many scrape, and however often
-	countDeadline = 2 * time.Second  // for all counts together: a scraper waits, and the pool has better things to do
+	countsAge     = 15 * time.Second // after which counts are read again, however many scrape
+	countsTimeout = 2 * time.Second  // of all counts together, because scrapers wait and requests need the pool
 )
 
-// Count adds what is counted in the database. A count that is new belongs here: its name, its labels, and who counts.
+// Count adds the metrics that are counted in the database. Add a new one here: its name, its labels and its query.
 func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, pool *pgxpool.Pool) {
 	m.registry.MustRegister(&stored{
-		limit: m.counting,
-		answered: prometheus.NewDesc("cairn_database_answered",
-			"1 if the database could be asked for the counts below, 0 if they are missing.", nil, nil),
+		timeout: m.countsTimeout,
+		up: prometheus.NewDesc("cairn_database_up",
+			"1 if the counts from the database could be read, 0 if they are missing.", nil, nil),
 		counts: []count{
-			{prometheus.NewDesc("cairn_sessions", "Sessions that are alive, on all instances.", nil, nil),
-				func(ctx context.Context, tell func(int, ...string)) error {
+			{prometheus.NewDesc("cairn_sessions", "Live sessions, on all instances.", nil, nil),
+				func(ctx context.Context, observe func(int, ...string)) error {
 					n, err := sessions.Count(ctx)
-					tell(n)
+					observe(n)
 					return err
 				}},
 			{prometheus.NewDesc("cairn_connections", "Connections by provider and state, on all instances.",
 				[]string{"provider", "state"}, nil),
-				func(ctx context.Context, tell func(int, ...string)) error {
+				func(ctx context.Context, observe func(int, ...string)) error {
 					tallies, err := connections.Count(ctx)
 					for _, t := range tallies {
-						tell(t.N, t.Provider, string(t.State))
+						observe(t.N, t.Provider, string(t.State))
 					}
 					return err
 				}},
-			{prometheus.NewDesc("cairn_provider_quota_left",
-				"Calls left of the quotas that all instances share, by window: quarter (hour) or (UTC) day.",
+			{prometheus.NewDesc("cairn_provider_quota_remaining",
+				"Calls left of the quotas that all instances share, by window: 15m, or the UTC day.",
 				[]string{"provider", "window"}, nil),
-				func(ctx context.Context, tell func(int, ...string)) error {
+				func(ctx context.Context, observe func(int, ...string)) error {
 					budgets, err := connections.Budgets(ctx)
 					for _, b := range budgets {
 						if b.QuarterMax > 0 {
-							tell(max(0, b.QuarterMax-b.QuarterUsed), b.Provider, "quarter")
-							tell(max(0, b.DayMax-b.DayUsed), b.Provider, "day")
+							observe(max(0, b.QuarterMax-b.QuarterUsed), b.Provider, "15m")
+							observe(max(0, b.DayMax-b.DayUsed), b.Provider, "day")
 						}
 					}
 					return err
 				}},
 			{prometheus.NewDesc("cairn_jobs", "Background jobs by kind and state, on all instances.",
 				[]string{"kind", "state"}, nil),
-				func(ctx context.Context, tell func(int, ...string)) error {
+				func(ctx context.Context, observe func(int, ...string)) error {
 					tallies, err := jobs.Count(ctx, pool)
 					for _, t := range tallies {
-						tell(t.N, t.Kind, t.State)
+						observe(t.N, t.Kind, t.State)
 					}
 					return err
 				}},
 			{prometheus.NewDesc("cairn_job_wait_seconds",
-				"For how long the oldest job of a kind has been due, on all instances.",
+				"How long the oldest job of a kind has been due, on all instances.",
 				[]string{"kind", "queue"}, nil),
-				func(ctx context.Context, tell func(int, ...string)) error {
+				func(ctx context.Context, observe func(int, ...string)) error {
 					waits, err := jobs.Waits(ctx, pool)
 					for _, w := range waits {
-						tell(int(w.For.Seconds()), w.Kind, w.Queue)
+						observe(int(w.For.Seconds()), w.Kind, w.Queue)
 					}
 					return err
 				}},
-			{prometheus.NewDesc("cairn_instances", "Servers that run.", nil, nil),
-				func(ctx context.Context, tell func(int, ...string)) error {
+			{prometheus.NewDesc("cairn_instances", "Running servers.", nil, nil),
+				func(ctx context.Context, observe func(int, ...string)) error {
 					n, err := instance.Count(ctx, pool)
-					tell(n)
+					observe(n)
 					return err
 				}},
 			{prometheus.NewDesc("cairn_schema_version", "Version of the database's schema.", nil, nil),
-				func(ctx context.Context, tell func(int, ...string)) error {
+				func(ctx context.Context, observe func(int, ...string)) error {
 					version, err := db.Version(ctx, pool)
-					tell(int(version))
+					observe(int(version))
 					return err
 				}},
 		},
 	})
 }
 
-// count is a gauge of rows. read tells each number with the values of its labels.
+// count is a gauge of rows. read calls observe with each number and the values of its labels.
 type count struct {
 	desc *prometheus.Desc
-	read func(ctx context.Context, tell func(n int, labels ...string)) error
+	read func(ctx context.Context, observe func(n int, labels ...string)) error
 }
 
-// stored counts rows when it is asked, and not again for a while.
+// stored collects counts from the database and keeps them for countsAge.
 type stored struct {
-	limit    time.Duration // for all counts together
-	answered *prometheus.Desc
-	counts   []count
+	timeout time.Duration // of all counts together
+	up      *prometheus.Desc
+	counts  []count
 
-	mu     sync.Mutex
-	at     time.Time
-	answer []prometheus.Metric
+	mu      sync.Mutex
+	readAt  time.Time
+	metrics []prometheus.Metric
 }
 
 func (s *stored) Describe(out chan<- *prometheus.Desc) {
-	out <- s.answered
+	out <- s.up
 	for _, c := range s.counts {
 		out <- c.desc
 	}
@@ -117,30 +117,30 @@ func (s *stored) Describe(out chan<- *prometheus.Desc) {
 func (s *stored) Collect(out chan<- prometheus.Metric) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Since(s.at) >= keepCounts {
-		s.answer = s.read()
-		s.at = time.Now()
+	if time.Since(s.readAt) >= countsAge {
+		s.metrics = s.read()
+		s.readAt = time.Now()
 	}
-	for _, metric := range s.answer {
+	for _, metric := range s.metrics {
 		out <- metric
 	}
 }
 
-// read counts. When one count fails, all are left out: no number is better than an old one that looks new. Prometheus
-// hands collectors no context.
+// read runs all counts. If one fails, all are left out: no number is better than an old one that looks new. Collectors
+// get no context from Prometheus.
 func (s *stored) read() []prometheus.Metric {
-	ctx, cancel := context.WithTimeout(context.Background(), s.limit)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
-	answer := []prometheus.Metric{gauge(s.answered, 1)}
+	metrics := []prometheus.Metric{gauge(s.up, 1)}
 	for _, c := range s.counts {
 		err := c.read(ctx, func(n int, labels ...string) {
-			answer = append(answer, gauge(c.desc, float64(n), labels...))
+			metrics = append(metrics, gauge(c.desc, float64(n), labels...))
 		})
 		if err != nil {
-			return []prometheus.Metric{gauge(s.answered, 0)}
+			return []prometheus.Metric{gauge(s.up, 0)}
 		}
 	}
-	return answer
+	return metrics
 }
 
 func gauge(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {

@@ -15,16 +15,16 @@ import (
 	"cairn/internal/session"
 )
 
-// However many scrape, the database counts once in a while.
+// However many scrape, the database is queried once in countsAge.
 func TestCountsAreKeptForAWhile(t *testing.T) {
 	t.Parallel()
-	asked, failure := 0, error(nil)
-	one := count{prometheus.NewDesc("n", "", nil, nil), func(_ context.Context, tell func(int, ...string)) error {
-		asked++
-		tell(asked)
+	reads, failure := 0, error(nil)
+	one := count{prometheus.NewDesc("n", "", nil, nil), func(_ context.Context, observe func(int, ...string)) error {
+		reads++
+		observe(reads)
 		return failure
 	}}
-	s := &stored{limit: time.Minute, answered: prometheus.NewDesc("answered", "", nil, nil), counts: []count{one}}
+	s := &stored{timeout: time.Minute, up: prometheus.NewDesc("up", "", nil, nil), counts: []count{one}}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(s)
 	scrape := func() (values []float64) {
@@ -40,20 +40,20 @@ func TestCountsAreKeptForAWhile(t *testing.T) {
 	}
 	for range 3 {
 		if got := scrape(); len(got) != 2 || got[0] != 1 || got[1] != 1 {
-			t.Errorf("got %v, want an answer, and 1", got)
+			t.Errorf("got %v, want up, and 1", got)
 		}
 	}
-	s.at, failure = time.Now().Add(-keepCounts), errors.New("no")
+	s.readAt, failure = time.Now().Add(-countsAge), errors.New("no")
 	if got := scrape(); len(got) != 1 || got[0] != 0 {
-		t.Errorf("got %v, want no answer and no count", got)
+		t.Errorf("got %v, want not up, and no count", got)
 	}
 	scrape()
-	if asked != 2 {
-		t.Errorf("asked %d times, want 2: also a failure is kept", asked)
+	if reads != 2 {
+		t.Errorf("read %d times, want 2: a failure is kept, too", reads)
 	}
 }
 
-// A database that is away takes its own metrics with it, and no others.
+// Without the database, only the metrics from the database are missing.
 func TestScrapeWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
@@ -65,7 +65,7 @@ func TestScrapeWithoutDatabase(t *testing.T) {
 	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	text := answer.Body.String()
 	for _, line := range []string{
-		"cairn_database_answered 0\n",
+		"cairn_database_up 0\n",
 		"cairn_sign_ins_total{method=\"password\",result=\"ok\"} 1\n",
 	} {
 		if !strings.Contains(text, line) {

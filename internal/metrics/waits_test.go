@@ -12,7 +12,7 @@ import (
 	"cairn/internal/session"
 )
 
-// How long jobs wait is told by kind and queue, and what is not due yet does not count.
+// Waits are by kind and queue. A job that is not due yet does not count.
 func TestJobsThatWait(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
@@ -36,7 +36,7 @@ func TestJobsThatWait(t *testing.T) {
 	found := wait.FindAllStringSubmatch(answer.Body.String(), -1)
 	want := map[string]int{"revisit strava": 200, "withdraw strava": 30}
 	if len(found) != len(want) {
-		t.Errorf("told of %v, want %v", found, want)
+		t.Errorf("got %v, want %v", found, want)
 	}
 	for _, f := range found {
 		least, ok := want[f[1]+" "+f[2]]

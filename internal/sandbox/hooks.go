@@ -83,7 +83,7 @@ func (s *Sandbox) send(ctx context.Context, n notice) error {
 		return nil
 	}
 	if s.waiting >= waitingMax {
-		s.log.WarnContext(ctx, "sandbox dropped a notice: too many wait", "provider", n.provider, "what", n.what)
+		s.log.WarnContext(ctx, "sandbox dropped a webhook: too many are queued", "provider", n.provider, "what", n.what)
 		return nil
 	}
 	s.waiting++
