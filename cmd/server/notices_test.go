@@ -249,14 +249,19 @@ func TestNoticeIsACompleteMessage(t *testing.T) {
 	}
 }
 
-// A message says of a connection what its card does.
+// A message says of a connection what its card does, by its owner's clock.
 func TestNoticeSaysWhy(t *testing.T) {
 	t.Parallel()
 	b := newBreaks(t)
 	b.person("ada@example.org", "strava", "ada")
 	b.exec(`UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'damaged', state_since = now()`)
-	if shown, _, _ := b.run(); !strings.Contains(shown, "Our access to Strava is lost since ") {
-		t.Errorf("it shows:\n%s", shown)
+	for zone, want := range map[string]string{"NULL": " UTC.", "'Asia/Tokyo'": " JST."} {
+		b.exec(`UPDATE cairn.users SET time_zone = ` + zone)
+		shown, _, _ := b.run()
+		if _, since, found := strings.Cut(shown, "Our access to Strava is lost since "); !found ||
+			!strings.HasSuffix(strings.TrimSpace(strings.SplitAfterN(since, "\n", 2)[0]), want) {
+			t.Errorf("in %s it shows:\n%s", zone, shown)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@
 //	password.go  sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go  sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
 //	proof.go     checking a credential again in the transaction that acts on it
+//	preferences.go  the time zone and the units of a user
 //	browser.go   browsers that have signed in to an account before
 //	hash.go      argon2id, with a limit on how many hashes run at once
 //	strength.go  which passwords are refused
@@ -34,7 +35,7 @@ var (
 
 // FieldError says that a value in a form is refused, with a sentence for the person who typed it.
 type FieldError struct {
-	Field   string // "name", "email" or "password"
+	Field   string // "name", "email", "password", "zone" or "units"
 	Message string
 }
 

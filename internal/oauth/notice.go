@@ -21,6 +21,7 @@ type Notice struct {
 	Cause      Cause
 	Since      time.Time // together with IdentityID it is of one break only
 	Email      string    // of the owner, as they typed it: unproven
+	TimeZone   string    // of the owner; "": not known
 }
 
 // ErrNotifying means that somebody else hands notices over.
@@ -66,9 +67,10 @@ func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show f
 	var n Notice
 	for {
 		err := pool.QueryRow(ctx, `
-			SELECT c.identity_id, c.user_id, c.provider, c.cause, c.state_since, p.email`+unnoticed+`
+			SELECT c.identity_id, c.user_id, c.provider, c.cause, c.state_since, p.email,
+			       COALESCE((SELECT time_zone FROM cairn.users WHERE id = c.user_id), '')`+unnoticed+`
 			AND p.email IS NOT NULL AND c.identity_id > $2 ORDER BY c.identity_id LIMIT 1`, providers, n.IdentityID).
-			Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Cause, &n.Since, &n.Email)
+			Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Cause, &n.Since, &n.Email, &n.TimeZone)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}

@@ -26,6 +26,7 @@ type accountView struct {
 	Providers   []providerView
 	Devices     []device
 	MoreDevices int // that are not listed
+	Preferences preferencesView
 	Errors      map[string]string
 	Notices     map[string]*notice // by place
 }
@@ -67,6 +68,7 @@ func (s *server) showAccount(
 		Providers:   s.providerViews(),
 		Devices:     devices,
 		MoreDevices: more,
+		Preferences: s.preferences(r),
 		Errors:      problems,
 	}
 	v.Path = "/account"
@@ -74,6 +76,7 @@ func (s *server) showAccount(
 	for _, place := range []string{atMethods, atPassword, atSessions} {
 		v.Notices[place] = v.claim(place)
 	}
+	v.Preferences.Notice = v.claim(atPreferences)
 	keep(&v)
 	return s.render(w, r, status, "account", v)
 }

@@ -39,8 +39,8 @@ type entryView struct {
 
 type routeView struct{ ViewBox, Path string }
 
-func viewOf(p *oauth.Provider, l activity.Latest) *entriesView {
-	v := &entriesView{Heading: "Latest activities", AsOf: l.AsOf, Fetching: l.Fetching, Refreshable: refreshable(p)}
+func viewOf(p *oauth.Provider, l activity.Latest, zone *time.Location) *entriesView {
+	v := &entriesView{Heading: "Latest activities", AsOf: l.AsOf.In(zone), Fetching: l.Fetching, Refreshable: refreshable(p)}
 	if p.Key == "foursquare" {
 		v.Heading = "Latest check-ins"
 	}
@@ -109,21 +109,6 @@ func whenOf(e activity.Entry) template.HTML {
 	}
 	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s, %s %s</time>`,
 		local.Format(time.RFC3339), local.Format(day), local.Format("15:04"), zone(e.Offset)))
-}
-
-// zone is "UTC", "UTC+2", "UTC−3:30".
-func zone(offset int) string {
-	if offset == 0 {
-		return "UTC"
-	}
-	sign, minutes := "+", offset/60
-	if offset < 0 {
-		sign, minutes = "−", -minutes
-	}
-	if minutes%60 == 0 {
-		return fmt.Sprintf("UTC%s%d", sign, minutes/60)
-	}
-	return fmt.Sprintf("UTC%s%d:%02d", sign, minutes/60, minutes%60)
 }
 
 func routeOf(d *activity.Drawing) *routeView {

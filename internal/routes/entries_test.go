@@ -106,7 +106,7 @@ func TestLatestOfEachProvider(t *testing.T) {
 	for _, provider := range []string{"strava", "foursquare"} {
 		home.want(200, "#card-"+provider+" .fine", "Powered by "+home.Find("#name-"+provider).Text())
 	}
-	home.want(200, "#card-strava .asof time", "UTC")
+	home.want(200, "#card-strava .asof time[title$=UTC]", "just now")
 }
 
 // What is new, changed or gone shows without anybody pressing anything.
@@ -144,7 +144,7 @@ func TestCheckinIsPushed(t *testing.T) {
 	s := newSiteWith(t, options{works: true, hooked: true})
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("foursquare", "ada").to("/")
-	b.shows("#card-foursquare .asof", "As of")
+	b.shows("#card-foursquare .asof", "Updated")
 	id, err := s.sandbox.NewCheckin(t.Context(), "ada")
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +206,7 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 		}
 	}
 	newSiteWith(t, options{pool: idle.pool, works: true})
-	b.shows("#card-strava .asof", "As of")
+	b.shows("#card-strava .asof", "Updated")
 	b.get("/").want(200, "#card-strava .latest form[action='/connections/strava/refresh']", "Refresh")
 	b.post("/connections/strava/refresh").to("/#card-strava")
 	b.get("/").want(200, "#notice", "what you see is the newest")
@@ -235,7 +235,7 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 	s := newSiteWith(t, options{works: true})
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("foursquare", "ada").to("/")
-	b.shows("#card-foursquare .asof", "As of")
+	b.shows("#card-foursquare .asof", "Updated")
 	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Foursquare, sandbox.API, "500"); err != nil {
 		t.Fatal(err)
 	}
@@ -491,7 +491,7 @@ func TestRefreshHasTheShareOfButtons(t *testing.T) {
 	s := newSiteWith(t, options{works: true})
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	b.shows("#card-strava .asof", "As of")
+	b.shows("#card-strava .asof", "Updated")
 	fetched := func() int {
 		requests, err := s.sandbox.Requests(t.Context(), "strava")
 		if err != nil {

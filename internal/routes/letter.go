@@ -3,6 +3,7 @@ package routes
 import (
 	"fmt"
 	"net/url"
+	"time"
 
 	"cairn/internal/oauth"
 )
@@ -11,6 +12,11 @@ import (
 // is where browsers reach us. The mail holds nothing that anybody typed, not even a name: the
 // address is unproven, and we must not deliver a stranger's words.
 func Letter(p *oauth.Provider, n oauth.Notice, site *url.URL) (subject, text string) {
+	zone, err := time.LoadLocation(n.TimeZone)
+	if err != nil {
+		zone = time.UTC
+	}
+	since := n.Since.In(zone)
 	_, words, problem := stateOf(p, oauth.Connection{State: oauth.NeedsReconnect, Cause: n.Cause})
 	return "Please connect " + p.Name + " again", fmt.Sprintf(`%s since %s.
 
@@ -20,5 +26,5 @@ Sign in and press "Reconnect %s":
 %s
 
 This is said once. You get it because an account at %s has this address. If that is not yours, there is nothing to do.
-`, words, n.Since.UTC().Format("2 Jan 2006, 15:04 UTC"), problem, p.Name, site.JoinPath("login"), site.Host)
+`, words, since.Format("2 Jan 2006, 15:04 ")+zoneName(since), problem, p.Name, site.JoinPath("login"), site.Host)
 }

@@ -29,6 +29,8 @@ const (
 	atMethods  = "methods"
 	atPassword = "password"
 	atSessions = "sessions"
+
+	atPreferences = "preferences"
 )
 
 func atCard(provider string) string { return "card-" + provider }

@@ -139,13 +139,14 @@ func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
 		}
 	}
 	var cards []card
+	zone := s.zoneOf(r)
 	for _, p := range s.Providers {
 		v := card{
 			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Offers: offers[p.Key],
-			Withdrawing: overview.Withdrawing(p.Key), Events: eventsInWords(p, overview.History[p.Key]),
+			Withdrawing: overview.Withdrawing(p.Key), Events: eventsInWords(p, overview.History[p.Key], zone),
 		}
 		if connection, connected := overview.Connections[p.Key]; connected {
-			v.show(p, connection, kept[p.Key])
+			v.show(p, connection, kept[p.Key], zone)
 		}
 		cards = append(cards, v)
 	}
@@ -159,13 +160,14 @@ var offers = map[string]string{
 }
 
 // show says how a connection is by its last real answer.
-func (v *card) show(p *oauth.Provider, c oauth.Connection, kept activity.Latest) {
+func (v *card) show(p *oauth.Provider, c oauth.Connection, kept activity.Latest, zone *time.Location) {
 	v.Connected, v.Account, v.PictureURL, v.Subject = true, c.Name, c.PictureURL, c.Subject
-	v.Since, v.CheckedAt, v.InState, v.RetryAt, v.ManageURL = c.Since, c.CheckedAt, c.InState, c.RetryAt, p.ManageURL
+	v.Since, v.CheckedAt, v.InState, v.RetryAt = c.Since.In(zone), c.CheckedAt.In(zone), c.InState.In(zone), c.RetryAt.In(zone)
+	v.ManageURL = p.ManageURL
 	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)
 	v.State, v.StateText, v.Problem = stateOf(p, c)
 	v.Attribution = attributions[p.Key]
 	if c.State != oauth.NeedsReconnect && activity.Permitted(p.Key, c.Granted) {
-		v.Latest = viewOf(p, kept)
+		v.Latest = viewOf(p, kept, zone)
 	}
 }

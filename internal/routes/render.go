@@ -9,7 +9,6 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"time"
 
 	"cairn/internal/oauth"
 	"cairn/internal/session"
@@ -25,7 +24,8 @@ type view struct {
 	Visitor bool    // known to be signed out
 	Sandbox bool
 	Notice  *notice
-	Script  bool   // the page has something to announce or to bring up to date
+	Script  bool   // the page has something to announce, to bring up to date or to ask the browser
+	ZoneTo  string // where the script tells the browser's time zone; "": it is known
 	Reload  string // where a browser without scripts looks again soon; "": nowhere
 	Path    string
 	CSS     string
@@ -44,7 +44,7 @@ func parsePages(files fs.FS) (map[string]pageSet, error) {
 	}
 	pages := map[string]pageSet{}
 	for _, name := range names {
-		set := template.New("").Funcs(template.FuncMap{"date": date, "moment": moment})
+		set := template.New("").Funcs(template.FuncMap{"date": date, "ago": ago, "moment": moment})
 		if set, err = set.ParseFS(files, "templates/layout/*.html", "templates/partials/*.html", name); err != nil {
 			return nil, fmt.Errorf("routes: parse pages: %w", err)
 		}
@@ -68,9 +68,12 @@ func (s *server) view(r *http.Request, title string) view {
 	current, ok := session.Current(r.Context())
 	if v.Visitor = !ok; ok {
 		v.User = &viewer{Name: current.Name}
+		if current.TimeZone == "" {
+			v.ZoneTo = zonePath
+		}
 	}
 	v.Notice = s.takeNotice(r)
-	v.Script = v.Notice != nil
+	v.Script = v.Notice != nil || v.ZoneTo != ""
 	return v
 }
 
@@ -123,27 +126,6 @@ func writePage(w http.ResponseWriter, status int, body []byte) {
 // see answers a form: look there now, with a GET.
 func see(w http.ResponseWriter, r *http.Request, path string) {
 	http.Redirect(w, r, path, http.StatusSeeOther)
-}
-
-// date shows a time so that people and machines can read it.
-func date(t time.Time) template.HTML {
-	t = t.UTC()
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s UTC</time>`,
-		t.Format(time.RFC3339), t.Format("2 Jan 2006, 15:04")))
-}
-
-// moment is date for one that is near.
-func moment(t time.Time) template.HTML {
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, t.UTC().Format(time.RFC3339), clock(t)))
-}
-
-// clock names the day only if it is another one.
-func clock(t time.Time) string {
-	t = t.UTC().Round(time.Second).Add(59 * time.Second).Truncate(time.Minute) // not too early
-	if t.YearDay() == time.Now().UTC().YearDay() {
-		return t.Format("15:04 UTC")
-	}
-	return t.Format("15:04 UTC on 2 Jan")
 }
 
 func (s *server) provider(key string) (*oauth.Provider, error) {

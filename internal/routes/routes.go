@@ -19,6 +19,8 @@
 //	states.go       how a connection is, and what happened to it, in words
 //	letter.go       what an owner is told by mail when a connection needs them
 //	account.go      the account page and its forms
+//	preferences.go  units and time zone
+//	times.go        times in words
 //	confirm.go      re-authentication, before sign-in methods change or the account goes
 //	intents.go      what waits meanwhile, and is done then
 //	warning.go      the pages before something that can't be taken back
@@ -42,11 +44,13 @@ package routes
 import (
 	"context"
 	"fmt"
+	"html/template"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -89,8 +93,11 @@ const maxBody = 64 << 10 // of a form
 
 type server struct {
 	Deps
-	pages  map[string]pageSet
-	assets map[string]asset
+	pages       map[string]pageSet
+	assets      map[string]asset
+	zones       sync.Map // of *time.Location, by name
+	zoneOptions template.HTML
+
 	broken []byte // the page for our own failures: made at start, so that it cannot fail
 
 	outage   *repeated // requests that fail because the database is away
@@ -99,7 +106,7 @@ type server struct {
 
 // New returns the handler of the whole site. It fails when a page does not parse.
 func New(d Deps) (http.Handler, error) {
-	s := &server{Deps: d}
+	s := &server{Deps: d, zoneOptions: zoneOptions()}
 	s.Watch, s.Limits = d.Watch.complete(), d.Limits.withDefaults()
 	s.outage = &repeated{
 		log:     d.Log,
@@ -188,7 +195,9 @@ func (s *server) signedIn(r chi.Router) {
 	page(r, "/connections/now", s.page(s.connectionsNow))
 	page(r, "/account", s.page(s.account))
 	r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))
-	for _, form := range []string{"/account/name", "/account/password"} { // the addresses of a form that is shown again
+	r.With(s.limited(s.changes)).Post(preferencesPath, s.page(s.prefer))
+	r.With(s.limited(s.changes)).Post(zonePath, s.page(s.guessZone))
+	for _, form := range []string{"/account/name", "/account/password", preferencesPath} { // the addresses of a form that is shown again
 		page(r, form, func(w http.ResponseWriter, r *http.Request) { see(w, r, "/account") })
 	}
 	r.Post("/account/password", s.page(s.setPassword))

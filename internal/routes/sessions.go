@@ -42,14 +42,15 @@ func (s *server) devices(
 	if err != nil {
 		return nil, 0, err
 	}
+	zone := s.zoneOf(r)
 	devices = make([]device, len(sessions))
 	for i, d := range sessions {
 		devices[i] = device{
 			ID: d.ID, Browser: browserInWords(d.UserAgent), Address: d.Address, SignedIn: signedInWith(d.Method, cards),
-			Since: d.Created, LastSeen: d.LastSeen, Current: d.ID == current.ID, Brief: !d.Persistent,
+			Since: d.Created.In(zone), LastSeen: d.LastSeen.In(zone), Current: d.ID == current.ID, Brief: !d.Persistent,
 		}
 		if devices[i].Current {
-			devices[i].LastSeen = time.Now() // it is asking; the row is brought up to date at leisure
+			devices[i].LastSeen = time.Now().In(zone) // it is asking; the row is brought up to date at leisure
 		}
 	}
 	return devices, all - len(devices), nil

@@ -87,10 +87,10 @@ func inWords(p *oauth.Provider, cause oauth.Cause) string {
 	return string(cause)
 }
 
-func eventsInWords(p *oauth.Provider, history []oauth.Event) []event {
+func eventsInWords(p *oauth.Provider, history []oauth.Event, zone *time.Location) []event {
 	events := make([]event, len(history))
 	for i, e := range history {
-		events[i] = event{At: e.At, Text: inWords(p, e.Cause)}
+		events[i] = event{At: e.At.In(zone), Text: inWords(p, e.Cause)}
 	}
 	return events
 }

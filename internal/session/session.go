@@ -88,6 +88,8 @@ type Session struct {
 	UserID     int64
 	Name       string // the user's
 	AvatarURL  string
+	TimeZone   string // the user's, of the IANA database; "": not known
+	Units      string // the user's choice, "metric" or "imperial"; "": none
 	Method     string // the sign-in method: "password" or a provider's key
 	Created    time.Time
 	Persistent bool // it outlives the browser: "Keep me signed in"

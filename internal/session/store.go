@@ -50,6 +50,7 @@ func (s store) FindCtx(ctx context.Context, _ string) (data []byte, found bool, 
 func (s store) query(ctx context.Context, tokens []string) (map[string]*row, error) {
 	rows, _ := s.Pool.Query(ctx, `
 		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''),
+		       COALESCE(u.time_zone, ''), COALESCE(u.units, ''),
 		       s.method, s.created, s.kept, s.method_removed, now(), s.expiry, s.last_seen
 		FROM cairn.sessions s
 		JOIN cairn.users u ON u.id = s.user_id
@@ -58,8 +59,8 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 	var token string
 	var r row
 	_, err := pgx.ForEachRow(rows, []any{
-		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.Method, &r.Created, &r.Persistent,
-		&r.methodRemoved, &r.now, &r.expiry, &r.lastSeen,
+		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.TimeZone, &r.Units, &r.Method,
+		&r.Created, &r.Persistent, &r.methodRemoved, &r.now, &r.expiry, &r.lastSeen,
 	}, func() error {
 		if r.now.Before(r.Created.Add(s.MaxLifetime)) {
 			one := r // its data is not the next row's: pgx allocates for each

@@ -10,6 +10,13 @@ function announce(text) {
 const notice = document.getElementById("notice");
 if (notice) setTimeout(announce, 300, notice.textContent);
 
+// The server knows no clock of the person's before a browser or the person has told which.
+const zoneTo = document.querySelector("meta[name=zone-to]");
+if (zoneTo) {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  fetch(zoneTo.content, { method: "POST", body: new URLSearchParams({ zone }) }).catch(() => {});
+}
+
 const waits = [1, 1, 1, 2, 2, 3, 3, 5, 5, 5, 10, 10, 10]; // seconds: a minute, altogether
 
 const connections = document.querySelector("#connections[data-fetching]");
