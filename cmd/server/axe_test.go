@@ -151,26 +151,30 @@ func (a auditor) member() {
 		"name", "Ada Lovelace", "email", "ada@example.org", "password", "granite lichen and slow rain")
 	a.audit("home-welcome")
 	a.see("home-empty", "/", "#card-strava")
+	a.see("connections-empty", "/connections", "#card-strava")
 	a.turn(a.site, "strava", sandbox.Data, sandbox.ModeHang)
 	for _, provider := range []string{"strava", "garmin", "foursquare"} {
-		a.open("/", "#card-"+provider)
+		a.open("/connections", "#card-"+provider)
 		a.submit("/connect/"+provider, `input[name=person]`)
 		a.allow("ada", "#card-"+provider+"[data-state=active]")
 		if provider == "strava" {
-			a.audit("home-fetching")
+			a.audit("connections-fetching")
+			a.see("connections-fetching-more", "/connections?looks=6", ".more a")
+			a.see("home-fetching", "/", ".fetching")
 			a.see("home-fetching-more", "/?looks=6", ".more a")
 		}
 	}
 	a.turn(a.site, "strava", sandbox.Data, sandbox.ModeNone)
-	a.run("wait for check-ins", chromedp.Navigate(a.site+"/"), chromedp.WaitVisible(`#card-foursquare .latest li`))
+	a.run("wait for check-ins", chromedp.Navigate(a.site+"/"), chromedp.WaitVisible(`#latest-foursquare li`))
+	a.audit("home")
 }
 
 // connections are the cards in all their states.
 func (a auditor) connections() {
-	a.open("/", "#card-strava")
-	a.submit("/connections/strava/check", "#card-strava #notice")
-	a.run("open what happened", chromedp.Click("#card-strava summary"))
-	a.audit("home-checked")
+	a.open("/connections", "#card-garmin")
+	a.submit("/connections/garmin/check", "#card-garmin #notice")
+	a.run("open the history", chromedp.Click("#card-garmin summary"))
+	a.audit("connections-checked")
 	for _, state := range []struct{ name, state, cause string }{
 		{"trouble", "trouble", "no_answer"}, {"paused", "paused", "app_refused"},
 		{"reconnect", "needs_reconnect", "refresh_refused"},
@@ -178,19 +182,20 @@ func (a auditor) connections() {
 		a.execute(fmt.Sprintf(`
 			UPDATE cairn.connections SET state = '%s', cause = '%s', retry_at = now() + interval '1 hour'`,
 			state.state, state.cause))
-		a.see("home-"+state.name, "/", "#card-strava[data-state="+state.state+"]")
+		a.see("connections-"+state.name, "/connections", "#card-strava[data-state="+state.state+"]")
+		a.see("home-"+state.name, "/", "#days")
 	}
 	a.execute(`UPDATE cairn.connections SET state = 'active', cause = 'works', retry_at = NULL`,
 		`UPDATE cairn.connections SET granted = '{read}' WHERE provider = 'strava'`)
-	a.see("home-limited", "/", "#card-strava[data-state=limited]")
+	a.see("connections-limited", "/connections", "#card-strava[data-state=limited]")
 	a.turn(a.site, "garmin", sandbox.Revoke, "500")
 	a.see("disconnect-garmin", "/connections/garmin/disconnect", `form[action="/connections/garmin/disconnect"]`)
 	a.submit("/connections/garmin/disconnect", "#card-garmin #notice")
-	a.audit("home-withdrawing")
+	a.audit("connections-withdrawing")
 	a.see("disconnect-foursquare", "/connections/foursquare/disconnect",
 		`form[action="/connections/foursquare/disconnect"]`)
 	a.submit("/connections/foursquare/disconnect", "#card-foursquare #notice a")
-	a.audit("home-disconnected")
+	a.audit("connections-disconnected")
 }
 
 func (a auditor) account() {
@@ -205,7 +210,7 @@ func (a auditor) account() {
 	a.submit("/account/name", "#notice", "name", "Ada")
 	a.audit("account-saved")
 	a.leave()
-	a.open("/account/password/remove", "form .danger")
+	a.open("/account/password/remove", "form .risk")
 	a.submit("/account/password/remove", `form[action="/account/confirm"]`)
 	a.audit("confirm-remove")
 	a.see("confirm", "/account/delete", `form[action="/account/confirm"]`)
@@ -216,7 +221,7 @@ func (a auditor) account() {
 func (a auditor) losses() {
 	a.open("/account", "#sessions")
 	links, err := chromedp.Run(a.ctx, chromedp.Evaluate[[]string](
-		`[...document.querySelectorAll("main a.danger")].map((a) => a.getAttribute("href"))`))
+		`[...document.querySelectorAll("main a.bad")].map((a) => a.getAttribute("href"))`))
 	if err != nil || len(links) != 7 { // password, three providers, session, sessions, account
 		a.t.Fatalf("%d links to losses (error %v): %v", len(links), err, links)
 	}
@@ -233,10 +238,10 @@ func (a auditor) errors() {
 	a.see("error-404", "/nowhere", "#reference")
 	a.turn(a.site, "strava", sandbox.API, "500")
 	a.execute(`DELETE FROM cairn.rate_limits`)
-	a.open("/", "#card-strava")
+	a.open("/connections", "#card-strava")
 	a.submit("/connections/strava/check", "#reference")
 	a.audit("error-502")
-	a.open("/", "#card-strava")
+	a.open("/connections", "#card-strava")
 	a.submit("/connections/strava/check", "#reference")
 	a.audit("error-429")
 	a.turn(a.site, "strava", sandbox.API, sandbox.ModeNone)
@@ -255,7 +260,7 @@ func (a auditor) leaving() {
 	other.do(http.MethodPost, a.site+"/account/sessions/end-others", url.Values{})
 	a.see("login-ended", "/", "#notice")
 	a.submit("/login/strava", "input[name=person]")
-	a.allow("moss", "#card-strava")
+	a.allow("moss", "#days")
 	a.see("account-without-password", "/account", "#h-password")
 	a.leave()
 	a.see("confirm-provider", "/account/delete", `form[action="/login/strava"]`)

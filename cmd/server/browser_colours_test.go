@@ -18,21 +18,20 @@ func TestForcedColoursInChromium(t *testing.T) {
 	b := newChromium(t)
 	b.signUpAndConnect(server.url, "strava")
 	b.force()
-	b.run("see what has come", chromedp.WaitVisible(`#card-strava .latest form`))
-	const border = `((selector, side) => getComputedStyle(document.querySelector(selector))["border" + side + "Color"])`
-	const ground = `getComputedStyle(document.body).backgroundColor`
-	b.wantTrue("the other page has no line", border+`(".bar nav a:not([aria-current])", "Bottom") === `+ground)
-	b.wantTrue("the current page has no line above", border+`(".bar nav a[aria-current]", "Top") === `+ground)
-	b.wantTrue("the current page has a line below", border+`(".bar nav a[aria-current]", "Bottom") !== `+ground)
-	b.wantTrue("sign-out has no border", border+`(".signout button", "Left") === `+ground)
-	b.wantTrue("refresh has no border", border+`(".latest .quiet", "Left") === `+ground)
-	const doubled = `((selector) => getComputedStyle(document.querySelector(selector)).outlineStyle === "solid")`
+	b.run("see what has come", chromedp.Navigate(server.url+"/connections"),
+		chromedp.WaitVisible(`form[action="/connections/strava/refresh"]`))
+	const style = `((selector, name) => getComputedStyle(document.querySelector(selector))[name])`
+	const ground = style + `("body", "backgroundColor")`
+	b.wantTrue("what has no border gets none", style+`("#card-strava .ghost", "borderLeftColor") === `+ground)
+	b.wantTrue("the current page has a line around it", style+`(".bar [aria-current]", "outlineStyle") === "solid"`)
+	b.wantTrue("the other page has none", style+`(".bar nav a:not([aria-current])", "outlineStyle") === "none"`)
+	const doubled = `((selector) => getComputedStyle(document.querySelector(selector)).borderTopStyle === "double")`
 	b.wantTrue("the main button has two lines around it, the others one",
-		doubled+`("#card-garmin .main") && !`+doubled+`("#card-strava form button")`)
-	b.picture("forced-home")
+		doubled+`("#card-garmin .go") && !`+doubled+`("#card-strava .ghost")`)
+	b.picture("forced-connections")
 	b.run("look at what is lost", chromedp.Navigate(server.url+"/connections/strava/disconnect"),
-		chromedp.WaitVisible(`form button.danger`))
-	b.wantTrue("so has the button that loses something", doubled+`("form .danger") && !`+doubled+`("form a.button")`)
+		chromedp.WaitVisible(`form button.risk`))
+	b.wantTrue("so has the button that loses something", doubled+`("form .risk") && !`+doubled+`("form a.button")`)
 	b.picture("forced-disconnect")
 	b.run("look at the account", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`#sessions`))
 	b.picture("forced-account")

@@ -21,7 +21,7 @@ func TestConfirmInChromium(t *testing.T) {
 		chromedp.WaitVisible(`input[name=person]`),
 		chromedp.Click(`input[name=person][value=ada]`),
 		chromedp.Click(`button[value=allow]`),
-		chromedp.WaitVisible(`#card-strava[data-state=active]`))
+		chromedp.WaitVisible(`#latest-strava`))
 	leave()
 	b.run("want a password",
 		chromedp.Navigate(server.url+"/account"),
@@ -45,7 +45,7 @@ func TestConfirmInChromium(t *testing.T) {
 		chromedp.WaitVisible(`form[action="/account/password"] #current`))
 	leave()
 	b.run("connect Garmin",
-		chromedp.Navigate(server.url+"/"),
+		chromedp.Navigate(server.url+"/connections"),
 		chromedp.Click(`form[action="/connect/garmin"] button`),
 		chromedp.WaitVisible(`form[action="/account/confirm"]`))
 	b.run("mistype",
@@ -70,7 +70,7 @@ func TestConfirmInChromium(t *testing.T) {
 	leave()
 	b.run("remove Garmin",
 		chromedp.Navigate(server.url+"/account"),
-		chromedp.Click(`#methods li:nth-child(3) a.danger`),
+		chromedp.Click(`#methods li:nth-child(3) a.bad`),
 		chromedp.WaitVisible(`form[action$="/remove"] button`),
 		chromedp.Click(`form[action$="/remove"] button`),
 		chromedp.WaitVisible(`form[action="/login/strava"]`))

@@ -22,11 +22,11 @@ func TestFetchingInChromium(t *testing.T) {
 	b.signUpAndConnect(server.url, "strava")
 	b.run("wait", chromedp.WaitVisible(`#card-strava .fetching`), chromedp.Click(`#card-strava summary`),
 		chromedp.WaitVisible(`#card-strava .events li`))
-	b.capture("home-fetching")
+	b.capture("connections-fetching")
 	b.wantTrue("the focus is on what was opened",
 		`window.here = document.activeElement; here.matches("#card-strava summary")`)
 	goOn()
-	b.run("see what has come", chromedp.WaitVisible(`#card-strava .latest li`))
+	b.run("see what has come", chromedp.WaitVisible(`#card-strava .asof`))
 	b.wantTrue("the page was not loaded again", `window.here !== undefined`)
 	b.wantTrue("the focus stays", `document.activeElement === here && here.isConnected`)
 	b.wantTrue("what was open stays open", `here.parentElement.open`)
@@ -34,9 +34,9 @@ func TestFetchingInChromium(t *testing.T) {
 		`document.querySelector("#notice").textContent.includes("Strava is connected")`)
 	b.wantTrue("it is announced", `document.querySelector("#live[role=status]").textContent.includes("Strava")`)
 	b.run("be offered to refresh",
-		chromedp.WaitVisible(`#card-strava .latest form[action="/connections/strava/refresh"]`))
+		chromedp.WaitVisible(`#card-strava form[action="/connections/strava/refresh"]`))
 	b.wantTrue("the page looks no further", `document.querySelector("[data-fetching], .more") === null`)
-	b.wantURL(server.url + "/")
+	b.wantURL(server.url + "/connections#card-strava")
 	b.wantNoComplaints()
 }
 
@@ -54,8 +54,8 @@ func TestFetchingGivesUpInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.signUpAndConnect(server.url, "strava")
-	b.run("wait", chromedp.WaitVisible(`.more a[href="/"]`), chromedp.WaitVisible(`#card-strava .fetching`))
-	b.capture("home-fetching-more")
+	b.run("wait", chromedp.WaitVisible(`.more a[href="/connections"]`), chromedp.WaitVisible(`#card-strava .fetching`))
+	b.capture("connections-fetching-more")
 	b.wantTrue("it is announced", `document.querySelector("#live").textContent === "Show what has come"`)
 }
 
@@ -72,11 +72,11 @@ func TestFetchingWithoutScriptsInChromium(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.run("look", chromedp.Navigate(server.url+"/account"), chromedp.Navigate(server.url+"/#card-strava"),
+	b.run("look", chromedp.Navigate(server.url+"/account"), chromedp.Navigate(server.url+"/connections#card-strava"),
 		chromedp.WaitVisible(`#card-strava .fetching`))
 	goOn()
-	b.run("see what has come", chromedp.WaitVisible(`#card-strava .latest li`))
-	b.wantURL(server.url + "/?looks=1")
+	b.run("see what has come", chromedp.WaitVisible(`form[action="/connections/strava/refresh"]`))
+	b.wantURL(server.url + "/connections?looks=1")
 }
 
 func (b chromium) signUpAndConnect(site, provider string) {
@@ -84,7 +84,7 @@ func (b chromium) signUpAndConnect(site, provider string) {
 	b.run("sign up", chromedp.Navigate(site+"/signup"), chromedp.SendKeys(`#name`, "Ada Lovelace"),
 		chromedp.SendKeys(`#email`, "ada@example.org"), chromedp.SendKeys(`#password`, password),
 		chromedp.Click(`form[action="/signup"] button`), chromedp.WaitVisible(`#card-`+provider+`[data-state=none]`))
-	b.run("connect "+provider, chromedp.Click(`#card-`+provider+` .connect button`),
+	b.run("connect "+provider, chromedp.Navigate(site+"/connections"), chromedp.Click(`#card-`+provider+` .connect button`),
 		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`),
 		chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
 }

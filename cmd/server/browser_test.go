@@ -41,15 +41,16 @@ func TestMainPathInChromium(t *testing.T) {
 	b.capture("home-empty")
 
 	for _, provider := range []string{"garmin", "foursquare", "strava"} {
-		b.run("connect "+provider,
+		b.run("connect "+provider, chromedp.Navigate(server.url+"/connections"),
 			chromedp.Click(`#card-`+provider+` form[action="/connect/`+provider+`"] button`),
 			chromedp.WaitVisible(`input[name=person]`))
 		b.capture("consent-" + provider)
 		b.run("allow "+provider, chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
 			chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
 	}
-	for _, provider := range []string{"foursquare", "strava"} { // the page loads itself until they are there
-		b.run("see what is new at "+provider, chromedp.WaitVisible(`#card-`+provider+` .latest li`))
+	b.run("go home", chromedp.Navigate(server.url+"/"))
+	for _, provider := range []string{"foursquare", "strava"} { // the page brings itself up to date until they are there
+		b.run("see what is new at "+provider, chromedp.WaitVisible(`#latest-`+provider+` li`))
 	}
 	b.run("see that all has come", chromedp.WaitNotPresent(`.fetching`))
 	b.capture("home")
@@ -59,7 +60,7 @@ func TestMainPathInChromium(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	server = start(t, env...)
-	b.run("come back after a deploy", chromedp.Navigate(server.url+"/"),
+	b.run("come back after a deploy", chromedp.Navigate(server.url+"/connections"),
 		chromedp.WaitVisible(`#card-strava[data-state=active]`))
 	server.end(syscall.SIGKILL)
 	server = start(t, env...)
@@ -76,31 +77,32 @@ func TestMainPathInChromium(t *testing.T) {
 	b.capture("account-session-ended")
 	other.signIn(server.url, "ada@example.org")
 
-	b.run("be asked", chromedp.Navigate(server.url+"/"), chromedp.Click(`a[href="/connections/strava/disconnect"]`),
+	b.run("be asked", chromedp.Navigate(server.url+"/connections"),
+		chromedp.Click(`a[href="/connections/strava/disconnect"]`),
 		chromedp.WaitVisible(`form[action="/connections/strava/disconnect"] button`))
 	b.capture("disconnect")
 	b.run("disconnect", chromedp.Click(`form[action="/connections/strava/disconnect"] button`),
 		chromedp.WaitVisible(`#card-strava form.connect`))
 	b.wantInView("#notice")
-	b.capture("home-disconnected")
+	b.capture("connections-disconnected")
 	b.run("untick a scope", chromedp.Click(`form[action="/connect/strava"] button`),
 		chromedp.WaitVisible(`input[name=scope]`),
 		chromedp.Click(`input[name=scope][value="activity:read_all"]`), chromedp.Click(`button[value=allow]`),
 		chromedp.WaitVisible(`#card-strava[data-state=limited]`))
-	b.capture("home-limited")
+	b.capture("connections-limited")
 	b.run("take Garmin back there",
 		chromedp.Navigate(strings.Replace(server.url, "localhost", "127.0.0.1", 1)+"/sandbox/"),
 		chromedp.Click(`#garmin form[action$="/revoke"] button`), chromedp.WaitVisible(`#garmin .none`))
 	b.capture("sandbox")
 	testkit.Eventually(t, "the webhook has told of it", func() bool {
-		_, page := other.do(http.MethodGet, server.url+"/", nil)
+		_, page := other.do(http.MethodGet, server.url+"/connections", nil)
 		return page.Find("#card-garmin[data-state=needs_reconnect]").Length() == 1
 	})
-	b.run("see it", chromedp.Navigate(server.url+"/"), chromedp.WaitVisible(`#card-garmin[data-state=needs_reconnect]`),
+	b.run("see it", chromedp.Navigate(server.url+"/connections"), chromedp.WaitVisible(`#card-garmin[data-state=needs_reconnect]`),
 		chromedp.Click(`#card-garmin summary`), chromedp.WaitVisible(`#card-garmin .events li`))
-	b.capture("home-reconnect")
+	b.capture("connections-reconnect")
 
-	b.run("sign out", chromedp.Click(`form[action="/logout"] button`), chromedp.WaitVisible(`#notice`),
+	b.run("sign out", chromedp.Navigate(server.url+"/account"), chromedp.Click(`form[action="/logout"] button`), chromedp.WaitVisible(`#notice`),
 		chromedp.WaitVisible(`main a[href="/signup"]`))
 	b.run("find the door closed",
 		chromedp.Navigate(server.url+"/account"),

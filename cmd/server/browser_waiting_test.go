@@ -27,7 +27,7 @@ func TestWaitingInChromium(t *testing.T) {
 		{"strava", "quota", "200,1", "paused"},
 	} {
 		b.run("connect "+wait.provider,
-			chromedp.Navigate(server.url+"/"),
+			chromedp.Navigate(server.url+"/connections"),
 			chromedp.Click(`#card-`+wait.provider+` .connect button`),
 			chromedp.WaitVisible(`input[name=person]`),
 			chromedp.Click(`input[name=person][value=ada]`),
@@ -35,16 +35,16 @@ func TestWaitingInChromium(t *testing.T) {
 			chromedp.WaitVisible(`#card-`+wait.provider+`[data-state=active]`))
 		b.turn(server.url, wait.provider, wait.name, wait.value)
 		b.run("check "+wait.provider,
-			chromedp.Navigate(server.url+"/"),
+			chromedp.Navigate(server.url+"/connections"),
 			chromedp.Click(`form[action="/connections/`+wait.provider+`/check"] button`),
 			chromedp.WaitVisible(`#reference`))
 		b.capture("error-wait-" + wait.provider)
 		b.run("see how it is",
-			chromedp.Navigate(server.url+"/"),
+			chromedp.Navigate(server.url+"/connections"),
 			chromedp.WaitVisible(`#card-`+wait.provider+`[data-state=`+wait.state+`] .next time`))
 	}
 	b.run("see what happened", chromedp.Click(`#card-strava summary`), chromedp.WaitVisible(`#card-strava .events li`))
-	b.capture("home-wait")
+	b.capture("connections-wait")
 	server.end(syscall.SIGTERM)
 }
 

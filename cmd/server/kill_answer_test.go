@@ -58,7 +58,7 @@ func TestKilledRefreshIsFoundOut(t *testing.T) {
 	// Half a minute later:
 	k.exec(`UPDATE cairn.river_job SET scheduled_at = now() WHERE kind = 'look' AND state = 'scheduled'`)
 	testkit.Eventually(t, "the card says that it needs its owner", func() bool {
-		home, err := k.v.member(t.Context(), k.url+"/", nil)
+		home, err := k.v.member(t.Context(), k.url+"/connections", nil)
 		k.must(err)
 		return home.needsOwner(sandbox.Strava)
 	})
@@ -236,7 +236,7 @@ func (k *killing) exchanges(provider string, at aim, first bool) {
 	after := k.connection(provider)
 	window := k.hit(spent, before, after)
 	if after.Generation == 0 { // nothing is half done: the next attempt works
-		home, err := k.v.member(k.t.Context(), k.url+"/", nil)
+		home, err := k.v.member(k.t.Context(), k.url+"/connections", nil)
 		k.must(err)
 		if !strings.Contains(home.body, `id="card-`+provider+`" data-state="none"`) {
 			k.t.Errorf("kill %d: %s is not connected, and its card does not say so", k.kills, provider)

@@ -118,7 +118,7 @@ func (s *survivors) connects(ctx context.Context, v *visitor, person string) {
 		})
 		_ = s.until("checks", func() error { return v.check(ctx, p.key) })
 		_ = s.until("disconnects", func() error {
-			home, err := v.member(ctx, v.url+"/", nil)
+			home, err := v.member(ctx, v.url+"/connections", nil)
 			if err != nil || !home.connected(p.key) {
 				return err // a lost answer was to a disconnect that worked
 			}
@@ -128,7 +128,7 @@ func (s *survivors) connects(ctx context.Context, v *visitor, person string) {
 }
 
 func (s *survivors) worksOrNot(ctx context.Context, v *visitor, provider string) error {
-	home, err := v.member(ctx, v.url+"/", nil)
+	home, err := v.member(ctx, v.url+"/connections", nil)
 	if err != nil || !home.connected(provider) {
 		return err
 	}

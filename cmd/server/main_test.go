@@ -69,7 +69,7 @@ func TestTwoInstances(t *testing.T) {
 			b.wantConnected(two.url, 1)
 			one = start(t, env...)
 			b.do(http.MethodPost, two.url+"/logout", url.Values{})
-			if _, page := b.do(http.MethodGet, one.url+"/", nil); page.Find("form[action='/logout']").Length() != 0 {
+			if _, page := b.do(http.MethodGet, one.url+"/", nil); page.Find("header a[href='/account']").Length() != 0 {
 				t.Error("signed out on one, still signed in on the other")
 			}
 		})

@@ -65,8 +65,8 @@ func (b breaks) snap(provider string, found browser) {
 		}
 	}
 	_, page := found.do(http.MethodPost, b.url+"/connections/"+provider+"/check", url.Values{})
-	if page.Find("#broken a[href='#card-"+provider+"']").Length() != 1 {
-		b.t.Fatalf("the home page does not say that %s needs its owner: %s", provider, page.Find("main").Text())
+	if page.Find("#card-"+provider+"[data-state=needs_reconnect]").Length() != 1 {
+		b.t.Fatalf("the page does not say that %s needs its owner: %s", provider, page.Find("main").Text())
 	}
 }
 

@@ -50,8 +50,8 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 			b.connect(site.url, "foursquare", "ada")
 			testkit.Eventually(t, "the newest activities are there", func() bool {
 				_, page := b.do(http.MethodGet, site.url+"/", nil)
-				return page.Find("#card-strava .latest li").Length() > 0 &&
-					page.Find("#card-foursquare .latest li").Length() > 0
+				return page.Find("#latest-strava li").Length() > 0 &&
+					page.Find("#latest-foursquare li").Length() > 0
 			})
 			b.check(site.url, "strava")
 			newBrowser(t).signIn(site.url, "ada@example.org")
@@ -73,7 +73,7 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 				t.Errorf("rekey says: %s", out)
 			}
 			again := start(t, append([]string{"PORT=" + portOf(site.url)}, rotated...)...)
-			_, page := b.do(http.MethodGet, again.url+"/", nil)
+			_, page := b.do(http.MethodGet, again.url+"/connections", nil)
 			if page.Find("#card-foursquare[data-state=active]").Length() != 1 {
 				t.Errorf("after the restart: %s", page.Find("main").Text())
 			}

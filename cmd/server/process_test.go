@@ -268,7 +268,7 @@ func (b browser) signUp(site, email string) {
 	b.t.Helper()
 	form := url.Values{"name": {"Ada"}, "email": {email}, "password": {"granite lichen and slow rain"}}
 	status, page := b.do(http.MethodPost, site+"/signup", form)
-	if status != http.StatusOK || page.Find("form[action='/logout']").Length() == 0 {
+	if status != http.StatusOK || page.Find("header a[href='/account']").Length() == 0 {
 		b.t.Fatalf("sign-up answered %d: %s", status, page.Find("main").Text())
 	}
 }
@@ -277,7 +277,7 @@ func (b browser) signIn(site, email string) {
 	b.t.Helper()
 	form := url.Values{"email": {email}, "password": {"granite lichen and slow rain"}, "keep": {"on"}}
 	status, page := b.do(http.MethodPost, site+"/login", form)
-	if status != http.StatusOK || page.Find("form[action='/logout']").Length() == 0 {
+	if status != http.StatusOK || page.Find("header a[href='/account']").Length() == 0 {
 		b.t.Fatalf("sign-in answered %d: %s", status, page.Find("main").Text())
 	}
 }
@@ -285,7 +285,7 @@ func (b browser) signIn(site, email string) {
 // connect presses the button of a card and allows everything on the consent page.
 func (b browser) connect(site, provider, person string) {
 	b.t.Helper()
-	status, consent := b.do(http.MethodPost, site+"/connect/"+provider, url.Values{})
+	status, consent := b.do(http.MethodPost, site+"/connect/"+provider, url.Values{"next": {"/connections"}})
 	if status != http.StatusOK || consent.Find("input[name=person]").Length() == 0 {
 		b.t.Fatalf("%s: instead of a consent page came %d: %s", provider, status, consent.Find("main").Text())
 	}
@@ -311,8 +311,8 @@ func (b browser) check(site, provider string) {
 // wantConnected checks that somebody is signed in and sees that many working connections.
 func (b browser) wantConnected(site string, connections int) {
 	b.t.Helper()
-	status, page := b.do(http.MethodGet, site+"/", nil)
-	if status != http.StatusOK || page.Find("form[action='/logout']").Length() == 0 {
+	status, page := b.do(http.MethodGet, site+"/connections", nil)
+	if status != http.StatusOK || page.Find("header a[href='/account']").Length() == 0 {
 		b.t.Fatalf("not signed in: %d %s", status, page.Find("h1").Text())
 	}
 	if n := page.Find(".card[data-state=active]").Length(); n != connections {

@@ -115,7 +115,7 @@ func (v *visitor) open(ctx context.Context, address string, form url.Values) (pa
 // member opens a page that only somebody who is signed in gets.
 func (v *visitor) member(ctx context.Context, address string, form url.Values) (page, error) {
 	p, err := v.open(ctx, address, form)
-	if err == nil && !strings.Contains(p.body, `action="/logout"`) {
+	if err == nil && !strings.Contains(p.body, `<body class="member">`) {
 		return p, fmt.Errorf("%w: %d for %s", errSignedOut, p.status, address)
 	}
 	return p, err
@@ -155,7 +155,7 @@ func (v *visitor) signIn(ctx context.Context) error {
 
 func (v *visitor) signOut(ctx context.Context) error {
 	p, err := v.open(ctx, v.site.url+"/logout", url.Values{})
-	if err == nil && strings.Contains(p.body, `action="/logout"`) {
+	if err == nil && strings.Contains(p.body, `<body class="member">`) {
 		return errors.New("still signed in after signing out")
 	}
 	return err
@@ -164,7 +164,7 @@ func (v *visitor) signOut(ctx context.Context) error {
 // connect goes to a provider, reads its page for a while, no longer than reading,
 // allows everything as that person, and comes back.
 func (v *visitor) connect(ctx context.Context, provider, person string, reading time.Duration) error {
-	consent, err := v.open(ctx, v.site.url+"/connect/"+provider, url.Values{})
+	consent, err := v.open(ctx, v.site.url+"/connect/"+provider, url.Values{"next": {"/connections"}})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -31,13 +32,17 @@ type accountView struct {
 	Notices     map[string]*notice // by place
 }
 
-// way is a way in by a provider.
+// way is a sign-in method by a provider.
 type way struct {
 	ID        int64
-	Provider  string
-	Label     string // whose account: the name if it is connected, the provider's id otherwise
+	Key, Name string // the provider's
+	Subject   string
+	Account   string // whose it is, if it is connected
 	Connected bool
 }
+
+// Label says whose account it is.
+func (w way) Label() string { return cmp.Or(w.Account, w.Subject) }
 
 func (s *server) account(w http.ResponseWriter, r *http.Request) error {
 	return s.showAccount(w, r, http.StatusOK, nil, func(*accountView) {})
@@ -71,9 +76,9 @@ func (s *server) showAccount(
 		Preferences: s.preferences(r),
 		Errors:      problems,
 	}
-	v.Path = "/account"
+	v.Path, v.NeedsYou = "/account", needYou(cards)
 	v.Notices = map[string]*notice{}
-	for _, place := range []string{atMethods, atPassword, atSessions} {
+	for _, place := range []string{atProfile, atMethods, atPassword, atSessions} {
 		v.Notices[place] = v.claim(place)
 	}
 	v.Preferences.Notice = v.claim(atPreferences)
@@ -94,17 +99,14 @@ func (s *server) accountAndCards(r *http.Request, userID int64) (auth.Account, [
 func waysOf(account auth.Account, cards []card) []way {
 	ways := make([]way, len(account.Identities))
 	for i, identity := range account.Identities {
-		ways[i] = way{ID: identity.ID, Provider: identity.Provider, Label: identity.Subject}
+		ways[i] = way{ID: identity.ID, Key: identity.Provider, Name: identity.Provider, Subject: identity.Subject}
 		for _, c := range cards {
 			if c.Key != identity.Provider {
 				continue
 			}
-			ways[i].Provider = c.Name
+			ways[i].Name = c.Name
 			if c.Connected && c.Subject == identity.Subject {
-				ways[i].Connected = true
-				if c.Account != "" {
-					ways[i].Label = c.Account
-				}
+				ways[i].Connected, ways[i].Account = true, c.Account
 			}
 		}
 	}
@@ -130,7 +132,7 @@ func (s *server) rename(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.tell(r, good, "Your name is saved.")
+	s.tellAt(r, atProfile, good, "Saved")
 	see(w, r, "/account")
 	return nil
 }
@@ -142,7 +144,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	email, message := account.Email, "Your password is changed. Everywhere else you are signed out."
+	email, message := account.Email, "Your password was changed. You’re signed out on your other devices."
 	switch {
 	case email != "":
 		err = s.changePassword(w, r, current.UserID)
@@ -155,7 +157,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	status, problems, ok := formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {
-		problems = map[string]string{"current": "This is not your current password."}
+		problems = map[string]string{"current": "Wrong password"}
 	}
 	if ok {
 		return s.showAccount(w, r, status, problems, func(v *accountView) { v.Email = email })
@@ -215,7 +217,7 @@ func (s *server) removePasswordNow(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "password removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atMethods, good, "Your password is removed. Everywhere else you are signed out.")
+	s.tellAt(r, atMethods, good, "Your password was removed. You’re signed out on your other devices.")
 	see(w, r, "/account#"+atMethods)
 	return nil
 }
@@ -253,7 +255,7 @@ func (s *server) removeIdentityNow(w http.ResponseWriter, r *http.Request, id in
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "sign-in method removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atMethods, good, name+" is removed. Everywhere else you are signed out.")
+	s.tellAt(r, atMethods, good, name+" was removed. You’re signed out on your other devices.")
 	see(w, r, "/account#"+atMethods)
 	return nil
 }

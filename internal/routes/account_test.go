@@ -16,7 +16,7 @@ func TestAccountPage(t *testing.T) {
 		t.Errorf("Cache-Control is %q", page.header.Get("Cache-Control"))
 	}
 	b.post("/account/name", "name", "  Ada   Lovelace ").to("/account")
-	b.get("/account").want(200, "#notice", "saved").want(200, "header", "Ada Lovelace")
+	b.get("/account").want(200, "#notice", "Saved").want(200, "header", "Ada Lovelace")
 	a := b.post("/account/name", "name", " ").want(422, "#name-error", "1 to 100")
 	if a.Find("form[action='/account/name'] input[name=name]").AttrOr("value", "x") != " " {
 		t.Error("what was typed is lost")
@@ -37,13 +37,13 @@ func TestChangePasswordEndsOtherSessions(t *testing.T) {
 		t.Fatal("the test is wrong: neither the thief nor the phone is signed in")
 	}
 	const next = "a different heap of pebbles"
-	b.post("/account/password", "current", "wrong", "password", next).want(422, "#current-error", "not your current")
+	b.post("/account/password", "current", "wrong", "password", next).want(422, "#current-error", "Wrong password")
 	b.post("/account/password", "current", password, "password", "short").want(422, "#password-error", "12")
 	if !phone.signedIn() {
 		t.Error("a refused change signed the phone out")
 	}
 	b.post("/account/password", "current", password, "password", next).to("/account#h-password")
-	b.get("/account").want(200, "#notice", "Everywhere else you are signed out")
+	b.get("/account").want(200, "#notice", "signed out on your other devices")
 	if phone.signedIn() || thief.signedIn() {
 		t.Error("the phone, or a thief with the old cookie, is still signed in")
 	}
@@ -63,7 +63,7 @@ func TestWaysIn(t *testing.T) {
 	if b.get("/account").want(200, "main", "with Strava").Find("a[href='"+way("strava")+"']").Length() != 0 {
 		t.Error("the only way in has a button that removes it")
 	}
-	b.post(way("strava")).want(409, "h1", "only way into your account")
+	b.post(way("strava")).want(409, "h1", "only sign-in method")
 	b.connect("garmin", "ada").to("/")
 	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account#h-password")
 	if n := b.get("/account").Find("a[href^='/account/ways/']").Length(); n != 2 {
@@ -74,12 +74,12 @@ func TestWaysIn(t *testing.T) {
 	b.post(way("garmin")).to("/account#methods")
 	testkit.Eventually(t, "Garmin is told", func() bool { return grantsOf(t, s, "garmin") == 0 })
 	testkit.Eventually(t, "the card says so", func() bool {
-		return b.get("/").Find("#card-garmin[data-state=none]").Length() == 1
+		return b.get("/connections").Find("#card-garmin[data-state=none]").Length() == 1
 	})
 	b.post("/account/password/remove").to("/account#methods")
 	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", password).want(422, "#form-error", "")
-	b.post(way("strava")).want(409, "h1", "only way into your account")
-	b.get("/").want(200, "#card-strava[data-state=active]", "")
+	b.post(way("strava")).want(409, "h1", "only sign-in method")
+	b.get("/connections").want(200, "#card-strava[data-state=active]", "")
 	b.post("/account/ways/abc/remove").want(404, "h1", "")
 }
 
@@ -89,9 +89,9 @@ func TestRemovingAnIdentityTakesOnlyItsOwnConnection(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	b.post("/connections/strava/disconnect").to("/#card-strava")
+	b.post("/connections/strava/disconnect").to("/connections#card-strava")
 	b.connect("strava", "moss").to("/")
 	id := count(t, s, `SELECT min(id) FROM cairn.identities`)
 	b.post(fmt.Sprintf("/account/ways/%d/remove", id)).to("/account#methods")
-	b.get("/").want(200, "#card-strava[data-state=active]", "Moss")
+	b.get("/connections").want(200, "#card-strava[data-state=active]", "Moss")
 }

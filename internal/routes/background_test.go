@@ -60,13 +60,13 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 		}
 	}
 	set("500")
-	b.post("/connections/garmin/disconnect").to("/#card-garmin")
+	b.post("/connections/garmin/disconnect").to("/connections#card-garmin")
 	testkit.Eventually(t, "it was tried once", func() bool {
 		return count(t, s, `
 			SELECT count(*) FROM cairn.river_job
 			WHERE kind = 'withdraw' AND attempt >= 1 AND state = 'retryable'`) == 1
 	})
-	b.get("/").want(200, "#card-garmin[data-state=withdrawing]", "until it confirms")
+	b.get("/connections").want(200, "#card-garmin[data-state=withdrawing]", "until it confirms")
 	set(sandbox.ModeNone)
 	testkit.Eventually(t, "Garmin is told", func() bool {
 		retryNow(t, s)
@@ -75,7 +75,7 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 	testkit.Eventually(t, "nothing is left to tell", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0
 	})
-	b.get("/").want(200, "#card-garmin[data-state=none] .events", "confirmed that it has forgotten Cairn")
+	b.get("/connections").want(200, "#card-garmin[data-state=none] .events", "confirmed that Cairn’s access is removed")
 }
 
 // A person who has left is gone from the queue too: finished jobs are removed, because they name
@@ -106,7 +106,7 @@ func TestLostJobIsFound(t *testing.T) {
 	b := signedUp(t, idle, "ada@example.org")
 	b.connect("strava", "ada").to("/")
 	forgetSyncs(t, idle)
-	b.post("/connections/strava/disconnect").to("/#card-strava")
+	b.post("/connections/strava/disconnect").to("/connections#card-strava")
 	if n := count(t, idle, `WITH gone AS (DELETE FROM cairn.river_job RETURNING 1) SELECT count(*) FROM gone`); n != 1 {
 		t.Fatalf("%d jobs were enqueued, want 1", n)
 	}
@@ -132,7 +132,7 @@ func TestGivingUpIsSaid(t *testing.T) {
 	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Garmin, sandbox.API, "500"); err != nil {
 		t.Fatal(err)
 	}
-	b.post("/connections/garmin/disconnect").to("/#card-garmin")
+	b.post("/connections/garmin/disconnect").to("/connections#card-garmin")
 	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.river_job SET attempt = max_attempts - 1`); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestGivingUpIsSaid(t *testing.T) {
 	testkit.Eventually(t, "the tokens are gone", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0
 	})
-	b.get("/").want(200, "#card-garmin[data-state=none] .events", "did not confirm")
+	b.get("/connections").want(200, "#card-garmin[data-state=none] .events", "didn’t confirm")
 }
 
 // Tokens that nobody uses are refreshed in time.
@@ -191,7 +191,7 @@ func TestRevocationThatComesTooLate(t *testing.T) {
 			b := newBrowser(t, s)
 			signIn := func() { b.get(b.decide(b.consent("/login/"+provider), "ada", "allow")).to("/") }
 			signIn()
-			b.post("/connections/" + provider + "/disconnect").to("/#card-" + provider)
+			b.post("/connections/" + provider + "/disconnect").to("/connections#card-" + provider)
 			<-came
 			signIn()
 			testkit.Eventually(t, "what connecting asked for is done", func() bool {
@@ -201,10 +201,10 @@ func TestRevocationThatComesTooLate(t *testing.T) {
 			})
 			close(goOn)
 			testkit.Eventually(t, "the provider has ended it", func() bool { return grantsOf(t, s, provider) == 0 })
-			b.get("/").want(200, "#card-"+provider+"[data-state=active]", "")
+			b.get("/connections").want(200, "#card-"+provider+"[data-state=active]", "")
 			testkit.Eventually(t, "it is looked at", func() bool {
 				retryNow(t, s)
-				return b.get("/").Find("#card-"+provider+"[data-state=needs_reconnect]").Length() == 1
+				return b.get("/connections").Find("#card-"+provider+"[data-state=needs_reconnect]").Length() == 1
 			})
 		})
 	}

@@ -22,7 +22,8 @@ type confirmView struct {
 	HasPassword bool
 	Providers   []providerView // to sign in with again
 	Next        string
-	Task        string // "connect Strava"; "": not named
+	Task        string        // "connect Strava"; "": not named
+	Provider    *providerView // that the task leads to
 	Errors      map[string]string
 }
 
@@ -68,7 +69,11 @@ func (s *server) showConfirm(w http.ResponseWriter, r *http.Request, status int,
 	}
 	v.Task = tasks[v.Next]
 	if id := intentID(v.Next); id != "" {
-		v.Task = s.task(parseIntent(s.Sessions.Intent(r.Context(), id)), account)
+		act := parseIntent(s.Sessions.Intent(r.Context(), id))
+		v.Task = s.task(act, account)
+		if act.verb == toConnect {
+			v.Provider = &providerView{act.object, s.providerName(act.object)}
+		}
 	}
 	title := strings.TrimSuffix("Confirm it’s you to "+v.Task, " to ")
 	v.view, v.Email, v.HasPassword = s.view(r, formTitle(title, v.Errors)), account.Email, account.Email != ""
@@ -111,7 +116,7 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	s.Watch.SignIn("password", signInResult(err))
 	status, problems, ok := formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {
-		problems = map[string]string{"password": "This is not your password."}
+		problems = map[string]string{"password": "Wrong password"}
 	}
 	if ok {
 		return s.showConfirm(w, r, status, confirmView{Next: next, Errors: problems})

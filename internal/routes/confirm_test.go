@@ -62,7 +62,7 @@ func TestWaysInChangeOnlyAfterSigningInAgain(t *testing.T) {
 		t.Error("the page offers a provider that is no way into this account")
 	}
 	b.post("/account/confirm", "next", "/account", "password", "wrong").
-		want(422, "#password-error", "not your password")
+		want(422, "#password-error", "Wrong password")
 	b.asked(strava)
 
 	stolen := newBrowser(t, s)
@@ -124,14 +124,14 @@ func TestReconnectIsOneClickButNoWayIn(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	b.post("/connections/strava/disconnect").to("/#card-strava")
+	b.post("/connections/strava/disconnect").to("/connections#card-strava")
 	aged(t, s)
 	b.connect("strava", "moss").to(confirming("/"))
 	if n := count(t, s, `SELECT count(*) FROM cairn.connections`) + ways(t, s); n != 2 {
 		t.Errorf("%d ways in and connections, want 2", n)
 	}
 	b.connect("strava", "ada").to("/")
-	b.get("/").want(200, "#card-strava[data-state=active]", "Ada")
+	b.get("/connections").want(200, "#card-strava[data-state=active]", "Ada")
 }
 
 // Who has just signed in when they set out may come back later.
@@ -147,5 +147,5 @@ func TestConnectCountsFromItsBeginning(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.get(back).to("/")
-	b.get("/").want(200, "#card-strava[data-state=active]", "Ada")
+	b.get("/connections").want(200, "#card-strava[data-state=active]", "Ada")
 }

@@ -34,11 +34,11 @@ func (s *server) connect(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
-	return s.beginConnecting(w, r, p.Key)
+	return s.beginConnecting(w, r, p.Key, returnPath(r.PostForm.Get("next")))
 }
 
-// beginConnecting leads to a provider's consent page.
-func (s *server) beginConnecting(w http.ResponseWriter, r *http.Request, provider string) error {
+// beginConnecting leads to a provider's consent page, and from there to next.
+func (s *server) beginConnecting(w http.ResponseWriter, r *http.Request, provider, next string) error {
 	p, err := s.provider(provider)
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (s *server) beginConnecting(w http.ResponseWriter, r *http.Request, provide
 	if err := s.Accounts.StillAllowed(r.Context(), s.finishes(r, p, current.UserID)...); err != nil {
 		return err
 	}
-	consent, err := s.Connections.Begin(r.Context(), p, s.owner(r), "/")
+	consent, err := s.Connections.Begin(r.Context(), p, s.owner(r), next)
 	if err != nil {
 		return &providerError{p, err}
 	}
@@ -130,14 +130,15 @@ func (s *server) finish(w http.ResponseWriter, r *http.Request, attempt oauth.At
 
 func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) {
 	_, signedIn := session.Current(r.Context())
+	p := attempt.Provider
 	switch {
 	case !signedIn:
-		see(w, r, "/login?notice=declined-"+attempt.Provider.Key)
+		see(w, r, "/login?notice=declined-"+p.Key)
 		return
 	case attempt.SignIn:
-		s.tell(r, info, "You declined at "+attempt.Provider.Name+". Nothing was changed.")
+		s.tell(r, info, "You declined at "+p.Name+". Nothing was changed.")
 	default:
-		s.tell(r, info, attempt.Provider.Name+" was not connected: you declined there. Nothing was changed.")
+		s.tellAt(r, atCard(p.Key), info, p.Name+" was not connected: you declined there. Nothing was changed.")
 	}
 	see(w, r, attempt.ReturnPath)
 }
@@ -222,11 +223,10 @@ func (s *server) connected(
 
 func (s *server) tellConnected(r *http.Request, p *oauth.Provider, grant oauth.Grant) {
 	if len(p.Missing(grant.Granted)) > 0 {
-		s.tell(r, info, p.Name+" is connected without activity access. "+
-			"That works, and you can allow it below whenever you like.")
+		s.tellAt(r, atCard(p.Key), info, p.Name+" is connected, but without your activities. You can allow them any time.")
 		return
 	}
-	s.tell(r, good, p.Name+" is connected.")
+	s.tellAt(r, atCard(p.Key), good, p.Name+" is connected.")
 }
 
 // check asks the provider whose account it is, now.
@@ -250,7 +250,7 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	default:
 		s.tellAt(r, atCard(p.Key), good, p.Name+" answered: the connection works.")
 	}
-	see(w, r, "/#"+atCard(p.Key))
+	see(w, r, cardPath(p.Key))
 	return nil
 }
 
@@ -268,7 +268,7 @@ func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 	s.Log.InfoContext(r.Context(), "disconnected",
 		"id", requestID(r.Context()), "user", current.UserID, "provider", p.Key)
 	s.keepNotice(r, disconnectedNotice(p, telling))
-	see(w, r, "/#"+atCard(p.Key))
+	see(w, r, cardPath(p.Key))
 	return nil
 }
 
@@ -277,12 +277,11 @@ func disconnectedNotice(p *oauth.Provider, telling bool) notice {
 	switch {
 	case telling:
 		n.Kind, n.Link = good, link{}
-		n.Text = p.Name + " is disconnected. It is being told to forget Cairn, until it confirms."
+		n.Text = p.Name + " is disconnected. We’re asking it to remove Cairn’s access, until it confirms."
 	case p.Revocable():
-		n.Text = p.Name + " is disconnected, but it can't be told: what Cairn kept to ask it with was damaged."
+		n.Text = p.Name + " is disconnected, but we can’t ask it to remove Cairn’s access: ours couldn’t be read."
 	default:
-		n.Text = p.Name + " is disconnected and the access is deleted here. " +
-			p.Name + " lets only you take it back there."
+		n.Text = p.Name + " is disconnected, and its access is deleted here. Only you can remove Cairn there:"
 	}
 	return n
 }

@@ -18,9 +18,9 @@ func TestConnectCheckDisconnect(t *testing.T) {
 	for _, tt := range []struct {
 		provider, name, account, subject, permission, gone string
 	}{
-		{"strava", "Strava", "Ada Example", "5000000101", "including those only you can see", "being told"},
-		{"garmin", "Garmin", "", "d3315b1072e84c1f9a7c1f0e5b6a9c01", "Receive your activities", "being told"},
-		{"foursquare", "Foursquare", "Ada Example", "1234567", "check-ins", "lets only you take it back there"},
+		{"strava", "Strava", "Ada Example", "5000000101", "including those only you can see", "asking it to remove"},
+		{"garmin", "Garmin", "", "d3315b1072e84c1f9a7c1f0e5b6a9c01", "Receive your activities", "asking it to remove"},
+		{"foursquare", "Foursquare", "Ada Example", "1234567", "check-ins", "Only you can remove Cairn there"},
 	} {
 		t.Run(tt.provider, func(t *testing.T) {
 			t.Parallel()
@@ -28,23 +28,23 @@ func TestConnectCheckDisconnect(t *testing.T) {
 			selector := "#card-" + tt.provider
 			b.get("/").want(200, selector+"[data-state=none] button", "Connect")
 			b.connect(tt.provider, "ada").to("/")
-			page := b.get("/").want(200, "#notice", tt.name+" is connected")
-			page.want(200, selector+"[data-state=active]", "Working")
+			page := b.get("/connections").want(200, selector+" > #notice", tt.name+" is connected")
+			page.want(200, selector+"[data-state=active]", "")
 			for _, text := range []string{tt.account, tt.subject, tt.permission} {
 				page.want(200, selector, text)
 			}
-			if tt.account != "" && page.Find(selector+" a[href*='/people/']").Length() != 1 {
-				t.Error("the card has no link to the picture")
+			if page.Find("[href*='/people/'], [src*='/people/']").Length() != 0 {
+				t.Error("the card leads to the picture at the provider")
 			}
 			if page.Find(selector+" time").Length() == 0 {
 				t.Error("the card does not say since when")
 			}
-			b.post("/connections/" + tt.provider + "/check").to("/#card-" + tt.provider)
-			b.get("/").want(200, "#notice", "the connection works")
+			b.post("/connections/" + tt.provider + "/check").to("/connections#card-" + tt.provider)
+			b.get("/connections").want(200, selector+" > #notice", "the connection works")
 			b.connect(tt.provider, "ada").to("/") // again
-			b.get("/").want(200, selector+"[data-state=active]", "Working")
-			b.post("/connections/" + tt.provider + "/disconnect").to("/#card-" + tt.provider)
-			page = b.get("/").want(200, selector+" #notice", tt.gone).want(200, selector+" form.connect", "")
+			b.get("/connections").want(200, selector+"[data-state=active]", "")
+			b.post("/connections/" + tt.provider + "/disconnect").to("/connections#card-" + tt.provider)
+			page = b.get("/connections").want(200, selector+" #notice", tt.gone).want(200, selector+" form.connect", "")
 			leads := page.Find("#notice a[href='https://foursquare.com/settings/connections']").Length() == 1
 			if leads != (tt.provider == "foursquare") {
 				t.Errorf("the notice leads to where the person takes the access back: %t", leads)
@@ -62,7 +62,7 @@ func TestCallbackProblems(t *testing.T) {
 	fresh := func() string { return b.decide(b.consent("/connect/strava"), "ada", "allow") }
 	used := fresh()
 	b.get(used).to("/")
-	b.post("/connections/strava/disconnect").to("/#card-strava")
+	b.post("/connections/strava/disconnect").to("/connections#card-strava")
 	old := fresh()
 	_, err := s.pool.Exec(t.Context(), `
 		UPDATE cairn.oauth_attempts SET created_at = now() - interval '11 minutes'`)
@@ -88,8 +88,8 @@ func TestCallbackProblems(t *testing.T) {
 		{"old", b, old, "expired"},
 		{"other provider's path", b,
 			strings.Replace(fresh(), "/api/strava/auth/callback", "/api/garmin/callback", 1), "expired"},
-		{"other user", other, fresh(), "begun elsewhere"},
-		{"nobody", newBrowser(t, s), fresh(), "begun elsewhere"},
+		{"other user", other, fresh(), "started in another browser"},
+		{"nobody", newBrowser(t, s), fresh(), "started in another browser"},
 	}
 	for _, tt := range tests {
 		a := tt.by.failed(tt.callback).want(200, "#notice.bad", tt.text)
@@ -101,8 +101,8 @@ func TestCallbackProblems(t *testing.T) {
 			t.Errorf("%s: the page repeats the query", tt.name)
 		}
 	}
-	b.get("/").want(200, "#card-strava[data-state=none]", "")
-	other.get("/").want(200, "#card-strava[data-state=none]", "")
+	b.get("/connections").want(200, "#card-strava[data-state=none]", "")
+	other.get("/connections").want(200, "#card-strava[data-state=none]", "")
 }
 
 func TestSignedOutHalfWay(t *testing.T) {
@@ -110,19 +110,19 @@ func TestSignedOutHalfWay(t *testing.T) {
 	b := signedUp(t, newSite(t), "ada@example.org")
 	callback := b.decide(b.consent("/connect/strava"), "ada", "allow")
 	b.post("/logout").to("/?notice=signed-out")
-	b.failed(callback).want(200, "h1", "Sign in").want(200, "#notice", "expired")
+	b.failed(callback).want(200, "form[action='/login']", "").want(200, "#notice", "expired")
 }
 
 func TestDeclinedAndUnticked(t *testing.T) {
 	t.Parallel()
 	b := signedUp(t, newSite(t), "ada@example.org")
 	b.get(b.decide(b.consent("/connect/strava"), "ada", "deny")).to("/")
-	b.get("/").want(200, "#notice", "Strava was not connected").want(200, "#card-strava[data-state=none]", "")
+	b.get("/connections").want(200, "#notice", "Strava was not connected").want(200, "#card-strava[data-state=none]", "")
 	b.connect("strava", "ada", "read").to("/")
-	b.get("/").want(200, "#notice", "without activity access").
+	b.get("/connections").want(200, "#card-strava > #notice", "without your activities").
 		want(200, "#card-strava[data-state=limited] form[action='/connect/strava'] button", "")
 	b.connect("strava", "ada").to("/")
-	b.get("/").want(200, "#card-strava[data-state=active]", "")
+	b.get("/connections").want(200, "#card-strava[data-state=active]", "")
 }
 
 func TestRevokedAtTheProvider(t *testing.T) {
@@ -137,19 +137,19 @@ func TestRevokedAtTheProvider(t *testing.T) {
 	if err := s.sandbox.RevokeGrant(t.Context(), grants[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	b.post("/connections/strava/check").to("/#card-strava")
+	b.post("/connections/strava/check").to("/connections#card-strava")
 	if notice := b.get("/").Find("#notice").Text(); notice != "" {
 		t.Errorf("beside that, the page says %q", notice)
 	}
-	b.get("/").want(200, "#broken a[href='#card-strava']", "reconnect it").
+	b.get("/connections").want(200, "#card-strava .banner", "Strava disconnected Cairn").
 		want(200, "#card-strava[data-state=needs_reconnect] form[action='/connect/strava'] button", "econnect")
 	b.connect("strava", "ada").to("/")
-	page := b.get("/").want(200, "#card-strava[data-state=active]", "")
+	page := b.get("/connections").want(200, "#card-strava[data-state=active]", "")
 	var story []string
 	page.Find("#card-strava .events li").Each(func(_ int, li *goquery.Selection) {
-		story = append(story, strings.SplitN(li.Text(), ".", 2)[0])
+		story = append(story, strings.SplitN(li.Text(), " ·", 2)[0])
 	})
-	want := []string{"You connected Strava again", "Strava refused to renew our access", "You connected Strava"}
+	want := []string{"You reconnected Strava", "Strava refused to renew our access", "You connected Strava"}
 	if !slices.Equal(story, want) {
 		t.Errorf("the card tells %q, want %q", story, want)
 	}
@@ -159,8 +159,9 @@ func TestNamesFromProvidersAreEscaped(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t, newSite(t))
 	b.get(b.decide(b.consent("/login/strava"), "max", "allow")).to("/")
-	for _, path := range []string{"/", "/account"} {
-		a := b.get(path).want(200, "main", `Featherstonehaugh & O'Brien <of> "Llanfairpwll"`)
+	for _, path := range []string{"/connections", "/account"} {
+		a := b.get(path).want(200, "header", `Featherstonehaugh & O'Brien <of> "Llanfairpwll"`)
+		a.want(200, "main", `Featherstonehaugh & O'Brien <of> "Llanfairpwll"`)
 		if a.Find("of").Length() != 0 {
 			t.Errorf("%s: a name became an element", path)
 		}
@@ -207,7 +208,7 @@ func TestFormsFromOtherSitesAreRefused(t *testing.T) {
 			"/login/strava",
 		} {
 			a := b.do(http.MethodPost, path, url.Values{}, header...)
-			a.want(403, "h1", "Please use the button on our page")
+			a.want(403, "h1", "Request blocked")
 		}
 	}
 	if !b.signedIn() {

@@ -35,16 +35,16 @@ func TestDeleteAccount(t *testing.T) {
 	}
 	b.post("/account/confirm", "next", "/account/delete", "password", password).to("/account/delete")
 	b.get("/account/delete").
-		want(200, "main", "Garmin is told").
+		want(200, "main", "We’ll ask Garmin to remove").
 		want(200, "form[action='/account/delete'] button", "Delete my account")
 	b.post("/account/delete").to("/account/deleted")
 	for range 2 { // also after a reload
 		b.get("/account/deleted").want(200, "h1", "deleted")
 	}
 	gone := b.get("/account/deleted")
-	gone.want(200, "main", "Garmin and Strava are being told").
-		want(200, "main a[href*='foursquare.com']", "remove Cairn at Foursquare")
-	if gone.Find("form[action='/logout']").Length() != 0 {
+	gone.want(200, "main", "We’re asking Garmin and Strava to remove").
+		want(200, "main a[href*='foursquare.com']", "Remove Cairn at Foursquare")
+	if gone.Find("header a[href='/account']").Length() != 0 {
 		t.Error("the page looks signed in")
 	}
 	if b.signedIn() || phone.signedIn() {
@@ -54,7 +54,7 @@ func TestDeleteAccount(t *testing.T) {
 	testkit.Eventually(t, "Garmin and Strava are told", func() bool {
 		return grantsOf(t, s, sandbox.Garmin) == 0 && grantsOf(t, s, sandbox.Strava) == 1
 	})
-	other.get("/").want(200, "#card-strava[data-state=active]", "Moss")
+	other.get("/connections").want(200, "#card-strava[data-state=active]", "Moss")
 	other.post("/account/delete").to(confirming("/account/delete"))
 	other.post("/account/confirm", "next", "/account/delete", "password", password).to("/account/delete")
 	other.get("/account/delete").want(200, "h1", "Delete")

@@ -145,14 +145,14 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	}
 	if kept[p.Key].Fresh {
 		s.tellAt(r, atCard(p.Key), info, p.Name+" was asked a moment ago: what you see is the newest.")
-		see(w, r, "/#"+atCard(p.Key))
+		see(w, r, cardPath(p.Key))
 		return nil
 	}
 	if err := s.Jobs.EnqueueSyncNow(r.Context(), p.Key, connection.Subject, jobs.Fetch); err != nil {
 		return err
 	}
-	see(w, r, "/#"+atCard(p.Key))
+	see(w, r, cardPath(p.Key))
 	return nil
 }
 
-var attributions = map[string]string{"strava": "Powered by Strava", "foursquare": "Powered by Foursquare"}
+var attributions = map[string]string{"strava": "Powered by Strava", "foursquare": "Places by Foursquare"}

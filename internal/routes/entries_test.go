@@ -25,6 +25,14 @@ func (b browser) shows(selector, text string) {
 	})
 }
 
+// updated waits until a provider's entries have come.
+func (b browser) updated(provider string) {
+	b.t.Helper()
+	testkit.Eventually(b.t, provider+" is updated", func() bool {
+		return b.get("/connections").Find("#card-"+provider+" .asof").Length() == 1
+	})
+}
+
 // title renames a person's newest outing to something to look for, and returns its id.
 func outing(t *testing.T, s site, person, title string) int64 {
 	t.Helper()
@@ -58,7 +66,7 @@ func TestLatestOfEachProvider(t *testing.T) {
 	}
 	for _, provider := range []string{"strava", "foursquare", "garmin"} {
 		testkit.Eventually(t, provider+" shows its entries", func() bool {
-			return b.get("/").Find("#card-"+provider+" .latest li").Length() > 10
+			return b.get("/").Find("#latest-"+provider+" li").Length() > 10
 		})
 	}
 	testkit.Eventually(t, "the page does not load itself any more", func() bool {
@@ -68,13 +76,13 @@ func TestLatestOfEachProvider(t *testing.T) {
 	if home.Find("[style]").Length() > 0 {
 		t.Error("the page has style attributes, which the CSP forbids")
 	}
-	strava := home.Find("#card-strava .latest")
+	strava := home.Find("#latest-strava")
 	link := strava.Find("a.at").First()
 	to := link.AttrOr("href", "")
 	if !strings.HasPrefix(to, "https://www.strava.com/activities/") || link.Text() != "View on Strava" {
 		t.Errorf("the link to Strava is %q to %q", link.Text(), to)
 	}
-	if path := strava.Find("svg.route path").AttrOr("d", ""); !someRoute.MatchString(path) {
+	if path := strava.Find("svg.land path.trace").AttrOr("d", ""); !someRoute.MatchString(path) {
 		t.Errorf("the route is %q", path)
 	}
 	if facts := strava.Find("li").Text(); !strings.Contains(facts, " km · ") || !strings.Contains(facts, " min") {
@@ -87,7 +95,7 @@ func TestLatestOfEachProvider(t *testing.T) {
 	if !someWhen.MatchString(when) {
 		t.Errorf("the time is %q", when)
 	}
-	foursquare := home.Find("#card-foursquare .latest")
+	foursquare := home.Find("#latest-foursquare")
 	text := foursquare.Text()
 	if !strings.Contains(text, "Lyon, France") && !strings.Contains(text, "千代田区, 日本") {
 		t.Errorf("no city in %q", text)
@@ -96,17 +104,20 @@ func TestLatestOfEachProvider(t *testing.T) {
 	if !strings.HasPrefix(venue, "https://foursquare.com/v/") {
 		t.Errorf("the venue is at %q", venue)
 	}
-	garmin := home.Find("#card-garmin .latest")
+	garmin := home.Find("#latest-garmin")
 	if garmin.Find("li .device").Length() != garmin.Find("li").Length() || garmin.Find("li .device").First().Text() != "Garmin Forerunner 965" {
 		t.Error("Garmin's device is not named beside each activity")
 	}
 	if garmin.Find("form").Length() > 0 {
 		t.Error("Garmin can't be asked, but there is a button for it")
 	}
-	for _, provider := range []string{"strava", "foursquare"} {
-		home.want(200, "#card-"+provider+" .fine", "Powered by "+home.Find("#name-"+provider).Text())
+	for _, page := range []answer{home, b.get("/connections")} {
+		page.want(200, ".attributions", "Powered by Strava").want(200, ".attributions", "Places by Foursquare")
 	}
-	home.want(200, "#card-strava .asof time[title$=UTC]", "just now")
+	updated := b.get("/connections").Find("#card-strava .asof time").AttrOr("title", "")
+	if !strings.HasSuffix(updated, " UTC") {
+		t.Errorf("the card says that it was updated at %q", updated)
+	}
 }
 
 // What is new, changed or gone shows without anybody pressing anything.
@@ -123,18 +134,18 @@ func TestLatestFollowsTheProviders(t *testing.T) {
 			b.connect("strava", "ada").to("/")
 			b.connect("garmin", "ada").to("/")
 			id := outing(t, s, "ada", "Up the hill & down")
-			b.shows("#card-strava .latest li:first-child .title", "Up the hill & down")
-			b.shows("#card-garmin .latest li:first-child .title", "Up the hill & down")
+			b.shows("#latest-strava li:first-child .title", "Up the hill & down")
+			b.shows("#latest-garmin li:first-child .title", "Up the hill & down")
 			if err := s.sandbox.DeleteActivity(t.Context(), "ada", id); err != nil {
 				t.Fatal(err)
 			}
 			testkit.Eventually(t, "Strava's is gone", func() bool {
-				return !strings.Contains(b.get("/").Find("#card-strava .latest").Text(), "Up the hill")
+				return !strings.Contains(b.get("/").Find("#latest-strava").Text(), "Up the hill")
 			})
 			testkit.Eventually(t, "no address is kept", func() bool {
 				return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0
 			})
-			b.get("/").want(200, "#card-garmin[data-state=active]", "")
+			b.get("/connections").want(200, "#card-garmin[data-state=active]", "")
 		})
 	}
 }
@@ -144,7 +155,7 @@ func TestCheckinIsPushed(t *testing.T) {
 	s := newSiteWith(t, options{works: true, hooked: true})
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("foursquare", "ada").to("/")
-	b.shows("#card-foursquare .asof", "Updated")
+	b.updated("foursquare")
 	id, err := s.sandbox.NewCheckin(t.Context(), "ada")
 	if err != nil {
 		t.Fatal(err)
@@ -181,15 +192,16 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	b := signedUp(t, idle, "ada@example.org")
 	b.connect("strava", "ada").to("/")
 	// This is the script's request, which leaves the notice.
-	b.get("/connections/now").want(200, "#card-strava .fetching", "Fetching from Strava")
-	b.get("/").want(200, "#notice", "Strava is connected")
-	looks := "/?looks=1"
-	meta := regexp.MustCompile(`<noscript><meta http-equiv="refresh" content="5; url=(/[^"#]*)"></noscript>`)
+	b.get("/connections/now").want(200, "#card-strava .fetching", "Fetching")
+	b.get("/days/now").want(200, "#latest-strava .fetching", "Fetching")
+	b.get("/connections").want(200, "#notice", "Strava is connected")
+	looks := "/connections?looks=1"
+	meta := regexp.MustCompile(`<noscript><meta http-equiv="refresh" content="5; url=(/connections[^"#]*)"></noscript>`)
 	for i := range 7 {
 		a := b.get(looks).
-			want(200, "#card-strava .fetching", "Fetching from Strava").
-			want(200, "#connections[data-fetching='/connections/now'] .more a[href='/']", "Show")
-		if a.Find("#notice").Length() > 0 || a.Find("#card-strava .latest form").Length() > 0 {
+			want(200, "#card-strava .fetching", "Fetching").
+			want(200, "#connections[data-fetching='/connections/now'] .more a[href='/connections']", "Show")
+		if a.Find("#notice").Length() > 0 || a.Find("form[action='/connections/strava/refresh']").Length() > 0 {
 			t.Error("the page tells its notice twice, or offers to do what is being done")
 		}
 		reload := meta.FindStringSubmatch(a.body)
@@ -201,15 +213,15 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 		}
 	}
 	for _, odd := range []string{"-1", "7", "x", "99999999999999999999"} {
-		if strings.Contains(b.get("/?looks="+odd).body, "http-equiv") {
+		if strings.Contains(b.get("/connections?looks="+odd).body, "http-equiv") {
 			t.Errorf("the page looks again although it has looked %q times", odd)
 		}
 	}
 	newSiteWith(t, options{pool: idle.pool, works: true})
-	b.shows("#card-strava .asof", "Updated")
-	b.get("/").want(200, "#card-strava .latest form[action='/connections/strava/refresh']", "Refresh")
-	b.post("/connections/strava/refresh").to("/#card-strava")
-	b.get("/").want(200, "#notice", "what you see is the newest")
+	b.updated("strava")
+	b.get("/connections").want(200, "#card-strava form[action='/connections/strava/refresh']", "Refresh")
+	b.post("/connections/strava/refresh").to("/connections#card-strava")
+	b.get("/connections").want(200, "#card-strava > #notice", "what you see is the newest")
 	for _, sql := range []string{
 		`UPDATE cairn.latest
 		SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`,
@@ -221,9 +233,9 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b.post("/connections/strava/refresh").to("/#card-strava")
+	b.post("/connections/strava/refresh").to("/connections#card-strava")
 	testkit.Eventually(t, "it is there", func() bool {
-		return b.get("/").Find("#card-strava .latest li").Length() == 30
+		return b.get("/").Find("#latest-strava li").Length() == 30
 	})
 	b.post("/connections/garmin/refresh").want(404, "h1", "")
 	b.post("/connections/foursquare/refresh").want(404, "h1", "")
@@ -235,7 +247,7 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 	s := newSiteWith(t, options{works: true})
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("foursquare", "ada").to("/")
-	b.shows("#card-foursquare .asof", "Updated")
+	b.updated("foursquare")
 	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Foursquare, sandbox.API, "500"); err != nil {
 		t.Fatal(err)
 	}
@@ -247,21 +259,21 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 		}
 	}
 	old()
-	b.post("/connections/foursquare/refresh").to("/#card-foursquare")
+	b.post("/connections/foursquare/refresh").to("/connections#card-foursquare")
 	testkit.Eventually(t, "the card says it", func() bool {
-		return b.get("/").Find("#card-foursquare[data-state=trouble]").Length() == 1
+		return b.get("/connections").Find("#card-foursquare[data-state=trouble]").Length() == 1
 	})
 	home := b.get("/")
-	if home.Find("#card-foursquare .latest li").Length() != 30 || home.Find("#card-foursquare .fetching").Length() > 0 {
+	if home.Find("#latest-foursquare li").Length() != 30 || home.Find("#latest-foursquare .fetching").Length() > 0 {
 		t.Error("what was there is gone, or it seems to be coming")
 	}
 	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Foursquare, sandbox.API, sandbox.ModeNone); err != nil {
 		t.Fatal(err)
 	}
 	old()
-	b.post("/connections/foursquare/refresh").to("/#card-foursquare")
+	b.post("/connections/foursquare/refresh").to("/connections#card-foursquare")
 	testkit.Eventually(t, "all is well again", func() bool {
-		return b.get("/").Find("#card-foursquare[data-state=active]").Length() == 1
+		return b.get("/connections").Find("#card-foursquare[data-state=active]").Length() == 1
 	})
 }
 
@@ -274,16 +286,16 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	b.connect("garmin", "ada").to("/")
 	for _, provider := range []string{"strava", "garmin"} {
 		testkit.Eventually(t, provider+" shows its entries", func() bool {
-			return b.get("/").Find("#card-"+provider+" .latest li").Length() > 10
+			return b.get("/").Find("#latest-"+provider+" li").Length() > 10
 		})
 	}
 	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.latest SET as_of = now() - interval '8 days'`); err != nil {
 		t.Fatal(err)
 	}
-	if n := b.get("/").Find("#card-strava .latest li").Length(); n != 0 {
+	if n := b.get("/").Find("#latest-strava li").Length(); n != 0 {
 		t.Errorf("%d of Strava's are shown after eight days", n)
 	}
-	if n := b.get("/").Find("#card-garmin .latest li").Length(); n < 10 {
+	if n := b.get("/").Find("#latest-garmin li").Length(); n < 10 {
 		t.Errorf("%d of Garmin's are shown after eight days", n)
 	}
 	look := func() {
@@ -311,12 +323,12 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	}
 	testkit.Eventually(t, "what is not permitted any more is not shown", func() bool {
 		return b.get("/").Find("#card-garmin[data-state=limited] .latest").Length() == 0 &&
-			b.get("/").Find("#card-garmin[data-state=limited]").Length() == 1
+			b.get("/connections").Find("#card-garmin[data-state=limited]").Length() == 1
 	})
 	look()
 	testkit.Eventually(t, "and not kept", func() bool { return count(t, s, kept, "garmin") == 0 })
-	b.post("/connections/garmin/disconnect").to("/#card-garmin")
-	b.post("/connections/strava/disconnect").to("/#card-strava")
+	b.post("/connections/garmin/disconnect").to("/connections#card-garmin")
+	b.post("/connections/strava/disconnect").to("/connections#card-strava")
 	for _, table := range []string{"latest", "errands", "pulls"} {
 		if n := count(t, s, `SELECT count(*) FROM cairn.`+table); n != 0 {
 			t.Errorf("%d rows are left in %s", n, table)
@@ -351,7 +363,7 @@ func TestHintDuringAnAnswer(t *testing.T) {
 		return count(t, s, `SELECT count(*) FROM cairn.errands WHERE reason > 1`) == 1
 	})
 	close(release)
-	b.shows("#card-strava .latest li:first-child .title", "while it answered")
+	b.shows("#latest-strava li:first-child .title", "while it answered")
 }
 
 // No hint is lost between two instances whose jobs begin and end while others come.
@@ -412,8 +424,8 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 	if n := asked.Load(); n > 0 {
 		t.Errorf("another host was asked %d times", n)
 	}
-	home := b.get("/").want(200, "#card-garmin[data-state=active] .latest .none", "as soon as your watch has synced")
-	if home.Find("#card-garmin .latest li").Length() != 0 {
+	home := b.get("/").want(200, "#latest-garmin .none", "as soon as your watch has synced")
+	if home.Find("#latest-garmin li").Length() != 0 {
 		t.Error("something is shown")
 	}
 	odd := item(`"durationInSeconds":"a while"},` +
@@ -425,7 +437,7 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 			t.Errorf("answered %d", status)
 		}
 	}
-	shown := b.get("/").Find("#card-garmin .latest li")
+	shown := b.get("/").Find("#latest-garmin li")
 	if shown.Length() != 1 || shown.Find("b").Length() > 0 {
 		t.Fatalf("got %d entries", shown.Length())
 	}
@@ -491,7 +503,7 @@ func TestRefreshHasTheShareOfButtons(t *testing.T) {
 	s := newSiteWith(t, options{works: true})
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	b.shows("#card-strava .asof", "Updated")
+	b.updated("strava")
 	fetched := func() int {
 		requests, err := s.sandbox.Requests(t.Context(), "strava")
 		if err != nil {
@@ -522,6 +534,6 @@ func TestRefreshHasTheShareOfButtons(t *testing.T) {
 		t.Errorf("background work had Strava asked %d times", n)
 	}
 	exec(longAgo)
-	b.post("/connections/strava/refresh").to("/#card-strava")
+	b.post("/connections/strava/refresh").to("/connections#card-strava")
 	testkit.Eventually(t, "what was asked for is fetched", func() bool { return fetched() == before+1 })
 }

@@ -145,9 +145,8 @@ func (s *server) renderBroken() ([]byte, error) {
 		problem: problem{
 			Status:  http.StatusInternalServerError,
 			Heading: "Something went wrong on our side.",
-			Detail: "It is written down under the reference below. " +
-				"Please try again; what you did last may not have been saved.",
-			Action: back(),
+			Detail:  "Please try again. What you did last may not have been saved.",
+			Action:  back(),
 		},
 		Reference: referencePlace,
 	}
@@ -183,8 +182,8 @@ func explain(r *http.Request, err error) problem {
 	}
 	if limit, ok := errors.AsType[*auth.LimitError](err); ok {
 		return problem{Status: http.StatusTooManyRequests, Changed: nothingChanged, Action: back(),
-			Heading:    "That was tried too often.",
-			Detail:     "Please try again " + in(limit.RetryAfter) + ".",
+			Heading:    "Too many attempts.",
+			Detail:     "You can try again " + in(limit.RetryAfter) + ".",
 			retryAfter: limit.RetryAfter}
 	}
 	if at, ok := errors.AsType[*providerError](err); ok {
@@ -198,12 +197,12 @@ func explain(r *http.Request, err error) problem {
 			Detail: "The address may be mistyped, or what was here is gone."}
 	case errors.Is(err, errMethod):
 		return problem{Status: http.StatusMethodNotAllowed, Changed: nothingChanged, Action: back(),
-			Heading: "This address can't be used like that.",
+			Heading: "This page can’t be opened directly.",
 			Detail:  "Please go on from one of our pages."}
 	case errors.Is(err, errCrossSite):
 		return problem{Status: http.StatusForbidden, Changed: nothingChanged, Action: back(),
-			Heading: "Please use the button on our page.",
-			Detail:  "Your browser says that another site sent this on your behalf, so we did not do it."}
+			Heading: "Request blocked: it came from another site.",
+			Detail:  "If this was you, please use the button on our page."}
 	case errors.Is(err, errOtherHost):
 		return problem{Status: http.StatusMisdirectedRequest, Changed: nothingChanged,
 			Heading: "Cairn is not at this address.",
@@ -231,7 +230,7 @@ func explain(r *http.Request, err error) problem {
 			Detail:  "Please go back and send it again."}
 	case errors.Is(err, auth.ErrLastMethod):
 		return problem{Status: http.StatusConflict, Changed: nothingChanged,
-			Heading: "This is the only way into your account.",
+			Heading: "This is your only sign-in method.",
 			Detail:  "Add another one first: a password, or another provider.",
 			Action:  &action{Label: "Back to your account", URL: "/account"}}
 	case errors.Is(err, auth.ErrBusy):
@@ -241,8 +240,8 @@ func explain(r *http.Request, err error) problem {
 			retryAfter: busyFor}
 	case db.Unavailable(err):
 		return problem{Status: http.StatusServiceUnavailable, Action: again(r),
-			Heading:    "Cairn can't reach its database.",
-			Detail:     "This signs nobody out. Please try again in a minute.",
+			Heading:    "Cairn can’t reach its database.",
+			Detail:     "If you’re signed in, you stay signed in. Please try again in a minute.",
 			retryAfter: time.Minute}
 	}
 	return problem{Status: http.StatusInternalServerError, Heading: "Something went wrong on our side."}

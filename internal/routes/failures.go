@@ -85,41 +85,41 @@ func (f failure) explain(p *oauth.Provider) problem {
 	const soon = "Please try again in a minute."
 	switch f {
 	case expired:
-		return problem{Status: http.StatusBadRequest, Heading: "This connection attempt has expired.",
-			Detail: "An attempt is good once, for ten minutes, while you stay signed in."}
+		return problem{Status: http.StatusBadRequest, Heading: "This link has expired.",
+			Detail: "Connecting takes place within ten minutes, in one go. Please start again."}
 	case elsewhere:
-		return problem{Status: http.StatusForbidden, Heading: "This connection attempt was begun elsewhere.",
-			Detail: "It has to be finished in the browser, and by the person, that began it. " +
-				"If someone sent you here, you may close this page."}
+		return problem{Status: http.StatusForbidden, Heading: "This was started in another browser.",
+			Detail: "Please finish it there, as the person who started it. " +
+				"If someone sent you here, you can close this page."}
 	case linked:
 		return problem{Status: http.StatusConflict,
 			Heading: "This " + p.Name + " account is connected to another user here.",
-			Detail:  "If that is you, sign out and continue with " + p.Name + "."}
+			Detail:  "If it’s yours, sign out, then sign in with " + p.Name + "."}
 	case otherAccount:
 		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
 			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}
 	case tooOften:
-		return problem{Status: http.StatusTooManyRequests, Heading: "That was tried too often.",
+		return problem{Status: http.StatusTooManyRequests, Heading: "Too many attempts.",
 			Detail: "Please try again in a quarter of an hour."}
 	case noAnswer:
-		return problem{Status: http.StatusGatewayTimeout, Heading: p.Name + " did not answer.", Detail: soon}
+		return problem{Status: http.StatusGatewayTimeout, Heading: p.Name + " didn’t answer.", Detail: soon}
 	case notAccepted:
-		return problem{Status: http.StatusBadGateway, Heading: p.Name + " did not accept this attempt.", Detail: soon}
+		return problem{Status: http.StatusBadGateway, Heading: p.Name + " didn’t accept this attempt.", Detail: soon}
 	case slowDown:
-		return problem{Status: http.StatusServiceUnavailable, Heading: p.Name + " asks us to slow down.",
+		return problem{Status: http.StatusServiceUnavailable, Heading: p.Name + " has rate-limited us.",
 			Detail: soon, retryAfter: time.Minute}
 	case quotaSpent:
-		return problem{Status: http.StatusServiceUnavailable, Heading: "Today's calls to " + p.Name + " are used up.",
+		return problem{Status: http.StatusServiceUnavailable, Heading: "Today’s calls to " + p.Name + " are used up.",
 			Detail: soon, retryAfter: time.Minute}
 	case appRefused:
-		return problem{Status: http.StatusBadGateway, Heading: p.Name + " does not serve Cairn at the moment.",
-			Detail: "It refused Cairn as a whole, not you. The operator of this site has to settle it."}
+		return problem{Status: http.StatusBadGateway, Heading: p.Name + " isn’t serving Cairn at the moment.",
+			Detail: "This affects everyone here, not only you. The operator of this site needs to fix it."}
 	case tooMany:
-		return problem{Status: http.StatusBadGateway, Heading: p.Name + " lets no more people connect Cairn.",
-			Detail: "It allows a site only so many. The operator of this one can ask it for more."}
+		return problem{Status: http.StatusBadGateway, Heading: p.Name + "’s limit for this site is reached.",
+			Detail: "It allows a site only so many people. The operator of this one can ask for more."}
 	case unusable:
 		return problem{Status: http.StatusBadGateway,
-			Heading: p.Name + " gave an answer that can't be used.",
+			Heading: p.Name + " isn’t responding properly.",
 			Detail:  soon}
 	}
 	return problem{}
@@ -141,7 +141,7 @@ func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bo
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
 		if wait := time.Until(e.Until); wait > 0 {
 			answer.retryAfter = wait
-			answer.Detail = p.Name + " lets us ask again at " + clock(e.Until) + "."
+			answer.Detail = "It lets us try again at " + clock(e.Until) + "."
 		}
 	}
 	if _, ok := errors.AsType[checkError](err); ok {
@@ -160,8 +160,8 @@ func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bo
 
 // afterCheck says what a check has changed, and offers another one where that may help.
 func (answer *problem) afterCheck(p *oauth.Provider, f failure) {
-	card := &action{Label: "Back to " + p.Name, URL: "/#" + atCard(p.Key)}
-	answer.Changed = "Your connection is kept. Its card says how it is."
+	card := &action{Label: "Back to " + p.Name, URL: cardPath(p.Key)}
+	answer.Changed = "You’re still connected. Its card says how things are."
 	if f.waits() {
 		answer.Action = card
 		return
@@ -176,7 +176,7 @@ func explainCallLimit(call *callError) problem {
 	p := problem{Status: http.StatusTooManyRequests, Heading: call.provider.Name + " was asked a moment ago.",
 		Detail:  "Your page shows what it answered. You can ask again " + in(limit.RetryAfter) + ".",
 		Changed: nothingChanged, retryAfter: limit.RetryAfter,
-		Action: &action{Label: "Back to your connections", URL: "/#card-" + call.provider.Key}}
+		Action: &action{Label: "Back to your connections", URL: cardPath(call.provider.Key)}}
 	if limit.RetryAfter > time.Minute {
 		p.Heading = call.provider.Name + " was asked often in the last hour."
 		p.Detail = "Cairn asks it by itself too. You can ask again " + in(limit.RetryAfter) + "."
@@ -207,7 +207,9 @@ func (s *server) attemptFailed(
 		if f == tooOften {
 			answer = explain(r, err)
 		}
-		s.keepNotice(r, failureNotice(answer, reference))
+		n := failureNotice(answer, reference)
+		n.Place = atCard(p.Key)
+		s.keepNotice(r, n)
 		see(w, r, next)
 		return nil
 	}

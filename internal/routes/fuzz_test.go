@@ -132,7 +132,7 @@ var placeholder = regexp.MustCompile(`\{\w+\}`)
 
 // path is an address of the route, with param in it; "": with what leads somewhere.
 func (r route) path(param string) string {
-	usual := map[string]string{"{provider}": "strava", "{key}": webhookKey, "{id}": "1", "{file}": "app.css"}
+	usual := map[string]string{"{provider}": "strava", "{key}": webhookKey, "{id}": "1", "{file}": "cairn.css"}
 	return placeholder.ReplaceAllStringFunc(r.pattern, func(name string) string {
 		if param == "" || name == "{key}" {
 			return usual[name]

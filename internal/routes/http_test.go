@@ -39,7 +39,7 @@ func TestSecurityHeadersOnEveryAnswer(t *testing.T) {
 		"/nothing":                  404,
 		"/account/x.css":            404,
 		"/logout":                   405,
-		"/static/app.css":           200,
+		"/static/cairn.css":         200,
 		"/healthz":                  200,
 		"/api/auth/me":              200,
 		"/readyz":                   500,
@@ -55,7 +55,7 @@ func TestSecurityHeadersOnEveryAnswer(t *testing.T) {
 			"frame-ancestors 'none'",
 			"base-uri 'none'",
 			"object-src 'none'",
-			"script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; ",
+			"script-src 'self'; connect-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; ",
 			"form-action 'self' http://127.0.0.1:",
 		} {
 			if !strings.Contains(csp, want) {
@@ -69,7 +69,7 @@ func TestSecurityHeadersOnEveryAnswer(t *testing.T) {
 			!strings.Contains(a.header.Get("Content-Type"), "charset=utf-8") {
 			t.Errorf("%s: headers %v", path, a.header)
 		}
-		if path != "/static/app.css" && a.header.Get("Cache-Control") != "no-store" {
+		if path != "/static/cairn.css" && a.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: Cache-Control %q", path, a.header.Get("Cache-Control"))
 		}
 		if a.header.Get("Strict-Transport-Security") != "" {
@@ -88,21 +88,21 @@ func TestVisitorsGetNoCookie(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := newBrowser(t, s)
-	for _, path := range []string{"/", "/login", "/signup", "/nothing", "/static/app.css", "/healthz", "/api/auth/me"} {
+	for _, path := range []string{"/", "/login", "/signup", "/nothing", "/static/cairn.css", "/healthz", "/api/auth/me"} {
 		if cookie := b.get(path).header.Get("Set-Cookie"); cookie != "" {
 			t.Errorf("%s sets %q", path, cookie)
 		}
 	}
 	s.pool.Close() // and no query either
 	for path, status := range map[string]int{
-		"/":               200,
-		"/login":          200,
-		"/signup":         200,
-		"/nothing":        404,
-		"/static/app.css": 200,
-		"/healthz":        200,
-		"/health":         200,
-		"/api/auth/me":    401,
+		"/":                 200,
+		"/login":            200,
+		"/signup":           200,
+		"/nothing":          404,
+		"/static/cairn.css": 200,
+		"/healthz":          200,
+		"/health":           200,
+		"/api/auth/me":      401,
 	} {
 		b.get(path).want(status, "", "")
 	}
@@ -112,7 +112,7 @@ func TestErrorPages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
-	b.get("/nothing").want(404, "h1", "nothing here").want(404, "form[action='/logout']", "Sign out")
+	b.get("/nothing").want(404, "h1", "nothing here").want(404, "header a[href='/account']", "Ada")
 	b.post("/connect/facebook").want(404, "h1", "nothing here")
 	b.do(http.MethodPost, "/login", url.Values{"email": {strings.Repeat("a", 70_000)}}).want(413, "h1", "too much")
 	b.do(http.MethodPost, "/login", url.Values{"%zz": nil}).want(422, "", "")
@@ -245,7 +245,7 @@ func TestAssetsAreCachedUnderTheirHash(t *testing.T) {
 		!strings.HasPrefix(a.header.Get("Content-Type"), "text/css") {
 		t.Errorf("%s: headers %v", css, a.header)
 	}
-	stale := b.get("/static/app.css?v=0000000000000000")
+	stale := b.get("/static/cairn.css?v=0000000000000000")
 	if strings.Contains(stale.header.Get("Cache-Control"), "immutable") {
 		t.Error("another version's address is kept for ever")
 	}

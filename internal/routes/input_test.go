@@ -93,7 +93,7 @@ func TestInputThatCannotBeRead(t *testing.T) {
 		if a.status != tt.status || !strings.Contains(a.Find("h1").Text(), tt.heading) {
 			t.Errorf("%s: got %d %q, want %d %q", name, a.status, a.Find("h1").Text(), tt.status, tt.heading)
 		}
-		if a.Find("form[action='/logout']").Length() == 0 {
+		if a.Find("header a[href='/account']").Length() == 0 {
 			t.Errorf("%s: the page looks signed out", name)
 		}
 	}
@@ -120,7 +120,7 @@ func TestSignInWithTextThatIsNone(t *testing.T) {
 		"email=%ed%b0%80&password=%fe",
 	} {
 		a := b.send("POST", "/login", strings.NewReader(body+"&next=/account"), formType).
-			want(422, "#form-error", "do not belong together")
+			want(422, "#form-error", "Wrong e-mail or password")
 		if next := a.Find("form[action='/login'] input[name=next]").AttrOr("value", ""); next != "/account" {
 			t.Errorf("%s: next became %q", body, next)
 		}

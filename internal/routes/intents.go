@@ -71,7 +71,7 @@ func (s *server) carryOut(w http.ResponseWriter, r *http.Request, i intent) erro
 	}
 	switch i.verb {
 	case toConnect:
-		return s.beginConnecting(w, r, i.object)
+		return s.beginConnecting(w, r, i.object, cardPath(i.object))
 	case toRemoveIdentity:
 		id, err := strconv.ParseInt(i.object, 10, 64)
 		if err != nil {
@@ -92,20 +92,20 @@ func (s *server) carryOn(w http.ResponseWriter, r *http.Request, i intent) error
 		if err := s.Sessions.Reload(r.Context()); err != nil {
 			return err
 		}
-		return s.beginConnecting(w, r, i.object)
+		return s.beginConnecting(w, r, i.object, cardPath(i.object))
 	}
 	s.tell(r, good, confirmed)
 	see(w, r, i.page())
 	return nil
 }
 
-const confirmed = "Confirmed. You won’t be asked again for ten minutes."
+const confirmed = "Confirmed. We won’t ask again for ten minutes."
 
 // page is where the one button for an intent stands.
 func (i intent) page() string {
 	switch i.verb {
 	case toConnect:
-		return "/#" + atCard(i.object)
+		return cardPath(i.object)
 	case toRemoveIdentity:
 		return "/account/ways/" + url.PathEscape(i.object) + "/remove"
 	case toRemovePassword:

@@ -30,16 +30,16 @@ func TestPasswordCarriesOutTheIntent(t *testing.T) {
 	aged(t, s)
 	next := b.carried(b.asked("/connect/garmin"))
 	b.post("/account/confirm", "next", next, "password", "wrong").
-		want(422, "#password-error", "not your password").
+		want(422, "#password-error", "Wrong password").
 		want(422, "h1", "to connect Garmin")
 	consent := b.consent("/account/confirm", "next", next, "password", password)
-	b.get(b.decide(consent, "ada", "allow")).to("/")
-	b.get("/").want(200, "#card-garmin[data-state=active]", "")
+	b.get(b.decide(consent, "ada", "allow")).to("/connections#card-garmin")
+	b.get("/connections").want(200, "#card-garmin[data-state=active]", "")
 
 	aged(t, s)
 	next = b.carried(b.asked(strava))
 	b.post("/account/confirm", "next", next, "password", password).to("/account#methods")
-	b.get("/account").want(200, "#methods #notice", "Strava is removed")
+	b.get("/account").want(200, "#methods #notice", "Strava was removed")
 	aged(t, s)
 	b.post("/account/confirm", "next", next, "password", password).to("/account") // it is spent
 	b.get("/account").want(200, "#notice", "Confirmed")
@@ -70,8 +70,8 @@ func TestProviderLeadsOnToTheIntent(t *testing.T) {
 	if a.status != http.StatusSeeOther || !strings.Contains(consent, "/sandbox/garmin/") {
 		t.Fatalf("got %d to %q, want Garmin's consent page", a.status, consent)
 	}
-	b.get(b.decide(consent, "ada", "allow")).to("/")
-	b.get("/").want(200, "#card-garmin[data-state=active]", "")
+	b.get(b.decide(consent, "ada", "allow")).to("/connections#card-garmin")
+	b.get("/connections").want(200, "#card-garmin[data-state=active]", "")
 
 	aged(t, s)
 	id := count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'garmin'`)

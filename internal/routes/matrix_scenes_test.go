@@ -35,21 +35,18 @@ var shown = map[oauth.Cause]struct {
 	state   string // of the card
 	history string // the newest of what happened
 }{
-	oauth.Works:      {303, "answered: the connection works.", "active", "You connected"},
-	oauth.NoAnswer:   {504, "did not answer.", "trouble", "did not answer."},
-	oauth.BadAnswer:  {502, "gave an answer that can't be used.", "trouble", "gave an answer that can't be used."},
-	oauth.SlowDown:   {503, "asks us to slow down.", "trouble", "asked us to slow down."},
-	oauth.AppRefused: {502, "does not serve Cairn at the moment.", "paused", "refused Cairn as a whole, not you."},
-	oauth.AthleteLimit: {
-		502, "lets no more people connect Cairn.",
-		"paused", "has as many people as it allows Cairn.",
-	},
-	notPermitted:         {502, "gave an answer that can't be used.", "active", "You connected"},
-	oauth.RefreshRefused: {303, "no longer accepts our access", "needs_reconnect", "refused to renew our access."},
-	oauth.AccessRefused:  {303, "no longer accepts our access", "needs_reconnect", "refused our access."},
+	oauth.Works:          {303, "answered: the connection works.", "active", "You connected"},
+	oauth.NoAnswer:       {504, "didn’t answer.", "trouble", "didn’t answer"},
+	oauth.BadAnswer:      {502, "isn’t responding properly.", "trouble", "didn’t respond properly"},
+	oauth.SlowDown:       {503, "has rate-limited us.", "trouble", "rate-limited us"},
+	oauth.AppRefused:     {502, "isn’t serving Cairn at the moment.", "paused", "refused Cairn, for everyone here"},
+	oauth.AthleteLimit:   {502, "limit for this site is reached.", "paused", "limit for this site was reached"},
+	notPermitted:         {502, "isn’t responding properly.", "active", "You connected"},
+	oauth.RefreshRefused: {303, "disconnected Cairn", "needs_reconnect", "refused to renew our access"},
+	oauth.AccessRefused:  {303, "disconnected Cairn", "needs_reconnect", "refused our access"},
 	oauth.Disconnected:   {303, "", "withdrawing", "You disconnected"},
-	oauth.Told:           {303, "", "none", "confirmed that it has forgotten Cairn."},
-	oauth.NotTold:        {303, "", "none", "did not confirm that it has forgotten Cairn."},
+	oauth.Told:           {303, "", "none", "that Cairn’s access is removed"},
+	oauth.NotTold:        {303, "", "none", "didn’t confirm that Cairn’s access is removed"},
 }
 
 // connecting is somebody signed in who comes back from a provider.
@@ -110,7 +107,7 @@ func (l *lane) comesBack(b browser, consent, mode string, want oauth.Cause, agai
 			l.t.Error("the account's id is not the one that came")
 		}
 	}
-	b.post("/connections/" + l.provider + "/check").to("/#card-" + l.provider) // what is called connected works
+	b.post("/connections/" + l.provider + "/check").to("/connections#card-" + l.provider) // what is called connected works
 }
 
 // waits tells whether another try is of no use yet.
@@ -122,7 +119,7 @@ func (l *lane) waits(cause oauth.Cause) bool {
 func (l *lane) refused(a answer, want oauth.Cause, again string) {
 	page := shown[want]
 	if want == oauth.AccessRefused {
-		page.status, page.heading = http.StatusBadGateway, "did not accept this attempt."
+		page.status, page.heading = http.StatusBadGateway, "didn’t accept this attempt."
 	}
 	a.want(200, "#notice.bad", page.heading).want(200, "#notice", "Nothing was changed. Reference: ")
 	if !strings.Contains(l.log.String(), fmt.Sprintf("status=%d", page.status)) {
@@ -148,10 +145,10 @@ func (l *lane) checking(mode string, want oauth.Cause) {
 	page := shown[want]
 	home := l.wantCard(l.person, page.state, page.history)
 	if page.status == http.StatusSeeOther {
-		a.to("/#card-" + l.provider)
-		home.want(200, ".notice", page.heading)
+		a.to("/connections#card-" + l.provider)
+		home.want(200, ".notice, .banner", page.heading)
 	} else {
-		a.want(page.status, "h1", page.heading).want(page.status, "main", "Its card says how it is.")
+		a.want(page.status, "h1", page.heading).want(page.status, "main", "Its card says how things are.")
 		again := a.Find("form[action='/connections/" + l.provider + "/check'] button")
 		if again.Length() == 1 == l.waits(want) {
 			l.t.Errorf("%d buttons check again", again.Length())
@@ -166,21 +163,21 @@ func (l *lane) recovers(mode, state string) {
 	lost := l.call == sandbox.Refresh && l.provider != sandbox.Foursquare &&
 		(mode == sandbox.ModeLost || mode == sandbox.ModeWrongTypes)
 	if state != "needs_reconnect" {
-		l.person.post("/connections/" + l.provider + "/check").to("/#card-" + l.provider)
+		l.person.post("/connections/" + l.provider + "/check").to("/connections#card-" + l.provider)
 		switch {
 		case lost:
 			state = "needs_reconnect"
-			l.wantCard(l.person, state, "refused to renew our access.")
+			l.wantCard(l.person, state, "refused to renew our access")
 		case state != "active":
-			l.wantCard(l.person, "active", "answered again.")
+			l.wantCard(l.person, "active", "answered again")
 		}
 	}
 	if state == "needs_reconnect" {
-		if l.person.get("/").Find("#card-"+l.provider+" form[action='/connect/"+l.provider+"'] button").Length() != 1 {
+		if l.person.get("/connections").Find("#card-"+l.provider+" form[action='/connect/"+l.provider+"'] button").Length() != 1 {
 			l.t.Error("the card offers no way to connect again")
 		}
 		l.person.connect(l.provider, "ada").to("/")
-		l.wantCard(l.person, "active", "again.")
+		l.wantCard(l.person, "active", "reconnected")
 	}
 }
 
@@ -195,8 +192,8 @@ func (l *lane) fetching(mode string, want oauth.Cause) {
 	l.set(sandbox.ModeNone)
 	l.stored(1)
 	page := shown[want]
-	home := l.wantCard(l.person, page.state, page.history)
-	if n := home.Find("#card-" + l.provider + " .latest li").Length(); n > 0 != (want == oauth.Works) {
+	l.wantCard(l.person, page.state, page.history)
+	if n := l.shownEntries(); n > 0 != (want == oauth.Works) {
 		l.t.Errorf("%d entries are shown", n)
 	}
 	if page.state == "needs_reconnect" {
@@ -206,7 +203,7 @@ func (l *lane) fetching(mode string, want oauth.Cause) {
 		l.ping()
 	}
 	l.fetch()
-	if n := l.wantCard(l.person, "active", "").Find("#card-" + l.provider + " .latest li").Length(); n == 0 {
+	if l.wantCard(l.person, "active", ""); l.shownEntries() == 0 {
 		l.t.Error("nothing is shown once the provider answers again")
 	}
 }
@@ -225,7 +222,7 @@ func (l *lane) backfilling(mode string, want oauth.Cause) {
 // run out.
 func (l *lane) withdrawing(mode string, want oauth.Cause) {
 	l.connected()
-	l.person.post("/connections/" + l.provider + "/disconnect").to("/#card-" + l.provider)
+	l.person.post("/connections/" + l.provider + "/disconnect").to("/connections#card-" + l.provider)
 	if l.call == sandbox.Refresh {
 		switch want {
 		case oauth.Works:
@@ -244,7 +241,7 @@ func (l *lane) withdrawing(mode string, want oauth.Cause) {
 	l.wantCard(l.person, shown[want].state, shown[want].history)
 	if want == oauth.Disconnected {
 		l.withdraw()
-		l.wantCard(l.person, "none", "that it has forgotten Cairn.")
+		l.wantCard(l.person, "none", "confirmed that Cairn’s access is removed")
 		if mode != sandbox.ModeLost && mode != sandbox.ModeWrongTypes && grantsOf(l.t, l.site, l.provider) != 0 {
 			l.t.Error("the provider has not forgotten us")
 		}
@@ -269,17 +266,17 @@ func (l *lane) connected() {
 
 // problems are what a card adds to a state that is not good.
 var problems = map[string]string{
-	"trouble":         "Your connection is kept",
-	"paused":          "Your connection is kept",
-	"needs_reconnect": "Connect it again",
+	"trouble":         "You’re still connected",
+	"paused":          "You’re still connected",
+	"needs_reconnect": "Reconnect it",
 	"withdrawing":     "until it confirms",
 }
 
 // wantCard checks the state that the card says, and the newest of what happened.
 func (l *lane) wantCard(b browser, state, history string) answer {
 	l.t.Helper()
-	home := b.get("/").want(200, "", "")
-	card := home.Find("#card-" + l.provider)
+	page := b.get("/connections").want(200, "", "")
+	card := page.Find("#card-" + l.provider)
 	if got := card.AttrOr("data-state", ""); got != state {
 		l.t.Errorf("the card says %q, want %q", got, state)
 	}
@@ -289,5 +286,10 @@ func (l *lane) wantCard(b browser, state, history string) answer {
 	if problem := card.Find(".problem").Text(); !strings.Contains(problem, problems[state]) {
 		l.t.Errorf("the card explains %q, want %q in it", problem, problems[state])
 	}
-	return home
+	return page
+}
+
+// shownEntries counts the lane's on the home page.
+func (l *lane) shownEntries() int {
+	return l.person.get("/").Find("#latest-" + l.provider + " li").Length()
 }

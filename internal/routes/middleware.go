@@ -127,7 +127,7 @@ func (s *server) headers(next http.Handler) http.Handler {
 	})
 }
 
-// contentSecurityPolicy allows our own stylesheet, script and images and nothing else. form-action
+// contentSecurityPolicy allows our own stylesheet, font, script and images and nothing else. form-action
 // names the providers, because browsers apply it to the redirects that follow a form.
 func contentSecurityPolicy(providers []*oauth.Provider) string {
 	forms := []string{"'self'"}
@@ -139,7 +139,8 @@ func contentSecurityPolicy(providers []*oauth.Provider) string {
 		}
 	}
 	return "default-src 'none'; " +
-		"script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; object-src 'none'; " +
+		"script-src 'self'; connect-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; " +
+		"manifest-src 'self'; object-src 'none'; " +
 		"base-uri 'none'; frame-ancestors 'none'; form-action " + strings.Join(forms, " ")
 }
 

@@ -26,6 +26,7 @@ const (
 
 // Places of notices, beside those of cards.
 const (
+	atProfile  = "profile"
 	atMethods  = "methods"
 	atPassword = "password"
 	atSessions = "sessions"

@@ -57,9 +57,9 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	var slowest time.Duration
 	for range 10 {
 		for _, ask := range []func() answer{
-			func() answer { return people[0].get("/").want(200, "#card-strava", "Strava") },
+			func() answer { return people[0].get("/connections").want(200, "#card-strava", "Strava") },
 			func() answer { return people[1].get("/account").want(200, "h1", "") },
-			func() answer { return people[2].post("/connections/garmin/check").to("/#card-garmin") },
+			func() answer { return people[2].post("/connections/garmin/check").to("/connections#card-garmin") },
 		} {
 			asked := time.Now()
 			ask()
@@ -85,8 +85,8 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 		}
 	}
 	for _, b := range people {
-		home := b.get("/")
-		home.want(200, "#card-strava[data-state=trouble] .problem", "Strava did not answer")
+		home := b.get("/connections")
+		home.want(200, "#card-strava[data-state=trouble] .problem", "Strava didn’t answer")
 		home.want(200, "#card-foursquare[data-state=trouble] .problem", "Foursquare ")
 		home.want(200, "#card-garmin[data-state=active]", "")
 	}
@@ -97,8 +97,8 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	}
 	set(sandbox.Strava, sandbox.ModeHuge)
 	set(sandbox.Foursquare, sandbox.ModeNone)
-	people[0].post("/connections/strava/check").want(502, "h1", "can't be used")
-	people[0].post("/connections/foursquare/check").to("/#card-foursquare")
+	people[0].post("/connections/strava/check").want(502, "h1", "isn’t responding properly")
+	people[0].post("/connections/foursquare/check").to("/connections#card-foursquare")
 	testkit.Eventually(t, "everything has ended", func() bool {
 		nowGoroutines, nowDescriptors := rest(t, people)
 		// Some lines are kept for a while.
@@ -184,17 +184,17 @@ func TestJobWaitsAsItIsAsked(t *testing.T) {
 		  AND scheduled_at BETWEEN now() + interval '9 minutes' AND now() + interval '12 minutes'`); n != 1 {
 		t.Error("it waits too long or not long enough, or that counts as a try")
 	}
-	card := b.get("/").want(200, "#card-garmin[data-state=trouble] .next", "Garmin lets us ask again at ")
+	card := b.get("/connections").want(200, "#card-garmin[data-state=trouble] .next", "We’ll try again at ")
 	at, _ := card.Find("#card-garmin .next time").Attr("datetime")
 	when, err := time.Parse(time.RFC3339, at)
 	if err != nil || time.Until(when) < 8*time.Minute || time.Until(when) > 10*time.Minute {
 		t.Errorf("it tells the time %q", at)
 	}
-	signIn := newBrowser(t, s).post("/login/garmin").want(503, "h1", "Garmin asks us to slow down")
+	signIn := newBrowser(t, s).post("/login/garmin").want(503, "h1", "Garmin has rate-limited us")
 	if signIn.Find("a[href='/']").Length() == 0 {
 		t.Error("the page leads nowhere")
 	}
-	again := b.post("/connections/garmin/check").want(503, ".lead", "Garmin lets us ask again at ")
+	again := b.post("/connections/garmin/check").want(503, ".lead", "It lets us try again at ")
 	if after := again.header.Get("Retry-After"); after < "500" || after > "600" || len(after) != 3 {
 		t.Errorf("Retry-After is %q, want less than 600", after)
 	}
@@ -210,5 +210,5 @@ func TestTooManyAthletes(t *testing.T) {
 	}
 	b := signedUp(t, s, "max@example.org")
 	b.failed(b.decide(b.consent("/connect/strava"), "max", "allow")).
-		want(200, "#notice.bad", "Strava lets no more people connect Cairn.")
+		want(200, "#notice.bad", "Strava’s limit for this site is reached.")
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"cairn/internal/activity"
@@ -17,18 +18,44 @@ type landingView struct {
 	Providers []providerView
 }
 
-type homeView struct {
+type homeView struct{ cardsView }
+
+type connectionsView struct{ cardsView }
+
+// cardsView is what pages share that show a person's connections.
+type cardsView struct {
 	view
 	Cards []card
 }
 
+func newCardsView(v view, cards []card) cardsView {
+	c := cardsView{view: v, Cards: connectedFirst(cards)}
+	c.NeedsYou = needYou(cards)
+	return c
+}
+
+// needYou counts the connections that only their owner can mend.
+func needYou(cards []card) (n int) {
+	for _, c := range cards {
+		if c.State == "needs_reconnect" {
+			n++
+		}
+	}
+	return n
+}
+
+// Connected tells whether there is any connection.
+func (v cardsView) Connected() bool {
+	return slices.ContainsFunc(v.Cards, func(c card) bool { return c.Connected })
+}
+
 // Fetching tells whether there is more to come soon.
-func (v homeView) Fetching() bool {
-	return slices.ContainsFunc(v.Cards, func(c card) bool { return c.Latest != nil && c.Latest.Fetching })
+func (v cardsView) Fetching() bool {
+	return slices.ContainsFunc(v.Cards, card.Fetching)
 }
 
 // Broken are the cards of connections that only their owner can mend.
-func (v homeView) Broken() (broken []card) {
+func (v cardsView) Broken() (broken []card) {
 	for _, c := range v.Cards {
 		if c.State == "needs_reconnect" {
 			broken = append(broken, c)
@@ -37,7 +64,43 @@ func (v homeView) Broken() (broken []card) {
 	return broken
 }
 
-// card is one provider on the home page.
+// UpToDate names the connections that are well.
+func (v cardsView) UpToDate() string {
+	var names []string
+	for _, c := range v.Cards {
+		if c.State == "active" && !c.Fetching() {
+			names = append(names, c.Name)
+		}
+	}
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return names[0] + " is up to date."
+	}
+	return inWordsAnd(names) + " are up to date."
+}
+
+// Attributions are the credits that providers ask for where their data is shown.
+func (v cardsView) Attributions() string {
+	var credits []string
+	for _, c := range v.Cards {
+		if c.Attribution != "" {
+			credits = append(credits, c.Attribution)
+		}
+	}
+	return strings.Join(credits, " · ")
+}
+
+func inWordsAnd(names []string) string {
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
+// card is one provider on the page of connections.
 type card struct {
 	Key, Name   string
 	FullName    string
@@ -47,7 +110,6 @@ type card struct {
 	StateText   string
 	Problem     string
 	Account     string
-	PictureURL  string
 	Subject     string
 	Since       time.Time
 	CheckedAt   time.Time
@@ -61,6 +123,18 @@ type card struct {
 	ManageURL   string
 	Latest      *entriesView // nil: none are shown
 	Attribution string
+}
+
+// Fetching tells whether the provider is being asked now.
+func (c card) Fetching() bool { return c.Latest != nil && c.Latest.Fetching }
+
+// RefreshPath is where the card's one button for it goes: to fetch what is new where that works, and else to ask the
+// provider whether the connection does.
+func (c card) RefreshPath() string {
+	if c.State == "active" && c.Latest != nil && c.Latest.Refreshable {
+		return "/connections/" + c.Key + "/refresh"
+	}
+	return "/connections/" + c.Key + "/check"
 }
 
 func (s *server) home(w http.ResponseWriter, r *http.Request) error {
@@ -77,14 +151,40 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := homeView{s.view(r, "Connections"), connectedFirst(cards)}
-	for i := range cards {
-		cards[i].Notice = v.claim(atCard(cards[i].Key))
-	}
-	if v.Fetching() {
-		v.Script, v.Reload = true, lookAgain(r)
-	}
+	v := homeView{newCardsView(s.view(r, "Your days"), cards)}
+	v.follow(r, "/")
 	return s.render(w, r, http.StatusOK, "home", v)
+}
+
+// connections is the page on which each connection has its card.
+func (s *server) connections(w http.ResponseWriter, r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	cards, err := s.cards(r, current.UserID)
+	if err != nil {
+		return err
+	}
+	v := connectionsView{newCardsView(s.view(r, "Connections"), cards)}
+	for i := range v.Cards {
+		v.Cards[i].Notice = v.claim(atCard(v.Cards[i].Key))
+	}
+	v.follow(r, connectionsPath)
+	return s.render(w, r, http.StatusOK, "connections", v)
+}
+
+const connectionsPath = "/connections"
+
+func cardPath(provider string) string { return connectionsPath + "#" + atCard(provider) }
+
+// follow has the page brought up to date while something is fetched.
+func (v *cardsView) follow(r *http.Request, path string) {
+	if v.Fetching() {
+		v.Script, v.Reload = true, lookAgain(r, path)
+	}
+}
+
+// privacy says what is kept, in the words of docs/security.md.
+func (s *server) privacy(w http.ResponseWriter, r *http.Request) error {
+	return s.render(w, r, http.StatusOK, "privacy", s.view(r, "Privacy"))
 }
 
 // maxLooks is how often a browser without scripts looks again by itself.
@@ -92,7 +192,7 @@ const maxLooks = 6
 
 // lookAgain is where a browser without scripts sees what has come meanwhile; "" when it has looked often enough. The
 // address has no fragment: with one, browsers would stay on the page that they have.
-func lookAgain(r *http.Request) string {
+func lookAgain(r *http.Request, path string) string {
 	looks := 0
 	if asked := r.URL.Query().Get("looks"); asked != "" {
 		var err error
@@ -100,18 +200,28 @@ func lookAgain(r *http.Request) string {
 			return ""
 		}
 	}
-	return "/?looks=" + strconv.Itoa(looks+1)
+	return path + "?looks=" + strconv.Itoa(looks+1)
 }
 
-// connectionsNow is the part of the home page that changes while something is fetched, for the script on it. It
-// leaves the notice to the next page.
+// connectionsNow and daysNow are the parts of pages that change while something is fetched, for the script on them.
+// They leave the notice to the next page.
 func (s *server) connectionsNow(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	cards, err := s.cards(r, current.UserID)
 	if err != nil {
 		return err
 	}
-	return s.renderPart(w, http.StatusOK, "home", "connections", homeView{view{Reload: "/"}, connectedFirst(cards)})
+	v := connectionsView{newCardsView(view{Reload: connectionsPath}, cards)}
+	return s.renderPart(w, http.StatusOK, "connections", "connections", v)
+}
+
+func (s *server) daysNow(w http.ResponseWriter, r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	cards, err := s.cards(r, current.UserID)
+	if err != nil {
+		return err
+	}
+	return s.renderPart(w, http.StatusOK, "home", "days", homeView{newCardsView(view{Reload: "/"}, cards)})
 }
 
 func connectedFirst(cards []card) []card {
@@ -161,7 +271,7 @@ var offers = map[string]string{
 
 // show says how a connection is by its last real answer.
 func (v *card) show(p *oauth.Provider, c oauth.Connection, kept activity.Latest, zone *time.Location) {
-	v.Connected, v.Account, v.PictureURL, v.Subject = true, c.Name, c.PictureURL, c.Subject
+	v.Connected, v.Account, v.Subject = true, c.Name, c.Subject
 	v.Since, v.CheckedAt, v.InState, v.RetryAt = c.Since.In(zone), c.CheckedAt.In(zone), c.InState.In(zone), c.RetryAt.In(zone)
 	v.ManageURL = p.ManageURL
 	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)

@@ -19,21 +19,21 @@ func TestErrorsBeforeTheSessionTakeNoSide(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	neither := func(what string, a answer) {
 		t.Helper()
-		sides := a.Find("header a[href='/login'], header a[href='/signup'], header form[action='/logout']")
+		sides := a.Find("header a[href='/login'], header a[href='/signup'], header a[href='/account']")
 		if sides.Length() != 0 {
 			t.Errorf("%s: the header takes a side", what)
 		}
 	}
 	neither("another site", b.do(http.MethodPost, "/account/name", url.Values{}, "Sec-Fetch-Site", "cross-site").
-		want(403, "h1", "Please use the button"))
-	b.get("/nowhere").want(404, "header form[action='/logout']", "Sign out")
+		want(403, "h1", "Request blocked"))
+	b.get("/nowhere").want(404, "header a[href='/account']", "Ada")
 	newBrowser(t, s).get("/nowhere").want(404, "header a[href='/login']", "Sign in")
 	shutDatabase(t, s)
-	neither("no database", b.get("/account?x=1").want(503, "main a.main[href='/account?x=1']", "Try again"))
-	neither("no database", b.post("/account/name", "name", "Ada").want(503, "main a.main[href='/']", "Back to Cairn"))
+	neither("no database", b.get("/account?x=1").want(503, "main a.go[href='/account?x=1']", "Try again"))
+	neither("no database", b.post("/account/name", "name", "Ada").want(503, "main a.go[href='/']", "Back to Cairn"))
 	neither("no database", b.get("/api/strava/auth/callback?state=x&code=y").
-		want(503, "main a.main[href='/']", "Back to Cairn"))
-	b.get("//evil.example/x").want(503, "main a.main[href='/']", "Try again")
+		want(503, "main a.go[href='/']", "Back to Cairn"))
+	b.get("//evil.example/x").want(503, "main a.go[href='/']", "Try again")
 }
 
 // Why somebody is signed out is told on the sign-in page, once.
@@ -70,7 +70,7 @@ func TestFailedFormsSayErrorFirst(t *testing.T) {
 	taken := visitor.post("/signup", "email", "ada@example.org", "password", password, "next", "/account").
 		want(422, "title", "Error: Create your account")
 	link := taken.Find("main form[action='/signup'] a").AttrOr("href", "")
-	login := visitor.get(link).want(200, "h1", "Sign in")
+	login := visitor.get(link).want(200, "title", "Sign in")
 	next := login.Find("form[action='/login'] input[name=next]").AttrOr("value", "")
 	if login.Find("#email").AttrOr("value", "") != "ada@example.org" || next != "/account" {
 		t.Errorf("%s loses the e-mail, or where to go on", link)
@@ -86,18 +86,18 @@ func TestLossesAreAskedFirst(t *testing.T) {
 		b.connect(provider, "ada").to("/")
 	}
 	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", password).to("/")
-	for _, page := range []string{"/", "/account"} {
-		b.get(page).Find("main form button.danger").Each(func(int, *goquery.Selection) {
+	for _, page := range []string{"/connections", "/account"} {
+		b.get(page).Find("main form button.risk").Each(func(int, *goquery.Selection) {
 			t.Errorf("%s has a button that loses something", page)
 		})
 	}
 	warnings := map[string][]string{}
-	for _, page := range []string{"/", "/account"} {
-		b.get(page).Find("main a.danger").Each(func(_ int, a *goquery.Selection) {
+	for _, page := range []string{"/connections", "/account"} {
+		b.get(page).Find("main a.bad").Each(func(_ int, a *goquery.Selection) {
 			warnings[page] = append(warnings[page], a.AttrOr("href", ""))
 		})
 	}
-	if len(warnings["/"]) != 3 || len(warnings["/account"]) != 7 {
+	if len(warnings["/connections"]) != 3 || len(warnings["/account"]) != 7 {
 		t.Fatalf("the pages lead to %v", warnings)
 	}
 	stored := func() int {
@@ -106,9 +106,9 @@ func TestLossesAreAskedFirst(t *testing.T) {
 			count(t, s, `SELECT count(*) FROM cairn.connections`)
 	}
 	before := stored()
-	for _, address := range append(warnings["/"], warnings["/account"]...) {
+	for _, address := range append(warnings["/connections"], warnings["/account"]...) {
 		a := b.get(address).want(200, "h1", "")
-		button, back := a.Find("main form[action='"+address+"'] button.danger"), a.Find("main a[href^='/']")
+		button, back := a.Find("main form[action='"+address+"'] button.risk"), a.Find("main a[href^='/']")
 		if button.Length() != 1 || back.Length() == 0 || a.Find("main li, main p").Length() < 2 {
 			t.Errorf("%s lacks the button, the way back or what is lost", address)
 		}
@@ -121,10 +121,10 @@ func TestLossesAreAskedFirst(t *testing.T) {
 	}
 	b.get("/connections/strava/disconnect").
 		want(200, "main", "Connected since").
-		want(200, "main", "ask Strava to remove")
+		want(200, "main", "We’ll ask Strava to remove")
 	b.get("/connections/foursquare/disconnect").
 		want(200, "main a[href='https://foursquare.com/settings/connections']", "Remove Cairn at Foursquare")
-	b.get("/account/password/remove").want(200, "main", "You still sign in with")
+	b.get("/account/password/remove").want(200, "main", "You can still sign in with")
 	alone := newBrowser(t, s)
 	alone.get(alone.decide(alone.consent("/login/strava"), "moss", "allow")).to("/")
 	alone.get("/account/password/remove").want(404, "", "")
@@ -137,11 +137,11 @@ func TestNoticesFindTheirPlace(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
 	b.get("/").want(200, "main > #notice", "Strava is connected")
-	b.post("/connections/strava/check").to("/#card-strava")
+	b.post("/connections/strava/check").to("/connections#card-strava")
 	b.get("/account").want(200, "main > #notice", "works")
 	s.later(t)
-	b.post("/connections/strava/check").to("/#card-strava")
-	a := b.get("/").want(200, "#card-strava > #notice", "works")
+	b.post("/connections/strava/check").to("/connections#card-strava")
+	a := b.get("/connections").want(200, "#card-strava > #notice", "works")
 	if a.Find(".notice").Length() != 1 || b.get("/").Find("#notice").Length() != 0 {
 		t.Error("the notice is told twice")
 	}
@@ -150,7 +150,7 @@ func TestNoticesFindTheirPlace(t *testing.T) {
 	}
 	a = b.post("/connections/strava/check").
 		want(502, "main form[action='/connections/strava/check'] button", "Try again")
-	a.want(502, "main a[href='/#card-strava']", "Back to Strava").want(502, "main", "Its card says how it is.")
+	a.want(502, "main a[href='/connections#card-strava']", "Back to Strava").want(502, "main", "Its card says how things are.")
 	if strings.Contains(a.Find("main").Text(), "Nothing was changed") {
 		t.Error("the page says that nothing was changed, and the card has")
 	}

@@ -33,7 +33,7 @@ func TestTimesAreByThePersonsClock(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("foursquare", "ada").to("/")
 	awaitSyncs(t, s)
-	pages := []string{"/", "/account"}
+	pages := []string{"/connections", "/account"}
 	for _, page := range pages {
 		a := b.get(page).has("meta[name=zone-to][content='/account/zone']")
 		if zones := a.zones(); len(zones) != 1 || zones["UTC"] == 0 {

@@ -136,7 +136,7 @@ func TestStolenCookieDoesNotKeepTheOwnerOut(t *testing.T) {
 	thief.Jar.SetCookies(mustParse(t, s.url), owner.Jar.Cookies(mustParse(t, s.url)))
 	for range 10 {
 		thief.post("/account/confirm", "next", "/account", "password", "not the one").
-			want(422, "#password-error", "not your password")
+			want(422, "#password-error", "Wrong password")
 	}
 	a := thief.post("/account/confirm", "next", "/account", "password", password).
 		want(429, "main", "Please try again in")
@@ -145,13 +145,13 @@ func TestStolenCookieDoesNotKeepTheOwnerOut(t *testing.T) {
 	}
 	for range 9 {
 		owner.post("/account/password", "current", "not the one", "password", "a different heap of pebbles").
-			want(422, "#current-error", "not your current")
+			want(422, "#current-error", "Wrong password")
 	}
 	owner.post("/account/password", "current", password, "password", "a different heap of pebbles").
 		to("/account#h-password")
 	for range 9 { // success was forgiving
 		owner.post("/account/password", "current", "not the one", "password", password).
-			want(422, "#current-error", "not your current")
+			want(422, "#current-error", "Wrong password")
 	}
 	if thief.signedIn() {
 		t.Error("the thief is still signed in")
@@ -205,15 +205,15 @@ func TestCallsAboutAConnectionRest(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
 	b.connect("foursquare", "ada").to("/")
-	b.post("/connections/strava/check").to("/#card-strava")
+	b.post("/connections/strava/check").to("/connections#card-strava")
 	for _, path := range []string{"/connections/strava/check", "/connections/strava/refresh"} {
 		a := b.post(path).want(429, "h1", "Strava was asked a moment ago.").want(429, "main", "You can ask again in")
-		wait, back := a.header.Get("Retry-After"), a.Find("main a[href='/#card-strava']").Length()
+		wait, back := a.header.Get("Retry-After"), a.Find("main a[href='/connections#card-strava']").Length()
 		if wait == "" || len(wait) > 2 || back != 1 {
 			t.Errorf("Retry-After %q, and a way back: %d", wait, back)
 		}
 	}
-	b.post("/connections/foursquare/check").to("/#card-foursquare") // another connection is another matter
+	b.post("/connections/foursquare/check").to("/connections#card-foursquare") // another connection is another matter
 	for range 19 {
 		rested(t, s)
 		b.post("/connections/strava/check")
@@ -259,7 +259,7 @@ func TestFinishedAttemptsAreLimited(t *testing.T) {
 	}
 	before := exchanged()
 	a := one.get(late)
-	one.get(a.header.Get("Location")).want(200, ".notice", "too often")
+	one.get(a.header.Get("Location")).want(200, ".notice", "Too many attempts")
 	if exchanged() != before {
 		t.Error("the code was sent all the same")
 	}

@@ -19,38 +19,55 @@ type pageSet = *template.Template
 
 // view is what every page has.
 type view struct {
-	Title   string
-	User    *viewer // nil: signed out, or not known
-	Visitor bool    // known to be signed out
-	Sandbox bool
-	Notice  *notice
-	Script  bool   // the page has something to announce, to bring up to date or to ask the browser
-	ZoneTo  string // where the script tells the browser's time zone; "": it is known
-	Reload  string // where a browser without scripts looks again soon; "": nowhere
-	Path    string
-	CSS     string
-	JS      string
-	Icon    string
+	Title    string
+	User     *viewer // nil: signed out, or not known
+	Visitor  bool    // known to be signed out
+	Sandbox  bool
+	Notice   *notice
+	NeedsYou int    // connections that only their owner can mend, on pages that know
+	Script   bool   // the page has something to announce or to bring up to date or to ask the browser
+	ZoneTo   string // where the script tells the browser's time zone; "": it is known
+	Reload   string // where a browser without scripts looks again soon; "": nowhere
+	Path     string
 }
 
 type viewer struct{ Name string }
 
+// Initials stand where there is no picture: those of the first word and the last.
+func (v viewer) Initials() string {
+	words := strings.Fields(v.Name)
+	if len(words) == 0 {
+		return ""
+	}
+	initials := []rune(words[0])[:1]
+	if len(words) > 1 {
+		initials = append(initials, []rune(words[len(words)-1])[0])
+	}
+	return strings.ToUpper(string(initials))
+}
+
 type providerView struct{ Key, Name string }
 
-func parsePages(files fs.FS) (map[string]pageSet, error) {
+// parsePages parses the pages with what they call to name assets: their addresses, icons, and providers' marks.
+func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error) {
+	funcs := template.FuncMap{"date": date, "day": day, "moment": moment, "ago": ago,
+		"asset": func(name string) (string, error) { return assetURL(assets, name) },
+		"icon":  func(name string, size ...string) (template.HTML, error) { return icon(assets, name, size...) },
+		"glyph": func(key, name string) template.HTML { return glyph(assets, key, name) },
+	}
 	names, err := fs.Glob(files, "templates/pages/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("routes: list pages: %w", err)
 	}
 	pages := map[string]pageSet{}
 	for _, name := range names {
-		set := template.New("").Funcs(template.FuncMap{"date": date, "ago": ago, "moment": moment})
+		set := template.New("").Funcs(funcs)
 		if set, err = set.ParseFS(files, "templates/layout/*.html", "templates/partials/*.html", name); err != nil {
 			return nil, fmt.Errorf("routes: parse pages: %w", err)
 		}
 		pages[strings.TrimSuffix(path.Base(name), ".html")] = set
 	}
-	for _, name := range []string{"landing", "signup", "login", "home", "account", "error"} {
+	for _, name := range []string{"landing", "signup", "login", "home", "connections", "account", "error"} {
 		if pages[name] == nil || pages[name].Lookup("layout") == nil || pages[name].Lookup("main") == nil {
 			return nil, fmt.Errorf("routes: page %q is missing or incomplete", name)
 		}
@@ -79,10 +96,7 @@ func (s *server) view(r *http.Request, title string) view {
 
 // bareView is a view of nobody in particular.
 func (s *server) bareView(title string) view {
-	return view{
-		Title: title, Sandbox: s.Sandbox != nil,
-		CSS: s.assets["app.css"].url, JS: s.assets["app.js"].url, Icon: s.assets["icon.svg"].url,
-	}
+	return view{Title: title, Sandbox: s.Sandbox != nil}
 }
 
 // formTitle is the title of a page with a form: people who don't see the page hear first that

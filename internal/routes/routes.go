@@ -119,7 +119,7 @@ func New(d Deps) (http.Handler, error) {
 	if s.assets, err = readAssets(d.Web); err != nil {
 		return nil, err
 	}
-	if s.pages, err = parsePages(d.Web); err != nil {
+	if s.pages, err = parsePages(d.Web, s.assets); err != nil {
 		return nil, err
 	}
 	if s.broken, err = s.renderBroken(); err != nil {
@@ -173,6 +173,7 @@ func (s *server) open(r chi.Router) {
 	r.Post("/login/{provider}", s.page(s.signInAt))
 	r.Post("/logout", s.page(s.signOut))
 	page(r, deletedPath, s.page(s.deleted))
+	page(r, "/privacy", s.page(s.privacy))
 	r.Get("/api/auth/login", func(w http.ResponseWriter, r *http.Request) { see(w, r, "/login") })
 }
 
@@ -192,6 +193,8 @@ func (s *server) callbacks(r chi.Router) error {
 // signedIn is for people with a session; others are asked to sign in first.
 func (s *server) signedIn(r chi.Router) {
 	r.Use(mustSignIn)
+	page(r, "/days/now", s.page(s.daysNow))
+	page(r, connectionsPath, s.page(s.connections))
 	page(r, "/connections/now", s.page(s.connectionsNow))
 	page(r, "/account", s.page(s.account))
 	r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))

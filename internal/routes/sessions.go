@@ -28,6 +28,7 @@ type device struct {
 	LastSeen time.Time
 	Current  bool
 	Brief    bool // ends with the browser
+	Mobile   bool
 }
 
 // maxDevices is how many sessions a person's list shows. There may be any number, and a page of
@@ -48,6 +49,7 @@ func (s *server) devices(
 		devices[i] = device{
 			ID: d.ID, Browser: browserInWords(d.UserAgent), Address: d.Address, SignedIn: signedInWith(d.Method, cards),
 			Since: d.Created.In(zone), LastSeen: d.LastSeen.In(zone), Current: d.ID == current.ID, Brief: !d.Persistent,
+			Mobile: useragent.Parse(d.UserAgent).Mobile,
 		}
 		if devices[i].Current {
 			devices[i].LastSeen = time.Now().In(zone) // it is asking; the row is brought up to date at leisure
@@ -94,7 +96,10 @@ func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
 	if id == current.ID {
 		return s.signOut(w, r)
 	}
-	err = s.Sessions.End(r.Context(), current.UserID, id)
+	d, err := s.ownDevice(r)
+	if err == nil {
+		err = s.Sessions.End(r.Context(), current.UserID, id)
+	}
 	if errors.Is(err, session.ErrNoSession) {
 		return errNoPage
 	}
@@ -102,7 +107,7 @@ func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "session ended", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atSessions, good, "That session is ended.")
+	s.tellAt(r, atSessions, good, "Signed out "+browserInWords(d.UserAgent)+".")
 	see(w, r, "/account#sessions")
 	return nil
 }
@@ -116,7 +121,7 @@ func (s *server) endOtherSessions(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "other sessions ended", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atSessions, good, "Everywhere else you are signed out.")
+	s.tellAt(r, atSessions, good, "You’re signed out on your other devices.")
 	see(w, r, "/account#sessions")
 	return nil
 }

@@ -38,7 +38,7 @@ func TestSeeAndEndSessions(t *testing.T) {
 	if items.Length() != 3 || !items.First().HasClass("here") {
 		t.Fatalf("%d sessions, first %q; want 3 with this one first", items.Length(), items.First().Text())
 	}
-	for _, text := range []string{"Firefox on Linux", "this device", "127.0.0.1", "with your password"} {
+	for _, text := range []string{"Firefox on Linux", "This device", "127.0.0.1", "with your password"} {
 		page.want(200, "#sessions .rows li.here", text)
 	}
 	page.want(200, "#sessions", "Safari on iPhone").want(200, "#sessions", "Unknown browser")
@@ -64,7 +64,7 @@ func TestSeeAndEndSessions(t *testing.T) {
 		t.Fatal("a stranger ended the phone's session")
 	}
 	laptop.post(button("Safari on iPhone")).to("/account#sessions")
-	laptop.get("/account").want(200, "#sessions #notice", "ended")
+	laptop.get("/account").want(200, "#sessions #notice", "Signed out Safari on iPhone")
 	phone.get("/account").to("/login?next=%2Faccount&notice=sign-in")
 	phone.get("/nothing").want(404, "", "") // which tells nobody why
 	phone.get("/").to("/login")
@@ -72,7 +72,7 @@ func TestSeeAndEndSessions(t *testing.T) {
 
 	phone = signedIn(t, other, "ada@example.org", iphone)
 	laptop.post("/account/sessions/end-others").to("/account#sessions")
-	laptop.get("/account").want(200, "#sessions", "You are signed in nowhere else")
+	laptop.get("/account").want(200, "#sessions", "This is your only active session")
 	for _, b := range []browser{phone, odd} {
 		if b.signedIn() {
 			t.Error("a session survived the end of all others")
@@ -125,7 +125,7 @@ func TestPasswordChangeTellsTheOthersWhy(t *testing.T) {
 	b.post("/account/password", "current", password, "password", "a different heap of pebbles").
 		to("/account#h-password")
 	phone.get("/login").want(200, "#notice", "because your password was changed")
-	b.get("/account").want(200, "#notice", "Everywhere else you are signed out")
+	b.get("/account").want(200, "#notice", "signed out on your other devices")
 }
 
 // Somebody who has signed in a thousand times has a page of the usual size: others need the memory.
@@ -149,7 +149,7 @@ func TestManySessionsAreNotAllListed(t *testing.T) {
 	oldest := fmt.Sprintf("/account/sessions/%d/end", first)
 	b.get(oldest).want(200, "h1", "Sign out Firefox on Linux?")
 	b.post(oldest)
-	b.get("/account/sessions/end-others").want(200, "main", "Your 999 other sessions end at once.")
+	b.get("/account/sessions/end-others").want(200, "main", "Your 999 other sessions end at once")
 	b.post("/account/sessions/end-others")
 	list := b.get("/account").Find("#sessions")
 	if list.Find(".rows li").Length() != 1 || strings.Contains(list.Text(), "more") {

@@ -65,7 +65,7 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "signed up", "id", requestID(r.Context()), "user", userID, "method", "password")
-	s.tell(r, good, "Welcome to Cairn. Your account is ready: connect what you like.")
+	s.tell(r, good, "Your account is ready")
 	see(w, r, v.Next)
 	return nil
 }
@@ -175,15 +175,15 @@ func formProblem(w http.ResponseWriter, err error) (status int, messages map[str
 	case limited:
 		retryAfter(w, limit.RetryAfter)
 		return http.StatusTooManyRequests, map[string]string{
-			"form": "That was tried too often. Please try again " + in(limit.RetryAfter) + ".",
+			"form": "Too many attempts. Please try again " + in(limit.RetryAfter) + ".",
 		}, true
 	case errors.Is(err, auth.ErrCredentials):
 		return http.StatusUnprocessableEntity, map[string]string{
-			"form": "This e-mail and password do not belong together. Please check both.",
+			"form": "Wrong e-mail or password",
 		}, true
 	case errors.Is(err, auth.ErrEmailTaken):
 		return http.StatusUnprocessableEntity, map[string]string{
-			"email": "There is an account with this e-mail already. Please sign in instead.",
+			"email": "There is already an account with this e-mail.",
 		}, true
 	case errors.Is(err, auth.ErrBusy):
 		retryAfter(w, busyFor)

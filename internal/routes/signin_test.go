@@ -15,7 +15,7 @@ func TestSignUpSignInSignOut(t *testing.T) {
 	b.get("/").want(200, "a[href='/signup']", "")
 	b.post("/signup", "name", "Ada", "email", "Ada@example.org", "password", password, "next", "/account").
 		to("/account")
-	b.get("/account").want(200, "#notice", "Welcome")
+	b.get("/account").want(200, "#notice", "Your account is ready")
 	if b.get("/account").Find("#notice").Length() != 0 {
 		t.Error("the notice is shown twice")
 	}
@@ -62,9 +62,9 @@ func TestFormProblemsKeepWhatWasTyped(t *testing.T) {
 		{"short", "/signup", "ada@example.org", "short", "#password-error", "12 characters"},
 		{"common", "/signup", "ada@example.org", "password1234", "#password-error", "guess"},
 		{"no e-mail", "/signup", "ada", password, "#email-error", "e-mail"},
-		{"taken", "/signup", "taken@example.org", password, "#email-error", "sign in"},
-		{"wrong password", "/login", "taken@example.org", "wrong", "#form-error", "do not belong together"},
-		{"unknown", "/login", "nobody@example.org", password, "#form-error", "do not belong together"},
+		{"taken", "/signup", "taken@example.org", password, "#email-error", "already an account"},
+		{"wrong password", "/login", "taken@example.org", "wrong", "#form-error", "Wrong e-mail or password"},
+		{"unknown", "/login", "nobody@example.org", password, "#form-error", "Wrong e-mail or password"},
 	}
 	for _, tt := range tests {
 		a := b.post(tt.path, "name", "A<b>da", "email", tt.email, "password", tt.password, "next", "/account").
@@ -117,7 +117,7 @@ func TestSignInIsLimited(t *testing.T) {
 		b.at([]site{s, other}[i%2]).post("/login", "email", "ada@example.org", "password", "wrong").
 			want(422, "#form-error", "")
 	}
-	a := b.post("/login", "email", "ada@example.org", "password", password).want(429, "#form-error", "too often")
+	a := b.post("/login", "email", "ada@example.org", "password", password).want(429, "#form-error", "Too many attempts")
 	if a.header.Get("Retry-After") == "" || a.Find("input[name=email]").AttrOr("value", "") != "ada@example.org" {
 		t.Error("no Retry-After, or what was typed is lost")
 	}
@@ -154,7 +154,7 @@ func TestSignInWithAProvider(t *testing.T) {
 	for provider, person := range map[string]string{"strava": "ada", "foursquare": "zofie", "garmin": "moss"} {
 		b := newBrowser(t, s)
 		b.get(b.decide(b.consent("/login/"+provider, "next", "/account"), person, "allow")).to("/account")
-		b.get("/").want(200, "#card-"+provider+"[data-state=active]", "Working")
+		b.get("/connections").want(200, "#card-"+provider+"[data-state=active]", "")
 		before := count(t, s, `SELECT count(*) FROM cairn.users`)
 		again := newBrowser(t, s)
 		again.get(again.decide(again.consent("/login/"+provider), person, "allow")).to("/")
@@ -177,9 +177,9 @@ func TestProviderAccountOfAnotherUser(t *testing.T) {
 	moss.failed(taken).
 		want(200, "#notice.bad", "connected to another user here").
 		want(200, "#notice", "Nothing was changed")
-	moss.get("/").want(200, "#card-strava[data-state=none]", "")
-	ada.get("/").want(200, "#card-strava[data-state=active]", "Ada Example")
-	ada.post("/connections/strava/check").to("/#card-strava")
+	moss.get("/connections").want(200, "#card-strava[data-state=none]", "")
+	ada.get("/connections").want(200, "#card-strava[data-state=active]", "Ada Example")
+	ada.post("/connections/strava/check").to("/connections#card-strava")
 	ada.get("/").want(200, "#notice", "works")
 }
 
@@ -189,11 +189,11 @@ func TestSignInWithAnotherAccountThanTheConnectedOne(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	b.post("/connections/strava/disconnect").to("/#card-strava")
+	b.post("/connections/strava/disconnect").to("/connections#card-strava")
 	b.connect("strava", "moss").to("/")
 	other := newBrowser(t, s)
 	other.get(other.decide(other.consent("/login/strava"), "ada", "allow")).to("/")
-	other.get("/").want(200, "#card-strava[data-state=active]", "Moss").want(200, "#notice", "stays the connected one")
+	other.get("/connections").want(200, "#card-strava[data-state=active]", "Moss").want(200, "#notice", "stays the connected one")
 	if n := count(t, s, `SELECT count(*) FROM cairn.users`); n != 1 {
 		t.Errorf("%d users, want 1", n)
 	}
@@ -204,7 +204,7 @@ func TestSignInAttemptsNeedTheirBrowser(t *testing.T) {
 	s := newSite(t)
 	attacker, victim := newBrowser(t, s), newBrowser(t, s)
 	callback := attacker.decide(attacker.consent("/login/strava"), "ada", "allow")
-	a := victim.failed(callback).want(200, "#notice.bad", "begun elsewhere")
+	a := victim.failed(callback).want(200, "#notice.bad", "started in another browser")
 	if victim.signedIn() || len(a.header.Values("Set-Cookie")) != 0 {
 		t.Error("the victim is signed in as the attacker")
 	}

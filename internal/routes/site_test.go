@@ -467,7 +467,7 @@ func (b browser) failed(callback string) answer {
 
 func (b browser) signedIn() bool {
 	b.t.Helper()
-	return b.get("/").Find("form[action='/logout']").Length() > 0
+	return b.get("/").Find("header a[href='/account']").Length() > 0
 }
 
 func count(t testing.TB, s site, sql string, args ...any) int {

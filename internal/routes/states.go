@@ -6,83 +6,106 @@ import (
 	"cairn/internal/oauth"
 )
 
-// event is one line of "What happened".
+// event is one line of a connection's history.
 type event struct {
 	At   time.Time
 	Text string
 }
 
-// stateOf says how a connection is by its last real result: the card's state, a few words, and what that means for its
-// owner.
+// shortStates are how a connection is in two words, with the icon and the class that say the same.
+var shortStates = map[string]struct{ Words, Icon, Mood string }{
+	"":                {"Not connected", "plug-connected", ""},
+	"fetching":        {"Fetching", "hourglass", info},
+	"active":          {"Up to date", "circle-check", good},
+	"limited":         {"Limited access", "info-circle", info},
+	"trouble":         {"Waiting", "clock", "warn"},
+	"paused":          {"Waiting", "clock", "warn"},
+	"needs_reconnect": {"Needs you", "alert-triangle", bad},
+}
+
+// Short is the card's state in two words.
+func (c card) Short() struct{ Words, Icon, Mood string } {
+	if c.State == "active" && c.Fetching() {
+		return shortStates["fetching"]
+	}
+	return shortStates[c.State]
+}
+
+// stateOf says how a connection is by its last real result: the card's state, what happened, and what that means for
+// its owner.
 func stateOf(p *oauth.Provider, c oauth.Connection) (state, words, problem string) {
 	switch c.State {
 	case oauth.NeedsReconnect:
 		if c.Cause == oauth.Damaged {
-			return "needs_reconnect", "Our access to " + p.Name + " is lost",
-				inWords(p, c.Cause) + " Connect it again to go on; nothing else is lost."
+			return "needs_reconnect", "Cairn can’t read its saved access to " + p.Name,
+				"Reconnect it to go on. Nothing else is lost."
 		}
-		return "needs_reconnect", p.Name + " no longer accepts our access",
-			"It was taken back at " + p.Name + ", or it ran out. Connect it again to go on; nothing else is lost."
+		return "needs_reconnect", p.Name + " disconnected Cairn",
+			"Access was revoked at " + p.Name + ", or has expired. Reconnect it to go on. Nothing else is lost."
 	case oauth.Trouble:
-		if c.Cause == oauth.SlowDown {
-			return "trouble", p.Name + " asks us to wait", inWords(p, c.Cause) + " Your connection is kept."
+		const kept = "You’re still connected."
+		switch c.Cause {
+		case oauth.SlowDown:
+			return "trouble", p.Name + " has rate-limited us", kept
+		case oauth.NoAnswer:
+			return "trouble", p.Name + " didn’t answer", kept + " It usually passes within minutes."
 		}
-		return "trouble", p.Name + " has trouble",
-			inWords(p, c.Cause) + " Your connection is kept, and the next try may work."
+		return "trouble", p.Name + " isn’t responding properly", kept + " The next try may work."
 	case oauth.Paused:
-		return "paused", "Paused by " + p.Name, pausedInWords(p, c.Cause)
+		words, problem = pausedInWords(p, c.Cause)
+		return "paused", words, problem
 	}
 	if len(p.Missing(c.Granted)) > 0 {
-		return "limited", "Connected without activity access", ""
+		return "limited", p.Name + " is connected, but without your activities", ""
 	}
-	return "active", "Working", ""
+	return "active", "Up to date", ""
 }
 
-func pausedInWords(p *oauth.Provider, cause oauth.Cause) string {
+func pausedInWords(p *oauth.Provider, cause oauth.Cause) (words, problem string) {
+	const everyone = "You’re still connected. This affects everyone here, and the operator of this site needs to fix it."
 	switch cause {
 	case oauth.QuotaSpent:
-		return p.Name + " allows Cairn only so many calls a day, and today's are used up. Your connection is kept."
+		return "Today’s calls to " + p.Name + " are used up",
+			"You’re still connected. " + p.Name + " allows Cairn only so many calls a day."
 	case oauth.AthleteLimit:
-		return p.Name + " allows Cairn only so many people, and has that many. " +
-			"Your connection is kept; the operator of this site has to settle it."
+		return p.Name + "’s limit for this site is reached", everyone
 	}
-	return p.Name + " does not serve Cairn at the moment. " +
-		"Your connection is kept; the operator of this site has to settle it."
+	return p.Name + " isn’t serving Cairn at the moment", everyone
 }
 
-// inWords tells a cause as a sentence for the connection's owner.
+// inWords tells a cause as a line of a connection's history.
 func inWords(p *oauth.Provider, cause oauth.Cause) string {
 	switch cause {
 	case oauth.Connected:
-		return "You connected " + p.Name + "."
+		return "You connected " + p.Name
 	case oauth.Reconnected:
-		return "You connected " + p.Name + " again."
+		return "You reconnected " + p.Name
 	case oauth.Works:
-		return p.Name + " answered again."
+		return p.Name + " answered again"
 	case oauth.NoAnswer:
-		return p.Name + " did not answer."
+		return p.Name + " didn’t answer"
 	case oauth.SlowDown:
-		return p.Name + " asked us to slow down."
+		return p.Name + " rate-limited us"
 	case oauth.AppRefused:
-		return p.Name + " refused Cairn as a whole, not you."
+		return p.Name + " refused Cairn, for everyone here"
 	case oauth.AthleteLimit:
-		return p.Name + " has as many people as it allows Cairn."
+		return p.Name + "’s limit for this site was reached"
 	case oauth.QuotaSpent:
-		return "The calls that " + p.Name + " allows Cairn in a day were used up."
+		return "Cairn’s daily calls to " + p.Name + " were used up"
 	case oauth.RefreshRefused:
-		return p.Name + " refused to renew our access."
+		return p.Name + " refused to renew our access"
 	case oauth.AccessRefused:
-		return p.Name + " refused our access."
+		return p.Name + " refused our access"
 	case oauth.Damaged:
-		return "What Cairn keeps to ask " + p.Name + " with was damaged here."
+		return "Cairn couldn’t read its saved access to " + p.Name
 	case oauth.Disconnected:
-		return "You disconnected " + p.Name + "."
+		return "You disconnected " + p.Name
 	case oauth.Told:
-		return p.Name + " confirmed that it has forgotten Cairn."
+		return p.Name + " confirmed that Cairn’s access is removed"
 	case oauth.NotTold:
-		return p.Name + " did not confirm that it has forgotten Cairn. To be sure, remove Cairn at " + p.ManageURL
+		return p.Name + " didn’t confirm that Cairn’s access is removed. To be sure, remove it at " + p.ManageURL
 	case oauth.BadAnswer:
-		return p.Name + " gave an answer that can't be used."
+		return p.Name + " didn’t respond properly"
 	}
 	return string(cause)
 }

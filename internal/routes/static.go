@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"html/template"
 	"io/fs"
 	"net/http"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -30,11 +33,32 @@ func readAssets(files fs.FS) (map[string]asset, error) {
 		if err != nil {
 			return nil, fmt.Errorf("routes: read asset: %w", err)
 		}
-		sum := sha256.Sum256(body)
-		hash := hex.EncodeToString(sum[:8])
-		assets[entry.Name()] = asset{body: body, hash: hash, url: "/static/" + entry.Name() + "?v=" + hash}
+		assets[entry.Name()] = newAsset(entry.Name(), body)
 	}
+	sheet := assets[stylesheet]
+	assets[stylesheet] = newAsset(stylesheet, hashedURLs(sheet.body, assets))
 	return assets, nil
+}
+
+const stylesheet = "cairn.css"
+
+func newAsset(name string, body []byte) asset {
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:8])
+	return asset{body: body, hash: hash, url: "/static/" + name + "?v=" + hash}
+}
+
+var cssURL = regexp.MustCompile(`url\(([a-z0-9.-]+)\)`)
+
+// hashedURLs gives the stylesheet the addresses of the files it names, so that they are cached for ever, too.
+func hashedURLs(sheet []byte, assets map[string]asset) []byte {
+	return cssURL.ReplaceAllFunc(sheet, func(match []byte) []byte {
+		a, ok := assets[string(match[len("url("):len(match)-1])]
+		if !ok {
+			return match
+		}
+		return []byte("url(" + a.url + ")")
+	})
 }
 
 // static answers with an asset. Only the address with the right hash may be cached for ever: during
@@ -53,4 +77,34 @@ func (s *server) static(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("ETag", `"`+a.hash+`"`)
 	r.Header.Del("Range") // an asset is small: thousands of ranges of one byte would make it large
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(a.body))
+}
+
+func assetURL(assets map[string]asset, name string) (string, error) {
+	a, ok := assets[name]
+	if !ok {
+		return "", fmt.Errorf("routes: no asset %q", name)
+	}
+	return a.url, nil
+}
+
+// icon is one symbol of the sprite. Beside it stands what it means, in words.
+func icon(assets map[string]asset, name string, size ...string) (template.HTML, error) {
+	if !has(assets["icons.svg"], name) {
+		return "", fmt.Errorf("routes: no icon %q", name)
+	}
+	class := strings.Join(append([]string{"i"}, size...), " ")
+	return template.HTML(fmt.Sprintf(`<svg class="%s" aria-hidden="true"><use href="%s#%s"/></svg>`,
+		class, assets["icons.svg"].url, name)), nil
+}
+
+// glyph is a provider's own, or the first letter of its name.
+func glyph(assets map[string]asset, key, name string) template.HTML {
+	if !has(assets["marks.svg"], key) {
+		return template.HTML(template.HTMLEscapeString(string([]rune(name)[:1])))
+	}
+	return template.HTML(fmt.Sprintf(`<svg aria-hidden="true"><use href="%s#%s"/></svg>`, assets["marks.svg"].url, key))
+}
+
+func has(sprite asset, symbol string) bool {
+	return bytes.Contains(sprite.body, []byte(`<symbol id="`+symbol+`"`))
 }

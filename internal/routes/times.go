@@ -38,6 +38,9 @@ func (s *server) zone(name string) *time.Location {
 // date shows a time so that people and machines can read it, in its own zone.
 func date(t time.Time) template.HTML { return timeElement(t, t.Format("2 Jan 2006, 15:04")+utc(t)) }
 
+// day is date without the hour.
+func day(t time.Time) template.HTML { return timeElement(t, t.Format("2 January 2006")) }
+
 // ago is date in words that say how long ago it was.
 func ago(t time.Time) template.HTML { return timeElement(t, agoInWords(t, time.Now())) }
 

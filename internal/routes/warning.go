@@ -18,13 +18,17 @@ import (
 // it, and a way back. The form goes to the address of the page.
 type warningView struct {
 	view
-	Heading string
-	Lead    string
-	Losses  []string
-	Manage  link // where only the person can take Cairn's access away; without a label: we do it
-	Button  string
-	Keep    link
+	Provider *providerView // nil: it is about none
+	Heading  string
+	Lead     string
+	Losses   []loss
+	Manage   link // where only the person can take Cairn's access away; without a label: we do it
+	Button   string
+	Keep     link
 }
+
+// loss is one thing that happens then.
+type loss struct{ Icon, Text, Detail string }
 
 func (s *server) warn(w http.ResponseWriter, r *http.Request, v warningView) error {
 	v.view = s.view(r, v.Heading)
@@ -46,10 +50,11 @@ func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
 		return &providerError{p, oauth.ErrNotFound}
 	}
 	v := warningView{
-		Heading: "Disconnect " + p.Name + "?", Lead: connectedInWords(c), Losses: lostWith(p), Manage: manageAt(p),
-		Button: "Disconnect " + p.Name, Keep: link{"Keep it connected", "/#" + atCard(p.Key)},
+		Provider: &providerView{p.Key, p.Name}, Heading: "Disconnect " + p.Name + "?", Lead: connectedInWords(c),
+		Losses: lostWith(p), Manage: manageAt(p),
+		Button: "Disconnect " + p.Name, Keep: link{"Keep it connected", cardPath(p.Key)},
 	}
-	v.Losses = append(v.Losses, "You can still sign in with "+p.Name+", and connect it again at any time.")
+	v.Losses = append(v.Losses, loss{"key", "You can still sign in with " + p.Name, "And connect it again at any time"})
 	return s.warn(w, r, v)
 }
 
@@ -62,10 +67,11 @@ func connectedInWords(c oauth.Connection) string {
 }
 
 // lostWith says what goes with the connection to a provider.
-func lostWith(p *oauth.Provider) []string {
-	losses := []string{"Cairn deletes its access to " + p.Name + ", and the entries that it shows from there."}
+func lostWith(p *oauth.Provider) []loss {
+	losses := []loss{{"trash", "What came from " + p.Name + " leaves Cairn", "Cairn deletes its access, too"}}
 	if p.Revocable() {
-		losses = append(losses, "We also ask "+p.Name+" to remove Cairn’s access.")
+		losses = append(losses, loss{"plug-connected-x", "We’ll ask " + p.Name + " to remove Cairn’s access",
+			"And keep asking until it confirms"})
 	}
 	return losses
 }
@@ -99,20 +105,21 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 	}
 	m := methods[i]
 	v := warningView{
-		Heading: "Remove " + m.Provider + " as a sign-in method?", Lead: m.Label,
-		Losses: []string{"You can no longer sign in with this " + m.Provider + " account."},
-		Button: "Remove " + m.Provider, Keep: link{"Keep it", "/account#" + atMethods},
+		Provider: &providerView{m.Key, m.Name}, Heading: "Remove " + m.Name + " as a sign-in method?", Lead: m.Label(),
+		Losses: []loss{{"key", "You can no longer sign in with this " + m.Name + " account",
+			stillSignsIn(account, methods, id)}},
+		Button: "Remove " + m.Name, Keep: link{"Keep it", "/account#" + atMethods},
 	}
 	if p, err := s.provider(account.Identities[i].Provider); err == nil && m.Connected {
 		v.Button = "Remove and disconnect " + p.Name
 		v.Losses = append(v.Losses, lostWith(p)...)
 		v.Manage = manageAt(p)
 	}
-	v.Losses = append(v.Losses, othersEnd, stillSignsIn(account, methods, id))
+	v.Losses = append(v.Losses, othersEnd)
 	return s.warn(w, r, v)
 }
 
-const othersEnd = "You are signed out on your other devices."
+var othersEnd = loss{"logout", "You’ll be signed out on your other devices", "You stay signed in here"}
 
 func (s *server) removePasswordPage(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
@@ -129,8 +136,8 @@ func (s *server) removePasswordPage(w http.ResponseWriter, r *http.Request) erro
 	without.Email = ""
 	return s.warn(w, r, warningView{
 		Heading: "Remove your password?",
-		Losses: []string{"You can no longer sign in with " + account.Email + " and your password.", othersEnd,
-			stillSignsIn(without, waysOf(account, cards), 0)},
+		Losses: []loss{{"password", "You can no longer sign in with " + account.Email + " and your password",
+			stillSignsIn(without, waysOf(account, cards), 0)}, othersEnd},
 		Button: "Remove password", Keep: link{"Keep it", "/account#" + atMethods},
 	})
 }
@@ -142,15 +149,15 @@ func stillSignsIn(account auth.Account, methods []way, without int64) string {
 		left = append(left, "your password")
 	}
 	for _, m := range methods {
-		if m.ID != without && !slices.Contains(left, m.Provider) {
-			left = append(left, m.Provider)
+		if m.ID != without && !slices.Contains(left, m.Name) {
+			left = append(left, m.Name)
 		}
 	}
 	last := len(left) - 1
 	if last == 0 {
-		return "You still sign in with " + left[0] + "."
+		return "You can still sign in with " + left[0]
 	}
-	return "You still sign in with " + strings.Join(left[:last], ", ") + " or " + left[last] + "."
+	return "You can still sign in with " + strings.Join(left[:last], ", ") + " or " + left[last]
 }
 
 func (s *server) endSessionPage(w http.ResponseWriter, r *http.Request) error {
@@ -163,7 +170,7 @@ func (s *server) endSessionPage(w http.ResponseWriter, r *http.Request) error {
 		Heading: "Sign out " + name + "?",
 		Lead: "Signed in on " + d.Created.UTC().Format("2 January 2006") +
 			", last seen on " + d.LastSeen.UTC().Format("2 January 2006, 15:04 UTC") + ".",
-		Losses: []string{"That session ends at once. To go on there, you sign in again."},
+		Losses: []loss{{"logout", "That session ends at once", "To go on there, you sign in again"}},
 		Button: "Sign out " + name, Keep: link{"Keep it signed in", "/account#" + atSessions},
 	}
 	return s.warn(w, r, v)
@@ -192,15 +199,15 @@ func (s *server) endOtherSessionsPage(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	ending := "Your one other session ends at once."
+	ending := "Your one other session ends at once"
 	switch others := all - 1; {
 	case others < 1:
-		ending = "This is your only session."
+		ending = "This is your only active session"
 	case others > 1:
-		ending = fmt.Sprintf("Your %d other sessions end at once.", others)
+		ending = fmt.Sprintf("Your %d other sessions end at once", others)
 	}
 	return s.warn(w, r, warningView{
-		Heading: "Sign out everywhere else?", Losses: []string{ending, "You stay signed in here."},
+		Heading: "Sign out everywhere else?", Losses: []loss{{"logout", ending, "You stay signed in here"}},
 		Button: "Sign out everywhere else", Keep: link{"Leave them signed in", "/account#" + atSessions},
 	})
 }

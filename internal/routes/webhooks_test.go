@@ -92,11 +92,11 @@ func TestDeauthorizedAtTheProvider(t *testing.T) {
 					SELECT count(*) FROM cairn.river_job
 					WHERE kind = 'revisit' AND state = 'completed'`) == 1
 			})
-			b.get("/").want(200, "#card-"+tt.provider+"[data-state=active]", "Working")
+			b.get("/connections").want(200, "#card-"+tt.provider+"[data-state=active]", "")
 			revokeThere(t, s, tt.provider)
 			send()
 			testkit.Eventually(t, "the card says it", func() bool {
-				return b.get("/").Find("#card-"+tt.provider+"[data-state=needs_reconnect]").Length() == 1
+				return b.get("/connections").Find("#card-"+tt.provider+"[data-state=needs_reconnect]").Length() == 1
 			})
 		})
 	}

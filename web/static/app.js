@@ -19,8 +19,8 @@ if (zoneTo) {
 
 const waits = [1, 1, 1, 2, 2, 3, 3, 5, 5, 5, 10, 10, 10]; // seconds: a minute, altogether
 
-const connections = document.querySelector("#connections[data-fetching]");
-if (connections) follow(connections);
+const fetching = document.querySelector("[data-fetching]");
+if (fetching) follow(fetching);
 
 // follow shows what is fetched as it comes. When that takes too long it leaves looking again to the person.
 async function follow(shown) {
@@ -28,15 +28,20 @@ async function follow(shown) {
     await new Promise((done) => setTimeout(done, wait * 1000));
     const fresh = await ask(shown.dataset.fetching, shown.id).catch(() => null);
     if (!fresh) continue;
-    const waiting = [...shown.querySelectorAll(".card:has(.fetching)")];
+    const waiting = sources(shown);
     morph(shown, fresh);
-    const come = waiting.filter((card) => !card.querySelector(".fetching"));
-    if (come.length > 0) announce(come.map((card) => card.querySelector("header").innerText).join(". "));
+    const come = [...waiting].filter((name) => !sources(shown).has(name));
+    if (come.length > 0) announce(come.map((name) => `${name} is up to date`).join(". "));
     if (!shown.dataset.fetching) return;
   }
   const more = shown.querySelector(".more");
   more.hidden = false;
   announce(more.textContent);
+}
+
+// sources are the names of the providers that are being asked.
+function sources(shown) {
+  return new Set([...shown.querySelectorAll("[data-source]:has(.fetching)")].map((part) => part.dataset.source));
 }
 
 async function ask(address, id) {
