@@ -12,12 +12,13 @@ import (
 
 // mayImport is the architecture: which of our packages a package may import. Tests may import everything.
 var mayImport = map[string][]string{
-	"cairn/cmd/server": {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/auth", "cairn/internal/instance",
-		"cairn/internal/jobs", "cairn/internal/activity", "cairn/internal/metrics", "cairn/internal/oauth",
+	"cairn/cmd/server": {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/auth", "cairn/internal/avatar",
+		"cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/activity", "cairn/internal/metrics", "cairn/internal/oauth",
 		"cairn/internal/sandbox", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
 	"cairn/internal/routes": {"cairn/db", "cairn/internal/auth", "cairn/internal/jobs", "cairn/internal/activity",
 		"cairn/internal/oauth", "cairn/internal/session", "cairn/internal/text"},
-	"cairn/internal/jobs":     {"cairn/internal/activity", "cairn/internal/oauth"},
+	"cairn/internal/jobs":     {"cairn/internal/activity", "cairn/internal/avatar", "cairn/internal/oauth"},
+	"cairn/internal/avatar":   {},
 	"cairn/internal/activity": {"cairn/internal/oauth", "cairn/internal/seal", "cairn/internal/text"},
 	"cairn/internal/metrics": {"cairn/db", "cairn/internal/auth", "cairn/internal/instance",
 		"cairn/internal/jobs", "cairn/internal/oauth", "cairn/internal/session"},

@@ -48,6 +48,7 @@ import (
 	"cairn/db/embedded"
 	"cairn/internal/activity"
 	"cairn/internal/auth"
+	"cairn/internal/avatar"
 	"cairn/internal/jobs"
 	"cairn/internal/metrics"
 	"cairn/internal/oauth"
@@ -194,6 +195,7 @@ func assemble(
 	entries := activity.New(pool, sealer, own.connections)
 	own.jobs, err = jobs.New(jobs.Deps{
 		Queue: queue, Connections: own.connections, Activity: entries, Providers: providers,
+		Pictures: newPictures(simulated),
 	})
 	if err != nil {
 		return nil, upkeep{}, err
@@ -218,6 +220,14 @@ func assemble(
 		return nil, upkeep{}, err
 	}
 	return handler, own, nil
+}
+
+// newPictures fetches people's pictures, from the simulated providers too if there are.
+func newPictures(simulated *routes.Sandbox) *avatar.Fetcher {
+	if simulated == nil {
+		return avatar.New(avatar.Options{})
+	}
+	return avatar.New(avatar.Options{Simulated: simulated.Host})
 }
 
 // sayReady says where browsers go. In development that is also a plain line, whichever format the log has.

@@ -9,6 +9,7 @@
 //	keepalive.go refreshing tokens that would lapse unused
 //	sync.go      checking a connection that may have changed, and fetching its newest entries
 //	request.go   requests for a sync, one row each
+//	picture.go   fetching the pictures of connected accounts
 //	log.go       what an operator reads of it
 //	look.go      finding work of these kinds that has no job
 //	patience.go  waiting for a provider that wants no calls now
@@ -31,6 +32,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"cairn/internal/activity"
+	"cairn/internal/avatar"
 	"cairn/internal/oauth"
 )
 
@@ -53,6 +55,7 @@ type Deps struct {
 	Connections *oauth.Store
 	Activity    *activity.Store
 	Providers   []*oauth.Provider // those with keys
+	Pictures    *avatar.Fetcher
 }
 
 // Jobs is the background work of one instance. Make it with New.
@@ -69,6 +72,7 @@ func New(d Deps) (*Jobs, error) {
 	river.AddWorker(config.Workers, &keeper{Deps: d})
 	river.AddWorker(config.Workers, &syncer{Deps: d})
 	river.AddWorker(config.Workers, &looker{Deps: d})
+	river.AddWorker(config.Workers, &picturer{Deps: d})
 	config.Queues = queues()
 	config.ErrorHandler = failures{d.Log}
 	config.Middleware = append(config.Middleware, river.WorkerMiddlewareFunc(d.clock.snoozing))
@@ -85,9 +89,10 @@ func New(d Deps) (*Jobs, error) {
 	return &Jobs{client, d}, nil
 }
 
-// queues are one for each provider, whether it has keys now or not, and one for what asks none.
+// queues are one for each provider, whether it has keys now or not, one for pictures, and one for what asks
+// none.
 func queues() map[string]river.QueueConfig {
-	all := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: maxWorkers}}
+	all := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: maxWorkers}, pictureQueue: {MaxWorkers: 1}}
 	for _, provider := range oauth.Keys() {
 		all[provider] = river.QueueConfig{MaxWorkers: maxWorkers}
 	}

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // look is a job that finds others: connections that grow idle or whose refresh was cut off, entries
-// that grow old, and work whose own job was lost.
+// and pictures that grow old, and work whose own job was lost.
 type look struct{}
 
 func (look) Kind() string { return "look" }
@@ -24,7 +25,7 @@ type looker struct {
 }
 
 func (l *looker) Work(ctx context.Context, _ *river.Job[look]) error {
-	if err := l.Activity.Sweep(ctx); err != nil {
+	if err := errors.Join(l.Activity.Sweep(ctx), l.Connections.SweepPictures(ctx)); err != nil {
 		return err
 	}
 	found, err := l.lost(ctx)
@@ -36,7 +37,11 @@ func (l *looker) Work(ctx context.Context, _ *river.Job[look]) error {
 		if err != nil {
 			return err
 		}
-		found = append(found, idle...)
+		pictures, err := l.pictures(ctx, p)
+		if err != nil {
+			return err
+		}
+		found = append(append(found, idle...), pictures...)
 		old, err := l.Activity.Old(ctx, p)
 		if err != nil {
 			return err

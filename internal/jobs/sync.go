@@ -67,10 +67,12 @@ func (q *Queue) EnqueueSyncNow(ctx context.Context, provider, subject string, wh
 	})
 }
 
-// EnqueueFetch implements oauth.Enqueuer.
+// EnqueueFetch implements oauth.Enqueuer. The account's picture is fetched, too.
 func (q *Queue) EnqueueFetch(ctx context.Context, tx pgx.Tx, provider, subject string) error {
-	_, err := q.enqueueSync(ctx, tx, provider, []string{subject}, Fetch)
-	return err
+	if _, err := q.enqueueSync(ctx, tx, provider, []string{subject}, Fetch); err != nil {
+		return err
+	}
+	return q.enqueuePicture(ctx, tx, provider, subject)
 }
 
 // EnqueueCheck implements oauth.Enqueuer.

@@ -17,7 +17,7 @@ const foursquareVersion = "20260901"
 func Foursquare(app App) *Provider {
 	return newProvider(Provider{
 		Key: "foursquare", Name: "Foursquare", ManageURL: "https://foursquare.com/settings/connections",
-		Hosts:       "https://*.foursquare.com",
+		Hosts: "https://*.foursquare.com", PictureHosts: []string{"*.4sqi.net"},
 		Permissions: []Permission{{Key: "account", Words: "See your profile and your check-ins"}},
 		authorize:   foursquareQuery, whoAmI: foursquareSelf, limitsEach: true,
 	}, app, Endpoints{

@@ -66,6 +66,9 @@ type Provider struct {
 	// RefreshIdle is after how long unused tokens are refreshed, well before they lapse; 0: they do not.
 	RefreshIdle time.Duration
 
+	// PictureHosts are where the pictures of people are: "x.example.com", or "*.example.com" for every host below it.
+	PictureHosts []string
+
 	authParams []oauth2.AuthCodeOption
 	// tellsQuota says that answers tell how much of our application's quota is used, as Strava's do.
 	tellsQuota bool

@@ -25,6 +25,7 @@ func Strava(app App) *Provider {
 			{Key: "activity:read_all", Words: "See your activities, including those only you can see", Needed: true},
 		},
 		RefreshEarly: time.Minute, AssumedLife: 6 * time.Hour,
+		PictureHosts:   []string{"dgalywyr863hv.cloudfront.net", "lh3.googleusercontent.com"},
 		authParams:     []oauth2.AuthCodeOption{oauth2.SetAuthURLParam("approval_prompt", "auto")},
 		whoAmI:         stravaAthlete,
 		accountOf:      stravaAthleteOf,

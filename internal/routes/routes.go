@@ -21,6 +21,7 @@
 //	account.go      the account page and its forms
 //	preferences.go  units and time zone
 //	times.go        times in words
+//	avatars.go      people's pictures
 //	confirm.go      re-authentication, before sign-in methods change or the account goes
 //	intents.go      what waits meanwhile, and is done then
 //	warning.go      the pages before something that can't be taken back
@@ -196,6 +197,8 @@ func (s *server) signedIn(r chi.Router) {
 	page(r, "/days/now", s.page(s.daysNow))
 	page(r, connectionsPath, s.page(s.connections))
 	page(r, "/connections/now", s.page(s.connectionsNow))
+	page(r, avatarPath, s.page(s.avatar))
+	page(r, avatarPath+"s/{provider}", s.page(s.avatar))
 	page(r, "/account", s.page(s.account))
 	r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))
 	r.With(s.limited(s.changes)).Post(preferencesPath, s.page(s.prefer))

@@ -23,6 +23,7 @@ import (
 	"cairn/db/dbtest"
 	"cairn/internal/activity"
 	"cairn/internal/auth"
+	"cairn/internal/avatar"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
@@ -138,6 +139,7 @@ func newSiteWith(t testing.TB, o options) site {
 	s.connections, s.entries, s.providers = connections, entries, providers
 	background, err := jobs.New(jobs.Deps{
 		Queue: queue, Connections: connections, Activity: entries, Providers: providers,
+		Pictures: avatar.New(avatar.Options{Timeout: testkit.Patience, Simulated: host}),
 	})
 	if err != nil {
 		t.Fatal(err)
