@@ -54,8 +54,11 @@ func (s *Sandbox) ask(w http.ResponseWriter, r *http.Request, c consent) error {
 	data := consentPage{page: s.page(c.provider, "Connect "+target.Host), Origin: origin, RedirectURI: c.redirectURI,
 		Field: c.field, Choices: c.choices}
 	for i, p := range people {
-		data.People = append(data.People, personView{p.key, p.name(), p.city + ", " + p.country, p.subject(c.provider),
-			s.path + "/people/small/" + p.key + ".svg", i == 0})
+		data.People = append(data.People, personView{
+			Key: p.key, Name: p.name(), Place: p.city + ", " + p.country,
+			Subject: providerOf(s, c.provider).subject(p),
+			Picture: s.path + "/people/small/" + p.key + ".svg", Checked: i == 0,
+		})
 	}
 	// Chromium holds form-action against every redirect that follows the form, so the way back must be named.
 	return s.render(w, http.StatusOK, "consent", origin, data)

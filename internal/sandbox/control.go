@@ -28,7 +28,8 @@ type providerView struct {
 	Metered      bool // it has a quota
 	Codes        int  // token requests by grant type
 	Refreshes    int
-	Told         string // where events go, in words; empty: see the switches
+	Scoped       bool   // its grants have permissions
+	Destination  string // where events go; "": see the switches
 	Deliveries   []Delivery
 	Connections  []connectionView
 }
@@ -43,7 +44,7 @@ type connectionView struct {
 	Grant
 	Name, Subject, Picture, Tokens string
 	Pulls                          bool // data is fetched through a ping's URL
-	Acts                           []act
+	Acts                           []action
 }
 
 func (s *Sandbox) controlPage(w http.ResponseWriter, r *http.Request) error {
@@ -52,8 +53,8 @@ func (s *Sandbox) controlPage(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Sandbox) showControl(w http.ResponseWriter, r *http.Request, pullURL string) error {
 	data := controlPage{page: s.page("", "Control page"), PullURL: pullURL}
-	for _, provider := range s.providers() {
-		view, err := s.providerView(r.Context(), provider)
+	for _, p := range s.providers() {
+		view, err := s.providerView(r.Context(), p)
 		if err != nil {
 			return err
 		}
@@ -62,46 +63,40 @@ func (s *Sandbox) showControl(w http.ResponseWriter, r *http.Request, pullURL st
 	return s.render(w, http.StatusOK, "control", "", data)
 }
 
-func (s *Sandbox) providerView(ctx context.Context, provider string) (providerView, error) {
-	v := providerView{
-		Key:     provider,
-		Name:    nameOf(provider),
-		Expires: provider != Foursquare,
-		Metered: provider != Garmin,
-	}
-	at, err := s.positions(ctx, provider)
+func (s *Sandbox) providerView(ctx context.Context, p provider) (providerView, error) {
+	d := p.describe()
+	v := providerView{Key: d.key, Name: d.name, Expires: d.expires, Metered: d.metered, Scoped: d.scoped}
+	at, err := s.settings(ctx, d.key)
 	if err != nil {
 		return v, err
 	}
-	for _, c := range s.controlsOf(provider) {
+	for _, c := range controlsOf(p) {
 		view := controlView{c, at[c.Name], at[c.Name] != c.Values[0]}
 		v.Failing = v.Failing || c.Fails && view.Changed
-		if slices.Contains(Calls(provider), c.Name) {
+		if slices.Contains(d.calls, c.Name) {
 			v.CallControls = append(v.CallControls, view)
 			v.CallChanged = v.CallChanged || view.Changed
 		} else {
 			v.Controls = append(v.Controls, view)
 		}
 	}
-	requests, err := s.TokenRequests(ctx, provider)
+	requests, err := s.TokenRequests(ctx, d.key)
 	if err != nil {
 		return v, err
 	}
 	v.Codes, v.Refreshes = requests["authorization_code"], requests["refresh_token"]
-	if v.Deliveries, err = s.Deliveries(ctx, provider); err != nil {
+	if v.Deliveries, err = s.Deliveries(ctx, d.key); err != nil {
 		return v, err
 	}
 	v.Deliveries = v.Deliveries[:min(5, len(v.Deliveries))]
-	if provider == Strava {
-		if v.Told, err = s.subscribed(ctx); err != nil {
-			return v, err
-		}
+	if v.Destination, err = p.destination(ctx); err != nil {
+		return v, err
 	}
-	v.Connections, err = s.connections(ctx, provider)
+	v.Connections, err = s.connections(ctx, p)
 	return v, err
 }
 
-func (s *Sandbox) connections(ctx context.Context, provider string) ([]connectionView, error) {
+func (s *Sandbox) connections(ctx context.Context, at provider) ([]connectionView, error) {
 	type stored struct {
 		Grant
 		Issued, Live bool
@@ -116,7 +111,7 @@ func (s *Sandbox) connections(ctx context.Context, provider string) ([]connectio
 		LEFT JOIN cairn_sandbox.tokens t ON t.grant_id = g.id AND t.kind = 'access'
 		WHERE g.provider = $1
 		GROUP BY g.id
-		ORDER BY g.granted_at DESC, g.id DESC`, provider)
+		ORDER BY g.granted_at DESC, g.id DESC`, at.describe().key)
 	grants, err := pgx.CollectRows(rows, pgx.RowToStructByName[stored])
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: list connections: %w", err)
@@ -127,9 +122,9 @@ func (s *Sandbox) connections(ctx context.Context, provider string) ([]connectio
 		v := connectionView{
 			Grant:   g.Grant,
 			Name:    p.name(),
-			Subject: p.subject(provider),
-			Pulls:   provider == Garmin,
-			Acts:    actsAt(g.Grant),
+			Subject: at.subject(p),
+			Pulls:   at.describe().pulls,
+			Acts:    at.actions(),
 			Picture: s.path + "/people/small/" + p.key + ".svg",
 		}
 		switch {
@@ -148,13 +143,17 @@ func (s *Sandbox) connections(ctx context.Context, provider string) ([]connectio
 }
 
 func (s *Sandbox) postSwitches(w http.ResponseWriter, r *http.Request) error {
-	provider := r.PathValue("provider")
-	for _, c := range s.controlsOf(provider) {
-		if err := s.SetSwitch(r.Context(), provider, c.Name, r.PostFormValue(c.Name)); err != nil {
+	key := r.PathValue("provider")
+	p, ok := s.simulated(key)
+	if !ok {
+		return s.notFound(w, r)
+	}
+	for _, c := range controlsOf(p) {
+		if err := s.SetSwitch(r.Context(), key, c.Name, r.PostFormValue(c.Name)); err != nil {
 			return s.refuse(w, "", err.Error())
 		}
 	}
-	return s.backTo(w, provider)
+	return s.backTo(w, key)
 }
 
 func (s *Sandbox) postExpire(w http.ResponseWriter, r *http.Request) error {
@@ -193,10 +192,11 @@ func (s *Sandbox) postPull(w http.ResponseWriter, r *http.Request) error {
 	return s.showControl(w, r, pullURL)
 }
 
-func (s *Sandbox) backTo(w http.ResponseWriter, provider string) error {
+// backTo redirects to the control page, to the section of a provider if key is one.
+func (s *Sandbox) backTo(w http.ResponseWriter, key string) error {
 	to := s.path + "/"
-	if nameOf(provider) != "" {
-		to += "#" + provider
+	if slices.Contains(keys, key) {
+		to += "#" + key
 	}
 	return redirect(w, to)
 }

@@ -18,10 +18,10 @@ func (s *Sandbox) NewActivity(ctx context.Context, person string) (int64, error)
 		return 0, err
 	}
 	o := madeOuting(p, e)
-	if err := s.stravaActivityEvent(ctx, "create", o, object{}); err != nil {
+	if err := (strava{s}).activityEvent(ctx, "create", o, object{}); err != nil {
 		return 0, err
 	}
-	return o.id, s.garminActivity(ctx, o)
+	return o.id, garmin{s}.activityMade(ctx, o)
 }
 
 // NewCheckin lets the person check in somewhere and returns the check-in's id.
@@ -31,7 +31,7 @@ func (s *Sandbox) NewCheckin(ctx context.Context, person string) (string, error)
 		return "", err
 	}
 	v := madeVisit(p, e)
-	return v.id, s.foursquarePush(ctx, v)
+	return v.id, foursquare{s}.pushCheckin(ctx, v)
 }
 
 func (s *Sandbox) newEntry(ctx context.Context, key, kind string) (person, entry, error) {
@@ -63,13 +63,13 @@ func (s *Sandbox) ChangeActivity(ctx context.Context, person string, id int64, c
 		return err
 	}
 	after := before.changed(entry{Title: change.Title, Private: change.Private})
-	if err := s.stravaChange(ctx, before, after); err != nil {
+	if err := (strava{s}).activityChanged(ctx, before, after); err != nil {
 		return err
 	}
-	return s.garminActivity(ctx, after)
+	return garmin{s}.activityMade(ctx, after)
 }
 
-func (s *Sandbox) stravaChange(ctx context.Context, before, after outing) error {
+func (s strava) activityChanged(ctx context.Context, before, after outing) error {
 	g, found, err := s.grantOf(ctx, Strava, before.person.key)
 	if err != nil || !found {
 		return err
@@ -83,14 +83,14 @@ func (s *Sandbox) stravaChange(ctx context.Context, before, after outing) error 
 	case seesPrivate(g):
 		updates["private"] = fmt.Sprint(after.private)
 	case after.private:
-		return s.stravaActivityEvent(ctx, "delete", before, object{})
+		return s.activityEvent(ctx, "delete", before, object{})
 	default:
-		return s.stravaActivityEvent(ctx, "create", after, object{})
+		return s.activityEvent(ctx, "create", after, object{})
 	}
 	if len(updates) == 0 {
 		return nil
 	}
-	return s.stravaActivityEvent(ctx, "update", after, updates)
+	return s.activityEvent(ctx, "update", after, updates)
 }
 
 // DeleteActivity takes an activity out of the diary. Strava tells of it, Garmin does not.
@@ -102,7 +102,7 @@ func (s *Sandbox) DeleteActivity(ctx context.Context, person string, id int64) e
 	if err := s.setEntry(ctx, person, entry{ID: id, Deleted: true}); err != nil {
 		return err
 	}
-	return s.stravaActivityEvent(ctx, "delete", o, object{})
+	return strava{s}.activityEvent(ctx, "delete", o, object{})
 }
 
 func (s *Sandbox) outing(ctx context.Context, person string, id int64) (outing, error) {

@@ -20,37 +20,37 @@ const (
 )
 
 // tokenCall counts a request to a token endpoint and answers it, unless it is to fail.
-func (s *Sandbox) tokenCall(provider string, next handler) handler {
+func (s *Sandbox) tokenCall(key string, next handler) handler {
 	calls := map[string]string{"authorization_code": Exchange, "refresh_token": Refresh}
 	return func(w http.ResponseWriter, r *http.Request) error {
 		r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 		if err := r.ParseForm(); err != nil {
-			return writeJSON(w, http.StatusBadRequest, failureOf(provider, Exchange, http.StatusBadRequest))
+			return writeJSON(w, http.StatusBadRequest, providerOf(s, key).failure(Exchange, http.StatusBadRequest))
 		}
 		call, known := calls[r.Form.Get("grant_type")]
 		if !known {
 			call = Exchange
 		}
-		if err := s.recordRequest(r.Context(), provider, call); err != nil {
+		if err := s.recordRequest(r.Context(), key, call); err != nil {
 			return err
 		}
-		return s.orFail(provider, call, next)(w, r)
+		return s.orFail(key, call, next)(w, r)
 	}
 }
 
 // apiCall counts a call, for tests and for the quotas, and answers it, unless it is to fail or the quota is spent.
-func (s *Sandbox) apiCall(provider, call string, next handler) handler {
+func (s *Sandbox) apiCall(key, call string, next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 		_ = r.ParseMultipartForm(64 << 10) // a form that cannot be read has no token in it
-		if err := s.recordRequest(r.Context(), provider, call); err != nil {
+		if err := s.recordRequest(r.Context(), key, call); err != nil {
 			return err
 		}
-		spent, err := s.meter(w.Header(), r, provider, call)
+		spent, err := providerOf(s, key).meter(w.Header(), r, call)
 		if err != nil {
 			return err
 		}
-		return s.orFail(provider, call, func(w http.ResponseWriter, r *http.Request) error {
+		return s.orFail(key, call, func(w http.ResponseWriter, r *http.Request) error {
 			if spent != nil {
 				return spent(w)
 			}
@@ -59,9 +59,9 @@ func (s *Sandbox) apiCall(provider, call string, next handler) handler {
 	}
 }
 
-func (s *Sandbox) orFail(provider, call string, next handler) handler {
+func (s *Sandbox) orFail(key, call string, next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		mode, err := s.modeOf(r.Context(), provider, call)
+		mode, err := s.modeOf(r.Context(), key, call)
 		if err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (s *Sandbox) orFail(provider, call string, next handler) handler {
 			return nil
 		}
 		if mode != ModeNone && mode != ModeSlow && !comesLater(mode) {
-			return s.fail(w, r, provider, call, mode)
+			return s.fail(w, r, key, call, mode)
 		}
 		// What is begun is finished though the client leaves: the provider would not know either.
 		kept := r.WithContext(context.WithoutCancel(r.Context()))
@@ -91,7 +91,7 @@ func (s *Sandbox) waited(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, provider, call, mode string) error {
+func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, key, call, mode string) error {
 	switch mode {
 	case ModeReset:
 		hangUp()
@@ -111,9 +111,9 @@ func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, provider, call, m
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"access_token":"0123456789abcdef","expires_in":216`))
 	case "200":
-		return writeJSON(w, http.StatusOK, failureOf(provider, call, http.StatusBadRequest))
+		return writeJSON(w, http.StatusOK, providerOf(s, key).failure(call, http.StatusBadRequest))
 	default:
-		return s.failWith(w, r, provider, call, mode)
+		return s.failWith(w, r, key, call, mode)
 	}
 	return nil
 }
@@ -122,14 +122,14 @@ func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, provider, call, m
 func hangUp() { panic(http.ErrAbortHandler) }
 
 // failWith answers with the status that the mode begins with.
-func (s *Sandbox) failWith(w http.ResponseWriter, r *http.Request, provider, call, mode string) error {
+func (s *Sandbox) failWith(w http.ResponseWriter, r *http.Request, key, call, mode string) error {
 	number, _, _ := strings.Cut(mode, " ")
 	status, err := strconv.Atoi(number)
 	if err != nil {
-		return fmt.Errorf("sandbox: switch %s %s stands at %q, which is no mode", provider, call, mode)
+		return fmt.Errorf("sandbox: switch %s %s stands at %q, which is no mode", key, call, mode)
 	}
 	if mode == ModeRetryAfter || status == http.StatusServiceUnavailable {
-		after, err := s.position(r.Context(), provider, RetryAfter)
+		after, err := s.setting(r.Context(), key, RetryAfter)
 		if err != nil {
 			return err
 		}
@@ -137,14 +137,14 @@ func (s *Sandbox) failWith(w http.ResponseWriter, r *http.Request, provider, cal
 	}
 	switch {
 	case slices.Contains(redirects, mode):
-		w.Header().Set("Location", s.elsewhere(provider))
+		w.Header().Set("Location", s.elsewhere(key))
 		w.WriteHeader(status)
 		return nil
 	case strings.HasSuffix(mode, " html"):
 		writePage(w, status)
 		return nil
 	}
-	return writeJSON(w, status, failureOf(provider, call, status))
+	return writeJSON(w, status, providerOf(s, key).failure(call, status))
 }
 
 func writePage(w http.ResponseWriter, status int) {
@@ -171,7 +171,7 @@ func (s *Sandbox) drip(w http.ResponseWriter, r *http.Request) {
 
 // elsewhere is an address of ours on another host: 127.0.0.1 and localhost are two names of this machine, but two
 // hosts to every client.
-func (s *Sandbox) elsewhere(provider string) string {
+func (s *Sandbox) elsewhere(key string) string {
 	u, err := url.Parse(s.base)
 	if err != nil {
 		return "" // New has parsed it before
@@ -183,16 +183,16 @@ func (s *Sandbox) elsewhere(provider string) string {
 	if u.Port() != "" {
 		host = net.JoinHostPort(host, u.Port())
 	}
-	return u.Scheme + "://" + host + s.path + "/elsewhere/" + provider
+	return u.Scheme + "://" + host + s.path + "/elsewhere/" + key
 }
 
 // atElsewhere counts who followed a redirect, and answers so that it seems to have worked.
 func (s *Sandbox) atElsewhere(w http.ResponseWriter, r *http.Request) error {
-	provider := r.PathValue("provider")
-	if _, simulated := s.apps[provider]; !simulated {
+	key := r.PathValue("provider")
+	if _, ok := s.simulated(key); !ok {
 		return s.notFound(w, r)
 	}
-	if err := s.recordRequest(r.Context(), provider, Elsewhere); err != nil {
+	if err := s.recordRequest(r.Context(), key, Elsewhere); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, object{
@@ -204,15 +204,4 @@ func (s *Sandbox) atElsewhere(w http.ResponseWriter, r *http.Request) error {
 		"userId":        "elsewhere",
 		"response":      object{"user": object{"id": "666", "firstName": "Else"}},
 	})
-}
-
-// failureOf is the body that goes with the status.
-func failureOf(provider, call string, status int) any {
-	switch provider {
-	case Strava:
-		return stravaFailure(call, status)
-	case Garmin:
-		return garminFailure(call, status)
-	}
-	return foursquareFailure(call, status)
 }

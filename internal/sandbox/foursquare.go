@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"cmp"
+	"context"
 	"encoding/base32"
 	"math"
 	"net/http"
@@ -16,22 +17,52 @@ func foursquareAccess() tokenSpec {
 	}}
 }
 
-func (s *Sandbox) mountFoursquare(handle func(string, handler)) {
-	for _, page := range []string{"authenticate", "authorize"} {
-		handle("GET /foursquare/oauth2/"+page, s.foursquareAuthorize)
-		handle("POST /foursquare/oauth2/"+page, s.foursquareAuthorize)
+func (foursquare) describe() description {
+	return description{
+		key: Foursquare, name: "Foursquare", calls: []string{Exchange, WhoAmI, Data},
+		metered: true,
 	}
-	token := s.tokenCall(Foursquare, s.foursquareToken)
+}
+
+func (foursquare) endpoints(base string) Endpoints {
+	return Endpoints{
+		Authorize: base + "/oauth2/authenticate",
+		Token:     base + "/oauth2/access_token",
+		API:       base + "/v2",
+	}
+}
+
+func (foursquare) subject(p person) string { return p.foursquare }
+
+func (foursquare) controls() []control {
+	return []control{
+		textControl(Quota, "Calls per hour and token", "500", oneNumber),
+		{Name: Pushes, Label: "Send check-ins", Values: onOff},
+	}
+}
+
+// revoked does nothing: Foursquare tells an app of no revocation.
+func (foursquare) revoked(context.Context, Grant) error { return nil }
+
+// destination is shown by the switches.
+func (foursquare) destination(context.Context) (string, error) { return "", nil }
+
+func (s foursquare) mount(handle func(string, handler)) {
+	for _, page := range []string{"authenticate", "authorize"} {
+		handle("GET /foursquare/oauth2/"+page, s.authorize)
+		handle("POST /foursquare/oauth2/"+page, s.authorize)
+	}
+	token := s.tokenCall(Foursquare, s.token)
 	handle("GET /foursquare/oauth2/access_token", token)
 	handle("POST /foursquare/oauth2/access_token", token)
-	handle("GET /foursquare/v2/users/self", s.apiCall(Foursquare, WhoAmI, s.foursquareAs(s.foursquareSelf)))
-	handle("GET /foursquare/v2/users/self/checkins", s.apiCall(Foursquare, Data, s.foursquareAs(s.foursquareCheckins)))
+	handle("GET /foursquare/v2/users/self", s.apiCall(Foursquare, WhoAmI, s.withToken(s.whoAmI)))
+	handle("GET /foursquare/v2/users/self/checkins", s.apiCall(Foursquare, Data, s.withToken(s.checkins)))
 	handle("/foursquare/v2/", s.apiCall(Foursquare, Other, func(w http.ResponseWriter, _ *http.Request) error {
 		return foursquareProblem(w, http.StatusNotFound, "endpoint_error", "No matching endpoint")
 	}))
 }
 
-func (s *Sandbox) foursquareAuthorize(w http.ResponseWriter, r *http.Request) error {
+func (s foursquare) authorize(w http.ResponseWriter, r *http.Request) error {
 	query, app := r.URL.Query(), s.apps[Foursquare]
 	redirectURI, state := query.Get("redirect_uri"), query.Get("state")
 	switch {
@@ -50,7 +81,7 @@ func (s *Sandbox) foursquareAuthorize(w http.ResponseWriter, r *http.Request) er
 	})
 }
 
-func (s *Sandbox) foursquareToken(w http.ResponseWriter, r *http.Request) error {
+func (s foursquare) token(w http.ResponseWriter, r *http.Request) error {
 	refuse := func(code string) error { return writeJSON(w, http.StatusBadRequest, object{"error": code}) }
 	form, app := r.Form, s.apps[Foursquare] // query or body
 	if form.Get("client_id") != app.ClientID || !same(form.Get("client_secret"), app.ClientSecret) {
@@ -75,8 +106,8 @@ func (s *Sandbox) foursquareToken(w http.ResponseWriter, r *http.Request) error 
 	return writeJSON(w, http.StatusOK, object{"access_token": access.Text})
 }
 
-// foursquareAs lets a call through that says which version it wants and has a good access token.
-func (s *Sandbox) foursquareAs(next func(http.ResponseWriter, *http.Request, Grant) error) handler {
+// withToken lets a call through that says which version it wants and has a good access token.
+func (s foursquare) withToken(next func(http.ResponseWriter, *http.Request, Grant) error) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		query := r.URL.Query()
 		if v, err := strconv.Atoi(query.Get("v")); err != nil || v <= 20120609 {
@@ -92,6 +123,33 @@ func (s *Sandbox) foursquareAs(next func(http.ResponseWriter, *http.Request, Gra
 		}
 		return next(w, r, b.Grant)
 	}
+}
+
+func foursquareTokenOf(r *http.Request) string {
+	return cmp.Or(r.URL.Query().Get("oauth_token"), bearerOf(r))
+}
+
+// meter counts the calls of an hour for each access token.
+func (s foursquare) meter(
+	h http.Header, r *http.Request, _ string,
+) (refusal func(http.ResponseWriter) error, err error) {
+	quota, err := s.setting(r.Context(), Foursquare, Quota)
+	if err != nil {
+		return nil, err
+	}
+	used, err := s.countCall(r.Context(), Foursquare, hashOf(foursquareTokenOf(r)))
+	if err != nil {
+		return nil, err
+	}
+	limit := number(quota)
+	h.Set("X-RateLimit-Limit", strconv.Itoa(limit))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(max(0, limit-used.Hour)))
+	if used.Hour <= limit {
+		return nil, nil
+	}
+	return func(w http.ResponseWriter) error {
+		return foursquareProblem(w, http.StatusForbidden, "rate_limit_exceeded", "Quota exceeded")
+	}, nil
 }
 
 func foursquareAnswer(w http.ResponseWriter, response object) error {
@@ -113,11 +171,11 @@ func foursquareError(status int, kind, detail string) object {
 	}
 }
 
-func (s *Sandbox) foursquareSelf(w http.ResponseWriter, _ *http.Request, g Grant) error {
+func (s foursquare) whoAmI(w http.ResponseWriter, _ *http.Request, g Grant) error {
 	return foursquareAnswer(w, object{"user": swarmUser(g, s.base)})
 }
 
-func (s *Sandbox) foursquareCheckins(w http.ResponseWriter, r *http.Request, g Grant) error {
+func (s foursquare) checkins(w http.ResponseWriter, r *http.Request, g Grant) error {
 	q := numbers{query: r.URL.Query()}
 	limit, offset := q.get("limit", 100, 1, 250), q.get("offset", 0, 0, math.MaxInt32)
 	after := q.get("afterTimestamp", math.MinInt64, 0, math.MaxInt64)
@@ -145,7 +203,7 @@ func (s *Sandbox) foursquareCheckins(w http.ResponseWriter, r *http.Request, g G
 	return foursquareAnswer(w, object{"checkins": object{"count": len(items), "items": cut(items, offset, limit)}})
 }
 
-func foursquareFailure(call string, status int) any {
+func (foursquare) failure(call string, status int) any {
 	if groupOf(call) == Token {
 		code := map[int]string{http.StatusBadRequest: "invalid_grant", http.StatusUnauthorized: "invalid_client",
 			http.StatusForbidden: "unauthorized_client"}[status]

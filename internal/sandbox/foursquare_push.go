@@ -8,9 +8,9 @@ import (
 	"net/url"
 )
 
-// foursquarePush posts a check-in as a form: the check-in and its user as JSON, and the app's push secret if it has
+// pushCheckin posts a check-in as a form: the check-in and its user as JSON, and the app's push secret if it has
 // one. It is tried once: nobody has been promised more.
-func (s *Sandbox) foursquarePush(ctx context.Context, v visit) error {
+func (s foursquare) pushCheckin(ctx context.Context, v visit) error {
 	app, simulated := s.apps[Foursquare]
 	g, found, err := s.grantOf(ctx, Foursquare, v.person.key)
 	if err != nil || !found || !simulated {

@@ -1,18 +1,15 @@
 package sandbox
 
 import (
-	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
-	"slices"
-	"strconv"
 	"time"
 )
 
@@ -62,16 +59,52 @@ var garminPermissions = []choice{
 	{Value: "HISTORICAL_DATA_EXPORT", Label: "Historical data, from before today"},
 }
 
-func (s *Sandbox) mountGarmin(handle func(string, handler)) {
-	handle("GET /garmin/oauth2Confirm", s.garminAuthorize)
-	handle("POST /garmin/oauth2Confirm", s.garminAuthorize)
-	handle("POST /garmin/di-oauth2-service/oauth/token", s.tokenCall(Garmin, s.garminToken))
+func (garmin) describe() description {
+	return description{
+		key: Garmin, name: "Garmin Connect", calls: []string{Exchange, Refresh, WhoAmI, Permissions, Data, Revoke},
+		expires: true, scoped: true, pulls: true,
+	}
+}
+
+func (garmin) endpoints(base string) Endpoints {
+	return Endpoints{base + "/oauth2Confirm", base + "/di-oauth2-service/oauth/token", base,
+		base + "/wellness-api/rest/user/registration"}
+}
+
+func (garmin) subject(p person) string { return p.garmin }
+
+func (garmin) controls() []control {
+	return []control{
+		{Name: KeepOldRefresh, Label: "Used refresh tokens still work", Values: offOn},
+		{
+			Name: PullHeader, Label: "Authorization at a callbackURL",
+			Values: []string{Ignored, Forbidden, Required},
+		},
+		{Name: ActivitiesBy, Label: "Activities by", Values: []string{Push, Ping}},
+		{Name: Activities, Label: "Send activities", Values: onOff},
+		{Name: Deregistrations, Label: "Send deregistrations", Values: onOff},
+		{Name: PermissionChanges, Label: "Send permission changes", Values: onOff},
+	}
+}
+
+// meter does nothing: Garmin documents no quota that a server of our size would reach.
+func (garmin) meter(http.Header, *http.Request, string) (refusal func(http.ResponseWriter) error, err error) {
+	return nil, nil
+}
+
+// destination is shown by the switches.
+func (garmin) destination(context.Context) (string, error) { return "", nil }
+
+func (s garmin) mount(handle func(string, handler)) {
+	handle("GET /garmin/oauth2Confirm", s.authorize)
+	handle("POST /garmin/oauth2Confirm", s.authorize)
+	handle("POST /garmin/di-oauth2-service/oauth/token", s.tokenCall(Garmin, s.token))
 	api := "/garmin/wellness-api/rest/"
-	handle("GET "+api+"user/id", s.apiCall(Garmin, WhoAmI, s.garminAs(s.garminUserID)))
-	handle("GET "+api+"user/permissions", s.apiCall(Garmin, Permissions, s.garminAs(s.garminUserPermissions)))
-	handle("DELETE "+api+"user/registration", s.apiCall(Garmin, Revoke, s.garminAs(s.garminDeregister)))
-	handle("GET "+api+"backfill/activities", s.apiCall(Garmin, Data, s.garminAs(s.garminBackfill)))
-	handle("GET "+api+"activities", s.apiCall(Garmin, Data, s.garminActivities))
+	handle("GET "+api+"user/id", s.apiCall(Garmin, WhoAmI, s.withToken(s.whoAmI)))
+	handle("GET "+api+"user/permissions", s.apiCall(Garmin, Permissions, s.withToken(s.permissions)))
+	handle("DELETE "+api+"user/registration", s.apiCall(Garmin, Revoke, s.withToken(s.deregister)))
+	handle("GET "+api+"backfill/activities", s.apiCall(Garmin, Data, s.withToken(s.backfill)))
+	handle("GET "+api+"activities", s.apiCall(Garmin, Data, s.activities))
 	handle(api, s.apiCall(Garmin, Other, func(w http.ResponseWriter, _ *http.Request) error {
 		return garminProblem(w, http.StatusNotFound, "Not found")
 	}))
@@ -86,7 +119,7 @@ var (
 	verifier = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 )
 
-func (s *Sandbox) garminAuthorize(w http.ResponseWriter, r *http.Request) error {
+func (s garmin) authorize(w http.ResponseWriter, r *http.Request) error {
 	query, app := r.URL.Query(), s.apps[Garmin]
 	challenge, redirectURI := query.Get("code_challenge"), query.Get("redirect_uri")
 	switch {
@@ -108,8 +141,8 @@ func (s *Sandbox) garminAuthorize(w http.ResponseWriter, r *http.Request) error 
 	})
 }
 
-// garminToken takes the client's credentials from the form only: that Basic works is not proven for Garmin.
-func (s *Sandbox) garminToken(w http.ResponseWriter, r *http.Request) error {
+// token takes the client's credentials from the form only: that Basic works is not proven for Garmin.
+func (s garmin) token(w http.ResponseWriter, r *http.Request) error {
 	refuse := func(status int, code, description string) error {
 		return writeJSON(w, status, object{"error": code, "error_description": description})
 	}
@@ -129,7 +162,7 @@ func (s *Sandbox) garminToken(w http.ResponseWriter, r *http.Request) error {
 			return refuse(http.StatusBadRequest, "invalid_grant",
 				"Invalid authorization code, verifier or redirect_uri")
 		}
-		return s.garminPair(w, r, code.Grant)
+		return s.sendTokens(w, r, code.Grant)
 	case "refresh_token":
 		keep, err := s.isOn(r.Context(), Garmin, KeepOldRefresh)
 		if err != nil {
@@ -146,7 +179,7 @@ func (s *Sandbox) garminToken(w http.ResponseWriter, r *http.Request) error {
 		if !found || !old.Fresh { // Garmin repeats the token in its answer: a trap for whoever logs it
 			return refuse(http.StatusBadRequest, "invalid_grant", "Invalid refresh token: "+form.Get("refresh_token"))
 		}
-		return s.garminPair(w, r, old.Grant)
+		return s.sendTokens(w, r, old.Grant)
 	}
 	return refuse(http.StatusBadRequest, "unsupported_grant_type", "Unsupported grant type")
 }
@@ -156,7 +189,7 @@ func challengeOf(verifier string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-func (s *Sandbox) garminPair(w http.ResponseWriter, r *http.Request, g Grant) error {
+func (s garmin) sendTokens(w http.ResponseWriter, r *http.Request, g Grant) error {
 	access, err := s.issue(r.Context(), g, garminAccess())
 	if err != nil {
 		return err
@@ -170,103 +203,4 @@ func (s *Sandbox) garminPair(w http.ResponseWriter, r *http.Request, g Grant) er
 		"refresh_token": refresh.Text, "refresh_token_expires_in": refresh.Left,
 		"scope": garminScope, "jti": uuid(hashOf(access.Text)),
 	})
-}
-
-// garminAs lets a call through that has a good access token. An expired one is 401, one that is not known, as after
-// the person has removed our app, 403.
-func (s *Sandbox) garminAs(next func(http.ResponseWriter, *http.Request, Grant) error) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		text := bearerOf(r)
-		b, found, err := s.findToken(r.Context(), Garmin, "access", text)
-		switch {
-		case err != nil:
-			return err
-		case text == "" || found && !b.Fresh:
-			return garminProblem(w, http.StatusUnauthorized, "Access token missing or expired")
-		case !found:
-			return garminProblem(w, http.StatusForbidden, "Unknown access token or consent removed")
-		}
-		return next(w, r, b.Grant)
-	}
-}
-
-func (s *Sandbox) garminUserID(w http.ResponseWriter, _ *http.Request, g Grant) error {
-	p, _ := personBy(g.Person)
-	return writeJSON(w, http.StatusOK, object{"userId": p.subject(Garmin)})
-}
-
-func (s *Sandbox) garminUserPermissions(w http.ResponseWriter, _ *http.Request, g Grant) error {
-	return writeJSON(w, http.StatusOK, object{"permissions": g.Permissions})
-}
-
-func (s *Sandbox) garminDeregister(w http.ResponseWriter, r *http.Request, g Grant) error {
-	if err := s.RevokeGrant(r.Context(), g.ID); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-// refusesHeader tells whether Garmin minds the request's Authorization header, or that there is none: reports differ.
-func (s *Sandbox) refusesHeader(r *http.Request) (bool, error) {
-	want, err := s.position(r.Context(), Garmin, PullHeader)
-	has := r.Header.Get("Authorization") != ""
-	return want == Forbidden && has || want == Required && !has, err
-}
-
-// garminActivities needs a pull token, which only a ping's callback URL has: an access token alone gets nothing.
-func (s *Sandbox) garminActivities(w http.ResponseWriter, r *http.Request) error {
-	query := numbers{query: r.URL.Query()}
-	refused, err := s.refusesHeader(r)
-	if err != nil {
-		return err
-	}
-	if refused {
-		return garminProblem(w, http.StatusBadRequest, "Unable to read oAuth header")
-	}
-	pull, found, err := s.findToken(r.Context(), Garmin, "pull", query.query.Get("token"))
-	if err != nil {
-		return err
-	}
-	if !found || !pull.Fresh {
-		return garminProblem(w, http.StatusBadRequest, "InvalidPullTokenException failure")
-	}
-	from := query.get("uploadStartTimeInSeconds", -1, 0, math.MaxInt64)
-	to := query.get("uploadEndTimeInSeconds", -1, 0, math.MaxInt64)
-	switch {
-	case query.bad != "" || from < 0 || to < 0:
-		return garminProblem(w, http.StatusBadRequest, "Missing time range parameters")
-	case from > time.Now().Unix():
-		return garminProblem(w, http.StatusBadRequest, "Start time is in the future; times are in seconds")
-	case to < from || to-from > 86400:
-		return garminProblem(w, http.StatusBadRequest, "Time range must be between 0 and 86400 seconds")
-	case !slices.Contains(pull.Permissions, "ACTIVITY_EXPORT"):
-		return garminProblem(w, http.StatusPreconditionFailed, "User has not granted the required ACTIVITY_EXPORT")
-	}
-	d, err := s.diary(r.Context(), pull.Person)
-	if err != nil {
-		return err
-	}
-	summaries := []object{}
-	for _, o := range d.outings {
-		if at := o.uploaded().Unix(); from <= at && at <= to {
-			summaries = append(summaries, o.garminSummary())
-		}
-	}
-	return writeJSON(w, http.StatusOK, summaries)
-}
-
-func garminFailure(call string, status int) any {
-	if groupOf(call) == API {
-		if status == http.StatusPreconditionFailed {
-			return object{"errorMessage": "User has not granted the required ACTIVITY_EXPORT"}
-		}
-		return object{"errorMessage": http.StatusText(status)}
-	}
-	code := map[int]string{http.StatusBadRequest: "invalid_grant", http.StatusUnauthorized: "invalid_client",
-		http.StatusForbidden: "access_denied"}[status]
-	return object{
-		"error":             cmp.Or(code, "temporarily_unavailable"),
-		"error_description": strconv.Itoa(status) + " on demand",
-	}
 }

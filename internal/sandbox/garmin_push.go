@@ -20,8 +20,8 @@ const (
 	garminTries = 8 // the real one goes on for seven days, with growing delay
 )
 
-// garminNotify posts one item of a kind, unless its switch is off.
-func (s *Sandbox) garminNotify(ctx context.Context, kind, to string, items ...object) error {
+// notify posts one item of a kind, unless its switch is off.
+func (s garmin) notify(ctx context.Context, kind, to string, items ...object) error {
 	app, simulated := s.apps[Garmin]
 	if !simulated {
 		return nil
@@ -45,9 +45,9 @@ func (s *Sandbox) garminNotify(ctx context.Context, kind, to string, items ...ob
 	return s.send(ctx, n)
 }
 
-func (s *Sandbox) garminDeregistered(ctx context.Context, g Grant) error {
+func (s garmin) revoked(ctx context.Context, g Grant) error {
 	p, _ := personBy(g.Person)
-	return s.garminNotify(ctx, Deregistrations, s.hooked.GarminDeregistrations, object{"userId": p.garmin})
+	return s.notify(ctx, Deregistrations, s.hooked.GarminDeregistrations, object{"userId": p.garmin})
 }
 
 // SetPermissions is the person changing at Garmin what our app may have; the provider tells it.
@@ -65,17 +65,17 @@ func (s *Sandbox) SetPermissions(ctx context.Context, grantID int64, permissions
 		return ErrNoGrant
 	}
 	p, _ := personBy(g.Person)
-	return s.garminNotify(ctx, PermissionChanges, s.hooked.GarminPermissions, object{"userId": p.garmin,
+	return garmin{s}.notify(ctx, PermissionChanges, s.hooked.GarminPermissions, object{"userId": p.garmin,
 		"summaryId": "sandbox-" + randomHex(8), "permissions": permissions, "changeTimeInSeconds": time.Now().Unix()})
 }
 
-// garminActivity pushes or pings what the watch has handed over, if the person permits it.
-func (s *Sandbox) garminActivity(ctx context.Context, o outing) error {
+// activityMade pushes or pings what the watch has handed over, if the person permits it.
+func (s garmin) activityMade(ctx context.Context, o outing) error {
 	g, found, err := s.grantOf(ctx, Garmin, o.person.key)
 	if err != nil || !found || !slices.Contains(g.Permissions, "ACTIVITY_EXPORT") {
 		return err
 	}
-	how, err := s.position(ctx, Garmin, ActivitiesBy)
+	how, err := s.setting(ctx, Garmin, ActivitiesBy)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *Sandbox) garminActivity(ctx context.Context, o outing) error {
 		item = object{"callbackURL": callback}
 	}
 	item["userId"] = o.person.garmin
-	return s.garminNotify(ctx, Activities, s.hooked.GarminActivities, item)
+	return s.notify(ctx, Activities, s.hooked.GarminActivities, item)
 }
 
 // PullURL makes what a Garmin ping would carry as callbackURL for the grant: the day up to the newest activity.
@@ -111,11 +111,11 @@ func (s *Sandbox) PullURL(ctx context.Context, grantID int64) (string, error) {
 	if len(d.outings) > 0 {
 		to = d.outings[0].uploaded()
 	}
-	return s.pullURL(ctx, g, to.Add(-24*time.Hour), to)
+	return garmin{s}.pullURL(ctx, g, to.Add(-24*time.Hour), to)
 }
 
 // pullURL is an address that gives what was uploaded in that time, for a day.
-func (s *Sandbox) pullURL(ctx context.Context, g Grant, from, to time.Time) (string, error) {
+func (s garmin) pullURL(ctx context.Context, g Grant, from, to time.Time) (string, error) {
 	pull, err := s.issue(ctx, g, garminPull())
 	if err != nil {
 		return "", err
@@ -124,8 +124,8 @@ func (s *Sandbox) pullURL(ctx context.Context, g Grant, from, to time.Time) (str
 		EndpointsOf(s.inside, Garmin).API, from.Unix(), to.Unix(), pull.Text), nil
 }
 
-// garminBackfill asks for what is older, which then comes as if it were new: 202 at once, the rest later.
-func (s *Sandbox) garminBackfill(w http.ResponseWriter, r *http.Request, g Grant) error {
+// backfill asks for what is older, which then comes as if it were new: 202 at once, the rest later.
+func (s garmin) backfill(w http.ResponseWriter, r *http.Request, g Grant) error {
 	query := numbers{query: url.Values(r.URL.Query())}
 	from := query.get("summaryStartTimeInSeconds", -1, 0, 1<<40)
 	to := query.get("summaryEndTimeInSeconds", -1, 0, 1<<40)
@@ -153,7 +153,7 @@ func (s *Sandbox) garminBackfill(w http.ResponseWriter, r *http.Request, g Grant
 	}
 	for _, o := range d.outings {
 		if at := o.start.Unix(); from <= at && at < to {
-			if err := s.garminActivity(r.Context(), o); err != nil {
+			if err := s.activityMade(r.Context(), o); err != nil {
 				return err
 			}
 		}

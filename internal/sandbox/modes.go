@@ -21,17 +21,6 @@ const (
 	Other         = "other"         // counted only: paths that the sandbox does not simulate
 )
 
-// Calls lists the calls of a provider that can be made to fail.
-func Calls(provider string) []string {
-	switch provider {
-	case Strava:
-		return []string{Exchange, Refresh, WhoAmI, Data, Revoke, Subscriptions}
-	case Garmin:
-		return []string{Exchange, Refresh, WhoAmI, Permissions, Data, Revoke}
-	}
-	return []string{Exchange, WhoAmI, Data}
-}
-
 // groupOf is the switch that covers the call beside its own.
 func groupOf(call string) string {
 	if call == Exchange || call == Refresh {

@@ -20,8 +20,13 @@ type page struct {
 	Root     string // path of the control page, without a slash at its end
 }
 
-func (s *Sandbox) page(provider, title string) page {
-	return page{Title: title, Provider: nameOf(provider), Root: s.path}
+// page is about one provider, or about all of them if key is "".
+func (s *Sandbox) page(key, title string) page {
+	p := page{Title: title, Root: s.path}
+	if key != "" {
+		p.Provider = providerOf(s, key).describe().name
+	}
+	return p
 }
 
 // parsePages reads all templates into one set: layout.html has the head and foot, every other file one page.

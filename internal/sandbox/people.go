@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -81,17 +80,6 @@ func personBy(key string) (person, bool) {
 }
 
 func (p person) name() string { return strings.TrimSpace(p.first + " " + p.last) }
-
-// subject is the person's id at the provider.
-func (p person) subject(provider string) string {
-	switch provider {
-	case Strava:
-		return strconv.FormatInt(p.strava, 10)
-	case Garmin:
-		return p.garmin
-	}
-	return p.foursquare
-}
 
 // athlete is Strava's SummaryAthlete, with detail its DetailedAthlete.
 func athlete(g Grant, base string, detail bool) object {

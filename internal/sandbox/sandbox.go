@@ -7,19 +7,20 @@
 //	store.go       grants, codes and counts in the PostgreSQL schema cairn_sandbox
 //	token.go       how tokens are made, looked up, spent, given out again and ended
 //	consent.go     the page that asks, and what Allow and Deny do
-//	strava.go, strava_api.go, garmin.go, foursquare.go
-//	               one provider each: its checks, its answers, its errors
+//	provider.go    the interface of a provider, and the types that implement it
+//	strava.go, strava_api.go, strava_quota.go, garmin.go, garmin_api.go,
+//	foursquare.go  one provider each: its checks, its answers, its errors
 //	modes.go, faults.go, spoil.go
 //	               the ways in which a call goes wrong: their names, failing instead of answering, spoiling an answer
 //	switches.go    what can be set about a provider, and FailNext
-//	quota.go       rate limits, counted and enforced
+//	quota.go       counting calls for rate limits
 //	hooks.go       what providers post to us: sent in the background, tried again, recorded
 //	strava_push.go, garmin_push.go, foursquare_push.go
 //	               one provider each: who is told, of what, in which shape
 //	people.go, picture.go, diary.go, outing.go, route.go, visit.go
 //	               made-up people, their pictures, and what they have been doing, deterministic
 //	entries.go     what they do when told to: a new activity, a change, a check-in
-//	control.go, acts.go
+//	control.go, actions.go
 //	               the control page at "/", and the same for tests as methods
 //	pages.go       templates, stylesheet, headers
 //	request.go     reading queries and headers
@@ -63,17 +64,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-)
-
-// The three providers, as they are called in Options.Apps and everywhere else.
-const (
-	Strava     = "strava"
-	Garmin     = "garmin"
-	Foursquare = "foursquare"
 )
 
 // App is our registration at one provider.
@@ -136,45 +131,15 @@ type Sandbox struct {
 	limits Limits
 }
 
-// Endpoints are the addresses a client of one provider needs.
-type Endpoints struct {
-	Authorize string // opened in the browser
-	Token     string
-	// API is what the real API's paths are appended to: "/athlete", "/wellness-api/rest/user/id",
-	// "/users/self".
-	API    string
-	Revoke string // Strava: POST, with ".../oauth/deauthorize" beside it; Garmin: DELETE; Foursquare has none
-}
-
-// EndpointsOf returns where the provider is simulated below baseURL, and nothing for a provider
-// that is not known.
-func EndpointsOf(baseURL, provider string) Endpoints {
-	base := strings.TrimRight(baseURL, "/") + "/" + provider
-	switch provider {
-	case Strava:
-		return Endpoints{base + "/oauth/authorize", base + "/oauth/token", base + "/api/v3", base + "/oauth/revoke"}
-	case Garmin:
-		return Endpoints{base + "/oauth2Confirm", base + "/di-oauth2-service/oauth/token", base,
-			base + "/wellness-api/rest/user/registration"}
-	case Foursquare:
-		return Endpoints{
-			Authorize: base + "/oauth2/authenticate",
-			Token:     base + "/oauth2/access_token",
-			API:       base + "/v2",
-		}
-	}
-	return Endpoints{}
-}
-
 // New makes the schema where it is missing and returns the providers ready to serve. What they post in the background
 // ends with ctx, or with Close.
 func New(ctx context.Context, o Options) (*Sandbox, error) {
-	base, err := url.Parse(strings.TrimRight(o.BaseURL, "/"))
+	base, err := url.Parse(baseOf(o.BaseURL))
 	if err != nil || base.Host == "" || base.Path == "" {
 		return nil, fmt.Errorf("sandbox: base URL %q: want one like http://127.0.0.1:3001/sandbox", o.BaseURL)
 	}
 	for provider, app := range o.Apps {
-		if nameOf(provider) == "" {
+		if !slices.Contains(keys, provider) {
 			return nil, fmt.Errorf("sandbox: unknown provider %q", provider)
 		}
 		if app.ClientID == "" || app.ClientSecret == "" || app.RedirectURI == "" {
@@ -191,7 +156,7 @@ func New(ctx context.Context, o Options) (*Sandbox, error) {
 		hooks:  newHooks(ctx, o.Limits.Retry),
 		base:   base.String(),
 		path:   base.Path,
-		inside: strings.TrimRight(cmp.Or(o.Inside, o.BaseURL), "/"),
+		inside: baseOf(cmp.Or(o.Inside, o.BaseURL)),
 		apps:   o.Apps,
 		hooked: o.Hooks,
 		site:   o.Site,
@@ -205,24 +170,10 @@ func New(ctx context.Context, o Options) (*Sandbox, error) {
 	if err := s.setUp(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.subscribe(ctx, o.Hooks.Strava)
+	return s, strava{s}.subscribe(ctx, o.Hooks.Strava)
 }
 
-// nameOf returns what people call the provider, or "" for one that is not known.
-func nameOf(provider string) string {
-	return map[string]string{Strava: "Strava", Garmin: "Garmin Connect", Foursquare: "Foursquare"}[provider]
-}
-
-// providers lists the ones that are simulated, in the order of the control page.
-func (s *Sandbox) providers() []string {
-	var simulated []string
-	for _, p := range []string{Strava, Garmin, Foursquare} {
-		if _, ok := s.apps[p]; ok {
-			simulated = append(simulated, p)
-		}
-	}
-	return simulated
-}
+func baseOf(address string) string { return strings.TrimRight(address, "/") }
 
 // Handler serves everything below the base URL's path, which it expects in the request.
 func (s *Sandbox) Handler() http.Handler {
@@ -246,15 +197,8 @@ func (s *Sandbox) Handler() http.Handler {
 	handle("POST /control/grants/{id}/act", s.postAct)
 	handle("POST /control/grants/{id}/revoke", s.postRevoke)
 	handle("POST /control/grants/{id}/pull", s.postPull)
-	for _, provider := range s.providers() {
-		switch provider {
-		case Strava:
-			s.mountStrava(handle)
-		case Garmin:
-			s.mountGarmin(handle)
-		case Foursquare:
-			s.mountFoursquare(handle)
-		}
+	for _, p := range s.providers() {
+		p.mount(handle)
 	}
 	return mux
 }

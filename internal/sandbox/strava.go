@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -29,17 +30,43 @@ var stravaScopes = []choice{
 	{Value: "activity:write", Label: "Upload and change activities"},
 }
 
-func (s *Sandbox) mountStrava(handle func(string, handler)) {
-	handle("GET /strava/oauth/authorize", s.stravaAuthorize)
-	handle("POST /strava/oauth/authorize", s.stravaAuthorize)
-	token := s.tokenCall(Strava, s.stravaToken)
+func (strava) describe() description {
+	return description{
+		key: Strava, name: "Strava", calls: []string{Exchange, Refresh, WhoAmI, Data, Revoke, Subscriptions},
+		expires: true, metered: true, scoped: true,
+	}
+}
+
+func (strava) endpoints(base string) Endpoints {
+	return Endpoints{base + "/oauth/authorize", base + "/oauth/token", base + "/api/v3", base + "/oauth/revoke"}
+}
+
+func (strava) subject(p person) string { return strconv.FormatInt(p.strava, 10) }
+
+func (strava) controls() []control {
+	return []control{
+		{Name: RotateRefresh, Label: "Rotate the refresh token", Values: onOff},
+		{Name: RevokeEndpoint, Label: "/oauth/revoke exists", Values: onOff},
+		{Name: SignEvents, Label: "Sign events", Values: offOn},
+		textControl(Quota, "Calls per quarter hour, day", "200,2000", twoNumbers),
+		textControl(ReadQuota, "Reads per quarter hour, day", "100,1000", twoNumbers),
+		{Name: QuotaHeaders, Label: "Headers about the quota", Values: []string{Honest, Missing, Malformed, Absurd}},
+		{Name: NamesAthlete, Label: "The answer to a code names the athlete", Values: onOff},
+		textControl(AthleteLimit, "Athletes at most (0: any)", "0", oneNumber),
+	}
+}
+
+func (s strava) mount(handle func(string, handler)) {
+	handle("GET /strava/oauth/authorize", s.authorize)
+	handle("POST /strava/oauth/authorize", s.authorize)
+	token := s.tokenCall(Strava, s.token)
 	handle("POST /strava/oauth/token", token)
 	handle("POST /strava/api/v3/oauth/token", token)
-	handle("POST /strava/oauth/revoke", s.apiCall(Strava, Revoke, s.stravaRevoke))
-	handle("POST /strava/oauth/deauthorize", s.apiCall(Strava, Revoke, s.stravaAs(s.stravaDeauthorize)))
-	handle("GET /strava/api/v3/athlete", s.apiCall(Strava, WhoAmI, s.stravaAs(s.stravaAthlete)))
-	handle("GET /strava/api/v3/athlete/activities", s.apiCall(Strava, Data, s.stravaAs(s.stravaActivities)))
-	s.mountStravaPush(handle)
+	handle("POST /strava/oauth/revoke", s.apiCall(Strava, Revoke, s.revoke))
+	handle("POST /strava/oauth/deauthorize", s.apiCall(Strava, Revoke, s.withToken(s.deauthorize)))
+	handle("GET /strava/api/v3/athlete", s.apiCall(Strava, WhoAmI, s.withToken(s.whoAmI)))
+	handle("GET /strava/api/v3/athlete/activities", s.apiCall(Strava, Data, s.withToken(s.activities)))
+	s.mountSubscriptions(handle)
 	handle("/strava/api/v3/", s.apiCall(Strava, Other, func(w http.ResponseWriter, _ *http.Request) error {
 		return writeJSON(w, http.StatusNotFound, stravaError("Record Not Found", "resource", "path", "invalid"))
 	}))
@@ -50,7 +77,7 @@ func stravaError(message, resource, field, code string) object {
 	return object{"message": message, "errors": []object{{"resource": resource, "field": field, "code": code}}}
 }
 
-func (s *Sandbox) stravaAuthorize(w http.ResponseWriter, r *http.Request) error {
+func (s strava) authorize(w http.ResponseWriter, r *http.Request) error {
 	query, app := r.URL.Query(), s.apps[Strava]
 	invalid := func(resource, field string) error {
 		return writeJSON(w, http.StatusBadRequest, stravaError("Bad Request", resource, field, "invalid"))
@@ -108,7 +135,7 @@ func stravaMaySendTo(registered, uri string) bool {
 		host != "" && (host == domain.Hostname() || strings.HasSuffix(host, "."+domain.Hostname()))
 }
 
-func (s *Sandbox) stravaToken(w http.ResponseWriter, r *http.Request) error {
+func (s strava) token(w http.ResponseWriter, r *http.Request) error {
 	invalid := func(resource, field string) error {
 		return writeJSON(w, http.StatusBadRequest, stravaError("Bad Request", resource, field, "invalid"))
 	}
@@ -147,7 +174,7 @@ func (s *Sandbox) stravaToken(w http.ResponseWriter, r *http.Request) error {
 		if names {
 			more["athlete"] = athlete(code.Grant, s.base, false)
 		}
-		return s.stravaPair(w, r, code.Grant, rotate, more)
+		return s.sendTokens(w, r, code.Grant, rotate, more)
 	case "refresh_token":
 		take := s.spendRefresh
 		if !rotate {
@@ -160,14 +187,14 @@ func (s *Sandbox) stravaToken(w http.ResponseWriter, r *http.Request) error {
 		if !found {
 			return invalid("RefreshToken", "refresh_token")
 		}
-		return s.stravaPair(w, r, old.Grant, rotate, object{})
+		return s.sendTokens(w, r, old.Grant, rotate, object{})
 	}
 	return invalid("Authorize", "grant_type")
 }
 
 // athletesFull tells whether as many others as the app may have hold tokens already.
-func (s *Sandbox) athletesFull(ctx context.Context, g Grant) (bool, error) {
-	limit, err := s.position(ctx, Strava, AthleteLimit)
+func (s strava) athletesFull(ctx context.Context, g Grant) (bool, error) {
+	limit, err := s.setting(ctx, Strava, AthleteLimit)
 	if err != nil || number(limit) == 0 {
 		return false, err
 	}
@@ -180,8 +207,8 @@ func (s *Sandbox) athletesFull(ctx context.Context, g Grant) (bool, error) {
 	return athletes.Others >= number(limit), err
 }
 
-// stravaPair answers with the grant's tokens. One refresh token at most is alive, so a new one ends the others.
-func (s *Sandbox) stravaPair(w http.ResponseWriter, r *http.Request, g Grant, rotate bool, answer object) error {
+// sendTokens answers with the grant's tokens. One refresh token at most is alive, so a new one ends the others.
+func (s strava) sendTokens(w http.ResponseWriter, r *http.Request, g Grant, rotate bool, answer object) error {
 	access, err := s.reuse(r.Context(), g, stravaAccess())
 	if err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// stravaAs lets a call through that has a good access token in its header, query or form.
-func (s *Sandbox) stravaAs(next func(http.ResponseWriter, *http.Request, Grant) error) handler {
+// withToken lets a call through that has a good access token in its header, query or form.
+func (s strava) withToken(next func(http.ResponseWriter, *http.Request, Grant) error) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		b, found, err := s.findToken(r.Context(), Strava, "access", stravaTokenOf(r))
 		if err != nil {
@@ -25,7 +25,7 @@ func (s *Sandbox) stravaAs(next func(http.ResponseWriter, *http.Request, Grant) 
 
 func stravaTokenOf(r *http.Request) string { return cmp.Or(bearerOf(r), r.FormValue("access_token")) }
 
-func (s *Sandbox) stravaRevoke(w http.ResponseWriter, r *http.Request) error {
+func (s strava) revoke(w http.ResponseWriter, r *http.Request) error {
 	exists, err := s.isOn(r.Context(), Strava, RevokeEndpoint)
 	if err != nil {
 		return err
@@ -44,18 +44,18 @@ func (s *Sandbox) stravaRevoke(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, object{})
 }
 
-func (s *Sandbox) stravaDeauthorize(w http.ResponseWriter, r *http.Request, g Grant) error {
+func (s strava) deauthorize(w http.ResponseWriter, r *http.Request, g Grant) error {
 	if err := s.RevokeGrant(r.Context(), g.ID); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, object{"access_token": stravaTokenOf(r)})
 }
 
-func (s *Sandbox) stravaAthlete(w http.ResponseWriter, _ *http.Request, g Grant) error {
+func (s strava) whoAmI(w http.ResponseWriter, _ *http.Request, g Grant) error {
 	return writeJSON(w, http.StatusOK, athlete(g, s.base, slices.Contains(g.Permissions, "profile:read_all")))
 }
 
-func (s *Sandbox) stravaActivities(w http.ResponseWriter, r *http.Request, g Grant) error {
+func (s strava) activities(w http.ResponseWriter, r *http.Request, g Grant) error {
 	private := seesPrivate(g)
 	if !seesActivity(g, false) {
 		return writeJSON(w, http.StatusUnauthorized,
@@ -88,7 +88,7 @@ func (s *Sandbox) stravaActivities(w http.ResponseWriter, r *http.Request, g Gra
 	return writeJSON(w, http.StatusOK, cut(activities, (pageNo-1)*perPage, perPage))
 }
 
-func stravaFailure(call string, status int) any {
+func (strava) failure(call string, status int) any {
 	switch status {
 	case http.StatusBadRequest:
 		switch call {

@@ -28,15 +28,15 @@ type subscription struct {
 	CreatedAt   time.Time
 }
 
-func (s *Sandbox) mountStravaPush(handle func(string, handler)) {
+func (s strava) mountSubscriptions(handle func(string, handler)) {
 	const at = "/strava/api/v3/push_subscriptions"
-	handle("POST "+at, s.apiCall(Strava, Subscriptions, s.stravaApp(s.stravaSubscribe)))
-	handle("GET "+at, s.apiCall(Strava, Subscriptions, s.stravaApp(s.stravaSubscriptions)))
-	handle("DELETE "+at+"/{id}", s.apiCall(Strava, Subscriptions, s.stravaApp(s.stravaUnsubscribe)))
+	handle("POST "+at, s.apiCall(Strava, Subscriptions, s.withApp(s.createSubscription)))
+	handle("GET "+at, s.apiCall(Strava, Subscriptions, s.withApp(s.listSubscriptions)))
+	handle("DELETE "+at+"/{id}", s.apiCall(Strava, Subscriptions, s.withApp(s.deleteSubscription)))
 }
 
-// stravaApp lets a call through that has the app's credentials in its query or form.
-func (s *Sandbox) stravaApp(next handler) handler {
+// withApp lets a call through that has the app's credentials in its query or form.
+func (s strava) withApp(next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		app := s.apps[Strava]
 		for field, want := range map[string]string{"client_id": app.ClientID, "client_secret": app.ClientSecret} {
@@ -48,7 +48,7 @@ func (s *Sandbox) stravaApp(next handler) handler {
 	}
 }
 
-func (s *Sandbox) stravaSubscribe(w http.ResponseWriter, r *http.Request) error {
+func (s strava) createSubscription(w http.ResponseWriter, r *http.Request) error {
 	refuse := func(field any, code string) error {
 		return writeJSON(w, http.StatusBadRequest, object{"message": "Bad Request",
 			"errors": []object{{"resource": "PushSubscription", "field": field, "code": code}}})
@@ -81,11 +81,11 @@ func (s *Sandbox) stravaSubscribe(w http.ResponseWriter, r *http.Request) error 
 	if !found { // another was quicker
 		return refuse(nil, "already exists")
 	}
-	return writeJSON(w, http.StatusCreated, s.describe(made))
+	return writeJSON(w, http.StatusCreated, s.describeSubscription(made))
 }
 
 // subscribe makes the subscription of Options.Hooks, which needs nobody's consent.
-func (s *Sandbox) subscribe(ctx context.Context, callback string) error {
+func (s strava) subscribe(ctx context.Context, callback string) error {
 	app, simulated := s.apps[Strava]
 	if callback == "" || !simulated {
 		return nil
@@ -100,7 +100,7 @@ func (s *Sandbox) subscribe(ctx context.Context, callback string) error {
 }
 
 // isOurs tells whether an address is on our own site. Nobody is to have this machine call another.
-func (s *Sandbox) isOurs(callback string) bool {
+func (s strava) isOurs(callback string) bool {
 	return callback != "" && (callback == s.hooked.Strava || s.site != "" && originOf(callback) == s.site)
 }
 
@@ -114,7 +114,7 @@ func originOf(address string) string {
 }
 
 // challenge asks the callback whether it wants to be one, and returns Strava's word for why not.
-func (s *Sandbox) challenge(ctx context.Context, callback url.URL, verifyToken string) string {
+func (s strava) challenge(ctx context.Context, callback url.URL, verifyToken string) string {
 	secret := randomHex(16)
 	query := callback.Query()
 	query.Set("hub.mode", "subscribe")
@@ -144,19 +144,19 @@ func (s *Sandbox) challenge(ctx context.Context, callback url.URL, verifyToken s
 	return ""
 }
 
-func (s *Sandbox) stravaSubscriptions(w http.ResponseWriter, r *http.Request) error {
+func (s strava) listSubscriptions(w http.ResponseWriter, r *http.Request) error {
 	subscriptions, err := s.subscriptions(r.Context())
 	if err != nil {
 		return err
 	}
 	list := []object{}
 	for _, each := range subscriptions {
-		list = append(list, s.describe(each))
+		list = append(list, s.describeSubscription(each))
 	}
 	return writeJSON(w, http.StatusOK, list)
 }
 
-func (s *Sandbox) stravaUnsubscribe(w http.ResponseWriter, r *http.Request) error {
+func (s strava) deleteSubscription(w http.ResponseWriter, r *http.Request) error {
 	id, _ := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	tag, err := s.pool.Exec(r.Context(), `
 		DELETE FROM cairn_sandbox.subscriptions WHERE id = $1 AND client_id = $2`, id, s.apps[Strava].ClientID)
@@ -171,7 +171,7 @@ func (s *Sandbox) stravaUnsubscribe(w http.ResponseWriter, r *http.Request) erro
 }
 
 // subscriptions are none or one.
-func (s *Sandbox) subscriptions(ctx context.Context) ([]subscription, error) {
+func (s strava) subscriptions(ctx context.Context) ([]subscription, error) {
 	rows, _ := s.pool.Query(ctx, `
 		SELECT id, callback_url, created_at
 		FROM cairn_sandbox.subscriptions WHERE client_id = $1`, s.apps[Strava].ClientID)
@@ -182,26 +182,26 @@ func (s *Sandbox) subscriptions(ctx context.Context) ([]subscription, error) {
 	return subscriptions, nil
 }
 
-func (s *Sandbox) describe(made subscription) object {
+func (s strava) describeSubscription(made subscription) object {
 	application, _ := strconv.ParseInt(s.apps[Strava].ClientID, 10, 64) // a number at Strava, 0 where ours is none
 	at := made.CreatedAt.UTC().Format(time.RFC3339)
 	return object{"id": made.ID, "resource_state": 2, "application_id": application, "callback_url": made.CallbackURL,
 		"created_at": at, "updated_at": at}
 }
 
-// stravaDeauthorized tells that a person has taken the permission back.
-func (s *Sandbox) stravaDeauthorized(ctx context.Context, g Grant) error {
+// revoked tells that a person has taken the permission back.
+func (s strava) revoked(ctx context.Context, g Grant) error {
 	p, _ := personBy(g.Person)
-	return s.stravaEvent(ctx, "athlete", "update", p.strava, p, object{"authorized": "false"})
+	return s.event(ctx, "athlete", "update", p.strava, p, object{"authorized": "false"})
 }
 
-// stravaActivityEvent tells of an activity, if the app may see it.
-func (s *Sandbox) stravaActivityEvent(ctx context.Context, aspect string, o outing, updates object) error {
+// activityEvent tells of an activity, if the app may see it.
+func (s strava) activityEvent(ctx context.Context, aspect string, o outing, updates object) error {
 	g, found, err := s.grantOf(ctx, Strava, o.person.key)
 	if err != nil || !found || !seesActivity(g, o.private) {
 		return err
 	}
-	return s.stravaEvent(ctx, "activity", aspect, o.id, o.person, updates)
+	return s.event(ctx, "activity", aspect, o.id, o.person, updates)
 }
 
 // seesActivity tells whether the scopes cover an activity that is private or not.
@@ -211,7 +211,7 @@ func seesActivity(g Grant, private bool) bool {
 
 func seesPrivate(g Grant) bool { return slices.Contains(g.Permissions, "activity:read_all") }
 
-func (s *Sandbox) stravaEvent(ctx context.Context, kind, aspect string, id int64, owner person, updates object) error {
+func (s strava) event(ctx context.Context, kind, aspect string, id int64, owner person, updates object) error {
 	if _, simulated := s.apps[Strava]; !simulated {
 		return nil
 	}
@@ -234,16 +234,26 @@ func (s *Sandbox) stravaEvent(ctx context.Context, kind, aspect string, id int64
 		return err
 	}
 	if signed {
-		n.header.Set("X-Strava-Signature", s.stravaSignature(n.body))
+		n.header.Set("X-Strava-Signature", s.signature(n.body))
 	}
 	return s.send(ctx, n)
 }
 
-// stravaSignature is the one that is told of Strava's events, and disputed.
-func (s *Sandbox) stravaSignature(body []byte) string {
+// signature is the one that is told of Strava's events, and disputed.
+func (s strava) signature(body []byte) string {
 	at := strconv.FormatInt(time.Now().Unix(), 10)
 	mac := hmac.New(sha256.New, []byte(s.apps[Strava].ClientSecret))
 	mac.Write([]byte(at + "."))
 	mac.Write(body)
 	return "t=" + at + ",v1=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// destination says where Strava's events go.
+func (s strava) destination(ctx context.Context) (string, error) {
+	subscriptions, err := s.subscriptions(ctx)
+	if err != nil || len(subscriptions) == 0 {
+		return "There is no subscription, so no events are sent.", err
+	}
+	to := originOf(subscriptions[0].CallbackURL) // the path holds a key
+	return "Subscription " + strconv.FormatInt(subscriptions[0].ID, 10) + " sends events to " + to, nil
 }

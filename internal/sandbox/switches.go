@@ -84,48 +84,22 @@ var (
 	oneNumber  = regexp.MustCompile(`^\d{1,9}$`)
 )
 
+var onOff, offOn = []string{On, Off}, []string{Off, On}
+
+func textControl(name, label, value string, form *regexp.Regexp) control {
+	return control{Name: name, Label: label, Values: []string{value}, Form: form}
+}
+
 // controlsOf lists the provider's switches, those of the calls first.
-func (s *Sandbox) controlsOf(provider string) []control {
+func controlsOf(p provider) []control {
 	controls := []control{{Name: Token, Label: "Token endpoint", Values: Modes(Token), Fails: true},
 		{Name: API, Label: "API", Values: Modes(API), Fails: true}}
-	for _, call := range Calls(provider) {
+	for _, call := range p.describe().calls {
 		controls = append(controls,
 			control{Name: call, Label: "Only " + callWords[call], Values: Modes(call), Fails: true})
 	}
-	text := func(name, label, standard string, form *regexp.Regexp) control {
-		return control{Name: name, Label: label, Values: []string{standard}, Form: form}
-	}
-	controls = append(controls, text(RetryAfter, "Retry-After", "30", anyHeader))
-	onOff, offOn := []string{On, Off}, []string{Off, On}
-	switch provider {
-	case Strava:
-		return append(controls,
-			control{Name: RotateRefresh, Label: "Rotate the refresh token", Values: onOff},
-			control{Name: RevokeEndpoint, Label: "/oauth/revoke exists", Values: onOff},
-			control{Name: SignEvents, Label: "Sign events", Values: offOn},
-			text(Quota, "Calls per quarter hour, day", "200,2000", twoNumbers),
-			text(ReadQuota, "Reads per quarter hour, day", "100,1000", twoNumbers),
-			control{
-				Name: QuotaHeaders, Label: "Headers about the quota",
-				Values: []string{Honest, Missing, Malformed, Absurd},
-			},
-			control{Name: NamesAthlete, Label: "The answer to a code names the athlete", Values: onOff},
-			text(AthleteLimit, "Athletes at most (0: any)", "0", oneNumber))
-	case Garmin:
-		return append(controls,
-			control{Name: KeepOldRefresh, Label: "Used refresh tokens still work", Values: offOn},
-			control{
-				Name: PullHeader, Label: "Authorization at a callbackURL",
-				Values: []string{Ignored, Forbidden, Required},
-			},
-			control{Name: ActivitiesBy, Label: "Activities by", Values: []string{Push, Ping}},
-			control{Name: Activities, Label: "Send activities", Values: onOff},
-			control{Name: Deregistrations, Label: "Send deregistrations", Values: onOff},
-			control{Name: PermissionChanges, Label: "Send permission changes", Values: onOff})
-	}
-	return append(controls,
-		text(Quota, "Calls per hour and token", "500", oneNumber),
-		control{Name: Pushes, Label: "Send check-ins", Values: onOff})
+	controls = append(controls, textControl(RetryAfter, "Retry-After", "30", anyHeader))
+	return append(controls, p.controls()...)
 }
 
 var callWords = map[string]string{
@@ -139,69 +113,67 @@ var callWords = map[string]string{
 }
 
 // SetSwitch sets a switch of the provider for all instances, until it is set again.
-func (s *Sandbox) SetSwitch(ctx context.Context, provider, name, value string) error {
-	return s.setSwitch(ctx, provider, name, value, nil)
+func (s *Sandbox) SetSwitch(ctx context.Context, key, name, value string) error {
+	return s.setSwitch(ctx, key, name, value, nil)
 }
 
-// FailNext lets the next n requests to the call (or to Token or API) meet the mode, and those after them none.
-func (s *Sandbox) FailNext(ctx context.Context, provider, call, mode string, n int) error {
-	if call != Token && call != API && !slices.Contains(Calls(provider), call) {
-		return fmt.Errorf("sandbox: %s has no call %q", provider, call)
+// FailNext makes the next n requests to the call (or to Token or API) fail in that mode.
+func (s *Sandbox) FailNext(ctx context.Context, key, call, mode string, n int) error {
+	if call != Token && call != API && !slices.Contains(Calls(key), call) {
+		return fmt.Errorf("sandbox: %s has no call %q", key, call)
 	}
-	return s.setSwitch(ctx, provider, call, mode, &n)
+	return s.setSwitch(ctx, key, call, mode, &n)
 }
 
-func (s *Sandbox) setSwitch(ctx context.Context, provider, name, value string, remaining *int) error {
-	known := slices.ContainsFunc(s.controlsOf(provider), func(c control) bool {
-		return c.Name == name && c.takes(value)
-	})
-	if _, simulated := s.apps[provider]; !simulated || !known {
-		return fmt.Errorf("sandbox: %s has no switch %q with a value %q", provider, name, value)
+func (s *Sandbox) setSwitch(ctx context.Context, key, name, value string, remaining *int) error {
+	p, ok := s.simulated(key)
+	if !ok || !slices.ContainsFunc(controlsOf(p), func(c control) bool { return c.Name == name && c.takes(value) }) {
+		return fmt.Errorf("sandbox: %s has no switch %q with a value %q", key, name, value)
 	}
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO cairn_sandbox.switches (provider, name, value, remaining) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (provider, name) DO UPDATE SET value = EXCLUDED.value, remaining = EXCLUDED.remaining`,
-		provider, name, value, remaining)
+		key, name, value, remaining)
 	if err != nil {
 		return fmt.Errorf("sandbox: set switch: %w", err)
 	}
 	return nil
 }
 
-// positions is where the switches of the provider stand.
-func (s *Sandbox) positions(ctx context.Context, provider string) (map[string]string, error) {
-	positions := map[string]string{}
-	for _, c := range s.controlsOf(provider) {
-		positions[c.Name] = c.Values[0]
+// settings returns the values of the provider's switches.
+func (s *Sandbox) settings(ctx context.Context, key string) (map[string]string, error) {
+	settings := map[string]string{}
+	for _, c := range controlsOf(providerOf(s, key)) {
+		settings[c.Name] = c.Values[0]
 	}
 	rows, _ := s.pool.Query(ctx, `
 		SELECT name, value FROM cairn_sandbox.switches
-		WHERE provider = $1 AND coalesce(remaining, 1) > 0`, provider)
+		WHERE provider = $1 AND coalesce(remaining, 1) > 0`, key)
 	var name, value string
 	_, err := pgx.ForEachRow(rows, []any{&name, &value}, func() error {
-		if _, known := positions[name]; known {
-			positions[name] = value
+		if _, known := settings[name]; known {
+			settings[name] = value
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: read switches: %w", err)
 	}
-	return positions, nil
+	return settings, nil
 }
 
-func (s *Sandbox) position(ctx context.Context, provider, name string) (string, error) {
-	positions, err := s.positions(ctx, provider)
-	return positions[name], err
+func (s *Sandbox) setting(ctx context.Context, key, name string) (string, error) {
+	settings, err := s.settings(ctx, key)
+	return settings[name], err
 }
 
-func (s *Sandbox) isOn(ctx context.Context, provider, name string) (bool, error) {
-	value, err := s.position(ctx, provider, name)
+func (s *Sandbox) isOn(ctx context.Context, key, name string) (bool, error) {
+	value, err := s.setting(ctx, key, name)
 	return value == On, err
 }
 
-// modeOf says how the call is to go wrong now, and counts that where it was to happen so many times only.
-func (s *Sandbox) modeOf(ctx context.Context, provider, call string) (string, error) {
+// modeOf returns how the call goes wrong now, and counts that for FailNext.
+func (s *Sandbox) modeOf(ctx context.Context, key, call string) (string, error) {
 	type row struct{ Value string }
 	set, found, err := oneRow[row](ctx, s.store, "read faults", `
 		UPDATE cairn_sandbox.switches s SET remaining = remaining - 1
@@ -211,7 +183,7 @@ func (s *Sandbox) modeOf(ctx context.Context, provider, call string) (string, er
 			ORDER BY name = $2 DESC LIMIT 1
 			FOR UPDATE) f
 		WHERE s.provider = $1 AND s.name = f.name
-		RETURNING s.value`, provider, call, groupOf(call), ModeNone)
+		RETURNING s.value`, key, call, groupOf(call), ModeNone)
 	if !found {
 		return ModeNone, err
 	}

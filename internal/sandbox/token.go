@@ -127,7 +127,7 @@ func (s *Sandbox) RevokeGrant(ctx context.Context, id int64) error {
 	if !found {
 		return ErrNoGrant
 	}
-	return s.tellRevoked(ctx, g)
+	return providerOf(s, g.Provider).revoked(ctx, g)
 }
 
 // revokeByToken ends the grant behind a token of either kind; a token that is not known is fine.
@@ -145,16 +145,6 @@ func (s *Sandbox) revokeByToken(ctx context.Context, provider, text string) erro
 		}
 	}
 	return nil
-}
-
-func (s *Sandbox) tellRevoked(ctx context.Context, g Grant) error {
-	switch g.Provider {
-	case Strava:
-		return s.stravaDeauthorized(ctx, g)
-	case Garmin:
-		return s.garminDeregistered(ctx, g)
-	}
-	return nil // Foursquare tells nobody
 }
 
 // ExpireTokens ends the life of the provider's access tokens now. Foursquare's have no end and stay.

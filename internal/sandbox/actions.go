@@ -8,31 +8,38 @@ import (
 	"strconv"
 )
 
-// act is something a person can be made to do from the control page.
-type act struct {
+// action is something that a person does at a provider, from the control page.
+type action struct {
 	Key, Label string
 	do         func(s *Sandbox, ctx context.Context, g Grant) error
 }
 
-// actsAt lists what the person can do at the grant's provider; taking the permission back is not among it.
-func actsAt(g Grant) []act {
-	activity := act{"activity", "New activity", func(s *Sandbox, ctx context.Context, g Grant) error {
-		_, err := s.NewActivity(ctx, g.Person)
-		return err
-	}}
-	switch g.Provider {
-	case Strava:
-		return []act{activity,
-			{"rename", "Rename the newest", renameNewest},
-			{"hide", "Hide or show the newest", hideNewest},
-			{"delete", "Delete the newest", deleteNewest}}
-	case Garmin:
-		return []act{activity, {"permit", "Permit or forbid activities", togglePermission}}
+func (strava) actions() []action {
+	return []action{
+		{"activity", "New activity", newActivity},
+		{"rename", "Rename the newest", renameNewest},
+		{"hide", "Hide or show the newest", hideNewest},
+		{"delete", "Delete the newest", deleteNewest},
 	}
-	return []act{{"checkin", "New check-in", func(s *Sandbox, ctx context.Context, g Grant) error {
-		_, err := s.NewCheckin(ctx, g.Person)
-		return err
-	}}}
+}
+
+func (garmin) actions() []action {
+	return []action{
+		{"activity", "New activity", newActivity},
+		{"permit", "Permit or forbid activities", togglePermission},
+	}
+}
+
+func (foursquare) actions() []action { return []action{{"checkin", "New check-in", newCheckin}} }
+
+func newActivity(s *Sandbox, ctx context.Context, g Grant) error {
+	_, err := s.NewActivity(ctx, g.Person)
+	return err
+}
+
+func newCheckin(s *Sandbox, ctx context.Context, g Grant) error {
+	_, err := s.NewCheckin(ctx, g.Person)
+	return err
 }
 
 // newest is ErrNoEntry where the person has done nothing.
@@ -93,12 +100,15 @@ func (s *Sandbox) postAct(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	acts := actsAt(g)
-	i := slices.IndexFunc(acts, func(a act) bool { return a.Key == r.PostFormValue("act") })
-	if !found || i < 0 {
+	if !found {
 		return s.notFound(w, r)
 	}
-	if err := acts[i].do(s, r.Context(), g); errors.Is(err, ErrNoEntry) || errors.Is(err, ErrNoGrant) {
+	actions := providerOf(s, g.Provider).actions()
+	i := slices.IndexFunc(actions, func(a action) bool { return a.Key == r.PostFormValue("act") })
+	if i < 0 {
+		return s.notFound(w, r)
+	}
+	if err := actions[i].do(s, r.Context(), g); errors.Is(err, ErrNoEntry) || errors.Is(err, ErrNoGrant) {
 		return s.refuse(w, "", "There is nothing to do that with.")
 	} else if err != nil {
 		return err
@@ -107,19 +117,9 @@ func (s *Sandbox) postAct(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Sandbox) postForgetUsage(w http.ResponseWriter, r *http.Request) error {
-	provider := r.PathValue("provider")
-	if err := s.ForgetUsage(r.Context(), provider); err != nil {
+	key := r.PathValue("provider")
+	if err := s.ForgetUsage(r.Context(), key); err != nil {
 		return err
 	}
-	return s.backTo(w, provider)
-}
-
-// subscribed says in words where Strava's events go.
-func (s *Sandbox) subscribed(ctx context.Context) (string, error) {
-	subscriptions, err := s.subscriptions(ctx)
-	if err != nil || len(subscriptions) == 0 {
-		return "Nobody has subscribed, so nobody is told.", err
-	}
-	to := originOf(subscriptions[0].CallbackURL) // the path holds a key
-	return "Subscription " + strconv.FormatInt(subscriptions[0].ID, 10) + " is told at " + to, nil
+	return s.backTo(w, key)
 }

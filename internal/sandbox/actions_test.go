@@ -58,7 +58,7 @@ func TestControlPageMovesPeople(t *testing.T) {
 		t.Errorf("the newest delivery reads %q", newest)
 	}
 	to := page.Find("#strava .none").Text()
-	if !strings.Contains(to, "is told at "+e.URL) || strings.Contains(to, "/strava") {
+	if !strings.Contains(to, "sends events to "+e.URL) || strings.Contains(to, "/strava") {
 		t.Errorf("the subscription reads %q", to)
 	}
 }
