@@ -16,7 +16,7 @@ type action struct {
 
 func (strava) actions() []action {
 	return []action{
-		{"activity", "New activity", newActivity},
+		{"activity", "New activity", recordActivity},
 		{"rename", "Rename the newest", renameNewest},
 		{"hide", "Hide or show the newest", hideNewest},
 		{"delete", "Delete the newest", deleteNewest},
@@ -25,33 +25,33 @@ func (strava) actions() []action {
 
 func (garmin) actions() []action {
 	return []action{
-		{"activity", "New activity", newActivity},
+		{"activity", "New activity", recordActivity},
 		{"permit", "Permit or forbid activities", togglePermission},
 	}
 }
 
-func (foursquare) actions() []action { return []action{{"checkin", "New check-in", newCheckin}} }
+func (foursquare) actions() []action { return []action{{"checkin", "New check-in", checkIn}} }
 
-func newActivity(s *Sandbox, ctx context.Context, g Grant) error {
+func recordActivity(s *Sandbox, ctx context.Context, g Grant) error {
 	_, err := s.NewActivity(ctx, g.Person)
 	return err
 }
 
-func newCheckin(s *Sandbox, ctx context.Context, g Grant) error {
+func checkIn(s *Sandbox, ctx context.Context, g Grant) error {
 	_, err := s.NewCheckin(ctx, g.Person)
 	return err
 }
 
-// newest is ErrNoEntry where the person has done nothing.
-func (s *Sandbox) newest(ctx context.Context, g Grant) (outing, error) {
+// newest returns the person's newest activity. Errors: ErrNoEntry.
+func (s *Sandbox) newest(ctx context.Context, g Grant) (activity, error) {
 	d, err := s.diary(ctx, g.Person)
-	if err == nil && len(d.outings) == 0 {
+	if err == nil && len(d.activities) == 0 {
 		err = ErrNoEntry
 	}
 	if err != nil {
-		return outing{}, err
+		return activity{}, err
 	}
-	return d.outings[0], nil
+	return d.activities[0], nil
 }
 
 func renameNewest(s *Sandbox, ctx context.Context, g Grant) error {
@@ -109,7 +109,7 @@ func (s *Sandbox) postAct(w http.ResponseWriter, r *http.Request) error {
 		return s.notFound(w, r)
 	}
 	if err := actions[i].do(s, r.Context(), g); errors.Is(err, ErrNoEntry) || errors.Is(err, ErrNoGrant) {
-		return s.refuse(w, "", "There is nothing to do that with.")
+		return s.refuse(w, "", "There is no entry for that.")
 	} else if err != nil {
 		return err
 	}

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// consent is a valid authorization request: what to ask, and where each answer leads.
+// consent is a valid authorization request: what to ask, and where Allow and Deny lead.
 type consent struct {
 	provider    string
 	redirectURI string
 	challenge   string   // PKCE S256, empty without
 	field       string   // form field of the choices: "scope" or "permission"
 	choices     []choice // what can be ticked; none at Foursquare
-	code        string   // used when the answer is Allow
+	code        string   // for Allow
 	allowed     func(granted []string) string
 	denied      string
 }
@@ -29,7 +29,7 @@ type choice struct {
 
 type consentPage struct {
 	page
-	Origin      string // whom the person is letting in
+	Origin      string // of the app that asks
 	RedirectURI string
 	Field       string
 	Choices     []choice
@@ -75,7 +75,7 @@ func (s *Sandbox) decide(w http.ResponseWriter, r *http.Request, c consent) erro
 	case "allow":
 		p, known := personBy(r.PostForm.Get("person"))
 		if !known {
-			return s.refuse(w, c.provider, "Nobody of that name lives here. Go back and choose a person.")
+			return s.refuse(w, c.provider, "There is no person of that name. Go back and choose one.")
 		}
 		granted := c.granted(r.PostForm[c.field])
 		if err := s.allow(r.Context(), c, p.key, granted); err != nil {
@@ -86,7 +86,7 @@ func (s *Sandbox) decide(w http.ResponseWriter, r *http.Request, c consent) erro
 	return s.refuse(w, c.provider, "Choose Allow or Deny.")
 }
 
-// granted is what was both asked for and ticked, in the order of asking.
+// granted returns the choices that were ticked, in the order of the request.
 func (c consent) granted(ticked []string) []string {
 	granted := []string{} // never nil: the column is NOT NULL
 	for _, choice := range c.choices {
@@ -102,12 +102,12 @@ type refusalPage struct {
 	Why string
 }
 
-// refuse shows why an authorization request goes nowhere, without sending anybody back to whoever made it.
+// refuse shows why an authorization request is refused. It does not redirect to the client that made it.
 func (s *Sandbox) refuse(w http.ResponseWriter, provider, why string) error {
 	return s.render(w, http.StatusBadRequest, "refusal", "", refusalPage{s.page(provider, "That did not work"), why})
 }
 
-// redirect writes the address as it is: http.Redirect would clean up what the provider sends.
+// redirect sends the address as it is: http.Redirect would clean it.
 func redirect(w http.ResponseWriter, to string) error {
 	w.Header().Set("Location", to)
 	w.Header().Set("Cache-Control", "no-store")

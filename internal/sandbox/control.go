@@ -164,7 +164,7 @@ func (s *Sandbox) postExpire(w http.ResponseWriter, r *http.Request) error {
 	return s.backTo(w, provider)
 }
 
-// postRevoke does not mind a grant that is gone: that is what was wanted.
+// postRevoke ignores a grant that is gone.
 func (s *Sandbox) postRevoke(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
@@ -176,7 +176,7 @@ func (s *Sandbox) postRevoke(w http.ResponseWriter, r *http.Request) error {
 	return s.backTo(w, "")
 }
 
-// postPull shows the URL in its answer, as it is a secret that is not stored.
+// postPull shows the URL in its response, because it is a secret and not stored.
 func (s *Sandbox) postPull(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {

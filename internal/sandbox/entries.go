@@ -7,30 +7,35 @@ import (
 	"slices"
 )
 
-// ErrNoEntry means that the person's diary does not have it.
+// Kinds of entries, as cairn_sandbox.entries has them.
+const (
+	kindActivity = "outing"
+	kindCheckin  = "visit"
+)
+
+// ErrNoEntry means that the person's diary does not have the entry.
 var ErrNoEntry = errors.New("sandbox: no such entry")
 
-// NewActivity lets the person come home from an outing, which every provider that may know it tells at once, and
-// returns its id.
+// NewActivity adds an activity to the person's diary and returns its id. Each provider that may know it sends an event.
 func (s *Sandbox) NewActivity(ctx context.Context, person string) (int64, error) {
-	p, e, err := s.newEntry(ctx, person, "outing")
+	p, e, err := s.newEntry(ctx, person, kindActivity)
 	if err != nil {
 		return 0, err
 	}
-	o := madeOuting(p, e)
+	o := madeActivity(p, e)
 	if err := (strava{s}).activityEvent(ctx, "create", o, object{}); err != nil {
 		return 0, err
 	}
 	return o.id, garmin{s}.activityMade(ctx, o)
 }
 
-// NewCheckin lets the person check in somewhere and returns the check-in's id.
+// NewCheckin adds a check-in to the person's diary and returns its id.
 func (s *Sandbox) NewCheckin(ctx context.Context, person string) (string, error) {
-	p, e, err := s.newEntry(ctx, person, "visit")
+	p, e, err := s.newEntry(ctx, person, kindCheckin)
 	if err != nil {
 		return "", err
 	}
-	v := madeVisit(p, e)
+	v := madeCheckin(p, e)
 	return v.id, foursquare{s}.pushCheckin(ctx, v)
 }
 
@@ -52,10 +57,10 @@ type ActivityChange struct {
 	Private *bool
 }
 
-// ChangeActivity edits an activity. Strava tells of it, and Garmin sends the summary again. To an app that may not see
-// private activities one that is hidden is deleted, and one that is shown again made.
+// ChangeActivity edits an activity. Strava sends an event, and Garmin the summary again. For an app that may not see
+// private activities, hiding one is a deletion, and showing it again a creation.
 func (s *Sandbox) ChangeActivity(ctx context.Context, person string, id int64, change ActivityChange) error {
-	before, err := s.outing(ctx, person, id)
+	before, err := s.activity(ctx, person, id)
 	if err != nil {
 		return err
 	}
@@ -69,7 +74,7 @@ func (s *Sandbox) ChangeActivity(ctx context.Context, person string, id int64, c
 	return garmin{s}.activityMade(ctx, after)
 }
 
-func (s strava) activityChanged(ctx context.Context, before, after outing) error {
+func (s strava) activityChanged(ctx context.Context, before, after activity) error {
 	g, found, err := s.grantOf(ctx, Strava, before.person.key)
 	if err != nil || !found {
 		return err
@@ -93,9 +98,9 @@ func (s strava) activityChanged(ctx context.Context, before, after outing) error
 	return s.activityEvent(ctx, "update", after, updates)
 }
 
-// DeleteActivity takes an activity out of the diary. Strava tells of it, Garmin does not.
+// DeleteActivity removes an activity from the diary. Strava sends an event, Garmin does not.
 func (s *Sandbox) DeleteActivity(ctx context.Context, person string, id int64) error {
-	o, err := s.outing(ctx, person, id)
+	o, err := s.activity(ctx, person, id)
 	if err != nil {
 		return err
 	}
@@ -105,25 +110,25 @@ func (s *Sandbox) DeleteActivity(ctx context.Context, person string, id int64) e
 	return strava{s}.activityEvent(ctx, "delete", o, object{})
 }
 
-func (s *Sandbox) outing(ctx context.Context, person string, id int64) (outing, error) {
+func (s *Sandbox) activity(ctx context.Context, person string, id int64) (activity, error) {
 	d, err := s.diary(ctx, person)
 	if err != nil {
-		return outing{}, err
+		return activity{}, err
 	}
-	i := slices.IndexFunc(d.outings, func(o outing) bool { return o.id == id })
+	i := slices.IndexFunc(d.activities, func(o activity) bool { return o.id == id })
 	if i < 0 {
-		return outing{}, ErrNoEntry
+		return activity{}, ErrNoEntry
 	}
-	return d.outings[i], nil
+	return d.activities[i], nil
 }
 
 func (s store) setEntry(ctx context.Context, person string, e entry) error {
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO cairn_sandbox.entries (id, person, kind, title, private, deleted)
-		VALUES ($1, $2, 'outing', $3, $4, $5)
+		VALUES ($1, $2, $6, $3, $4, $5)
 		ON CONFLICT (id) DO UPDATE SET title = coalesce(EXCLUDED.title, entries.title),
 			private = coalesce(EXCLUDED.private, entries.private), deleted = EXCLUDED.deleted`,
-		e.ID, person, e.Title, e.Private, e.Deleted)
+		e.ID, person, e.Title, e.Private, e.Deleted, kindActivity)
 	if err != nil {
 		return fmt.Errorf("sandbox: change entry: %w", err)
 	}

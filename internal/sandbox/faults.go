@@ -15,11 +15,11 @@ import (
 
 const (
 	slowFor  = 15 * time.Second // by default
-	hangFor  = 10 * time.Minute // for clients without a limit of their own
+	hangFor  = 10 * time.Minute // for clients without a timeout
 	hugeSize = 10 << 20
 )
 
-// tokenCall counts a request to a token endpoint and answers it, unless it is to fail.
+// tokenCall counts a request to a token endpoint and handles it, or lets it fail.
 func (s *Sandbox) tokenCall(key string, next handler) handler {
 	calls := map[string]string{"authorization_code": Exchange, "refresh_token": Refresh}
 	return func(w http.ResponseWriter, r *http.Request) error {
@@ -38,7 +38,7 @@ func (s *Sandbox) tokenCall(key string, next handler) handler {
 	}
 }
 
-// apiCall counts a call, for tests and for the quotas, and answers it, unless it is to fail or the quota is spent.
+// apiCall counts a call, for tests and for the quotas, and handles it, or lets it fail, or refuses it over the quota.
 func (s *Sandbox) apiCall(key, call string, next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
@@ -65,23 +65,23 @@ func (s *Sandbox) orFail(key, call string, next handler) handler {
 		if err != nil {
 			return err
 		}
-		if mode == ModeSlow && !s.waited(r.Context(), s.limits.Slow) {
+		if mode == ModeSlow && !s.wait(r.Context(), s.limits.Slow) {
 			return nil
 		}
-		if mode != ModeNone && mode != ModeSlow && !comesLater(mode) {
+		if mode != ModeNone && mode != ModeSlow && !spoils(mode) {
 			return s.fail(w, r, key, call, mode)
 		}
-		// What is begun is finished though the client leaves: the provider would not know either.
-		kept := r.WithContext(context.WithoutCancel(r.Context()))
-		if comesLater(mode) {
-			return spoil(w, kept, mode, next)
+		// The request is completed even if the client has gone, as at a real provider.
+		uncancelled := r.WithContext(context.WithoutCancel(r.Context()))
+		if spoils(mode) {
+			return spoil(w, uncancelled, mode, next)
 		}
-		return next(w, kept)
+		return next(w, uncancelled)
 	}
 }
 
-// waited is false when the client has left, or the sandbox is closing, before the time was over.
-func (s *Sandbox) waited(ctx context.Context, d time.Duration) bool {
+// wait returns false if the client goes, or the sandbox closes, before the time is over.
+func (s *Sandbox) wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
 	case <-s.life.Done():
@@ -96,7 +96,7 @@ func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, key, call, mode s
 	case ModeReset:
 		hangUp()
 	case ModeHang:
-		s.waited(r.Context(), hangFor)
+		s.wait(r.Context(), hangFor)
 		hangUp()
 	case ModeDrip:
 		s.drip(w, r)
@@ -106,7 +106,7 @@ func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, key, call, mode s
 		writePage(w, http.StatusOK)
 	case ModeHuge:
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = fmt.Fprintf(w, `{"padding":"%s"}`, bytes.Repeat([]byte("x"), hugeSize)) // who hangs up early is right
+		_, _ = fmt.Fprintf(w, `{"padding":"%s"}`, bytes.Repeat([]byte("x"), hugeSize)) // the client should hang up early
 	case ModeInvalid:
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"access_token":"0123456789abcdef","expires_in":216`))
@@ -118,10 +118,10 @@ func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, key, call, mode s
 	return nil
 }
 
-// hangUp makes net/http cut the connection without a word.
+// hangUp makes net/http cut the connection.
 func hangUp() { panic(http.ErrAbortHandler) }
 
-// failWith answers with the status that the mode begins with.
+// failWith responds with the status that the mode begins with.
 func (s *Sandbox) failWith(w http.ResponseWriter, r *http.Request, key, call, mode string) error {
 	number, _, _ := strings.Cut(mode, " ")
 	status, err := strconv.Atoi(number)
@@ -153,7 +153,7 @@ func writePage(w http.ResponseWriter, status int) {
 	_, _ = w.Write([]byte("<!doctype html><title>Back soon</title><h1>We are making things better</h1>"))
 }
 
-// drip writes the beginning of an answer that never comes to an end.
+// drip writes the beginning of a response that never ends.
 func (s *Sandbox) drip(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	out := http.NewResponseController(w)
@@ -162,15 +162,15 @@ func (s *Sandbox) drip(w http.ResponseWriter, r *http.Request) {
 		if _, err := w.Write([]byte{next}); err != nil {
 			return
 		}
-		if out.Flush() != nil || !s.waited(r.Context(), time.Second) {
+		if out.Flush() != nil || !s.wait(r.Context(), time.Second) {
 			return
 		}
 		next = ' '
 	}
 }
 
-// elsewhere is an address of ours on another host: 127.0.0.1 and localhost are two names of this machine, but two
-// hosts to every client.
+// elsewhere returns an address of the sandbox on another host: 127.0.0.1 and localhost are the same machine, but
+// different hosts to a client.
 func (s *Sandbox) elsewhere(key string) string {
 	u, err := url.Parse(s.base)
 	if err != nil {
@@ -186,7 +186,7 @@ func (s *Sandbox) elsewhere(key string) string {
 	return u.Scheme + "://" + host + s.path + "/elsewhere/" + key
 }
 
-// atElsewhere counts who followed a redirect, and answers so that it seems to have worked.
+// atElsewhere counts requests that followed a redirect, and responds as if they had worked.
 func (s *Sandbox) atElsewhere(w http.ResponseWriter, r *http.Request) error {
 	key := r.PathValue("provider")
 	if _, ok := s.simulated(key); !ok {

@@ -90,7 +90,7 @@ func (s foursquare) token(w http.ResponseWriter, r *http.Request) error {
 	if form.Get("grant_type") != "authorization_code" {
 		return refuse("unsupported_grant_type")
 	}
-	code, found, err := s.spendCode(r.Context(), Foursquare, form.Get("code"))
+	code, found, err := s.consumeCode(r.Context(), Foursquare, form.Get("code"))
 	switch {
 	case err != nil:
 		return err
@@ -192,9 +192,9 @@ func (s foursquare) checkins(w http.ResponseWriter, r *http.Request, g Grant) er
 		return err
 	}
 	items := []object{}
-	for _, v := range d.visits { // newest first
+	for _, v := range d.checkins { // newest first
 		if at := v.at.Unix(); at > after && at < before {
-			items = append(items, v.checkin())
+			items = append(items, v.foursquareJSON())
 		}
 	}
 	if sort == "oldestfirst" {

@@ -8,9 +8,9 @@ import (
 	"net/url"
 )
 
-// pushCheckin posts a check-in as a form: the check-in and its user as JSON, and the app's push secret if it has
-// one. It is tried once: nobody has been promised more.
-func (s foursquare) pushCheckin(ctx context.Context, v visit) error {
+// pushCheckin sends a check-in as a form: the check-in and its user as JSON, and the app's push secret if it has one.
+// It is tried once.
+func (s foursquare) pushCheckin(ctx context.Context, v checkin) error {
 	app, simulated := s.apps[Foursquare]
 	g, found, err := s.grantOf(ctx, Foursquare, v.person.key)
 	if err != nil || !found || !simulated {
@@ -21,7 +21,7 @@ func (s foursquare) pushCheckin(ctx context.Context, v visit) error {
 		return err
 	}
 	user := object{"id": v.person.foursquare, "firstName": v.person.first, "type": "user", "relationship": "self"}
-	checkin := v.checkin()
+	checkin := v.foursquareJSON()
 	checkin["user"] = user
 	form := url.Values{}
 	for field, value := range map[string]object{"checkin": checkin, "user": swarmUser(g, s.base)} {
@@ -34,7 +34,7 @@ func (s foursquare) pushCheckin(ctx context.Context, v visit) error {
 	if app.PushSecret != "" {
 		form.Set("secret", app.PushSecret)
 	}
-	return s.send(ctx, notice{
+	return s.send(ctx, webhook{
 		provider: Foursquare,
 		what:     "checkin",
 		url:      s.hooked.Foursquare,

@@ -52,7 +52,7 @@ func uuid(b []byte) string {
 	return fmt.Sprintf("%x-%x-4%x-8%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])[:36]
 }
 
-// garminPermissions are the switches of Garmin's consent page. History is off until the person asks for it.
+// garminPermissions are the choices on Garmin's consent page. History is off by default.
 var garminPermissions = []choice{
 	{Value: "ACTIVITY_EXPORT", Label: "Activities", Checked: true},
 	{Value: "HEALTH_EXPORT", Label: "Daily health: steps, sleep, heart rate", Checked: true},
@@ -152,7 +152,7 @@ func (s garmin) token(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch form.Get("grant_type") {
 	case "authorization_code":
-		code, found, err := s.spendCode(r.Context(), Garmin, form.Get("code"))
+		code, found, err := s.consumeCode(r.Context(), Garmin, form.Get("code"))
 		if err != nil {
 			return err
 		}
@@ -168,7 +168,7 @@ func (s garmin) token(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		take := s.spendRefresh
+		take := s.consumeRefresh
 		if keep {
 			take = s.findRefresh
 		}
@@ -176,7 +176,7 @@ func (s garmin) token(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if !found || !old.Fresh { // Garmin repeats the token in its answer: a trap for whoever logs it
+		if !found || !old.Fresh { // Garmin repeats the token in its error: do not log it
 			return refuse(http.StatusBadRequest, "invalid_grant", "Invalid refresh token: "+form.Get("refresh_token"))
 		}
 		return s.sendTokens(w, r, old.Grant)

@@ -44,14 +44,15 @@ func (s garmin) deregister(w http.ResponseWriter, r *http.Request, g Grant) erro
 	return nil
 }
 
-// refusesHeader tells whether Garmin minds the request's Authorization header, or that there is none: reports differ.
+// refusesHeader reports whether Garmin refuses the request for its Authorization header, or for the lack of one:
+// reports differ.
 func (s garmin) refusesHeader(r *http.Request) (bool, error) {
 	want, err := s.setting(r.Context(), Garmin, PullHeader)
 	has := r.Header.Get("Authorization") != ""
 	return want == Forbidden && has || want == Required && !has, err
 }
 
-// activities needs a pull token, which only a ping's callback URL has: an access token alone gets nothing.
+// activities needs a pull token, which a ping's callback URL has. An access token is not enough.
 func (s garmin) activities(w http.ResponseWriter, r *http.Request) error {
 	query := numbers{query: r.URL.Query()}
 	refused, err := s.refusesHeader(r)
@@ -85,9 +86,9 @@ func (s garmin) activities(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	summaries := []object{}
-	for _, o := range d.outings {
+	for _, o := range d.activities {
 		if at := o.uploaded().Unix(); from <= at && at <= to {
-			summaries = append(summaries, o.garminSummary())
+			summaries = append(summaries, o.garminJSON())
 		}
 	}
 	return writeJSON(w, http.StatusOK, summaries)

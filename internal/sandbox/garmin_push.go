@@ -10,17 +10,15 @@ import (
 	"time"
 )
 
-// The ways in which Garmin tells of activities.
+// How Garmin sends activities.
 const (
 	Push = "push" // the summaries themselves
-	Ping = "ping" // an address to fetch them from
+	Ping = "ping" // a URL to fetch them from
 )
 
-const (
-	garminTries = 8 // the real one goes on for seven days, with growing delay
-)
+const garminTries = 8 // the real one goes on for seven days, with growing delay
 
-// notify posts one item of a kind, unless its switch is off.
+// notify sends items of one kind, unless its switch is off.
 func (s garmin) notify(ctx context.Context, kind, to string, items ...object) error {
 	app, simulated := s.apps[Garmin]
 	if !simulated {
@@ -30,7 +28,7 @@ func (s garmin) notify(ctx context.Context, kind, to string, items ...object) er
 	if err != nil || !sent {
 		return err
 	}
-	n, err := jsonNotice(notice{
+	n, err := jsonWebhook(webhook{
 		provider: Garmin,
 		what:     kind,
 		url:      to,
@@ -50,7 +48,7 @@ func (s garmin) revoked(ctx context.Context, g Grant) error {
 	return s.notify(ctx, Deregistrations, s.hooked.GarminDeregistrations, object{"userId": p.garmin})
 }
 
-// SetPermissions is the person changing at Garmin what our app may have; the provider tells it.
+// SetPermissions changes the permissions of a grant, as the person does at Garmin, which sends an event.
 func (s *Sandbox) SetPermissions(ctx context.Context, grantID int64, permissions ...string) error {
 	if permissions == nil {
 		permissions = []string{} // never nil: the column is NOT NULL
@@ -69,8 +67,8 @@ func (s *Sandbox) SetPermissions(ctx context.Context, grantID int64, permissions
 		"summaryId": "sandbox-" + randomHex(8), "permissions": permissions, "changeTimeInSeconds": time.Now().Unix()})
 }
 
-// activityMade pushes or pings what the watch has handed over, if the person permits it.
-func (s garmin) activityMade(ctx context.Context, o outing) error {
+// activityMade sends an activity by push or ping, if the person permits it.
+func (s garmin) activityMade(ctx context.Context, o activity) error {
 	g, found, err := s.grantOf(ctx, Garmin, o.person.key)
 	if err != nil || !found || !slices.Contains(g.Permissions, "ACTIVITY_EXPORT") {
 		return err
@@ -79,7 +77,7 @@ func (s garmin) activityMade(ctx context.Context, o outing) error {
 	if err != nil {
 		return err
 	}
-	item := o.garminSummary()
+	item := o.garminJSON()
 	if how == Ping {
 		at := o.uploaded()
 		callback, err := s.pullURL(ctx, g, at.Add(-time.Hour), at.Add(time.Second))
@@ -92,7 +90,7 @@ func (s garmin) activityMade(ctx context.Context, o outing) error {
 	return s.notify(ctx, Activities, s.hooked.GarminActivities, item)
 }
 
-// PullURL makes what a Garmin ping would carry as callbackURL for the grant: the day up to the newest activity.
+// PullURL returns a callbackURL as a Garmin ping has it, for the grant: the day up to the newest activity.
 func (s *Sandbox) PullURL(ctx context.Context, grantID int64) (string, error) {
 	g, found, err := oneRow[Grant](ctx, s.store, "find grant", `
 		SELECT id, provider, person, permissions, granted_at
@@ -108,13 +106,13 @@ func (s *Sandbox) PullURL(ctx context.Context, grantID int64) (string, error) {
 		return "", err
 	}
 	to := time.Now()
-	if len(d.outings) > 0 {
-		to = d.outings[0].uploaded()
+	if len(d.activities) > 0 {
+		to = d.activities[0].uploaded()
 	}
 	return garmin{s}.pullURL(ctx, g, to.Add(-24*time.Hour), to)
 }
 
-// pullURL is an address that gives what was uploaded in that time, for a day.
+// pullURL returns an address that has the activities uploaded in that time. It is good for a day.
 func (s garmin) pullURL(ctx context.Context, g Grant, from, to time.Time) (string, error) {
 	pull, err := s.issue(ctx, g, garminPull())
 	if err != nil {
@@ -124,7 +122,7 @@ func (s garmin) pullURL(ctx context.Context, g Grant, from, to time.Time) (strin
 		EndpointsOf(s.inside, Garmin).API, from.Unix(), to.Unix(), pull.Text), nil
 }
 
-// backfill asks for what is older, which then comes as if it were new: 202 at once, the rest later.
+// backfill accepts a request for older activities with 202, and sends them as if they were new.
 func (s garmin) backfill(w http.ResponseWriter, r *http.Request, g Grant) error {
 	query := numbers{query: url.Values(r.URL.Query())}
 	from := query.get("summaryStartTimeInSeconds", -1, 0, 1<<40)
@@ -151,7 +149,7 @@ func (s garmin) backfill(w http.ResponseWriter, r *http.Request, g Grant) error 
 	if err != nil {
 		return err
 	}
-	for _, o := range d.outings {
+	for _, o := range d.activities {
 		if at := o.start.Unix(); from <= at && at < to {
 			if err := s.activityMade(r.Context(), o); err != nil {
 				return err

@@ -15,37 +15,36 @@ import (
 )
 
 const (
-	atOnce     = 16     // posts under way
-	waitingMax = 10_000 // notices that are not over, those that wait to be tried again included
+	maxPosts   = 16     // that run at once
+	maxPending = 10_000 // webhooks that are not done, those that wait for the next try included
 )
 
-// hooks posts what happens at the providers to whoever asked to be told, behind the back of the request that caused
-// it. Nothing is kept over a restart.
+// hooks sends webhooks in the background. Pending ones are lost at a restart.
 type hooks struct {
 	client  *http.Client
 	retry   time.Duration
-	life    context.Context // ends with Close; deliveries and answers that hang end with it
+	life    context.Context // ends with Close, and with it deliveries and hanging responses
 	end     context.CancelFunc
 	slots   chan struct{}
-	mu      sync.Mutex // guards waiting, and work against Close
-	waiting int
+	mu      sync.Mutex // guards pending, and work against Close
+	pending int
 	work    sync.WaitGroup
 }
 
 func newHooks(ctx context.Context, retry time.Duration) *hooks {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil // what is told stays on this machine
+	transport.Proxy = nil // webhooks stay on this machine
 	client := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	h := &hooks{client: client, retry: retry, slots: make(chan struct{}, atOnce)}
+	h := &hooks{client: client, retry: retry, slots: make(chan struct{}, maxPosts)}
 	h.life, h.end = context.WithCancel(ctx)
 	return h
 }
 
-// Close gives up what is being delivered, lets go who was to hang, and returns when nothing of the sandbox runs in the
-// background any more. The end of New's context does the same without waiting.
+// Close gives up deliveries, ends hanging responses, and returns when nothing of the sandbox runs in the background.
+// The end of New's context does the same without waiting.
 func (h *hooks) Close() {
 	h.mu.Lock()
 	h.end()
@@ -54,8 +53,8 @@ func (h *hooks) Close() {
 	h.client.CloseIdleConnections()
 }
 
-// notice is something that a provider posts.
-type notice struct {
+// webhook is what a provider posts to us.
+type webhook struct {
 	provider, what string
 	url            string
 	header         http.Header
@@ -65,8 +64,8 @@ type notice struct {
 	growth         time.Duration // of the wait between tries, each time
 }
 
-// send posts the notice in the background. Without an address nobody is told; past waitingMax it is dropped.
-func (s *Sandbox) send(ctx context.Context, n notice) error {
+// send posts the webhook in the background. It is dropped without an address, and if maxPending are pending.
+func (s *Sandbox) send(ctx context.Context, n webhook) error {
 	if n.url == "" {
 		return nil
 	}
@@ -82,22 +81,22 @@ func (s *Sandbox) send(ctx context.Context, n notice) error {
 	if s.life.Err() != nil {
 		return nil
 	}
-	if s.waiting >= waitingMax {
+	if s.pending >= maxPending {
 		s.log.WarnContext(ctx, "sandbox dropped a webhook: too many are queued", "provider", n.provider, "what", n.what)
 		return nil
 	}
-	s.waiting++
+	s.pending++
 	s.work.Go(func() {
 		s.deliver(id, n)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.waiting--
+		s.pending--
 	})
 	return nil
 }
 
-// deliver tries until the answer is 200, as often as the provider would.
-func (s *Sandbox) deliver(id int64, n notice) {
+// deliver tries until the response is 200, as often as the provider would.
+func (s *Sandbox) deliver(id int64, n webhook) {
 	for try, wait := 1, s.retry; ; try, wait = try+1, wait*n.growth {
 		result := s.post(n)
 		if s.life.Err() != nil {
@@ -106,14 +105,14 @@ func (s *Sandbox) deliver(id int64, n notice) {
 		if err := s.recordTry(s.life, id, try, result); err != nil && s.life.Err() == nil {
 			s.log.ErrorContext(s.life, "sandbox failed", "error", err)
 		}
-		if result == "200" || try == n.tries || !s.waited(s.life, wait) {
+		if result == "200" || try == n.tries || !s.wait(s.life, wait) {
 			return
 		}
 	}
 }
 
-// post returns the status, or "no answer". No more than a little of the answer is read.
-func (s *Sandbox) post(n notice) string {
+// post returns the status, or "no answer". It reads a little of the response.
+func (s *Sandbox) post(n webhook) string {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
@@ -136,7 +135,7 @@ func (s *Sandbox) post(n notice) string {
 	return strconv.Itoa(resp.StatusCode)
 }
 
-// Delivery is a notice that was or is being posted.
+// Delivery is a webhook that was posted, or is being posted.
 type Delivery struct {
 	ID       int64
 	Provider string
@@ -146,7 +145,7 @@ type Delivery struct {
 	SentAt   time.Time
 }
 
-// OK tells whether it has arrived.
+// OK reports whether it was accepted.
 func (d Delivery) OK() bool { return d.Result == "200" }
 
 // Deliveries lists the provider's last hundred, newest first.
@@ -171,11 +170,11 @@ func (s store) recordTry(ctx context.Context, id int64, tries int, result string
 	return nil
 }
 
-// jsonNotice is a notice with a JSON body.
-func jsonNotice(n notice, contentType string, body any) (notice, error) {
+// jsonWebhook returns the webhook with a JSON body.
+func jsonWebhook(n webhook, contentType string, body any) (webhook, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
-		return n, fmt.Errorf("sandbox: encode notice: %w", err)
+		return n, fmt.Errorf("sandbox: encode webhook: %w", err)
 	}
 	if n.header == nil {
 		n.header = http.Header{}

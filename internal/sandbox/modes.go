@@ -10,18 +10,18 @@ import (
 
 // The calls, which are counted and can be made to fail one by one.
 const (
-	Exchange      = "exchange"      // a code for tokens, or a grant type that the sandbox does not simulate
+	Exchange      = "exchange"      // a code for tokens, or an unknown grant type
 	Refresh       = "refresh"       // a refresh token for tokens
 	WhoAmI        = "who_am_i"      // /athlete, /user/id, /users/self
 	Permissions   = "permissions"   // Garmin: /user/permissions
 	Data          = "data"          // activities or check-ins
 	Revoke        = "revoke"        // Strava: /oauth/revoke and /oauth/deauthorize; Garmin: DELETE registration
 	Subscriptions = "subscriptions" // Strava: /push_subscriptions
-	Elsewhere     = "elsewhere"     // counted only: what came to the other host that redirects lead to
+	Elsewhere     = "elsewhere"     // counted only: requests to the other host, which redirects lead to
 	Other         = "other"         // counted only: paths that the sandbox does not simulate
 )
 
-// groupOf is the switch that covers the call beside its own.
+// groupOf returns the switch that holds for the call if its own is not set.
 func groupOf(call string) string {
 	if call == Exchange || call == Refresh {
 		return Token
@@ -29,15 +29,15 @@ func groupOf(call string) string {
 	return API
 }
 
-// The modes of a call: how it goes wrong. Beside these there are the statuses "400" to "503" in the provider's own
-// words, the same as "500 html" with a web page, the redirects "301" to "308" to another host, and "200", which is
-// the body of 400 under status 200.
+// The modes of a call: how it goes wrong. There are also the statuses "400" to "503" with the provider's error, the
+// same as "500 html" with a web page, the redirects "301" to "308" to another host, and "200", which has the body of
+// 400.
 //
-// A request that meets a failure changes nothing: its code or refresh token stays unused. With ModeLost, ModeText and
-// the modes from ModeWrongTypes on the request has its effect, and only the answer is not what it should be.
+// A request that fails changes nothing: its code or refresh token stays unused. With ModeLost, ModeText and the modes
+// from ModeWrongTypes on, the request has its effect, and only the response is wrong.
 const (
 	ModeNone       = "none"
-	ModeRetryAfter = "429 retry-after" // with the Retry-After of that switch, as 503 has it too
+	ModeRetryAfter = "429 retry-after" // with the Retry-After of that switch, as 503, too
 	ModeSlow       = "slow"            // waits 15 seconds or until the client leaves, then answers as usual
 	ModeHang       = "hang"            // never answers
 	ModeDrip       = "drip"            // one byte a second, without end
@@ -47,7 +47,7 @@ const (
 	ModeEmpty      = "empty"           // 200 with nothing
 	ModeHuge       = "huge"            // 200 with 10 MB of JSON
 	ModeInvalid    = "invalid_json"    // 200 with JSON that ends too soon
-	ModeText       = "text"            // the right answer as text/plain
+	ModeText       = "text"            // the right response as text/plain
 
 	ModeWrongTypes = "wrong_types" // numbers for strings, strings for numbers, lists for objects, objects for lists
 
@@ -131,7 +131,7 @@ var modeWords = map[string]string{
 	Off:                 "no",
 }
 
-// wordFor says in words what a value of a switch does.
+// wordFor describes a value of a switch.
 func wordFor(value string) string {
 	if words, known := modeWords[value]; known {
 		return words

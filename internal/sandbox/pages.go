@@ -16,7 +16,7 @@ var assets embed.FS
 // page is what every page's data embeds.
 type page struct {
 	Title    string
-	Provider string // what people call it; empty on pages about all of them
+	Provider string // its name; "" on pages about all of them
 	Root     string // path of the control page, without a slash at its end
 }
 
@@ -37,7 +37,7 @@ func parsePages() (*template.Template, error) {
 	}).ParseFS(assets, "assets/*.html")
 }
 
-// render answers with a page whose forms may lead to formTarget, an origin, besides ourselves.
+// render sends a page. Its forms may lead to formTarget, an origin, beside our own.
 func (s *Sandbox) render(w http.ResponseWriter, status int, name, formTarget string, data any) error {
 	var body bytes.Buffer
 	if err := s.pages.ExecuteTemplate(&body, name, data); err != nil {
@@ -56,7 +56,7 @@ func (s *Sandbox) render(w http.ResponseWriter, status int, name, formTarget str
 	return nil
 }
 
-// asset serves a file of the pages' looks.
+// asset serves a static file.
 func (s *Sandbox) asset(name string) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Cache-Control", "no-cache")

@@ -24,7 +24,7 @@ func (t town) location() *time.Location {
 	return location
 }
 
-// person is somebody to sign in as. Each is awkward in a way of their own.
+// person is a made-up person. Each is an edge case of its own.
 type person struct {
 	town
 	key, first, last             string
@@ -32,13 +32,13 @@ type person struct {
 	strava                       int64
 	garmin, foursquare, username string
 	hue                          int      // of the picture
-	quiet                        bool     // does nothing, so has nothing to show
+	quiet                        bool     // has an empty diary
 	sports                       []string // what they do
 	device                       string
 }
 
 var people = []person{
-	{ // nothing special, which needs testing too
+	{ // an ordinary person
 		key: "ada", first: "Ada", last: "Example", username: "adaexample", sex: "F", hue: 265,
 		town: town{city: "Lyon", state: "Auvergne-Rhône-Alpes", country: "France", cc: "FR", lat: 45.7606, lng: 4.8359,
 			utcOffset: 3600, zone: "(GMT+01:00) Europe/Paris"},
@@ -92,7 +92,7 @@ func athlete(g Grant, base string, detail bool) object {
 		"profile":        base + "/people/large/" + p.key + ".png",
 		"profile_medium": base + "/people/medium/" + p.key + ".png",
 	}
-	if p.quiet { // who never chose a picture has a relative path for one
+	if p.quiet { // a person without a picture has a relative path
 		answer["profile"], answer["profile_medium"] = "avatar/athlete/large.png", "avatar/athlete/medium.png"
 	}
 	if detail {
@@ -116,7 +116,7 @@ func orNull(s string) any {
 	return s
 }
 
-// swarmUser is Foursquare's user; what a person does not have is absent.
+// swarmUser is Foursquare's user. Missing values are left out.
 func swarmUser(g Grant, base string) object {
 	p, _ := personBy(g.Person)
 	user := object{

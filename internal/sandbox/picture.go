@@ -20,7 +20,7 @@ func (s *Sandbox) picture(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", "image/png")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_ = png.Encode(w, p.hills()) // nobody is left to tell when the client has gone
+	_ = png.Encode(w, p.hills()) // fails when the client has gone
 	return nil
 }
 

@@ -27,8 +27,8 @@ type provider interface {
 	// meter counts an API call, writes the headers about the quota, and returns the refusal if the quota is spent.
 	meter(h http.Header, r *http.Request, call string) (refusal func(http.ResponseWriter) error, err error)
 	actions() []action                          // of people at the provider
-	revoked(ctx context.Context, g Grant) error // tells the app that a grant was revoked
-	destination(ctx context.Context) (string, error)
+	revoked(ctx context.Context, g Grant) error // sends the event of a revocation
+	destination(ctx context.Context) (string, error) // where events go, in words; "": see the switches
 }
 
 // description is what is fixed about a provider.

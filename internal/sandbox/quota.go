@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// usage is how many API calls there have been, this one included.
+// usage is the number of API calls, the present one included.
 type usage struct{ Quarter, Hour, Day int }
 
-// over tells whether this is more than "quarter,day" allows.
+// over reports whether this is more than a quota "quarter,day" allows.
 func (u usage) over(quota string) bool {
 	quarter, day, _ := strings.Cut(quota, ",")
 	return u.Quarter > number(quarter) || u.Day > number(day)
 }
 
-// number reads what a switch has checked.
+// number reads a setting that its switch has checked.
 func number(digits string) int {
 	n, _ := strconv.Atoi(digits)
 	return n
@@ -42,7 +42,7 @@ func (s store) countCall(ctx context.Context, provider string, whose []byte) (us
 	return used, err
 }
 
-// ForgetUsage makes the provider's quotas whole again, as the next day would.
+// ForgetUsage resets the provider's quotas.
 func (s store) ForgetUsage(ctx context.Context, provider string) error {
 	_, err := s.pool.Exec(ctx, `DELETE FROM cairn_sandbox.quota_use WHERE provider = $1`, provider)
 	if err != nil {

@@ -14,9 +14,9 @@ func (p point) rounded() []float64 {
 	return []float64{math.Round(p.lat*100) / 100, math.Round(p.lng*100) / 100}
 }
 
-// route is where the outing went: a bent loop from home, or out along a part of one and back, as long as the outing's
-// distance. Nobody goes anywhere indoors.
-func (o outing) route() []point {
+// route is where the activity went: a bent loop from home, or out along a part of one and back, as long as the
+// activity's distance. There is none indoors.
+func (o activity) route() []point {
 	if o.sport.indoor || o.distance == 0 {
 		return nil
 	}

@@ -1,58 +1,55 @@
-// Package sandbox simulates Strava, Garmin Connect and Foursquare on this machine, over HTTP, so
-// that the server runs without keys and the tests meet something that behaves like the real three:
-// their consent page, token endpoint, who-am-I, recent data, revocation and failures. It is for
-// development only and imports nothing of ours.
+// Package sandbox simulates Strava, Garmin Connect and Foursquare on this machine, over HTTP, for development without
+// keys and for tests. It has their consent pages, token endpoints, who-am-I, recent data, revocation and failures. It
+// imports no other package of Cairn.
 //
-//	sandbox.go     what it is told (Options), where everything is (Endpoints), the URL map
+//	sandbox.go     Options, New, the URL map
 //	store.go       grants, codes and counts in the PostgreSQL schema cairn_sandbox
-//	token.go       how tokens are made, looked up, spent, given out again and ended
-//	consent.go     the page that asks, and what Allow and Deny do
+//	token.go       tokens: issued, found, consumed, issued again and revoked
+//	consent.go     the consent page, Allow and Deny
 //	provider.go    the interface of a provider, and the types that implement it
 //	strava.go, strava_api.go, strava_quota.go, garmin.go, garmin_api.go,
-//	foursquare.go  one provider each: its checks, its answers, its errors
+//	foursquare.go  one provider each: its checks, its responses, its errors
 //	modes.go, faults.go, spoil.go
-//	               the ways in which a call goes wrong: their names, failing instead of answering, spoiling an answer
-//	switches.go    what can be set about a provider, and FailNext
+//	               how calls go wrong: the modes, failing, spoiling a response
+//	switches.go    the switches of a provider, and FailNext
 //	quota.go       counting calls for rate limits
-//	hooks.go       what providers post to us: sent in the background, tried again, recorded
+//	hooks.go       webhooks: sent in the background, with retries, and recorded
 //	strava_push.go, garmin_push.go, foursquare_push.go
-//	               one provider each: who is told, of what, in which shape
-//	people.go, picture.go, diary.go, outing.go, route.go, visit.go
-//	               made-up people, their pictures, and what they have been doing, deterministic
-//	entries.go     what they do when told to: a new activity, a change, a check-in
+//	               one provider each: its webhooks
+//	people.go, picture.go, diary.go, activity.go, route.go, checkin.go
+//	               made-up people, their pictures and their diaries, deterministic
+//	entries.go     additions to diaries and changes: an activity, a check-in
 //	control.go, actions.go
-//	               the control page at "/", and the same for tests as methods
+//	               the control page at "/"
 //	pages.go       templates, stylesheet, headers
 //	request.go     reading queries and headers
 //
-// All state is in the database: instances share it, it survives restarts, and the database's clock is the only one
-// that decides whether a code or token is still good. Codes and tokens are stored as hashes. Only what is being posted
-// is in memory.
+// All state but pending webhooks is in the database: instances share it, and it survives restarts. Codes and tokens
+// expire by the database's clock, and are stored as hashes.
 //
 // # Failing on demand
 //
-// Every call has a switch (Calls) that takes a mode (Modes): SetSwitch(ctx, Strava, Refresh, "502 html") lasts until
-// it is set to ModeNone, FailNext(ctx, Strava, Refresh, ModeLost, 1) for one request. Requests counts what came, by
-// call, and under Elsewhere what followed a redirect to another host. A provider's quota is a switch too.
+// Every call has a switch (Calls) that takes a mode (Modes): SetSwitch(ctx, Strava, Refresh, "502 html") lasts until it
+// is set to ModeNone, FailNext(ctx, Strava, Refresh, ModeLost, 1) for one request. Requests returns the number of
+// requests by call, with those that followed a redirect to another host as Elsewhere. A provider's quota is a switch,
+// too.
 //
-// # Telling us
+// # Webhooks
 //
-// Garmin and Foursquare post to the addresses in Options.Hooks. Strava posts to the one there, or to
-// the address of Options.Site that has subscribed since. NewActivity, ChangeActivity,
-// DeleteActivity, NewCheckin, SetPermissions and RevokeGrant, or their buttons on the control page,
-// make something happen to tell of; Deliveries says what became of it.
+// Garmin and Foursquare post to the addresses in Options.Hooks. Strava posts to the one there, or to the address at
+// Options.Site that has subscribed since. NewActivity, ChangeActivity, DeleteActivity, NewCheckin, SetPermissions and
+// RevokeGrant, or their buttons on the control page, cause webhooks. Deliveries has their results.
 //
 // # Approving without a browser
 //
-// The consent form is posted to the very URL that showed it, query included, and answers 303 to the redirect URI:
+// The consent form is posted to the URL of the page, query included. The response is 303 to the redirect URI:
 //
 //	person      one of "ada", "zofie", "moss", "max"
 //	decision    "allow" or "deny"
 //	scope       Strava, repeated: the ticked scopes; "read" is granted whenever it was asked for
 //	permission  Garmin, repeated: ACTIVITY_EXPORT, HEALTH_EXPORT, HISTORICAL_DATA_EXPORT
 //
-// The page is shown even to someone who approved before, as there is no provider session that could remember whom
-// to sign in; Strava's approval_prompt is therefore accepted and ignored.
+// The page is shown to everybody each time, because the sandbox has no sessions. Strava's approval_prompt is ignored.
 package sandbox
 
 import (
@@ -77,8 +74,8 @@ type App struct {
 	PushSecret                          string // Foursquare: goes with every push; may be empty
 }
 
-// Hooks are the addresses that would be set in the providers' portals: where they post what happens. All may be
-// empty. Nothing else is called, but for an address at Options.Site that subscribes to Strava's events.
+// Hooks are the webhook addresses, as they are set in the providers' portals. All may be empty. No other address is
+// called, except one at Options.Site that subscribes to Strava's events.
 type Hooks struct {
 	// Strava is the address that is subscribed without a challenge, in place of any other.
 	Strava string
@@ -87,11 +84,11 @@ type Hooks struct {
 	Foursquare                                                 string
 }
 
-// Limits are the times of the simulated providers. A field that is zero is as at the real ones.
+// Limits are the times of the simulated providers. A zero field is as at the real ones.
 type Limits struct {
-	Retry                      time.Duration // from an event that was not taken to the next try: 2 minutes
-	Strava, Garmin, Foursquare time.Duration // for the answer to an event: 2 s, 30 s, 10 s
-	Slow                       time.Duration // an answer in ModeSlow takes: 15 s
+	Retry                      time.Duration // from a failed webhook to the next try: 2 minutes
+	Strava, Garmin, Foursquare time.Duration // for the response to a webhook: 2 s, 30 s, 10 s
+	Slow                       time.Duration // of a response in ModeSlow: 15 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -104,14 +101,14 @@ func (l Limits) withDefaults() Limits {
 	}
 }
 
-// Options is what a Sandbox needs.
+// Options configure a Sandbox.
 type Options struct {
 	Pool    *pgxpool.Pool
 	BaseURL string         // where browsers and the server reach the handler, e.g. "http://127.0.0.1:3001/sandbox"
 	Inside  string         // the same for the server alone, where it differs: callback URLs lead there
 	Apps    map[string]App // by provider; one that is missing is not simulated
 	Hooks   Hooks
-	Site    string // origin of ours, like "http://localhost:3001": what may subscribe to Strava's events; "": nothing
+	Site    string // our origin, like "http://localhost:3001", whose addresses may subscribe to Strava's events; "": none
 	Limits  Limits
 	Log     *slog.Logger // nil: silent
 }
@@ -131,8 +128,7 @@ type Sandbox struct {
 	limits Limits
 }
 
-// New makes the schema where it is missing and returns the providers ready to serve. What they post in the background
-// ends with ctx, or with Close.
+// New creates the schema if it is missing, and returns the providers. Their webhooks end with ctx, or with Close.
 func New(ctx context.Context, o Options) (*Sandbox, error) {
 	base, err := url.Parse(baseOf(o.BaseURL))
 	if err != nil || base.Host == "" || base.Path == "" {
@@ -203,7 +199,7 @@ func (s *Sandbox) Handler() http.Handler {
 	return mux
 }
 
-// handler returns an error only when the sandbox itself fails; a refusal that belongs to the play is an answer.
+// handler returns an error if the sandbox itself fails. A simulated refusal is a response.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
 func (s *Sandbox) catch(h handler) http.Handler {
@@ -217,17 +213,17 @@ func (s *Sandbox) catch(h handler) http.Handler {
 	})
 }
 
-// object is a JSON answer spelt out field by field, as the provider documents it.
+// object is a JSON object with the fields that the provider documents.
 type object = map[string]any
 
-func writeJSON(w http.ResponseWriter, status int, answer any) error {
-	body, err := json.Marshal(answer)
+func writeJSON(w http.ResponseWriter, status int, value any) error {
+	body, err := json.Marshal(value)
 	if err != nil {
-		return fmt.Errorf("sandbox: encode answer: %w", err)
+		return fmt.Errorf("sandbox: encode response: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // nobody is left to tell when the client has gone
+	_, _ = w.Write(body) // fails when the client has gone
 	return nil
 }

@@ -10,45 +10,45 @@ import (
 	"strings"
 )
 
-// heldAnswer keeps an answer back, so that it can be changed or lost.
-type heldAnswer struct {
+// bufferedResponse holds a response back, so that it can be changed or lost.
+type bufferedResponse struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
 }
 
-func (a *heldAnswer) Header() http.Header         { return a.header }
-func (a *heldAnswer) WriteHeader(status int)      { a.status = status }
-func (a *heldAnswer) Write(b []byte) (int, error) { return a.body.Write(b) }
+func (b *bufferedResponse) Header() http.Header         { return b.header }
+func (b *bufferedResponse) WriteHeader(status int)      { b.status = status }
+func (b *bufferedResponse) Write(p []byte) (int, error) { return b.body.Write(p) }
 
-// comesLater tells whether the mode lets the request have its effect and spoils the answer.
-func comesLater(mode string) bool {
+// spoils reports whether the mode lets the request have its effect and spoils the response.
+func spoils(mode string) bool {
 	return mode == ModeLost || mode == ModeText || mode == ModeWrongTypes ||
 		slices.Contains(expiries, mode) || slices.Contains(identities, mode)
 }
 
-// spoil answers, and changes or loses what was to be sent. Only a success is changed.
+// spoil handles the request, and changes or loses the response. Only a success is changed.
 func spoil(w http.ResponseWriter, r *http.Request, mode string, next handler) error {
-	held := heldAnswer{header: w.Header(), status: http.StatusOK}
-	if err := next(&held, r); err != nil {
+	response := bufferedResponse{header: w.Header(), status: http.StatusOK}
+	if err := next(&response, r); err != nil {
 		return err
 	}
-	body := held.body.Bytes()
+	body := response.body.Bytes()
 	switch {
 	case mode == ModeLost:
 		hangUp()
-	case held.status != http.StatusOK:
+	case response.status != http.StatusOK:
 	case mode == ModeText:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	default:
 		body = spoilJSON(body, mode)
 	}
-	w.WriteHeader(held.status)
+	w.WriteHeader(response.status)
 	_, _ = w.Write(body)
 	return nil
 }
 
-// spoilJSON changes an answer of ours, and leaves alone what is none.
+// spoilJSON changes a JSON body, and returns any other as it is.
 func spoilJSON(body []byte, mode string) []byte {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
@@ -120,7 +120,7 @@ func setExpiry(answer any, mode string) {
 	}
 }
 
-// setIDs changes the id of the account, or of each entry of a list, and none further inside.
+// setIDs changes the id of the account, or of each entry in a list, and no id inside those.
 func setIDs(answer any, mode string, next *int64) {
 	switch v := answer.(type) {
 	case []any:
@@ -156,7 +156,7 @@ var oddNames = map[string]any{
 	ModeNameLong:    strings.Repeat("Maximiliana-", 420)[:5000],
 }
 
-// setNames changes everything that is called something, wherever it is.
+// setNames changes all names, at any depth.
 func setNames(answer any, mode string) {
 	switch v := answer.(type) {
 	case []any:

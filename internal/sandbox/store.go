@@ -48,13 +48,13 @@ func (s store) setUp(ctx context.Context) error {
 			     requests AS (DELETE FROM cairn_sandbox.requests WHERE requested_at < now() - interval '30 days')
 			DELETE FROM cairn_sandbox.quota_use WHERE quarter < now() - interval '2 days'`)
 		if err != nil {
-			return fmt.Errorf("sandbox: clear what is long over: %w", err)
+			return fmt.Errorf("sandbox: delete old rows: %w", err)
 		}
 		return nil
 	})
 }
 
-// allow records the consent and the code that stands for it.
+// allow records the consent and its code.
 func (s store) allow(ctx context.Context, c consent, person string, permissions []string) error {
 	_, err := s.pool.Exec(ctx, `
 		WITH g AS (
@@ -71,17 +71,17 @@ func (s store) allow(ctx context.Context, c consent, person string, permissions 
 	return nil
 }
 
-// spentCode is a code that has just been taken out; it may have been too old.
-type spentCode struct {
+// consumedCode is a code that was just deleted; it may have expired.
+type consumedCode struct {
 	Grant
 	RedirectURI string
 	Challenge   string
 	Fresh       bool
 }
 
-// spendCode takes the code out, so that of several attempts one at most gets it.
-func (s store) spendCode(ctx context.Context, provider, code string) (spentCode, bool, error) {
-	return oneRow[spentCode](ctx, s, "spend code", `
+// consumeCode deletes the code, so that of several requests with it one at most succeeds.
+func (s store) consumeCode(ctx context.Context, provider, code string) (consumedCode, bool, error) {
+	return oneRow[consumedCode](ctx, s, "consume code", `
 		DELETE FROM cairn_sandbox.codes c
 		USING cairn_sandbox.grants g
 		WHERE c.hash = $1 AND g.id = c.grant_id AND g.provider = $2
@@ -90,12 +90,12 @@ func (s store) spendCode(ctx context.Context, provider, code string) (spentCode,
 		hashOf(code), provider)
 }
 
-// Grants lists the consents in force at the provider, newest first.
+// Grants lists the grants at the provider, newest first.
 func (s store) Grants(ctx context.Context, provider string) ([]Grant, error) {
 	rows, _ := s.pool.Query(ctx, `
 		SELECT id, provider, person, permissions, granted_at
 		FROM cairn_sandbox.grants WHERE provider = $1
-		ORDER BY granted_at DESC, id DESC`, provider) // an error comes back from CollectRows
+		ORDER BY granted_at DESC, id DESC`, provider) // CollectRows returns its error
 	grants, err := pgx.CollectRows(rows, pgx.RowToStructByName[Grant])
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: list grants: %w", err)
@@ -103,14 +103,14 @@ func (s store) Grants(ctx context.Context, provider string) ([]Grant, error) {
 	return grants, nil
 }
 
-// grantOf finds the person's consent at the provider.
+// grantOf returns the person's grant at the provider.
 func (s store) grantOf(ctx context.Context, provider, person string) (Grant, bool, error) {
 	return oneRow[Grant](ctx, s, "find grant", `
 		SELECT id, provider, person, permissions, granted_at
 		FROM cairn_sandbox.grants WHERE provider = $1 AND person = $2`, provider, person)
 }
 
-// recordRequest counts a request, whatever becomes of it.
+// recordRequest counts a request, whether it succeeds or fails.
 func (s store) recordRequest(ctx context.Context, provider, call string) error {
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO cairn_sandbox.requests (provider, call) VALUES ($1, $2)`, provider, call)
@@ -120,8 +120,8 @@ func (s store) recordRequest(ctx context.Context, provider, call string) error {
 	return nil
 }
 
-// Requests counts the requests that the provider has had in the last 30 days, refused and spoilt ones included, by
-// call: Exchange, Refresh, WhoAmI and so on, Elsewhere and Other among them.
+// Requests returns how many requests the provider has had in the last 30 days, failed ones included, by call: Exchange,
+// Refresh, WhoAmI and so on, with Elsewhere and Other.
 func (s store) Requests(ctx context.Context, provider string) (map[string]int, error) {
 	counts := map[string]int{}
 	rows, _ := s.pool.Query(ctx, `
@@ -139,8 +139,8 @@ func (s store) Requests(ctx context.Context, provider string) (map[string]int, e
 	return counts, nil
 }
 
-// TokenRequests counts the requests to the provider's token endpoint by grant type: "authorization_code" and
-// "refresh_token".
+// TokenRequests returns how many requests there were to the provider's token endpoint by grant type:
+// "authorization_code" and "refresh_token".
 func (s store) TokenRequests(ctx context.Context, provider string) (map[string]int, error) {
 	requests, err := s.Requests(ctx, provider)
 	return map[string]int{"authorization_code": requests[Exchange], "refresh_token": requests[Refresh]}, err

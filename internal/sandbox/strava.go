@@ -152,7 +152,7 @@ func (s strava) token(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch r.Form.Get("grant_type") {
 	case "authorization_code":
-		code, found, err := s.spendCode(r.Context(), Strava, r.Form.Get("code"))
+		code, found, err := s.consumeCode(r.Context(), Strava, r.Form.Get("code"))
 		if err != nil {
 			return err
 		}
@@ -176,7 +176,7 @@ func (s strava) token(w http.ResponseWriter, r *http.Request) error {
 		}
 		return s.sendTokens(w, r, code.Grant, rotate, more)
 	case "refresh_token":
-		take := s.spendRefresh
+		take := s.consumeRefresh
 		if !rotate {
 			take = s.findRefresh
 		}
@@ -192,7 +192,7 @@ func (s strava) token(w http.ResponseWriter, r *http.Request) error {
 	return invalid("Authorize", "grant_type")
 }
 
-// athletesFull tells whether as many others as the app may have hold tokens already.
+// athletesFull reports whether the app has as many athletes as it may have.
 func (s strava) athletesFull(ctx context.Context, g Grant) (bool, error) {
 	limit, err := s.setting(ctx, Strava, AthleteLimit)
 	if err != nil || number(limit) == 0 {

@@ -77,9 +77,9 @@ func (s strava) activities(w http.ResponseWriter, r *http.Request, g Grant) erro
 		return err
 	}
 	activities := []object{}
-	for _, o := range d.outings { // newest first
+	for _, o := range d.activities { // newest first
 		if at := o.start.Unix(); at > after && at < before && (private || !o.private) {
-			activities = append(activities, o.stravaActivity())
+			activities = append(activities, o.stravaJSON())
 		}
 	}
 	if q.query.Has("after") && !q.query.Has("before") {

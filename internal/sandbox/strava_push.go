@@ -17,9 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const (
-	stravaTries = 3
-)
+const stravaTries = 3
 
 // subscription is the one that an app may have.
 type subscription struct {
@@ -78,13 +76,13 @@ func (s strava) createSubscription(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	if !found { // another was quicker
+	if !found { // another request was quicker
 		return refuse(nil, "already exists")
 	}
 	return writeJSON(w, http.StatusCreated, s.describeSubscription(made))
 }
 
-// subscribe makes the subscription of Options.Hooks, which needs nobody's consent.
+// subscribe creates the subscription of Options.Hooks, without a challenge.
 func (s strava) subscribe(ctx context.Context, callback string) error {
 	app, simulated := s.apps[Strava]
 	if callback == "" || !simulated {
@@ -99,7 +97,7 @@ func (s strava) subscribe(ctx context.Context, callback string) error {
 	return nil
 }
 
-// isOurs tells whether an address is on our own site. Nobody is to have this machine call another.
+// isOurs reports whether an address is on our own site. The sandbox calls no other machine.
 func (s strava) isOurs(callback string) bool {
 	return callback != "" && (callback == s.hooked.Strava || s.site != "" && originOf(callback) == s.site)
 }
@@ -113,7 +111,7 @@ func originOf(address string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// challenge asks the callback whether it wants to be one, and returns Strava's word for why not.
+// challenge verifies the callback, and returns Strava's error code if that fails.
 func (s strava) challenge(ctx context.Context, callback url.URL, verifyToken string) string {
 	secret := randomHex(16)
 	query := callback.Query()
@@ -170,7 +168,7 @@ func (s strava) deleteSubscription(w http.ResponseWriter, r *http.Request) error
 	return nil
 }
 
-// subscriptions are none or one.
+// subscriptions returns none or one.
 func (s strava) subscriptions(ctx context.Context) ([]subscription, error) {
 	rows, _ := s.pool.Query(ctx, `
 		SELECT id, callback_url, created_at
@@ -189,14 +187,14 @@ func (s strava) describeSubscription(made subscription) object {
 		"created_at": at, "updated_at": at}
 }
 
-// revoked tells that a person has taken the permission back.
+// revoked sends the event of a revocation.
 func (s strava) revoked(ctx context.Context, g Grant) error {
 	p, _ := personBy(g.Person)
 	return s.event(ctx, "athlete", "update", p.strava, p, object{"authorized": "false"})
 }
 
-// activityEvent tells of an activity, if the app may see it.
-func (s strava) activityEvent(ctx context.Context, aspect string, o outing, updates object) error {
+// activityEvent sends the event of an activity, if the app may see it.
+func (s strava) activityEvent(ctx context.Context, aspect string, o activity, updates object) error {
 	g, found, err := s.grantOf(ctx, Strava, o.person.key)
 	if err != nil || !found || !seesActivity(g, o.private) {
 		return err
@@ -204,7 +202,7 @@ func (s strava) activityEvent(ctx context.Context, aspect string, o outing, upda
 	return s.event(ctx, "activity", aspect, o.id, o.person, updates)
 }
 
-// seesActivity tells whether the scopes cover an activity that is private or not.
+// seesActivity reports whether the scopes cover a private or a public activity.
 func seesActivity(g Grant, private bool) bool {
 	return seesPrivate(g) || !private && slices.Contains(g.Permissions, "activity:read")
 }
@@ -219,7 +217,7 @@ func (s strava) event(ctx context.Context, kind, aspect string, id int64, owner 
 	if err != nil || len(subscriptions) == 0 || !s.isOurs(subscriptions[0].CallbackURL) {
 		return err
 	}
-	n, err := jsonNotice(notice{
+	n, err := jsonWebhook(webhook{
 		provider: Strava, what: kind + " " + aspect, url: subscriptions[0].CallbackURL,
 		timeout: s.limits.Strava, tries: stravaTries, growth: 1,
 	}, "application/json", object{
@@ -239,7 +237,7 @@ func (s strava) event(ctx context.Context, kind, aspect string, id int64, owner 
 	return s.send(ctx, n)
 }
 
-// signature is the one that is told of Strava's events, and disputed.
+// signature returns the signature that Strava's events are said to have; reports differ.
 func (s strava) signature(body []byte) string {
 	at := strconv.FormatInt(time.Now().Unix(), 10)
 	mac := hmac.New(sha256.New, []byte(s.apps[Strava].ClientSecret))

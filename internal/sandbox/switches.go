@@ -10,7 +10,7 @@ import (
 )
 
 // The switches beside those of the calls. Token and API take a mode for all calls of their kind; a call's own switch
-// goes before them.
+// has precedence.
 const (
 	Token = "token" // the token endpoint: Exchange and Refresh
 	API   = "api"   // everything called with or about an access token, revocation included
@@ -34,7 +34,7 @@ const (
 	On         = "on"
 	Off        = "off"
 
-	// Which events are sent, and how. Where they go says Options.Hooks alone.
+	// Which events are sent, and how. Options.Hooks says where.
 	Deregistrations   = "deregistrations"       // Garmin (default on)
 	PermissionChanges = "userPermissionsChange" // Garmin (default on)
 	Activities        = "activities"            // Garmin (default on)
@@ -54,7 +54,7 @@ const (
 	Honest    = "honest"
 	Missing   = "missing"
 	Malformed = "malformed" // words, one number, negative ones
-	Absurd    = "absurd"    // numbers that nobody has, and a limit of 0
+	Absurd    = "absurd"    // impossible numbers, and a limit of 0
 )
 
 // control is one switch of a provider; the first value is its default.
@@ -65,10 +65,10 @@ type control struct {
 	Fails       bool           // it takes a mode
 }
 
-// Free tells whether any text of the right form will do.
+// Free reports whether the value is a free text of a certain form.
 func (c control) Free() bool { return c.Form != nil }
 
-// Word says in words what a value does.
+// Word describes a value.
 func (control) Word(value string) string { return wordFor(value) }
 
 func (c control) takes(value string) bool {

@@ -16,7 +16,7 @@ import (
 type tokenSpec struct {
 	kind   string        // "access", "refresh" or "pull"
 	life   time.Duration // 0: for ever
-	enough time.Duration // reuse: one that lasts longer than this is given out again
+	enough time.Duration // reuse returns the last token again if it lasts longer than this
 	text   func(seed [32]byte) string
 }
 
@@ -27,7 +27,7 @@ type token struct {
 	Left      int   // seconds
 }
 
-// issue makes a new token for the grant.
+// issue creates a new token for the grant.
 func (s *Sandbox) issue(ctx context.Context, g Grant, spec tokenSpec) (token, error) {
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce) // cannot fail
@@ -43,7 +43,7 @@ func (s *Sandbox) issue(ctx context.Context, g Grant, spec tokenSpec) (token, er
 	return t, nil
 }
 
-// reuse gives out the grant's newest token again while it lasts long enough, else a new one.
+// reuse returns the grant's newest token again while it lasts long enough, else a new one.
 func (s *Sandbox) reuse(ctx context.Context, g Grant, spec tokenSpec) (token, error) {
 	type stored struct {
 		token
@@ -61,21 +61,21 @@ func (s *Sandbox) reuse(ctx context.Context, g Grant, spec tokenSpec) (token, er
 		return token{}, err
 	}
 	old.Text = spec.text(s.seed(g.Provider, old.Nonce))
-	if !found || !bytes.Equal(hashOf(old.Text), old.Hash) { // the client secret was changed since
+	if !found || !bytes.Equal(hashOf(old.Text), old.Hash) { // the client secret has changed
 		return s.issue(ctx, g, spec)
 	}
 	return old.token, nil
 }
 
-// seed is what a token is made of. Only its hash is stored, yet a token can be given out again: the nonce beside the
-// hash is worth nothing without the client secret, which is not in the database.
+// seed derives a token. Only its hash is stored, but the token can be derived again from the nonce beside the hash and
+// from the client secret, which is not in the database.
 func (s *Sandbox) seed(provider string, nonce []byte) [32]byte {
 	mac := hmac.New(sha256.New, []byte(s.apps[provider].ClientSecret))
 	mac.Write(nonce)
 	return [32]byte(mac.Sum(nil))
 }
 
-// bearer is what an access token stands for.
+// bearer is a token with its grant.
 type bearer struct {
 	Grant
 	Fresh bool // not expired
@@ -90,9 +90,9 @@ func (s store) findToken(ctx context.Context, provider, kind, text string) (bear
 		WHERE t.hash = $1 AND t.kind = $2 AND g.provider = $3`, hashOf(text), kind, provider)
 }
 
-// spendRefresh takes the refresh token out and says whose it was.
-func (s store) spendRefresh(ctx context.Context, provider, text string) (bearer, bool, error) {
-	return oneRow[bearer](ctx, s, "spend refresh token", `
+// consumeRefresh deletes the refresh token and returns it with its grant.
+func (s store) consumeRefresh(ctx context.Context, provider, text string) (bearer, bool, error) {
+	return oneRow[bearer](ctx, s, "consume refresh token", `
 		DELETE FROM cairn_sandbox.tokens t
 		USING cairn_sandbox.grants g
 		WHERE t.hash = $1 AND t.kind = 'refresh' AND g.id = t.grant_id AND g.provider = $2
@@ -100,12 +100,12 @@ func (s store) spendRefresh(ctx context.Context, provider, text string) (bearer,
 			t.expires_at IS NULL OR t.expires_at > now() AS fresh`, hashOf(text), provider)
 }
 
-// findRefresh says whose the refresh token is and leaves it alive, for when it does not rotate.
+// findRefresh returns a refresh token with its grant, and leaves it as it is: it does not rotate.
 func (s store) findRefresh(ctx context.Context, provider, text string) (bearer, bool, error) {
 	return s.findToken(ctx, provider, "refresh", text)
 }
 
-// retireRefresh ends the grant's refresh tokens that are older than t. Of two that are issued at once the later stays.
+// retireRefresh deletes the grant's refresh tokens that are older than t. Of two issued at once, the later stays.
 func (s store) retireRefresh(ctx context.Context, g Grant, t token) error {
 	_, err := s.pool.Exec(ctx, `
 		DELETE FROM cairn_sandbox.tokens WHERE grant_id = $1 AND kind = 'refresh' AND id < $2`, g.ID, t.ID)
@@ -115,8 +115,8 @@ func (s store) retireRefresh(ctx context.Context, g Grant, t token) error {
 	return nil
 }
 
-// RevokeGrant is the person removing our app at the provider: the grant and all its tokens are gone, and the provider
-// tells it where it tells such things.
+// RevokeGrant deletes a grant with its tokens, as when the person removes our app at the provider, which sends an event
+// if it has one for that.
 func (s *Sandbox) RevokeGrant(ctx context.Context, id int64) error {
 	g, found, err := oneRow[Grant](ctx, s.store, "revoke grant", `
 		DELETE FROM cairn_sandbox.grants WHERE id = $1
@@ -130,7 +130,7 @@ func (s *Sandbox) RevokeGrant(ctx context.Context, id int64) error {
 	return providerOf(s, g.Provider).revoked(ctx, g)
 }
 
-// revokeByToken ends the grant behind a token of either kind; a token that is not known is fine.
+// revokeByToken revokes the grant of an access or refresh token. An unknown token is no error.
 func (s *Sandbox) revokeByToken(ctx context.Context, provider, text string) error {
 	for _, kind := range []string{"access", "refresh"} {
 		b, found, err := s.findToken(ctx, provider, kind, text)
@@ -164,7 +164,7 @@ func hashOf(secret string) []byte {
 	return sum[:]
 }
 
-// randomHex is a fresh secret of n bytes, in twice as many hex digits.
+// randomHex returns a random secret of n bytes in hex.
 func randomHex(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b)

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// outing is what a watch records. Its route and its numbers agree.
-type outing struct {
+// activity is what a watch records. Its route and its figures agree.
+type activity struct {
 	person          person
 	id              int64
 	sport           sport
-	title           string // how it is called; empty: by the time of day
+	title           string // as the person wrote it; "": none
 	name            string
 	start           time.Time
 	offset          int     // of the place's clock then, in seconds
 	moving, elapsed int     // seconds
-	distance        float64 // metres; 0 where nobody moves
+	distance        float64 // metres; 0 for one in place
 	climb           float64 // metres
 	pulse           float64
 	private         bool
@@ -52,7 +52,7 @@ var sports = map[string]sport{
 	},
 }
 
-// titles are what people write when the time of day is not enough for them, and oddTitles what some of them write.
+// titles are what people call an activity, and oddTitles what some of them do.
 var (
 	titles = []string{
 		"Along the river", "Before the rain", "Round the lake", "To the bakery and back", "With the dog", "Easy one",
@@ -68,11 +68,11 @@ var (
 	}
 )
 
-// newOuting throws everything but when it was.
-func newOuting(p person, id int64, dice *rand.Rand) outing {
+// newActivity generates an activity without its time.
+func newActivity(p person, id int64, dice *rand.Rand) activity {
 	kind := sports[p.sports[dice.IntN(len(p.sports))]]
 	moving := 1500 + dice.IntN(5400)
-	o := outing{
+	o := activity{
 		person: p, sport: kind, id: id, moving: moving, elapsed: moving + dice.IntN(1500),
 		distance: math.Round(float64(moving)*kind.speed*(0.9+0.2*dice.Float64())*10) / 10,
 		pulse:    125 + float64(dice.IntN(300))/10, private: dice.IntN(6) == 0,
@@ -87,11 +87,11 @@ func newOuting(p person, id int64, dice *rand.Rand) outing {
 	return o
 }
 
-// stops tells whether the outing had a long break, outside.
-func (o outing) stops() bool { return !o.sport.indoor && o.elapsed-o.moving > 600 }
+// stops reports whether the activity had a long break, outside.
+func (o activity) stops() bool { return !o.sport.indoor && o.elapsed-o.moving > 600 }
 
-// at puts the outing where it was in time, which also names it.
-func (o outing) at(start time.Time) outing {
+// at gives the activity its time, and its name if it has no title.
+func (o activity) at(start time.Time) activity {
 	local := start.In(o.person.location())
 	_, o.offset = local.Zone()
 	o.start = start
@@ -101,8 +101,8 @@ func (o outing) at(start time.Time) outing {
 	return o
 }
 
-// changed is the outing as its person has edited it.
-func (o outing) changed(e entry) outing {
+// changed returns the activity as the person has edited it.
+func (o activity) changed(e entry) activity {
 	if e.Title != nil {
 		o.name = *e.Title
 	}
@@ -112,10 +112,12 @@ func (o outing) changed(e entry) outing {
 	return o
 }
 
-// uploaded is when the watch handed the outing over.
-func (o outing) uploaded() time.Time { return o.start.Add(time.Duration(o.elapsed+300) * time.Second) }
+// uploaded returns when the watch uploaded the activity.
+func (o activity) uploaded() time.Time {
+	return o.start.Add(time.Duration(o.elapsed+300) * time.Second)
+}
 
-func (o outing) stravaActivity() object {
+func (o activity) stravaJSON() object {
 	speed := math.Round(o.distance/float64(o.moving)*100) / 100
 	visibility, from, to := "everyone", []float64{}, []float64{}
 	if o.private {
@@ -150,7 +152,7 @@ func (o outing) stravaActivity() object {
 	}
 }
 
-func (o outing) garminSummary() object {
+func (o activity) garminJSON() object {
 	summary := object{
 		"summaryId": strconv.FormatInt(o.id, 10), "activityId": o.id,
 		"activityType": o.sport.garmin, "activityName": o.name,

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-type visit struct {
+type checkin struct {
 	person person
 	id     string
 	at     time.Time
@@ -39,9 +39,9 @@ var places = []place{
 	{name: "مقهى الركن", kind: "Café", plural: "Cafés", icon: "food/cafe_"},
 }
 
-// newVisit throws everything but when it was. The seed makes its id.
-func newVisit(p person, seed string, dice *rand.Rand) visit {
-	v := visit{
+// newCheckin generates a check-in without its time. Its id is a hash of the seed.
+func newCheckin(p person, seed string, dice *rand.Rand) checkin {
+	v := checkin{
 		person: p, id: fmt.Sprintf("%x", sha256.Sum256([]byte(seed)))[:24],
 		place:  places[dice.IntN(len(places))],
 		secret: dice.IntN(8) == 0,
@@ -53,15 +53,15 @@ func newVisit(p person, seed string, dice *rand.Rand) visit {
 	return v
 }
 
-// where is the town that the visit was in.
-func (v visit) where() town {
+// where returns the town of the check-in.
+func (v checkin) where() town {
 	if v.place.away != nil {
 		return *v.place.away
 	}
 	return v.person.town
 }
 
-func (v visit) checkin() object {
+func (v checkin) foursquareJSON() object {
 	_, offset := v.at.In(v.where().location()).Zone()
 	checkin := object{
 		"id": v.id, "createdAt": v.at.Unix(), "type": "checkin", "timeZoneOffset": offset / 60, // minutes
