@@ -30,10 +30,10 @@ matrix-test: postgres ## let every call to a provider go wrong in every way, in 
 
 deploy-test: postgres $(if $(PREVIOUS),previous) ## replace and kill servers under load and print the figures; PREVIOUS=commit mixes that version in
 	DEPLOY_PREVIOUS=$(if $(PREVIOUS),$(CURDIR)/bin/previous/server) DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 DEPLOY_ANSWER_KILLS=200 go test -count=1 -v -parallel 1 -timeout 30m \
-		-run '^(TestRollingRestart|TestPassedSocketOutlivesServers|TestKillAtRandom|TestKillAround(Refresh|Exchange))$$' ./cmd/server
+		-run '^(TestRollingRestart|TestPassedSocketOutlivesServers|TestKillAtRandom|TestKillAround(Refresh|Exchange))$$' ./test/soak
 
 fault-test: postgres ## restart, freeze and lose PostgreSQL under load for ten minutes, and print what people notice
-	FAULT_MINUTES=10 go test -race -count=1 -v -timeout 30m -run TestFault ./cmd/server
+	FAULT_MINUTES=10 go test -race -count=1 -v -timeout 30m -run TestFault ./test/soak
 
 bench: postgres $(if $(PREVIOUS),previous) ## measure the server against others on this machine, in one run; half an hour; PREVIOUS=commit is one of them
 ifdef PREVIOUS

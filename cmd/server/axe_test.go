@@ -16,6 +16,7 @@ import (
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
 	"cairn/internal/sandbox"
+	"cairn/internal/testkit"
 )
 
 // Every page, in every state, is without a finding of axe-core: what a browser without eyes, or a person without a
@@ -26,7 +27,7 @@ func TestAccessibleInChromium(t *testing.T) {
 	strict := patient()
 	strict.Rates = auth.Limits{} // the usual ones: one of the pages says that there was too much
 	a := auditor{chromium: newChromium(t),
-		site:     start(t, "PORT="+freePort(t), "DATABASE_URL="+database, limited(strict)).url,
+		site:     start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+database, limited(strict)).url,
 		database: database, axe: readAxe(t)}
 	a.visitors()
 	a.member()
@@ -121,7 +122,7 @@ func (a auditor) allow(person, selector string) {
 
 func (a auditor) execute(statements ...string) {
 	a.t.Helper()
-	execute(a.t, a.database, statements...)
+	testkit.Execute(a.t, a.database, statements...)
 }
 
 // leave is long enough ago for a person to be asked who they are.
@@ -139,8 +140,8 @@ func (a auditor) visitors() {
 	a.see("signup", "/signup", "#email")
 	a.submit("/signup", "#password-error", "email", "ada@example.org", "password", "short")
 	a.audit("signup-error")
-	newBrowser(a.t).signUp(a.site, "taken@example.org")
-	a.submit("/signup", "#email-error", "email", "taken@example.org", "password", "granite lichen and slow rain")
+	testkit.NewBrowser(a.t).SignUp(a.site, "taken@example.org")
+	a.submit("/signup", "#email-error", "email", "taken@example.org", "password", testkit.Password)
 	a.audit("signup-taken")
 	a.see("error-404-visitor", "/nowhere", "#reference")
 }
@@ -148,7 +149,7 @@ func (a auditor) visitors() {
 func (a auditor) member() {
 	a.open("/signup", "#email")
 	a.submit("/signup", "#card-strava[data-state=none]",
-		"name", "Ada Lovelace", "email", "ada@example.org", "password", "granite lichen and slow rain")
+		"name", "Ada Lovelace", "email", "ada@example.org", "password", testkit.Password)
 	a.audit("home-welcome")
 	a.see("home-empty", "/", "#card-strava")
 	a.see("connections-empty", "/connections", "#card-strava")
@@ -199,9 +200,9 @@ func (a auditor) connections() {
 }
 
 func (a auditor) account() {
-	newBrowser(a.t).signIn(a.site, "ada@example.org")
+	testkit.NewBrowser(a.t).SignIn(a.site, "ada@example.org")
 	a.see("account", "/account", `form[action="/account/password"] #current`)
-	a.submit("/account/password", "#current-error", "current", "wrong", "password", "granite lichen and slow rain")
+	a.submit("/account/password", "#current-error", "current", "wrong", "password", testkit.Password)
 	a.audit("account-password-error")
 	a.open("/account", "#name")
 	a.submit("/account/name", "#name-error", "name", " ")
@@ -255,9 +256,9 @@ func (a auditor) errors() {
 
 // leaving is being signed out from elsewhere, coming back, and going for good.
 func (a auditor) leaving() {
-	other := newBrowser(a.t)
-	other.signIn(a.site, "ada@example.org")
-	other.do(http.MethodPost, a.site+"/account/sessions/end-others", url.Values{})
+	other := testkit.NewBrowser(a.t)
+	other.SignIn(a.site, "ada@example.org")
+	other.Send(http.MethodPost, a.site+"/account/sessions/end-others", url.Values{})
 	a.see("login-ended", "/", "#notice")
 	a.submit("/login/strava", "input[name=person]")
 	a.allow("moss", "#days")
@@ -281,10 +282,10 @@ func shut(t *testing.T, address string, do func()) {
 	name := strings.TrimPrefix(u.Path, "/")
 	u.Path = "/postgres"
 	allow := func(connections bool) {
-		execute(t, u.String(), fmt.Sprintf(`ALTER DATABASE %q WITH ALLOW_CONNECTIONS %t`, name, connections))
+		testkit.Execute(t, u.String(), fmt.Sprintf(`ALTER DATABASE %q WITH ALLOW_CONNECTIONS %t`, name, connections))
 	}
 	allow(false)
-	execute(t, u.String(),
+	testkit.Execute(t, u.String(),
 		fmt.Sprintf(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'`, name))
 	do()
 	allow(true)

@@ -9,12 +9,13 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // With colours of the person's own, the current page and the main button can be told, and what has no border gets none.
 func TestForcedColoursInChromium(t *testing.T) {
 	t.Parallel()
-	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
+	server := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
 	b := newChromium(t)
 	b.signUpAndConnect(server.url, "strava")
 	b.force()

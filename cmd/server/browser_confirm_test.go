@@ -6,14 +6,17 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // A browser that was left open for a while is asked who sits there before it changes how its owner gets in.
 func TestConfirmInChromium(t *testing.T) {
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
-	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
-	leave := func() { execute(t, database, `UPDATE cairn.sessions SET created = created - interval '11 minutes'`) }
+	server := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+database)
+	leave := func() {
+		testkit.Execute(t, database, `UPDATE cairn.sessions SET created = created - interval '11 minutes'`)
+	}
 	b := newChromium(t)
 	b.run("come with Strava",
 		chromedp.Navigate(server.url+"/login"),
@@ -40,7 +43,7 @@ func TestConfirmInChromium(t *testing.T) {
 	b.wantURL(server.url + "/account#h-password")
 	b.run("set it",
 		chromedp.SendKeys(`#email`, "ada@example.org"),
-		chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
+		chromedp.SendKeys(`#password`, testkit.Password),
 		chromedp.Click(`form[action="/account/password"] button`),
 		chromedp.WaitVisible(`form[action="/account/password"] #current`))
 	leave()
@@ -53,7 +56,7 @@ func TestConfirmInChromium(t *testing.T) {
 		chromedp.Click(`form[action="/account/confirm"] button`),
 		chromedp.WaitVisible(`#password-error`))
 	b.capture("confirm-error")
-	b.run("type it, and be at Garmin", chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
+	b.run("type it, and be at Garmin", chromedp.SendKeys(`#password`, testkit.Password),
 		chromedp.Click(`form[action="/account/confirm"] button`), chromedp.WaitVisible(`input[name=person]`),
 		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
 		chromedp.WaitVisible(`#card-garmin[data-state=active]`))

@@ -10,13 +10,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // What is fetched appears by itself, and the person stays where they are on the page.
 func TestFetchingInChromium(t *testing.T) {
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
-	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
+	server := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+database)
 	goOn := holdEntries(t, database)
 	b := newChromium(t)
 	b.signUpAndConnect(server.url, "strava")
@@ -44,7 +45,7 @@ func TestFetchingInChromium(t *testing.T) {
 func TestFetchingGivesUpInChromium(t *testing.T) {
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
-	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
+	server := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+database)
 	defer holdEntries(t, database)()
 	b := newChromium(t)
 	hurry := cdppage.AddScriptToEvaluateOnNewDocumentParams{
@@ -63,7 +64,7 @@ func TestFetchingGivesUpInChromium(t *testing.T) {
 func TestFetchingWithoutScriptsInChromium(t *testing.T) {
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
-	server := start(t, "PORT="+freePort(t), "DATABASE_URL="+database)
+	server := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+database)
 	goOn := holdEntries(t, database)
 	b := newChromium(t)
 	b.signUpAndConnect(server.url, "strava")
@@ -82,9 +83,10 @@ func TestFetchingWithoutScriptsInChromium(t *testing.T) {
 func (b chromium) signUpAndConnect(site, provider string) {
 	b.t.Helper()
 	b.run("sign up", chromedp.Navigate(site+"/signup"), chromedp.SendKeys(`#name`, "Ada Lovelace"),
-		chromedp.SendKeys(`#email`, "ada@example.org"), chromedp.SendKeys(`#password`, password),
+		chromedp.SendKeys(`#email`, "ada@example.org"), chromedp.SendKeys(`#password`, testkit.Password),
 		chromedp.Click(`form[action="/signup"] button`), chromedp.WaitVisible(`#card-`+provider+`[data-state=none]`))
-	b.run("connect "+provider, chromedp.Navigate(site+"/connections"), chromedp.Click(`#card-`+provider+` .connect button`),
+	b.run("connect "+provider, chromedp.Navigate(site+"/connections"),
+		chromedp.Click(`#card-`+provider+` .connect button`),
 		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`),
 		chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
 }

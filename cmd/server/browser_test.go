@@ -22,11 +22,11 @@ import (
 // providers, and the Content-Security-Policy with its form-action.
 func TestMainPathInChromium(t *testing.T) {
 	t.Parallel()
-	env := []string{"DATA_DIR=" + dataDir(t), "PORT=" + freePort(t)}
-	server := start(t, env...)
+	env := []string{"DATA_DIR=" + testkit.DataDir(t), "PORT=" + testkit.FreePort(t)}
+	server := startProcess(t, env...)
 	b := newChromium(t)
 
-	b.run("open the site", chromedp.Navigate(server.url+"/"), chromedp.WaitVisible(`a[href="/signup"]`))
+	b.run("open the site", chromedp.Navigate(server.URL+"/"), chromedp.WaitVisible(`a[href="/signup"]`))
 	b.capture("landing")
 	b.run("go to sign-up", chromedp.Click(`main a[href="/signup"]`), chromedp.WaitVisible(`#email`))
 	b.capture("signup")
@@ -35,39 +35,39 @@ func TestMainPathInChromium(t *testing.T) {
 		chromedp.SendKeys(`#password`, "password1234"), chromedp.Click(`form[action="/signup"] button`),
 		chromedp.WaitVisible(`#password-error`))
 	b.capture("signup-error")
-	b.run("choose a better one", chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
+	b.run("choose a better one", chromedp.SendKeys(`#password`, testkit.Password),
 		chromedp.Click(`form[action="/signup"] button`),
 		chromedp.WaitVisible(`#card-strava[data-state=none]`))
 	b.capture("home-empty")
 
 	for _, provider := range []string{"garmin", "foursquare", "strava"} {
-		b.run("connect "+provider, chromedp.Navigate(server.url+"/connections"),
+		b.run("connect "+provider, chromedp.Navigate(server.URL+"/connections"),
 			chromedp.Click(`#card-`+provider+` form[action="/connect/`+provider+`"] button`),
 			chromedp.WaitVisible(`input[name=person]`))
 		b.capture("consent-" + provider)
 		b.run("allow "+provider, chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
 			chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
 	}
-	b.run("go home", chromedp.Navigate(server.url+"/"))
-	for _, provider := range []string{"foursquare", "strava"} { // the page brings itself up to date until they are there
+	b.run("go home", chromedp.Navigate(server.URL+"/"))
+	for _, provider := range []string{"foursquare", "strava"} { // the page looks until they are there
 		b.run("see what is new at "+provider, chromedp.WaitVisible(`#latest-`+provider+` li`))
 	}
 	b.run("see that all has come", chromedp.WaitNotPresent(`.fetching`))
 	b.capture("home")
-	b.wantURL(server.url + "/")
+	b.wantURL(server.URL + "/")
 
-	if code := server.end(syscall.SIGTERM); code != 0 {
+	if code := server.End(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	server = start(t, env...)
-	b.run("come back after a deploy", chromedp.Navigate(server.url+"/connections"),
+	server = startProcess(t, env...)
+	b.run("come back after a deploy", chromedp.Navigate(server.URL+"/connections"),
 		chromedp.WaitVisible(`#card-strava[data-state=active]`))
-	server.end(syscall.SIGKILL)
-	server = start(t, env...)
-	b.run("come back after a crash", chromedp.Navigate(server.url+"/account"),
+	server.End(syscall.SIGKILL)
+	server = startProcess(t, env...)
+	b.run("come back after a crash", chromedp.Navigate(server.URL+"/account"),
 		chromedp.WaitVisible(`form[action="/account/password"]`))
-	other := newBrowser(t)
-	other.signIn(server.url, "ada@example.org")
+	other := testkit.NewBrowser(t)
+	other.SignIn(server.URL, "ada@example.org")
 	b.run("see the other device", chromedp.Reload(), chromedp.WaitVisible(`#sessions a[href$="/end"]`))
 	b.capture("account")
 	b.run("be asked", chromedp.Click(`#sessions a[href$="/end"]`), chromedp.WaitVisible(`form[action$="/end"] button`))
@@ -75,9 +75,9 @@ func TestMainPathInChromium(t *testing.T) {
 	b.run("end it", chromedp.Click(`form[action$="/end"] button`), chromedp.WaitVisible(`#sessions #notice`))
 	b.wantInView("#notice")
 	b.capture("account-session-ended")
-	other.signIn(server.url, "ada@example.org")
+	other.SignIn(server.URL, "ada@example.org")
 
-	b.run("be asked", chromedp.Navigate(server.url+"/connections"),
+	b.run("be asked", chromedp.Navigate(server.URL+"/connections"),
 		chromedp.Click(`a[href="/connections/strava/disconnect"]`),
 		chromedp.WaitVisible(`form[action="/connections/strava/disconnect"] button`))
 	b.capture("disconnect")
@@ -91,34 +91,36 @@ func TestMainPathInChromium(t *testing.T) {
 		chromedp.WaitVisible(`#card-strava[data-state=limited]`))
 	b.capture("connections-limited")
 	b.run("take Garmin back there",
-		chromedp.Navigate(strings.Replace(server.url, "localhost", "127.0.0.1", 1)+"/sandbox/"),
+		chromedp.Navigate(strings.Replace(server.URL, "localhost", "127.0.0.1", 1)+"/sandbox/"),
 		chromedp.Click(`#garmin form[action$="/revoke"] button`), chromedp.WaitVisible(`#garmin .none`))
 	b.capture("sandbox")
 	testkit.Eventually(t, "the webhook has told of it", func() bool {
-		_, page := other.do(http.MethodGet, server.url+"/connections", nil)
+		_, page := other.Send(http.MethodGet, server.URL+"/connections", nil)
 		return page.Find("#card-garmin[data-state=needs_reconnect]").Length() == 1
 	})
-	b.run("see it", chromedp.Navigate(server.url+"/connections"), chromedp.WaitVisible(`#card-garmin[data-state=needs_reconnect]`),
+	b.run("see it", chromedp.Navigate(server.URL+"/connections"),
+		chromedp.WaitVisible(`#card-garmin[data-state=needs_reconnect]`),
 		chromedp.Click(`#card-garmin summary`), chromedp.WaitVisible(`#card-garmin .events li`))
 	b.capture("connections-reconnect")
 
-	b.run("sign out", chromedp.Navigate(server.url+"/account"), chromedp.Click(`form[action="/logout"] button`), chromedp.WaitVisible(`#notice`),
+	b.run("sign out", chromedp.Navigate(server.URL+"/account"),
+		chromedp.Click(`form[action="/logout"] button`), chromedp.WaitVisible(`#notice`),
 		chromedp.WaitVisible(`main a[href="/signup"]`))
 	b.run("find the door closed",
-		chromedp.Navigate(server.url+"/account"),
+		chromedp.Navigate(server.URL+"/account"),
 		chromedp.WaitVisible(`form[action="/login"]`))
 	b.capture("login")
 	b.run("sign in with Strava", chromedp.Click(`form[action="/login/strava"] button`),
 		chromedp.WaitVisible(`input[name=person]`),
 		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
 		chromedp.WaitVisible(`form[action="/account/password"]`))
-	b.run("get lost", chromedp.Navigate(server.url+"/nowhere"), chromedp.WaitVisible(`#reference`))
+	b.run("get lost", chromedp.Navigate(server.URL+"/nowhere"), chromedp.WaitVisible(`#reference`))
 	b.capture("error")
-	b.run("come back too late", chromedp.Navigate(server.url+"/api/strava/auth/callback?state=x&code=y"),
+	b.run("come back too late", chromedp.Navigate(server.URL+"/api/strava/auth/callback?state=x&code=y"),
 		chromedp.WaitVisible(`#notice.bad`))
-	b.wantURL(server.url + "/")
+	b.wantURL(server.URL + "/")
 	b.capture("home-expired")
-	b.run("want to go", chromedp.Navigate(server.url+"/account/delete"),
+	b.run("want to go", chromedp.Navigate(server.URL+"/account/delete"),
 		chromedp.WaitVisible(`form[action="/account/delete"]`))
 	b.capture("delete")
 	b.run("go",
@@ -160,7 +162,7 @@ func newChromium(t *testing.T) chromium {
 		t.Fatal("the browser tests need Chromium: make test installs it")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.WindowSize(1280, 900), chromedp.WSURLReadTimeout(patience),
+		chromedp.DisableGPU, chromedp.WindowSize(1280, 900), chromedp.WSURLReadTimeout(testkit.Patience),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	options = append(options, oneRenderer...)
 	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
@@ -177,7 +179,7 @@ func (b chromium) run(step string, actions ...chromedp.Action[chromedp.Void]) {
 	if err := chromedp.Do(b.ctx, chromedp.EmulateViewport(1280, 900)); err != nil {
 		b.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, testkit.Patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		where, _ := chromedp.Run(b.ctx, chromedp.Location())

@@ -3,8 +3,9 @@ package main
 import (
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
+
+	"cairn/internal/testkit"
 
 	"github.com/chromedp/chromedp"
 )
@@ -12,13 +13,13 @@ import (
 // What people see while providers want no calls.
 func TestWaitingInChromium(t *testing.T) {
 	t.Parallel()
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT="+freePort(t))
+	server := start(t, "PORT="+testkit.FreePort(t))
 	b := newChromium(t)
 	b.run("sign up",
 		chromedp.Navigate(server.url+"/signup"),
 		chromedp.SendKeys(`#name`, "Ada Lovelace"),
 		chromedp.SendKeys(`#email`, "ada@example.org"),
-		chromedp.SendKeys(`#password`, "granite lichen and slow rain"),
+		chromedp.SendKeys(`#password`, testkit.Password),
 		chromedp.Click(`form[action="/signup"] button`),
 		chromedp.WaitVisible(`#card-strava[data-state=none]`))
 	for _, wait := range []struct{ provider, name, value, state string }{
@@ -45,7 +46,6 @@ func TestWaitingInChromium(t *testing.T) {
 	}
 	b.run("see what happened", chromedp.Click(`#card-strava summary`), chromedp.WaitVisible(`#card-strava .events li`))
 	b.capture("connections-wait")
-	server.end(syscall.SIGTERM)
 }
 
 // turn sets a switch on the control page of the sandbox.

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -13,24 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"cairn/db"
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
-
-// commandOutput runs a command that ends well and returns what it prints.
-func commandOutput(t *testing.T, env []string, args ...string) string {
-	t.Helper()
-	cmd := serverCommand(t, args, env...)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %v: %s", args, err, said.String())
-	}
-	return string(out)
-}
 
 // readLines reads one JSON object a line, with the fields of T and no others.
 func readLines[T any](t *testing.T, text string) (rows []T) {
@@ -47,35 +32,13 @@ func readLines[T any](t *testing.T, text string) (rows []T) {
 	return rows
 }
 
-// queryValue asks the database of a server for one value.
-func queryValue[T any](t *testing.T, env []string, query string) (value T) {
-	t.Helper()
-	for _, variable := range env {
-		address, ok := strings.CutPrefix(variable, "DATABASE_URL=")
-		if !ok {
-			continue
-		}
-		conn, err := pgx.Connect(t.Context(), address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = conn.Close(t.Context()) }()
-		if err := conn.QueryRow(t.Context(), query).Scan(&value); err != nil {
-			t.Fatalf("%s: %v", query, err)
-		}
-	}
-	return value
-}
-
-func nothing(string) string { return "" }
-
 // Each command explains itself in every way that people try, and says so on standard output.
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	says := func(args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
-		if err := run(t.Context(), limits{}.withDefaults(), args, nothing, &out, io.Discard); err != nil {
+		if err := run(t.Context(), limits{}, args, nil, &out, io.Discard); err != nil {
 			t.Errorf("%v: %v", args, err)
 		}
 		return out.String()
@@ -86,7 +49,7 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%v does not list the commands", args)
 		}
 	}
-	for _, c := range commands() {
+	for _, c := range commands(limits{}) {
 		if !regexp.MustCompile(`(?m)^  ` + c.name + ` +` + regexp.QuoteMeta(c.summary) + `$`).MatchString(overview) {
 			t.Errorf("%s is not listed:\n%s", c.name, overview)
 		}
@@ -118,30 +81,43 @@ func TestWrongCalls(t *testing.T) {
 		"instances --all", "jobs x", "rekey --force", "sessions", "sessions foo",
 		"strava", "strava show x", "webhooks x", "version x", "help foo", "help jobs x", "notices x",
 	} {
-		cmd := serverCommand(t, strings.Fields(args))
-		var out, said bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &said
-		err := cmd.Run()
-		failure, _ := errors.AsType[*exec.ExitError](err)
-		if failure == nil || failure.ExitCode() != 2 || out.Len() > 0 {
-			t.Errorf("%s: %v, want exit code 2 and nothing on standard output: %s", args, err, &out)
+		out, said, code := call(t, nil, strings.Fields(args)...)
+		if code != 2 || out != "" {
+			t.Errorf("%s: exit code %d, want 2 and nothing on standard output: %s", args, code, out)
 		}
-		if !regexp.MustCompile(`\Acairn: .*; see: server help.*\n\z`).MatchString(said.String()) {
-			t.Errorf("%s: it says %q", args, said.String())
+		if !regexp.MustCompile(`\Acairn: .*; see: server help.*\n\z`).MatchString(said) {
+			t.Errorf("%s: it says %q", args, said)
 		}
+	}
+	cmd := serverCommand(t, []string{"serv"}) // and so does the process
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 2 || out.Len() > 0 ||
+		said.String() != "cairn: there is no command \"serv\"; see: server help\n" {
+		t.Errorf("error %v; it says %q and %q", err, &out, &said)
 	}
 }
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	text := commandOutput(t, nil, "version")
-	if text != commandOutput(t, nil, "--version") ||
-		!strings.HasPrefix(text, "cairn ") || !strings.Contains(text, "go1.") {
-		t.Errorf("it says %q", text)
+	says := commandOutput(t, nil, "version")
+	if says != commandOutput(t, nil, "--version") ||
+		!strings.HasPrefix(says, "cairn ") || !strings.Contains(says, "go1.") {
+		t.Errorf("it says %q", says)
 	}
 	rows := readLines[build](t, commandOutput(t, nil, "version", "--json"))
 	if len(rows) != 1 || rows[0].Version == "" || rows[0].Revision == "" || rows[0].Schema != db.Newest() {
 		t.Errorf("JSON says %+v", rows)
+	}
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	promised := regexp.MustCompile("(?m)^\\| `version` \\|.*$").FindString(string(text))
+	for field := range reflect.TypeFor[build]().Fields() {
+		if tag := field.Tag.Get("json"); !strings.Contains(promised, "`"+tag+"`") {
+			t.Errorf("docs/operations.md does not list %s", tag)
+		}
 	}
 }
 
@@ -167,7 +143,8 @@ func TestBuildKnowsItsRevision(t *testing.T) {
 	// The real file, without what it needs of the other packages: a whole build would take a minute on a cold cache.
 	text := regexp.MustCompile(`(?s)func versionCommand.*`).
 		ReplaceAllString(string(source), "func main() { fmt.Println(readBuild()) }\n")
-	text = strings.NewReplacer("db.Newest()", "7", "\t\"cairn/db\"\n", "", "\t\"context\"\n", "", "\t\"io\"\n", "").
+	text = strings.NewReplacer("db.Newest()", "7", "\t\"cairn/db\"\n", "",
+		"\t\"cairn/internal/admin\"\n", "", "\t\"context\"\n", "", "\t\"encoding/json\"\n", "", "\t\"io\"\n", "").
 		Replace(text)
 	for name, content := range map[string]string{"main.go": text, "go.mod": "module example.org/x\n\ngo 1.26\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -195,59 +172,34 @@ func TestBuildKnowsItsRevision(t *testing.T) {
 func TestCommandsLeaveTheSchemaAlone(t *testing.T) {
 	t.Parallel()
 	address := dbtest.NewEmptyURL(t)
-	dir := dataDir(t)
+	dir := testkit.DataDir(t)
 	env := []string{"DATABASE_URL=" + address, "DATA_DIR=" + dir}
 	all := []string{"jobs", "sessions list --all", "sessions end --all", "notices", "notices --json",
 		"notices --each cat", "rekey", "instances"}
 	for _, args := range all {
-		wantFailure(t, serverCommand(t, strings.Fields(args), env...),
+		wantFailure(t, env, args,
 			"the database has no schema yet: run server migrate")
-		wantFailure(t, serverCommand(t, strings.Fields(args), "DATA_DIR="+dataDir(t)),
+		wantFailure(t, nil, args,
 			"there is none yet: the first start makes a private one")
 	}
-	schemas := queryValue[int](t, env, `SELECT count(*)::int FROM pg_namespace WHERE nspname = 'cairn'`)
+	schemas := testkit.Ask[int](t, address, `SELECT count(*)::int FROM pg_namespace WHERE nspname = 'cairn'`)
 	if schemas != 0 {
 		t.Error("a command made the schema")
 	}
 	commandOutput(t, env, "migrate")
 	newest := db.Newest()
-	execute(t, address, `
+	testkit.Execute(t, address, `
 		DELETE FROM cairn.goose_db_version WHERE version_id = (SELECT max(version_id) FROM cairn.goose_db_version)`)
 	for _, args := range all {
-		wantFailure(t, serverCommand(t, strings.Fields(args), env...),
+		wantFailure(t, env, args,
 			"the schema is older than this program", "run server migrate")
 	}
-	if version := queryValue[int64](t, env, `SELECT max(version_id) FROM cairn.goose_db_version`); version >= newest {
+	version := testkit.Ask[int64](t, address, `SELECT max(version_id) FROM cairn.goose_db_version`)
+	if version >= newest {
 		t.Error("a command migrated the schema")
 	}
-	execute(t, address, `INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (9999, true)`)
+	testkit.Execute(t, address, `INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (9999, true)`)
 	for _, args := range all {
 		commandOutput(t, env, strings.Fields(args)...)
-	}
-}
-
-// The fields of the JSON that commands print are a promise: docs/operations.md and the command's help list them.
-func TestJSONFieldsAreDocumented(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for listing, row := range map[string]any{
-		"sessions list": sessionRow{}, "instances": instanceRow{}, "jobs": jobTally{}, "notices": noticeRow{},
-		"webhooks": webhookRow{}, "strava show": subscription{}, "doctor": findingRow{}, "version": build{},
-	} {
-		promised := regexp.MustCompile("(?m)^\\| `" + listing + "` \\|.*$").FindString(string(text))
-		name, _, _ := strings.Cut(listing, " ")
-		c, _ := find(name)
-		for field := range reflect.TypeOf(row).Fields() {
-			tag := field.Tag.Get("json")
-			if !strings.Contains(promised, "`"+tag+"`") {
-				t.Errorf("docs/operations.md does not list %s of %s", tag, listing)
-			}
-			if name != "version" && !regexp.MustCompile(`\b`+tag+`\b`).MatchString(c.about) {
-				t.Errorf("server help %s does not list %s", name, tag)
-			}
-		}
 	}
 }

@@ -11,7 +11,10 @@ import (
 	"testing"
 
 	"cairn/db/dbtest"
+	"cairn/internal/config"
 	"cairn/internal/routes"
+	"cairn/internal/testkit"
+	"cairn/internal/testkit/process"
 )
 
 // others are this machine's addresses that others can reach it by.
@@ -32,7 +35,7 @@ func others(t *testing.T) (found []string) {
 // What development serves is for this machine: the sandbox lets anybody be anybody.
 func TestDevelopmentListensOnThisMachineOnly(t *testing.T) {
 	t.Parallel()
-	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
+	server := start(t, "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
 	u, err := url.Parse(server.url)
 	if err != nil {
 		t.Fatal(err)
@@ -55,8 +58,8 @@ func TestDevelopmentListensOnThisMachineOnly(t *testing.T) {
 // In production, and where it is told to, the server listens everywhere.
 func TestListensWhereItIsToldTo(t *testing.T) {
 	t.Parallel()
-	for name, config := range map[string]Config{"production": {Production: true}, "told": {ListenAddr: "0.0.0.0"}} {
-		open, err := listen(t.Context(), config)
+	for name, c := range map[string]config.Config{"production": {Production: true}, "told": {ListenAddr: "0.0.0.0"}} {
+		open, err := listen(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,11 +71,11 @@ func TestListensWhereItIsToldTo(t *testing.T) {
 	for addr, want := range map[string]string{
 		"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1", "::1": "::1", "192.0.2.7": "192.0.2.7",
 	} {
-		if got := (Config{ListenAddr: addr}).selfAddr(); got != want {
+		if got := (config.Config{ListenAddr: addr}).SelfAddr(); got != want {
 			t.Errorf("with LISTEN_ADDR %q it reaches itself at %s, want %s", addr, got, want)
 		}
 	}
-	_, err := listen(t.Context(), Config{ListenAddr: "203.0.113.9"})
+	_, err := listen(t.Context(), config.Config{ListenAddr: "203.0.113.9"})
 	if err == nil || !strings.Contains(err.Error(), "LISTEN_ADDR") {
 		t.Errorf("an address of another machine: %v", err)
 	}
@@ -81,8 +84,8 @@ func TestListensWhereItIsToldTo(t *testing.T) {
 // A page of another site, whose name was made to lead to this machine, gets nothing from the sandbox.
 func TestSandboxAnswersToItsOwnNamesOnly(t *testing.T) {
 	t.Parallel()
-	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
-	b := newBrowser(t)
+	server := start(t, "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
+	b := testkit.NewBrowser(t)
 	b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	u, err := url.Parse(server.url)
 	if err != nil {
@@ -113,26 +116,28 @@ func TestSandboxAnswersToItsOwnNamesOnly(t *testing.T) {
 // What the sandbox's control page and the program tell of webhooks in development is of no use in production.
 func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
 	t.Parallel()
-	development, production := Config{SessionSecret: secret}, Config{SessionSecret: secret, Production: true}
-	if webhookKey(development) == webhookKey(production) || verifyToken(development) == verifyToken(production) {
+	development := config.Config{SessionSecret: testkit.Secret}
+	production := config.Config{SessionSecret: testkit.Secret, Production: true}
+	if development.WebhookKey() == production.WebhookKey() || development.VerifyToken() == production.VerifyToken() {
 		t.Error("both have the same keys")
 	}
-	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t),
-		"DATABASE_URL="+dbtest.NewPatientURL(t), "SESSION_SECRET="+secret)
-	_, page := newBrowser(t).do(http.MethodGet, server.url+"/sandbox/", nil)
+	server := start(t, "PORT=0", "DATA_DIR="+testkit.DataDir(t),
+		"DATABASE_URL="+dbtest.NewPatientURL(t), "SESSION_SECRET="+testkit.Secret)
+	_, page := testkit.NewBrowser(t).Send(http.MethodGet, server.url+"/sandbox/", nil)
 	html, err := page.Html()
 	if err != nil || page.Find(".provider").Length() != 3 {
 		t.Fatalf("no control page: %v", err)
 	}
-	if strings.Contains(html, webhookKey(development)) || strings.Contains(html, webhookKey(production)) {
+	if strings.Contains(html, development.WebhookKey()) || strings.Contains(html, production.WebhookKey()) {
 		t.Error("the control page shows the key of the webhooks")
 	}
 	env := append(productionEnv(t), "GARMIN_CLIENT_ID=1", "GARMIN_CLIENT_SECRET=2")
 	at := start(t, env...).local(env)
-	for config, want := range map[*Config]int{&development: http.StatusNotFound, &production: http.StatusBadRequest} {
-		path := routes.WebhookPath("garmin", webhookKey(*config))
-		if status, _ := newBrowser(t).do(http.MethodPost, at+path, url.Values{"not": {"JSON"}}); status != want {
-			t.Errorf("in production, a key of production=%v gets %d, want %d", config.Production, status, want)
+	for c, want := range map[*config.Config]int{&development: http.StatusNotFound, &production: http.StatusBadRequest} {
+		path := routes.WebhookPath("garmin", c.WebhookKey())
+		status, _ := testkit.NewBrowser(t).Send(http.MethodPost, at+path, url.Values{"not": {"JSON"}})
+		if status != want {
+			t.Errorf("in production, a key of production=%v gets %d, want %d", c.Production, status, want)
 		}
 	}
 }
@@ -141,7 +146,7 @@ func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
 func TestDevelopmentSaysWhereItIs(t *testing.T) {
 	t.Parallel()
 	for name, env := range map[string][]string{
-		"development": {"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)},
+		"development": {"PORT=0", "DATA_DIR=" + testkit.DataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)},
 		"production":  productionEnv(t),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -149,16 +154,16 @@ func TestDevelopmentSaysWhereItIs(t *testing.T) {
 			cmd := serverCommand(t, nil, env...)
 			var stdout bytes.Buffer
 			cmd.Stdout = &stdout
-			server := startCommand(t, cmd)
-			server.end(syscall.SIGTERM)
+			server := process.Start(t, cmd)
+			server.End(syscall.SIGTERM)
 			want := ""
 			if name == "development" {
-				want = "Cairn is ready: " + server.url + "\n"
+				want = "Cairn is ready: " + server.URL + "\n"
 			}
 			if stdout.String() != want {
 				t.Errorf("it says %q, want %q", stdout.String(), want)
 			}
-			for line := range strings.Lines(server.logged()) {
+			for line := range strings.Lines(server.Logged()) {
 				if !json.Valid([]byte(line)) {
 					t.Errorf("a line of the log is no JSON: %s", line)
 				}

@@ -3,60 +3,12 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"cairn/db/dbtest"
 	"cairn/internal/testkit"
 )
-
-func TestMisspeltVariables(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]string{
-		"TRUSTED_PROXYS": "TRUSTED_PROXIES", "STRAVA_CLIENT_SECERT": "STRAVA_CLIENT_SECRET", "PUBLIC_URI": "PUBLIC_URL",
-		"strava_client_id": "STRAVA_CLIENT_ID",
-		"DATABSE_URL":      "DATABASE_URL", "ENCRIPTION_KEYS": "ENCRYPTION_KEY", "SESION_LIFETIME": "SESSION_LIFETIME",
-		"GARMIN_WEBHOOK": "ours", "PORT_FILE": "", "NOTICE_FROM_FILE": "ours", // no secret
-		"PATH": "", "HOME": "", "PWD": "", "TERM": "", "USER": "", "SHELL": "", "SESSION_MANAGER": "",
-		"LISTEN_FDS": "", "LISTEN_PID": "", "GOGC": "", "FRONTEND_URL": "", "TEST_DATABASE_URL": "",
-		"CREDENTIALS_DIRECTORY": "", "PGDATA": "", "XDG_SESSION_ID": "", "DBUS_SESSION_BUS_ADDRESS": "",
-	} {
-		meant, suspect := misspelt(name)
-		if ok := suspect == (want != "") && (want == "ours" || meant == want); !ok {
-			t.Errorf("%s: %q, %v; want %q", name, meant, suspect, want)
-		}
-	}
-	for _, v := range variables() {
-		for _, name := range v.names() {
-			if _, suspect := misspelt(name); suspect {
-				t.Errorf("%s is taken for a mistake", name)
-			}
-			if _, suspect := misspelt(name + "_FILE"); v.secret && suspect {
-				t.Errorf("%s_FILE is taken for a mistake", name)
-			}
-		}
-	}
-}
-
-func TestDoctorNamesWhatNothingReads(t *testing.T) {
-	t.Parallel()
-	cmd := serverCommand(t, []string{"doctor"}, "DATA_DIR="+dataDir(t),
-		"STRAVA_CLIENT_SECERT=hunter2", "GARMIN_KEY=hunter2", "SESSION_MANAGER=x", "TRUSTED_PROXY=")
-	if err := os.WriteFile(filepath.Join(cmd.Dir, ".env"), []byte("TRUSTED_PROXYS=10.0.0.1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, _ := cmd.CombinedOutput()
-	says := string(out)
-	wantFindings(t, says,
-		`warn | variables | STRAVA_CLIENT_SECERT is set, and nothing reads it: is STRAVA_CLIENT_SECRET meant`,
-		`warn | variables | TRUSTED_PROXYS is set, and nothing reads it: is TRUSTED_PROXIES meant`,
-		`warn | variables | GARMIN_KEY is set, and nothing reads it: docs/configuration.md`)
-	if strings.Count(says, "variables ") != 3 || strings.Contains(says, "hunter2") {
-		t.Errorf("it says too much:\n%s", says)
-	}
-}
 
 // Whoever is at PUBLIC_URL is asked for its name.
 func TestDoctorAsksPublicURL(t *testing.T) {
@@ -74,10 +26,10 @@ func TestDoctorAsksPublicURL(t *testing.T) {
 	distrusted := httptest.NewTLSServer(http.NotFoundHandler())
 	defer distrusted.Close()
 	env := func(more ...string) []string {
-		return append([]string{"DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t),
+		return append([]string{"DATA_DIR=" + testkit.DataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t),
 			"STRAVA_CLIENT_ID=7", "STRAVA_CLIENT_SECRET=hunter2"}, more...)
 	}
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	ours := env("PORT="+port, "PUBLIC_URL=http://localhost:"+port)
 	start(t, ours...)
 	theirs := env("PORT=0")
@@ -128,7 +80,7 @@ func TestUntrustedProxyIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t), tt.trusted}
+			env := []string{"PORT=0", "DATABASE_URL=" + dbtest.NewPatientURL(t), tt.trusted}
 			server := start(t, env...)
 			for range 3 {
 				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.url+"/login", nil)
@@ -152,30 +104,5 @@ func TestUntrustedProxyIsTold(t *testing.T) {
 				t.Errorf("the log says so %d times, want %d:\n%s", n, tt.lines, server.logged())
 			}
 		})
-	}
-}
-
-func TestDoctorOnProxies(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct {
-		env  map[string]string
-		want string // verdict and words; "": nothing
-	}{
-		"development": {nil, ""},
-		"public development": {map[string]string{"PUBLIC_URL": "https://tunnel.example.org",
-			"STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2"}, "warn TRUSTED_PROXIES is empty"},
-		"production": {map[string]string{"APP_ENV": "production", "TRUSTED_PROXIES": "none"},
-			"ok none, as TRUSTED_PROXIES says"},
-		"behind a proxy": {map[string]string{"APP_ENV": "production", "TRUSTED_PROXIES": "10.0.0.1"},
-			"ok the client is named by 10.0.0.1/32"},
-	} {
-		config, _ := load(t, tt.env)
-		var said strings.Builder
-		for _, f := range checkProxies(t.Context(), examined{config: config, databaseErr: errNoDatabase}) {
-			said.WriteString(string(f.verdict) + " " + f.explanation)
-		}
-		if !strings.HasPrefix(said.String(), tt.want) || tt.want == "" && said.String() != "" {
-			t.Errorf("%s: %q, want %q", name, said.String(), tt.want)
-		}
 	}
 }

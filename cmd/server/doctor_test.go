@@ -1,40 +1,23 @@
 package main
 
 import (
-	"errors"
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"net/url"
-	"os"
-	"os/exec"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"cairn/db"
 	"cairn/db/dbtest"
-	"cairn/internal/oauth"
+	"cairn/internal/testkit"
 )
 
 // seeDoctor runs the doctor and returns its exit code and what it says.
 func seeDoctor(t *testing.T, env ...string) (code int, says string) {
 	t.Helper()
-	cmd := serverCommand(t, []string{"doctor"}, env...)
-	out, err := cmd.CombinedOutput()
-	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
-		t.Fatal(err)
+	out, said, code := call(t, env, "doctor")
+	says = out + said
+	if regexp.MustCompile(`hunter2|` + testkit.Secret + `|` + testkit.Key1 + `|` + testkit.Key2).MatchString(says) {
+		t.Errorf("it tells a secret:\n%s", says)
 	}
-	if regexp.MustCompile(`hunter2|` + secret + `|` + key1 + `|` + key2).Match(out) {
-		t.Errorf("it tells a secret:\n%s", out)
-	}
-	return cmd.ProcessState.ExitCode(), string(out)
+	return code, says
 }
 
 // wantFindings checks that a line matches each pattern, behind verdict and blanks.
@@ -47,29 +30,15 @@ func wantFindings(t *testing.T, says string, patterns ...string) {
 	}
 }
 
-func execute(t *testing.T, address string, statements ...string) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(t.Context()) }()
-	for _, statement := range statements {
-		if _, err := conn.Exec(t.Context(), statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
-}
-
 func TestDoctorFindsAllWell(t *testing.T) {
 	t.Parallel()
 	env := []string{
-		"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t), "ENCRYPTION_KEY=" + key1}
+		"PORT=0", "DATABASE_URL=" + dbtest.NewPatientURL(t), "ENCRYPTION_KEY=" + testkit.Key1}
 	server := start(t, env...)
-	b := newBrowser(t)
-	b.signUp(server.url, "ada@example.org")
-	b.connect(server.url, "strava", "ada")
-	b.connect(server.url, "garmin", "moss")
+	b := testkit.NewBrowser(t)
+	b.SignUp(server.url, "ada@example.org")
+	b.Connect(server.url, "strava", "ada")
+	b.Connect(server.url, "garmin", "moss")
 	code, says := seeDoctor(t, env...)
 	wantFindings(t, says,
 		`ok | configuration`,
@@ -91,24 +60,24 @@ func TestDoctorFindsAllWell(t *testing.T) {
 
 func TestDoctorExplainsKeys(t *testing.T) {
 	t.Parallel()
-	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)}
+	env := []string{"PORT=0", "DATA_DIR=" + testkit.DataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)}
 	with := func(keys string) []string { return append([]string{"ENCRYPTION_KEY=" + keys}, env...) }
-	server := start(t, with(key1)...)
-	b := newBrowser(t)
-	b.signUp(server.url, "ada@example.org")
-	b.connect(server.url, "strava", "ada")
+	server := start(t, with(testkit.Key1)...)
+	b := testkit.NewBrowser(t)
+	b.SignUp(server.url, "ada@example.org")
+	b.Connect(server.url, "strava", "ada")
 	for _, tt := range []struct {
 		name string
 		env  []string
 		code int
 		want string
 	}{
-		{"missing", with(key2), 1, `FAIL | keys | [0-9a-f]{8} sealed 1 connections and is not configured`},
+		{"missing", with(testkit.Key2), 1, `FAIL | keys | [0-9a-f]{8} sealed 1 connections and is not configured`},
 		{"missing, none made yet", env, 1, `FAIL | keys | [0-9a-f]{8} sealed 1 connections and is not configured`},
 		{"not readable", with("hunter2"), 1, `FAIL | keys | can't be checked`},
-		{"older", with(key2 + "," + key1), 0,
+		{"older", with(testkit.Key2 + "," + testkit.Key1), 0,
 			`warn | keys | [0-9a-f]{8}, an older one, sealed 1 connections: run server rekey`},
-		{"unused", with(key1 + "," + key2), 0, `ok | keys | [0-9a-f]{8} seals nothing any more`},
+		{"unused", with(testkit.Key1 + "," + testkit.Key2), 0, `ok | keys | [0-9a-f]{8} seals nothing any more`},
 	} {
 		code, says := seeDoctor(t, tt.env...)
 		wantFindings(t, says, tt.want)
@@ -118,220 +87,18 @@ func TestDoctorExplainsKeys(t *testing.T) {
 	}
 }
 
-// The doctor changes nothing: it makes no tables, no secrets, no private database.
-func TestDoctorChangesNothing(t *testing.T) {
+func TestDoctorOpensAPrivateDatabase(t *testing.T) {
 	t.Parallel()
-	address := dbtest.NewEmptyURL(t)
-	dir := dataDir(t)
-	code, says := seeDoctor(t, "DATA_DIR="+dir, "DATABASE_URL="+address)
-	wantFindings(t, says, `warn | schema | there is none yet`)
-	if code != 0 {
-		t.Errorf("exit code %d, want 0: a first start would put it right", code)
-	}
-	execute(t, address, `CREATE SCHEMA cairn`) // fails if it is there
-	code, says = seeDoctor(t, "DATA_DIR="+dir)
-	wantFindings(t, says, `warn | database | there is none yet`)
-	if _, err := os.Stat(dir); code != 0 || err == nil {
-		t.Errorf("exit code %d; DATA_DIR was made: %v", code, err == nil)
-	}
-}
-
-func TestDoctorExplainsTheDatabase(t *testing.T) {
-	t.Parallel()
-	t.Run("private", func(t *testing.T) {
-		t.Parallel()
-		env := []string{"PORT=0", "DATA_DIR=" + dataDir(t)}
-		server := start(t, env...)
-		for _, when := range []string{"while it is used", "while nobody uses it"} {
-			code, says := seeDoctor(t, env...)
-			wantFindings(t, says, `ok | database`, `ok | schema`, `ok | keys | nothing is sealed`)
-			if code != 0 {
-				t.Errorf("%s: exit code %d", when, code)
-			}
-			if when == "while it is used" {
-				server.end(syscall.SIGTERM)
-			}
+	env := []string{"PORT=0", "DATA_DIR=" + testkit.DataDir(t)}
+	server := start(t, env...)
+	for _, when := range []string{"while it is used", "while nobody uses it"} {
+		code, says := seeDoctor(t, env...)
+		wantFindings(t, says, `ok | database`, `ok | schema`, `ok | keys | nothing is sealed`)
+		if code != 0 {
+			t.Errorf("%s: exit code %d", when, code)
 		}
-	})
-	for _, tt := range []struct {
-		name, statement string // on a migrated database
-		code            int
-		want            string
-	}{
-		{"pending", `
-			DELETE FROM cairn.goose_db_version WHERE version_id > 2;
-			DROP TABLE cairn.withdrawals, cairn.budgets, cairn.connection_events, cairn.errands, cairn.pulls,
-				cairn.latest`, 0,
-			`warn | schema | version 2; pending: 0003_(.|\n)*warn | keys | can't be compared`},
-		{"newer", `INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (9999, true)`, 0,
-			`warn | schema | version 9999 is newer`},
-		{"read-only", `
-			DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on',
-				current_database()); END$$`, 1,
-			`FAIL | database | .* can't be written to`},
-		{"paused", `
-			INSERT INTO cairn.users (display_name) VALUES ('Ada');
-			INSERT INTO cairn.identities (user_id, provider, subject) VALUES (1, 'strava', '7');
-			INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens, state)
-			VALUES (1, 1, 'strava', '\x0100000000', 'paused')`, 1,
-			`warn | connections | strava: 1 are refused`},
-		{"old tokens", `
-			CREATE TABLE public.users (id serial, access_token_encrypted text,
-				garmin_oauth_tokens_encrypted text, garmin_connected_at timestamp);
-			INSERT INTO public.users (garmin_oauth_tokens_encrypted) VALUES ('hunter2'), ('hunter2'), (NULL);
-			CREATE TABLE public."Garmin's" (id serial, token text);
-			CREATE TABLE public.garmin_tokens (id serial, oauth_token text, oauth_token_secret text);
-			INSERT INTO public.garmin_tokens (oauth_token) VALUES ('hunter2')`, 0,
-			`warn | old Garmin tokens | 2 in public.users \(garmin_oauth_tokens_encrypted\)(.|\n)*OAuth 1`},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			address := dbtest.NewPatientURL(t)
-			execute(t, address, tt.statement)
-			code, says := seeDoctor(t, "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
-			wantFindings(t, says, tt.want)
-			if code != tt.code {
-				t.Errorf("exit code %d, want %d:\n%s", code, tt.code, says)
-			}
-		})
-	}
-	t.Run("without rights", func(t *testing.T) {
-		t.Parallel()
-		address, err := url.Parse(dbtest.NewEmptyURL(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		guest := "guest_" + strconv.FormatInt(time.Now().UnixNano(), 36) // roles belong to no database
-		execute(t, address.String(), `CREATE ROLE `+guest)
-		defer execute(t, address.String(), `DROP ROLE `+guest)
-		query := address.Query()
-		query.Set("role", guest)
-		asGuest := *address
-		asGuest.RawQuery = query.Encode()
-		code, says := seeDoctor(t, "DATABASE_URL="+asGuest.String())
-		wantFindings(t, says, `FAIL | schema | there is none yet, and the user of DATABASE_URL may not make it`)
-		if code != 1 {
-			t.Errorf("exit code %d, want 1", code)
-		}
-	})
-	t.Run("away", func(t *testing.T) {
-		t.Parallel()
-		code, says := seeDoctor(t, "DATABASE_URL=postgres://ada:hunter2@127.0.0.1:1/cairn",
-			limited(limits{Doctor: 2 * time.Second}))
-		wantFindings(t, says, `FAIL | database | .*127\.0\.0\.1:1`, `ok | providers`, `ok | dates`)
-		if code != 1 {
-			t.Errorf("exit code %d, want 1", code)
-		}
-	})
-}
-
-// All problems are listed, and what can be checked is.
-func TestDoctorExplainsTheConfiguration(t *testing.T) {
-	t.Parallel()
-	code, says := seeDoctor(t, "APP_ENV=production", "DATABASE_URL="+dbtest.NewPatientURL(t),
-		"PUBLIC_URL=http://cairn.example.org", "ENCRYPTION_KEY=hunter2", "TRUSTED_PROXIES=proxy")
-	wantFindings(t, says,
-		`FAIL | configuration | PUBLIC_URL has to begin with https`,
-		`FAIL | configuration | ENCRYPTION_KEY`,
-		`FAIL | configuration | SESSION_SECRET`,
-		`FAIL | configuration | TRUSTED_PROXIES`,
-		`ok | database`,
-		`ok | schema`,
-		`warn | providers | none has keys`,
-		`cairn: doctor: lines with FAIL: 5`)
-	if code != 1 {
-		t.Errorf("exit code %d, want 1", code)
-	}
-}
-
-func TestDoctorReachesProviders(t *testing.T) {
-	t.Parallel()
-	answer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/" || r.URL.RawQuery != "" || r.ContentLength > 0 {
-			t.Errorf("the doctor asks for %s", r.URL)
-		}
-		http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
-	}))
-	defer answer.Close()
-	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = silent.Close() }()
-	distrusted := httptest.NewTLSServer(http.NotFoundHandler())
-	defer distrusted.Close()
-	at := func(prefix, token, api string) []string {
-		return []string{
-			prefix + "_CLIENT_ID=7",
-			prefix + "_CLIENT_SECRET=hunter2",
-			prefix + "_TOKEN_URL=" + token + "/token?hunter2",
-			prefix + "_API_URL=" + api,
-			prefix + "_REVOKE_URL=" + api,
-		}
-	}
-	env := slices.Concat(at("STRAVA", answer.URL, answer.URL),
-		at("GARMIN", answer.URL, "http://"+silent.Addr().String()),
-		at("FOURSQUARE", distrusted.URL, "http://127.0.0.1:1"),
-		[]string{"PUBLIC_URL=http://cairn.test:3001", "GARMIN_REDIRECT_URI=http://cairn.test:3001/garmin",
-			"DATABASE_URL=" + dbtest.NewPatientURL(t),
-			limited(limits{Doctor: 5 * time.Second})})
-	code, says := seeDoctor(t, env...)
-	wantFindings(t, says,
-		`warn | configuration | complete, but APP_ENV is not production although PUBLIC_URL is public`,
-		`ok | reach strava | `+answer.URL+` answers`,
-		`ok | reach garmin | `+answer.URL+` answers`,
-		`FAIL | reach garmin | http://`+silent.Addr().String()+` does not answer within 5s`,
-		`FAIL | reach foursquare | http://127\.0\.0\.1:1 can't be reached: .*refused`,
-		`FAIL | reach foursquare | `+distrusted.URL+` can't be reached: .*certificate`,
-		`ok | callback garmin | http://cairn\.test:3001/garmin has to be registered`,
-		`ok | callback strava | http://cairn\.test:3001/api/strava/auth/callback; `+
-			`registered is its bare domain, cairn\.test`)
-	if code != 1 {
-		t.Errorf("exit code %d, want 1:\n%s", code, says)
-	}
-}
-
-func TestDoctorComparesClocks(t *testing.T) {
-	t.Parallel()
-	for ahead, want := range map[time.Duration]string{
-		4 * time.Second: "ok",
-		6 * time.Second: "warn is 6s ahead of",
-		-time.Hour:      "warn is 1h0m0s behind",
-	} {
-		f := checkClock(t.Context(), examined{database: db.Report{Ahead: ahead}})[0]
-		verdict, words, _ := strings.Cut(want, " ")
-		if string(f.verdict) != verdict || !strings.Contains(f.explanation, words) {
-			t.Errorf("%v: %v", ahead, f)
-		}
-	}
-}
-
-func TestDoctorKnowsDates(t *testing.T) {
-	t.Parallel()
-	strava := oauth.Strava(oauth.App{})
-	moved := oauth.Strava(oauth.App{Endpoints: oauth.Endpoints{API: "https://www.api-v3.strava.com/v3"}})
-	for _, tt := range []struct {
-		today    string
-		provider *oauth.Provider
-		verdict  verdict
-		words    string
-	}{
-		{"2026-11-23", strava, well, "(190 days left)"},
-		{"2027-05-31", strava, warning, "(1 days left)"},
-		{"2027-06-01", strava, warning, "(today)"},
-		{"2027-06-03", strava, warning, "(2 days ago)"},
-		{"2027-06-03", moved, well, "(2 days ago)"},
-	} {
-		today, err := time.Parse(time.DateOnly, tt.today)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := checkDates(t.Context(), examined{
-			providers: []*oauth.Provider{tt.provider},
-			today:     today.Add(20 * time.Hour),
-		})
-		if f := found[len(found)-1]; f.verdict != tt.verdict || !strings.Contains(f.explanation, tt.words) {
-			t.Errorf("%s: %v, want %s and %q", tt.today, f, tt.verdict, tt.words)
+		if when == "while it is used" {
+			server.end()
 		}
 	}
 }

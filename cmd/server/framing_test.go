@@ -15,7 +15,7 @@ import (
 // a proxy may have read it in the other way.
 func TestBodyWithTwoLengths(t *testing.T) {
 	t.Parallel()
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
+	server := start(t, "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
 	host := strings.TrimPrefix(server.url, "http://")
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", host)
 	if err != nil {

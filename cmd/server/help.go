@@ -6,19 +6,21 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"cairn/internal/admin"
 )
 
-// helpCommand lists the commands, or explains one.
-func helpCommand(_ context.Context, e env, out io.Writer) error {
-	if len(e.args) == 0 || strings.HasPrefix(e.args[0], "-") {
+// help lists the commands, or explains one.
+func help(_ context.Context, e admin.Env, out io.Writer) error {
+	if len(e.Args) == 0 || strings.HasPrefix(e.Args[0], "-") {
 		return listCommands(out)
 	}
-	if len(e.args) > 1 {
-		return usageError(fmt.Sprintf("%q is one argument too many", e.args[1]))
+	if len(e.Args) > 1 {
+		return admin.UsageError(fmt.Sprintf("%q is one argument too many", e.Args[1]))
 	}
-	c, ok := find(e.args[0])
+	c, ok := find(commands(limits{}), e.Args[0])
 	if !ok {
-		return usageError(fmt.Sprintf("there is no command %q", e.args[0]))
+		return admin.UsageError(fmt.Sprintf("there is no command %q", e.Args[0]))
 	}
 	return c.explain(out)
 }
@@ -27,7 +29,7 @@ func listCommands(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprint(table, "Cairn signs people in, and connects their Garmin, Foursquare and Strava accounts.\n\n"+
 		"Usage: server [COMMAND [ARGUMENTS]]\n\n")
-	for _, c := range commands() {
+	for _, c := range commands(limits{}) {
 		_, _ = fmt.Fprintf(table, "  %s\t%s\n", c.name, c.summary)
 	}
 	_, _ = fmt.Fprint(table, "\nserver help COMMAND says more about one. "+

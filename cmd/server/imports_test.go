@@ -12,9 +12,14 @@ import (
 
 // mayImport is the architecture: which of our packages a package may import. Tests may import everything.
 var mayImport = map[string][]string{
-	"cairn/cmd/server": {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/auth", "cairn/internal/avatar",
-		"cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/activity", "cairn/internal/metrics", "cairn/internal/oauth",
-		"cairn/internal/sandbox", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
+	"cairn/cmd/server": {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/admin", "cairn/internal/auth",
+		"cairn/internal/avatar", "cairn/internal/config", "cairn/internal/instance", "cairn/internal/jobs",
+		"cairn/internal/activity", "cairn/internal/metrics", "cairn/internal/oauth", "cairn/internal/sandbox",
+		"cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
+	"cairn/internal/admin": {"cairn/db", "cairn/db/embedded", "cairn/internal/auth", "cairn/internal/config",
+		"cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/oauth", "cairn/internal/routes",
+		"cairn/internal/seal", "cairn/internal/session"},
+	"cairn/internal/config": {"cairn/internal/oauth"},
 	"cairn/internal/routes": {"cairn/db", "cairn/internal/auth", "cairn/internal/jobs", "cairn/internal/activity",
 		"cairn/internal/oauth", "cairn/internal/session", "cairn/internal/text"},
 	"cairn/internal/jobs":     {"cairn/internal/activity", "cairn/internal/avatar", "cairn/internal/oauth"},
@@ -34,7 +39,10 @@ var mayImport = map[string][]string{
 	"cairn/db/embedded":       {},
 	"cairn/db/dbtest":         {"cairn/db", "cairn/db/embedded"},
 	"cairn/internal/testkit":  {},
-	"cairn/web":               {},
+	"cairn/internal/testkit/process": {"cairn/internal/auth", "cairn/internal/config", "cairn/internal/jobs",
+		"cairn/internal/oauth", "cairn/internal/routes", "cairn/internal/sandbox", "cairn/internal/testkit"},
+	"cairn/test/soak": {},
+	"cairn/web":       {},
 }
 
 func TestImportDirections(t *testing.T) {

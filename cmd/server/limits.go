@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"time"
 
+	"cairn/internal/admin"
 	"cairn/internal/auth"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
 	"cairn/internal/sandbox"
-	"cairn/internal/session"
 )
 
 // limits are all time limits of the program, its rate limits, and the cost of a password's hash. A field that is zero
@@ -29,9 +29,9 @@ type limits struct {
 	Response         time.Duration // to be written, from the end of the header on: 45 s
 	SandboxWork      time.Duration // for background work that calls the sandbox on the listener that is closing: 3 s
 	Upkeep           time.Duration // one batch of what upkeep does: 10 s
-	Health           time.Duration // for the answer to health: 3 s
-	Doctor           time.Duration // for anything that the doctor asks: 5 s
-	Message          time.Duration // for the command that takes one notice: 1 minute
+	Health           time.Duration // as in admin.Limits
+	Doctor           time.Duration // likewise
+	Message          time.Duration // likewise
 	Counting         time.Duration // for what a scrape of the metrics has counted in the database: 2 s
 }
 
@@ -41,17 +41,13 @@ func (l limits) withDefaults() limits {
 	l.Response = cmp.Or(l.Response, 45*time.Second)
 	l.SandboxWork = cmp.Or(l.SandboxWork, 3*time.Second)
 	l.Upkeep = cmp.Or(l.Upkeep, 10*time.Second)
-	l.Health = cmp.Or(l.Health, 3*time.Second)
-	l.Doctor = cmp.Or(l.Doctor, 5*time.Second)
-	l.Message = cmp.Or(l.Message, time.Minute)
 	return l
 }
 
-func (l limits) accounts() auth.Options { return auth.Options{Cost: l.Passwords, Limits: l.Rates} }
-
-// sessions adds the limit of statements to what the configuration says about sessions.
-func (c Config) sessions(o session.Options) session.Options {
-	o.Lifetime, o.MaxLifetime = c.Lifetime, c.MaxLifetime
-	o.LookupTimeout, o.StatementTimeout = c.limits.SessionLookup, c.limits.SessionStatement
-	return o
+// admin are the limits of commands.
+func (l limits) admin() admin.Limits {
+	return admin.Limits{
+		Calls: l.Calls, SessionLookup: l.SessionLookup, SessionStatement: l.SessionStatement,
+		Health: l.Health, Doctor: l.Doctor, Message: l.Message,
+	}
 }

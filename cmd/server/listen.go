@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
 	"syscall"
+
+	"cairn/internal/config"
 
 	"github.com/coreos/go-systemd/v22/activation"
 )
@@ -28,14 +29,14 @@ func (l listeners) Close() error {
 // listen takes the socket that was passed to this process (LISTEN_FDS, as systemd does it), or
 // opens PORT. A passed socket belongs to the process that passed it and stays open while the server
 // is replaced: connections wait in it instead of being refused.
-func listen(ctx context.Context, config Config) (listeners, error) {
+func listen(ctx context.Context, c config.Config) (listeners, error) {
 	passed, err := activation.Listeners()
 	if err != nil {
 		return nil, fmt.Errorf("the passed socket can't be used: %w", err)
 	}
 	switch len(passed) {
 	case 0:
-		return config.open(ctx)
+		return open(ctx, c)
 	case 1:
 		if listener, ok := passed[0].(*net.TCPListener); ok {
 			return listeners{listener}, nil
@@ -47,7 +48,7 @@ func listen(ctx context.Context, config Config) (listeners, error) {
 
 // open opens PORT. In development that is on this machine's own addresses, both of those that localhost may mean: no
 // other machine is to reach what development serves, the sandbox above all.
-func (c Config) open(ctx context.Context) (listeners, error) {
+func open(ctx context.Context, c config.Config) (listeners, error) {
 	if c.Production || c.ListenAddr != "" {
 		listener, err := listenOn(ctx, c.ListenAddr, c.Port)
 		return listeners{listener}, err
@@ -84,13 +85,4 @@ func listenOn(ctx context.Context, host string, port int) (net.Listener, error) 
 		return nil, fmt.Errorf("PORT %d can't be used: %w", port, err)
 	}
 	return listener, nil
-}
-
-// selfAddr is the address at which this machine reaches its own server.
-func (c Config) selfAddr() string {
-	addr, err := netip.ParseAddr(c.ListenAddr)
-	if err != nil || addr.IsUnspecified() {
-		return "127.0.0.1"
-	}
-	return addr.String()
 }

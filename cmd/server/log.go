@@ -5,26 +5,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
 )
-
-// logLevel reads from which level on lines are logged.
-func (c *configReader) logLevel() slog.Level {
-	value := c.value("LOG_LEVEL")
-	levels := map[string]slog.Level{
-		"": slog.LevelInfo, "debug": slog.LevelDebug, "info": slog.LevelInfo,
-		"warn": slog.LevelWarn, "error": slog.LevelError,
-	}
-	level, ok := levels[strings.ToLower(value)]
-	if !ok {
-		c.problem("LOG_LEVEL is none of debug, info, warn, error")
-	}
-	return level
-}
 
 // newLogger writes text to a terminal, and JSON to everything else, from a level on. Lines of JSON are buffered for a
 // moment, because a write for each request takes a fifth of what a server can do (make bench); a warning or an error is

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"cairn/internal/config"
 )
 
 func TestLogGathersLinesForAMoment(t *testing.T) {
@@ -60,12 +62,12 @@ func TestLogNamesUnitsAndLevels(t *testing.T) {
 		level string
 		lines int
 	}{{"", 3}, {"debug", 4}, {"INFO", 3}, {"warn", 2}, {"error", 1}} {
-		config, err := loadConfig(func(name string) string { return map[string]string{"LOG_LEVEL": tt.level}[name] })
+		c, err := config.Load(func(name string) string { return map[string]string{"LOG_LEVEL": tt.level}[name] })
 		if err != nil {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		log, flush := newLogger(&out, config.LogLevel)
+		log, flush := newLogger(&out, c.LogLevel)
 		for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
 			log.With("id", "x", "limit", time.Second).
 				Log(t.Context(), level, "line", "duration", 1234567*time.Nanosecond, "n", 5)
@@ -82,7 +84,7 @@ func TestLogNamesUnitsAndLevels(t *testing.T) {
 			t.Errorf("the line is %v", line)
 		}
 	}
-	_, err := loadConfig(func(name string) string { return map[string]string{"LOG_LEVEL": "loud"}[name] })
+	_, err := config.Load(func(name string) string { return map[string]string{"LOG_LEVEL": "loud"}[name] })
 	if err == nil || !strings.Contains(err.Error(), "LOG_LEVEL is none of") {
 		t.Errorf("error %v", err)
 	}

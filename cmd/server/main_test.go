@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,28 +21,28 @@ import (
 // server.
 func TestStaySignedInAcrossRestartAndKill(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
-	env := []string{"DATA_DIR=" + dir, "PORT=" + freePort(t)}
-	server := start(t, env...)
-	b := newBrowser(t)
-	b.signUp(server.url, "ada@example.org")
+	dir := testkit.DataDir(t)
+	env := []string{"DATA_DIR=" + dir, "PORT=" + testkit.FreePort(t)}
+	server := startProcess(t, env...)
+	b := testkit.NewBrowser(t)
+	b.SignUp(server.URL, "ada@example.org")
 	for _, provider := range []string{"garmin", "foursquare", "strava"} {
-		b.connect(server.url, provider, "ada")
+		b.Connect(server.URL, provider, "ada")
 	}
 	for _, tt := range []struct {
 		signal syscall.Signal
 		code   int
 	}{{syscall.SIGTERM, 0}, {syscall.SIGINT, 0}, {syscall.SIGKILL, -1}, {syscall.SIGKILL, -1}} {
-		if code := server.end(tt.signal); code != tt.code {
-			t.Errorf("after %v it exited with %d, want %d:\n%s", tt.signal, code, tt.code, server.logged())
+		if code := server.End(tt.signal); code != tt.code {
+			t.Errorf("after %v it exited with %d, want %d:\n%s", tt.signal, code, tt.code, server.Logged())
 		}
 		testkit.Eventually(t, "PostgreSQL has stopped too", func() bool { return postgresOf(dir) == 0 })
-		server = start(t, env...)
-		b.wantConnected(server.url, 3)
+		server = startProcess(t, env...)
+		b.WantConnected(server.URL, 3)
 	}
-	b.check(server.url, "strava")
+	b.Check(server.URL, "strava")
 	for _, secret := range []string{"granite", "state=", "code="} {
-		if strings.Contains(server.logged(), secret) {
+		if strings.Contains(server.Logged(), secret) {
 			t.Errorf("the log tells %q", secret)
 		}
 	}
@@ -53,23 +51,24 @@ func TestStaySignedInAcrossRestartAndKill(t *testing.T) {
 // Two servers on one data directory, and later on one database of the operator's, are one site.
 func TestTwoInstances(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := testkit.DataDir(t)
 	for name, env := range map[string][]string{
 		"private database": {"DATA_DIR=" + dir, "PORT=0"},
 		"DATABASE_URL":     {"DATA_DIR=" + dir, "PORT=0", "DATABASE_URL=" + dbtest.NewPatientURL(t)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			one, two := start(t, env...), start(t, env...)
-			b := newBrowser(t)
-			b.signUp(one.url, "ada@example.org")
-			b.wantConnected(two.url, 0)
-			b.connect(two.url, "strava", "moss")
-			b.wantConnected(one.url, 1)
-			one.end(syscall.SIGKILL)
-			b.wantConnected(two.url, 1)
-			one = start(t, env...)
-			b.do(http.MethodPost, two.url+"/logout", url.Values{})
-			if _, page := b.do(http.MethodGet, one.url+"/", nil); page.Find("header a[href='/account']").Length() != 0 {
+			one, two := startProcess(t, env...), start(t, env...)
+			b := testkit.NewBrowser(t)
+			b.SignUp(one.URL, "ada@example.org")
+			b.WantConnected(two.url, 0)
+			b.Connect(two.url, "strava", "moss")
+			b.WantConnected(one.URL, 1)
+			one.End(syscall.SIGKILL)
+			b.WantConnected(two.url, 1)
+			one = startProcess(t, env...)
+			b.Send(http.MethodPost, two.url+"/logout", url.Values{})
+			_, page := b.Send(http.MethodGet, one.URL+"/", nil)
+			if page.Find("header a[href='/account']").Length() != 0 {
 				t.Error("signed out on one, still signed in on the other")
 			}
 		})
@@ -80,9 +79,9 @@ func TestTwoInstances(t *testing.T) {
 func TestStopFinishesRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	address := dbtest.NewPatientURL(t)
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+address)
-	b := newBrowser(t)
-	b.signUp(server.url, "ada@example.org")
+	server := start(t, "PORT=0", "DATABASE_URL="+address)
+	b := testkit.NewBrowser(t)
+	b.SignUp(server.url, "ada@example.org")
 	conn, err := pgx.Connect(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +95,7 @@ func TestStopFinishesRequestsInFlight(t *testing.T) {
 	}
 	answered := make(chan int, 1)
 	go func() {
-		status, _ := b.do(http.MethodGet, server.url+"/api/auth/me", nil)
+		status, _ := b.Send(http.MethodGet, server.url+"/api/auth/me", nil)
 		answered <- status
 	}()
 	watch, err := pgx.Connect(t.Context(), address)
@@ -111,9 +110,7 @@ func TestStopFinishesRequestsInFlight(t *testing.T) {
 				AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`).Scan(&waiting)
 		return waiting
 	})
-	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	server.stop()
 	testkit.Eventually(t, "it says that it stops", func() bool {
 		return strings.Contains(server.logged(), `"stopping"`)
 	})
@@ -124,15 +121,14 @@ func TestStopFinishesRequestsInFlight(t *testing.T) {
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("the request in flight got %d, want 200", status)
 	}
-	<-server.done
-	if code := server.cmd.ProcessState.ExitCode(); code != 0 {
+	if code := server.end(); code != 0 {
 		t.Errorf("exit code %d, want 0:\n%s", code, server.logged())
 	}
 }
 
 func TestFiveInstancesStartAtOnceOnAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
-	env := []string{"DATA_DIR=" + dataDir(t), "PORT=0", "DATABASE_URL=" + dbtest.NewEmptyURL(t)}
+	env := []string{"DATA_DIR=" + testkit.DataDir(t), "PORT=0", "DATABASE_URL=" + dbtest.NewEmptyURL(t)}
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() {
@@ -151,9 +147,7 @@ func TestMigrateAlone(t *testing.T) {
 	t.Parallel()
 	address := dbtest.NewEmptyURL(t)
 	for range 2 {
-		if out, err := serverCommand(t, []string{"migrate"}, "DATABASE_URL="+address).CombinedOutput(); err != nil {
-			t.Fatalf("%v:\n%s", err, out)
-		}
+		commandOutput(t, []string{"DATABASE_URL=" + address}, "migrate")
 	}
 	pool, err := pgxpool.New(t.Context(), address)
 	if err != nil {
@@ -171,60 +165,37 @@ func TestMigrateAlone(t *testing.T) {
 
 func TestWhatKeepsItFromStarting(t *testing.T) {
 	t.Parallel()
-	taken := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
+	taken := start(t, "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
 	_, port, _ := strings.Cut(strings.TrimPrefix(taken.url, "http://"), ":")
-	tests := []struct {
-		name string
-		args []string
+	for name, tt := range map[string]struct {
+		args string
 		env  []string
 		want []string
 	}{
-		{"usage", []string{"server"}, nil, []string{`there is no command "server"; see: server help`}},
-		{"port taken", nil, []string{"PORT=" + port}, []string{"PORT " + port}},
-		{"no PostgreSQL", nil, []string{"PORT=0", "PATH=/nowhere", "DATA_DIR=" + dataDir(t)}, nil},
-		{"several at once", nil, []string{"PORT=x", "ENCRYPTION_KEY=12", "SESSION_SECRET=short", "NODE_ENV=production"},
+		"usage":      {"server", nil, []string{`there is no command "server"; see: server help`}},
+		"port taken": {"", []string{"PORT=" + port}, []string{"PORT " + port}},
+		"several at once": {"",
+			[]string{"PORT=x", "ENCRYPTION_KEY=12", "SESSION_SECRET=short", "NODE_ENV=production"},
 			[]string{"PORT", "ENCRYPTION_KEY", "SESSION_SECRET", "PUBLIC_URL", "DATABASE_URL"}},
-		{"wrong password", nil,
-			[]string{"PORT=0", "DATABASE_URL=postgres://nobody:hunter2@127.0.0.1:1/x?connect_timeout=1"}, nil},
-	}
-	for _, tt := range tests[:2] {
-		t.Run(tt.name, func(t *testing.T) {
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wantFailure(t, serverCommand(t, tt.args, tt.env...), tt.want...)
+			wantFailure(t, tt.env, tt.args, tt.want...)
 		})
-	}
-	t.Run(tests[3].name, func(t *testing.T) {
-		t.Parallel()
-		wantFailure(t, serverCommand(t, nil, tests[3].env...), tests[3].want...)
-	})
-}
-
-func wantFailure(t *testing.T, cmd *exec.Cmd, want ...string) {
-	t.Helper()
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		t.Fatalf("it ended well:\n%s", out)
-	}
-	for _, text := range want {
-		if !strings.Contains(string(out), text) {
-			t.Errorf("%q is missing in:\n%s", text, out)
-		}
 	}
 }
 
 // A database that is down is waited for, and the log says so without telling how to get in.
 func TestDatabaseThatComesLater(t *testing.T) {
 	t.Parallel()
-	cmd := serverCommand(t, nil, "PORT=0", "DATA_DIR="+dataDir(t),
+	cmd := serverCommand(t, nil, "PORT=0", "DATA_DIR="+testkit.DataDir(t),
 		"DATABASE_URL=postgres://ada:hunter2hunter2@127.0.0.1:1/cairn")
-	var out strings.Builder
-	var mu sync.Mutex
-	cmd.Stderr = writerFunc(func(p []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return out.Write(p) })
+	var log testkit.Journal
+	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	text := func() string { mu.Lock(); defer mu.Unlock(); return out.String() }
-	testkit.Eventually(t, "it says that it waits", func() bool { return strings.Contains(text(), "127.0.0.1:1") })
+	testkit.Eventually(t, "it says that it waits", func() bool { return strings.Contains(log.String(), "127.0.0.1:1") })
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -232,47 +203,15 @@ func TestDatabaseThatComesLater(t *testing.T) {
 	go func() { _ = cmd.Wait(); close(ended) }()
 	select {
 	case <-ended:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		_ = cmd.Process.Kill()
 		t.Error("it can't be interrupted while it waits")
 	}
-	if strings.Contains(text(), "hunter2") {
-		t.Errorf("the log tells the password:\n%s", text())
+	if strings.Contains(log.String(), "hunter2") {
+		t.Errorf("the log tells the password:\n%s", log.String())
 	}
 }
 
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
-func TestSecretsAreMadeOnceAndKept(t *testing.T) {
-	t.Parallel()
-	dir := dataDir(t)
-	var made [8]Config
-	var wg sync.WaitGroup
-	for i := range made {
-		wg.Go(func() {
-			var err error
-			if made[i], err = withSecrets(Config{DataDir: dir}); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	for _, config := range made {
-		if config.SessionSecret != made[0].SessionSecret || len(config.SessionSecret) < 32 ||
-			string(config.EncryptionKeys[0]) != string(made[0].EncryptionKeys[0]) {
-			t.Fatal("servers that start at once have different secrets")
-		}
-	}
-	info, err := os.Stat(filepath.Join(dir, "secrets.json"))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the file has mode %v, error %v; want 0600", info.Mode(), err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "secrets.json"), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := withSecrets(Config{DataDir: dir}); err == nil {
-		t.Error("a damaged file was accepted")
-	}
-}

@@ -7,27 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 
 	"cairn/internal/metrics"
 )
-
-// metricsAddr reads the address at which Prometheus may ask. The port is in the variable, because
-// metrics are not for those who reach PORT.
-func (c *configReader) metricsAddr() string {
-	value := c.value("METRICS_ADDR")
-	if value == "" {
-		return ""
-	}
-	_, port, err := net.SplitHostPort(value)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
-		c.problem("METRICS_ADDR is not an address to listen on, like 127.0.0.1:9464 or :9464")
-	}
-	return value
-}
 
 // listenMetrics opens METRICS_ADDR; without one it returns nil.
 func listenMetrics(ctx context.Context, address string) (net.Listener, error) {

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -22,7 +21,7 @@ import (
 )
 
 // metricsOf returns where a server says that its metrics are.
-func metricsOf(p *process) string {
+func metricsOf(p *serving) string {
 	p.t.Helper()
 	found := regexp.MustCompile(`metrics are at (http://[^"]*)`).FindStringSubmatch(p.logged())
 	if found == nil {
@@ -31,7 +30,7 @@ func metricsOf(p *process) string {
 	return found[1]
 }
 
-func scrape(p *process) string {
+func scrape(p *serving) string {
 	p.t.Helper()
 	resp, err := http.Get(metricsOf(p))
 	if err != nil {
@@ -59,38 +58,38 @@ func wantLines(t *testing.T, text string, lines ...string) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0",
-		"DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
+		"DATA_DIR="+testkit.DataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
 	sandbox := strings.Replace(server.url, "localhost", "127.0.0.1", 1) + "/sandbox"
-	ada, visitor := newBrowser(t), newBrowser(t)
-	ada.signUp(server.url, "ada@example.org")
-	newBrowser(t).signIn(server.url, "ada@example.org")
-	ada.connect(server.url, "strava", "ada")
-	ada.connect(server.url, "garmin", "moss")
+	ada, visitor := testkit.NewBrowser(t), testkit.NewBrowser(t)
+	ada.SignUp(server.url, "ada@example.org")
+	testkit.NewBrowser(t).SignIn(server.url, "ada@example.org")
+	ada.Connect(server.url, "strava", "ada")
+	ada.Connect(server.url, "garmin", "moss")
 	wantLines(t, scrape(server),
 		"cairn_sessions 2",
 		"cairn_database_up 1",
 		`cairn_connections{provider="strava",state="active"} 1`,
 		`cairn_connections{provider="garmin",state="active"} 1`)
 
-	visitor.do(http.MethodPost, sandbox+"/control/strava/expire", url.Values{})
-	ada.check(server.url, "strava")
-	ada.do(http.MethodPost, server.url+"/connections/strava/disconnect", url.Values{})
+	visitor.Send(http.MethodPost, sandbox+"/control/strava/expire", url.Values{})
+	ada.Check(server.url, "strava")
+	ada.Send(http.MethodPost, server.url+"/connections/strava/disconnect", url.Values{})
 	guess := url.Values{"email": {"ada@example.org"}, "password": {"hunter2hunter2"}}
 	for range 11 {
-		visitor.do(http.MethodPost, server.url+"/login", guess)
+		visitor.Send(http.MethodPost, server.url+"/login", guess)
 	}
-	_, consent := visitor.do(http.MethodPost, server.url+"/login/foursquare", url.Values{})
-	visitor.do(http.MethodPost, consent.Url.String(), url.Values{"person": {"zofie"}, "decision": {"deny"}})
-	_, consent = visitor.do(http.MethodPost, server.url+"/login/foursquare", url.Values{})
-	visitor.do(http.MethodPost, consent.Url.String(), url.Values{"person": {"zofie"}, "decision": {"allow"}})
+	_, consent := visitor.Send(http.MethodPost, server.url+"/login/foursquare", url.Values{})
+	visitor.Send(http.MethodPost, consent.Url.String(), url.Values{"person": {"zofie"}, "decision": {"deny"}})
+	_, consent = visitor.Send(http.MethodPost, server.url+"/login/foursquare", url.Values{})
+	visitor.Send(http.MethodPost, consent.Url.String(), url.Values{"person": {"zofie"}, "decision": {"allow"}})
 	for _, path := range []string{
 		"/hunter2?code=hunter2",
 		"/connect/hunter2",
 		"/static/hunter2",
 		"/api/strava/auth/callback?code=hunter2&state=hunter2",
 	} {
-		visitor.do(http.MethodGet, server.url+path, nil)
-		visitor.do("HUNTER2", server.url+path, nil)
+		visitor.Send(http.MethodGet, server.url+path, nil)
+		visitor.Send("HUNTER2", server.url+path, nil)
 	}
 
 	const revoked = `cairn_provider_calls_total{call="revoke",provider="strava",result="ok"} 1`
@@ -134,7 +133,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("metrics tell too much: %q", found)
 	}
 	for _, address := range []string{server.url + "/metrics", strings.TrimSuffix(metricsOf(server), "/metrics") + "/"} {
-		if status, _ := visitor.do(http.MethodGet, address, nil); status != http.StatusNotFound {
+		if status, _ := visitor.Send(http.MethodGet, address, nil); status != http.StatusNotFound {
 			t.Errorf("%s answers %d, want 404", address, status)
 		}
 	}
@@ -143,23 +142,22 @@ func TestMetrics(t *testing.T) {
 func TestMetricsListener(t *testing.T) {
 	t.Parallel()
 	address := dbtest.NewPatientURL(t)
-	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
+	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+testkit.DataDir(t), "DATABASE_URL="+address)
 	at, err := url.Parse(metricsOf(server))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := serverCommand(t, nil,
-		"PORT=0", "METRICS_ADDR="+at.Host, "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
-	wantFailure(t, second, "METRICS_ADDR "+at.Host+" can't be used")
-	wantFailure(t, serverCommand(t, nil, "PORT=0", "METRICS_ADDR=9464"), "METRICS_ADDR is not an address")
-	if code := server.end(syscall.SIGTERM); code != 0 {
+	wantFailure(t, []string{"PORT=0", "METRICS_ADDR=" + at.Host, "DATABASE_URL=" + address}, "",
+		"METRICS_ADDR "+at.Host+" can't be used")
+	wantFailure(t, []string{"PORT=0", "METRICS_ADDR=9464"}, "", "METRICS_ADDR is not an address")
+	if code := server.end(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, server.logged())
 	}
 	if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at.Host); err == nil {
 		_ = conn.Close()
 		t.Error("metrics are served by a server that has stopped")
 	}
-	silent := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
+	silent := start(t, "PORT=0", "DATABASE_URL="+address)
 	if strings.Contains(silent.logged(), "metrics") {
 		t.Errorf("metrics are served although nobody asked for it:\n%s", silent.logged())
 	}
@@ -169,9 +167,9 @@ func TestMetricsListener(t *testing.T) {
 func TestMetricsWhileStopping(t *testing.T) {
 	t.Parallel()
 	address := dbtest.NewPatientURL(t)
-	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+address)
-	b := newBrowser(t)
-	b.signUp(server.url, "ada@example.org")
+	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+testkit.DataDir(t), "DATABASE_URL="+address)
+	b := testkit.NewBrowser(t)
+	b.SignUp(server.url, "ada@example.org")
 	wantLines(t, scrape(server), "cairn_sessions 1") // counted now, and not again soon
 	conn, err := pgx.Connect(t.Context(), address)
 	if err != nil {
@@ -187,20 +185,16 @@ func TestMetricsWhileStopping(t *testing.T) {
 	}
 	answered := make(chan int, 1)
 	go func() {
-		status, _ := b.do(http.MethodGet, server.url+"/api/auth/me", nil)
+		status, _ := b.Send(http.MethodGet, server.url+"/api/auth/me", nil)
 		answered <- status
 	}()
 	waits := func() bool { return strings.Contains(scrape(server), "\ncairn_pool_connections_acquired 1\n") }
 	testkit.Eventually(t, "the request waits for the lock", waits)
-	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	server.stop()
 	testkit.Eventually(t, "it says that it stops", func() bool {
 		return strings.Contains(server.logged(), `"stopping"`)
 	})
-	if !waits() {
-		t.Error("the metrics do not tell that a request is in flight")
-	}
+	testkit.Eventually(t, "the metrics tell that a request is in flight", waits) // and no other work is
 	wantLines(t, scrape(server), "cairn_ready 0")
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
@@ -208,8 +202,7 @@ func TestMetricsWhileStopping(t *testing.T) {
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("the request in flight got %d", status)
 	}
-	<-server.done
-	if code := server.cmd.ProcessState.ExitCode(); code != 0 {
+	if code := server.end(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, server.logged())
 	}
 }

@@ -56,7 +56,7 @@ func TestCommandSeesNoSecrets(t *testing.T) {
 		}
 	}
 	spy := `env > own; cat /proc/$PPID/environ > parents 2> why; head -c 1 /proc/$PPID/mem 2>> why; cat > message`
-	cmd := b.command("--each", spy)
+	cmd := serverCommand(t, []string{"notices", "--each", spy}, b.env...)
 	cmd.Path, cmd.Dir, cmd.SysProcAttr = program, dir, attr
 	cmd.Env = append(cmd.Env, "FOURSQUARE_PUSH_SECRET_FILE="+pushSecret)
 	if out, err := cmd.CombinedOutput(); err != nil {

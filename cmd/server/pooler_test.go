@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -41,22 +39,23 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			database := dbtest.NewEmptyURL(t)
-			env := append(behindPooler(t, database)[name], "DATA_DIR="+dataDir(t), "ENCRYPTION_KEY="+key1)
+			env := append(behindPooler(t, database)[name], "DATA_DIR="+testkit.DataDir(t),
+				"ENCRYPTION_KEY="+testkit.Key1)
 			five := startTogether(t, 5, env)
 			site := five[0]
-			b := newBrowser(t)
-			b.signUp(site.url, "ada@example.org")
-			b.connect(site.url, "strava", "ada")
-			b.connect(site.url, "foursquare", "ada")
+			b := testkit.NewBrowser(t)
+			b.SignUp(site.url, "ada@example.org")
+			b.Connect(site.url, "strava", "ada")
+			b.Connect(site.url, "foursquare", "ada")
 			testkit.Eventually(t, "the newest activities are there", func() bool {
-				_, page := b.do(http.MethodGet, site.url+"/", nil)
+				_, page := b.Send(http.MethodGet, site.url+"/", nil)
 				return page.Find("#latest-strava li").Length() > 0 &&
 					page.Find("#latest-foursquare li").Length() > 0
 			})
-			b.check(site.url, "strava")
-			newBrowser(t).signIn(site.url, "ada@example.org")
+			b.Check(site.url, "strava")
+			testkit.NewBrowser(t).SignIn(site.url, "ada@example.org")
 			for _, server := range five[1:] {
-				if code := server.end(syscall.SIGTERM); code != 0 {
+				if code := server.end(); code != 0 {
 					t.Errorf("exit code %d:\n%s", code, server.logged())
 				}
 			}
@@ -65,15 +64,15 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 				t.Errorf("sessions list says:\n%s", out)
 			}
 			wantNoticeThroughAPooler(t, env, database)
-			if code := site.end(syscall.SIGTERM); code != 0 {
+			if code := site.end(); code != 0 {
 				t.Errorf("exit code %d:\n%s", code, site.logged())
 			}
-			rotated := append([]string{"ENCRYPTION_KEY=" + key2 + "," + key1}, without(env, "ENCRYPTION_KEY=")...)
+			rotated := append(slices.Clone(env), "ENCRYPTION_KEY="+testkit.Key2+","+testkit.Key1)
 			if out := commandOutput(t, rotated, "rekey"); !strings.Contains(out, "of 2 connections") {
 				t.Errorf("rekey says: %s", out)
 			}
 			again := start(t, append([]string{"PORT=" + portOf(site.url)}, rotated...)...)
-			_, page := b.do(http.MethodGet, again.url+"/connections", nil)
+			_, page := b.Send(http.MethodGet, again.url+"/connections", nil)
 			if page.Find("#card-foursquare[data-state=active]").Length() != 1 {
 				t.Errorf("after the restart: %s", page.Find("main").Text())
 			}
@@ -89,12 +88,12 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 }
 
 // startTogether starts servers at the same moment, on ports of their own.
-func startTogether(t *testing.T, n int, env []string) []*process {
+func startTogether(t *testing.T, n int, env []string) []*serving {
 	t.Helper()
-	servers := make([]*process, n)
+	servers := make([]*serving, n)
 	var group errgroup.Group
 	for i := range servers {
-		port := lastingPort(t)
+		port := testkit.LastingPort(t)
 		group.Go(func() error {
 			servers[i] = start(t, append([]string{"PORT=" + port}, env...)...)
 			return nil
@@ -106,30 +105,21 @@ func startTogether(t *testing.T, n int, env []string) []*process {
 
 func portOf(address string) string { return address[strings.LastIndex(address, ":")+1:] }
 
-func without(env []string, prefix string) (rest []string) {
-	for _, variable := range env {
-		if !strings.HasPrefix(variable, prefix) {
-			rest = append(rest, variable)
-		}
-	}
-	return rest
-}
-
 // wantNoticeThroughAPooler breaks a connection without its provider, has that handed over, and mends it.
 func wantNoticeThroughAPooler(t *testing.T, env []string, database string) {
 	t.Helper()
-	execute(t, database, `
+	testkit.Execute(t, database, `
 		UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'refresh_refused', state_since = now()
 		WHERE provider = 'strava'`)
-	cmd := serverCommand(t, []string{"notices", "--each", "cat > message"}, env...)
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "handed over 1") {
-		t.Errorf("notices say %s (error %v)", out, err)
+	out, said, code := call(t, env, "notices", "--each", "cat > /dev/null")
+	if code != 0 || !strings.Contains(said, "handed over 1") {
+		t.Errorf("notices say %s%s (exit code %d)", out, said, code)
 	}
-	execute(t, database, `UPDATE cairn.connections SET state = 'active', cause = '' WHERE provider = 'strava'`)
+	testkit.Execute(t, database, `UPDATE cairn.connections SET state = 'active', cause = '' WHERE provider = 'strava'`)
 }
 
 // wantQuietLog finds lines that warn.
-func wantQuietLog(t *testing.T, server *process) {
+func wantQuietLog(t *testing.T, server *serving) {
 	t.Helper()
 	for line := range strings.Lines(server.logged()) {
 		if strings.Contains(line, `"level":"WARN"`) || strings.Contains(line, `"level":"ERROR"`) {
@@ -141,8 +131,7 @@ func wantQuietLog(t *testing.T, server *process) {
 // wantNoLocks looks for locks that were left behind on a connection of the pooler.
 func wantNoLocks(t *testing.T, database string) {
 	t.Helper()
-	env := []string{"DATABASE_URL=" + database}
-	if n := queryValue[int](t, env, `
+	if n := testkit.Ask[int](t, database, `
 		SELECT count(*)::int FROM pg_locks JOIN pg_database d ON d.oid = database
 		WHERE locktype = 'advisory' AND datname = current_database()`); n != 0 {
 		t.Errorf("%d locks were left behind", n)
@@ -153,7 +142,7 @@ func wantNoLocks(t *testing.T, database string) {
 func TestIdleServerLeavesTheDatabaseAlone(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t) // without autovacuum, which makes transactions of its own
-	execute(t, postgres.URL(), "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()",
+	testkit.Execute(t, postgres.URL(), "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()",
 		"CREATE DATABASE transaction", "CREATE DATABASE none")
 	others, err := pgxpool.New(t.Context(), postgres.URL())
 	if err != nil {
@@ -163,8 +152,9 @@ func TestIdleServerLeavesTheDatabaseAlone(t *testing.T) {
 	var group errgroup.Group
 	for _, name := range []string{"none", "transaction"} {
 		database := strings.Replace(postgres.URL(), "/cairn?", "/"+name+"?", 1)
-		env := append(behindPooler(t, database)[name], "DATA_DIR="+dataDir(t), "PORT=0")
-		serveWithin(t, env, limits{Jobs: jobs.Limits{FirstLook: time.Millisecond, Busy: time.Millisecond}})
+		env := append(behindPooler(t, database)[name], "DATA_DIR="+testkit.DataDir(t), "PORT=0")
+		hasty := limits{Jobs: jobs.Limits{FirstLook: time.Millisecond, Busy: time.Millisecond}}
+		start(t, append(env, limited(hasty))...)
 		group.Go(func() error {
 			n, err := fewestTransactions(t.Context(), others, name, 30*time.Second, 30)
 			t.Logf("pooler: %s; %d transactions in 30 s", name, n)
@@ -174,46 +164,6 @@ func TestIdleServerLeavesTheDatabaseAlone(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Error(err)
 	}
-}
-
-// serveWithin runs the server in this process, with limits of its own, until the test ends.
-func serveWithin(t *testing.T, env []string, l limits) {
-	t.Helper()
-	variables := map[string]string{}
-	for _, variable := range env {
-		name, value, _ := strings.Cut(variable, "=")
-		variables[name] = value
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	said, ended := &journal{}, make(chan error, 1)
-	go func() {
-		ended <- run(ctx, l.withDefaults(), nil, func(name string) string { return variables[name] }, io.Discard, said)
-	}()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Errorf("the server ended with %v:\n%s", err, said)
-		}
-	})
-	testkit.Eventually(t, "the server is ready", func() bool { return strings.Contains(said.String(), "ready: open") })
-}
-
-// journal is written by one goroutine and read by another.
-type journal struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
 }
 
 // fewestTransactions watches a database from another one until it has had not more than enough transactions within a

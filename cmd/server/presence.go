@@ -50,7 +50,10 @@ func (p *presence) enter(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	return needKeys(ctx, p.connections)
+	if err := p.connections.CheckKeys(ctx); err != nil {
+		return fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
+	}
+	return nil
 }
 
 func (p *presence) announce(ctx context.Context) error {

@@ -8,11 +8,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"cairn/db/dbtest"
+	"cairn/internal/admin"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
 	"cairn/internal/testkit"
@@ -22,50 +22,49 @@ import (
 func TestRekeyWaitsForEveryServer(t *testing.T) {
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
-	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + database, "SESSION_SECRET=" + secret}
+	env := []string{"PORT=0", "DATABASE_URL=" + database, "SESSION_SECRET=" + testkit.Secret}
 	with := func(keys string) []string { return append([]string{"ENCRYPTION_KEY=" + keys}, env...) }
-	both := with(key2 + "," + key1)
-	instances := func() []instanceRow {
-		return readLines[instanceRow](t, commandOutput(t, both, "instances", "--json"))
+	both := with(testkit.Key2 + "," + testkit.Key1)
+	instances := func() []admin.InstanceRow {
+		return readLines[admin.InstanceRow](t, commandOutput(t, both, "instances", "--json"))
 	}
-	b := newBrowser(t)
-	check := func(servers ...*process) {
+	b := testkit.NewBrowser(t)
+	check := func(servers ...*serving) {
 		t.Helper()
 		for _, server := range servers {
 			for _, provider := range []string{"strava", "garmin"} {
-				execute(t, database, `DELETE FROM cairn.rate_limits`)
-				b.check(server.url, provider)
+				testkit.Execute(t, database, `DELETE FROM cairn.rate_limits`)
+				b.Check(server.url, provider)
 			}
 		}
 	}
-	one, two := start(t, with(key1)...), start(t, with(key1)...)
+	one, two := start(t, with(testkit.Key1)...), start(t, with(testkit.Key1)...)
 	old := instances()
-	b.signUp(one.url, "ada@example.org")
-	b.connect(one.url, "strava", "ada")
+	b.SignUp(one.url, "ada@example.org")
+	b.Connect(one.url, "strava", "ada")
 	next := start(t, both...)
 
-	b.connect(next.url, "garmin", "ada")
+	b.Connect(next.url, "garmin", "ada")
 	check(one, two, next)
-	if out, err := serverCommand(t, []string{"rekey"}, both...).CombinedOutput(); err == nil ||
-		!strings.Contains(string(out), old[0].ID) || !strings.Contains(string(out), old[1].ID) ||
-		strings.Count(string(out), "last seen 20") != 2 {
-		t.Errorf("error %v, want both old servers to be named:\n%s", err, out)
+	if _, said, code := call(t, both, "rekey"); code == 0 || !strings.Contains(said, old[0].ID) ||
+		!strings.Contains(said, old[1].ID) || strings.Count(said, "last seen 20") != 2 {
+		t.Errorf("exit code %d, want both old servers to be named:\n%s", code, said)
 	}
 	_, says := seeDoctor(t, both...)
 	wantFindings(t, says, "warn | instances | "+old[0].ID+" at .* lacks the key", "ok | instances | .* runs version")
-	one.end(syscall.SIGTERM)
-	wantFailure(t, serverCommand(t, []string{"rekey"}, both...),
+	one.end()
+	wantFailure(t, both, "rekey",
 		"these servers do not know the newest key", "run this again")
-	two.end(syscall.SIGTERM)
+	two.end()
 	again := start(t, both...)
-	odd := func(i instanceRow) bool { return len(i.KeyIDs) != 2 || !i.Live }
+	odd := func(i admin.InstanceRow) bool { return len(i.KeyIDs) != 2 || !i.Live }
 	if rows := instances(); len(rows) != 2 || slices.ContainsFunc(rows, odd) {
 		t.Errorf("listed %+v, want the two new ones", rows)
 	}
 	if out := commandOutput(t, both, "rekey"); !strings.HasPrefix(out, "The tokens of 2 connections") {
 		t.Errorf("it says %q", out)
 	}
-	execute(t, database, `
+	testkit.Execute(t, database, `
 		INSERT INTO cairn.instances
 		SELECT (jsonb_populate_record(i,
 			jsonb_build_object('id', 'deadbeef', 'last_seen', now() - interval '5 minutes'))).*
@@ -77,7 +76,7 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 		t.Errorf("the silent one is not told:\n%s", table)
 	}
 	check(next, again)
-	wantFailure(t, serverCommand(t, nil, with(key1)...),
+	wantFailure(t, with(testkit.Key1), "",
 		"ENCRYPTION_KEY lacks a key that is in use", instances()[0].KeyIDs[0])
 }
 
@@ -85,7 +84,7 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	key, err := hex.DecodeString(key1)
+	key, err := hex.DecodeString(testkit.Key1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +92,8 @@ func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPresence(pool, slog.New(slog.DiscardHandler), sealer, oauth.New(pool, sealer, oauth.Options{}), patience)
+	connections := oauth.New(pool, sealer, oauth.Options{})
+	p := newPresence(pool, slog.New(slog.DiscardHandler), sealer, connections, testkit.Patience)
 	p.every = 10 * time.Millisecond
 	if err := p.enter(t.Context()); err != nil {
 		t.Fatal(err)

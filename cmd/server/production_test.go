@@ -15,23 +15,24 @@ import (
 	"cairn/internal/instance"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
+	"cairn/internal/testkit"
 )
 
 func productionEnv(t *testing.T) []string {
 	t.Helper()
-	return []string{"APP_ENV=production", "PORT=" + freePort(t), "PUBLIC_URL=https://cairn.example.org",
-		"DATABASE_URL=" + dbtest.NewPatientURL(t), "SESSION_SECRET=" + secret, "ENCRYPTION_KEY=" + key1,
+	return []string{"APP_ENV=production", "PORT=" + testkit.FreePort(t), "PUBLIC_URL=https://cairn.example.org",
+		"DATABASE_URL=" + dbtest.NewPatientURL(t), "SESSION_SECRET=" + testkit.Secret, "ENCRYPTION_KEY=" + testkit.Key1,
 		"TRUSTED_PROXIES=none", "DATA_DIR=/nowhere"}
 }
 
 // local is where a server listens, whatever address it is known by outside.
-func (p *process) local(env []string) string {
+func (s *serving) local(env []string) string {
 	for _, variable := range env {
 		if port, ok := strings.CutPrefix(variable, "PORT="); ok {
 			return "http://127.0.0.1:" + port
 		}
 	}
-	p.t.Fatal("no port")
+	s.t.Fatal("no port")
 	return ""
 }
 
@@ -40,13 +41,14 @@ func TestProductionWithoutKeys(t *testing.T) {
 	t.Parallel()
 	env := productionEnv(t)
 	at := start(t, env...).local(env)
-	b := newBrowser(t)
+	b := testkit.NewBrowser(t)
 	for _, path := range []string{"/sandbox", "/sandbox/", "/sandbox/strava/oauth/authorize"} {
-		if status, _ := b.do(http.MethodGet, at+path, nil); status != http.StatusNotFound {
+		if status, _ := b.Send(http.MethodGet, at+path, nil); status != http.StatusNotFound {
 			t.Errorf("%s answers %d, want 404", path, status)
 		}
 	}
-	if _, page := b.do(http.MethodGet, at+"/login", nil); page.Find("form[action^='/login/'], #sandbox").Length() != 0 {
+	_, page := b.Send(http.MethodGet, at+"/login", nil)
+	if page.Find("form[action^='/login/'], #sandbox").Length() != 0 {
 		t.Errorf("the sign-in page offers providers without keys: %s", page.Find("main").Text())
 	}
 }
@@ -57,14 +59,14 @@ func TestProduction(t *testing.T) {
 	env := append(productionEnv(t), "STRAVA_CLIENT_ID=1", "STRAVA_CLIENT_SECRET=hunter2hunter2")
 	server := start(t, env...)
 	at := server.local(env)
-	b := newBrowser(t)
+	b := testkit.NewBrowser(t)
 	b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	for _, path := range []string{"/sandbox", "/sandbox/", "/sandbox/strava/oauth/authorize", "/api/garmin/callback"} {
-		if status, _ := b.do(http.MethodGet, at+path, nil); status != http.StatusNotFound {
+		if status, _ := b.Send(http.MethodGet, at+path, nil); status != http.StatusNotFound {
 			t.Errorf("%s answers %d, want 404", path, status)
 		}
 	}
-	status, page := b.do(http.MethodGet, at+"/login", nil)
+	status, page := b.Send(http.MethodGet, at+"/login", nil)
 	if status != http.StatusOK || page.Find("form[action='/login/strava']").Length() != 1 ||
 		page.Find("form[action^='/login/']").Length() != 1 || page.Find("#sandbox").Length() != 0 {
 		t.Errorf("the sign-in page has other providers than those with keys, or a sandbox: %s",
@@ -89,19 +91,19 @@ func TestProduction(t *testing.T) {
 		t.Errorf("CSP is %q", csp)
 	}
 	log := server.logged()
-	if strings.Contains(log, "hunter2") || strings.Contains(log, secret) || strings.Contains(log, key1) {
-		t.Error("the log tells a secret")
+	for _, told := range []string{"hunter2", testkit.Secret, testkit.Key1} {
+		if strings.Contains(log, told) {
+			t.Errorf("the log tells %s", told)
+		}
 	}
 }
 
 func TestHealthCommand(t *testing.T) {
 	t.Parallel()
 	env := productionEnv(t)
-	wantFailure(t, serverCommand(t, []string{"health"}, env...))
+	wantFailure(t, env, "health")
 	start(t, env...)
-	if out, err := serverCommand(t, []string{"health"}, env...).CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
+	commandOutput(t, env, "health")
 }
 
 // Requests that never end and headers without end are cut off.
@@ -109,7 +111,7 @@ func TestServerLimits(t *testing.T) {
 	t.Parallel()
 	hasty := patient()
 	hasty.RequestHeader = 500 * time.Millisecond
-	server := start(t, "PORT=0", "DATA_DIR="+dataDir(t), "DATABASE_URL="+dbtest.NewPatientURL(t), limited(hasty))
+	server := start(t, "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), limited(hasty))
 	address := strings.TrimPrefix(server.url, "http://")
 	send := func(text string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
@@ -154,8 +156,8 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 		}
 	}
 	u := upkeep{
-		log: slog.New(slog.DiscardHandler), batch: patience, sessions: session.New(session.Options{Pool: pool}),
-		accounts: auth.New(pool, secret, auth.Options{}), connections: oauth.New(pool, nil, oauth.Options{}),
+		log: slog.New(slog.DiscardHandler), batch: testkit.Patience, sessions: session.New(session.Options{Pool: pool}),
+		accounts: auth.New(pool, testkit.Secret, auth.Options{}), connections: oauth.New(pool, nil, oauth.Options{}),
 		presence: &presence{Self: instance.New(pool, "", "", 0, nil)},
 	}
 	u.sweepAll(t.Context())

@@ -6,11 +6,11 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 
 	"cairn/db"
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // The two roles of deploy/database.sql do: one migrates, and the one that serves can't change the schema.
@@ -24,31 +24,31 @@ func TestServesWithTheLeastRights(t *testing.T) {
 	as := func(role, database string) string {
 		return "postgres://" + role + "@" + cluster.Address() + "/" + database + "?sslmode=disable"
 	}
-	execute(t, cluster.URL(), `CREATE ROLE admin SUPERUSER LOGIN`)
-	execute(t, as("admin", "postgres"), `DROP DATABASE cairn WITH (FORCE)`, `ALTER ROLE cairn RENAME TO first`)
+	testkit.Execute(t, cluster.URL(), `CREATE ROLE admin SUPERUSER LOGIN`)
+	testkit.Execute(t, as("admin", "postgres"), `DROP DATABASE cairn WITH (FORCE)`, `ALTER ROLE cairn RENAME TO first`)
 	before, behind, _ := strings.Cut(string(text), "\\connect cairn\n")
-	execute(t, as("admin", "postgres"), strings.Split(before, ";\n")...)
-	execute(t, as("admin", "cairn"), strings.Split(behind, ";\n")...)
+	testkit.Execute(t, as("admin", "postgres"), strings.Split(before, ";\n")...)
+	testkit.Execute(t, as("admin", "cairn"), strings.Split(behind, ";\n")...)
 
 	env := append(productionEnv(t), "DATABASE_URL="+as("cairn", "cairn"))
 	_, says := seeDoctor(t, env...)
 	wantFindings(t, says, `FAIL | schema | there is none yet, `+
 		`and the user of DATABASE_URL may not make it: run server migrate as its owner`)
-	wantFailure(t, serverCommand(t, nil, env...), "run server migrate as the owner")
+	wantFailure(t, env, "", "run server migrate as the owner")
 	commandOutput(t, append(env, "DATABASE_URL="+as("cairn_owner", "cairn")), "migrate")
-	execute(t, as("admin", "cairn"),
+	testkit.Execute(t, as("admin", "cairn"),
 		fmt.Sprintf(`DELETE FROM cairn.goose_db_version WHERE version_id = %d`, db.Newest()))
 	_, says = seeDoctor(t, env...)
 	wantFindings(t, says, `FAIL | schema | version \d+; pending: .* `+
 		`The user of DATABASE_URL may not run them: run server migrate as the schema's owner`)
-	execute(t, as("admin", "cairn"),
+	testkit.Execute(t, as("admin", "cairn"),
 		fmt.Sprintf(`INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (%d, true)`, db.Newest()))
 
 	server := start(t, env...)
-	b := newBrowser(t)
+	b := testkit.NewBrowser(t)
 	b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	form := url.Values{"name": {"Ada"}, "email": {"ada@example.org"}, "password": {"granite lichen and slow rain"}}
-	if status, page := b.do(http.MethodPost, server.local(env)+"/signup", form); status != http.StatusSeeOther {
+	form := url.Values{"name": {"Ada"}, "email": {"ada@example.org"}, "password": {testkit.Password}}
+	if status, page := b.Send(http.MethodPost, server.local(env)+"/signup", form); status != http.StatusSeeOther {
 		t.Fatalf("sign-up answered %d: %s", status, page.Find("main").Text())
 	}
 	for _, args := range []string{
@@ -60,7 +60,7 @@ func TestServesWithTheLeastRights(t *testing.T) {
 	if code != 0 || !strings.Contains(says, "the newest this program knows") {
 		t.Errorf("doctor exits with %d:\n%s", code, says)
 	}
-	if code := server.end(syscall.SIGTERM); code != 0 ||
+	if code := server.end(); code != 0 ||
 		strings.Contains(server.logged(), "42501") || strings.Contains(server.logged(), `"level":"ERROR"`) {
 		t.Errorf("exit code %d:\n%s", code, server.logged())
 	}

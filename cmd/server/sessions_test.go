@@ -9,23 +9,21 @@ import (
 	"time"
 
 	"cairn/db/dbtest"
+	"cairn/internal/admin"
+	"cairn/internal/testkit"
 )
 
 func TestOperatorListsAndEndsSessions(t *testing.T) {
 	t.Parallel()
-	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)}
+	env := []string{"PORT=0", "DATA_DIR=" + testkit.DataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)}
 	server := start(t, env...)
-	ada, phone, moss := newBrowser(t), newBrowser(t), newBrowser(t)
-	ada.signUp(server.url, "ada@example.org")
-	phone.signIn(server.url, "ada@example.org")
-	moss.signUp(server.url, "moss@example.org")
+	ada, phone, moss := testkit.NewBrowser(t), testkit.NewBrowser(t), testkit.NewBrowser(t)
+	ada.SignUp(server.url, "ada@example.org")
+	phone.SignIn(server.url, "ada@example.org")
+	moss.SignUp(server.url, "moss@example.org")
 	run := func(args ...string) string {
 		t.Helper()
-		out, err := serverCommand(t, append([]string{"sessions"}, args...), env...).Output()
-		if err != nil {
-			t.Fatalf("%v: %v", args, err)
-		}
-		return string(out)
+		return commandOutput(t, env, append([]string{"sessions"}, args...)...)
 	}
 	for args, lines := range map[string]int{"list --user ADA@example.org": 3, "list --all": 4} {
 		out := run(strings.Fields(args)...)
@@ -36,50 +34,50 @@ func TestOperatorListsAndEndsSessions(t *testing.T) {
 	if out := run("end", "--user", "ada@example.org"); out != "ended 2 sessions of user 1\n" {
 		t.Errorf("got %q", out)
 	}
-	for _, b := range []browser{ada, phone} {
-		_, page := b.do(http.MethodGet, server.url+"/login", nil)
+	for _, b := range []testkit.Browser{ada, phone} {
+		_, page := b.Send(http.MethodGet, server.url+"/login", nil)
 		if !strings.Contains(page.Find("#notice").Text(), "The operator of this site signed you out") {
 			t.Errorf("the page says %q", page.Find("#notice, h1").Text())
 		}
 	}
-	moss.wantConnected(server.url, 0)
+	moss.WantConnected(server.url, 0)
 	if out := run("end", "--all"); out != "ended 1 session of everybody\n" {
 		t.Errorf("got %q", out)
 	}
 	for _, args := range []string{"", "end", "list", "end --user", "end --all --user x", "end all", "delete --all",
 		"end --all x", "list --id 1", "end --all --json", "end --id -1", "end --id x", "end --provider strava",
 		"end --user-id 0", "end --user-id 1 --id 1"} {
-		wantFailure(t, serverCommand(t, append([]string{"sessions"}, strings.Fields(args)...), env...),
-			"see: server help sessions")
+		wantFailure(t, env, "sessions "+args, "see: server help sessions")
 	}
-	wantFailure(t, serverCommand(t, []string{"sessions", "end", "--user", "nobody@example.org"}, env...),
+	wantFailure(t, env, "sessions end --user nobody@example.org",
 		"nobody signs in with this e-mail address")
-	wantFailure(t, serverCommand(t, []string{"sessions", "list", "--provider", "strava:1"}, env...),
+	wantFailure(t, env, "sessions list --provider strava:1",
 		"nobody signs in with strava:1")
-	wantFailure(t, serverCommand(t, []string{"sessions", "list", "--user-id", "99"}, env...), "there is no user 99")
-	wantFailure(t, serverCommand(t, []string{"sessions", "end", "--id", "99"}, env...), "there is no session 99")
+	wantFailure(t, env, "sessions list --user-id 99", "there is no user 99")
+	wantFailure(t, env, "sessions end --id 99", "there is no session 99")
 }
 
 // One session, and everybody's by their account at a provider, are ended by what the listing says of them.
 func TestOperatorEndsOneSession(t *testing.T) {
 	t.Parallel()
-	env := []string{"PORT=0", "DATA_DIR=" + dataDir(t), "DATABASE_URL=" + dbtest.NewPatientURL(t)}
+	database := dbtest.NewPatientURL(t)
+	env := []string{"PORT=0", "DATA_DIR=" + testkit.DataDir(t), "DATABASE_URL=" + database}
 	server := start(t, env...)
-	ada, phone := newBrowser(t), newBrowser(t)
-	ada.signUp(server.url, "ada@example.org")
-	phone.signIn(server.url, "ada@example.org")
-	ada.connect(server.url, "strava", "ada")
-	listed := func(whose ...string) []sessionRow {
+	ada, phone := testkit.NewBrowser(t), testkit.NewBrowser(t)
+	ada.SignUp(server.url, "ada@example.org")
+	phone.SignIn(server.url, "ada@example.org")
+	ada.Connect(server.url, "strava", "ada")
+	listed := func(whose ...string) []admin.SessionRow {
 		t.Helper()
 		args := append([]string{"sessions", "list", "--json"}, whose...)
-		return readLines[sessionRow](t, commandOutput(t, env, args...))
+		return readLines[admin.SessionRow](t, commandOutput(t, env, args...))
 	}
 	rows := listed("--user", "ada@example.org")
 	if len(rows) != 2 || rows[0].ID == rows[1].ID ||
 		rows[0].Method != "password" || time.Since(rows[0].Created) > time.Hour {
 		t.Fatalf("listed %+v", rows)
 	}
-	kept := slices.IndexFunc(rows, func(r sessionRow) bool { return r.Kept })
+	kept := slices.IndexFunc(rows, func(r admin.SessionRow) bool { return r.Kept })
 	if kept < 0 {
 		t.Fatalf("no session is kept: %+v", rows)
 	}
@@ -87,12 +85,12 @@ func TestOperatorEndsOneSession(t *testing.T) {
 	if out := commandOutput(t, env, "sessions", "end", "--id", id); out != "ended session "+id+"\n" {
 		t.Errorf("it says %q", out)
 	}
-	_, page := phone.do(http.MethodGet, server.url+"/login", nil)
+	_, page := phone.Send(http.MethodGet, server.url+"/login", nil)
 	if !strings.Contains(page.Find("#notice").Text(), "The operator of this site signed you out") {
 		t.Errorf("the page says %q", page.Find("#notice, h1").Text())
 	}
-	ada.wantConnected(server.url, 1)
-	subject := queryValue[string](t, env, `SELECT subject FROM cairn.identities WHERE provider = 'strava'`)
+	ada.WantConnected(server.url, 1)
+	subject := testkit.Ask[string](t, database, `SELECT subject FROM cairn.identities WHERE provider = 'strava'`)
 	user := strconv.FormatInt(rows[0].UserID, 10)
 	for _, whose := range [][]string{{"--provider", "strava:" + subject}, {"--user-id", user}} {
 		if rows := listed(whose...); len(rows) != 1 || rows[0].UserID != 1 {

@@ -3,8 +3,10 @@ package main
 import (
 	"net"
 	"net/http"
-	"syscall"
 	"testing"
+
+	"cairn/internal/config"
+	"cairn/internal/testkit"
 )
 
 // A server starts, and shows its pages, while no provider answers.
@@ -15,21 +17,21 @@ func TestStartNeedsNoProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
-	env := []string{"DATA_DIR=" + dataDir(t), "PORT=" + freePort(t)}
-	for _, p := range known {
-		env = append(env, p.prefix+"_CLIENT_ID=id", p.prefix+"_CLIENT_SECRET=s3cr3t")
+	env := []string{"DATA_DIR=" + testkit.DataDir(t), "PORT=" + testkit.FreePort(t)}
+	for _, p := range config.Providers() {
+		env = append(env, p.Prefix+"_CLIENT_ID=id", p.Prefix+"_CLIENT_SECRET=s3cr3t")
 		for _, address := range []string{"AUTHORIZE", "TOKEN", "API", "REVOKE"} {
-			env = append(env, p.prefix+"_"+address+"_URL=http://"+silent.Addr().String())
+			env = append(env, p.Prefix+"_"+address+"_URL=http://"+silent.Addr().String())
 		}
 	}
 	server := start(t, env...)
-	b := newBrowser(t)
+	b := testkit.NewBrowser(t)
 	for _, path := range []string{"/", "/readyz", "/login"} {
-		if status, _ := b.do(http.MethodGet, server.url+path, nil); status != http.StatusOK {
+		if status, _ := b.Send(http.MethodGet, server.url+path, nil); status != http.StatusOK {
 			t.Errorf("%s answered %d", path, status)
 		}
 	}
-	if code := server.end(syscall.SIGTERM); code != 0 {
+	if code := server.end(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }

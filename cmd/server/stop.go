@@ -12,14 +12,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cairn/internal/config"
 	"cairn/internal/routes"
 )
-
-// stopTimes say how a server goes out of service.
-type stopTimes struct {
-	delay   time.Duration // from readiness off to the listener closed: as long as a balancer takes to notice
-	timeout time.Duration // then, for requests in flight; a callback that waits for a provider needs the most, 30 s
-}
 
 // stopping is a server that goes out of service unnoticed. During the delay it serves as before,
 // but is not ready, and its answers ask clients to close the connection. So a balancer sends new
@@ -29,7 +24,7 @@ type stopTimes struct {
 //
 // http.Server.Shutdown is not used: from its start, it drops a request that arrives on a connection already accepted.
 type stopping struct {
-	stopTimes
+	config.StopTimes
 	begun  atomic.Bool
 	closed chan struct{} // no connection is accepted any more
 	worked chan struct{} // no background work is under way any more; nil: that is not waited for
@@ -39,8 +34,8 @@ type stopping struct {
 	busy map[net.Conn]struct{} // accepted, and not idle: a request is awaited or in flight
 }
 
-func newStopping(times stopTimes, work time.Duration) *stopping {
-	return &stopping{stopTimes: times, work: work, closed: make(chan struct{}), busy: map[net.Conn]struct{}{}}
+func newStopping(times config.StopTimes, work time.Duration) *stopping {
+	return &stopping{StopTimes: times, work: work, closed: make(chan struct{}), busy: map[net.Conn]struct{}{}}
 }
 
 // ready is check until stopping begins, and an error from then on.
@@ -92,11 +87,11 @@ func (s *stopping) watch(conn net.Conn, state http.ConnState) {
 // drain stops the server and returns when its last request is answered. It fails when requests had to be cut off.
 func (s *stopping) drain(ctx context.Context, server *http.Server, open listeners) error {
 	s.begun.Store(true)
-	time.Sleep(s.delay)
+	time.Sleep(s.Delay)
 	s.awaitWork()
 	_ = open.Close()
 	<-s.closed
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	defer func() { _ = server.Close() }()
 	for tick := time.Tick(10 * time.Millisecond); s.isBusy(); {

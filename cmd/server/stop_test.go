@@ -29,7 +29,7 @@ func dial(t *testing.T, site string) wire {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
 	return wire{t, conn, bufio.NewReader(conn)}
 }
 
@@ -53,25 +53,23 @@ func (w wire) get(path string) *http.Response {
 func TestStopIsAnnounced(t *testing.T) {
 	t.Parallel()
 	l := patient()
-	l.RequestHeader = patience
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t),
+	l.RequestHeader = testkit.Patience
+	server := startProcess(t, "DATA_DIR="+testkit.DataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t),
 		"SHUTDOWN_DELAY=10m", limited(l))
-	old, unused := dial(t, server.url), dial(t, server.url)
+	old, unused := dial(t, server.URL), dial(t, server.URL)
 	for _, w := range []wire{old, unused} {
 		if resp := w.get("/readyz"); resp.StatusCode != http.StatusOK || resp.Close {
 			t.Fatalf("before: %s, closes: %t", resp.Status, resp.Close)
 		}
 	}
-	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	server.Signal(syscall.SIGTERM)
 	testkit.Eventually(t, "readiness is off", func() bool {
-		return dial(t, server.url).get("/readyz").StatusCode == http.StatusServiceUnavailable
+		return dial(t, server.URL).get("/readyz").StatusCode == http.StatusServiceUnavailable
 	})
 	for path, w := range map[string]wire{
 		"/login":   old,
-		"/signup":  dial(t, server.url),
-		"/healthz": dial(t, server.url),
+		"/signup":  dial(t, server.URL),
+		"/healthz": dial(t, server.URL),
 	} {
 		if resp := w.get(path); resp.StatusCode != http.StatusOK || !resp.Close {
 			t.Errorf("%s while it stops: %s, closes: %t", path, resp.Status, resp.Close)
@@ -84,7 +82,7 @@ func TestStopIsAnnounced(t *testing.T) {
 		t.Errorf("on a connection that had been idle: %s", resp.Status)
 	}
 	begun := time.Now()
-	if code := server.end(syscall.SIGTERM); code != -1 || time.Since(begun) > patience/2 {
+	if code := server.End(syscall.SIGTERM); code != -1 || time.Since(begun) > testkit.Patience/2 {
 		t.Errorf("a second signal: code %d after %v, want a kill at once", code, time.Since(begun))
 	}
 }
@@ -93,14 +91,12 @@ func TestStopIsAnnounced(t *testing.T) {
 func TestStopServesWhomItAccepted(t *testing.T) {
 	t.Parallel()
 	l := patient()
-	l.RequestHeader = patience
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t),
+	l.RequestHeader = testkit.Patience
+	server := start(t, "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t),
 		"SHUTDOWN_TIMEOUT=10m", limited(l))
 	silent := dial(t, server.url)
 	dial(t, server.url).get("/login") // accepted after the silent one
-	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	server.stop()
 	testkit.Eventually(t, "the listener is closed", func() bool {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(server.url, "http://"))
 		if err == nil {
@@ -111,8 +107,7 @@ func TestStopServesWhomItAccepted(t *testing.T) {
 	if resp := silent.get("/login"); resp.StatusCode != http.StatusOK || !resp.Close {
 		t.Errorf("%s, closes: %t", resp.Status, resp.Close)
 	}
-	<-server.done
-	if code := server.cmd.ProcessState.ExitCode(); code != 0 {
+	if code := server.end(); code != 0 {
 		t.Errorf("exit code %d, want 0:\n%s", code, server.logged())
 	}
 }
@@ -120,7 +115,7 @@ func TestStopServesWhomItAccepted(t *testing.T) {
 // A request that takes longer than SHUTDOWN_TIMEOUT is cut off, and the exit code says so.
 func TestStopDoesNotWaitForever(t *testing.T) {
 	t.Parallel()
-	server := start(t, "DATA_DIR="+dataDir(t), "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), "SHUTDOWN_TIMEOUT=1s")
+	server := start(t, "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t), "SHUTDOWN_TIMEOUT=1s")
 	w := dial(t, server.url)
 	w.get("/login") // so that the next request is read at once
 	_, _ = io.WriteString(w, "POST /login HTTP/1.1\r\nHost: localhost\r\n"+
@@ -129,7 +124,7 @@ func TestStopDoesNotWaitForever(t *testing.T) {
 	if line, err := w.answers.ReadString('\n'); !strings.Contains(line, "100 Continue") {
 		t.Fatalf("the form is not waited for: %q %v", line, err)
 	}
-	if code := server.end(syscall.SIGTERM); code != 1 || !strings.Contains(server.logged(), "requests were cut off") {
+	if code := server.end(); code != 1 || !strings.Contains(server.logged(), "requests were cut off") {
 		t.Errorf("exit code %d, want 1:\n%s", code, server.logged())
 	}
 }

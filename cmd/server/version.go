@@ -3,12 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
 
 	"cairn/db"
+	"cairn/internal/admin"
 )
 
 const aboutVersion = `
@@ -73,14 +75,14 @@ func (b build) name() string {
 // labels are what the metric of the build has.
 func (b build) labels() (version, revision, goVersion string) { return b.Version, b.Revision, b.Go }
 
-func versionCommand(_ context.Context, e env, out io.Writer) error {
-	asJSON, err := parseListing(e.args)
+func versionCommand(_ context.Context, e admin.Env, out io.Writer) error {
+	asJSON, err := admin.ParseListing(e.Args)
 	if err != nil {
 		return err
 	}
 	b := readBuild()
 	if asJSON {
-		return writeJSON(out, b)
+		return json.NewEncoder(out).Encode(b)
 	}
 	_, err = fmt.Fprintln(out, b)
 	return err

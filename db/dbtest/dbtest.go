@@ -40,10 +40,11 @@ const cleanupLimit = 5 * time.Minute
 // Main runs the tests of a package and exits. Without PostgreSQL it fails: skipped tests prove nothing.
 func Main(m *testing.M) {
 	embedded.Supervise()
-	os.Exit(run(m))
+	os.Exit(Run(m))
 }
 
-func run(m *testing.M) int {
+// Run is Main for a TestMain that has more to do: it returns the exit code. The caller has called embedded.Supervise.
+func Run(m *testing.M) int {
 	if os.Getenv(variable) == "" {
 		server, err := start()
 		if err != nil {

@@ -1,5 +1,12 @@
 // Package testkit is what tests of several packages share. No program imports it.
 //
+//	testkit.go   waiting, and how often races are run
+//	browser.go   a client that follows a person's way through the pages
+//	database.go  statements and questions to a database
+//	journal.go   what a server logs
+//	place.go     ports and directories
+//	process/     servers in processes of their own; apart, because it imports what the server consists of
+//
 // A test waits for a condition, never for a time, and what it waits for comes at once unless
 // something is broken: so Patience matters only then, and a busy machine turns nothing red. How
 // often a race is run is read here alone.

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"strconv"
+
+	"cairn/internal/config"
+	"cairn/internal/oauth"
+	"cairn/internal/routes"
+	"cairn/internal/sandbox"
+)
+
+// makeProviders returns the providers that have keys, or the three of the sandbox and the sandbox
+// that simulates them.
+func (s server) makeProviders(ctx context.Context) ([]*oauth.Provider, *routes.Sandbox, error) {
+	if !s.Sandbox() {
+		providers, err := config.Registered(s.Apps, s.site)
+		return providers, nil, err
+	}
+	simulated, apps, err := s.startSandbox(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	providers, err := config.Registered(apps, s.site)
+	return providers, simulated, err
+}
+
+// startSandbox simulates the three providers on 127.0.0.1, which is another site to browsers than
+// localhost. Browsers reach it by the port by which they reach us; we reach it by the port we
+// listen on. In a container these differ.
+func (s server) startSandbox(ctx context.Context) (*routes.Sandbox, map[string]oauth.App, error) {
+	site, host := s.site, s.site.Host
+	if site.Hostname() == "localhost" {
+		host = net.JoinHostPort("127.0.0.1", cmp.Or(site.Port(), "80"))
+	}
+	base := site.Scheme + "://" + host + "/sandbox"
+	here := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(s.listener.port()))
+	inside := here + "/sandbox"
+	hook := func(provider string) string { return here + routes.WebhookPath(provider, s.WebhookKey()) }
+	simulated, apps := map[string]sandbox.App{}, map[string]oauth.App{}
+	for _, p := range config.Providers() {
+		app := oauth.App{
+			ClientID: "sandbox-" + p.Key, ClientSecret: s.Derive("sandbox client secret " + p.Key),
+			RedirectURL: site.String() + p.Callback,
+		}
+		app.Authorize = sandbox.EndpointsOf(base, p.Key).Authorize
+		at := sandbox.EndpointsOf(inside, p.Key)
+		app.Token, app.API, app.Revoke = at.Token, at.API, at.Revoke
+		simulated[p.Key] = sandbox.App{
+			ClientID: app.ClientID, ClientSecret: app.ClientSecret,
+			RedirectURI: app.RedirectURL, PushSecret: s.FoursquarePushSecret,
+		}
+		apps[p.Key] = app
+	}
+	made, err := sandbox.New(ctx, sandbox.Options{
+		Pool: s.pool, BaseURL: base, Inside: inside, Apps: simulated, Log: s.log,
+		Site: site.String(), Limits: s.limits.Sandbox,
+		Hooks: sandbox.Hooks{
+			Strava: hook("strava"), Foursquare: hook("foursquare"),
+			GarminDeregistrations: hook("garmin"), GarminPermissions: hook("garmin"), GarminActivities: hook("garmin"),
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return &routes.Sandbox{Host: host, Handler: made.Handler()}, apps, nil
+}

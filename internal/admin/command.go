@@ -1,0 +1,127 @@
+// Package admin has the commands for operators. Each is a function beside the text that explains it, in a file of its
+// own; cmd/server has their names.
+//
+//	command.go    what a command works with, and how it reads its arguments
+//	database.go   opening the database, with and without migrating it
+//	listing.go    tables for people, JSON for programs
+//	doctor.go     the doctor's checks, in order; they are in doctor_*.go
+//	health.go, instances.go, jobs.go, rekey.go, sessions.go   commands
+//	strava.go     the subscription to Strava's events; webhooks.go prints the other addresses
+//	notices.go    messages to people whose connection needs them; hide_linux.go keeps secrets
+//	              from the command that sends them
+package admin
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/internal/config"
+	"cairn/internal/oauth"
+)
+
+// Env is what a command works with.
+type Env struct {
+	Args    []string // behind its name
+	Environ []string // the variables, as "NAME=value"; the last of two holds
+	Stderr  io.Writer
+	Log     func(slog.Level) (log *slog.Logger, flush func()) // makes the program's log
+	Limits  Limits
+}
+
+// Getenv returns the value of a variable.
+func (e Env) Getenv(name string) string {
+	for _, variable := range slices.Backward(e.Environ) {
+		if value, ok := strings.CutPrefix(variable, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// Limits are the time limits of commands. A field that is zero has its default.
+type Limits struct {
+	Calls            oauth.Limits
+	SessionLookup    time.Duration // as in session.Options
+	SessionStatement time.Duration // likewise
+	Health           time.Duration // for the answer to health: 3 s
+	Doctor           time.Duration // for anything that the doctor asks: 5 s
+	Message          time.Duration // for the command that takes one notice: 1 minute
+}
+
+func (l Limits) withDefaults() Limits {
+	l.Health = cmp.Or(l.Health, 3*time.Second)
+	l.Doctor = cmp.Or(l.Doctor, 5*time.Second)
+	l.Message = cmp.Or(l.Message, time.Minute)
+	return l
+}
+
+// UsageError says that a command was called in a way it does not understand.
+type UsageError string
+
+func (e UsageError) Error() string { return string(e) }
+
+// Parse reads the flags of a command, which nothing may follow. define may be nil. Errors: flag.ErrHelp, UsageError.
+func Parse(args []string, define func(*flag.FlagSet)) error {
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	if define != nil {
+		define(flags)
+	}
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return err
+	case err != nil:
+		return UsageError(err.Error())
+	case flags.NArg() > 0:
+		return UsageError(fmt.Sprintf("%q is one argument too many", flags.Arg(0)))
+	}
+	return nil
+}
+
+// ParseListing is Parse for commands whose one flag is --json.
+func ParseListing(args []string) (asJSON bool, err error) {
+	err = Parse(args, func(f *flag.FlagSet) { f.BoolVar(&asJSON, "json", false, "") })
+	return asJSON, err
+}
+
+// verb takes the first argument off, which must be one of these words. Errors: flag.ErrHelp, UsageError.
+func verb(args []string, words ...string) (word string, rest []string, err error) {
+	switch {
+	case len(args) == 0:
+		return "", nil, UsageError("one of these has to follow: " + strings.Join(words, ", "))
+	case slices.Contains(words, args[0]):
+		return args[0], args[1:], nil
+	case slices.Contains([]string{"-h", "-help", "--help"}, args[0]):
+		return "", nil, flag.ErrHelp
+	}
+	return "", nil, UsageError(fmt.Sprintf("%q is none of %s", args[0], strings.Join(words, ", ")))
+}
+
+// Config reads the environment, and in development the file .env.
+func (e Env) Config() (config.Config, error) {
+	getenv, err := config.WithDotEnv(e.Getenv)
+	if err != nil {
+		return config.Config{}, err
+	}
+	c, err := config.Load(getenv)
+	if err != nil {
+		return config.Config{}, fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	return c, nil
+}
+
+// configWithSecrets is Config with development's own secrets.
+func (e Env) configWithSecrets() (config.Config, error) {
+	c, err := e.Config()
+	if err != nil {
+		return config.Config{}, err
+	}
+	return c.WithSecrets()
+}

@@ -1,0 +1,199 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db"
+	"cairn/internal/config"
+	"cairn/internal/oauth"
+)
+
+// AboutDoctor explains Doctor.
+const AboutDoctor = `
+It changes nothing. It runs before the first start, and beside servers. Each line
+has a verdict: ok, warn (worth a look; the server works) or FAIL, which makes the
+exit code 1.
+
+--json prints one JSON object a line: verdict, check, text.
+`
+
+// checks is what the doctor looks at, in this order. One more is a function beside these, and a line here.
+var checks = []func(context.Context, examined) []finding{
+	checkConfiguration,
+	checkVariables,
+	checkDatabase,
+	checkPooler,
+	checkSchema,
+	checkKeys,
+	checkInstances,
+	checkClock,
+	checkPublicURL,
+	checkProxies,
+	checkProviders,
+	checkCallbacks,
+	checkWebhooks,
+	checkConnections,
+	checkBudgets,
+	checkOldTokens,
+	checkDates,
+}
+
+// finding is a line of the doctor's. It holds nothing secret.
+type finding struct {
+	verdict     verdict
+	what        string // at most 19 characters
+	explanation string // what it is like, and what to do if it is not well
+}
+
+// findingRow is a line of the JSON.
+type findingRow struct {
+	Verdict verdict `json:"verdict"`
+	Check   string  `json:"check"`
+	Text    string  `json:"text"`
+}
+
+func (f finding) write(out io.Writer, asJSON bool) error {
+	if asJSON {
+		return writeJSON(out, findingRow{f.verdict, f.what, f.explanation})
+	}
+	_, err := fmt.Fprintf(out, "%-4s  %-19s  %s\n", f.verdict, f.what, f.explanation)
+	return err
+}
+
+type verdict string
+
+const (
+	well    verdict = "ok"
+	warning verdict = "warn" // look at it; the server works
+	wrong   verdict = "FAIL"
+)
+
+// examined is what the checks look at. What could not be had is nil, and the check of it says why.
+type examined struct {
+	limits      Limits
+	getenv      func(string) string
+	names       []string      // of all variables that are set, others' too
+	config      config.Config // as far as it could be read
+	configErr   error
+	pool        *pgxpool.Pool
+	database    db.Report
+	databaseErr error
+	directErr   error             // of DIRECT_DATABASE_URL
+	providers   []*oauth.Provider // those with keys
+	callbackErr error
+	today       time.Time
+}
+
+// Doctor checks everything that a server needs, changes nothing, and explains what it finds. It returns an error
+// if something is wrong.
+func Doctor(ctx context.Context, e Env, out io.Writer) error {
+	asJSON, err := ParseListing(e.Args)
+	if err != nil {
+		return err
+	}
+	found, end := examine(ctx, e)
+	defer end()
+	failed := 0
+	for _, check := range checks {
+		for _, f := range check(ctx, found) {
+			if f.verdict == wrong {
+				failed++
+			}
+			if err := f.write(out, asJSON); err != nil {
+				return err
+			}
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("doctor: lines with %s: %d", wrong, failed)
+	}
+	return nil
+}
+
+// examine reads the configuration and opens the database, as far as both can be.
+func examine(ctx context.Context, with Env) (e examined, end func()) {
+	file, fileErr := config.ReadDotEnv(with.Getenv)
+	e = examined{
+		limits: with.Limits.withDefaults(),
+		getenv: func(name string) string { return cmp.Or(with.Getenv(name), file[name]) },
+		names:  namesOf(with.Environ, file),
+		today:  time.Now().UTC(),
+	}
+	e.config, e.configErr = config.Load(e.getenv)
+	e.configErr = errors.Join(fileErr, e.configErr)
+	if !e.config.Sandbox() {
+		e.providers, e.callbackErr = config.Registered(e.config.Apps, e.config.Site())
+	}
+	at, stop, err := existing(ctx, e.config)
+	if err != nil {
+		e.databaseErr = err
+		return e, stop
+	}
+	e.inspect(ctx, at)
+	return e, func() {
+		if e.pool != nil {
+			e.pool.Close()
+		}
+		stop()
+	}
+}
+
+// inspect opens the database and looks at it, within the limit for anything that the doctor asks.
+func (e *examined) inspect(ctx context.Context, address string) {
+	ctx, cancel := context.WithTimeout(ctx, e.limits.Doctor)
+	defer cancel()
+	silent := slog.New(slog.DiscardHandler)
+	if e.pool, e.databaseErr = db.Open(ctx, address, silent); e.databaseErr != nil {
+		return
+	}
+	e.database, e.databaseErr = db.Inspect(ctx, e.pool)
+	if e.config.DirectDatabaseURL == "" || e.databaseErr != nil {
+		return
+	}
+	direct, err := openDirect(ctx, e.config, e.pool, silent)
+	if e.directErr = err; err == nil {
+		direct.Close()
+	}
+}
+
+// checkConfiguration lists every problem that would keep a server from starting.
+func checkConfiguration(_ context.Context, e examined) (found []finding) {
+	for _, problem := range each(e.configErr) {
+		found = append(found, finding{wrong, "configuration", problem.Error()})
+	}
+	switch {
+	case len(found) > 0:
+	case e.config.Production:
+		found = append(found, finding{well, "configuration", "complete, for production"})
+	case e.config.Public():
+		found = append(found, finding{warning, "configuration", "complete, but APP_ENV is not production " +
+			"although PUBLIC_URL is public: what production requires was not checked"})
+	default:
+		found = append(found, finding{well, "configuration", "complete, for development (APP_ENV is not production)"})
+	}
+	return found
+}
+
+// each takes apart what errors.Join put together.
+func each(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		if err == nil {
+			return nil
+		}
+		return []error{err}
+	}
+	var all []error
+	for _, err := range joined.Unwrap() {
+		all = append(all, each(err)...)
+	}
+	return all
+}

@@ -1,0 +1,251 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/config"
+	"cairn/internal/oauth"
+	"cairn/internal/seal"
+)
+
+func checkDatabase(_ context.Context, e examined) []finding {
+	switch {
+	case errors.Is(e.databaseErr, errNoDatabase):
+		return []finding{{warning, "database", e.databaseErr.Error()}}
+	case e.databaseErr != nil:
+		return []finding{{wrong, "database", e.databaseErr.Error()}}
+	case e.database.ReadOnly != "":
+		return []finding{{wrong, "database", fmt.Sprintf("%s can't be written to: %s",
+			e.database.Address, e.database.ReadOnly)}}
+	}
+	return []finding{{well, "database", fmt.Sprintf("PostgreSQL %s at %s answers in %v and can be written to",
+		e.database.Server, e.database.Address, e.database.Took.Round(100*time.Microsecond))}}
+}
+
+func checkSchema(_ context.Context, e examined) []finding {
+	d := e.database
+	switch {
+	case e.databaseErr != nil:
+		return nil
+	case d.Version == 0 && !d.MayMigrate:
+		return []finding{{wrong, "schema", "there is none yet, and the user of DATABASE_URL may not make it: " +
+			"run server migrate as its owner (deploy/database.sql)"}}
+	case len(d.Pending) > 0 && !d.MayMigrate:
+		return []finding{{wrong, "schema", fmt.Sprintf("version %d; pending: %s. "+
+			"The user of DATABASE_URL may not run them: run server migrate as the schema's owner",
+			d.Version, strings.Join(d.Pending, ", "))}}
+	case d.Version == 0:
+		return []finding{{warning, "schema", "there is none yet: the first start makes it, or server migrate"}}
+	case len(d.Pending) > 0:
+		return []finding{{warning, "schema", fmt.Sprintf(
+			"version %d; pending: %s. The next start runs them, or server migrate",
+			d.Version, strings.Join(d.Pending, ", "))}}
+	case d.Version > d.Known:
+		return []finding{{warning, "schema", fmt.Sprintf(
+			"version %d is newer than this program, which knows %d: fine for going back one release",
+			d.Version, d.Known)}}
+	}
+	return []finding{{well, "schema", fmt.Sprintf("version %d, the newest this program knows", d.Version)}}
+}
+
+// hasSchema tells whether there are tables to ask. The first version has most of the tables that
+// the doctor asks; the checks know what came later.
+func (e examined) hasSchema() bool { return e.databaseErr == nil && e.database.Version > 0 }
+
+// checkKeys compares the keys that sealed what is stored with those that are configured.
+func checkKeys(ctx context.Context, e examined) []finding {
+	configured, err := e.keyIDs()
+	if err != nil {
+		return []finding{{wrong, "keys", err.Error()}}
+	}
+	switch {
+	case !e.hasSchema():
+		return nil
+	case e.database.Version < 4: // the first with withdrawals, which have sealed tokens too
+		return []finding{{
+			warning, "keys",
+			"can't be compared with what is stored before the pending migrations have run",
+		}}
+	}
+	used, err := oauth.New(e.pool, nil, oauth.Options{Limits: e.limits.Calls}).Keys(ctx)
+	if err != nil {
+		return []finding{{wrong, "keys", err.Error()}}
+	}
+	var found []finding
+	for _, id := range slices.Sorted(maps.Keys(used)) {
+		found = append(found, keyFinding(id, used[id], configured))
+	}
+	for i, id := range configured {
+		if i > 0 && used[id] == 0 {
+			found = append(found, finding{well, "keys", fmt.Sprintf(
+				"%s seals nothing any more: it can go once every server has %s in front", id, configured[0])})
+		}
+	}
+	if len(found) == 0 {
+		found = append(found, finding{well, "keys", "nothing is sealed yet"})
+	}
+	return found
+}
+
+func keyFinding(id string, connections int, configured []string) finding {
+	switch slices.Index(configured, id) {
+	case -1:
+		return finding{wrong, "keys", fmt.Sprintf("%s sealed %d connections and is not configured: "+
+			"add the key with this id to the end of ENCRYPTION_KEY", id, connections)}
+	case 0:
+		return finding{well, "keys", fmt.Sprintf("%s, the newest, sealed %d connections", id, connections)}
+	}
+	return finding{warning, "keys", fmt.Sprintf("%s, an older one, sealed %d connections: run server rekey",
+		id, connections)}
+}
+
+// keyIDs returns the ids of the configured keys, the newest first. Development's own are read, but not made.
+func (e examined) keyIDs() ([]string, error) {
+	c := e.config
+	switch {
+	case c.EncryptionKeys != nil:
+	case config.IsSet(e.getenv, "ENCRYPTION_KEY") || c.Production:
+		return nil, errors.New("can't be checked without a good ENCRYPTION_KEY")
+	case !c.HasSecretsFile():
+		return nil, nil // the first start makes one
+	default:
+		var err error
+		if c, err = c.WithSecrets(); err != nil {
+			return nil, err
+		}
+	}
+	sealer, err := seal.New(c.EncryptionKeys...)
+	if err != nil {
+		return nil, err
+	}
+	return sealer.KeyIDs(), nil
+}
+
+// allowedSkew is more than NTP leaves, and less than does harm.
+const allowedSkew = 5 * time.Second
+
+// checkClock compares the clocks. Sessions and tokens end by the database's alone.
+func checkClock(_ context.Context, e examined) []finding {
+	if e.databaseErr != nil {
+		return nil
+	}
+	ahead := e.database.Ahead.Round(100 * time.Millisecond)
+	if ahead.Abs() > allowedSkew {
+		word := "ahead of"
+		if ahead < 0 {
+			word = "behind"
+		}
+		return []finding{{warning, "clock", fmt.Sprintf("this machine is %v %s the database: "+
+			"synchronise both (NTP). Nobody is signed out by it, "+
+			"but logs tell wrong times, and certificates may be refused", ahead.Abs(), word)}}
+	}
+	return []finding{{well, "clock", fmt.Sprintf("this machine and the database differ by %v", ahead.Abs())}}
+}
+
+// stateWords say for an operator what people are told in more words.
+var stateWords = map[oauth.State]string{
+	oauth.Active:         "work",
+	oauth.Trouble:        "wait for the provider to answer",
+	oauth.Paused:         "are refused because of our application, or wait for the next day's calls",
+	oauth.NeedsReconnect: "wait for their owner to connect again",
+}
+
+func checkConnections(ctx context.Context, e examined) []finding {
+	if !e.hasSchema() {
+		return nil
+	}
+	tallies, err := oauth.New(e.pool, nil, oauth.Options{Limits: e.limits.Calls}).Count(ctx)
+	if err != nil {
+		return []finding{{wrong, "connections", err.Error()}}
+	}
+	if len(tallies) == 0 {
+		return []finding{{well, "connections", "none yet"}}
+	}
+	var found []finding
+	for _, t := range tallies {
+		f := finding{well, "connections", fmt.Sprintf("%s: %d %s", t.Provider, t.N, stateWords[t.State])}
+		if t.State == oauth.Paused {
+			f.verdict = warning
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// checkBudgets tells how much of the providers' quotas is used.
+func checkBudgets(ctx context.Context, e examined) (found []finding) {
+	if e.databaseErr != nil || e.database.Version < 5 {
+		return nil
+	}
+	budgets, err := oauth.New(e.pool, nil, oauth.Options{Limits: e.limits.Calls}).Budgets(ctx)
+	if err != nil {
+		return []finding{{wrong, "quota", err.Error()}}
+	}
+	for _, b := range budgets {
+		what := "quota " + b.Provider
+		if b.QuarterMax > 0 {
+			f := finding{well, what, fmt.Sprintf("%d of %d calls used in this quarter hour, %d of %d today (UTC)",
+				b.QuarterUsed, b.QuarterMax, b.DayUsed, b.DayMax)}
+			if b.DayUsed >= b.DayMax {
+				f.verdict = warning
+			}
+			found = append(found, f)
+		}
+		if !b.PausedUntil.IsZero() {
+			until := b.PausedUntil.UTC().Format(time.DateTime)
+			found = append(found, finding{warning, what, "it wants no calls before " + until + " UTC"})
+		}
+	}
+	return found
+}
+
+// checkOldTokens looks for Garmin tokens in the tables of the server that used this database
+// before. That server sealed them in its own way, so nobody can see which of them are OAuth 1.
+func checkOldTokens(ctx context.Context, e examined) []finding {
+	if e.databaseErr != nil {
+		return nil
+	}
+	rows, err := e.pool.Query(ctx, `
+		SELECT DISTINCT ON (c.table_name) c.table_name::text, c.column_name::text
+		FROM information_schema.columns c
+		JOIN information_schema.tables t USING (table_schema, table_name)
+		WHERE table_schema = 'public' AND t.table_type = 'BASE TABLE'
+		  AND c.column_name LIKE '%token%' AND c.table_name || ' ' || c.column_name LIKE '%garmin%'
+		ORDER BY c.table_name, c.ordinal_position`)
+	if err != nil {
+		return []finding{{wrong, "old Garmin tokens", "can't be looked for: " + err.Error()}}
+	}
+	type column struct{ Table, Name string }
+	columns, err := pgx.CollectRows(rows, pgx.RowToStructByPos[column])
+	if err != nil {
+		return []finding{{wrong, "old Garmin tokens", "can't be looked for: " + err.Error()}}
+	}
+	var found []finding
+	for _, c := range columns {
+		var n int
+		name, table := pgx.Identifier{c.Name}.Sanitize(), pgx.Identifier{"public", c.Table}.Sanitize()
+		err := e.pool.QueryRow(ctx, `SELECT count(`+name+`)::int FROM `+table).Scan(&n)
+		switch {
+		case err != nil:
+			found = append(found, finding{warning, "old Garmin tokens", fmt.Sprintf(
+				"public.%s can't be counted: %v", c.Table, err)})
+		case n > 0:
+			found = append(found, finding{warning, "old Garmin tokens", fmt.Sprintf(
+				"%d in public.%s (%s). Those of OAuth 1 are worth nothing from %s on (%s): "+
+					"their owners connect Garmin here anew",
+				n, c.Table, c.Name, garminOAuth1End.Format(time.DateOnly), daysTo(garminOAuth1End, e.today))})
+		}
+	}
+	if found == nil {
+		found = append(found, finding{well, "old Garmin tokens", "none in this database"})
+	}
+	return found
+}

@@ -1,0 +1,42 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"cairn/internal/instance"
+)
+
+// checkInstances lists the servers that run, and finds those that are in the way of a rotation of keys.
+func checkInstances(ctx context.Context, e examined) (found []finding) {
+	if !e.hasSchema() || len(e.database.Pending) > 0 {
+		return nil
+	}
+	all, err := instance.List(ctx, e.pool)
+	if err != nil {
+		return []finding{{wrong, "instances", err.Error()}}
+	}
+	keys, err := e.keyIDs()
+	if err != nil {
+		return nil // the check of keys says why
+	}
+	for _, i := range all {
+		f := finding{well, "instances", fmt.Sprintf("%s at %s runs version %s", i.ID, i.Hostname, i.Version)}
+		switch {
+		case !i.Live:
+			f.verdict = warning
+			f.explanation = fmt.Sprintf("%s at %s was last seen %s: it was killed, or can't reach the database",
+				i.ID, i.Hostname, stamp(i.LastSeen))
+		case len(keys) > 0 && !slices.Contains(i.Keys, keys[0]):
+			f.verdict = warning
+			f.explanation += fmt.Sprintf(" and lacks the key %s, the newest here: "+
+				"put it in front of ENCRYPTION_KEY there", keys[0])
+		}
+		found = append(found, f)
+	}
+	if len(found) == 0 {
+		found = append(found, finding{well, "instances", "none runs"})
+	}
+	return found
+}

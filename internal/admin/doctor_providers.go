@@ -1,0 +1,141 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"cairn/internal/oauth"
+)
+
+// checkProviders asks the hosts of each provider for an answer, whatever it is, all at the same time.
+func checkProviders(ctx context.Context, e examined) []finding {
+	switch {
+	case e.config.Sandbox():
+		return []finding{{well, "providers", "the sandbox simulates all three: no provider has keys"}}
+	case len(e.providers) == 0 && e.callbackErr == nil:
+		return []finding{{warning, "providers",
+			"none has keys: people can sign in with a password only, and connect nothing"}}
+	}
+	type host struct{ provider, address string }
+	var hosts []host
+	for _, p := range e.providers {
+		for _, address := range hostsOf(p) {
+			hosts = append(hosts, host{p.Key, address})
+		}
+	}
+	found := make([]finding, len(hosts))
+	var wg sync.WaitGroup
+	for i, h := range hosts {
+		wg.Go(func() { found[i] = reach(ctx, e.limits.Doctor, h.provider, h.address) })
+	}
+	wg.Wait()
+	return found
+}
+
+// hostsOf returns the addresses, without paths, that the server itself talks to.
+func hostsOf(p *oauth.Provider) (hosts []string) {
+	for _, address := range []string{p.Config.Endpoint.TokenURL, p.API, p.Revoke} {
+		u, err := url.Parse(address)
+		if err != nil || u.Host == "" {
+			continue
+		}
+		if host := u.Scheme + "://" + u.Host; !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+func reach(ctx context.Context, limit time.Duration, provider, address string) finding {
+	what := "reach " + provider
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodHead, address+"/", nil)
+	if err != nil {
+		return finding{wrong, what, address + " is no address"}
+	}
+	began := time.Now()
+	resp, err := http.DefaultTransport.RoundTrip(r) // a redirect is an answer too
+	switch {
+	case ctx.Err() != nil:
+		return finding{wrong, what, fmt.Sprintf("%s does not answer within %v: "+
+			"is it the provider, a firewall, or the DNS?", address, limit)}
+	case err != nil:
+		return finding{wrong, what, fmt.Sprintf("%s can't be reached: %v", address, err)}
+	}
+	_ = resp.Body.Close()
+	return finding{well, what, fmt.Sprintf("%s answers in %v", address, time.Since(began).Round(time.Millisecond))}
+}
+
+// checkCallbacks shows where each provider is asked to send people back to, which has to be registered there.
+func checkCallbacks(_ context.Context, e examined) (found []finding) {
+	switch {
+	case e.callbackErr != nil:
+		return []finding{{wrong, "callback", e.callbackErr.Error()}}
+	case e.config.Production && e.config.PublicURL == nil:
+		return nil // the configuration's problem
+	}
+	for _, p := range e.providers {
+		address := p.Config.RedirectURL
+		words := address + " has to be registered letter for letter"
+		if p.Key == "strava" {
+			u, err := url.Parse(address)
+			if err != nil {
+				continue // likewise
+			}
+			words = fmt.Sprintf("%s; registered is its bare domain, %s", address, u.Hostname())
+		}
+		found = append(found, finding{well, "callback " + p.Key, words})
+	}
+	return found
+}
+
+var (
+	garminOAuth1End = time.Date(2026, time.December, 31, 0, 0, 0, 0, time.UTC)
+	stravaMoves     = time.Date(2027, time.June, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// noticeAhead is when a date becomes something to look at.
+const noticeAhead = 90 * 24 * time.Hour
+
+// checkDates tells what the providers have announced, and what of it an operator has to follow.
+func checkDates(_ context.Context, e examined) []finding {
+	on := func(day time.Time, what string) finding {
+		return finding{well, "dates", fmt.Sprintf("%s (%s): %s", day.Format(time.DateOnly), daysTo(day, e.today), what)}
+	}
+	move := on(stravaMoves, "Strava moves its API from www.strava.com to www.api-v3.strava.com: set STRAVA_API_URL")
+	if e.stravaStays() && stravaMoves.Sub(e.today) < noticeAhead {
+		move.verdict = warning
+	}
+	return []finding{
+		on(garminOAuth1End, "Garmin ends OAuth 1. Cairn uses OAuth 2"),
+		on(stravaMoves, "Strava takes tokens in a header only. Cairn sends them there"),
+		on(stravaMoves, "Strava closes /oauth/deauthorize. Cairn asks it only where /oauth/revoke is missing"),
+		move,
+	}
+}
+
+// stravaStays tells whether the API of Strava is asked where it will not be any more.
+func (e examined) stravaStays() bool {
+	return slices.ContainsFunc(e.providers, func(p *oauth.Provider) bool {
+		return p.Key == "strava" && strings.HasPrefix(p.API, "https://www.strava.com/")
+	})
+}
+
+// daysTo says how far away a day is.
+func daysTo(day, today time.Time) string {
+	days := int(day.Sub(today.Truncate(24*time.Hour)).Hours() / 24)
+	switch {
+	case days == 0:
+		return "today"
+	case days < 0:
+		return fmt.Sprintf("%d days ago", -days)
+	}
+	return fmt.Sprintf("%d days left", days)
+}

@@ -1,0 +1,153 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"cairn/internal/config"
+	"cairn/internal/instance"
+)
+
+// checkVariables names what is set and not read, if it looks as if it were meant for us.
+func checkVariables(_ context.Context, e examined) (found []finding) {
+	for _, name := range e.names {
+		meant, suspect := config.Misspelt(name)
+		switch {
+		case suspect && meant != "":
+			found = append(found, finding{warning, "variables",
+				fmt.Sprintf("%s is set, and nothing reads it: is %s meant?", name, meant)})
+		case suspect:
+			found = append(found, finding{warning, "variables",
+				fmt.Sprintf("%s is set, and nothing reads it: docs/configuration.md lists the variables", name)})
+		}
+	}
+	return found
+}
+
+// namesOf are the variables that have a value, in the environment and in .env.
+func namesOf(environment []string, file map[string]string) (names []string) {
+	for _, variable := range environment {
+		if name, value, _ := strings.Cut(variable, "="); value != "" {
+			names = append(names, name)
+		}
+	}
+	for name, value := range file {
+		if value != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// checkProxies lists the proxies that may name the client, and warns of untrusted peers that the running servers have
+// seen name one.
+func checkProxies(ctx context.Context, e examined) (found []finding) {
+	servers, err := e.servers(ctx)
+	if err != nil {
+		return []finding{{warning, "proxies", fmt.Sprintf(
+			"the servers can't be asked what they saw of proxies: %v", err)}}
+	}
+	for _, s := range servers {
+		if s.UntrustedProxy != nil {
+			found = append(found, finding{warning, "proxies", fmt.Sprintf(
+				"%s sent X-Forwarded-For to server %s, and TRUSTED_PROXIES does not name it. "+
+					"If it is your proxy, all people behind it share its address and the limits of one person",
+				s.UntrustedProxy, s.ID)})
+		}
+	}
+	switch trusted := e.config.TrustedProxies; {
+	case len(found) > 0:
+	case len(trusted) > 0:
+		var names []string
+		for _, prefix := range trusted {
+			names = append(names, prefix.String())
+		}
+		found = append(found, finding{well, "proxies", "the client is named by " + strings.Join(names, ", ")})
+	case e.config.Public() && !e.config.Production:
+		found = append(found, finding{warning, "proxies", "TRUSTED_PROXIES is empty: " +
+			"if a proxy or tunnel stands in front, all people behind it share its address"})
+	case e.config.Production:
+		found = append(found, finding{well, "proxies",
+			"none, as TRUSTED_PROXIES says: the address of a client is the one that it connects from"})
+	}
+	return found
+}
+
+// servers are those that run, none if the database or its tables are not there to ask.
+func (e examined) servers(ctx context.Context) (live []instance.Instance, err error) {
+	if e.databaseErr != nil || e.database.Version == 0 || len(e.database.Pending) > 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.limits.Doctor)
+	defer cancel()
+	all, err := instance.List(ctx, e.pool)
+	return slices.DeleteFunc(all, func(i instance.Instance) bool { return !i.Live }), err
+}
+
+// checkPublicURL asks the server at PUBLIC_URL for its id. That it can't be reached from this machine may be intended,
+// and is no failure.
+func checkPublicURL(ctx context.Context, e examined) []finding {
+	site := e.config.PublicURL
+	if site == nil {
+		return nil
+	}
+	say := func(v verdict, format string, args ...any) []finding {
+		return []finding{{v, "public url", fmt.Sprintf(format, args...)}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.limits.Doctor)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, site.JoinPath("/healthz").String(), nil)
+	if err != nil {
+		return say(wrong, "PUBLIC_URL is no address")
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return []finding{unreached(site.Host, err)}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if to, err := resp.Location(); err == nil && to.Host != site.Host {
+		return say(warning, "%s sends browsers on to %s: is that what PUBLIC_URL should be? "+
+			"Forms and callbacks work at one name only", site.Host, to.Host)
+	}
+	var answer struct{ Status, Instance string }
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil || answer.Instance == "" {
+		return say(warning, "at %s something answers that is not this version of Cairn (status %d): "+
+			"is PUBLIC_URL mistyped, or does the proxy lead elsewhere?", site.Host, resp.StatusCode)
+	}
+	servers, err := e.servers(ctx)
+	switch {
+	case err != nil || e.databaseErr != nil:
+		return say(well, "a Cairn answers at %s; whether it is this one can't be told without the database", site.Host)
+	case !slices.ContainsFunc(servers, func(i instance.Instance) bool { return i.ID == answer.Instance }):
+		return say(warning, "at %s a Cairn answers that is none of this database's servers: "+
+			"is PUBLIC_URL mistyped, or does the proxy lead elsewhere?", site.Host)
+	}
+	return say(well, "%s leads here, to server %s", site.Host, answer.Instance)
+}
+
+// unreached explains why nothing answered. An unknown name and a certificate for another name are mistakes; otherwise
+// the network may block this machine from the public address on purpose.
+func unreached(host string, err error) finding {
+	var dns *net.DNSError
+	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return finding{warning, "public url", fmt.Sprintf("no machine is known as %s here: is PUBLIC_URL mistyped? "+
+			"Browsers and providers are sent there", host)}
+	case badCertificate:
+		return finding{warning, "public url",
+			fmt.Sprintf("%s has no certificate that is trusted for this name: %v", host, err)}
+	}
+	return finding{well, "public url", fmt.Sprintf("%s can't be reached from this machine, which may be meant: "+
+		"look with a browser (%v)", host, cmp.Or(errors.Unwrap(err), err))}
+}

@@ -1,0 +1,44 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+)
+
+// list returns a function that writes one row of a listing, and one that writes what is left at the end. People get a
+// table under heading, whose cells are parted by tabs; with asJSON each row is a JSON object on a line of its own. The
+// fields of these objects are a promise: docs/operations.md lists them.
+func list[T any](
+	out io.Writer, asJSON bool, heading string, cells func(T) string,
+) (row func(T) error, end func() error) {
+	if asJSON {
+		return func(r T) error { return writeJSON(out, r) }, func() error { return nil }
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, heading)
+	return func(r T) error { _, err := fmt.Fprintln(table, cells(r)); return err }, table.Flush
+}
+
+// listAll is list for rows that are all there.
+func listAll[T any](out io.Writer, asJSON bool, heading string, rows []T, cells func(T) string) error {
+	row, end := list(out, asJSON, heading, cells)
+	for _, r := range rows {
+		if err := row(r); err != nil {
+			return err
+		}
+	}
+	return end()
+}
+
+// writeJSON writes one object on a line of its own.
+func writeJSON(out io.Writer, object any) error {
+	lines := json.NewEncoder(out)
+	lines.SetEscapeHTML(false)
+	return lines.Encode(object)
+}
+
+// stamp is a time as it stands in a table.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

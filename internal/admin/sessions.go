@@ -1,0 +1,199 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/auth"
+	"cairn/internal/config"
+	"cairn/internal/session"
+)
+
+// AboutSessions explains Sessions.
+const AboutSessions = `
+WHOSE is one of these:
+  --user E-MAIL       of the person who signs in with it and a password
+  --user-id N         of the user with this id
+  --provider NAME:ID  of the person who signs in with this account at a provider,
+                      like strava:12345
+  --id N              this session alone (only "end"); the list shows the ids
+  --all               everybody's. It has to be said, so that nothing is ended
+                      because an argument was forgotten
+
+Ending takes effect with the next request, on every server. The person is told on
+the next page that the operator signed them out.
+
+--json has "list" print one JSON object a line: id, user_id, method, created,
+last_seen, kept, address, user_agent.
+`
+
+// order is what an operator wants done with sessions. One of the fields from email to all is set.
+type order struct {
+	verb     string // "list" or "end"
+	email    string
+	userID   int64
+	provider string // "strava:12345"
+	id       int64
+	all      bool
+	json     bool
+}
+
+func parseOrder(args []string) (o order, err error) {
+	if o.verb, args, err = verb(args, "list", "end"); err != nil {
+		return order{}, err
+	}
+	err = Parse(args, func(f *flag.FlagSet) {
+		f.StringVar(&o.email, "user", "", "")
+		f.Int64Var(&o.userID, "user-id", 0, "")
+		f.StringVar(&o.provider, "provider", "", "")
+		f.Int64Var(&o.id, "id", 0, "")
+		f.BoolVar(&o.all, "all", false, "")
+		f.BoolVar(&o.json, "json", false, "")
+	})
+	if err != nil {
+		return order{}, err
+	}
+	chosen := 0
+	for _, set := range []bool{o.email != "", o.userID > 0, o.provider != "", o.id > 0, o.all} {
+		if set {
+			chosen++
+		}
+	}
+	_, subject, _ := strings.Cut(o.provider, ":")
+	switch {
+	case chosen != 1 || o.userID < 0 || o.id < 0:
+		return order{}, UsageError("it takes one of --user, --user-id, --provider, --id and --all")
+	case o.provider != "" && subject == "":
+		return order{}, UsageError("--provider takes a name and an id, like strava:12345")
+	case o.verb == "list" && o.id > 0:
+		return order{}, UsageError("--id is for \"end\" only")
+	case o.verb == "end" && o.json:
+		return order{}, UsageError("--json is for \"list\" only")
+	}
+	return o, nil
+}
+
+// Sessions lists or ends sessions. Ending takes effect on the next request, on every instance that runs.
+func Sessions(ctx context.Context, e Env, out io.Writer) error {
+	o, err := parseOrder(e.Args)
+	if err != nil {
+		return err
+	}
+	return e.database(ctx, func(c config.Config, pool *pgxpool.Pool) error {
+		sessions := session.New(session.Options{
+			Pool: pool, Lifetime: c.Lifetime, MaxLifetime: c.MaxLifetime,
+			LookupTimeout: e.Limits.SessionLookup, StatementTimeout: e.Limits.SessionStatement,
+		})
+		userID, err := o.user(ctx, auth.New(pool, c.SessionSecret, auth.Options{}))
+		if err != nil {
+			return err
+		}
+		if o.verb == "list" {
+			return listSessions(ctx, sessions, userID, o.json, out)
+		}
+		return endSessions(ctx, sessions, o, userID, out)
+	})
+}
+
+// user returns the id of the user whose sessions are meant, 0 if the order is not about one user.
+func (o order) user(ctx context.Context, accounts *auth.Accounts) (userID int64, err error) {
+	switch {
+	case o.email != "":
+		userID, err = accounts.Find(ctx, o.email)
+		if errors.Is(err, auth.ErrNotFound) {
+			return 0, errors.New("nobody signs in with this e-mail address and a password")
+		}
+	case o.provider != "":
+		name, subject, _ := strings.Cut(o.provider, ":")
+		userID, err = accounts.FindByProvider(ctx, name, subject)
+		if errors.Is(err, auth.ErrNotFound) {
+			return 0, fmt.Errorf("nobody signs in with %s", o.provider)
+		}
+	case o.userID > 0:
+		userID = o.userID
+		_, err = accounts.Get(ctx, userID)
+		if errors.Is(err, auth.ErrNotFound) {
+			return 0, fmt.Errorf("there is no user %d", userID)
+		}
+	}
+	return userID, err
+}
+
+// endSessions says what it did.
+func endSessions(ctx context.Context, sessions *session.Manager, o order, userID int64, out io.Writer) error {
+	if o.id > 0 {
+		if err := sessions.EndByID(ctx, o.id); errors.Is(err, session.ErrNoSession) {
+			return fmt.Errorf("there is no session %d", o.id)
+		} else if err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(out, "ended session %d\n", o.id)
+		return err
+	}
+	end, whose := sessions.EndAll, "of everybody"
+	if !o.all {
+		whose = fmt.Sprintf("of user %d", userID)
+		end = func(ctx context.Context) (int64, error) {
+			return sessions.EndOthers(ctx, sessions.Pool, userID, 0, session.ByOperator)
+		}
+	}
+	ended, err := end(ctx)
+	if err == nil {
+		_, err = fmt.Fprintf(out, "ended %s %s\n", plural(ended, "session"), whose)
+	}
+	return err
+}
+
+func plural(n int64, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// SessionRow is a line of the listing.
+type SessionRow struct {
+	ID        int64     `json:"id"`
+	UserID    int64     `json:"user_id"`
+	Method    string    `json:"method"`
+	Created   time.Time `json:"created"`
+	LastSeen  time.Time `json:"last_seen"`
+	Kept      bool      `json:"kept"` // it outlives the browser
+	Address   string    `json:"address"`
+	UserAgent string    `json:"user_agent"`
+}
+
+func listSessions(ctx context.Context, sessions *session.Manager, userID int64, asJSON bool, out io.Writer) error {
+	row, end := list(out, asJSON, "ID\tUSER\tSIGNED IN\tLAST SEEN\tWITH\tADDRESS\tBROWSER", func(r SessionRow) string {
+		return fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s\t%q",
+			r.ID, r.UserID, stamp(r.Created), stamp(r.LastSeen), r.Method, r.Address, r.UserAgent)
+	})
+	write := func(d session.Device) error {
+		return row(SessionRow{
+			d.ID, d.UserID, d.Method, d.Created.UTC(), d.LastSeen.UTC(), d.Persistent, d.Address, d.UserAgent,
+		})
+	}
+	if userID == 0 {
+		if err := sessions.Each(ctx, write); err != nil {
+			return err
+		}
+		return end()
+	}
+	devices, err := sessions.List(ctx, userID)
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		if err := write(d); err != nil {
+			return err
+		}
+	}
+	return end()
+}

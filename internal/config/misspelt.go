@@ -1,0 +1,31 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// ourPrefixes begin the names that no other program is likely to have.
+var ourPrefixes = []string{
+	"STRAVA_", "GARMIN_", "FOURSQUARE_", "TRUSTED_", "ENCRYPTION_", "SHUTDOWN_", "NOTICE_", "METRICS_",
+}
+
+// Misspelt tells whether a variable that is not ours was meant to be, and which one it is like, if any.
+func Misspelt(name string) (meant string, suspect bool) {
+	best := 3 // letters that differ
+	for _, v := range variables() {
+		for _, ours := range v.names() {
+			if name == ours || v.secret && name == ours+fileSuffix {
+				return "", false
+			}
+			if n := levenshtein.ComputeDistance(strings.ToUpper(name), ours); n < best && n <= len(ours)/4 {
+				best, meant = n, ours
+			}
+		}
+	}
+	upper := strings.ToUpper(name)
+	ours := slices.ContainsFunc(ourPrefixes, func(prefix string) bool { return strings.HasPrefix(upper, prefix) })
+	return meant, meant != "" || ours
+}

@@ -1,0 +1,40 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+func TestSecretsAreMadeOnceAndKept(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data of 'a' server")
+	var made [8]Config
+	var wg sync.WaitGroup
+	for i := range made {
+		wg.Go(func() {
+			var err error
+			if made[i], err = (Config{DataDir: dir}).WithSecrets(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, config := range made {
+		if config.SessionSecret != made[0].SessionSecret || len(config.SessionSecret) < 32 ||
+			string(config.EncryptionKeys[0]) != string(made[0].EncryptionKeys[0]) {
+			t.Fatal("servers that start at once have different secrets")
+		}
+	}
+	info, err := os.Stat(filepath.Join(dir, "secrets.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file has mode %v, error %v; want 0600", info.Mode(), err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "secrets.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Config{DataDir: dir}).WithSecrets(); err == nil {
+		t.Error("a damaged file was accepted")
+	}
+}

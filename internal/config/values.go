@@ -1,0 +1,84 @@
+package config
+
+import (
+	"log/slog"
+	"net/mail"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// logLevel reads from which level on lines are logged.
+func (c *reader) logLevel() slog.Level {
+	value := c.value("LOG_LEVEL")
+	levels := map[string]slog.Level{
+		"": slog.LevelInfo, "debug": slog.LevelDebug, "info": slog.LevelInfo,
+		"warn": slog.LevelWarn, "error": slog.LevelError,
+	}
+	level, ok := levels[strings.ToLower(value)]
+	if !ok {
+		c.problem("LOG_LEVEL is none of debug, info, warn, error")
+	}
+	return level
+}
+
+func (c *reader) noticeFrom() *mail.Address {
+	value := c.value("NOTICE_FROM")
+	if value == "" {
+		return nil
+	}
+	from, err := mail.ParseAddress(value)
+	if err != nil {
+		c.problem("NOTICE_FROM is not an e-mail address like cairn@example.org, or Cairn <cairn@example.org>")
+	}
+	return from
+}
+
+func (c *reader) databaseURL(name string) string {
+	value := c.value(name)
+	if _, err := pgxpool.ParseConfig(value); value != "" && err != nil {
+		c.problem("%s is not an address like postgres://user:password@host:5432/database", name)
+	}
+	return value
+}
+
+// directDatabaseURL reads how to reach the database around a connection pooler.
+func (c *reader) directDatabaseURL() string {
+	value := c.databaseURL("DIRECT_DATABASE_URL")
+	if value != "" && c.value("DATABASE_URL") == "" {
+		c.problem("DIRECT_DATABASE_URL is the way around a connection pooler in DATABASE_URL, which is not set")
+	}
+	return value
+}
+
+// stopTimes reads how long stopping takes. The delay is for balancers, which development does not have.
+func (c *reader) stopTimes(config Config) StopTimes {
+	var delay time.Duration
+	if config.Production {
+		delay = 5 * time.Second
+	}
+	return StopTimes{
+		Delay:   c.duration("SHUTDOWN_DELAY", 0, delay),
+		Timeout: c.duration("SHUTDOWN_TIMEOUT", time.Second, 35*time.Second),
+	}
+}
+
+// duration reads Go's notation and, because sessions last long, days: "30d".
+func (c *reader) duration(name string, least, fallback time.Duration) time.Duration {
+	value := c.value(name)
+	if value == "" {
+		return fallback
+	}
+	d, err := time.ParseDuration(value)
+	if days, isDays := strings.CutSuffix(value, "d"); isDays {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 12)
+		d = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || d < least {
+		c.problem("%s is not a time of %v or more, like 30d, 12h or 90s", name, least)
+	}
+	return d
+}

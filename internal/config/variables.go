@@ -1,0 +1,193 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// variable is one that the environment may set.
+type variable struct {
+	name   string
+	also   string // an older name that means the same; "": there is none
+	secret bool   // may come from a file; other programs never get it
+}
+
+// names are the names under which a value is looked for, in this order.
+func (v variable) names() []string {
+	if v.also == "" {
+		return []string{v.name}
+	}
+	return []string{v.name, v.also}
+}
+
+// fileSuffix makes the name of the variable that says in which file a secret is.
+const fileSuffix = "_FILE"
+
+// credentialsDirectory is where systemd puts the credentials of a unit.
+const credentialsDirectory = "CREDENTIALS_DIRECTORY"
+
+// variables is the one list of what Cairn reads from the environment. docs/configuration.md says what each means;
+// .env.example and docker-compose.yml have all of them, too.
+func variables() []variable {
+	list := []variable{
+		{name: "APP_ENV", also: "NODE_ENV"},
+		{name: "PORT"},
+		{name: "LISTEN_ADDR"},
+		{name: "PUBLIC_URL", also: "API_URL"},
+		{name: "TRUSTED_PROXIES"},
+		{name: "DATA_DIR"},
+		{name: "DATABASE_URL", secret: true},
+		{name: "DIRECT_DATABASE_URL", secret: true},
+		{name: "SESSION_SECRET", secret: true},
+		{name: "ENCRYPTION_KEY", secret: true},
+		{name: "SESSION_LIFETIME"},
+		{name: "SESSION_MAX_LIFETIME"},
+		{name: "SHUTDOWN_DELAY"},
+		{name: "SHUTDOWN_TIMEOUT"},
+		{name: "METRICS_ADDR"},
+		{name: "LOG_LEVEL"},
+		{name: "NOTICE_FROM"},
+		{name: "FOURSQUARE_PUSH_SECRET", secret: true},
+	}
+	for _, p := range Providers() {
+		list = append(list, p.variables()...)
+	}
+	return list
+}
+
+// reader reads variables and collects all that is wrong with them, so that an operator can fix all at once. No
+// message contains a value that could be secret.
+type reader struct {
+	getenv   func(string) string
+	files    map[string]string // values of secrets that are in files, by the names of their variables
+	problems []error
+}
+
+func newReader(getenv func(string) string) *reader {
+	c := &reader{getenv: getenv}
+	c.files = c.secretFiles()
+	return c
+}
+
+func (c *reader) problem(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Errorf(format, args...))
+}
+
+// first returns what is set of a variable and the name it has there, which is the first name if nothing is.
+func (c *reader) first(name string) (value, setAs string) {
+	list := variables()
+	i := slices.IndexFunc(list, func(v variable) bool { return v.name == name })
+	if i < 0 {
+		panic("configuration: " + name + " is missing in the list of variables")
+	}
+	for _, name := range list[i].names() {
+		if value := strings.TrimSpace(c.getenv(name)); value != "" {
+			return value, name
+		}
+		if value := c.files[name]; value != "" {
+			return value, name
+		}
+	}
+	return "", name
+}
+
+func (c *reader) value(name string) string {
+	value, _ := c.first(name)
+	return value
+}
+
+// secretFiles reads the files that NAME_FILE and systemd name for secrets. A secret that is set twice is a problem: one
+// of the two would be ignored.
+func (c *reader) secretFiles() map[string]string {
+	values := map[string]string{}
+	for _, v := range variables() {
+		if !v.secret {
+			continue
+		}
+		for _, name := range v.names() {
+			places := c.secretPlaces(name)
+			if len(places) > 1 {
+				c.problem("%s is set more than once: %s. Keep one of them", name, strings.Join(labels(places), " and "))
+			} else if len(places) == 1 && places[0].file != "" {
+				values[name] = c.readSecret(places[0])
+			}
+		}
+	}
+	return values
+}
+
+// place is where a secret is: in the environment, or in a file.
+type place struct {
+	label string // for people
+	file  string // "": the environment
+}
+
+func labels(places []place) (labels []string) {
+	for _, p := range places {
+		labels = append(labels, p.label)
+	}
+	return labels
+}
+
+func (c *reader) secretPlaces(name string) (places []place) {
+	if strings.TrimSpace(c.getenv(name)) != "" {
+		places = append(places, place{label: name})
+	}
+	if file := c.getenv(name + fileSuffix); file != "" {
+		places = append(places, place{name + fileSuffix, file})
+	}
+	if dir := c.getenv(credentialsDirectory); dir != "" {
+		for _, base := range []string{name, strings.ToLower(name)} {
+			if file := filepath.Join(dir, base); exists(file) {
+				places = append(places, place{"the credential " + base, file})
+			}
+		}
+	}
+	return places
+}
+
+func exists(file string) bool {
+	_, err := os.Lstat(file)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// readSecret leaves out the end of the line, which editors and echo add. No message contains the path: it may be the
+// secret itself, set under the wrong name.
+func (c *reader) readSecret(p place) string {
+	text, err := os.ReadFile(p.file)
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathErr.Err
+	}
+	value := strings.TrimSpace(string(text))
+	switch {
+	case err != nil:
+		c.problem("%s names a file that can't be read: %v", p.label, err)
+	case value == "":
+		c.problem("%s names a file with nothing in it", p.label)
+	}
+	return value
+}
+
+// IsSet tells whether a variable has a value, good or bad.
+func IsSet(getenv func(string) string, name string) bool { return newReader(getenv).value(name) != "" }
+
+// WithoutSecrets leaves out of an environment what is ours only: other programs need none of it.
+func WithoutSecrets(environment []string) []string {
+	ours := []string{credentialsDirectory}
+	for _, v := range variables() {
+		for _, name := range v.names() {
+			if v.secret {
+				ours = append(ours, name, name+fileSuffix)
+			}
+		}
+	}
+	return slices.DeleteFunc(environment, func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains(ours, name)
+	})
+}

@@ -1,0 +1,111 @@
+package testkit
+
+import (
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/PuerkitoBio/goquery"
+)
+
+// Password is everybody's.
+const Password = "granite lichen and slow rain"
+
+// Browser is a client with cookies that follows redirects, the consent pages of the sandbox included.
+type Browser struct {
+	t *testing.T
+	*http.Client
+}
+
+// NewBrowser returns a browser without cookies.
+func NewBrowser(t *testing.T) Browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Browser{t, &http.Client{Jar: jar, Timeout: Patience}}
+}
+
+// Send sends a request, a form if there is one, and follows redirects.
+func (b Browser) Send(method, address string, form url.Values) (int, *goquery.Document) {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, err := b.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	page, err := goquery.NewDocumentFromReader(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	page.Url = resp.Request.URL
+	return resp.StatusCode, page
+}
+
+// SignUp makes an account.
+func (b Browser) SignUp(site, email string) {
+	b.t.Helper()
+	form := url.Values{"name": {"Ada"}, "email": {email}, "password": {Password}}
+	status, page := b.Send(http.MethodPost, site+"/signup", form)
+	if status != http.StatusOK || page.Find("header a[href='/account']").Length() == 0 {
+		b.t.Fatalf("sign-up answered %d: %s", status, page.Find("main").Text())
+	}
+}
+
+// SignIn signs in for longer than the browser is open.
+func (b Browser) SignIn(site, email string) {
+	b.t.Helper()
+	form := url.Values{"email": {email}, "password": {Password}, "keep": {"on"}}
+	status, page := b.Send(http.MethodPost, site+"/login", form)
+	if status != http.StatusOK || page.Find("header a[href='/account']").Length() == 0 {
+		b.t.Fatalf("sign-in answered %d: %s", status, page.Find("main").Text())
+	}
+}
+
+// Connect presses the button of a card and allows everything on the consent page.
+func (b Browser) Connect(site, provider, person string) {
+	b.t.Helper()
+	status, consent := b.Send(http.MethodPost, site+"/connect/"+provider, url.Values{"next": {"/connections"}})
+	if status != http.StatusOK || consent.Find("input[name=person]").Length() == 0 {
+		b.t.Fatalf("%s: instead of a consent page came %d: %s", provider, status, consent.Find("main").Text())
+	}
+	form := url.Values{"person": {person}, "decision": {"allow"}}
+	consent.Find("input[type=checkbox]").Each(func(_ int, box *goquery.Selection) {
+		form.Add(box.AttrOr("name", ""), box.AttrOr("value", ""))
+	})
+	status, page := b.Send(http.MethodPost, consent.Url.String(), form)
+	if status != http.StatusOK || page.Find("#card-"+provider+"[data-state=active]").Length() != 1 {
+		b.t.Fatalf("%s: after allowing came %d: %s", provider, status, page.Find("main").Text())
+	}
+}
+
+// Check presses "Check now" and expects that the connection works.
+func (b Browser) Check(site, provider string) {
+	b.t.Helper()
+	status, page := b.Send(http.MethodPost, site+"/connections/"+provider+"/check", url.Values{})
+	if status != http.StatusOK || !strings.Contains(page.Find("#notice").Text(), "works") {
+		b.t.Fatalf("checking %s answered %d %q", provider, status, page.Find("#notice, h1").Text())
+	}
+}
+
+// WantConnected checks that somebody is signed in and sees that many working connections.
+func (b Browser) WantConnected(site string, connections int) {
+	b.t.Helper()
+	status, page := b.Send(http.MethodGet, site+"/connections", nil)
+	if status != http.StatusOK || page.Find("header a[href='/account']").Length() == 0 {
+		b.t.Fatalf("not signed in: %d %s", status, page.Find("h1").Text())
+	}
+	if n := page.Find(".card[data-state=active]").Length(); n != connections {
+		b.t.Fatalf("%d working connections, want %d", n, connections)
+	}
+}

@@ -1,0 +1,41 @@
+package testkit
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Execute runs statements in a database.
+func Execute(t *testing.T, address string, statements ...string) {
+	t.Helper()
+	conn := Connect(t, address)
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	for _, statement := range statements {
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// Ask returns the one value that a query has.
+func Ask[T any](t *testing.T, address, query string) (value T) {
+	t.Helper()
+	conn := Connect(t, address)
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	if err := conn.QueryRow(t.Context(), query).Scan(&value); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return value
+}
+
+// Connect opens a connection, which the caller closes.
+func Connect(t *testing.T, address string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}

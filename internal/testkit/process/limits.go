@@ -1,0 +1,80 @@
+package process
+
+import (
+	"encoding/json"
+	"time"
+
+	"cairn/internal/auth"
+	"cairn/internal/jobs"
+	"cairn/internal/oauth"
+	"cairn/internal/routes"
+	"cairn/internal/sandbox"
+	"cairn/internal/testkit"
+)
+
+// Limits are the limits of the server, field by field: cmd/server converts them into its own.
+type Limits struct {
+	Passwords auth.Cost
+	Rates     auth.Limits
+	Calls     oauth.Limits
+	Pages     routes.Limits
+	Jobs      jobs.Limits
+	Sandbox   sandbox.Limits
+
+	SessionLookup    time.Duration
+	SessionStatement time.Duration
+	RequestHeader    time.Duration
+	Request          time.Duration
+	Response         time.Duration
+	SandboxWork      time.Duration
+	Upkeep           time.Duration
+	Health           time.Duration
+	Doctor           time.Duration
+	Message          time.Duration
+	Counting         time.Duration
+}
+
+// Variable has the limits for a test binary that plays the server.
+func (l Limits) Variable() string {
+	text, err := json.Marshal(l)
+	if err != nil {
+		panic(err)
+	}
+	return PlaysServer + "=" + string(text)
+}
+
+// Patient are the limits of servers in tests that are not about them: a busy machine does not reach them.
+func Patient() Limits {
+	const long = testkit.Patience
+	return Limits{
+		Passwords: auth.Cost{Memory: 64, Passes: 1},
+		Rates:     Untiring(),
+		Calls:     oauth.Limits{Call: long, Queue: long, Statement: long},
+		Pages: routes.Limits{
+			Probe: long, Page: long, Provider: long, Webhook: long, Bulk: long,
+		},
+		Jobs:    jobs.Limits{Job: long},
+		Sandbox: PatientSandbox(),
+
+		// RequestHeader stays: a server that stops waits so long for connections on which nothing comes.
+		SessionLookup: long, SessionStatement: long, Request: long, Response: 2 * long,
+		SandboxWork: long, Upkeep: long, Health: long,
+		Doctor: long, Message: long, Counting: long,
+	}
+}
+
+// PatientSandbox are the limits of a sandbox beside such servers.
+func PatientSandbox() sandbox.Limits {
+	return sandbox.Limits{Strava: testkit.Patience, Garmin: testkit.Patience, Foursquare: testkit.Patience,
+		Slow: testkit.Patience, Retry: 50 * time.Millisecond}
+}
+
+// Untiring are the rate limits of people who do in a moment what others do in a week.
+func Untiring() auth.Limits {
+	l := auth.DefaultLimits()
+	for _, often := range []*auth.Limit{&l.BeginPerson, &l.BeginNetwork, &l.CallPause, &l.CallHour, &l.CallNetwork,
+		&l.ChangePerson, &l.ChangeNetwork, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork} {
+		often.Max = 1_000_000
+	}
+	return l
+}

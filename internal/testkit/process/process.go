@@ -1,0 +1,108 @@
+// Package process has servers in processes of their own, with limits that suit a busy machine, and the providers that
+// they call, for tests of cmd/server and test/soak.
+//
+//	process.go    a process that plays the server
+//	limits.go     its limits
+//	providers.go  providers that outlive servers
+package process
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"cairn/internal/testkit"
+)
+
+// PlaysServer names the variable by which the test binary of cmd/server is the server, with the limits that it holds as
+// JSON: what is tested is the whole program, in processes that can be killed.
+const PlaysServer = "CAIRN_TEST_PLAYS_SERVER"
+
+// Process is a running server.
+type Process struct {
+	*exec.Cmd
+	URL  string
+	Done chan struct{} // closed when it has exited
+
+	t   *testing.T
+	log testkit.Journal
+}
+
+// Command is a program that plays the server, with these variables and nothing else of ours in its environment.
+func Command(t *testing.T, program string, l Limits, args []string, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Dir = t.TempDir() // no .env of this directory
+	// A program with the race detector sleeps for a second before it exits, unless it is told not to.
+	cmd.Env = slices.Concat([]string{l.Variable(), "GORACE=atexit_sleep_ms=50"}, Surroundings(), env)
+	return cmd
+}
+
+// Surroundings are the variables that every program needs.
+func Surroundings() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}
+}
+
+// Start starts a server and waits until it says where it is.
+func Start(t *testing.T, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{t: t, Cmd: cmd, Done: make(chan struct{})}
+	stderr, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan string, 1)
+	go p.read(stderr, ready)
+	t.Cleanup(func() { _ = p.Cmd.Process.Kill(); <-p.Done })
+	select {
+	case p.URL = <-ready:
+	case <-p.Done:
+		t.Fatalf("the server ended before it was ready:\n%s", p.Logged())
+	case <-time.After(testkit.Patience):
+		t.Fatalf("the server is not ready:\n%s", p.Logged())
+	}
+	return p
+}
+
+func (p *Process) read(stderr io.Reader, ready chan<- string) {
+	defer close(p.Done)
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		_, _ = p.log.Write(append(lines.Bytes(), '\n'))
+		if address, ok := testkit.ReadyAt(lines.Text()); ok {
+			ready <- address
+		}
+	}
+	_ = p.Wait()
+}
+
+// Logged is what it has logged until now.
+func (p *Process) Logged() string { return p.log.String() }
+
+// Signal sends a signal.
+func (p *Process) Signal(signal syscall.Signal) {
+	p.t.Helper()
+	if err := p.Cmd.Process.Signal(signal); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// End sends a signal, waits for the exit and returns its code (-1 after a kill).
+func (p *Process) End(signal syscall.Signal) int {
+	p.t.Helper()
+	p.Signal(signal)
+	select {
+	case <-p.Done:
+	case <-time.After(testkit.Patience):
+		p.t.Fatalf("the server did not end:\n%s", p.Logged())
+	}
+	return p.ProcessState.ExitCode()
+}

@@ -1,0 +1,49 @@
+package soak
+
+import (
+	"syscall"
+	"testing"
+
+	"cairn/db/dbtest"
+	"cairn/internal/testkit"
+	"cairn/internal/testkit/process"
+)
+
+// One instance on one machine is replaced without a refused connection, because its socket outlives
+// it. Nothing stands in front of it: half of the visitors come on a new connection each time, half
+// keep theirs.
+func TestPassedSocketOutlivesServers(t *testing.T) {
+	t.Parallel()
+	rounds := deployRounds(t, "DEPLOY_ROUNDS", 2)
+	socket, site := process.Listening(t)
+	env := []string{
+		"DATA_DIR=" + testkit.DataDir(t), "PORT=1",
+		"DATABASE_URL=" + dbtest.NewPatientURL(t), "SHUTDOWN_DELAY=500ms",
+	}
+	server := process.Start(t, process.Passing(serverCommand(t, nil, env...), socket))
+	if server.URL != site {
+		t.Fatalf("it listens at %s, want %s", server.URL, site)
+	}
+	kept, fresh := newCrowd(t, newSite(site, true)), newCrowd(t, newSite(site, false))
+	for range 4 {
+		kept.stay(kept.reads)
+		fresh.stay(fresh.reads)
+	}
+	for round := range 2 * rounds {
+		kept.replaced.Add(1)
+		fresh.replaced.Add(1)
+		old := server
+		overlap := round >= rounds // the new one accepts on the same socket before the old one is told to stop
+		if overlap {
+			server = process.Start(t, process.Passing(serverCommand(t, nil, env...), socket))
+		}
+		if code := old.End(syscall.SIGTERM); code != 0 {
+			t.Errorf("exit code %d, want 0:\n%s", code, old.Logged())
+		}
+		if !overlap {
+			server = process.Start(t, process.Passing(serverCommand(t, nil, env...), socket))
+		}
+	}
+	kept.wantNothingNoticed(rounds, "pages")
+	fresh.wantNothingNoticed(rounds, "pages")
+}
