@@ -149,7 +149,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	case email != "":
 		err = s.changePassword(w, r, current.UserID)
 	case !current.Recent:
-		askAgain(w, r, addPasswordPath)
+		askAgain(w, r, passwordPath)
 		return nil
 	default:
 		email, message = r.PostForm.Get("email"), "You can now sign in with your e-mail and password too."
@@ -167,7 +167,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.Log.InfoContext(r.Context(), "password set", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atPassword, good, message)
-	see(w, r, "/account#h-password")
+	see(w, r, passwordPath)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -258,6 +259,72 @@ func TestAssetsAreCachedUnderTheirHash(t *testing.T) {
 	}
 	b.get("/static/nothing.css").want(404, "h1", "")
 	b.get("/static/..%2fweb.go").want(404, "h1", "")
+}
+
+// The stylesheet names the font by the address under which it is cached for ever.
+func TestFontIsCachedUnderItsHash(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t, newSite(t))
+	page := b.get("/")
+	css := b.get(page.Find("link[rel=stylesheet]").AttrOr("href", "")).body
+	font := page.Find("link[rel=preload][as=font]").AttrOr("href", "")
+	if font == "" || !strings.Contains(css, "url("+font+")") {
+		t.Fatalf("the page loads the font from %q, and the stylesheet from elsewhere", font)
+	}
+	a := b.get(font).want(200, "", "")
+	if a.header.Get("Content-Type") != "font/woff2" || !strings.Contains(a.header.Get("Cache-Control"), "immutable") {
+		t.Errorf("headers %v", a.header)
+	}
+}
+
+func TestFilesAtTheRoot(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t, newSite(t))
+	for path, kind := range map[string]string{
+		"/favicon.ico": "image/x-icon", "/apple-touch-icon.png": "image/png",
+		"/manifest.webmanifest": "application/manifest+json", "/robots.txt": "text/plain",
+	} {
+		a := b.get(path).want(200, "", "")
+		if !strings.HasPrefix(a.header.Get("Content-Type"), kind) || a.header.Get("ETag") == "" || a.body == "" {
+			t.Errorf("%s: headers %v", path, a.header)
+		}
+	}
+	var manifest struct{ Icons []struct{ Src string } }
+	if err := json.Unmarshal([]byte(b.get("/manifest.webmanifest").body), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	for _, icon := range manifest.Icons {
+		b.get(icon.Src).want(200, "", "")
+	}
+	b.get("/.well-known/change-password").to("/account#h-password")
+}
+
+// What is worth it goes out compressed, with a length that says less than the page does.
+func TestAnswersAreCompressed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := newBrowser(t, s)
+	css := b.get("/").Find("link[rel=stylesheet]").AttrOr("href", "")
+	lengths := map[int]bool{}
+	for i := range 8 {
+		a := b.get("/login?email="+strings.Repeat(strconv.Itoa(i), 9), "Accept-Encoding", "gzip")
+		if a.header.Get("Content-Encoding") != "gzip" || !strings.Contains(a.header.Get("Vary"), "Accept-Encoding") {
+			t.Fatalf("headers %v", a.header)
+		}
+		lengths[len(a.body)] = true
+	}
+	if len(lengths) < 2 {
+		t.Errorf("pages of one form have the lengths %v", lengths)
+	}
+	packed, plain := b.get(css, "Accept-Encoding", "gzip"), b.get(css, "Accept-Encoding", "identity")
+	if len(packed.body) > len(plain.body)/3 || plain.header.Get("Content-Encoding") != "" {
+		t.Errorf("the stylesheet has %d bytes, and %d compressed", len(plain.body), len(packed.body))
+	}
+	for _, small := range []string{"/healthz", "/favicon.ico"} {
+		if a := b.get(small, "Accept-Encoding", "gzip"); a.header.Get("Content-Encoding") != "" {
+			t.Errorf("%s is compressed", small)
+		}
+	}
 }
 
 // A whole visit, with refusals, leaves nothing in the log that opens anything.

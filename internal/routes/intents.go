@@ -142,6 +142,7 @@ func (s *server) providerName(key string) string {
 }
 
 // tasks name the pages that take re-authentication.
-var tasks = map[string]string{"/account/delete": "delete your account", addPasswordPath: "add a password"}
+var tasks = map[string]string{"/account/delete": "delete your account", passwordPath: "add a password"}
 
-const addPasswordPath = "/account#h-password"
+// passwordPath is the form that adds a password or changes it.
+const passwordPath = "/account#h-password"

@@ -35,6 +35,7 @@
 //	failures.go     what goes wrong between us and a provider, and what people read of it
 //	render.go       page sets, parsed at start, written from a buffer
 //	static.go       assets, cached for ever under the hash of their content
+//	compress.go     answers that go out compressed
 //	returnpath.go   where a person may be sent after signing in
 //
 // A handler calls and answers; what it gets has been read and checked. What goes wrong it returns,
@@ -132,6 +133,10 @@ func New(d Deps) (http.Handler, error) {
 	}
 	crossOrigin.SetDenyHandler(s.page(func(http.ResponseWriter, *http.Request) error { return errCrossSite }))
 
+	compressed, err := compression()
+	if err != nil {
+		return nil, err
+	}
 	hooks := session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail}
 	within := func(limit time.Duration) func(http.Handler) http.Handler { // the session is part of what is waited for
 		return func(next http.Handler) http.Handler { return deadline(limit)(d.Sessions.Handler(hooks)(next)) }
@@ -139,13 +144,15 @@ func New(d Deps) (http.Handler, error) {
 	pages, atProviders := within(s.Limits.Page), within(s.Limits.Provider)
 	r := chi.NewRouter()
 	r.Use(s.identified, clientIP(d.TrustedProxies), s.watchProxies, s.logged)
-	r.Use(s.headers, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
+	r.Use(s.headers, compressed, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
 	r.NotFound(pages(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
 	r.MethodNotAllowed(pages(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
 	page(r, "/health", s.health)
 	page(r, "/healthz", s.healthz)
 	page(r.With(deadline(s.Limits.Probe)), "/readyz", s.readyz)
 	page(r, "/static/{file}", s.static)
+	s.atRoot(r)
+	page(r, "/.well-known/change-password", func(w http.ResponseWriter, r *http.Request) { see(w, r, passwordPath) })
 	if d.Sandbox != nil {
 		r.Mount("/sandbox", d.Sandbox.Handler)
 	}

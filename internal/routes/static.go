@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -64,18 +65,36 @@ func hashedURLs(sheet []byte, assets map[string]asset) []byte {
 // static answers with an asset. Only the address with the right hash may be cached for ever: during
 // a deploy, an instance of the other version may be asked.
 func (s *server) static(w http.ResponseWriter, r *http.Request) {
-	name := chi.URLParam(r, "file")
+	s.serveAsset(w, r, chi.URLParam(r, "file"))
+}
+
+// atRoot are the assets that browsers and crawlers look for at an address of their own.
+func (s *server) atRoot(r chi.Router) {
+	for _, name := range []string{"favicon.ico", "robots.txt", "apple-touch-icon.png", "manifest.webmanifest"} {
+		page(r, "/"+name, func(w http.ResponseWriter, r *http.Request) { s.serveAsset(w, r, name) })
+	}
+}
+
+// assetTypes are those that net/http does not know by the name.
+var assetTypes = map[string]string{
+	".webmanifest": "application/manifest+json", ".woff2": "font/woff2", ".ico": "image/x-icon",
+}
+
+func (s *server) serveAsset(w http.ResponseWriter, r *http.Request, name string) {
 	a, ok := s.assets[name]
 	if !ok {
 		s.fail(w, r, errNoPage)
 		return
 	}
+	if kind := assetTypes[path.Ext(name)]; kind != "" {
+		w.Header().Set("Content-Type", kind)
+	}
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	if r.URL.RawQuery == "v="+a.hash {
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
-	w.Header().Set("ETag", `"`+a.hash+`"`)
-	r.Header.Del("Range") // an asset is small: thousands of ranges of one byte would make it large
+	w.Header().Set("ETag", `W/"`+a.hash+`"`) // weak: it names the compressed bytes, too
+	r.Header.Del("Range")                    // an asset is small: thousands of ranges of one byte would make it large
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(a.body))
 }
 
