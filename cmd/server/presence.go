@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db"
+	"cairn/internal/connection"
 	"cairn/internal/instance"
-	"cairn/internal/oauth"
 	"cairn/internal/seal"
 )
 
@@ -25,14 +25,14 @@ type presence struct {
 	*instance.Self
 	log         *slog.Logger
 	sealer      *seal.Sealer
-	connections *oauth.Store
+	connections *connection.Store
 	every       time.Duration         // the time between two announcements, more or less
 	limit       time.Duration         // for one
 	lacking     atomic.Pointer[error] // which keys it lacks; nil: none
 }
 
 func newPresence(
-	pool *pgxpool.Pool, log *slog.Logger, sealer *seal.Sealer, connections *oauth.Store, limit time.Duration,
+	pool *pgxpool.Pool, log *slog.Logger, sealer *seal.Sealer, connections *connection.Store, limit time.Duration,
 ) *presence {
 	hostname, _ := os.Hostname()
 	b := readBuild()

@@ -13,6 +13,7 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/admin"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
 	"cairn/internal/testkit"
@@ -92,7 +93,9 @@ func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections := oauth.New(pool, sealer, oauth.Options{})
+	connections := connection.New(connection.Deps{
+		Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{}),
+	})
 	p := newPresence(pool, slog.New(slog.DiscardHandler), sealer, connections, testkit.Patience)
 	p.every = 10 * time.Millisecond
 	if err := p.enter(t.Context()); err != nil {

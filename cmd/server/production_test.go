@@ -157,7 +157,7 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 	}
 	u := upkeep{
 		log: slog.New(slog.DiscardHandler), batch: testkit.Patience, sessions: session.New(session.Options{Pool: pool}),
-		accounts: auth.New(pool, testkit.Secret, auth.Options{}), connections: oauth.New(pool, nil, oauth.Options{}),
+		accounts: auth.New(pool, testkit.Secret, auth.Options{}), oauth: oauth.NewClient(pool, oauth.Options{}),
 		presence: &presence{Self: instance.New(pool, "", "", 0, nil)},
 	}
 	u.sweepAll(t.Context())

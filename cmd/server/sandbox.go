@@ -12,18 +12,17 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// makeProviders returns the providers that have keys, or the three of the sandbox and the sandbox
-// that simulates them.
-func (s server) makeProviders(ctx context.Context) ([]*oauth.Provider, *routes.Sandbox, error) {
+// makeProviders returns the real providers, or those of the sandbox and the sandbox that simulates them.
+func (s server) makeProviders(ctx context.Context) (oauth.Registry, *routes.Sandbox, error) {
 	if !s.Sandbox() {
-		providers, err := config.Registered(s.Apps, s.site)
+		providers, err := s.Registered(s.Apps, s.site)
 		return providers, nil, err
 	}
 	simulated, apps, err := s.startSandbox(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	providers, err := config.Registered(apps, s.site)
+	providers, err := s.Registered(apps, s.site)
 	return providers, simulated, err
 }
 

@@ -19,6 +19,7 @@ import (
 	"cairn/internal/auth"
 	"cairn/internal/avatar"
 	"cairn/internal/config"
+	"cairn/internal/connection"
 	"cairn/internal/jobs"
 	"cairn/internal/metrics"
 	"cairn/internal/oauth"
@@ -130,7 +131,9 @@ func (s server) assemble(
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	queue, err := jobs.NewQueue(ctx, jobs.Options{Pool: s.pool, Log: s.log, Limits: s.limits.Jobs, Listen: listen})
+	queue, err := jobs.NewQueue(ctx, jobs.Options{
+		Pool: s.pool, Log: s.log, Limits: s.limits.Jobs, Listen: listen, Queues: providers.Keys(),
+	})
 	if err != nil {
 		return nil, upkeep{}, err
 	}
@@ -144,15 +147,16 @@ func (s server) assemble(
 		accounts: auth.New(s.pool, s.SessionSecret, auth.Options{
 			Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: watch.Limited,
 		}),
-		connections: oauth.New(s.pool, sealer, oauth.Options{
-			Limits: s.limits.Calls, Queue: queue, Observe: watch.ProviderCall,
-		}),
+		oauth: oauth.NewClient(s.pool, oauth.Options{Limits: s.limits.Calls, Observe: watch.ProviderCall}),
 	}
+	own.connections = connection.New(connection.Deps{
+		Pool: s.pool, Sealer: sealer, Client: own.oauth, Providers: providers, Queue: queue,
+	})
 	own.presence = newPresence(s.pool, s.log, sealer, own.connections, s.limits.Upkeep)
 	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err
 	}
-	entries := activity.New(s.pool, sealer, own.connections)
+	entries := activity.New(s.pool, sealer, own.connections, providers)
 	own.jobs, err = jobs.New(jobs.Deps{
 		Queue: queue, Connections: own.connections, Activity: entries, Providers: providers,
 		Pictures: newPictures(simulated),
@@ -161,16 +165,14 @@ func (s server) assemble(
 		return nil, upkeep{}, err
 	}
 	ready = own.presence.ready(ready)
-	watch.Count(own.sessions, own.connections, s.pool)
+	watch.Count(own.sessions, s.pool)
 	watch.Ready(ready)
 	watch.Hashes(own.accounts.HashLoad)
 	handler, err := routes.New(routes.Deps{
 		PublicURL: s.site, TrustedProxies: s.TrustedProxies, Log: s.log,
-		Sessions: own.sessions, Accounts: own.accounts, Connections: own.connections, Activity: entries, Jobs: queue,
-		Providers: providers, Sandbox: simulated, Web: web.Files, Ready: ready, Instance: own.presence.ID,
-		Webhooks: routes.Webhooks{
-			Key: s.WebhookKey(), VerifyToken: s.VerifyToken(), PushSecret: s.FoursquarePushSecret,
-		},
+		Sessions: own.sessions, Accounts: own.accounts, OAuth: own.oauth, Connections: own.connections,
+		Activity: entries, Jobs: queue, Providers: providers.Usable(), Sandbox: simulated,
+		Web: web.Files, Ready: ready, Instance: own.presence.ID, WebhookKey: s.WebhookKey(),
 		Watch: routes.Watch{
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
 		},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cairn/internal/auth"
+	"cairn/internal/connection"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
@@ -19,7 +20,8 @@ type upkeep struct {
 	batch       time.Duration // for one batch
 	sessions    *session.Manager
 	accounts    *auth.Accounts
-	connections *oauth.Store
+	oauth       *oauth.Client
+	connections *connection.Store
 	jobs        *jobs.Jobs
 	presence    *presence
 }
@@ -55,7 +57,7 @@ func vary(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.sessions.Sweep)
 	u.sweep(ctx, u.sessions.SweepEndings)
-	u.sweep(ctx, u.connections.Sweep)
+	u.sweep(ctx, u.oauth.Sweep)
 	u.sweep(ctx, u.accounts.Sweep)
 	u.sweep(ctx, u.presence.Sweep)
 	u.sweep(ctx, u.accounts.SweepBrowsers)

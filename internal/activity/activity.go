@@ -1,13 +1,13 @@
-// Package activity keeps the newest entries of each connection: Strava's and Garmin's activities, and
-// Foursquare's check-ins. They make the last weeks of a person's days; there is no archive of them.
+// Package activity keeps the newest entries of each connection: activities and check-ins. They make the last weeks of
+// a person's days; there is no archive of them.
 //
-//	activity.go    what is kept, for how long, and reading it
-//	fetch.go       asking a provider, and storing its answer
-//	garmin.go      what Garmin pushes, and what it gives addresses for; it can't be asked
-//	strava.go, foursquare.go   reading the answers of the others
-//	items.go       lists of entries, and what is plausible in them
-//	sport.go       kinds of sport, in words and as one of a few
-//	drawing.go     a route as a picture
+//	activity.go  what is stored, for how long, and reading it
+//	source.go    what a provider with entries is
+//	fetch.go     asking a provider, and storing its answer
+//	push.go      what providers send, and what they give addresses for
+//	reading.go   what reading providers' lists has in common
+//	sport.go     kinds of sport, in words and as one of a few
+//	drawing.go   a route as a picture
 //
 // An answer is read tolerantly: an entry that makes no sense is left out, and a field that makes
 // none is left empty. Of a route only its shape is kept, as a drawing without a position.
@@ -17,11 +17,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
 )
@@ -29,15 +31,8 @@ import (
 // maxEntries is how many entries of a connection are kept.
 const maxEntries = 30
 
-const (
-	// stravaEvery is between two calls nobody asked for: Strava tells of changes, and its quota is small.
-	stravaEvery = 12 * time.Hour
-	// foursquareEvery is shorter because its pushes may not be set up.
-	foursquareEvery = 6 * time.Hour
-	// keepFor is how long Strava lets us keep entries (docs/providers.md, 2.10). Foursquare's are not kept
-	// longer. Garmin's come only once, and stay as long as the connection does.
-	keepFor = 7 * 24 * time.Hour
-)
+// keepWithoutConsent is how long entries stay of a connection that has lost its person's consent.
+const keepWithoutConsent = 7 * 24 * time.Hour
 
 // Entry is one activity or check-in.
 type Entry struct {
@@ -49,14 +44,14 @@ type Entry struct {
 	Page    string    `json:"page,omitempty"`  // its address at the provider
 	At      time.Time `json:"at"`
 	Offset  int       `json:"offset"`             // of the place's clock then, in seconds east of UTC
-	DayOnly bool      `json:"day_only,omitempty"` // its person hides when it began
+	DayOnly bool      `json:"day_only,omitempty"` // the person hides when it began
 	Metres  float64   `json:"metres,omitempty"`
 	Seconds int       `json:"seconds,omitempty"` // in motion
 	Elapsed int       `json:"elapsed,omitempty"` // seconds, with pauses; 0: not known
 	Climb   float64   `json:"climb,omitempty"`   // metres upwards
 	Pulse   float64   `json:"pulse,omitempty"`   // beats a minute, on average
-	Device  string    `json:"device,omitempty"`  // that recorded it, as far as it has to be credited: "Garmin Edge 840"
-	Private bool      `json:"private,omitempty"` // only its person sees it at the provider
+	Device  string    `json:"device,omitempty"`  // that recorded it, as far as it has to be credited
+	Private bool      `json:"private,omitempty"` // only the person sees it at the provider
 	Route   *Drawing  `json:"route,omitempty"`
 }
 
@@ -80,12 +75,15 @@ type Latest struct {
 type Store struct {
 	pool        *pgxpool.Pool
 	sealer      *seal.Sealer
-	connections *oauth.Store
+	connections *connection.Store
+	providers   oauth.Registry
 }
 
-// New returns the store in a database. What is secret of Garmin's addresses rests there sealed.
-func New(pool *pgxpool.Pool, sealer *seal.Sealer, connections *oauth.Store) *Store {
-	return &Store{pool, sealer, connections}
+// New returns the store in a database. Addresses that providers sent rest there sealed.
+func New(
+	pool *pgxpool.Pool, sealer *seal.Sealer, connections *connection.Store, providers oauth.Registry,
+) *Store {
+	return &Store{pool, sealer, connections, providers}
 }
 
 // fresh is for how long entries are taken for the newest.
@@ -97,20 +95,24 @@ const shownFetching = 30 * time.Second
 // Of returns what is kept of a person's connections, by provider.
 func (s *Store) Of(ctx context.Context, userID int64) (map[string]Latest, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT c.provider, COALESCE(l.as_of, '0001-01-01 00:00Z'), COALESCE(l.as_of > now() - $4::interval, false),
-		       CASE WHEN c.provider = 'garmin' OR l.as_of > now() - $2::interval THEN l.entries ELSE '[]' END,
+		SELECT c.provider, COALESCE(l.as_of, '0001-01-01 00:00Z'), COALESCE(l.as_of > now() - $3::interval, false),
+		       l.entries, COALESCE(now() - l.as_of, '0'),
 		       c.state <> 'needs_reconnect' AND COALESCE(c.retry_at <= now(), true)
 		       AND EXISTS (SELECT FROM cairn.errands e WHERE e.identity_id = c.identity_id AND e.what = 'fetch'
-		                   AND e.at > now() - $3::interval AND COALESCE(l.failed_at < e.at, true))
+		                   AND e.at > now() - $2::interval AND COALESCE(l.failed_at < e.at, true))
 		FROM cairn.connections c LEFT JOIN cairn.latest l USING (identity_id)
-		WHERE c.user_id = $1`, userID, keepFor, shownFetching, fresh)
+		WHERE c.user_id = $1`, userID, shownFetching, fresh)
 	if err != nil {
 		return nil, fmt.Errorf("activity: read entries of user %d: %w", userID, err)
 	}
 	all := map[string]Latest{}
 	var provider string
 	var l Latest
-	_, err = pgx.ForEachRow(rows, []any{&provider, &l.AsOf, &l.Fresh, &l.Entries, &l.Fetching}, func() error {
+	var age time.Duration
+	_, err = pgx.ForEachRow(rows, []any{&provider, &l.AsOf, &l.Fresh, &l.Entries, &age, &l.Fetching}, func() error {
+		if keep := s.keep(provider); keep > 0 && age >= keep {
+			l.Entries = nil
+		}
 		for i := range l.Entries {
 			l.Entries[i].Sport = cmp.Or(l.Entries[i].Sport, earlierSport(l.Entries[i]))
 		}
@@ -124,10 +126,21 @@ func (s *Store) Of(ctx context.Context, userID int64) (map[string]Latest, error)
 	return all, nil
 }
 
-// Old returns the subjects whose entries a provider has not been asked for in a while. Garmin can't be asked.
+// keep is how long entries of a provider may be kept; 0: as long as the connection.
+func (s *Store) keep(provider string) time.Duration {
+	for _, p := range s.providers {
+		if p.Key == provider {
+			rules, _ := rulesOf(p)
+			return rules.Keep
+		}
+	}
+	return 0
+}
+
+// Old returns the subjects whose entries a provider has not been asked for in a while; none if it can't be asked.
 func (s *Store) Old(ctx context.Context, p *oauth.Provider) ([]string, error) {
-	every := map[string]time.Duration{"strava": stravaEvery, "foursquare": foursquareEvery}[p.Key]
-	if every == 0 {
+	rules, _ := rulesOf(p)
+	if !CanAsk(p) {
 		return nil, nil
 	}
 	rows, err := s.pool.Query(ctx, `
@@ -136,7 +149,7 @@ func (s *Store) Old(ctx context.Context, p *oauth.Provider) ([]string, error) {
 		LEFT JOIN cairn.latest l USING (identity_id)
 		WHERE c.provider = $1 AND c.state <> 'needs_reconnect' AND COALESCE(c.retry_at < now(), true)
 		  AND COALESCE(l.tried_at < now() - $2::interval, true)
-		ORDER BY l.tried_at NULLS FIRST LIMIT 1000`, p.Key, every)
+		ORDER BY l.tried_at NULLS FIRST LIMIT 1000`, p.Key, rules.Every)
 	if err != nil {
 		return nil, fmt.Errorf("activity: list old entries of %s: %w", p.Key, err)
 	}
@@ -151,18 +164,29 @@ func (s *Store) Old(ctx context.Context, p *oauth.Provider) ([]string, error) {
 // permitted any more (as Permitted says), and those of a connection that has long been without its
 // person's consent.
 func (s *Store) Sweep(ctx context.Context) error {
+	for _, p := range s.providers {
+		if err := s.sweep(ctx, p); err != nil {
+			return err
+		}
+	}
+	_, err := s.pool.Exec(ctx, `DELETE FROM cairn.pulls WHERE created_at < now() - $1::interval`, pullLife)
+	if err != nil {
+		return fmt.Errorf("activity: sweep addresses: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) sweep(ctx context.Context, p *oauth.Provider) error {
+	rules, _ := rulesOf(p)
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.latest l SET entries = '[]', as_of = NULL FROM cairn.connections c
-		WHERE c.identity_id = l.identity_id AND l.as_of IS NOT NULL
-		  AND (c.provider <> 'garmin' AND l.as_of < now() - $1::interval
-		       OR c.provider = 'garmin' AND NOT c.granted && '{ACTIVITY_EXPORT}'
-		       OR c.provider = 'strava' AND NOT c.granted && '{activity:read,activity:read_all}'
-		       OR c.state = 'needs_reconnect' AND c.state_since < now() - $1::interval)`, keepFor)
-	if err == nil {
-		_, err = s.pool.Exec(ctx, `DELETE FROM cairn.pulls WHERE created_at < now() - $1::interval`, pullLife)
-	}
+		WHERE c.identity_id = l.identity_id AND l.as_of IS NOT NULL AND c.provider = $1
+		  AND ($2::interval > '0' AND l.as_of < now() - $2::interval
+		       OR $3::text[] <> '{}' AND NOT c.granted && $3::text[]
+		       OR c.state = 'needs_reconnect' AND c.state_since < now() - $4::interval)`,
+		p.Key, rules.Keep, slices.Concat([]string{}, rules.Needs), keepWithoutConsent)
 	if err != nil {
-		return fmt.Errorf("activity: sweep: %w", err)
+		return fmt.Errorf("activity: sweep entries of %s: %w", p.Key, err)
 	}
 	return nil
 }

@@ -26,9 +26,9 @@ const (
 	near        = longSide / 20
 )
 
-// draw makes a drawing of an encoded polyline, north up. It returns nil if there is nothing to
+// Draw makes a drawing of an encoded polyline, north up. It returns nil if there is nothing to
 // draw: no route, a route that does not decode, or one that stays where it is.
-func draw(encoded string) *Drawing {
+func Draw(encoded string) *Drawing {
 	if encoded == "" || len(encoded) > maxPolyline {
 		return nil
 	}

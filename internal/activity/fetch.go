@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 )
 
@@ -23,8 +24,8 @@ type target struct {
 	first              bool      // nothing has come yet
 }
 
-// Fetch asks a provider for the newest entries of a connection and stores them. What its person does not permit is not
-// asked for, and not kept. Errors: those of oauth.Store.Get that may pass, and the definite ones; oauth.ErrNotFound.
+// Fetch asks a provider for the newest entries of a connection and stores them. What the person does not permit is not
+// asked for, and not kept. Errors: those of connection.API.
 func (s *Store) Fetch(ctx context.Context, p *oauth.Provider, identityID int64) error {
 	t, err := s.begin(ctx, identityID)
 	if err != nil {
@@ -48,19 +49,18 @@ func (s *Store) failed(ctx context.Context, identityID int64) error {
 }
 
 func (s *Store) fetch(ctx context.Context, p *oauth.Provider, t target) error {
-	if !Permitted(p.Key, t.granted) {
+	if !Permitted(p, t.granted) {
 		return s.forget(ctx, t)
 	}
-	var entries []Entry
-	var err error
-	switch p.Key {
-	case "garmin":
-		return s.fetchGarmin(ctx, p, t)
-	case "strava":
-		entries, err = s.askStrava(ctx, p, t.userID)
-	case "foursquare":
-		entries, err = s.askFoursquare(ctx, p, t.userID)
+	api := s.connections.API(p, t.userID)
+	if sender, ok := p.Adapter.(Sender); ok {
+		return s.fetchSent(ctx, sender, api, t)
 	}
+	asked, ok := p.Adapter.(Asked)
+	if !ok {
+		return nil
+	}
+	entries, err := asked.Newest(ctx, api, maxEntries)
 	if errors.Is(err, oauth.ErrNotPermitted) {
 		return s.forget(ctx, t)
 	}
@@ -68,17 +68,6 @@ func (s *Store) fetch(ctx context.Context, p *oauth.Provider, t target) error {
 		return err
 	}
 	return s.replace(ctx, t, entries)
-}
-
-// Permitted tells whether its person lets us have the entries of a connection.
-func Permitted(provider string, granted []string) bool {
-	switch provider {
-	case "garmin":
-		return slices.Contains(granted, "ACTIVITY_EXPORT")
-	case "strava":
-		return slices.Contains(granted, "activity:read_all") || slices.Contains(granted, "activity:read")
-	}
-	return true
 }
 
 func (s *Store) begin(ctx context.Context, identityID int64) (t target, err error) {
@@ -93,7 +82,7 @@ func (s *Store) begin(ctx context.Context, identityID int64) (t target, err erro
 		SELECT identity_id, user_id, granted, tried_at, first FROM connection, begun`, identityID).
 		Scan(&t.identityID, &t.userID, &t.granted, &t.began, &t.first)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return target{}, oauth.ErrNotFound
+		return target{}, connection.ErrNotFound
 	}
 	if err != nil {
 		return target{}, fmt.Errorf("activity: begin to fetch for identity %d: %w", identityID, err)
@@ -119,7 +108,7 @@ func (s *Store) replace(ctx context.Context, t target, entries []Entry) error {
 	return nil
 }
 
-// forget removes what its person does not permit us to have any more.
+// forget removes what the person does not permit us to have any more.
 func (s *Store) forget(ctx context.Context, t target) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.latest SET entries = '[]', as_of = NULL, failed_at = NULL WHERE identity_id = $1`, t.identityID)

@@ -1,8 +1,6 @@
 package activity
 
 import (
-	"cmp"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -45,7 +43,7 @@ func TestDrawing(t *testing.T) {
 		"half a point": {encoded: line([]float64{45, 4}, []float64{46, 4})[:5]},
 		"too much":     {encoded: strings.Repeat("??", maxPolyline)},
 	} {
-		d := draw(tt.encoded)
+		d := Draw(tt.encoded)
 		if d == nil {
 			d = &Drawing{}
 		}
@@ -53,7 +51,7 @@ func TestDrawing(t *testing.T) {
 			t.Errorf("%s: got %+v", name, *d)
 		}
 	}
-	d := draw(line(zigzag...))
+	d := Draw(line(zigzag...))
 	steps := regexp.MustCompile(`-?\d+`).FindAllString(d.Path, -1)
 	if n := len(steps) / 2; n > maxPoints || n < maxPoints/5 {
 		t.Errorf("a long route has %d points", n)
@@ -65,7 +63,7 @@ func FuzzDrawing(f *testing.F) {
 	path, number := regexp.MustCompile(`^M\d+ \d+l-?\d+( \d+|-\d+)+$`), regexp.MustCompile(`-?\d+`)
 	f.Add("_p~iF~ps|U_ulLnnqC_mqNvxq`@")
 	f.Fuzz(func(t *testing.T, encoded string) {
-		d := draw(encoded)
+		d := Draw(encoded)
 		if d == nil {
 			return
 		}
@@ -94,7 +92,7 @@ func TestSports(t *testing.T) {
 		"NordicSki": Snow, "RESORT_SKIING_SNOWBOARDING": Snow, "Snowshoe": Snow, "IceSkate": Snow,
 		"WeightTraining": Gym, "Yoga": Gym, "MOTORCYCLING": Gym, "RollerSki": Gym, "": Gym, "スキー": Gym,
 	} {
-		if got := sportOf(in); got != want {
+		if got := SportOf(in); got != want {
 			t.Errorf("%q is %q, want %q", in, got, want)
 		}
 	}
@@ -116,71 +114,12 @@ func TestSportInWords(t *testing.T) {
 		"RUNNING": "Running", "CROSS_COUNTRY_SKIING": "Cross country skiing", "running": "Running",
 		"BMX": "Bmx", "スキー": "スキー",
 	} {
-		if got := sportInWords(in); got != want {
+		if got := SportInWords(in); got != want {
 			t.Errorf("%q is %q, want %q", in, got, want)
 		}
 	}
-	if got := sportInWords("", "Ride"); got != "Ride" {
+	if got := SportInWords("", "Ride"); got != "Ride" {
 		t.Errorf("the older field is read as %q", got)
-	}
-}
-
-// An odd entry costs only itself, an odd field only itself.
-func TestOddEntries(t *testing.T) {
-	t.Parallel()
-	strava := func(fields string) string {
-		return `{"id":9007199254740993,"name":"x","start_date":"2025-10-18T12:49:52Z"` + fields + `}`
-	}
-	at := time.Date(2025, 10, 18, 12, 49, 52, 0, time.UTC)
-	for in, want := range map[string]Entry{
-		strava(`,"utc_offset":7200.0,"distance":1,"moving_time":60,"sport_type":"Run"`): {
-			Offset: 7200, Metres: 1, Seconds: 60, Sport: Run, Kind: "Run",
-		},
-		strava(`,"elapsed_time":90,"total_elevation_gain":12.5,"average_heartrate":139.6`): {
-			Elapsed: 90, Climb: 12.5, Pulse: 139.6,
-		},
-		strava(`,"elapsed_time":"x","total_elevation_gain":-3,"average_heartrate":null`): {},
-		strava(`,"utc_offset":1e9,"distance":-5,"moving_time":-1`):                       {},
-		strava(`,"map":null,"private":true,"device_name":"Wahoo"`):                       {Private: true},
-		strava(`,"device_name":"Garmin Edge 840","type":"Ride"`): {
-			Device: "Garmin Edge 840", Sport: Ride, Kind: "Ride",
-		},
-		strava(`,"start_date_local":"2025-10-18T00:00:01Z"`): {DayOnly: true},
-	} {
-		want.ID, want.Title, want.At, want.Sport = "9007199254740993", "x", at, cmp.Or(want.Sport, Gym)
-		want.Page = "https://www.strava.com/activities/9007199254740993"
-		var got items[stravaActivity]
-		if err := json.Unmarshal([]byte(`[7,`+in+`,{"id":"x"}]`), &got); err != nil || len(got) != 1 || got[0] != want {
-			t.Errorf("%s: got %+v, error %v", in, got, err)
-		}
-	}
-	for _, in := range []string{
-		`{}`,
-		`{"id":0,"start_date":"2025-10-18T12:49:52Z"}`,
-		`{"id":7}`,
-		`{"id":7,"start_date":"0001-01-01T00:00:00Z"}`,
-		`{"id":7,"start_date":"x"}`,
-	} {
-		var got items[stravaActivity]
-		if _ = json.Unmarshal([]byte(`[`+in+`]`), &got); len(got) != 0 {
-			t.Errorf("%s: got %+v", in, got)
-		}
-	}
-	for _, in := range []string{`{"error":"x"}`, `null`, `[7,"x"]`} {
-		var got items[stravaActivity]
-		if json.Unmarshal([]byte(in), &got) == nil {
-			t.Errorf("%s counts as a list", in)
-		}
-	}
-	for _, in := range []string{`{"error":"x"}`, `{"response":{"checkins":null}}`, `[]`} {
-		var got checkins
-		if json.Unmarshal([]byte(in), &got) == nil {
-			t.Errorf("%s counts as check-ins", in)
-		}
-	}
-	e, ok := (checkin{ID: "x", CreatedAt: 1760791792}).entry()
-	if !ok || e.Title != "A place that Foursquare does not list any more" || e.Page != "" {
-		t.Errorf("a check-in without a venue: %+v", e)
 	}
 }
 

@@ -31,8 +31,8 @@ var signs = []struct {
 	{"run", Run}, {"jog", Run}, {"hik", Hike}, {"walk", Hike}, {"ruck", Hike}, {"mountaineer", Hike},
 }
 
-// sportOf finds the kind in Strava's "TrailRun" and Garmin's "TRAIL_RUN"; the first that says something counts.
-func sportOf(names ...string) Sport {
+// SportOf finds the kind in "TrailRun" and in "TRAIL_RUN"; the first that says something counts.
+func SportOf(names ...string) Sport {
 	name := strings.ToLower(strings.NewReplacer("_", "", " ", "", "-", "").Replace(cmp.Or(names...)))
 	for _, sign := range signs {
 		if strings.Contains(name, sign.part) {
@@ -47,12 +47,12 @@ func earlierSport(e Entry) Sport {
 	if e.Seconds == 0 && e.Metres == 0 && e.Device == "" {
 		return Place
 	}
-	return sportOf(e.Kind)
+	return SportOf(e.Kind)
 }
 
-// sportInWords makes "Trail run" of Strava's "TrailRun" and Garmin's "TRAIL_RUN"; the first that says something counts.
-func sportInWords(names ...string) string {
-	name := presentable(cmp.Or(names...))
+// SportInWords makes "Trail run" of "TrailRun" and of "TRAIL_RUN"; the first name that says something counts.
+func SportInWords(names ...string) string {
+	name := Text(cmp.Or(names...))
 	var words strings.Builder
 	for i, r := range name {
 		capital := unicode.IsUpper(r) && name != strings.ToUpper(name)
@@ -69,19 +69,4 @@ func sportInWords(names ...string) string {
 		}
 	}
 	return strings.Replace(words.String(), "E bike", "E-bike", 1)
-}
-
-// garminDevice is the credit that Garmin wants: "Garmin Edge 840". If always is set, Garmin is
-// credited whatever the device is called.
-func garminDevice(name string, always bool) string {
-	name = presentable(name)
-	switch {
-	case strings.HasPrefix(strings.ToLower(name), "garmin"):
-		return name
-	case !always:
-		return ""
-	case name == "" || strings.EqualFold(name, "unknown"):
-		return "Garmin"
-	}
-	return "Garmin " + name
 }

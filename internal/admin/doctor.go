@@ -86,8 +86,8 @@ type examined struct {
 	pool        *pgxpool.Pool
 	database    db.Report
 	databaseErr error
-	directErr   error             // of DIRECT_DATABASE_URL
-	providers   []*oauth.Provider // those with keys
+	directErr   error          // of DIRECT_DATABASE_URL
+	providers   oauth.Registry // those at which we are registered
 	callbackErr error
 	today       time.Time
 }
@@ -130,7 +130,9 @@ func examine(ctx context.Context, with Env) (e examined, end func()) {
 	e.config, e.configErr = config.Load(e.getenv)
 	e.configErr = errors.Join(fileErr, e.configErr)
 	if !e.config.Sandbox() {
-		e.providers, e.callbackErr = config.Registered(e.config.Apps, e.config.Site())
+		var all oauth.Registry
+		all, e.callbackErr = e.config.Registered(e.config.Apps, e.config.Site())
+		e.providers = all.Usable()
 	}
 	at, stop, err := existing(ctx, e.config)
 	if err != nil {

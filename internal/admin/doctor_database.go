@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/config"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
 )
@@ -75,7 +76,7 @@ func checkKeys(ctx context.Context, e examined) []finding {
 			"can't be compared with what is stored before the pending migrations have run",
 		}}
 	}
-	used, err := oauth.New(e.pool, nil, oauth.Options{Limits: e.limits.Calls}).Keys(ctx)
+	used, err := connection.Keys(ctx, e.pool)
 	if err != nil {
 		return []finding{{wrong, "keys", err.Error()}}
 	}
@@ -151,18 +152,18 @@ func checkClock(_ context.Context, e examined) []finding {
 }
 
 // stateWords say for an operator what people are told in more words.
-var stateWords = map[oauth.State]string{
-	oauth.Active:         "work",
-	oauth.Trouble:        "wait for the provider to answer",
-	oauth.Paused:         "are refused because of our application, or wait for the next day's calls",
-	oauth.NeedsReconnect: "wait for their owner to connect again",
+var stateWords = map[connection.State]string{
+	connection.Active:         "work",
+	connection.Degraded:       "wait for the provider to answer",
+	connection.Suspended:      "are refused because of our application, or wait for the next day's calls",
+	connection.NeedsReconnect: "wait for their owner to connect again",
 }
 
 func checkConnections(ctx context.Context, e examined) []finding {
 	if !e.hasSchema() {
 		return nil
 	}
-	tallies, err := oauth.New(e.pool, nil, oauth.Options{Limits: e.limits.Calls}).Count(ctx)
+	tallies, err := connection.Count(ctx, e.pool)
 	if err != nil {
 		return []finding{{wrong, "connections", err.Error()}}
 	}
@@ -172,7 +173,7 @@ func checkConnections(ctx context.Context, e examined) []finding {
 	var found []finding
 	for _, t := range tallies {
 		f := finding{well, "connections", fmt.Sprintf("%s: %d %s", t.Provider, t.N, stateWords[t.State])}
-		if t.State == oauth.Paused {
+		if t.State == connection.Suspended {
 			f.verdict = warning
 		}
 		found = append(found, f)
@@ -185,7 +186,7 @@ func checkBudgets(ctx context.Context, e examined) (found []finding) {
 	if e.databaseErr != nil || e.database.Version < 5 {
 		return nil
 	}
-	budgets, err := oauth.New(e.pool, nil, oauth.Options{Limits: e.limits.Calls}).Budgets(ctx)
+	budgets, err := oauth.Budgets(ctx, e.pool)
 	if err != nil {
 		return []finding{{wrong, "quota", err.Error()}}
 	}

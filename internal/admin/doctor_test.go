@@ -17,6 +17,7 @@ import (
 	"cairn/db/dbtest"
 	"cairn/internal/config"
 	"cairn/internal/oauth"
+	"cairn/internal/oauth/strava"
 	"cairn/internal/testkit"
 )
 
@@ -224,18 +225,18 @@ func TestDoctorComparesClocks(t *testing.T) {
 
 func TestDoctorKnowsDates(t *testing.T) {
 	t.Parallel()
-	strava := oauth.Strava(oauth.App{})
-	moved := oauth.Strava(oauth.App{Endpoints: oauth.Endpoints{API: "https://www.api-v3.strava.com/v3"}})
+	here := strava.New(oauth.App{})
+	moved := strava.New(oauth.App{Endpoints: oauth.Endpoints{API: "https://www.api-v3.strava.com/v3"}})
 	for _, tt := range []struct {
 		today    string
 		provider *oauth.Provider
 		verdict  verdict
 		words    string
 	}{
-		{"2026-11-23", strava, well, "(190 days left)"},
-		{"2027-05-31", strava, warning, "(1 days left)"},
-		{"2027-06-01", strava, warning, "(today)"},
-		{"2027-06-03", strava, warning, "(2 days ago)"},
+		{"2026-11-23", here, well, "(190 days left)"},
+		{"2027-05-31", here, warning, "(1 days left)"},
+		{"2027-06-01", here, warning, "(today)"},
+		{"2027-06-03", here, warning, "(2 days ago)"},
 		{"2027-06-03", moved, well, "(2 days ago)"},
 	} {
 		today, err := time.Parse(time.DateOnly, tt.today)

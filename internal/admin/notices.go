@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/internal/config"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
 )
@@ -81,7 +82,7 @@ type notifier struct {
 	site      *url.URL
 	environ   []string // what the command gets, without secrets
 	from      *mail.Address
-	providers []*oauth.Provider
+	providers oauth.Registry
 	out, said io.Writer     // messages that are shown; what an operator reads besides
 	json      bool          // what is shown is JSON
 	limit     time.Duration // with a command, for one message
@@ -93,7 +94,7 @@ func (n notifier) notices(ctx context.Context, pool *pgxpool.Pool, each string) 
 	for _, p := range n.providers {
 		keys = append(keys, p.Key)
 	}
-	unreachable, err := oauth.Unreachable(ctx, pool, keys)
+	unreachable, err := connection.Unreachable(ctx, pool, keys)
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func (n notifier) notices(ctx context.Context, pool *pgxpool.Pool, each string) 
 		_, _ = fmt.Fprintf(n.said, "no e-mail address is known for %d; the page tells their owners\n", unreachable)
 	}
 	if each == "" {
-		return oauth.Notices(ctx, pool, keys, n.show)
+		return connection.Notices(ctx, pool, keys, n.show)
 	}
 	if err := hide(); err != nil {
 		return err
@@ -125,16 +126,16 @@ func newNotifier(e Env, c config.Config, out io.Writer) (notifier, error) {
 	if c.Sandbox() {
 		apps = map[string]oauth.App{}
 		for _, p := range config.Providers() {
-			apps[p.Key] = oauth.App{}
+			apps[p.Key] = oauth.App{ClientID: "sandbox"}
 		}
 	}
-	var err error
-	n.providers, err = config.Registered(apps, n.site)
+	providers, err := c.Registered(apps, n.site)
+	n.providers = providers.Usable()
 	return n, err
 }
 
 // show writes a message as in a mailbox file, or what it is about.
-func (n notifier) show(notice oauth.Notice) error {
+func (n notifier) show(notice connection.Notice) error {
 	if n.json {
 		return writeJSON(n.out, noticeRow{notice.Provider, notice.UserID, notice.Email, notice.Since.UTC()})
 	}
@@ -147,14 +148,14 @@ func (n notifier) show(notice oauth.Notice) error {
 	return err
 }
 
-func (n notifier) failed(notice oauth.Notice, err error) {
+func (n notifier) failed(notice connection.Notice, err error) {
 	_, _ = fmt.Fprintf(n.said, "%s of user %d: %v\n", notice.Provider, notice.UserID, err)
 }
 
 // handOver gives each message to command, and goes on when that fails.
 func (n notifier) handOver(ctx context.Context, pool *pgxpool.Pool, keys []string, command string) error {
 	taken, failed := 0, 0
-	err := oauth.Notify(ctx, pool, keys, func(notice oauth.Notice) error {
+	err := connection.Notify(ctx, pool, keys, func(notice connection.Notice) error {
 		message, err := n.message(notice)
 		if err == nil {
 			err = n.give(ctx, command, message)
@@ -169,7 +170,7 @@ func (n notifier) handOver(ctx context.Context, pool *pgxpool.Pool, keys []strin
 	})
 	_, _ = fmt.Fprintf(n.said, "handed over %d\n", taken)
 	switch {
-	case errors.Is(err, oauth.ErrNotifying):
+	case errors.Is(err, connection.ErrNotifying):
 		_, _ = fmt.Fprintln(n.said, "another server notices is at work")
 		return nil
 	case err == nil && failed > 0:
@@ -196,7 +197,7 @@ func (n notifier) give(ctx context.Context, command string, message []byte) erro
 // message is a complete message, with lines that end in a single \n, as programs like sendmail
 // expect. The same notice has the same Message-ID each time. An address that is not ASCII stands in
 // the header as it is (RFC 6532).
-func (n notifier) message(notice oauth.Notice) ([]byte, error) {
+func (n notifier) message(notice connection.Notice) ([]byte, error) {
 	to, err := mail.ParseAddress(notice.Email)
 	if err != nil || to.Address != notice.Email {
 		return nil, errors.New("the e-mail address is not fit for a message")

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/internal/config"
+	"cairn/internal/connection"
 	"cairn/internal/instance"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
@@ -36,7 +37,9 @@ func Rekey(ctx context.Context, e Env, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		connections := oauth.New(pool, sealer, oauth.Options{Limits: e.Limits.Calls})
+		connections := connection.New(connection.Deps{
+			Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{Limits: e.Limits.Calls}),
+		})
 		if err := connections.CheckKeys(ctx); err != nil {
 			return fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
 		}
@@ -48,7 +51,7 @@ func Rekey(ctx context.Context, e Env, out io.Writer) error {
 	})
 }
 
-func rekey(ctx context.Context, connections *oauth.Store, newest string, out io.Writer) error {
+func rekey(ctx context.Context, connections *connection.Store, newest string, out io.Writer) error {
 	done, err := connections.Rekey(ctx)
 	if errors.Is(err, seal.ErrOpen) {
 		return fmt.Errorf("sealed anew: %d. These are damaged, and no key opens them. "+
@@ -57,7 +60,7 @@ func rekey(ctx context.Context, connections *oauth.Store, newest string, out io.
 	if err != nil {
 		return fmt.Errorf("stopped after %d sealed tokens, run it again: %w", done, err)
 	}
-	_, err = fmt.Fprintf(out, "The tokens of %d connections and withdrawals are sealed anew with the key %s. "+
+	_, err = fmt.Fprintf(out, "The tokens of %d connections and revocations are sealed anew with the key %s. "+
 		"Once every server has it in front, and this command finds nothing to do, the older keys can go.\n",
 		done, newest)
 	return err

@@ -7,10 +7,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"cairn/internal/config"
 	"cairn/internal/oauth"
+	"cairn/internal/oauth/strava"
 )
 
 // AboutStrava explains Strava.
@@ -46,12 +46,12 @@ func Strava(ctx context.Context, e Env, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	strava, err := stravaOf(c)
+	calls, err := stravaOf(c)
 	if err != nil {
 		return err
 	}
 	ours := webhook(c, "strava")
-	all, err := manageSubscription(ctx, c, strava, what, ours)
+	all, err := manageSubscription(ctx, c, calls, what, ours)
 	if err != nil {
 		return err
 	}
@@ -65,28 +65,28 @@ func Strava(ctx context.Context, e Env, out io.Writer) error {
 
 // manageSubscription does what was asked for, and returns what there is then.
 func manageSubscription(
-	ctx context.Context, c config.Config, strava *oauth.Provider, what, ours string,
-) ([]oauth.Subscription, error) {
-	all, err := subscriptions(ctx, strava)
+	ctx context.Context, c config.Config, calls *oauth.Caller, what, ours string,
+) ([]strava.Subscription, error) {
+	all, err := subscriptions(ctx, calls)
 	switch {
 	case err != nil || what == "show":
 		return all, err
 	case what == "subscribe":
-		err = subscribe(ctx, c, strava, all, ours)
+		err = subscribe(ctx, c, calls, all, ours)
 	default:
 		for _, s := range all {
-			err = errors.Join(err, strava.Unsubscribe(ctx, s.ID))
+			err = errors.Join(err, strava.Unsubscribe(ctx, calls, s.ID))
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return subscriptions(ctx, strava)
+	return subscriptions(ctx, calls)
 }
 
 // subscriptions asks Strava, which answers keys that are wrong with no more than a status.
-func subscriptions(ctx context.Context, strava *oauth.Provider) ([]oauth.Subscription, error) {
-	all, err := strava.Subscriptions(ctx)
+func subscriptions(ctx context.Context, calls *oauth.Caller) ([]strava.Subscription, error) {
+	all, err := strava.Subscriptions(ctx, calls)
 	failure, ok := errors.AsType[*oauth.Error](err)
 	if ok && (failure.Status == http.StatusBadRequest || failure.Status == http.StatusUnauthorized) {
 		return nil, fmt.Errorf("is STRAVA_CLIENT_SECRET the one of STRAVA_CLIENT_ID? %w", err)
@@ -94,32 +94,33 @@ func subscriptions(ctx context.Context, strava *oauth.Provider) ([]oauth.Subscri
 	return all, err
 }
 
-func stravaOf(c config.Config) (*oauth.Provider, error) {
-	providers, err := config.Registered(c.Apps, c.Site())
+// stravaOf returns what makes the calls of an operator. They count in no budget.
+func stravaOf(c config.Config) (*oauth.Caller, error) {
+	providers, err := c.Registered(c.Apps, c.Site())
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(providers, func(p *oauth.Provider) bool { return p.Key == "strava" })
-	if i < 0 {
+	p := providers.Get(strava.Key)
+	if p == nil {
 		return nil, errors.New("STRAVA_CLIENT_ID is not set: " +
 			"there is no application whose subscription could be managed")
 	}
-	return providers[i], nil
+	return oauth.NewClient(nil, oauth.Options{}).At(p), nil
 }
 
 // subscribe makes the subscription unless it is there already, in place of one that leads elsewhere.
 func subscribe(
-	ctx context.Context, c config.Config, strava *oauth.Provider, all []oauth.Subscription, ours string,
+	ctx context.Context, c config.Config, calls *oauth.Caller, all []strava.Subscription, ours string,
 ) error {
 	for _, s := range all {
 		if s.CallbackURL == ours {
 			return nil
 		}
-		if err := strava.Unsubscribe(ctx, s.ID); err != nil {
+		if err := strava.Unsubscribe(ctx, calls, s.ID); err != nil {
 			return err
 		}
 	}
-	if _, err := strava.Subscribe(ctx, ours, c.VerifyToken()); err != nil {
+	if _, err := strava.Subscribe(ctx, calls, ours); err != nil {
 		return fmt.Errorf("strava did not subscribe; it asks %s meanwhile, "+
 			"so the server has to run and be reachable there: %w", c.Site(), err)
 	}
@@ -127,7 +128,7 @@ func subscribe(
 }
 
 // examineSubscription keeps no address but the host: the path is a secret.
-func examineSubscription(all []oauth.Subscription, ours string) subscription {
+func examineSubscription(all []strava.Subscription, ours string) subscription {
 	if len(all) == 0 {
 		return subscription{}
 	}
@@ -154,14 +155,14 @@ func (s subscription) String() string {
 // checkWebhooks asks Strava where it sends its events. For the address to compare with, the doctor needs the secret
 // that the server has.
 func checkWebhooks(ctx context.Context, e examined) []finding {
-	strava, err := stravaOf(e.config)
+	calls, err := stravaOf(e.config)
 	switch {
 	case err != nil, e.config.SessionSecret == "":
 		return nil // no keys, or another check's problem
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.limits.Doctor)
 	defer cancel()
-	all, err := subscriptions(ctx, strava)
+	all, err := subscriptions(ctx, calls)
 	if err != nil {
 		return []finding{{warning, "webhooks strava", fmt.Sprintf(
 			"Strava does not say where it sends its events: %v", err)}}

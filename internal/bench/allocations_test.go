@@ -13,6 +13,7 @@ import (
 
 	"cairn/db"
 	"cairn/internal/auth"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
 	"cairn/internal/seal"
@@ -54,13 +55,15 @@ func ourHandler(b *testing.B, address string) http.Handler {
 		b.Fatal(err)
 	}
 	handler, err := routes.New(routes.Deps{
-		PublicURL:   &url.URL{Scheme: "http", Host: "localhost"},
-		Log:         slog.New(slog.NewJSONHandler(io.Discard, nil)),
-		Sessions:    session.New(session.Options{Pool: pool}),
-		Accounts:    auth.New(pool, "bench", auth.Options{}),
-		Connections: oauth.New(pool, sealer, oauth.Options{}),
-		Web:         web.Files,
-		Ready:       func(ctx context.Context) error { return db.Ready(ctx, pool) },
+		PublicURL: &url.URL{Scheme: "http", Host: "localhost"},
+		Log:       slog.New(slog.NewJSONHandler(io.Discard, nil)),
+		Sessions:  session.New(session.Options{Pool: pool}),
+		Accounts:  auth.New(pool, "bench", auth.Options{}),
+		Connections: connection.New(connection.Deps{
+			Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{}),
+		}),
+		Web:   web.Files,
+		Ready: func(ctx context.Context) error { return db.Ready(ctx, pool) },
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -64,12 +64,12 @@ func TestProductionConfig(t *testing.T) {
 	if want := (StopTimes{Delay: 5 * time.Second, Timeout: time.Minute}); c.Stop != want {
 		t.Errorf("it stops in %v, want %v", c.Stop, want)
 	}
-	providers, err := Registered(c.Apps, c.PublicURL)
+	providers, err := c.Registered(c.Apps, c.PublicURL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, p := range providers {
+	for _, p := range providers.Usable() {
 		got = append(got, p.Key+" "+p.Config.RedirectURL)
 	}
 	want := []string{
@@ -178,7 +178,7 @@ func TestConfigProblems(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Registered(c.Apps, LocalSite(3001))
+		_, err = c.Registered(c.Apps, LocalSite(3001))
 		if err == nil || !strings.Contains(err.Error(), "STRAVA_REDIRECT_URI") {
 			t.Errorf("got %v", err)
 		}

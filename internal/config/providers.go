@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"cairn/internal/oauth"
+	"cairn/internal/oauth/foursquare"
+	"cairn/internal/oauth/garmin"
+	"cairn/internal/oauth/strava"
 )
 
 // Provider is one that we can be registered at. Callbacks are where the Node server had them, because they are
@@ -16,14 +19,17 @@ type Provider struct {
 	Prefix   string // of its variables
 	Callback string // a path
 	Make     func(oauth.App) *oauth.Provider
+	// webhookSecret is what its webhooks prove themselves with; nil: nothing.
+	webhookSecret func(Config) string
 }
 
 // Providers are all that we know, in the order in which they are shown.
 func Providers() []Provider {
 	return []Provider{
-		{"garmin", "GARMIN", "/api/garmin/callback", oauth.Garmin},
-		{"foursquare", "FOURSQUARE", "/api/auth/callback", oauth.Foursquare},
-		{"strava", "STRAVA", "/api/strava/auth/callback", oauth.Strava},
+		{garmin.Key, "GARMIN", "/api/garmin/callback", garmin.New, nil},
+		{foursquare.Key, "FOURSQUARE", "/api/auth/callback", foursquare.New,
+			func(c Config) string { return c.FoursquarePushSecret }},
+		{strava.Key, "STRAVA", "/api/strava/auth/callback", strava.New, Config.VerifyToken},
 	}
 }
 
@@ -94,16 +100,20 @@ func (c *reader) address(config Config, name string) string {
 	return value
 }
 
-// Registered makes the providers that we are registered at. The sandbox's are made just like them.
-func Registered(apps map[string]oauth.App, site *url.URL) ([]*oauth.Provider, error) {
-	var providers []*oauth.Provider
+// Registered makes all providers, with our registrations where we have some. The sandbox's are made just like them.
+func (c Config) Registered(apps map[string]oauth.App, site *url.URL) (oauth.Registry, error) {
+	var providers oauth.Registry
 	paths := map[string]string{}
 	for _, p := range Providers() {
 		app, ok := apps[p.Key]
 		if !ok {
+			providers = append(providers, p.Make(oauth.App{}))
 			continue
 		}
 		app.RedirectURL = cmp.Or(app.RedirectURL, site.String()+p.Callback)
+		if p.webhookSecret != nil {
+			app.WebhookSecret = p.webhookSecret(c)
+		}
 		made := p.Make(app)
 		if other, taken := paths[made.CallbackPath()]; taken {
 			return nil, fmt.Errorf("%s_REDIRECT_URI has the path of %s_REDIRECT_URI: each provider needs its own",

@@ -26,7 +26,7 @@ func TestJobsAreDueByTheDatabasesClock(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			withdraw(t, j, pool, 1)
+			revoke(t, j, pool, 1)
 			for kind, want := range map[string]time.Duration{"revisit": time.Hour, "withdraw": 0} {
 				var after, since time.Duration
 				err := pool.QueryRow(t.Context(), `

@@ -33,6 +33,7 @@ import (
 
 	"cairn/internal/activity"
 	"cairn/internal/avatar"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 )
 
@@ -52,9 +53,9 @@ const (
 // Deps are the parts that the jobs put to work.
 type Deps struct {
 	*Queue
-	Connections *oauth.Store
+	Connections *connection.Store
 	Activity    *activity.Store
-	Providers   []*oauth.Provider // those with keys
+	Providers   oauth.Registry
 	Pictures    *avatar.Fetcher
 }
 
@@ -73,7 +74,7 @@ func New(d Deps) (*Jobs, error) {
 	river.AddWorker(config.Workers, &syncer{Deps: d})
 	river.AddWorker(config.Workers, &looker{Deps: d})
 	river.AddWorker(config.Workers, &picturer{Deps: d})
-	config.Queues = queues()
+	config.Queues = d.queues()
 	config.ErrorHandler = failures{d.Log}
 	config.Middleware = append(config.Middleware, river.WorkerMiddlewareFunc(d.clock.snoozing))
 	config.FetchPollInterval = fetchAnyway
@@ -89,24 +90,13 @@ func New(d Deps) (*Jobs, error) {
 	return &Jobs{client, d}, nil
 }
 
-// queues are one for each provider, whether it has keys now or not, one for pictures, and one for what asks
-// none.
-func queues() map[string]river.QueueConfig {
+// queues are one for each provider, one for pictures, and one for what asks none.
+func (o Options) queues() map[string]river.QueueConfig {
 	all := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: maxWorkers}, pictureQueue: {MaxWorkers: 1}}
-	for _, provider := range oauth.Keys() {
+	for _, provider := range o.Queues {
 		all[provider] = river.QueueConfig{MaxWorkers: maxWorkers}
 	}
 	return all
-}
-
-// provider returns the provider with a key, nil if it is not registered here.
-func (d Deps) provider(key string) *oauth.Provider {
-	for _, p := range d.Providers {
-		if p.Key == key {
-			return p
-		}
-	}
-	return nil
 }
 
 // Run works until ctx is done, and then lets the jobs under way finish. Those that do not are tried again by others.

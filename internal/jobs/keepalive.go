@@ -5,7 +5,7 @@ import (
 
 	"github.com/riverqueue/river"
 
-	"cairn/internal/oauth"
+	"cairn/internal/connection"
 )
 
 // keepAlive is a job: refresh a connection's tokens before they lapse.
@@ -31,9 +31,9 @@ type keeper struct {
 }
 
 func (k *keeper) Work(ctx context.Context, job *river.Job[keepAlive]) error {
-	p := k.provider(job.Args.Provider)
+	p := k.Providers.Get(job.Args.Provider)
 	if p == nil {
 		return nil // no keys any more: nothing to be done
 	}
-	return k.Connections.KeepAlive(ctx, p, oauth.Idle{UserID: job.Args.UserID, Generation: job.Args.Generation})
+	return k.Connections.KeepAlive(ctx, p, connection.Idle{UserID: job.Args.UserID, Generation: job.Args.Generation})
 }

@@ -32,7 +32,7 @@ func (l *looker) Work(ctx context.Context, _ *river.Job[look]) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range l.Providers {
+	for _, p := range l.Providers.Usable() {
 		idle, err := l.idle(ctx, p)
 		if err != nil {
 			return err
@@ -79,8 +79,8 @@ func (l *looker) idle(ctx context.Context, p *oauth.Provider) (found []river.Ins
 
 // lost are revocations and syncs whose job was lost. Those that have a job get no second one.
 func (l *looker) lost(ctx context.Context) (found []river.InsertManyParams, err error) {
-	for _, provider := range oauth.Keys() { // those without keys too: their turn ends some day
-		pending, err := l.Connections.Pending(ctx, provider)
+	for _, provider := range l.Providers.Keys() { // those without keys too: their turn ends some day
+		pending, err := l.Connections.PendingRevocations(ctx, provider)
 		if err != nil {
 			return nil, err
 		}

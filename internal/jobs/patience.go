@@ -14,7 +14,7 @@ import (
 
 const (
 	// patience is how long a job may wait without using up tries. A provider that always asks us to
-	// wait must not make us keep a withdrawal, and its tokens, for ever.
+	// wait must not make us keep a revocation, and its tokens, for ever.
 	patience = 7 * 24 * time.Hour
 	// spread keeps those that wait for the same moment from knocking together.
 	spread = time.Minute

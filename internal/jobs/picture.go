@@ -9,6 +9,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"cairn/internal/avatar"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 )
 
@@ -35,12 +36,12 @@ type picturer struct {
 
 // Work fetches a picture once a day at most. One that can't be fetched now leaves the one before in place.
 func (w *picturer) Work(ctx context.Context, job *river.Job[pictureJob]) error {
-	p := w.provider(job.Args.Provider)
+	p := w.Providers.Get(job.Args.Provider)
 	if p == nil {
 		return nil
 	}
 	due, err := w.Connections.BeginPicture(ctx, p.Key, job.Args.Subject)
-	if errors.Is(err, oauth.ErrNotFound) {
+	if errors.Is(err, connection.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -51,7 +52,7 @@ func (w *picturer) Work(ctx context.Context, job *river.Job[pictureJob]) error {
 		w.Log.InfoContext(ctx, "picture not fetched", "provider", p.Key, "error", err)
 		return nil
 	}
-	return w.Connections.StorePicture(ctx, due.IdentityID, oauth.Picture(picture))
+	return w.Connections.StorePicture(ctx, due.IdentityID, connection.Picture(picture))
 }
 
 func (q *Queue) enqueuePicture(ctx context.Context, tx pgx.Tx, provider, subject string) error {

@@ -18,6 +18,8 @@ type Options struct {
 	Pool   *pgxpool.Pool
 	Log    *slog.Logger
 	Limits Limits
+	// Queues are those of the providers, whether we are registered there now or not.
+	Queues []string
 	// Listen is how to connect to a server that can LISTEN; nil: none can, because a connection pooler
 	// stands before it.
 	Listen *pgx.ConnConfig

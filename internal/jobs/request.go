@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"cairn/internal/oauth"
+	"cairn/internal/connection"
 )
 
 // Sync is what a sync job does for a connection. Requests for it are stored in cairn.errands.
@@ -72,7 +72,7 @@ func (r requests) has(what Sync) bool { _, ok := r.numbers[what]; return ok }
 // before this one, whose jobs only checked. Two fetches are some time apart, because an upload of a
 // hundred activities is not worth a hundred calls: a fetch that comes too soon is left out. Garmin's
 // addresses are exempt, because each is good only for what it was given for.
-// Errors: oauth.ErrNotFound.
+// Errors: connection.ErrNotFound.
 func requestsOf(ctx context.Context, d Deps, provider, subject string) (requests, error) {
 	rows, err := d.Pool.Query(ctx, `
 		SELECT c.identity_id, c.user_id, COALESCE(e.what, ''), COALESCE(e.reason, 0),
@@ -101,7 +101,7 @@ func requestsOf(ctx context.Context, d Deps, provider, subject string) (requests
 		return requests{}, fmt.Errorf("jobs: read sync requests: %w", err)
 	}
 	if found.identityID == 0 {
-		return requests{}, oauth.ErrNotFound
+		return requests{}, connection.ErrNotFound
 	}
 	if len(found.numbers) == 0 {
 		found.numbers[Check] = 0

@@ -9,10 +9,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
-	"cairn/internal/oauth"
+	"cairn/internal/connection"
 )
 
-// revocation is a job: it has a provider revoke the tokens of a withdrawal.
+// revocation is a job: it has a provider revoke the tokens of a revocation.
 type revocation struct {
 	ID int64 `json:"id" river:"unique"`
 }
@@ -25,10 +25,10 @@ func (revocation) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{MaxAttempts: 19, UniqueOpts: river.UniqueOpts{ByArgs: true}}
 }
 
-// EnqueueRevocation implements oauth.Enqueuer.
+// EnqueueRevocation implements connection.Enqueuer.
 func (q *Queue) EnqueueRevocation(ctx context.Context, tx pgx.Tx, provider string, id int64) error {
 	if _, err := q.client.InsertTx(ctx, tx, revocation{ID: id}, &river.InsertOpts{Queue: provider}); err != nil {
-		return fmt.Errorf("jobs: enqueue the revocation of withdrawal %d: %w", id, err)
+		return fmt.Errorf("jobs: enqueue revocation %d: %w", id, err)
 	}
 	return nil
 }
@@ -39,12 +39,12 @@ type revoker struct {
 }
 
 func (w *revoker) Work(ctx context.Context, job *river.Job[revocation]) error {
-	err := w.Connections.Withdraw(ctx, job.Args.ID, w.provider)
-	if errors.Is(err, oauth.ErrHeld) {
+	err := w.Connections.Revoke(ctx, job.Args.ID)
+	if errors.Is(err, connection.ErrHeld) {
 		return river.JobSnooze(time.Minute)
 	}
 	if _, later := w.clock.snoozeFor(job.JobRow, err); err != nil && !later && job.Attempt >= job.MaxAttempts {
-		return errors.Join(err, w.Connections.GiveUp(ctx, job.Args.ID))
+		return errors.Join(err, w.Connections.AbandonRevocation(ctx, job.Args.ID))
 	}
 	return err
 }

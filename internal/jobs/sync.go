@@ -11,6 +11,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 )
 
@@ -67,7 +68,7 @@ func (q *Queue) EnqueueSyncNow(ctx context.Context, provider, subject string, wh
 	})
 }
 
-// EnqueueFetch implements oauth.Enqueuer. The account's picture is fetched, too.
+// EnqueueFetch implements connection.Enqueuer. The account's picture is fetched, too.
 func (q *Queue) EnqueueFetch(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	if _, err := q.enqueueSync(ctx, tx, provider, []string{subject}, Fetch); err != nil {
 		return err
@@ -75,7 +76,7 @@ func (q *Queue) EnqueueFetch(ctx context.Context, tx pgx.Tx, provider, subject s
 	return q.enqueuePicture(ctx, tx, provider, subject)
 }
 
-// EnqueueCheck implements oauth.Enqueuer.
+// EnqueueCheck implements connection.Enqueuer.
 func (q *Queue) EnqueueCheck(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error {
 	at := q.clock.Now().Add(after)
 	job := syncJob{Provider: provider, Subject: subject, Late: at.UnixMilli()}
@@ -109,12 +110,12 @@ type syncer struct {
 }
 
 func (s *syncer) Work(ctx context.Context, job *river.Job[syncJob]) error {
-	p := s.provider(job.Args.Provider)
+	p := s.Providers.Get(job.Args.Provider)
 	if p == nil {
 		return nil
 	}
 	todo, err := requestsOf(ctx, s.Deps, p.Key, job.Args.Subject)
-	if errors.Is(err, oauth.ErrNotFound) {
+	if errors.Is(err, connection.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -143,7 +144,7 @@ func (s *syncer) carryOut(ctx context.Context, p *oauth.Provider, todo requests)
 	if err == nil && todo.has(Fetch) {
 		err = s.Activity.Fetch(ctx, p, todo.identityID)
 	}
-	if errors.Is(err, oauth.ErrReconnect) || errors.Is(err, oauth.ErrNotFound) {
+	if errors.Is(err, connection.ErrReconnect) || errors.Is(err, connection.ErrNotFound) {
 		return nil // that is the result
 	}
 	return err

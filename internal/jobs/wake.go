@@ -50,7 +50,7 @@ func newWaker(o Options, c *clock) *waker {
 		pool: o.Pool, listen: o.Listen, log: slog.New(newWarnings(o.Log.Handler())), clock: c, limits: o.Limits,
 		news: make(chan *riverdriver.Notification, 100), nudged: make(chan struct{}, 1),
 	}
-	for queue := range queues() {
+	for queue := range o.queues() {
 		w.queues = append(w.queues, queue)
 	}
 	slices.Sort(w.queues)

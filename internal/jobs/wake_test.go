@@ -11,6 +11,7 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/activity"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/testkit"
 )
@@ -19,13 +20,17 @@ import (
 func newInstance(t *testing.T, pool *pgxpool.Pool, listen *pgx.ConnConfig, l Limits, wrong time.Duration) *Jobs {
 	t.Helper()
 	queue, err := newQueue(t.Context(), Options{
-		Pool: pool, Log: slog.New(slog.DiscardHandler), Limits: l, Listen: listen,
+		Pool: pool, Log: slog.New(slog.DiscardHandler), Limits: l, Listen: listen, Queues: []string{"strava"},
 	}, func() time.Time { return time.Now().Add(wrong) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections := oauth.New(pool, nil, oauth.Options{Queue: queue})
-	j, err := New(Deps{Queue: queue, Connections: connections, Activity: activity.New(pool, nil, connections)})
+	connections := connection.New(connection.Deps{
+		Pool: pool, Client: oauth.NewClient(pool, oauth.Options{}), Queue: queue,
+	})
+	providers := oauth.Registry{{Key: "strava"}}
+	entries := activity.New(pool, nil, connections, providers)
+	j, err := New(Deps{Queue: queue, Connections: connections, Activity: entries, Providers: providers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +51,8 @@ func runs(t *testing.T, j *Jobs) {
 	})
 }
 
-// withdraw enqueues a job that is done at once: there is no withdrawal of this number.
-func withdraw(t *testing.T, j *Jobs, pool *pgxpool.Pool, id int64) {
+// revoke enqueues a job that is done at once: there is no revocation of this number.
+func revoke(t *testing.T, j *Jobs, pool *pgxpool.Pool, id int64) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		return j.deps.EnqueueRevocation(t.Context(), tx, "strava", id)
@@ -92,7 +97,7 @@ func TestJobIsBegunSoonWithoutListening(t *testing.T) {
 	}
 	runs(t, j)
 	testkit.Eventually(t, "it works", says(t, pool, `SELECT count(*) > 0 FROM cairn.river_leader`))
-	withdraw(t, j, pool, 1)
+	revoke(t, j, pool, 1)
 	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
 }
 
@@ -101,7 +106,7 @@ func TestJobOfAnotherInstanceIsFound(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	runs(t, newInstance(t, pool, nil, Limits{PollIdle: 50 * time.Millisecond, Busy: time.Millisecond}, 0))
-	withdraw(t, newInstance(t, pool, nil, Limits{}, 0), pool, 1)
+	revoke(t, newInstance(t, pool, nil, Limits{}, 0), pool, 1)
 	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
 }
 
@@ -114,7 +119,7 @@ func TestJobOfAnotherInstanceIsHeard(t *testing.T) {
 		PollIdle: never, PollBusy: never, Relisten: 10 * time.Millisecond, ListenCheck: 50 * time.Millisecond,
 	}, 0))
 	testkit.Eventually(t, "it listens", says(t, pool, listening))
-	withdraw(t, other, pool, 1)
+	revoke(t, other, pool, 1)
 	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
 	var ended int
 	err := pool.QueryRow(t.Context(), `
@@ -124,6 +129,6 @@ func TestJobOfAnotherInstanceIsHeard(t *testing.T) {
 	if err != nil || ended == 0 {
 		t.Fatalf("%d connections ended, error %v", ended, err)
 	}
-	withdraw(t, other, pool, 2)
+	revoke(t, other, pool, 2)
 	testkit.Eventually(t, "the next job is done", says(t, pool, isDone, "2"))
 }

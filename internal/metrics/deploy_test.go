@@ -15,7 +15,6 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
-	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
 
@@ -133,7 +132,7 @@ func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 	m.Build("", "", "")
 	m.Ready(nil)
 	m.Hashes(func() auth.HashLoad { return auth.HashLoad{} })
-	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Options{}), pool)
+	m.Count(session.New(session.Options{Pool: pool}), pool)
 	descs := make(chan *prometheus.Desc)
 	go func() { defer close(descs); m.registry.Describe(descs) }()
 	labels := map[string][]string{} // by metric

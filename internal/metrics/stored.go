@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cairn/db"
+	"cairn/internal/connection"
 	"cairn/internal/instance"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
@@ -21,7 +22,7 @@ const (
 )
 
 // Count adds the metrics that are counted in the database. Add a new one here: its name, its labels and its query.
-func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, pool *pgxpool.Pool) {
+func (m *Metrics) Count(sessions *session.Manager, pool *pgxpool.Pool) {
 	m.registry.MustRegister(&stored{
 		timeout: m.countsTimeout,
 		up: prometheus.NewDesc("cairn_database_up",
@@ -36,7 +37,7 @@ func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, poo
 			{prometheus.NewDesc("cairn_connections", "Connections by provider and state, on all instances.",
 				[]string{"provider", "state"}, nil),
 				func(ctx context.Context, observe func(int, ...string)) error {
-					tallies, err := connections.Count(ctx)
+					tallies, err := connection.Count(ctx, pool)
 					for _, t := range tallies {
 						observe(t.N, t.Provider, string(t.State))
 					}
@@ -46,7 +47,7 @@ func (m *Metrics) Count(sessions *session.Manager, connections *oauth.Store, poo
 				"Calls left of the quotas that all instances share, by window: 15m, or the UTC day.",
 				[]string{"provider", "window"}, nil),
 				func(ctx context.Context, observe func(int, ...string)) error {
-					budgets, err := connections.Budgets(ctx)
+					budgets, err := oauth.Budgets(ctx, pool)
 					for _, b := range budgets {
 						if b.QuarterMax > 0 {
 							observe(max(0, b.QuarterMax-b.QuarterUsed), b.Provider, "15m")

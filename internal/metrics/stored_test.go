@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cairn/db/dbtest"
-	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
 
@@ -58,7 +57,7 @@ func TestScrapeWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	m := New(pool, time.Minute)
-	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Options{}), pool)
+	m.Count(session.New(session.Options{Pool: pool}), pool)
 	m.SignIn("password", "ok")
 	pool.Close()
 	answer := httptest.NewRecorder()

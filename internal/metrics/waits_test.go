@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"cairn/db/dbtest"
-	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
 
@@ -29,7 +28,7 @@ func TestJobsThatWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := New(pool, time.Minute)
-	m.Count(session.New(session.Options{Pool: pool}), oauth.New(pool, nil, oauth.Options{}), pool)
+	m.Count(session.New(session.Options{Pool: pool}), pool)
 	answer := httptest.NewRecorder()
 	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	wait := regexp.MustCompile(`(?m)^cairn_job_wait_seconds\{kind="(\w+)",queue="(\w+)"\} (\d+)$`)

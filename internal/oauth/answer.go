@@ -40,8 +40,8 @@ type broken struct{ error }
 func (b broken) Read([]byte) (int, error) { return 0, b.error }
 
 // readableTokens writes expires_in as a whole number of seconds, whatever it came as. What is no
-// time that lies ahead counts as not said. An athlete becomes a string of JSON, because x/oauth2
-// would read the id in it as a float and lose its last digits.
+// time that lies ahead counts as not said. An object, like the account that some name, becomes a string of JSON,
+// because x/oauth2 would read an id in it as a float and lose its last digits.
 func readableTokens(body []byte) (readable []byte, ok bool) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil || fields == nil {
@@ -52,8 +52,11 @@ func readableTokens(body []byte) (readable []byte, ok bool) {
 	if err == nil && seconds >= 1 {
 		fields["expires_in"] = strconv.AppendInt(nil, int64(min(seconds, math.MaxInt32)), 10)
 	}
-	if athlete := fields["athlete"]; len(athlete) > 0 && athlete[0] == '{' {
-		if fields["athlete"], err = json.Marshal(string(athlete)); err != nil {
+	for name, value := range fields {
+		if value[0] != '{' {
+			continue
+		}
+		if fields[name], err = json.Marshal(string(value)); err != nil {
 			return nil, false
 		}
 	}

@@ -32,7 +32,7 @@ type Attempt struct {
 }
 
 // AttemptLife is how long a person has at the provider.
-func (s *Store) AttemptLife() time.Duration { return s.limits.Attempt }
+func (c *Client) AttemptLife() time.Duration { return c.limits.Attempt }
 
 // maxCode is how many bytes a code has at most: beyond what any provider sends, and less than it would refuse.
 const maxCode = 2048
@@ -42,18 +42,16 @@ const maxAttempts = 10
 
 // Begin stores an attempt and returns the address of the provider's consent page. Errors: *Error if
 // the provider wants no calls now, so that nobody goes there in vain.
-func (s *Store) Begin(ctx context.Context, p *Provider, owner Owner, returnPath string) (string, error) {
-	if _, err := s.caller(p).reserve(inShare(ctx, signingIn), "authorize", room); err != nil {
+func (c *Client) Begin(ctx context.Context, p *Provider, owner Owner, returnPath string) (string, error) {
+	if _, err := c.At(p).reserve(inShare(ctx, signingIn), "authorize", reservation); err != nil {
 		return "", err
 	}
 	state, verifier := rand.Text(), oauth2.GenerateVerifier()
 	purpose, browser := "connect", []byte(nil)
 	if owner.UserID == 0 {
 		purpose, browser = "sign_in", digest(owner.Browser)
-	} else if err := s.holdWithdrawals(ctx, p, owner.UserID); err != nil {
-		return "", err
 	}
-	_, err := s.pool.Exec(ctx, `
+	_, err := c.pool.Exec(ctx, `
 		WITH forgotten AS (
 			DELETE FROM cairn.oauth_attempts WHERE state_hash IN (
 				SELECT state_hash FROM cairn.oauth_attempts
@@ -66,17 +64,17 @@ func (s *Store) Begin(ctx context.Context, p *Provider, owner Owner, returnPath 
 	if err != nil {
 		return "", fmt.Errorf("oauth: begin an attempt at %s: %w", p.Key, err)
 	}
-	options := p.authParams
+	options := p.AuthParams
 	if p.PKCE {
 		options = append(options[:len(options):len(options)], oauth2.S256ChallengeOption(verifier))
 	}
 	return p.Config.AuthCodeURL(state, options...), nil
 }
 
-// Take removes the attempt with this state and checks that it belongs to this browser and this
+// Consume removes the attempt with this state and checks that it belongs to this browser and this
 // provider. Whatever it returns, the state is spent. Errors: ErrAttempt (unknown, used, too old, or
 // another provider's), ErrOtherBrowser.
-func (s *Store) Take(ctx context.Context, p *Provider, state string, owner Owner) (Attempt, error) {
+func (c *Client) Consume(ctx context.Context, p *Provider, state string, owner Owner) (Attempt, error) {
 	if state == "" {
 		return Attempt{}, ErrAttempt
 	}
@@ -85,16 +83,16 @@ func (s *Store) Take(ctx context.Context, p *Provider, state string, owner Owner
 	var browser []byte
 	var live bool
 	a := Attempt{Provider: p}
-	err := s.pool.QueryRow(ctx, `
+	err := c.pool.QueryRow(ctx, `
 		DELETE FROM cairn.oauth_attempts WHERE state_hash = $1
 		RETURNING provider, purpose, COALESCE(user_id, 0), COALESCE(session_id, 0), browser_hash, verifier, return_path,
-		          created_at, created_at > now() - $2::interval`, digest(state), s.limits.Attempt).
+		          created_at, created_at > now() - $2::interval`, digest(state), c.limits.Attempt).
 		Scan(&provider, &purpose, &userID, &sessionID, &browser, &a.verifier, &a.ReturnPath, &a.Begun, &live)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Attempt{}, ErrAttempt
 	}
 	if err != nil {
-		return Attempt{}, fmt.Errorf("oauth: take an attempt at %s: %w", p.Key, err)
+		return Attempt{}, fmt.Errorf("oauth: consume an attempt at %s: %w", p.Key, err)
 	}
 	if !live || provider != p.Key {
 		return Attempt{}, ErrAttempt
@@ -107,63 +105,68 @@ func (s *Store) Take(ctx context.Context, p *Provider, state string, owner Owner
 	return a, nil
 }
 
-// Grant is what a finished attempt yields: whose account it is and the tokens for it.
+// Grant is what an exchange yields: whose account it is and the tokens for it.
 type Grant struct {
 	Provider *Provider
 	Account
-	token *oauth2.Token
+	Token *oauth2.Token
 }
 
-// Finish redeems the callback of an attempt that was taken: the code is sent once, then the
+// Exchange redeems the callback of an attempt that was consumed: the code is sent once, then the
 // provider is asked whose account it is, unless its answer says so. allow is asked before each, and
 // may refuse: first for no account, then for the account that the answer named. Errors: ErrDenied,
 // *Error, those of allow.
-func (s *Store) Finish(
+func (c *Client) Exchange(
 	ctx context.Context, a Attempt, callback url.Values, allow func(subject string) error,
 ) (Grant, error) {
 	code := callback.Get("code")
 	if callback.Get("error") == "access_denied" || code == "" && callback.Get("error") == "" {
 		return Grant{}, ErrDenied
 	}
-	c := s.caller(a.Provider)
+	at := c.At(a.Provider)
 	if len(code) > maxCode {
-		return Grant{}, c.fail("authorize", ErrRefused, 0, "")
+		return Grant{}, at.Fail("authorize", ErrRefused, 0, "")
 	}
 	if code == "" {
-		return Grant{}, c.fail("authorize", ErrUnavailable, 0, knownCode(callback.Get("error")))
+		return Grant{}, at.Fail("authorize", ErrUnavailable, 0, standardCode(callback.Get("error")))
 	}
 	if err := allow(""); err != nil {
 		return Grant{}, err
 	}
 	ctx = inShare(ctx, signingIn)
-	token, err := c.exchange(ctx, code, a.verifier)
+	token, err := at.exchange(ctx, code, a.verifier)
 	if err != nil {
 		return Grant{}, err
 	}
-	account, named := a.Provider.named(token)
-	if named {
-		err = allow(account.Subject)
-	} else {
-		account, err = a.Provider.whoAmI(ctx, c, token.AccessToken)
-	}
+	account, err := at.account(ctx, token, allow)
 	if err != nil {
 		return Grant{}, err
 	}
-	if a.Provider.grantedOf != nil {
-		account.Granted = a.Provider.grantedOf(callback, token)
+	if a.Provider.GrantedOf != nil {
+		account.Granted = a.Provider.GrantedOf(callback, token)
 	}
-	return Grant{Provider: a.Provider, Account: account, token: token}, nil
+	return Grant{Provider: a.Provider, Account: account, Token: token}, nil
 }
 
-// Sweep deletes one batch of attempts nobody came back from and reports whether more may be left.
-func (s *Store) Sweep(ctx context.Context) (more bool, err error) {
-	tag, err := s.pool.Exec(ctx, `
+// account returns whose account a token is for.
+func (c *Caller) account(ctx context.Context, t *oauth2.Token, allow func(subject string) error) (Account, error) {
+	if c.AccountOf != nil {
+		if account, named := c.AccountOf(c.Provider, t); named {
+			return account, allow(account.Subject)
+		}
+	}
+	return c.WhoAmI(ctx, c, t.AccessToken)
+}
+
+// Sweep deletes one batch of attempts that are too old and reports whether more may be left.
+func (c *Client) Sweep(ctx context.Context) (more bool, err error) {
+	tag, err := c.pool.Exec(ctx, `
 		DELETE FROM cairn.oauth_attempts WHERE state_hash IN (
 			SELECT state_hash FROM cairn.oauth_attempts
 			WHERE created_at < now() - $1::interval
-			ORDER BY created_at LIMIT 500 FOR UPDATE SKIP LOCKED)`, s.limits.Attempt)
+			ORDER BY created_at LIMIT 500 FOR UPDATE SKIP LOCKED)`, c.limits.Attempt)
 	if err != nil {
-		return false, fmt.Errorf("oauth: sweep: %w", err)
+		return false, fmt.Errorf("oauth: sweep attempts: %w", err)
 	}
 	return tag.RowsAffected() == 500, nil
 }

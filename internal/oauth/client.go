@@ -1,38 +1,60 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/oauth2"
 )
 
-// maxBody is of an answer, after decompression; a page of activities takes some 100 KB.
-const maxBody = 1 << 20
-
-// caller makes the calls to one provider.
-type caller struct {
-	provider *Provider
-	client   *http.Client
-	heard    func(provider, call, result string, took time.Duration) // may be nil
-	gate     gate                                                    // nil: none
-	// pool is where the budget is; nil: an operator's call by hand.
-	pool   *pgxpool.Pool
-	limits Limits
+// Client is our application, as providers know it. It makes calls and keeps attempts. Make it with NewClient.
+type Client struct {
+	pool       *pgxpool.Pool // nil: an operator's call by hand, which counts in no budget
+	http       *http.Client
+	semaphores sync.Map // of semaphore, by provider
+	limits     Limits
+	observe    func(provider, call, result string, took time.Duration) // may be nil
 }
 
-// observe tells of a call that is over.
-func (c *caller) observe(call string, began time.Time, err error) {
-	if c.heard != nil {
-		c.heard(c.provider.Key, call, resultOf(err), time.Since(began))
+// Options are what a client may be given.
+type Options struct {
+	Limits
+	// Observe, if it is not nil, is called after every call to a provider. call is as in Error.Call; result
+	// is "ok", "refused", "not_permitted", "rate_limited" or "unavailable".
+	Observe func(provider, call, result string, took time.Duration)
+}
+
+// NewClient returns a client whose attempts and budgets are in a database. Without one it can only make calls.
+func NewClient(pool *pgxpool.Pool, o Options) *Client {
+	limits := o.withDefaults()
+	return &Client{pool: pool, http: newHTTPClient(limits.Call), limits: limits, observe: o.Observe}
+}
+
+// Limits are those of the client, with their defaults.
+func (c *Client) Limits() Limits { return c.limits }
+
+// At returns what makes the calls to one provider.
+func (c *Client) At(p *Provider) *Caller { return &Caller{p, c} }
+
+// Caller makes the calls to one provider.
+type Caller struct {
+	*Provider
+	client *Client
+}
+
+// observed reports a call that is over.
+func (c *Caller) observed(call string, began time.Time, err error) {
+	if c.client.observe != nil {
+		c.client.observe(c.Key, call, resultOf(err), time.Since(began))
 	}
 }
 
@@ -50,9 +72,12 @@ func resultOf(err error) string {
 	return "unavailable"
 }
 
-// newClient returns the client for all providers. A redirect is an answer like any other: following it could carry
+// maxBody is of an answer, after decompression; a page of activities takes some 100 KB.
+const maxBody = 1 << 20
+
+// newHTTPClient returns the client for all providers. A redirect is an answer like any other: following it could carry
 // secrets to another host.
-func newClient(call time.Duration) *http.Client {
+func newHTTPClient(call time.Duration) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 2*maxUnderWay, maxUnderWay/2
 	// Without pings a line that died would be tried again and again: HTTP/2 keeps one for all calls.
@@ -76,13 +101,13 @@ func (b boundedBodies) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // exchange redeems a code. It is sent exactly once.
-func (c *caller) exchange(ctx context.Context, code, verifier string) (t *oauth2.Token, err error) {
+func (c *Caller) exchange(ctx context.Context, code, verifier string) (t *oauth2.Token, err error) {
 	var options []oauth2.AuthCodeOption
-	if c.provider.PKCE {
+	if c.PKCE {
 		options = append(options, oauth2.VerifierOption(verifier))
 	}
-	err = c.limited(ctx, "exchange", room, func() (header http.Header, err error) {
-		t, err = c.provider.Config.Exchange(c.with(ctx), code, options...)
+	err = c.limited(ctx, "exchange", reservation, func() (header http.Header, err error) {
+		t, err = c.Config.Exchange(c.with(ctx), code, options...)
 		header = headerOf(err)
 		t, err = c.token("exchange", t, err)
 		return header, err
@@ -90,10 +115,10 @@ func (c *caller) exchange(ctx context.Context, code, verifier string) (t *oauth2
 	return t, err
 }
 
-// refresh asks for a new pair of tokens. The answer must be stored before it is used.
-func (c *caller) refresh(ctx context.Context, refreshToken string) (t *oauth2.Token, err error) {
-	err = c.limited(ctx, "refresh", nothing, func() (header http.Header, err error) {
-		t, err = c.provider.Config.TokenSource(c.with(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
+// Refresh gets a new pair of tokens. The answer must be stored before it is used. Errors: *Error.
+func (c *Caller) Refresh(ctx context.Context, refreshToken string) (t *oauth2.Token, err error) {
+	err = c.limited(ctx, "refresh", free, func() (header http.Header, err error) {
+		t, err = c.Config.TokenSource(c.with(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
 		header = headerOf(err)
 		t, err = c.token("refresh", t, err)
 		return header, err
@@ -110,107 +135,119 @@ func headerOf(err error) http.Header {
 	return refused.Response.Header
 }
 
-func (c *caller) with(ctx context.Context) context.Context {
-	client := *c.client
+func (c *Caller) with(ctx context.Context) context.Context {
+	client := *c.client.http
 	client.Transport = tokenAnswers{client.Transport}
 	return context.WithValue(ctx, oauth2.HTTPClient, &client)
 }
 
 // token checks a token answer and gives it an end where the provider should have named one.
-func (c *caller) token(call string, t *oauth2.Token, err error) (*oauth2.Token, error) {
+func (c *Caller) token(call string, t *oauth2.Token, err error) (*oauth2.Token, error) {
 	if err != nil {
 		return nil, c.tokenError(call, err)
 	}
 	if !printable(t.AccessToken) || !printable(t.RefreshToken) {
-		return nil, c.fail(call, ErrUnavailable, 0, "token_charset")
+		return nil, c.Fail(call, ErrUnavailable, 0, "token_charset")
 	}
-	if t.Expiry.IsZero() && c.provider.AssumedLife > 0 {
-		t.Expiry = time.Now().Add(c.provider.AssumedLife)
+	if t.Expiry.IsZero() && c.AssumedLife > 0 {
+		t.Expiry = time.Now().Add(c.AssumedLife)
 	}
 	return t, nil
 }
 
-// tokenError tells the definite refusals of a token address from its bad days. Strava has no "error" field: there the
-// resource that it names decides (providers differ in the texts, which are not looked at).
-func (c *caller) tokenError(call string, err error) error {
+// tokenError tells the definite refusals of a token address from its bad days.
+func (c *Caller) tokenError(call string, err error) error {
 	if _, ok := errors.AsType[*url.Error](err); ok {
-		return c.fail(call, ErrUnavailable, 0, "")
+		return c.Fail(call, ErrUnavailable, 0, "")
 	}
 	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok || refused.Response == nil { // an answer, but not one with tokens
-		return c.fail(call, ErrUnavailable, http.StatusOK, "")
+		return c.Fail(call, ErrUnavailable, http.StatusOK, "")
 	}
 	status := refused.Response.StatusCode
-	code := knownCode(refused.ErrorCode)
-	var strava struct {
-		Errors []struct{ Resource, Field string }
-	}
-	if code == "" && json.Unmarshal(refused.Body, &strava) == nil && len(strava.Errors) > 0 {
-		code = knownCode(strava.Errors[0].Resource)
+	kind, code := ErrUnavailable, standardCode(refused.ErrorCode)
+	if code == "" && c.TokenError != nil {
+		short, own := c.TokenError(status, refused.Body)
+		kind, code = cmp.Or(own, kind), short
 	}
 	switch {
 	case status == http.StatusTooManyRequests:
-		return c.fail(call, ErrRateLimited, status, code)
-	case code == "invalid_grant", code == "RefreshToken", code == "RequestToken", code == "AuthorizationCode":
-		return c.fail(call, ErrRefused, status, code)
+		kind = ErrRateLimited
+	case code == "invalid_grant":
+		kind = ErrRefused
 	}
-	return c.fail(call, ErrUnavailable, status, code)
+	return c.Fail(call, kind, status, code)
 }
 
-// knownCode lets through only codes that the providers document, so that nothing else of an answer reaches a log.
-func knownCode(code string) string {
+// standardCode lets through only codes that the standard knows, so that nothing else of an answer reaches a log.
+func standardCode(code string) string {
 	switch code {
-	case "invalid_grant", "invalid_client", "invalid_request", "unauthorized_client",
-		"unsupported_grant_type", "redirect_uri_mismatch",
-		"RefreshToken", "RequestToken", "AuthorizationCode", "Application", "Athlete", "AccessToken",
-		"invalid_auth", "param_error", "endpoint_error", "not_authorized", "rate_limit_exceeded",
-		"quota_exceeded", "server_error", "deprecated":
+	case "invalid_grant", "invalid_client", "invalid_request", "invalid_scope", "unauthorized_client",
+		"unsupported_grant_type", "unsupported_response_type", "redirect_uri_mismatch",
+		"server_error", "temporarily_unavailable":
 		return code
 	}
 	return ""
 }
 
-// call sends a request to the provider's API and decodes a JSON answer into out. If out is nil, the
-// answer must only not contradict success. An error carries the status: 401 is ErrRefused unless it
-// is about a permission, and so is 403 where the provider means that by it. Every other failure may
-// be temporary.
-func (c *caller) call(ctx context.Context, name string, r *http.Request, out any) error {
-	return c.limited(ctx, name, one, func() (http.Header, error) { return c.send(ctx, name, r, out) })
+// Get calls the provider's API with an access token, and decodes a JSON answer into out. Errors: those of Call.
+func (c *Caller) Get(ctx context.Context, call, path string, query url.Values, accessToken string, out any) error {
+	r, err := c.Request(path, query, accessToken)
+	if err != nil {
+		return err
+	}
+	return c.Call(ctx, call, r, out)
 }
 
-func (c *caller) send(ctx context.Context, name string, r *http.Request, out any) (http.Header, error) {
+// Call sends a request to the provider and decodes a JSON answer into out. If out is nil, the answer must only
+// not contradict success. An error carries the status: 401 is ErrRefused, 412 is ErrNotPermitted and 429
+// is ErrRateLimited, unless the provider means something else by it (Provider.APIError). Every other failure may be
+// temporary. Errors: *Error.
+func (c *Caller) Call(ctx context.Context, call string, r *http.Request, out any) error {
+	return c.limited(ctx, call, single, func() (http.Header, error) { return c.send(ctx, call, r, out) })
+}
+
+func (c *Caller) send(ctx context.Context, call string, r *http.Request, out any) (http.Header, error) {
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", "Cairn")
-	resp, err := c.client.Do(r.WithContext(ctx))
+	resp, err := c.client.http.Do(r.WithContext(ctx))
 	if err != nil {
-		return nil, c.fail(name, ErrUnavailable, 0, "")
+		return nil, c.Fail(call, ErrUnavailable, 0, "")
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
-	switch {
-	case resp.StatusCode == http.StatusTooManyRequests:
-		return resp.Header, c.fail(name, ErrRateLimited, resp.StatusCode, foursquareCode(body))
-	case err != nil:
-		return resp.Header, c.fail(name, ErrUnavailable, resp.StatusCode, "")
-	case resp.StatusCode == http.StatusPreconditionFailed, lacksPermission(resp.StatusCode, body): // Garmin's, Strava's
-		return resp.Header, c.fail(name, ErrNotPermitted, resp.StatusCode, "")
-	case name == "data" && c.provider.pushes && slices.Contains(unfit, resp.StatusCode):
-		return resp.Header, c.fail(name, ErrUnfit, resp.StatusCode, "")
-	case resp.StatusCode == http.StatusUnauthorized,
-		resp.StatusCode == http.StatusForbidden && c.provider.forbidsUnknown:
-		return resp.Header, c.fail(name, ErrRefused, resp.StatusCode, "")
-	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return resp.Header, c.fail(name, ErrUnavailable, resp.StatusCode, foursquareCode(body))
+	if err != nil && resp.StatusCode != http.StatusTooManyRequests {
+		return resp.Header, c.Fail(call, ErrUnavailable, resp.StatusCode, "")
+	}
+	if code, kind := c.apiError(call, resp.StatusCode, body); kind != nil {
+		return resp.Header, c.Fail(call, kind, resp.StatusCode, code)
 	}
 	if out == nil && !confirms(body) || out != nil && json.Unmarshal(body, out) != nil {
-		return resp.Header, c.fail(name, ErrUnavailable, resp.StatusCode, "")
+		return resp.Header, c.Fail(call, ErrUnavailable, resp.StatusCode, "")
 	}
 	return resp.Header, nil
 }
 
-// unfit are Garmin's answers to a request for data that it has already served, or not meant for us (docs/providers.md,
-// 3.5).
-var unfit = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGone}
+// apiError returns the short code of an answer, if it is known, and the kind of error that it is, nil for a success.
+func (c *Caller) apiError(call string, status int, body []byte) (code string, kind error) {
+	if status >= 200 && status <= 299 {
+		return "", nil
+	}
+	if c.APIError != nil {
+		code, kind = c.APIError(call, status, body)
+	}
+	switch {
+	case kind != nil:
+		return code, kind
+	case status == http.StatusTooManyRequests:
+		return code, ErrRateLimited
+	case status == http.StatusUnauthorized:
+		return code, ErrRefused
+	case status == http.StatusPreconditionFailed:
+		return code, ErrNotPermitted
+	}
+	return code, ErrUnavailable
+}
 
 // confirms tells whether the content of a success says nothing else. A web page, or an error with status 200, does.
 func confirms(body []byte) bool {
@@ -220,23 +257,6 @@ func confirms(body []byte) bool {
 	}
 	return len(body) == 0 || json.Unmarshal(body, &answer) == nil &&
 		answer.Error == nil && answer.ErrorMessage == nil && len(answer.Errors) == 0
-}
-
-// lacksPermission distinguishes Strava's 401 for a scope that was not granted from its 401 for a
-// bad token (docs/providers.md, 2.8).
-func lacksPermission(status int, body []byte) bool {
-	var answer struct {
-		Errors []struct{ Resource, Code string }
-	}
-	return status == http.StatusUnauthorized && json.Unmarshal(body, &answer) == nil && len(answer.Errors) > 0 &&
-		answer.Errors[0].Resource == "AccessToken" && answer.Errors[0].Code == "missing"
-}
-
-func (c *caller) fail(call string, kind error, status int, code string) error {
-	if code == "rate_limit_exceeded" || code == "quota_exceeded" {
-		kind = ErrRateLimited
-	}
-	return &Error{Provider: c.provider.Key, Call: call, Kind: kind, Status: status, Code: code}
 }
 
 // printable tells whether a token can stand in a header: visible ASCII, or empty.

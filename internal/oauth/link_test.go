@@ -1,21 +1,26 @@
-package oauth
+package oauth_test
 
 import (
 	"slices"
 	"testing"
+
+	"cairn/internal/oauth"
+	"cairn/internal/oauth/foursquare"
+	"cairn/internal/oauth/garmin"
+	"cairn/internal/oauth/strava"
 )
 
 func TestFormActionSources(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		p    *Provider
+		p    *oauth.Provider
 		want []string
 	}{
-		{Strava(App{}), []string{"https://www.strava.com"}},
-		{Garmin(App{}), []string{"https://connect.garmin.com", "https://*.garmin.com"}},
-		{Foursquare(App{}), []string{"https://foursquare.com", "https://*.foursquare.com"}},
+		{strava.New(oauth.App{}), []string{"https://www.strava.com"}},
+		{garmin.New(oauth.App{}), []string{"https://connect.garmin.com", "https://*.garmin.com"}},
+		{foursquare.New(oauth.App{}), []string{"https://foursquare.com", "https://*.foursquare.com"}},
 		{
-			Garmin(App{Endpoints: Endpoints{Authorize: "http://127.0.0.1:3001/sandbox/garmin"}}),
+			garmin.New(oauth.App{Endpoints: oauth.Endpoints{Authorize: "http://127.0.0.1:3001/sandbox/garmin"}}),
 			[]string{"http://127.0.0.1:3001"},
 		},
 	} {
@@ -42,7 +47,7 @@ func TestPictureLinks(t *testing.T) {
 		{"http://127.0.0.1:3001/sandbox/strava/api/v3", "http://127.0.0.1:30011/x", ""},
 		{"http://127.0.0.1:3001/sandbox/strava/api/v3", "http://evil.example/x", ""},
 	} {
-		if got := (&Provider{API: tt.api}).link(tt.address); got != tt.want {
+		if got := (&oauth.Provider{API: tt.api}).Link(tt.address); got != tt.want {
 			t.Errorf("%s at %s became %q, want %q", tt.address, tt.api, got, tt.want)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/auth"
-	"cairn/internal/oauth"
+	"cairn/internal/connection"
 	"cairn/internal/session"
 )
 
@@ -245,7 +245,8 @@ func (s *server) removeIdentityNow(w http.ResponseWriter, r *http.Request, id in
 			if err != nil {
 				return nil // a provider that has no keys any more: the row goes with the identity
 			}
-			if _, err := s.Connections.Forget(ctx, tx, p, current.UserID, id); !errors.Is(err, oauth.ErrNotFound) {
+			_, err = s.Connections.DisconnectTx(ctx, tx, p, current.UserID, id)
+			if !errors.Is(err, connection.ErrNotFound) {
 				return err
 			}
 			return nil

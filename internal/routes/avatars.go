@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"cairn/internal/oauth"
+	"cairn/internal/connection"
 	"cairn/internal/session"
 )
 
@@ -30,8 +30,8 @@ func (s *server) avatar(w http.ResponseWriter, r *http.Request) error {
 	}
 	current, _ := session.Current(r.Context())
 	picture, err := s.Connections.Picture(r.Context(), current.UserID, provider)
-	if errors.Is(err, oauth.ErrNotFound) {
-		picture, err = oauth.Picture{Type: "image/svg+xml", Body: initialsPicture(current.Name)}, nil
+	if errors.Is(err, connection.ErrNotFound) {
+		picture, err = connection.Picture{Type: "image/svg+xml", Body: initialsPicture(current.Name)}, nil
 	}
 	if err != nil {
 		return err

@@ -99,7 +99,7 @@ func TestFinishedJobsAreForgotten(t *testing.T) {
 	})
 }
 
-// A withdrawal whose job was lost is found again.
+// A revocation whose job was lost is found again.
 func TestLostJobIsFound(t *testing.T) {
 	t.Parallel()
 	idle := newSite(t)
@@ -119,7 +119,7 @@ func TestLostJobIsFound(t *testing.T) {
 	}
 	queued := count(t, idle, `SELECT count(*) FROM cairn.river_job WHERE kind = 'withdraw' AND queue = 'strava'`)
 	if queued != 1 {
-		t.Errorf("%d withdrawals in the queue that Strava has for itself, want 1", queued)
+		t.Errorf("%d revocations in the queue that Strava has for itself, want 1", queued)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/auth"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -72,11 +73,11 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 	}
 	browser := cmp.Or(s.cookie(r, attemptCookie), rand.Text())
 	owner, next := oauth.Owner{Browser: browser}, returnPath(r.PostForm.Get("next"))
-	consent, err := s.Connections.Begin(r.Context(), p, owner, next)
+	consent, err := s.OAuth.Begin(r.Context(), p, owner, next)
 	if err != nil {
 		return &providerError{p, err}
 	}
-	s.setCookie(w, attemptCookie, browser, s.Connections.AttemptLife())
+	s.setCookie(w, attemptCookie, browser, s.OAuth.Limits().Attempt)
 	see(w, r, consent)
 	return nil
 }
@@ -93,7 +94,7 @@ func (s *server) owner(r *http.Request) oauth.Owner {
 // once.
 func (s *server) callback(p *oauth.Provider) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		attempt, err := s.Connections.Take(r.Context(), p, r.URL.Query().Get("state"), s.owner(r))
+		attempt, err := s.OAuth.Consume(r.Context(), p, r.URL.Query().Get("state"), s.owner(r))
 		if err != nil {
 			return s.attemptFailed(w, r, p, "/", err)
 		}
@@ -116,7 +117,7 @@ func (s *server) callback(p *oauth.Provider) handler {
 func (s *server) finish(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.Limits.Provider)
 	defer cancel()
-	grant, err := s.Connections.Finish(ctx, attempt, r.URL.Query(), func(subject string) error {
+	grant, err := s.OAuth.Exchange(ctx, attempt, r.URL.Query(), func(subject string) error {
 		return s.allowFinish(ctx, r, attempt, subject)
 	})
 	switch {
@@ -160,7 +161,7 @@ func (s *server) enter(
 		}
 		userID = owner
 		err = s.Connections.Connect(ctx, tx, grant, userID, identityID)
-		if other = errors.Is(err, oauth.ErrOtherAccount); other {
+		if other = errors.Is(err, connection.ErrOtherAccount); other {
 			err = nil
 		}
 		if err == nil {
@@ -241,7 +242,7 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	err = s.Connections.Check(r.Context(), p, current.UserID)
 	switch {
-	case errors.Is(err, oauth.ErrReconnect):
+	case errors.Is(err, connection.ErrReconnect):
 		s.Log.InfoContext(r.Context(), "connection refused", "id", requestID(r.Context()),
 			"user", current.UserID, "provider", p.Key, "reason", err)
 		s.takeNotice(r) // one that was not read yet may say that it works; the home page says what is wrong
@@ -261,24 +262,24 @@ func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	current, _ := session.Current(r.Context())
-	telling, err := s.Connections.Disconnect(r.Context(), p, current.UserID)
+	revoking, err := s.Connections.Disconnect(r.Context(), p, current.UserID)
 	if err != nil {
 		return &providerError{p, err}
 	}
 	s.Log.InfoContext(r.Context(), "disconnected",
 		"id", requestID(r.Context()), "user", current.UserID, "provider", p.Key)
-	s.keepNotice(r, disconnectedNotice(p, telling))
+	s.keepNotice(r, disconnectedNotice(p, revoking))
 	see(w, r, cardPath(p.Key))
 	return nil
 }
 
-func disconnectedNotice(p *oauth.Provider, telling bool) notice {
+func disconnectedNotice(p *oauth.Provider, revoking bool) notice {
 	n := notice{Kind: info, Place: atCard(p.Key), Link: link{"Remove Cairn at " + p.Name, p.ManageURL}}
 	switch {
-	case telling:
+	case revoking:
 		n.Kind, n.Link = good, link{}
 		n.Text = p.Name + " is disconnected. We’re asking it to remove Cairn’s access, until it confirms."
-	case p.Revocable():
+	case connection.Revocable(p):
 		n.Text = p.Name + " is disconnected, but we can’t ask it to remove Cairn’s access: ours couldn’t be read."
 	default:
 		n.Text = p.Name + " is disconnected, and its access is deleted here. Only you can remove Cairn there:"

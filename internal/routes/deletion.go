@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -67,12 +68,12 @@ func (s *server) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) forgetAll(r *http.Request, tx pgx.Tx, userID int64, gone *deletedView) error {
 	for _, p := range s.Providers {
-		telling, err := s.Connections.Forget(r.Context(), tx, p, userID, 0)
+		revoking, err := s.Connections.DisconnectTx(r.Context(), tx, p, userID, 0)
 		switch {
-		case errors.Is(err, oauth.ErrNotFound):
+		case errors.Is(err, connection.ErrNotFound):
 		case err != nil:
 			return err
-		case telling:
+		case revoking:
 			gone.Told = append(gone.Told, p)
 		default:
 			gone.Manual = append(gone.Manual, p)

@@ -11,6 +11,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"cairn/internal/activity"
+	"cairn/internal/connection"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
@@ -40,9 +41,9 @@ type entryView struct {
 type routeView struct{ ViewBox, Path string }
 
 func viewOf(p *oauth.Provider, l activity.Latest, zone *time.Location) *entriesView {
-	v := &entriesView{Heading: "Latest activities", AsOf: l.AsOf.In(zone), Fetching: l.Fetching, Refreshable: refreshable(p)}
-	if p.Key == "foursquare" {
-		v.Heading = "Latest check-ins"
+	v := &entriesView{
+		Heading: "Latest " + activity.Noun(p), AsOf: l.AsOf.In(zone), Fetching: l.Fetching,
+		Refreshable: activity.CanAsk(p),
 	}
 	for _, e := range l.Entries {
 		v.Entries = append(v.Entries, entryView{
@@ -52,8 +53,8 @@ func viewOf(p *oauth.Provider, l activity.Latest, zone *time.Location) *entriesV
 	}
 	switch {
 	case len(v.Entries) > 0 || l.Fetching:
-	case p.Key == "garmin":
-		v.Empty = "Garmin sends new activities as soon as your watch has synced."
+	case !v.Refreshable:
+		v.Empty = p.Name + " sends new " + activity.Noun(p) + " as soon as your watch has synced."
 	case l.AsOf.IsZero():
 		v.Empty = "Nothing has been fetched yet."
 	default:
@@ -61,9 +62,6 @@ func viewOf(p *oauth.Provider, l activity.Latest, zone *time.Location) *entriesV
 	}
 	return v
 }
-
-// refreshable tells whether a provider answers when it is asked. Garmin sends by itself.
-func refreshable(p *oauth.Provider) bool { return p.Key != "garmin" }
 
 func factsOf(e activity.Entry) (facts []string) {
 	if e.Kind != "" && e.Kind != e.Title {
@@ -124,7 +122,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !refreshable(p) {
+	if !activity.CanAsk(p) {
 		return errNoPage
 	}
 	if err := s.allowCall(r, p); err != nil {
@@ -135,9 +133,9 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	connection, connected := overview.Connections[p.Key]
+	at, connected := overview.Connections[p.Key]
 	if !connected {
-		return &providerError{p, oauth.ErrNotFound}
+		return &providerError{p, connection.ErrNotFound}
 	}
 	kept, err := s.Activity.Of(r.Context(), current.UserID)
 	if err != nil {
@@ -148,7 +146,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 		see(w, r, cardPath(p.Key))
 		return nil
 	}
-	if err := s.Jobs.EnqueueSyncNow(r.Context(), p.Key, connection.Subject, jobs.Fetch); err != nil {
+	if err := s.Jobs.EnqueueSyncNow(r.Context(), p.Key, at.Subject, jobs.Fetch); err != nil {
 		return err
 	}
 	see(w, r, cardPath(p.Key))

@@ -16,6 +16,7 @@ import (
 
 	"cairn/db"
 	"cairn/internal/auth"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -192,7 +193,7 @@ func explain(r *http.Request, err error) problem {
 		}
 	}
 	switch {
-	case errors.Is(err, errNoPage), errors.Is(err, auth.ErrNotFound), errors.Is(err, oauth.ErrNotFound):
+	case errors.Is(err, errNoPage), errors.Is(err, auth.ErrNotFound), errors.Is(err, connection.ErrNotFound):
 		return problem{Status: http.StatusNotFound, Heading: "There is nothing here.", Action: back(),
 			Detail: "The address may be mistyped, or what was here is gone."}
 	case errors.Is(err, errMethod):

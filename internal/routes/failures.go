@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cairn/internal/auth"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -57,7 +58,7 @@ func failureOf(r *http.Request, p *oauth.Provider, err error) failure {
 		return elsewhere
 	case errors.Is(err, auth.ErrLinked):
 		return linked
-	case errors.Is(err, oauth.ErrOtherAccount):
+	case errors.Is(err, connection.ErrOtherAccount):
 		return otherAccount
 	}
 	e, ok := errors.AsType[*oauth.Error](err)
@@ -68,9 +69,9 @@ func failureOf(r *http.Request, p *oauth.Provider, err error) failure {
 		return quotaSpent
 	case errors.Is(err, oauth.ErrRateLimited):
 		return slowDown
-	case e.TooManyPeople():
+	case errors.Is(err, oauth.ErrTooManyPeople):
 		return tooMany
-	case e.AppRefused():
+	case errors.Is(err, oauth.ErrAppRefused):
 		return appRefused
 	case errors.Is(err, oauth.ErrRefused) && r.URL.Path == p.CallbackPath():
 		return notAccepted

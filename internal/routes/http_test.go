@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/oauth"
+	"cairn/internal/oauth/strava"
 	"cairn/internal/routes"
 	"cairn/internal/session"
 	"cairn/web"
@@ -154,7 +155,7 @@ func shutDatabase(t *testing.T, s site) {
 func TestCallbacksTakeNoOtherPlace(t *testing.T) {
 	t.Parallel()
 	at := func(path string) *oauth.Provider {
-		return oauth.Strava(oauth.App{RedirectURL: "http://localhost" + path})
+		return strava.New(oauth.App{RedirectURL: "http://localhost" + path})
 	}
 	for path, free := range map[string]bool{
 		"/api/strava/auth/callback": true,

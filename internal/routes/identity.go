@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"cairn/internal/oauth"
+	"cairn/internal/connection"
 )
 
 type idsKey struct{}
@@ -26,7 +26,7 @@ type ids struct {
 func (s *server) identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := ids{request: strings.ToLower(rand.Text()[:12]), trace: traceID(r, s.TrustedProxies)}
-		ctx := oauth.WithReference(context.WithValue(r.Context(), idsKey{}, id), id.request)
+		ctx := connection.WithReference(context.WithValue(r.Context(), idsKey{}, id), id.request)
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

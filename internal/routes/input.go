@@ -70,7 +70,7 @@ func readAddress(u *url.URL) error {
 
 // readForm reads the body into r.PostForm. Any other body than a form is refused, since nobody would look at it.
 func readForm(r *http.Request) error {
-	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/x-www-form-urlencoded" {
+	if !isForm(r) {
 		if n, _ := io.CopyN(io.Discard, r.Body, 1); n > 0 {
 			return errMediaType
 		}
@@ -85,6 +85,11 @@ func readForm(r *http.Request) error {
 		return errText
 	}
 	return nil
+}
+
+func isForm(r *http.Request) bool {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return kind == "application/x-www-form-urlencoded"
 }
 
 // unread says why a body was not read: it is too large, or else what otherwise says.

@@ -5,19 +5,20 @@ import (
 	"net/url"
 	"time"
 
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 )
 
 // Letter is the mail to the owner of a connection that needs them, in the words of its card. site
 // is where browsers reach us. The mail holds nothing that anybody typed, not even a name: the
 // address is unproven, and we must not deliver a stranger's words.
-func Letter(p *oauth.Provider, n oauth.Notice, site *url.URL) (subject, text string) {
+func Letter(p *oauth.Provider, n connection.Notice, site *url.URL) (subject, text string) {
 	zone, err := time.LoadLocation(n.TimeZone)
 	if err != nil {
 		zone = time.UTC
 	}
 	since := n.Since.In(zone)
-	_, words, problem := stateOf(p, oauth.Connection{State: oauth.NeedsReconnect, Cause: n.Cause})
+	_, words, problem := stateOf(p, connection.Connection{State: connection.NeedsReconnect, Cause: n.Cause})
 	return "Please connect " + p.Name + " again", fmt.Sprintf(`%s since %s.
 
 %s

@@ -6,23 +6,23 @@ import (
 	"strings"
 	"testing"
 
-	"cairn/internal/oauth"
+	"cairn/internal/connection"
 	"cairn/internal/sandbox"
 )
 
 // notPermitted is what a call comes to that says something about a permission and nothing about the connection.
-const notPermitted oauth.Cause = "not_permitted"
+const notPermitted connection.Cause = "not_permitted"
 
 // rule says what comes of calls that go wrong in one of the modes, in the state machine's words.
 type rule struct {
 	modes string // patterns as in path.Match
 	at    string // a provider; "": all
 
-	exchange  oauth.Cause // the code for tokens
-	introduce oauth.Cause // whose account it is, and what it permits, before anything is stored
-	refresh   oauth.Cause
-	ask       oauth.Cause // the same as introduce and more, of a connection that there is
-	revoke    oauth.Cause
+	exchange  connection.Cause // the code for tokens
+	introduce connection.Cause // whose account it is, and what it permits, before anything is stored
+	refresh   connection.Cause
+	ask       connection.Cause // the same as introduce and more, of a connection that there is
+	revoke    connection.Cause
 }
 
 // rules are tried from the top. Those of one provider go before those of all.
@@ -30,87 +30,87 @@ var rules = []rule{
 	// What is unusual and can be understood is understood.
 	{
 		modes:    "none text expires_* id_* name_*",
-		exchange: oauth.Connected, introduce: oauth.Connected,
-		refresh: oauth.Works, ask: oauth.Works, revoke: oauth.Told,
+		exchange: connection.Connected, introduce: connection.Connected,
+		refresh: connection.Works, ask: connection.Works, revoke: connection.Revoked,
 	},
 
 	// No answer, or being asked to slow down, says nothing about a connection.
 	{
 		modes:    "slow hang reset lost",
-		exchange: oauth.NoAnswer, introduce: oauth.NoAnswer,
-		refresh: oauth.NoAnswer, ask: oauth.NoAnswer, revoke: oauth.Disconnected,
+		exchange: connection.NoAnswer, introduce: connection.NoAnswer,
+		refresh: connection.NoAnswer, ask: connection.NoAnswer, revoke: connection.Disconnected,
 	},
 	{
 		modes:    "429*",
-		exchange: oauth.SlowDown, introduce: oauth.SlowDown,
-		refresh: oauth.SlowDown, ask: oauth.SlowDown, revoke: oauth.Disconnected,
+		exchange: connection.SlowDown, introduce: connection.SlowDown,
+		refresh: connection.SlowDown, ask: connection.SlowDown, revoke: connection.Disconnected,
 	},
 
 	// With 403 Strava refuses our application, Garmin a token that it does not know, and Foursquare a
 	// client that asks too often.
 	{
 		modes: "403", at: sandbox.Strava,
-		exchange: oauth.AthleteLimit, introduce: oauth.AppRefused,
-		refresh: oauth.AthleteLimit, ask: oauth.AppRefused, revoke: oauth.Disconnected,
+		exchange: connection.AthleteLimit, introduce: connection.AppRefused,
+		refresh: connection.AthleteLimit, ask: connection.AppRefused, revoke: connection.Disconnected,
 	},
 	{
 		modes: "403*", at: sandbox.Strava,
-		exchange: oauth.AppRefused, introduce: oauth.AppRefused,
-		refresh: oauth.AppRefused, ask: oauth.AppRefused, revoke: oauth.Disconnected,
+		exchange: connection.AppRefused, introduce: connection.AppRefused,
+		refresh: connection.AppRefused, ask: connection.AppRefused, revoke: connection.Disconnected,
 	},
 	{
 		modes: "403*", at: sandbox.Garmin,
-		exchange: oauth.BadAnswer, introduce: oauth.AccessRefused,
-		refresh: oauth.BadAnswer, ask: oauth.BadAnswer, revoke: oauth.Told,
+		exchange: connection.BadAnswer, introduce: connection.AccessRefused,
+		refresh: connection.BadAnswer, ask: connection.BadAnswer, revoke: connection.Revoked,
 	},
 	{
 		modes: "403", at: sandbox.Foursquare,
-		exchange: oauth.BadAnswer, introduce: oauth.SlowDown,
-		ask: oauth.SlowDown,
+		exchange: connection.BadAnswer, introduce: connection.SlowDown,
+		ask: connection.SlowDown,
 	},
 
 	// Definite refusals, in the provider's own words. What it does not know any more it has forgotten.
 	{
 		modes:    "400",
-		exchange: oauth.AccessRefused, introduce: oauth.BadAnswer,
-		refresh: oauth.RefreshRefused, ask: oauth.BadAnswer, revoke: oauth.Disconnected,
+		exchange: connection.AccessRefused, introduce: connection.BadAnswer,
+		refresh: connection.RefreshRefused, ask: connection.BadAnswer, revoke: connection.Disconnected,
 	},
 	{
 		modes: "200", at: sandbox.Strava,
-		exchange: oauth.BadAnswer, introduce: oauth.BadAnswer,
-		refresh: oauth.BadAnswer, ask: oauth.BadAnswer, revoke: oauth.Disconnected,
+		exchange: connection.BadAnswer, introduce: connection.BadAnswer,
+		refresh: connection.BadAnswer, ask: connection.BadAnswer, revoke: connection.Disconnected,
 	},
 	{
 		modes:    "200",
-		exchange: oauth.AccessRefused, introduce: oauth.BadAnswer,
-		refresh: oauth.RefreshRefused, ask: oauth.BadAnswer, revoke: oauth.Disconnected,
+		exchange: connection.AccessRefused, introduce: connection.BadAnswer,
+		refresh: connection.RefreshRefused, ask: connection.BadAnswer, revoke: connection.Disconnected,
 	},
 	{
 		modes:    "401*",
-		exchange: oauth.BadAnswer, introduce: oauth.AccessRefused,
-		refresh: oauth.BadAnswer, ask: oauth.AccessRefused, revoke: oauth.Told,
+		exchange: connection.BadAnswer, introduce: connection.AccessRefused,
+		refresh: connection.BadAnswer, ask: connection.AccessRefused, revoke: connection.Revoked,
 	},
 	{
 		modes: "404*", at: sandbox.Garmin,
-		exchange: oauth.BadAnswer, introduce: oauth.BadAnswer,
-		refresh: oauth.BadAnswer, ask: oauth.BadAnswer, revoke: oauth.Told,
+		exchange: connection.BadAnswer, introduce: connection.BadAnswer,
+		refresh: connection.BadAnswer, ask: connection.BadAnswer, revoke: connection.Revoked,
 	},
 	{
 		modes:    "412*",
-		exchange: oauth.BadAnswer, introduce: notPermitted,
-		refresh: oauth.BadAnswer, ask: notPermitted, revoke: oauth.Disconnected,
+		exchange: connection.BadAnswer, introduce: notPermitted,
+		refresh: connection.BadAnswer, ask: notPermitted, revoke: connection.Disconnected,
 	},
 
-	// Everything else is no answer that can be used. Only telling needs none: no content confirms it.
+	// Everything else is no answer that can be used. Only revoking needs none: no content confirms it.
 	{
 		modes:    "empty wrong_types",
-		exchange: oauth.BadAnswer, introduce: oauth.BadAnswer,
-		refresh: oauth.BadAnswer, ask: oauth.BadAnswer, revoke: oauth.Told,
+		exchange: connection.BadAnswer, introduce: connection.BadAnswer,
+		refresh: connection.BadAnswer, ask: connection.BadAnswer, revoke: connection.Revoked,
 	},
 	{
 		modes:    "30[12378] 4* 5* drip html huge invalid_json",
-		exchange: oauth.BadAnswer, introduce: oauth.BadAnswer,
-		refresh: oauth.BadAnswer, ask: oauth.BadAnswer, revoke: oauth.Disconnected,
+		exchange: connection.BadAnswer, introduce: connection.BadAnswer,
+		refresh: connection.BadAnswer, ask: connection.BadAnswer, revoke: connection.Disconnected,
 	},
 }
 
@@ -131,7 +131,7 @@ func (r rule) covers(provider, mode string) bool {
 }
 
 // outcome is what a rule says about a call in a scene.
-func outcome(provider string, s scene, call, mode string) (oauth.Cause, bool) {
+func outcome(provider string, s scene, call, mode string) (connection.Cause, bool) {
 	i := slices.IndexFunc(rules, func(r rule) bool { return r.covers(provider, mode) })
 	if i < 0 {
 		return "", false
@@ -141,7 +141,7 @@ func outcome(provider string, s scene, call, mode string) (oauth.Cause, bool) {
 		s.name == "backfilling" && unfitBackfill.covers(provider, mode):
 		return notPermitted, true
 	case s.name == "backfilling" && goodBackfill.covers(provider, mode):
-		return oauth.Works, true
+		return connection.Works, true
 	case call == sandbox.Exchange:
 		return rules[i].exchange, true
 	case call == sandbox.Refresh:

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"cairn/internal/oauth"
+	"cairn/internal/connection"
 	"cairn/internal/sandbox"
 )
 
@@ -16,7 +16,7 @@ type scene struct {
 	begins bool // nothing is stored yet
 	// play leads to the call, makes it go wrong in a mode, and checks the expected result and what
 	// comes after.
-	play func(l *lane, mode string, want oauth.Cause)
+	play func(l *lane, mode string, want connection.Cause)
 }
 
 var scenes = []scene{
@@ -25,32 +25,32 @@ var scenes = []scene{
 	{"checking", []string{sandbox.Refresh, sandbox.WhoAmI, sandbox.Permissions}, false, (*lane).checking},
 	{"fetching", []string{sandbox.Data}, false, (*lane).fetching},
 	{"backfilling", []string{sandbox.Data}, false, (*lane).backfilling},
-	{"withdrawing", []string{sandbox.Refresh, sandbox.Revoke}, false, (*lane).withdrawing},
+	{"withdrawing", []string{sandbox.Refresh, sandbox.Revoke}, false, (*lane).revoking},
 }
 
 // shown is what people see of what a call has come to.
-var shown = map[oauth.Cause]struct {
+var shown = map[connection.Cause]struct {
 	status  int    // of the page that answers them; of an attempt's only where it differs
 	heading string // on that page, or the notice on the next
 	state   string // of the card
 	history string // the newest of what happened
 }{
-	oauth.Works:          {303, "answered: the connection works.", "active", "You connected"},
-	oauth.NoAnswer:       {504, "didn’t answer.", "trouble", "didn’t answer"},
-	oauth.BadAnswer:      {502, "isn’t responding properly.", "trouble", "didn’t respond properly"},
-	oauth.SlowDown:       {503, "has rate-limited us.", "trouble", "rate-limited us"},
-	oauth.AppRefused:     {502, "isn’t serving Cairn at the moment.", "paused", "refused Cairn, for everyone here"},
-	oauth.AthleteLimit:   {502, "limit for this site is reached.", "paused", "limit for this site was reached"},
-	notPermitted:         {502, "isn’t responding properly.", "active", "You connected"},
-	oauth.RefreshRefused: {303, "disconnected Cairn", "needs_reconnect", "refused to renew our access"},
-	oauth.AccessRefused:  {303, "disconnected Cairn", "needs_reconnect", "refused our access"},
-	oauth.Disconnected:   {303, "", "withdrawing", "You disconnected"},
-	oauth.Told:           {303, "", "none", "that Cairn’s access is removed"},
-	oauth.NotTold:        {303, "", "none", "didn’t confirm that Cairn’s access is removed"},
+	connection.Works:          {303, "answered: the connection works.", "active", "You connected"},
+	connection.NoAnswer:       {504, "didn’t answer.", "trouble", "didn’t answer"},
+	connection.BadAnswer:      {502, "isn’t responding properly.", "trouble", "didn’t respond properly"},
+	connection.SlowDown:       {503, "has rate-limited us.", "trouble", "rate-limited us"},
+	connection.AppRefused:     {502, "isn’t serving Cairn at the moment.", "paused", "refused Cairn, for everyone here"},
+	connection.AthleteLimit:   {502, "limit for this site is reached.", "paused", "limit for this site was reached"},
+	notPermitted:              {502, "isn’t responding properly.", "active", "You connected"},
+	connection.RefreshRefused: {303, "disconnected Cairn", "needs_reconnect", "refused to renew our access"},
+	connection.AccessRefused:  {303, "disconnected Cairn", "needs_reconnect", "refused our access"},
+	connection.Disconnected:   {303, "", "withdrawing", "You disconnected"},
+	connection.Revoked:        {303, "", "none", "that Cairn’s access is removed"},
+	connection.NotRevoked:     {303, "", "none", "didn’t confirm that Cairn’s access is removed"},
 }
 
 // connecting is somebody signed in who comes back from a provider.
-func (l *lane) connecting(mode string, want oauth.Cause) {
+func (l *lane) connecting(mode string, want connection.Cause) {
 	again := "form[action='/connect/" + l.provider + "'] button"
 	l.comesBack(l.person, l.person.consent("/connect/"+l.provider), mode, want, again)
 	l.clear()
@@ -58,15 +58,15 @@ func (l *lane) connecting(mode string, want oauth.Cause) {
 }
 
 // signingIn is a visitor who comes back from a provider.
-func (l *lane) signingIn(mode string, want oauth.Cause) {
+func (l *lane) signingIn(mode string, want connection.Cause) {
 	visitor := newBrowser(l.t, l.site)
 	visitor.Transport = l.reader
 	l.comesBack(visitor, visitor.consent("/login/"+l.provider), mode, want,
 		"form[action='/login/"+l.provider+"'] button")
-	if signedIn := visitor.signedIn(); signedIn != (want == oauth.Connected) {
+	if signedIn := visitor.signedIn(); signedIn != (want == connection.Connected) {
 		l.t.Errorf("signed in: %t", signedIn)
 	}
-	if n := count(l.t, l.site, `SELECT count(*) FROM cairn.users`); n != 1 && want != oauth.Connected {
+	if n := count(l.t, l.site, `SELECT count(*) FROM cairn.users`); n != 1 && want != connection.Connected {
 		l.t.Errorf("%d users, want the one there was", n)
 	}
 	l.clear()
@@ -74,7 +74,7 @@ func (l *lane) signingIn(mode string, want oauth.Cause) {
 }
 
 // comesBack finishes an attempt while the lane's call goes wrong.
-func (l *lane) comesBack(b browser, consent, mode string, want oauth.Cause, again string) {
+func (l *lane) comesBack(b browser, consent, mode string, want connection.Cause, again string) {
 	callback := b.decide(consent, "ada", "allow")
 	if l.provider == sandbox.Strava && l.call == sandbox.WhoAmI {
 		l.setSwitch(sandbox.NamesAthlete, sandbox.Off) // else it is not asked
@@ -82,7 +82,7 @@ func (l *lane) comesBack(b browser, consent, mode string, want oauth.Cause, agai
 	codes := l.requests()[sandbox.Exchange]
 	l.set(mode)
 	var page answer
-	if want == oauth.Connected {
+	if want == connection.Connected {
 		b.get(callback).to("/")
 	} else {
 		page = b.failed(callback)
@@ -91,7 +91,7 @@ func (l *lane) comesBack(b browser, consent, mode string, want oauth.Cause, agai
 	if n := l.requests()[sandbox.Exchange] - codes; n != 1 {
 		l.t.Errorf("the code was sent %d times, want once", n)
 	}
-	if want != oauth.Connected {
+	if want != connection.Connected {
 		l.refused(page, want, again)
 		l.stored(0)
 		return
@@ -111,14 +111,14 @@ func (l *lane) comesBack(b browser, consent, mode string, want oauth.Cause, agai
 }
 
 // waits tells whether another try is of no use yet.
-func (l *lane) waits(cause oauth.Cause) bool {
-	return cause == oauth.SlowDown || cause == oauth.AppRefused || cause == oauth.AthleteLimit
+func (l *lane) waits(cause connection.Cause) bool {
+	return cause == connection.SlowDown || cause == connection.AppRefused || cause == connection.AthleteLimit
 }
 
 // refused checks the page that ends an attempt.
-func (l *lane) refused(a answer, want oauth.Cause, again string) {
+func (l *lane) refused(a answer, want connection.Cause, again string) {
 	page := shown[want]
-	if want == oauth.AccessRefused {
+	if want == connection.AccessRefused {
 		page.status, page.heading = http.StatusBadGateway, "didn’t accept this attempt."
 	}
 	a.want(200, "#notice.bad", page.heading).want(200, "#notice", "Nothing was changed. Reference: ")
@@ -132,7 +132,7 @@ func (l *lane) refused(a answer, want oauth.Cause, again string) {
 
 // checking is somebody who wants to know whether a connection works. If the call is a refresh, the
 // access token has run out.
-func (l *lane) checking(mode string, want oauth.Cause) {
+func (l *lane) checking(mode string, want connection.Cause) {
 	l.connected()
 	before := l.requests()[l.call]
 	l.set(mode)
@@ -182,7 +182,7 @@ func (l *lane) recovers(mode, state string) {
 }
 
 // fetching is the background, which fetches the newest entries. Garmin's come from an address that it gave.
-func (l *lane) fetching(mode string, want oauth.Cause) {
+func (l *lane) fetching(mode string, want connection.Cause) {
 	l.connected()
 	l.set(mode)
 	if l.provider == sandbox.Garmin {
@@ -193,7 +193,7 @@ func (l *lane) fetching(mode string, want oauth.Cause) {
 	l.stored(1)
 	page := shown[want]
 	l.wantCard(l.person, page.state, page.history)
-	if n := l.shownEntries(); n > 0 != (want == oauth.Works) {
+	if n := l.shownEntries(); n > 0 != (want == connection.Works) {
 		l.t.Errorf("%d entries are shown", n)
 	}
 	if page.state == "needs_reconnect" {
@@ -209,7 +209,7 @@ func (l *lane) fetching(mode string, want oauth.Cause) {
 }
 
 // backfilling is the background, which asks Garmin for what is older. It comes by webhook then, or not at all.
-func (l *lane) backfilling(mode string, want oauth.Cause) {
+func (l *lane) backfilling(mode string, want connection.Cause) {
 	l.person.connect(l.provider, "ada").to("/")
 	l.set(mode)
 	l.fetch()
@@ -218,29 +218,29 @@ func (l *lane) backfilling(mode string, want oauth.Cause) {
 	l.recovers(mode, shown[want].state)
 }
 
-// withdrawing tells a provider in the background. If the call is a refresh, the access token has
+// revoking calls a provider in the background. If the call is a refresh, the access token has
 // run out.
-func (l *lane) withdrawing(mode string, want oauth.Cause) {
+func (l *lane) revoking(mode string, want connection.Cause) {
 	l.connected()
 	l.person.post("/connections/" + l.provider + "/disconnect").to("/connections#card-" + l.provider)
 	if l.call == sandbox.Refresh {
 		switch want {
-		case oauth.Works:
-			want = oauth.Told
-		case oauth.RefreshRefused:
-			want = oauth.NotTold
+		case connection.Works:
+			want = connection.Revoked
+		case connection.RefreshRefused:
+			want = connection.NotRevoked
 		default:
-			want = oauth.Disconnected
+			want = connection.Disconnected
 		}
 	}
 	l.set(mode)
-	if done := l.withdraw(); done != (want != oauth.Disconnected) {
+	if done := l.revokes(); done != (want != connection.Disconnected) {
 		l.t.Errorf("done with: %t", done)
 	}
 	l.set(sandbox.ModeNone)
 	l.wantCard(l.person, shown[want].state, shown[want].history)
-	if want == oauth.Disconnected {
-		l.withdraw()
+	if want == connection.Disconnected {
+		l.revokes()
 		l.wantCard(l.person, "none", "confirmed that Cairn’s access is removed")
 		if mode != sandbox.ModeLost && mode != sandbox.ModeWrongTypes && grantsOf(l.t, l.site, l.provider) != 0 {
 			l.t.Error("the provider has not forgotten us")

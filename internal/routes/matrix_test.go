@@ -256,7 +256,7 @@ func (l *lane) fetch() {
 	_ = l.entries.Fetch(l.t.Context(), l.at(l.provider), int64(id)) // the card tells what came of it
 }
 
-// ping is Garmin telling of an address.
+// ping is Garmin revoking of an address.
 func (l *lane) ping() {
 	l.t.Helper()
 	grants, err := l.sandbox.Grants(l.t.Context(), sandbox.Garmin)
@@ -277,12 +277,12 @@ func (s site) at(provider string) *oauth.Provider {
 	return s.providers[slices.IndexFunc(s.providers, func(p *oauth.Provider) bool { return p.Key == provider })]
 }
 
-// withdraw does what the background does, and tells whether it is done with.
-func (l *lane) withdraw() (done bool) {
+// revokes does what the background does, and tells whether it is done with.
+func (l *lane) revokes() (done bool) {
 	l.t.Helper()
-	pending, err := l.connections.Pending(l.t.Context(), l.provider)
+	pending, err := l.connections.PendingRevocations(l.t.Context(), l.provider)
 	if err != nil || len(pending) != 1 {
-		l.t.Fatalf("%d withdrawals are pending (error %v), want one", len(pending), err)
+		l.t.Fatalf("%d revocations are pending (error %v), want one", len(pending), err)
 	}
-	return l.connections.Withdraw(l.t.Context(), pending[0], l.at) == nil
+	return l.connections.Revoke(l.t.Context(), pending[0]) == nil
 }

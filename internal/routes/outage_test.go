@@ -137,7 +137,7 @@ func enqueueSyncs(t *testing.T, s site, provider string, n int) {
 func underWay() int {
 	var stacks strings.Builder
 	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 2)
-	return strings.Count(stacks.String(), "oauth.(*caller).send(")
+	return strings.Count(stacks.String(), "oauth.(*Caller).send(")
 }
 
 // rest closes what browsers keep open, and counts what the process still has.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cairn/internal/activity"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -253,10 +254,10 @@ func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
 	for _, p := range s.Providers {
 		v := card{
 			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Offers: offers[p.Key],
-			Withdrawing: overview.Withdrawing(p.Key), Events: eventsInWords(p, overview.History[p.Key], zone),
+			Withdrawing: overview.Revoking(p.Key), Events: eventsInWords(p, overview.History[p.Key], zone),
 		}
-		if connection, connected := overview.Connections[p.Key]; connected {
-			v.show(p, connection, kept[p.Key], zone)
+		if at, connected := overview.Connections[p.Key]; connected {
+			v.show(p, at, kept[p.Key], zone)
 		}
 		cards = append(cards, v)
 	}
@@ -270,14 +271,14 @@ var offers = map[string]string{
 }
 
 // show says how a connection is by its last real answer.
-func (v *card) show(p *oauth.Provider, c oauth.Connection, kept activity.Latest, zone *time.Location) {
+func (v *card) show(p *oauth.Provider, c connection.Connection, kept activity.Latest, zone *time.Location) {
 	v.Connected, v.Account, v.Subject = true, c.Name, c.Subject
 	v.Since, v.CheckedAt, v.InState, v.RetryAt = c.Since.In(zone), c.CheckedAt.In(zone), c.InState.In(zone), c.RetryAt.In(zone)
 	v.ManageURL = p.ManageURL
 	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)
 	v.State, v.StateText, v.Problem = stateOf(p, c)
 	v.Attribution = attributions[p.Key]
-	if c.State != oauth.NeedsReconnect && activity.Permitted(p.Key, c.Granted) {
+	if c.State != connection.NeedsReconnect && activity.Permitted(p, c.Granted) {
 		v.Latest = viewOf(p, kept, zone)
 	}
 }

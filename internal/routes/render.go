@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -50,7 +51,7 @@ type providerView struct{ Key, Name string }
 
 // parsePages parses the pages with what they call to name assets: their addresses, icons, and providers' marks.
 func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error) {
-	funcs := template.FuncMap{"date": date, "day": day, "moment": moment, "ago": ago,
+	funcs := template.FuncMap{"date": date, "day": day, "moment": moment, "ago": ago, "revocable": connection.Revocable,
 		"asset": func(name string) (string, error) { return assetURL(assets, name) },
 		"icon":  func(name string, size ...string) (template.HTML, error) { return icon(assets, name, size...) },
 		"glyph": func(key, name string) template.HTML { return glyph(assets, key, name) },
@@ -143,10 +144,8 @@ func see(w http.ResponseWriter, r *http.Request, path string) {
 }
 
 func (s *server) provider(key string) (*oauth.Provider, error) {
-	for _, p := range s.Providers {
-		if p.Key == key {
-			return p, nil
-		}
+	if p := s.Providers.Get(key); p != nil {
+		return p, nil
 	}
 	return nil, errNoPage
 }

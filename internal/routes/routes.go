@@ -30,7 +30,6 @@
 //	notices.go      what the next page says about what was just done
 //	api.go          JSON as the Node server answered it, and health
 //	webhooks.go     what providers tell us
-//	webhooks_garmin.go   Garmin's share of that, which may be large
 //	errors.go       kind of error → status and sentences; the only writer of error pages
 //	failures.go     what goes wrong between us and a provider, and what people read of it
 //	render.go       page sets, parsed at start, written from a buffer
@@ -59,6 +58,7 @@ import (
 
 	"cairn/internal/activity"
 	"cairn/internal/auth"
+	"cairn/internal/connection"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
@@ -71,12 +71,13 @@ type Deps struct {
 	Log            *slog.Logger
 	Sessions       *session.Manager
 	Accounts       *auth.Accounts
-	Connections    *oauth.Store
-	Providers      []*oauth.Provider // those with keys, in the order they are shown
-	Sandbox        *Sandbox          // nil: the providers are the real ones
+	OAuth          *oauth.Client
+	Connections    *connection.Store
+	Providers      oauth.Registry // those at which we are registered
+	Sandbox        *Sandbox       // nil: the providers are the real ones
 	Activity       *activity.Store
 	Jobs           *jobs.Queue
-	Webhooks       Webhooks
+	WebhookKey     string                      // in the addresses of webhooks; at least 128 bits, URL-safe
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when traffic is welcome
 	Instance       string                      // names this process among all of the site

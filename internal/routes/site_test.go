@@ -24,8 +24,12 @@ import (
 	"cairn/internal/activity"
 	"cairn/internal/auth"
 	"cairn/internal/avatar"
+	"cairn/internal/connection"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
+	"cairn/internal/oauth/foursquare"
+	"cairn/internal/oauth/garmin"
+	"cairn/internal/oauth/strava"
 	"cairn/internal/routes"
 	"cairn/internal/sandbox"
 	"cairn/internal/seal"
@@ -37,6 +41,9 @@ import (
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
 const webhookKey = "k3y-of-the-webhooks"
+
+// webhookSecrets are what providers' webhooks prove themselves with.
+var webhookSecrets = map[string]string{"foursquare": "push-s3cr3t", "strava": "verify-me"}
 
 const password = "granite lichen and slow rain"
 
@@ -50,9 +57,9 @@ type site struct {
 	handler http.Handler
 	server  *httptest.Server
 
-	connections *oauth.Store
+	connections *connection.Store
 	entries     *activity.Store
-	providers   []*oauth.Provider
+	providers   oauth.Registry
 }
 
 type options struct {
@@ -130,12 +137,17 @@ func newSiteWith(t testing.TB, o options) site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	queue, err := jobs.NewQueue(t.Context(), jobs.Options{Pool: o.pool, Log: log, Limits: hastyJobs})
+	queue, err := jobs.NewQueue(t.Context(), jobs.Options{
+		Pool: o.pool, Log: log, Limits: hastyJobs, Queues: providers.Keys(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections := oauth.New(o.pool, sealer, oauth.Options{Limits: cmp.Or(o.calls, patientCalls), Queue: queue})
-	entries := activity.New(o.pool, sealer, connections)
+	client := oauth.NewClient(o.pool, oauth.Options{Limits: cmp.Or(o.calls, patientCalls)})
+	connections := connection.New(connection.Deps{
+		Pool: o.pool, Sealer: sealer, Client: client, Providers: providers, Queue: queue,
+	})
+	entries := activity.New(o.pool, sealer, connections, providers)
 	s.connections, s.entries, s.providers = connections, entries, providers
 	background, err := jobs.New(jobs.Deps{
 		Queue: queue, Connections: connections, Activity: entries, Providers: providers,
@@ -158,6 +170,7 @@ func newSiteWith(t testing.TB, o options) site {
 			StatementTimeout: testkit.Patience,
 		}),
 		Accounts:    auth.New(o.pool, "test", auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cheap}),
+		OAuth:       client,
 		Connections: connections,
 		Activity:    entries,
 		Jobs:        queue,
@@ -165,7 +178,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Sandbox:     &routes.Sandbox{Host: host, Handler: simulated},
 		Web:         web.Files,
 		Ready:       o.ready,
-		Webhooks:    routes.Webhooks{Key: webhookKey, VerifyToken: "verify-me", PushSecret: "push-s3cr3t"},
+		WebhookKey:  webhookKey,
 		Limits:      cmp.Or(o.pages, patientPages),
 	})
 	if err != nil {
@@ -192,24 +205,25 @@ func run(t testing.TB, work func(context.Context) error) {
 	})
 }
 
-func newProviders(t testing.TB, s *site, base, public string, hooked bool) ([]*oauth.Provider, http.Handler) {
+func newProviders(t testing.TB, s *site, base, public string, hooked bool) (oauth.Registry, http.Handler) {
 	t.Helper()
 	apps := map[string]sandbox.App{}
-	var providers []*oauth.Provider
+	var providers oauth.Registry
 	for _, p := range []struct {
 		key, callback string
 		make          func(oauth.App) *oauth.Provider
 	}{
-		{"garmin", "/api/garmin/callback", oauth.Garmin}, {"foursquare", "/api/auth/callback", oauth.Foursquare},
-		{"strava", "/api/strava/auth/callback", oauth.Strava},
+		{"garmin", "/api/garmin/callback", garmin.New}, {"foursquare", "/api/auth/callback", foursquare.New},
+		{"strava", "/api/strava/auth/callback", strava.New},
 	} {
 		app := sandbox.App{ClientID: p.key + "-id", ClientSecret: p.key + "-s3cr3t", RedirectURI: public + p.callback}
 		apps[p.key] = app
 		providers = append(providers, p.make(oauth.App{
-			ClientID:     app.ClientID,
-			ClientSecret: app.ClientSecret,
-			RedirectURL:  app.RedirectURI,
-			Endpoints:    oauth.Endpoints(sandbox.EndpointsOf(base, p.key)),
+			ClientID:      app.ClientID,
+			ClientSecret:  app.ClientSecret,
+			RedirectURL:   app.RedirectURI,
+			WebhookSecret: webhookSecrets[p.key],
+			Endpoints:     oauth.Endpoints(sandbox.EndpointsOf(base, p.key)),
 		}))
 	}
 	var err error

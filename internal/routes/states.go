@@ -3,6 +3,7 @@ package routes
 import (
 	"time"
 
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 )
 
@@ -33,25 +34,25 @@ func (c card) Short() struct{ Words, Icon, Mood string } {
 
 // stateOf says how a connection is by its last real result: the card's state, what happened, and what that means for
 // its owner.
-func stateOf(p *oauth.Provider, c oauth.Connection) (state, words, problem string) {
+func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem string) {
 	switch c.State {
-	case oauth.NeedsReconnect:
-		if c.Cause == oauth.Damaged {
+	case connection.NeedsReconnect:
+		if c.Cause == connection.Damaged {
 			return "needs_reconnect", "Cairn can’t read its saved access to " + p.Name,
 				"Reconnect it to go on. Nothing else is lost."
 		}
 		return "needs_reconnect", p.Name + " disconnected Cairn",
 			"Access was revoked at " + p.Name + ", or has expired. Reconnect it to go on. Nothing else is lost."
-	case oauth.Trouble:
+	case connection.Degraded:
 		const kept = "You’re still connected."
 		switch c.Cause {
-		case oauth.SlowDown:
+		case connection.SlowDown:
 			return "trouble", p.Name + " has rate-limited us", kept
-		case oauth.NoAnswer:
+		case connection.NoAnswer:
 			return "trouble", p.Name + " didn’t answer", kept + " It usually passes within minutes."
 		}
 		return "trouble", p.Name + " isn’t responding properly", kept + " The next try may work."
-	case oauth.Paused:
+	case connection.Suspended:
 		words, problem = pausedInWords(p, c.Cause)
 		return "paused", words, problem
 	}
@@ -61,56 +62,56 @@ func stateOf(p *oauth.Provider, c oauth.Connection) (state, words, problem strin
 	return "active", "Up to date", ""
 }
 
-func pausedInWords(p *oauth.Provider, cause oauth.Cause) (words, problem string) {
+func pausedInWords(p *oauth.Provider, cause connection.Cause) (words, problem string) {
 	const everyone = "You’re still connected. This affects everyone here, and the operator of this site needs to fix it."
 	switch cause {
-	case oauth.QuotaSpent:
+	case connection.QuotaSpent:
 		return "Today’s calls to " + p.Name + " are used up",
 			"You’re still connected. " + p.Name + " allows Cairn only so many calls a day."
-	case oauth.AthleteLimit:
+	case connection.AthleteLimit:
 		return p.Name + "’s limit for this site is reached", everyone
 	}
 	return p.Name + " isn’t serving Cairn at the moment", everyone
 }
 
 // inWords tells a cause as a line of a connection's history.
-func inWords(p *oauth.Provider, cause oauth.Cause) string {
+func inWords(p *oauth.Provider, cause connection.Cause) string {
 	switch cause {
-	case oauth.Connected:
+	case connection.Connected:
 		return "You connected " + p.Name
-	case oauth.Reconnected:
+	case connection.Reconnected:
 		return "You reconnected " + p.Name
-	case oauth.Works:
+	case connection.Works:
 		return p.Name + " answered again"
-	case oauth.NoAnswer:
+	case connection.NoAnswer:
 		return p.Name + " didn’t answer"
-	case oauth.SlowDown:
+	case connection.SlowDown:
 		return p.Name + " rate-limited us"
-	case oauth.AppRefused:
+	case connection.AppRefused:
 		return p.Name + " refused Cairn, for everyone here"
-	case oauth.AthleteLimit:
+	case connection.AthleteLimit:
 		return p.Name + "’s limit for this site was reached"
-	case oauth.QuotaSpent:
+	case connection.QuotaSpent:
 		return "Cairn’s daily calls to " + p.Name + " were used up"
-	case oauth.RefreshRefused:
+	case connection.RefreshRefused:
 		return p.Name + " refused to renew our access"
-	case oauth.AccessRefused:
+	case connection.AccessRefused:
 		return p.Name + " refused our access"
-	case oauth.Damaged:
+	case connection.Damaged:
 		return "Cairn couldn’t read its saved access to " + p.Name
-	case oauth.Disconnected:
+	case connection.Disconnected:
 		return "You disconnected " + p.Name
-	case oauth.Told:
+	case connection.Revoked:
 		return p.Name + " confirmed that Cairn’s access is removed"
-	case oauth.NotTold:
+	case connection.NotRevoked:
 		return p.Name + " didn’t confirm that Cairn’s access is removed. To be sure, remove it at " + p.ManageURL
-	case oauth.BadAnswer:
+	case connection.BadAnswer:
 		return p.Name + " didn’t respond properly"
 	}
 	return string(cause)
 }
 
-func eventsInWords(p *oauth.Provider, history []oauth.Event, zone *time.Location) []event {
+func eventsInWords(p *oauth.Provider, history []connection.Event, zone *time.Location) []event {
 	events := make([]event, len(history))
 	for i, e := range history {
 		events[i] = event{At: e.At.In(zone), Text: inWords(p, e.Cause)}

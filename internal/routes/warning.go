@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"cairn/internal/auth"
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -47,7 +48,7 @@ func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	c, connected := overview.Connections[p.Key]
 	if !connected {
-		return &providerError{p, oauth.ErrNotFound}
+		return &providerError{p, connection.ErrNotFound}
 	}
 	v := warningView{
 		Provider: &providerView{p.Key, p.Name}, Heading: "Disconnect " + p.Name + "?", Lead: connectedInWords(c),
@@ -58,7 +59,7 @@ func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
 	return s.warn(w, r, v)
 }
 
-func connectedInWords(c oauth.Connection) string {
+func connectedInWords(c connection.Connection) string {
 	lead := "Connected since " + c.Since.UTC().Format("2 January 2006")
 	if c.Name != "" {
 		lead += " as " + c.Name
@@ -69,7 +70,7 @@ func connectedInWords(c oauth.Connection) string {
 // lostWith says what goes with the connection to a provider.
 func lostWith(p *oauth.Provider) []loss {
 	losses := []loss{{"trash", "What came from " + p.Name + " leaves Cairn", "Cairn deletes its access, too"}}
-	if p.Revocable() {
+	if connection.Revocable(p) {
 		losses = append(losses, loss{"plug-connected-x", "We’ll ask " + p.Name + " to remove Cairn’s access",
 			"And keep asking until it confirms"})
 	}
@@ -78,7 +79,7 @@ func lostWith(p *oauth.Provider) []loss {
 
 // manageAt is for providers that let only the person take Cairn's access away.
 func manageAt(p *oauth.Provider) link {
-	if p.Revocable() {
+	if connection.Revocable(p) {
 		return link{}
 	}
 	return link{"Remove Cairn at " + p.Name, p.ManageURL}

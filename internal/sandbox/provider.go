@@ -26,8 +26,8 @@ type provider interface {
 	failure(call string, status int) any // the body of an error with that status
 	// meter counts an API call, writes the headers about the quota, and returns the refusal if the quota is spent.
 	meter(h http.Header, r *http.Request, call string) (refusal func(http.ResponseWriter) error, err error)
-	actions() []action                          // of people at the provider
-	revoked(ctx context.Context, g Grant) error // sends the event of a revocation
+	actions() []action                               // of people at the provider
+	revoked(ctx context.Context, g Grant) error      // sends the event of a revocation
 	destination(ctx context.Context) (string, error) // where events go, in words; "": see the switches
 }
 

@@ -142,20 +142,20 @@ func (k *killing) kill(provider, grant string, at aim, ask func(context.Context,
 	return at != onTheWayThere || len(trip.done) > 0
 }
 
-// connection is what the database has of a connection.
-type connection struct {
+// storedConnection is what the database has of a connection.
+type storedConnection struct {
 	IdentityID int64
 	Subject    string
 	Since      time.Time
 	Generation int64 // counts token pairs; 0: there is no connection
 }
 
-func (k *killing) connection(provider string) connection {
+func (k *killing) connection(provider string) storedConnection {
 	k.t.Helper()
 	rows, _ := k.pool.Query(k.t.Context(), `
 		SELECT c.identity_id, i.subject, c.connected_at AS since, c.generation
 		FROM cairn.connections c JOIN cairn.identities i ON i.id = c.identity_id WHERE c.provider = $1`, provider)
-	c, err := pgx.CollectOneRow(rows, pgx.RowToStructByName[connection])
+	c, err := pgx.CollectOneRow(rows, pgx.RowToStructByName[storedConnection])
 	if !errors.Is(err, pgx.ErrNoRows) {
 		k.must(err)
 	}
@@ -163,7 +163,7 @@ func (k *killing) connection(provider string) connection {
 }
 
 // hit sees and counts what a kill hit.
-func (k *killing) hit(spent bool, before, after connection) (window bool) {
+func (k *killing) hit(spent bool, before, after storedConnection) (window bool) {
 	switch {
 	case after.Generation > before.Generation:
 		k.after++
@@ -282,7 +282,7 @@ func (p page) needsOwner(provider string) bool {
 	return strings.Contains(p.body, `id="card-`+provider+`" data-state="needs_reconnect"`)
 }
 
-func (k *killing) wantSame(before, after connection) {
+func (k *killing) wantSame(before, after storedConnection) {
 	k.t.Helper()
 	if after.IdentityID != before.IdentityID || after.Subject != before.Subject || !after.Since.Equal(before.Since) {
 		k.t.Errorf("kill %d: the connection was %+v and is %+v", k.kills, before, after)

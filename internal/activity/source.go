@@ -1,0 +1,70 @@
+package activity
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"cairn/internal/connection"
+	"cairn/internal/oauth"
+)
+
+// Rules say how the entries of a provider are handled.
+type Rules struct {
+	Noun  string        // what they are called, in the plural: "activities"
+	Every time.Duration // between two calls that no person asked for
+	Keep  time.Duration // how long entries may be stored; 0: as long as the connection
+	Needs []string      // permissions, of which one is needed; empty: none is
+}
+
+// Source is an oauth.Adapter of a provider that has entries. It is an Asked or a Sender.
+type Source interface {
+	Rules() Rules
+}
+
+// Asked is a Source that is asked for entries.
+type Asked interface {
+	Source
+	// Newest gets the newest n entries of a connection. Errors: those of connection.API.
+	Newest(ctx context.Context, api connection.API, n int) ([]Entry, error)
+}
+
+// Sender is a Source that sends entries by itself, or addresses of entries. It can't be asked.
+type Sender interface {
+	Source
+	// Backfill has the provider send what was before the connection, as far as the person permits it. It is asked
+	// for once; a refusal is no error. Errors: those of connection.API that may pass.
+	Backfill(ctx context.Context, api connection.API, granted []string, now time.Time) error
+	// Follow gets the entries at an address that the provider sent. Errors: those of connection.API; oauth.ErrUnfit
+	// when the address is of no use.
+	Follow(ctx context.Context, api connection.API, address string) ([]Entry, error)
+}
+
+// rulesOf returns the rules for a provider's entries; ok is false if it has none.
+func rulesOf(p *oauth.Provider) (rules Rules, ok bool) {
+	source, ok := p.Adapter.(Source)
+	if !ok {
+		return Rules{}, false
+	}
+	return source.Rules(), true
+}
+
+// Noun is what a provider's entries are called, in the plural.
+func Noun(p *oauth.Provider) string {
+	rules, _ := rulesOf(p)
+	return rules.Noun
+}
+
+// CanAsk tells whether a provider answers when it is asked for entries.
+func CanAsk(p *oauth.Provider) bool {
+	_, ok := p.Adapter.(Asked)
+	return ok
+}
+
+// Permitted tells whether a provider has entries, and a person lets us have those of a connection.
+func Permitted(p *oauth.Provider, granted []string) bool {
+	rules, ok := rulesOf(p)
+	return ok && (len(rules.Needs) == 0 || slices.ContainsFunc(rules.Needs, func(key string) bool {
+		return slices.Contains(granted, key)
+	}))
+}

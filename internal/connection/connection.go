@@ -1,0 +1,197 @@
+// Package connection keeps people's connections to providers, and their sealed tokens.
+//
+//	connection.go  storing a connection, and the seal of its tokens
+//	state.go       how a connection is, why, and its history
+//	token.go       a usable access token; the one way to refresh
+//	call.go        calls about a connection, and what their answers say about it
+//	overview.go    what people see of their connections
+//	idle.go        tokens that would lapse because nobody uses them, and refreshes that were cut off
+//	notice.go      connections that need an owner who has not been told of it
+//	disconnect.go  disconnecting: what was a connection becomes a revocation
+//	revocation.go  revoking tokens at the provider until it confirms
+//	rekey.go       sealing tokens anew after a change of keys
+//	limits.go      time limits that follow from those of a call
+//
+// A refresh is made by the one instance that holds the connection's lease: it re-reads the tokens when it
+// gets the lease, and stores the new pair, fenced by the lease, before anybody uses it. If the
+// database is away then, the instance tries again until the lease is over. Others wait for as long
+// as a call can take, and share a failure. No database connection is held during a call to a provider.
+package connection
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/oauth2"
+
+	"cairn/db"
+	"cairn/internal/oauth"
+	"cairn/internal/seal"
+)
+
+// Errors.
+var (
+	ErrNotFound     = errors.New("connection: no such connection")
+	ErrReconnect    = errors.New("connection: it has to be made again")
+	ErrHeld         = errors.New("connection: another call about it is under way")
+	ErrOtherAccount = errors.New("connection: another account of this provider is connected")
+)
+
+// Enqueuer enqueues background work in the transaction that makes it necessary.
+type Enqueuer interface {
+	// EnqueueRevocation enqueues Store.Revoke.
+	EnqueueRevocation(ctx context.Context, tx pgx.Tx, provider string, revocationID int64) error
+	// EnqueueFetch enqueues a fetch of the newest entries of an account that is connected in tx.
+	EnqueueFetch(ctx context.Context, tx pgx.Tx, provider, subject string) error
+	// EnqueueCheck enqueues a check of an account, to be made after so long if the account is connected then.
+	EnqueueCheck(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error
+}
+
+// Deps are the parts that a store puts to work.
+type Deps struct {
+	Pool      *pgxpool.Pool
+	Sealer    *seal.Sealer // tokens rest in the database sealed
+	Client    *oauth.Client
+	Providers oauth.Registry
+	Queue     Enqueuer // nil: a revocation waits until somebody asks for PendingRevocations
+}
+
+// Store holds the connections of all people. Make it with New.
+type Store struct {
+	pool      *pgxpool.Pool
+	sealer    *seal.Sealer
+	client    *oauth.Client
+	providers oauth.Registry
+	limits    limits
+	queue     Enqueuer // may be nil
+}
+
+// New returns the store in a database.
+func New(d Deps) *Store {
+	return &Store{
+		pool: d.Pool, sealer: d.Sealer, client: d.Client, providers: d.Providers, queue: d.Queue,
+		limits: limits{d.Client.Limits()},
+	}
+}
+
+// Begin begins an attempt to connect a provider to a user's account, and returns the address of the consent page.
+// What is still to be revoked there waits until the attempt is over. Errors: *oauth.Error.
+func (s *Store) Begin(
+	ctx context.Context, p *oauth.Provider, owner oauth.Owner, returnPath string,
+) (consent string, err error) {
+	consent, err = s.client.Begin(ctx, p, owner, returnPath)
+	if err == nil {
+		err = s.holdRevocations(ctx, p, owner.UserID)
+	}
+	return consent, err
+}
+
+// Connection is a provider account somebody connected, as its last real answer left it.
+type Connection struct {
+	IdentityID int64
+	UserID     int64
+	Provider   string
+	oauth.Account
+	State     State
+	Cause     Cause
+	InState   time.Time // since when
+	RetryAt   time.Time // when the provider may be asked again; zero if it may be now, or if that is not known
+	Since     time.Time
+	CheckedAt time.Time // when the provider last gave a real answer
+}
+
+// Connect stores what an exchange yielded, as the connection of an identity that the transaction has
+// found or made and holds (auth.Link, auth.FindOrCreate). A connection to the same account is renewed and
+// keeps its beginning. Errors: ErrOtherAccount when the user has another account of this provider
+// connected, after which the transaction can go on.
+func (s *Store) Connect(ctx context.Context, tx pgx.Tx, g oauth.Grant, userID, identityID int64) error {
+	return pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+		sealed, err := s.sealTokens(g.Token, associatedData(identityID, userID, g.Provider.Key))
+		if err != nil {
+			return err
+		}
+		if err := dropRevocations(ctx, tx, g.Provider.Key, g.Subject); err != nil {
+			return err
+		}
+		cause, err := storeConnection(ctx, tx, g, userID, identityID, sealed)
+		if err != nil {
+			return err
+		}
+		if err := record(ctx, tx, userID, g.Provider.Key, Active, cause); err != nil || s.queue == nil {
+			return err
+		}
+		return s.queue.EnqueueFetch(ctx, tx, g.Provider.Key, g.Subject)
+	})
+}
+
+func storeConnection(
+	ctx context.Context, tx pgx.Tx, g oauth.Grant, userID, identityID int64, sealed []byte,
+) (cause Cause, err error) {
+	granted := g.Granted
+	if granted == nil {
+		granted = []string{}
+	}
+	err = tx.QueryRow(ctx, `
+		INSERT INTO cairn.connections AS c
+			(identity_id, user_id, provider, account_name, picture_url, granted, sealed_tokens, token_expires_at, cause)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval, 'connected')
+		ON CONFLICT (identity_id) DO UPDATE SET
+			account_name = EXCLUDED.account_name, picture_url = EXCLUDED.picture_url, granted = EXCLUDED.granted,
+			sealed_tokens = EXCLUDED.sealed_tokens, token_expires_at = EXCLUDED.token_expires_at,
+			state = 'active', cause = 'reconnected', state_since = now(), checked_at = now(),
+			generation = c.generation + 1, tokens_at = now(),
+			refresh_lease = NULL, refresh_lease_until = NULL, retry_at = NULL
+		RETURNING cause`,
+		identityID, userID, g.Provider.Key, g.Name, g.PictureURL, granted, sealed, lifeOf(g.Token)).Scan(&cause)
+	if db.Violates(err, "connections_user_id_provider") {
+		return "", ErrOtherAccount
+	}
+	if err != nil {
+		return "", fmt.Errorf("connection: store connection to %s: %w", g.Provider.Key, err)
+	}
+	return cause, nil
+}
+
+// tokens is what is sealed.
+type tokens struct {
+	Access  string `json:"access"`
+	Refresh string `json:"refresh,omitempty"`
+}
+
+func (s *Store) sealTokens(t *oauth2.Token, data string) ([]byte, error) {
+	plain, err := json.Marshal(tokens{Access: t.AccessToken, Refresh: t.RefreshToken})
+	if err != nil {
+		return nil, fmt.Errorf("connection: encode tokens: %w", err)
+	}
+	return s.sealer.Seal(plain, data), nil
+}
+
+func (s *Store) openTokens(sealed []byte, data string) (*oauth2.Token, error) {
+	plain, err := s.sealer.Open(sealed, data)
+	if err != nil {
+		return nil, fmt.Errorf("connection: open %s: %w", data, err)
+	}
+	var t tokens
+	if err := json.Unmarshal(plain, &t); err != nil {
+		return nil, fmt.Errorf("connection: decode %s", data) // the cause quotes the text
+	}
+	return &oauth2.Token{AccessToken: t.Access, RefreshToken: t.Refresh}, nil
+}
+
+// associatedData binds sealed tokens to their table, column, row, user and provider.
+func associatedData(identityID, userID int64, provider string) string {
+	return fmt.Sprintf("cairn.connections/sealed_tokens/%d/%d/%s", identityID, userID, provider)
+}
+
+// lifeOf is how long an access token lives from now, or nil for ever. The database adds it to its own clock.
+func lifeOf(t *oauth2.Token) *time.Duration {
+	if t.Expiry.IsZero() {
+		return nil
+	}
+	return new(time.Until(t.Expiry))
+}

@@ -1,0 +1,134 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/oauth2"
+
+	"cairn/internal/oauth"
+)
+
+// Disconnect ends a person's connection at a provider: it is gone here at once, and its tokens are revoked in the
+// background until the provider confirms. revoking is false if they can't be: then only the person can remove our
+// access there. Errors: ErrNotFound.
+func (s *Store) Disconnect(ctx context.Context, p *oauth.Provider, userID int64) (revoking bool, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		revoking, err = s.DisconnectTx(ctx, tx, p, userID, 0)
+		return err
+	})
+	return revoking && err == nil, err
+}
+
+// removed is what was in the row of a connection.
+type removed struct {
+	identityID  int64
+	subject     string
+	sealed      []byte
+	expires     *time.Time
+	lease       *string // of a refresh that may be under way
+	leasedUntil *time.Time
+}
+
+// DisconnectTx is Disconnect within a transaction; with an identityID other than 0 only if the connection hangs on that
+// identity. The tokens move to a revocation, if the provider has that.
+func (s *Store) DisconnectTx(
+	ctx context.Context, tx pgx.Tx, p *oauth.Provider, userID, identityID int64,
+) (revoking bool, err error) {
+	if err := lockOwner(ctx, tx, userID); err != nil {
+		return false, err
+	}
+	var r removed
+	err = tx.QueryRow(ctx, `
+		DELETE FROM cairn.connections c
+		USING cairn.identities i
+		WHERE i.id = c.identity_id AND c.user_id = $1 AND c.provider = $2 AND $3::bigint IN (0, c.identity_id)
+		RETURNING c.identity_id, i.subject, c.sealed_tokens, c.token_expires_at,
+		          c.refresh_lease, c.refresh_lease_until`,
+		userID, p.Key, identityID).Scan(&r.identityID, &r.subject, &r.sealed, &r.expires, &r.lease, &r.leasedUntil)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, ErrNotFound
+	}
+	if err != nil {
+		return false, fmt.Errorf("connection: disconnect from %s: %w", p.Key, err)
+	}
+	if !Revocable(p) {
+		return false, record(ctx, tx, userID, p.Key, Ended, Disconnected)
+	}
+	token, err := s.openTokens(r.sealed, associatedData(r.identityID, userID, p.Key))
+	if err != nil { // there is nothing to revoke with, but it is gone here, which is what was asked for
+		return false, record(ctx, tx, userID, p.Key, Ended, NotRevoked)
+	}
+	if err := record(ctx, tx, userID, p.Key, Revoking, Disconnected); err != nil {
+		return false, err
+	}
+	return true, s.revokeLater(ctx, tx, p, userID, r, token)
+}
+
+// lockOwner comes before the lock of a connection, as everywhere (package session): the
+// connection's history refers to the user, so that a removal of the whole account would be waited
+// for with the connection in hand.
+func lockOwner(ctx context.Context, tx pgx.Tx, userID int64) error {
+	if _, err := tx.Exec(ctx, `SELECT FROM cairn.users WHERE id = $1 FOR KEY SHARE`, userID); err != nil {
+		return fmt.Errorf("connection: lock user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// revokeLater stores a revocation. If a refresh is under way, nothing is revoked before it has handed its
+// tokens over, or its lease is over.
+func (s *Store) revokeLater(
+	ctx context.Context, tx pgx.Tx, p *oauth.Provider, userID int64, r removed, token *oauth2.Token,
+) error {
+	sealed, err := s.sealTokens(token, revocationData(p.Key, r.subject))
+	if err != nil {
+		return err
+	}
+	var id int64
+	err = tx.QueryRow(ctx, `
+		INSERT INTO cairn.withdrawals (
+			user_id, provider, subject, sealed_tokens, token_expires_at, refresh_lease, busy_until
+		) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`,
+		userID, p.Key, r.subject, sealed, r.expires, r.lease, r.leasedUntil).Scan(&id)
+	if err != nil {
+		return fmt.Errorf("connection: store a revocation at %s: %w", p.Key, err)
+	}
+	if s.queue == nil {
+		return nil
+	}
+	return s.queue.EnqueueRevocation(ctx, tx, p.Key, id)
+}
+
+// handOver gives a new pair of tokens to the revocation of a connection that was disconnected while
+// it was refreshed: now this pair has to be revoked at the provider. There is no such revocation if
+// the lease was lost in another way.
+func (s *Store) handOver(ctx context.Context, lease string, token *oauth2.Token) error {
+	var v revocation
+	err := s.pool.QueryRow(ctx, `SELECT id, provider, subject FROM cairn.withdrawals WHERE refresh_lease = $1`, lease).
+		Scan(&v.id, &v.provider, &v.subject)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("connection: look for the revocation of a refreshed connection: %w", err)
+	}
+	return s.replaceTokens(ctx, v, token)
+}
+
+// dropRevocations drops what is still to be revoked of an account that is connected again: that would end the new
+// connection too. A call that is under way can't be stopped: what it leads to is checked later (Enqueuer).
+func dropRevocations(ctx context.Context, tx pgx.Tx, provider, subject string) error {
+	_, err := tx.Exec(ctx, `DELETE FROM cairn.withdrawals WHERE provider = $1 AND subject = $2`, provider, subject)
+	if err != nil {
+		return fmt.Errorf("connection: drop revocations at %s: %w", provider, err)
+	}
+	return nil
+}
+
+// revocationData binds sealed tokens to their table, column, provider and account.
+func revocationData(provider, subject string) string {
+	return fmt.Sprintf("cairn.withdrawals/sealed_tokens/%s/%s", provider, subject)
+}

@@ -1,0 +1,67 @@
+package connection
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Overview is what a person's pages say about their connections, by provider.
+type Overview struct {
+	Connections map[string]Connection
+	History     map[string][]Event // newest first
+}
+
+// Revoking tells whether a provider that was disconnected has not confirmed the revocation yet.
+func (o Overview) Revoking(provider string) bool {
+	events := o.History[provider]
+	return len(events) > 0 && events[0].State == Revoking
+}
+
+// shownEvents is how much of a connection's history its owner sees.
+const shownEvents = 8
+
+// Overview reads all of a person's connections in one round trip.
+func (s *Store) Overview(ctx context.Context, userID int64) (Overview, error) {
+	o := Overview{Connections: map[string]Connection{}, History: map[string][]Event{}}
+	var batch pgx.Batch
+	batch.Queue(`
+		SELECT c.identity_id, c.user_id, c.provider, i.subject, c.account_name, c.picture_url, c.granted, c.state,
+		       c.cause, c.state_since, c.connected_at, c.checked_at,
+		       CASE WHEN c.retry_at > now() THEN c.retry_at ELSE '0001-01-01 00:00Z' END
+		FROM cairn.connections c
+		JOIN cairn.identities i ON i.id = c.identity_id
+		WHERE c.user_id = $1`, userID).Query(o.readConnections)
+	batch.Queue(`
+		SELECT provider, at, state, cause, status FROM (
+			SELECT *, row_number() OVER (PARTITION BY provider ORDER BY id DESC) AS place
+			FROM cairn.connection_events WHERE user_id = $1
+		) e WHERE place <= $2 ORDER BY provider, place`, userID, shownEvents).Query(o.readHistory)
+	if err := s.pool.SendBatch(ctx, &batch).Close(); err != nil {
+		return Overview{}, fmt.Errorf("connection: read connections of user %d: %w", userID, err)
+	}
+	return o, nil
+}
+
+func (o Overview) readConnections(rows pgx.Rows) error {
+	var c Connection
+	_, err := pgx.ForEachRow(rows, []any{
+		&c.IdentityID, &c.UserID, &c.Provider, &c.Subject, &c.Name, &c.PictureURL, &c.Granted,
+		&c.State, &c.Cause, &c.InState, &c.Since, &c.CheckedAt, &c.RetryAt,
+	}, func() error {
+		o.Connections[c.Provider] = c
+		return nil
+	})
+	return err
+}
+
+func (o Overview) readHistory(rows pgx.Rows) error {
+	var provider string
+	var e Event
+	_, err := pgx.ForEachRow(rows, []any{&provider, &e.At, &e.State, &e.Cause, &e.Status}, func() error {
+		o.History[provider] = append(o.History[provider], e)
+		return nil
+	})
+	return err
+}

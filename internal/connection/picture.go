@@ -1,0 +1,111 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/oauth"
+)
+
+const (
+	// pictureEvery is between two requests for a connection's picture.
+	pictureEvery = 24 * time.Hour
+	// pictureLife is how long a picture stays that could not be fetched again: no longer than entries do
+	// (docs/providers.md, 2.10).
+	pictureLife = 7 * 24 * time.Hour
+)
+
+// Picture is our copy of the picture of a connected account.
+type Picture struct {
+	Type string // a media type
+	Body []byte
+}
+
+// PictureToFetch is where the picture of a connection is.
+type PictureToFetch struct {
+	IdentityID int64
+	Address    string
+}
+
+// PicturesDue returns the subjects of a provider whose picture has not been asked for in a day.
+func (s *Store) PicturesDue(ctx context.Context, p *oauth.Provider) ([]string, error) {
+	rows, _ := s.pool.Query(ctx, `
+		SELECT i.subject FROM cairn.connections c
+		JOIN cairn.identities i ON i.id = c.identity_id
+		LEFT JOIN cairn.avatars a USING (identity_id)
+		WHERE c.provider = $1 AND c.state <> 'needs_reconnect' AND c.picture_url <> ''
+		  AND COALESCE(a.tried_at < now() - $2::interval, true)
+		ORDER BY a.tried_at NULLS FIRST LIMIT 1000`, p.Key, pictureEvery) // CollectRows returns its error
+	subjects, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("connection: list pictures of %s that are due: %w", p.Key, err)
+	}
+	return subjects, nil
+}
+
+// BeginPicture notes that a picture is asked for, which it may be once a day. Errors: ErrNotFound if it may not be.
+func (s *Store) BeginPicture(ctx context.Context, provider, subject string) (due PictureToFetch, err error) {
+	err = s.pool.QueryRow(ctx, `
+		WITH due AS (
+			SELECT c.identity_id, c.picture_url FROM cairn.connections c
+			JOIN cairn.identities i ON i.id = c.identity_id
+			WHERE i.provider = $1 AND i.subject = $2 AND c.picture_url <> '' FOR KEY SHARE OF c
+		), begun AS (
+			INSERT INTO cairn.avatars AS a (identity_id) SELECT identity_id FROM due
+			ON CONFLICT (identity_id) DO UPDATE SET tried_at = now() WHERE a.tried_at < now() - $3::interval
+			RETURNING identity_id
+		)
+		SELECT identity_id, picture_url FROM due JOIN begun USING (identity_id)`, provider, subject, pictureEvery).
+		Scan(&due.IdentityID, &due.Address)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return PictureToFetch{}, ErrNotFound
+	}
+	if err != nil {
+		return PictureToFetch{}, fmt.Errorf("connection: begin to fetch a picture at %s: %w", provider, err)
+	}
+	return due, nil
+}
+
+// StorePicture keeps the picture of a connection in place of the one before; the zero Picture means that there is none.
+func (s *Store) StorePicture(ctx context.Context, identityID int64, p Picture) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE cairn.avatars SET image = $2, media_type = NULLIF($3, ''), fetched_at = CASE WHEN $3 <> '' THEN now() END
+		WHERE identity_id = $1`, identityID, p.Body, p.Type)
+	if err != nil {
+		return fmt.Errorf("connection: store the picture of identity %d: %w", identityID, err)
+	}
+	return nil
+}
+
+// Picture returns the picture of a user's connection to a provider, or of the first connection that has one if provider
+// is empty. Errors: ErrNotFound.
+func (s *Store) Picture(ctx context.Context, userID int64, provider string) (p Picture, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT a.media_type, a.image FROM cairn.connections c JOIN cairn.avatars a USING (identity_id)
+		WHERE c.user_id = $1 AND (c.provider = $2 OR $2 = '') AND c.picture_url <> ''
+		  AND a.fetched_at > now() - $3::interval
+		ORDER BY c.connected_at, c.identity_id LIMIT 1`, userID, provider, pictureLife).Scan(&p.Type, &p.Body)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Picture{}, ErrNotFound
+	}
+	if err != nil {
+		return Picture{}, fmt.Errorf("connection: read a picture of user %d: %w", userID, err)
+	}
+	return p, nil
+}
+
+// SweepPictures removes pictures that may not be kept any longer, and those that people have removed at the provider.
+func (s *Store) SweepPictures(ctx context.Context) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE cairn.avatars a SET image = NULL, media_type = NULL, fetched_at = NULL FROM cairn.connections c
+		WHERE c.identity_id = a.identity_id
+		  AND (a.fetched_at < now() - $1::interval OR a.fetched_at IS NOT NULL AND c.picture_url = '')`, pictureLife)
+	if err != nil {
+		return fmt.Errorf("connection: sweep pictures: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,302 @@
+package connection_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"cairn/internal/connection"
+	"cairn/internal/oauth"
+	"cairn/internal/sandbox"
+)
+
+func (r rig) disconnect(provider string, owner oauth.Owner) {
+	r.t.Helper()
+	if _, err := r.Disconnect(r.t.Context(), r.providers[provider], owner.UserID); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// secrets counts the rows that hold sealed tokens.
+func (r rig) secrets() (n int) {
+	r.t.Helper()
+	err := r.pool.QueryRow(r.t.Context(), `
+		SELECT (SELECT count(*) FROM cairn.connections) + (SELECT count(*) FROM cairn.withdrawals)`).Scan(&n)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+// last is what happened last.
+func (r rig) last(provider string, owner oauth.Owner) string {
+	r.t.Helper()
+	story := r.story(provider, owner)
+	return story[len(story)-1]
+}
+
+func TestDisconnectWithdraws(t *testing.T) {
+	t.Parallel()
+	revokeThere := func(provider string) func(r rig) {
+		return func(r rig) {
+			if err := r.sandbox.RevokeGrant(r.t.Context(), r.grants(provider)[0].ID); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		provider string
+		prepare  func(r rig)
+	}{
+		"strava": {sandbox.Strava, func(rig) {}},
+		"strava, the old address only": {sandbox.Strava, func(r rig) {
+			r.set(sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off)
+		}},
+		"strava, expired, the old address only": {sandbox.Strava, func(r rig) {
+			r.expire(sandbox.Strava)
+			r.set(sandbox.Strava, sandbox.RevokeEndpoint, sandbox.Off)
+		}},
+		"strava, expired":               {sandbox.Strava, func(r rig) { r.expire(sandbox.Strava) }},
+		"strava, revoked there already": {sandbox.Strava, revokeThere(sandbox.Strava)},
+		"garmin":                        {sandbox.Garmin, func(rig) {}},
+		"garmin, expired":               {sandbox.Garmin, func(r rig) { r.expire(sandbox.Garmin) }},
+		"garmin, revoked there already": {sandbox.Garmin, revokeThere(sandbox.Garmin)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			owner := r.owner()
+			r.connect(tt.provider, owner, "ada")
+			tt.prepare(r)
+			r.disconnect(tt.provider, owner)
+			if c := r.connection(tt.provider, owner); c.Subject != "" {
+				t.Errorf("still connected: %+v", c)
+			}
+			if got := r.last(tt.provider, owner); got != "withdrawing: disconnected 0" {
+				t.Errorf("the history ends with %q", got)
+			}
+			if err := r.revoke(); err != nil {
+				t.Error(err)
+			}
+			if got := r.last(tt.provider, owner); got != "ended: told 0" {
+				t.Errorf("the history ends with %q", got)
+			}
+			if n := len(r.grants(tt.provider)) + r.secrets(); n != 0 {
+				t.Errorf("%d grants and sealed tokens are left", n)
+			}
+			_, err := r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID)
+			if !errors.Is(err, connection.ErrNotFound) {
+				t.Errorf("again: %v, want ErrNotFound", err)
+			}
+		})
+	}
+}
+
+func TestGivingUpForgetsAndTells(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Strava, owner, "ada")
+	r.disconnect(sandbox.Strava, owner)
+	pending := r.pending(sandbox.Strava)
+	if len(pending) != 1 {
+		t.Fatalf("pending: %v", pending)
+	}
+	if err := r.AbandonRevocation(t.Context(), pending[0]); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.last(sandbox.Strava, owner); got != "ended: not_told 0" || r.secrets() != 0 {
+		t.Errorf("the history ends with %q, %d rows with tokens are left", got, r.secrets())
+	}
+}
+
+func TestFoursquareCanNotBeTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Foursquare, owner, "ada")
+	r.disconnect(sandbox.Foursquare, owner)
+	if got := r.last(sandbox.Foursquare, owner); got != "ended: disconnected 0" || r.secrets() != 0 {
+		t.Errorf("the history ends with %q, %d rows with tokens are left", got, r.secrets())
+	}
+}
+
+// Who connects again before the provider was told keeps the new connection: telling would end that too.
+func TestConnectingAgainTakesAWithdrawalBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Strava, owner, "ada")
+	r.disconnect(sandbox.Strava, owner)
+	r.connect(sandbox.Strava, owner, "ada")
+	if err := r.revoke(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
+		t.Errorf("the new connection does not work: %v", err)
+	}
+}
+
+// From the moment somebody begins to connect again, the provider is not told. Anyone who begins
+// while it is being told waits until that is over: a revocation in between would end the new
+// connection.
+func TestWithdrawalAndConnectingExcludeEachOther(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Garmin, owner, "ada")
+	r.disconnect(sandbox.Garmin, owner)
+	callback := r.decide(r.begin(sandbox.Garmin, owner), "ada", "allow")
+	if err := r.revoke(); !errors.Is(err, connection.ErrHeld) {
+		t.Errorf("while the person is at Garmin: %v, want ErrHeld", err)
+	}
+	grant, err := r.finish(sandbox.Garmin, owner, callback)
+	if err == nil {
+		err = r.store(owner, grant)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check(t.Context(), r.providers[sandbox.Garmin], owner.UserID); err != nil {
+		t.Errorf("the new connection does not work: %v", err)
+	}
+	r.disconnect(sandbox.Garmin, owner)
+	r.exec(`UPDATE cairn.withdrawals SET busy_until = now() + interval '1 second'`)
+	r.begin(sandbox.Garmin, owner)
+	var over bool
+	err = r.pool.QueryRow(t.Context(), `SELECT busy_until <= now() FROM cairn.withdrawals`).Scan(&over)
+	if err != nil || !over {
+		t.Errorf("the person was sent to Garmin while it was being told (error %v)", err)
+	}
+	r.exec(`UPDATE cairn.withdrawals SET held_until = now() - interval '1 second'`) // they gave up
+	if err := r.revoke(); err != nil || r.secrets() != 0 {
+		t.Errorf("error %v, %d rows with tokens are left", err, r.secrets())
+	}
+}
+
+// Disconnecting while a refresh is under way leaves nothing at the provider, not even the tokens
+// that the refresh got.
+func TestDisconnectDuringRefresh(t *testing.T) {
+	t.Parallel()
+	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
+		t.Run(provider, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			owner := r.owner()
+			r.connect(provider, owner, "ada")
+			r.expire(provider)
+			p, arrived, let := r.delayed(provider)
+			refreshed := make(chan error, 1)
+			go func() { _, err := r.Token(t.Context(), p, owner.UserID); refreshed <- err }()
+			<-arrived
+			r.disconnect(provider, owner)
+			if err := r.revoke(); !errors.Is(err, connection.ErrHeld) {
+				t.Errorf("telling during the refresh: %v, want ErrHeld", err)
+			}
+			close(let)
+			if err := <-refreshed; !errors.Is(err, connection.ErrNotFound) {
+				t.Errorf("the refresh: %v, want ErrNotFound", err)
+			}
+			if err := r.revoke(); err != nil {
+				t.Error(err)
+			}
+			if n := len(r.grants(provider)) + r.secrets(); n != 0 || r.last(provider, owner) != "ended: told 0" {
+				t.Errorf("%d grants and sealed tokens are left, the history ends with %q", n, r.last(provider, owner))
+			}
+		})
+	}
+}
+
+// A revocation may run on two instances at once, and outlives its person.
+func TestWithdrawalRunsTwiceAndWithoutItsPerson(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Garmin, owner, "ada")
+	r.disconnect(sandbox.Garmin, owner)
+	r.exec(`DELETE FROM cairn.users WHERE id = $1`, owner.UserID)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := r.revoke(); err != nil && !errors.Is(err, connection.ErrHeld) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(r.grants(sandbox.Garmin)) + r.secrets(); n != 0 {
+		t.Errorf("%d grants and sealed tokens are left", n)
+	}
+}
+
+// Without a token that works nobody can be told, and nobody is said to have been.
+func TestWithdrawalWithoutAUsableToken(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Garmin, owner, "ada")
+	r.expire(sandbox.Garmin)
+	if err := r.sandbox.RevokeGrant(t.Context(), r.grants(sandbox.Garmin)[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	r.disconnect(sandbox.Garmin, owner)
+	if err := r.revoke(); err != nil {
+		t.Error(err)
+	}
+	if got := r.last(sandbox.Garmin, owner); got != "ended: not_told 0" || r.secrets() != 0 {
+		t.Errorf("the history ends with %q, %d rows with tokens are left", got, r.secrets())
+	}
+}
+
+// What is disconnected in a transaction that fails stays connected.
+func TestForgettingIsPartOfItsTransaction(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(sandbox.Strava, owner, "ada")
+	tx, err := r.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.DisconnectTx(t.Context(), tx, r.providers[sandbox.Strava], owner.UserID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Rollback(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.connection(sandbox.Strava, owner); c.State != connection.Active || r.secrets() != 1 {
+		t.Errorf("the connection is %+v", c)
+	}
+}
+
+// Tokens that nobody uses are refreshed before they lapse, once.
+func TestIdleTokensAreKeptAlive(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	garmin := r.providers[sandbox.Garmin]
+	ada, moss := r.owner(), r.owner()
+	r.connect(sandbox.Garmin, ada, "ada")
+	r.connect(sandbox.Garmin, moss, "moss")
+	r.exec(`UPDATE cairn.connections SET tokens_at = now() - interval '31 days' WHERE user_id = $1`, ada.UserID)
+	idle, err := r.Idle(t.Context(), garmin)
+	if err != nil || len(idle) != 1 || idle[0].UserID != ada.UserID {
+		t.Fatalf("idle are %v, error %v", idle, err)
+	}
+	before := r.requests(sandbox.Garmin, "refresh_token")
+	for range 2 { // a job may run twice
+		if err := r.KeepAlive(t.Context(), garmin, idle[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := r.requests(sandbox.Garmin, "refresh_token") - before; n != 1 {
+		t.Errorf("%d refreshes, want 1", n)
+	}
+	if idle, err = r.Idle(t.Context(), garmin); err != nil || len(idle) != 0 {
+		t.Errorf("idle are still %v, error %v", idle, err)
+	}
+	r.disconnect(sandbox.Garmin, ada)
+	if err := r.KeepAlive(t.Context(), garmin, connection.Idle{UserID: ada.UserID}); err != nil {
+		t.Errorf("a connection that is gone: %v", err)
+	}
+}

@@ -1,0 +1,186 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/oauth"
+)
+
+// State is how a connection is, by its last real result.
+//
+//	        Connect
+//	           │
+//	           ▼      no usable answer, too many requests
+//	        active ◄────────────────────► degraded
+//	         ▲  │     our application is refused, or its day's quota is spent
+//	         │  ├───────────────────────► suspended
+//	         │  │     the newest tokens are refused, or a fresh one, or are damaged here
+//	Connect  │  └───────────────────────► needs reconnect
+//	         └────────────────────────────────┘
+//
+// Disconnecting leads from each of these to revoking, until the provider has confirmed the revocation, and then
+// to ended. Where a provider has no revocation, it leads to ended at once.
+//
+// Degraded and suspended may know when the provider can be called again (Connection.RetryAt); no call is made before.
+//
+// A usable answer leads back from degraded and suspended; only the owner can lead back from needs
+// reconnect. Whether a connection is limited is not a state: that follows from the granted
+// permissions (oauth.Provider.Missing).
+type State string
+
+// States, and their stored words in cairn.connections and cairn.connection_events.
+const (
+	Active         State = "active"
+	Degraded       State = "trouble"
+	Suspended      State = "paused"
+	NeedsReconnect State = "needs_reconnect"
+	Revoking       State = "withdrawing" // in events only, as it is no connection any more
+	Ended          State = "ended"       // likewise
+)
+
+// Cause is why a connection came into its state.
+type Cause string
+
+// Causes. The first three belong to Active, NoAnswer to SlowDown to Degraded.
+const (
+	Connected      Cause = "connected"
+	Reconnected    Cause = "reconnected"
+	Works          Cause = "works" // it answered again
+	NoAnswer       Cause = "no_answer"
+	BadAnswer      Cause = "bad_answer"
+	SlowDown       Cause = "slow_down"
+	AppRefused     Cause = "app_refused"     // Suspended
+	AthleteLimit   Cause = "athlete_limit"   // Suspended: our application has as many people as it may
+	QuotaSpent     Cause = "quota_spent"     // Suspended, until the next day
+	RefreshRefused Cause = "refresh_refused" // NeedsReconnect
+	AccessRefused  Cause = "access_refused"  // NeedsReconnect
+	Damaged        Cause = "damaged"         // NeedsReconnect: no key opens the tokens
+	Disconnected   Cause = "disconnected"    // Revoking, or Ended
+	Revoked        Cause = "told"            // Ended: the provider confirmed
+	NotRevoked     Cause = "not_told"        // Ended: it did not for days, or there is no token left to revoke
+)
+
+// Event is one change of a connection's state.
+type Event struct {
+	At     time.Time
+	State  State
+	Cause  Cause
+	Status int // the provider's HTTP status, 0 if it gave none
+}
+
+type referenceKey struct{}
+
+// WithReference gives the id of the request that is served, for the history that its calls leave.
+func WithReference(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, referenceKey{}, id)
+}
+
+func reference(ctx context.Context) string {
+	id, _ := ctx.Value(referenceKey{}).(string)
+	return id
+}
+
+// failed is the state that a failed call leaves a connection in. A refusal becomes NeedsReconnect only where the caller
+// knows that it is definite.
+func failed(failure *oauth.Error) (State, Cause, int) {
+	switch {
+	case errors.Is(failure, oauth.ErrQuotaSpent):
+		return Suspended, QuotaSpent, failure.Status
+	case errors.Is(failure, oauth.ErrRateLimited):
+		return Degraded, SlowDown, failure.Status
+	case errors.Is(failure, oauth.ErrTooManyPeople):
+		return Suspended, AthleteLimit, failure.Status
+	case errors.Is(failure, oauth.ErrAppRefused):
+		return Suspended, AppRefused, failure.Status
+	case failure.Status == 0:
+		return Degraded, NoAnswer, 0
+	}
+	return Degraded, BadAnswer, failure.Status
+}
+
+// markFailed notes what a failed call says about the connection, and returns err together with any
+// error of its own. The call says nothing if the person left, if the failure is our own, or if
+// background work was to let people go first.
+func (s *Store) markFailed(ctx context.Context, row stored, err error) error {
+	failure, ok := errors.AsType[*oauth.Error](err)
+	if !ok || errors.Is(ctx.Err(), context.Canceled) || failure.Unsent && oauth.IsBackground(ctx) {
+		return err
+	}
+	state, cause, status := failed(failure)
+	var retryAt *time.Time
+	if !failure.Until.IsZero() {
+		retryAt = &failure.Until
+	}
+	return errors.Join(err, s.setStateUntil(ctx, row, state, cause, status, retryAt))
+}
+
+// setState changes the state of the connection as it was read, and records the change. Nothing happens
+// if the connection is in that state already, or was made anew or disconnected meanwhile. It
+// finishes even if the browser has left.
+func (s *Store) setState(ctx context.Context, row stored, to State, cause Cause, status int) error {
+	return s.setStateUntil(ctx, row, to, cause, status, nil)
+}
+
+// setStateUntil is setState to a state in which the provider must not be called before retryAt, nil if that
+// is not known. A new time alone is not recorded as a change.
+func (s *Store) setStateUntil(
+	ctx context.Context, row stored, to State, cause Cause, status int, retryAt *time.Time,
+) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Statement)
+	defer cancel()
+	_, err := s.pool.Exec(ctx, `
+		WITH owner AS MATERIALIZED ( -- locked before the connection, because the event refers to it
+			SELECT id FROM cairn.users WHERE id = $8 FOR KEY SHARE
+		), moved AS (
+			UPDATE cairn.connections SET state = $3, cause = $4, retry_at = $7,
+				state_since = CASE WHEN state <> $3 OR state <> 'active' AND cause <> $4 THEN now() ELSE state_since END
+			WHERE identity_id = $1 AND generation = $2 AND user_id = (SELECT id FROM owner)
+			  AND (state <> $3 OR state <> 'active' AND cause <> $4 OR retry_at IS DISTINCT FROM $7)
+			RETURNING user_id, provider, state_since
+		)
+		INSERT INTO cairn.connection_events (user_id, provider, state, cause, status, reference)
+		SELECT user_id, provider, $3, $4, $5, $6 FROM moved WHERE state_since = now()`,
+		row.identityID, row.generation, to, cause, status, reference(ctx), retryAt, row.userID)
+	if err != nil {
+		return fmt.Errorf("connection: note that identity %d is in %s: %w", row.identityID, to, err)
+	}
+	return nil
+}
+
+// record stores what happened to a person's connection.
+func record(ctx context.Context, tx pgx.Tx, userID int64, provider string, state State, cause Cause) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO cairn.connection_events (user_id, provider, state, cause, reference) VALUES ($1, $2, $3, $4, $5)`,
+		userID, provider, state, cause, reference(ctx))
+	if err != nil {
+		return fmt.Errorf("connection: note that %s is %s: %w", provider, cause, err)
+	}
+	return nil
+}
+
+// Tally is how many connections to a provider are in a state.
+type Tally struct {
+	Provider string
+	State    State
+	N        int
+}
+
+// Count counts all connections by provider and state. It is the operator's.
+func Count(ctx context.Context, pool *pgxpool.Pool) ([]Tally, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT provider, state, count(*)::int FROM cairn.connections GROUP BY provider, state ORDER BY provider, state`)
+	if err != nil {
+		return nil, fmt.Errorf("connection: count connections: %w", err)
+	}
+	tallies, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Tally])
+	if err != nil {
+		return nil, fmt.Errorf("connection: count connections: %w", err)
+	}
+	return tallies, nil
+}

@@ -1,0 +1,222 @@
+package connection
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/oauth2"
+
+	"cairn/internal/oauth"
+	"cairn/internal/seal"
+)
+
+// stored is a connection's tokens as they stood at one moment.
+type stored struct {
+	identityID, userID, generation int64
+	token                          *oauth2.Token
+	state                          State
+	cause                          Cause
+	fresh                          bool       // good for a call now
+	leased                         bool       // an instance refreshes it
+	abandoned                      bool       // an instance did, and died
+	retryAt                        *time.Time // nil, or the provider has asked for no calls about it until then
+}
+
+// Token returns a usable access token of a person's connection. One instance at a time refreshes a
+// token that is nearly over; the others wait for its result. Errors: ErrNotFound, ErrReconnect,
+// *Error.
+func (s *Store) Token(ctx context.Context, p *oauth.Provider, userID int64) (string, error) {
+	row, err := s.tokenAfter(ctx, p, userID, 0)
+	if err != nil {
+		return "", err
+	}
+	return row.token.AccessToken, nil
+}
+
+// tokenAfter is Token for a caller to whom the provider has refused the tokens of one generation: those are not fresh,
+// whatever their end says. The tokens that it returns are those of the row that it returns.
+func (s *Store) tokenAfter(ctx context.Context, p *oauth.Provider, userID, refused int64) (stored, error) {
+	waiting, cancel := context.WithTimeout(ctx, s.limits.refresh())
+	defer cancel()
+	awaited := int64(0) // the generation that another caller refreshes
+	for {
+		row, err := s.read(ctx, p, userID)
+		switch {
+		case err != nil:
+			return stored{}, err
+		case row.state == NeedsReconnect:
+			return stored{}, ErrReconnect
+		case row.fresh && row.generation > refused:
+			return row, nil
+		case row.token.RefreshToken == "":
+			return stored{}, errors.Join(ErrReconnect,
+				s.setState(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
+		case row.leased:
+			awaited = row.generation
+		case row.generation == awaited && !row.abandoned: // all who waited would ask the provider the same
+			return stored{}, row.shared(p)
+		default:
+			refreshed, err := s.refresh(ctx, p, row)
+			if !errors.Is(err, ErrHeld) {
+				return refreshed, err
+			}
+			awaited = row.generation
+		}
+		select {
+		case <-waiting.Done():
+			return stored{}, p.Fail("refresh", oauth.ErrUnavailable, 0, "")
+		case <-time.After(s.limits.Poll):
+		}
+	}
+}
+
+// shared is the failure of a refresh by another caller, as the connection remembers it.
+func (row stored) shared(p *oauth.Provider) error {
+	failure := &oauth.Error{Provider: p.Key, Call: "refresh", Kind: oauth.ErrUnavailable}
+	if row.cause == SlowDown {
+		failure.Kind = oauth.ErrRateLimited
+	}
+	if row.retryAt != nil {
+		failure.Until = *row.retryAt
+	}
+	return failure
+}
+
+func (s *Store) read(ctx context.Context, p *oauth.Provider, userID int64) (stored, error) {
+	row := stored{userID: userID}
+	var sealed []byte
+	err := s.pool.QueryRow(ctx, `
+		SELECT identity_id, generation, sealed_tokens, state, cause,
+		       token_expires_at IS NULL OR token_expires_at - $3::interval > now(),
+		       COALESCE(refresh_lease_until > now(), false), COALESCE(refresh_lease_until <= now(), false),
+		       CASE WHEN retry_at > now() AND cause = 'slow_down' THEN retry_at END
+		FROM cairn.connections WHERE user_id = $1 AND provider = $2`, userID, p.Key, p.RefreshEarly).
+		Scan(&row.identityID, &row.generation, &sealed, &row.state, &row.cause,
+			&row.fresh, &row.leased, &row.abandoned, &row.retryAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return stored{}, ErrNotFound
+	}
+	if err != nil {
+		return stored{}, fmt.Errorf("connection: read connection to %s: %w", p.Key, err)
+	}
+	row.token, err = s.openTokens(sealed, associatedData(row.identityID, userID, p.Key))
+	if errors.Is(err, seal.ErrOpen) { // no key helps, unlike with one that is missing
+		return stored{}, errors.Join(ErrReconnect, err, s.setState(ctx, row, NeedsReconnect, Damaged, 0))
+	}
+	return row, err
+}
+
+// lease tries to become the one that refreshes the generation that was read. ErrHeld: another was faster.
+func (s *Store) lease(ctx context.Context, row stored) (string, error) {
+	lease := rand.Text()
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE cairn.connections SET refresh_lease = $3, refresh_lease_until = now() + $4::interval
+		WHERE identity_id = $1 AND generation = $2 AND state <> 'needs_reconnect'
+		  AND (refresh_lease_until IS NULL OR refresh_lease_until <= now())`,
+		row.identityID, row.generation, lease, s.limits.lease())
+	if err != nil {
+		return "", fmt.Errorf("connection: lease identity %d: %w", row.identityID, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return "", ErrHeld
+	}
+	return lease, nil
+}
+
+// refresh makes the call under a lease. From then on the browser may leave: an answer that is not stored would cost the
+// connection. ErrHeld: the row is not as it was read any more.
+func (s *Store) refresh(ctx context.Context, p *oauth.Provider, row stored) (stored, error) {
+	lease, err := s.lease(ctx, row)
+	if err != nil {
+		return stored{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.lease())
+	defer cancel()
+	token, err := s.client.At(p).Refresh(ctx, row.token.RefreshToken)
+	if err != nil {
+		return stored{}, errors.Join(s.refreshFailed(ctx, row, err), s.release(ctx, row, lease))
+	}
+	sealed, err := s.sealTokens(token, associatedData(row.identityID, row.userID, p.Key))
+	if err != nil {
+		return stored{}, err
+	}
+	if err := s.storeTokens(ctx, row, lease, sealed, token); err != nil {
+		return stored{}, errors.Join(err, s.release(ctx, row, lease))
+	}
+	row.generation, row.token = row.generation+1, token
+	return row, s.markHealthy(ctx, row)
+}
+
+// storeTokens stores a new pair if the lease still holds, and returns ErrHeld otherwise. The provider may
+// have forgotten the old pair already, so it tries until the lease is over if the database is away.
+func (s *Store) storeTokens(ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token) error {
+	for {
+		n, err := s.tryToStore(ctx, row, lease, sealed, token)
+		switch {
+		case err == nil && n == 0:
+			// It was disconnected or connected anew meanwhile, or an earlier try stored it and its answer
+			// was lost.
+			return ErrHeld
+		case err == nil:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("connection: store refreshed tokens of identity %d: %w", row.identityID, err)
+		case <-time.After(s.limits.Poll):
+		}
+	}
+}
+
+func (s *Store) tryToStore(
+	ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token,
+) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Statement)
+	defer cancel()
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE cairn.connections
+		SET sealed_tokens = $3, token_expires_at = now() + $4::interval, generation = generation + 1,
+		    checked_at = now(), tokens_at = now(), refresh_lease = NULL, refresh_lease_until = NULL
+		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease, sealed, lifeOf(token))
+	if err == nil && tag.RowsAffected() == 0 {
+		err = s.handOver(ctx, lease, token)
+	}
+	return tag.RowsAffected(), err
+}
+
+// refreshFailed notes what a failed refresh says about the connection. The lease is still held, so the refresh token
+// that was refused is the newest there is.
+func (s *Store) refreshFailed(ctx context.Context, row stored, err error) error {
+	if errors.Is(err, oauth.ErrRefused) {
+		failure, _ := errors.AsType[*oauth.Error](err)
+		return errors.Join(ErrReconnect, err, s.setState(ctx, row, NeedsReconnect, RefreshRefused, failure.Status))
+	}
+	return s.markFailed(ctx, row, err)
+}
+
+// markHealthy notes that a connection that was not active gave a usable answer.
+func (s *Store) markHealthy(ctx context.Context, row stored) error {
+	if row.state == Active {
+		return nil
+	}
+	return s.setState(ctx, row, Active, Works, http.StatusOK)
+}
+
+// release gives a lease back, so that those who need a token, or revoke it, need not wait until it is over.
+func (s *Store) release(ctx context.Context, row stored, lease string) error {
+	_, err := s.pool.Exec(ctx, `
+		WITH disconnected AS (
+			UPDATE cairn.withdrawals SET refresh_lease = NULL, busy_until = NULL WHERE refresh_lease = $2
+		)
+		UPDATE cairn.connections SET refresh_lease = NULL, refresh_lease_until = NULL
+		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease)
+	if err != nil {
+		return fmt.Errorf("connection: release identity %d: %w", row.identityID, err)
+	}
+	return nil
+}

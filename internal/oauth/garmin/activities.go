@@ -1,0 +1,122 @@
+package garmin
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cairn/internal/activity"
+	"cairn/internal/connection"
+	"cairn/internal/oauth"
+	"cairn/internal/text"
+)
+
+var _ activity.Sender = adapter{}
+
+// Rules implements activity.Source. Garmin's activities come only once, so they stay as long as the connection does.
+func (adapter) Rules() activity.Rules {
+	return activity.Rules{Noun: "activities", Needs: []string{"ACTIVITY_EXPORT"}}
+}
+
+// backfill is how far back Garmin lets us ask, and what it calls the permission for it (docs/providers.md, 3.5).
+const (
+	backfill           = 30 * 24 * time.Hour
+	backfillPermission = "HISTORICAL_DATA_EXPORT"
+)
+
+// Backfill implements activity.Sender.
+func (adapter) Backfill(ctx context.Context, api connection.API, granted []string, now time.Time) error {
+	if !slices.Contains(granted, backfillPermission) {
+		return nil
+	}
+	query := url.Values{
+		"summaryStartTimeInSeconds": {strconv.FormatInt(now.Add(-backfill).Unix(), 10)},
+		"summaryEndTimeInSeconds":   {strconv.FormatInt(now.Unix(), 10)},
+	}
+	err := api.Get(ctx, "/wellness-api/rest/backfill/activities", query, nil)
+	if errors.Is(err, oauth.ErrUnfit) || errors.Is(err, oauth.ErrNotPermitted) {
+		return nil
+	}
+	return err
+}
+
+// Follow implements activity.Sender. A stranger may have named the address, so a refusal is oauth.ErrUnfit: it says
+// nothing about the connection. The address carries its own proof. Garmin has refused requests that had our token too,
+// and also requests that lacked it, so the first request has none (docs/providers.md, 3.5).
+func (adapter) Follow(ctx context.Context, api connection.API, address string) ([]activity.Entry, error) {
+	if !api.Provider().Owns(address) {
+		return nil, oauth.ErrUnfit
+	}
+	var answer activity.List[summary]
+	err := api.Call(ctx, func(c *oauth.Caller, accessToken string) error {
+		err := follow(ctx, c, address, "", &answer)
+		if errors.Is(err, oauth.ErrRefused) || errors.Is(err, oauth.ErrUnfit) {
+			err = follow(ctx, c, address, accessToken, &answer)
+		}
+		if errors.Is(err, oauth.ErrRefused) {
+			return errors.Join(oauth.ErrUnfit, err)
+		}
+		return err
+	})
+	return answer, err
+}
+
+func follow(ctx context.Context, c *oauth.Caller, address, accessToken string, out any) error {
+	r, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		return oauth.ErrUnfit // the cause quotes the address
+	}
+	if accessToken != "" {
+		oauth.Bearer(r, accessToken)
+	}
+	return c.Call(ctx, "data", r, out)
+}
+
+// summary is what is read of an activity (docs/providers.md, 3.6).
+type summary struct {
+	SummaryID                text.ID
+	ActivityType             string
+	ActivityName             string
+	StartTimeInSeconds       int64
+	StartTimeOffsetInSeconds float64
+	DurationInSeconds        json.Number
+	DistanceInMeters         float64
+	ElevationGain            activity.Amount `json:"totalElevationGainInMeters"`
+	HeartRate                activity.Amount `json:"averageHeartRateInBeatsPerMinute"`
+	DeviceName               string
+	ParentSummaryID          json.RawMessage // of a part of an activity
+}
+
+// Entry makes an entry of it, if it makes sense.
+func (s summary) Entry() (activity.Entry, bool) {
+	at := time.Unix(s.StartTimeInSeconds, 0)
+	kind := activity.SportInWords(s.ActivityType)
+	whole := len(s.ParentSummaryID) == 0 || bytes.Equal(s.ParentSummaryID, []byte("null"))
+	return activity.Entry{
+		ID: string(s.SummaryID), Title: cmp.Or(activity.Text(s.ActivityName), kind, "Activity"),
+		Sport: activity.SportOf(s.ActivityType), Kind: kind,
+		At: at, Offset: activity.Offset(s.StartTimeOffsetInSeconds), Metres: activity.Metres(s.DistanceInMeters),
+		Seconds: activity.Seconds(s.DurationInSeconds), Climb: float64(s.ElevationGain), Pulse: float64(s.HeartRate),
+		Device: device(s.DeviceName),
+	}, whole && s.SummaryID != "" && len(s.SummaryID) <= activity.MaxText && activity.Plausible(at)
+}
+
+// device is the credit that Garmin wants, whatever the device is called: "Garmin Edge 840".
+func device(name string) string {
+	name = activity.Text(name)
+	switch {
+	case strings.HasPrefix(strings.ToLower(name), "garmin"):
+		return name
+	case name == "" || strings.EqualFold(name, "unknown"):
+		return "Garmin"
+	}
+	return "Garmin " + name
+}

@@ -1,0 +1,253 @@
+package oauth
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"cairn/internal/text"
+)
+
+// Provider is one provider: what it is stands in fields, what it does in its Adapter.
+type Provider struct {
+	Key       string // "strava"; also in routes and in the database
+	Name      string // as people call it
+	FullName  string // as its brand rules want it where people connect; Name if empty
+	Config    oauth2.Config
+	API       string // base address of the API
+	Revoke    string // address of revocation; unused where it is part of the API
+	ManageURL string // where people see our access at the provider
+	Hosts     string // CSP source of pages the consent page may pass through, "" if none are known
+	// WebhookSecret proves that a webhook is the provider's, as far as it sends such a secret; "": none is known.
+	WebhookSecret string
+
+	Permissions []Permission // that we ask for, or look at
+	PKCE        bool
+	AuthParams  []oauth2.AuthCodeOption // besides the usual ones
+	// RefreshEarly is how long before its end an access token counts as over. AssumedLife is how
+	// long a token is taken to live where the provider does not say it; 0: for ever.
+	RefreshEarly, AssumedLife time.Duration
+	// RefreshIdle is after how long unused tokens are refreshed, well before they lapse; 0: they do not.
+	RefreshIdle time.Duration
+
+	// PictureHosts are where the pictures of people are: "x.example.com", or "*.example.com" for every host below it.
+	PictureHosts []string
+
+	// What follows is where a provider goes its own way. Nil: it does as most do.
+
+	// Authorize puts an access token into a query instead of the header.
+	Authorize func(query url.Values, accessToken string)
+	// APIError returns the short code of a failure of the API, if it is known, and what it means; nil: what the
+	// status says.
+	APIError func(call string, status int, body []byte) (code string, kind error)
+	// TokenError is APIError for the token address, for errors without a code of the standard.
+	TokenError func(status int, body []byte) (code string, kind error)
+	// RateLimit reads from an answer how much of our application's quota is left.
+	RateLimit func(http.Header) RateLimit
+	// AccountOf reads whose account it is from the answer to a code.
+	AccountOf func(p *Provider, t *oauth2.Token) (Account, bool)
+	// GrantedOf reads the granted permissions from the callback and the token answer.
+	GrantedOf func(callback url.Values, t *oauth2.Token) []string
+
+	Adapter
+}
+
+// Adapter makes a provider's calls. Features ask it for what else they need by interfaces of their own:
+// connection.Revoker, activity.Source, webhook.Receiver.
+type Adapter interface {
+	// WhoAmI asks whose account an access token is for. Errors: *Error.
+	WhoAmI(ctx context.Context, c *Caller, accessToken string) (Account, error)
+}
+
+// Permission is something a person can grant, in the provider's word and in ours.
+type Permission struct {
+	Key, Words string
+	Needed     bool
+}
+
+// Account is whose account at a provider it is.
+type Account struct {
+	Subject    string // the provider's own, immutable id
+	Name       string // may be empty
+	PictureURL string // an address that is fit to be a link, or empty
+	Granted    []string
+}
+
+// Endpoints are the addresses of a provider. Empty ones keep their defaults.
+type Endpoints struct{ Authorize, Token, API, Revoke string }
+
+// App is our registration at a provider.
+type App struct {
+	ClientID, ClientSecret, RedirectURL string
+	WebhookSecret                       string
+	Endpoints
+}
+
+// For fills in our registration, and what providers share: credentials in the body (if that is not set,
+// x/oauth2 tries twice and burns the code) and addresses that configuration may change.
+func (p Provider) For(app App, standard Endpoints) *Provider {
+	p.Config.ClientID, p.Config.ClientSecret, p.Config.RedirectURL = app.ClientID, app.ClientSecret, app.RedirectURL
+	p.Config.Endpoint = oauth2.Endpoint{
+		AuthURL:   cmp.Or(app.Authorize, standard.Authorize),
+		TokenURL:  cmp.Or(app.Token, standard.Token),
+		AuthStyle: oauth2.AuthStyleInParams,
+	}
+	p.API, p.Revoke = cmp.Or(app.API, standard.API), cmp.Or(app.Revoke, standard.Revoke)
+	p.WebhookSecret = app.WebhookSecret
+	return &p
+}
+
+// AuthorizeSources are the CSP sources that the consent page of a provider needs in form-action, because browsers apply
+// it to the redirects that follow a form.
+func (p *Provider) AuthorizeSources() []string {
+	u, err := url.Parse(p.Config.Endpoint.AuthURL)
+	if err != nil {
+		return nil
+	}
+	sources := []string{u.Scheme + "://" + u.Host}
+	if domain, ok := strings.CutPrefix(p.Hosts, "https://*"); ok && strings.HasSuffix("."+u.Hostname(), domain) {
+		sources = append(sources, p.Hosts)
+	}
+	return sources
+}
+
+// CallbackPath is where browsers come back to, on our site.
+func (p *Provider) CallbackPath() string {
+	u, err := url.Parse(p.Config.RedirectURL)
+	if err != nil {
+		return ""
+	}
+	return u.Path
+}
+
+// Missing returns the needed permissions that are not among the granted ones, in words.
+func (p *Provider) Missing(granted []string) (words []string) {
+	for _, permission := range p.Permissions {
+		if permission.Needed && !slices.Contains(granted, permission.Key) {
+			words = append(words, permission.Words)
+		}
+	}
+	return words
+}
+
+// InWords returns granted permissions in words; unknown ones keep the provider's word.
+func (p *Provider) InWords(granted []string) (words []string) {
+	for _, key := range granted {
+		word := key
+		if i := slices.IndexFunc(p.Permissions, func(p Permission) bool { return p.Key == key }); i >= 0 {
+			word = p.Permissions[i].Words
+		}
+		words = append(words, word)
+	}
+	return words
+}
+
+// Link returns an address if it can be shown as a link: one with https, or one at the provider's
+// own API, which may be simulated on this machine. Every other address is dropped.
+func (p *Provider) Link(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || len(address) > 2048 ||
+		u.Scheme != "https" && !strings.HasPrefix(p.API, u.Scheme+"://"+u.Host+"/") {
+		return ""
+	}
+	return u.String()
+}
+
+// Owns tells whether an address is on the host of the provider's API.
+func (p *Provider) Owns(address string) bool {
+	api, err := url.Parse(p.API)
+	if err != nil {
+		return false
+	}
+	u, err := url.Parse(address)
+	return err == nil && u.Scheme == api.Scheme && u.Host == api.Host && u.User == nil && len(address) <= maxAddress
+}
+
+const maxAddress = 2048
+
+// Fail returns an *Error of a call to the provider.
+func (p *Provider) Fail(call string, kind error, status int, code string) error {
+	return &Error{Provider: p.Key, Call: call, Kind: kind, Status: status, Code: code}
+}
+
+// Request makes a GET of the provider's API, with an access token where the provider wants it.
+func (p *Provider) Request(path string, query url.Values, accessToken string) (*http.Request, error) {
+	r, err := http.NewRequest(http.MethodGet, p.API+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if query == nil {
+		query = url.Values{}
+	}
+	if p.Authorize == nil {
+		Bearer(r, accessToken)
+	} else {
+		p.Authorize(query, accessToken)
+	}
+	r.URL.RawQuery = query.Encode()
+	return r, nil
+}
+
+// Bearer puts an access token into the header of a request.
+func Bearer(r *http.Request, accessToken string) *http.Request {
+	r.Header.Set("Authorization", "Bearer "+accessToken)
+	return r
+}
+
+// maxName is how many characters of a name are kept.
+const maxName = 100
+
+// PersonName makes a name of its parts.
+func PersonName(parts ...string) string { return text.Clean(maxName, parts...) }
+
+// maxPermissions and maxPermission are beyond what any provider has, in number and in characters.
+const maxPermissions, maxPermission = 32, 64
+
+// Granted makes what a provider says is granted fit to be stored.
+func Granted(permissions []string) []string {
+	granted := []string{}
+	for _, key := range permissions {
+		if key = text.Clean(maxPermission, key); key != "" && len(granted) < maxPermissions {
+			granted = append(granted, key)
+		}
+	}
+	return granted
+}
+
+// Registry is all providers that the program knows, in the order in which they are shown.
+type Registry []*Provider
+
+// Keys are those of all providers, whether we are registered there or not.
+func (r Registry) Keys() []string {
+	keys := make([]string, len(r))
+	for i, p := range r {
+		keys[i] = p.Key
+	}
+	return keys
+}
+
+// Usable are the providers at which we are registered.
+func (r Registry) Usable() (usable Registry) {
+	for _, p := range r {
+		if p.Config.ClientID != "" {
+			usable = append(usable, p)
+		}
+	}
+	return usable
+}
+
+// Get returns the usable provider with a key, nil if there is none.
+func (r Registry) Get(key string) *Provider {
+	for _, p := range r.Usable() {
+		if p.Key == key {
+			return p
+		}
+	}
+	return nil
+}
