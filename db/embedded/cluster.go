@@ -32,7 +32,7 @@ const (
 
 // cluster is one PostgreSQL cluster and the server that runs on it.
 type cluster struct {
-	orders
+	config
 	log *slog.Logger
 	run string // short directory for sockets
 
@@ -54,7 +54,7 @@ func (c *cluster) open() error {
 		return err
 	}
 	if c.made && !c.Ephemeral {
-		go syscall.Sync() // makes up for initdb's --no-sync, without anybody waiting
+		go syscall.Sync() // makes up for initdb's --no-sync, in the background
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (c *cluster) restart() error {
 	return c.start()
 }
 
-// prepare settles where the data is, who runs it and with which binaries, and leaves a cluster ready to start.
+// prepare finds the data directory, the account and the binaries, and creates the cluster if necessary.
 func (c *cluster) prepare() (err error) {
 	if c.data, err = findData(c.Dir); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (c *cluster) prepare() (err error) {
 		return err
 	}
 	if c.data != "" {
-		if err := c.settle(); err != nil {
+		if err := c.stopOrphan(); err != nil {
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ func (c *cluster) start() error {
 			return nil
 		}
 		tail := logTail(c.Dir, begin)
-		// Backends of a killed postmaster go by themselves, but a moment later.
+		// Backends of a killed postmaster end by themselves a moment later.
 		if !strings.Contains(tail, "is still in use") || time.Now().After(deadline) {
 			return fmt.Errorf("start PostgreSQL: %w\n%s", err, tail)
 		}
@@ -164,7 +164,7 @@ func (c *cluster) answers() bool {
 	return true
 }
 
-// settings are given on the command line, so that the next version of this program may change its mind.
+// settings are given on the command line, so that another version of this program can change them.
 func (c *cluster) settings() []string {
 	values := []string{
 		"listen_addresses=",

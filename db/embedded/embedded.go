@@ -3,25 +3,25 @@
 //
 //	embedded.go    what callers use: Options, Server
 //	start.go       Start: join the supervisor of a directory, or become the one that spawns it
-//	supervisor.go  the supervisor, a second process that keeps PostgreSQL for as long as somebody holds a lease
+//	supervisor.go  the supervisor, a second process that runs PostgreSQL as long as a lease is held
 //	cluster.go     one PostgreSQL cluster: initdb, start, recover, stop
-//	place.go       where the cluster's files and sockets lie
+//	datadir.go     the directories of the cluster's files and sockets
 //	user.go        the unprivileged account PostgreSQL runs under when we are root
 //	binaries.go    finding initdb and postgres
-//	tools.go       the same programs, for tests with a cluster in their own hands
-//	pidfile.go     what a killed predecessor may have left behind
+//	tools.go       the same programs, for tests that run a cluster themselves
+//	pidfile.go     what a killed supervisor may have left behind
 //
-// PostgreSQL is nobody's child but the supervisor's. Each process that uses it keeps one connection to the supervisor's
-// lease socket; the kernel closes that connection however the process ends, SIGKILL included, and when the last one is
-// closed PostgreSQL is stopped. Which process may spawn the supervisor is settled by flock on Dir/postgres.lock: the
-// winner hands the locked descriptor down, so the lock lives exactly as long as the supervisor.
+// PostgreSQL is a child of the supervisor. Each process that uses it has a connection to the supervisor's lease socket.
+// The kernel closes that connection when the process ends, even by SIGKILL. When the last one is closed, the supervisor
+// stops PostgreSQL. A process has to lock Dir/postgres.lock (flock) to spawn the supervisor, which inherits the locked
+// descriptor, so the lock is held exactly as long as the supervisor runs.
 //
 // In Options.Dir:
 //
 //	postgres        the data directory, or a link to it where PostgreSQL's account cannot enter Dir
 //	postgres.lock   held by the supervisor
 //	postgres.lease  link to the supervisor's lease socket, which needs a short path; gone when it has stopped
-//	postgres.log    what the supervisor and PostgreSQL have to say
+//	postgres.log    the log of the supervisor and PostgreSQL
 package embedded
 
 import (
@@ -31,17 +31,17 @@ import (
 	"time"
 )
 
-// Options say where the cluster lives and how much it matters.
+// Options configure a cluster.
 type Options struct {
-	// Dir is made if it is missing. Processes that name the same Dir share one PostgreSQL.
+	// Dir is created if it is missing. Processes that name the same Dir share one PostgreSQL.
 	Dir string
-	// Ephemeral is for tests: no durability, many connections, a few seconds' wait for the next process after the last
-	// one has gone, and no data kept after that.
+	// Ephemeral is for tests: no durability, many connections, a few seconds' wait for another process after the last
+	// one, and no data after that.
 	Ephemeral bool
-	// Settings are PostgreSQL's, like "shared_buffers=1GB". They override those of this package, which
-	// those of ALTER SYSTEM do not, and they count only in the process that starts PostgreSQL.
+	// Settings are PostgreSQL's, like "shared_buffers=1GB". They override those of this package, and those of ALTER
+	// SYSTEM, too. They have an effect only in the process that starts PostgreSQL.
 	Settings []string
-	// Log tells when a PostgreSQL is started or joined. Nil is silent.
+	// Log logs that a PostgreSQL was started or joined. May be nil.
 	Log *slog.Logger
 
 	// search lists directories and glob patterns where binaries may be; nil means PATH and the well-known places.
@@ -57,11 +57,11 @@ type Server struct {
 // URL is a connection URL over a Unix socket for a superuser of the cluster, good until Stop.
 func (s *Server) URL() string { return s.url }
 
-// Stop gives the lease back. When it was the last one, Stop returns after PostgreSQL has stopped, unless the cluster is
-// ephemeral: that one waits for a successor.
+// Stop returns the lease. If it was the last one, Stop returns after PostgreSQL has stopped, unless the cluster is
+// ephemeral, which waits for another process.
 func (s *Server) Stop() error {
 	if half, ok := s.lease.(interface{ CloseWrite() error }); ok {
-		// The supervisor closes its end when this lease has no further part in what happens.
+		// The supervisor closes its end when this lease has ended, and after PostgreSQL if it was the last one.
 		if err := half.CloseWrite(); err == nil {
 			_ = s.lease.SetReadDeadline(time.Now().Add(stopLimit))
 			_, _ = io.Copy(io.Discard, s.lease)
@@ -70,5 +70,5 @@ func (s *Server) Stop() error {
 	return s.lease.Close()
 }
 
-// stopLimit bounds the wait for PostgreSQL's shutdown checkpoint.
+// stopLimit limits the wait for PostgreSQL's shutdown checkpoint.
 const stopLimit = 30 * time.Second

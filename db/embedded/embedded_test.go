@@ -221,7 +221,7 @@ func startOrphan(t *testing.T, dir string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{orders: orders{Dir: dir}, run: run}
+	c := &cluster{config: config{Dir: dir}, run: run}
 	if err := c.open(); err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func beImpostor(run string) int {
 			return 1
 		}
 		lock := lockID(os.Stat(lockName(os.Getenv("EMBEDDED_TEST_DIR"))))
-		_ = json.NewEncoder(conn).Encode(answer{URL: impostorURL, Lock: lock})
+		_ = json.NewEncoder(conn).Encode(reply{URL: impostorURL, Lock: lock})
 	}
 }
 

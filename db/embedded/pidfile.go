@@ -15,9 +15,10 @@ import (
 	"time"
 )
 
-// settle deals with what a killed supervisor left in the data directory. We hold the lock, so a PostgreSQL that still
-// runs there has no supervisor: it is stopped. A process that merely inherited its number must not stand in the way.
-func (c *cluster) settle() error {
+// stopOrphan cleans up after a killed supervisor. This process holds the lock, so a PostgreSQL that still runs on the
+// data has no supervisor, and is stopped. Another process that has the same number by chance must not prevent the
+// start.
+func (c *cluster) stopOrphan() error {
 	name := filepath.Join(c.data, "postmaster.pid")
 	content, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -34,8 +35,8 @@ func (c *cluster) settle() error {
 		return stopServer(pid, c.data)
 	}
 	if syscall.Kill(pid, 0) == nil {
-		// PostgreSQL takes any living process of its user for a rival, except its own parent: that is us. The other
-		// lines stay, as it looks there for the shared memory of backends which may still be running.
+		// PostgreSQL takes any process of its user with that number for another server, except its own parent, this
+		// process. It reads the shared memory of remaining backends from the other lines, so these stay.
 		_, rest, _ := strings.Cut(string(content), "\n")
 		return overwrite(name, fmt.Sprintf("%d\n%s", os.Getpid(), rest))
 	}
@@ -62,7 +63,7 @@ func pidIn(content []byte) int {
 	return max(pid, -pid) // negative for a standalone backend
 }
 
-// running tells whether a PostgreSQL runs on data.
+// running reports whether a PostgreSQL runs on data.
 func running(data string) bool {
 	content, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	return err == nil && isServer(pidIn(content), data)
@@ -83,7 +84,7 @@ func stopServer(pid int, data string) error {
 	return fmt.Errorf("a PostgreSQL without supervisor (process %d) runs on %s and cannot be stopped", pid, data)
 }
 
-// isServer tells whether process pid is a PostgreSQL server on data. Its backends are not: they rename themselves.
+// isServer reports whether process pid is a PostgreSQL server on data. Its backends are not: they rename themselves.
 func isServer(pid int, data string) bool {
 	if pid <= 1 {
 		return false

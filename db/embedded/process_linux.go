@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// dieWithUs makes the kernel ask for a fast shutdown when this process is killed.
-func dieWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGINT }
+// killWithParent makes the kernel ask for a fast shutdown when this process is killed.
+func killWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGINT }
 
 // commandLine returns the arguments of a process, nil for one that has ended.
 func commandLine(pid int) []string {

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// dieWithUs has no equal here: the next start stops what a killed supervisor leaves.
-func dieWithUs(*syscall.SysProcAttr) {}
+// killWithParent has no equal here: the next start stops what a killed supervisor leaves.
+func killWithParent(*syscall.SysProcAttr) {}
 
 // commandLine returns the arguments of a process, nil for one that has ended. ps shows them without borders, so only
 // the ones that launch gives before and after the data directory tell where that ends.

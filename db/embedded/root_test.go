@@ -18,8 +18,8 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// place returns where the data of dir really is, and sees to its removal.
-func place(t *testing.T, dir string) string {
+// dataOf returns the data directory of dir with links resolved, and removes it after the test.
+func dataOf(t *testing.T, dir string) string {
 	t.Helper()
 	target, err := os.Readlink(filepath.Join(dir, "postgres"))
 	if err != nil {
@@ -35,7 +35,7 @@ func TestRootInADirectoryNobodyElseCanEnter(t *testing.T) {
 	needRoot(t)
 	dir := newDir(t, true)
 	server := start(t, Options{Dir: dir})
-	first := place(t, dir)
+	first := dataOf(t, dir)
 	makeNotes(t, server.URL())
 	stop(t, server)
 
@@ -67,16 +67,16 @@ func TestRootInADirectoryNobodyElseCanEnter(t *testing.T) {
 		t.Fatal(err)
 	}
 	server = start(t, Options{Dir: moved})
-	second := place(t, moved)
+	second := dataOf(t, moved)
 	if _, err := ask(t, server.URL(), readNotes); err == nil {
 		t.Error("the notes outlived their directory")
 	}
 	stop(t, server)
 	if second == first {
-		t.Error("a new start took the place of a deleted directory")
+		t.Error("a new start used the cluster of a deleted directory")
 	}
 	if _, err := os.Stat(first); !os.IsNotExist(err) {
-		t.Errorf("the place of a deleted directory is still there: %v", err)
+		t.Errorf("the cluster of a deleted directory is still there: %v", err)
 	}
 
 	t.Log("what the link leads to is deleted")
@@ -84,16 +84,16 @@ func TestRootInADirectoryNobodyElseCanEnter(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, start(t, Options{Dir: moved}))
-	third := place(t, moved)
+	third := dataOf(t, moved)
 
 	t.Log("a temporary directory is deleted for good")
 	if err := os.RemoveAll(moved); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, start(t, Options{Dir: dir + " elsewhere"}))
-	place(t, dir+" elsewhere")
+	dataOf(t, dir+" elsewhere")
 	if _, err := os.Stat(third); !os.IsNotExist(err) {
-		t.Errorf("the place of a deleted temporary directory is still there: %v", err)
+		t.Errorf("the cluster of a deleted temporary directory is still there: %v", err)
 	}
 }
 

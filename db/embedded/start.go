@@ -24,23 +24,23 @@ const (
 	oldLogSize    = 10 << 20
 )
 
-// orders are what a supervisor is told by the process that spawns it.
-type orders struct {
+// config is the configuration of a supervisor, from the process that spawns it.
+type config struct {
 	Dir       string
 	Ephemeral bool
 	Settings  []string
 	Search    []string
 }
 
-// answer is the one line a supervisor sends to each lease holder.
-type answer struct {
+// reply is the line that a supervisor sends to each lease holder.
+type reply struct {
 	URL   string
 	Error string
 	Lock  string // which lock the supervisor holds, see lockID
 }
 
-// Start returns a lease on the PostgreSQL of o.Dir, starting it (and making the cluster) where nobody has done so. ctx
-// bounds the start only. The calling program must run Supervise first thing in main or TestMain.
+// Start returns a lease on the PostgreSQL of o.Dir. It creates the cluster and starts PostgreSQL if necessary. ctx
+// limits the start only. The program must call Supervise first in main or TestMain.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Dir == "" {
 		return nil, errors.New("embedded: no directory given")
@@ -58,7 +58,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	return joinOrSpawn(ctx, o)
 }
 
-// joinOrSpawn tries in turn to join a supervisor and to become the one that may spawn it, until the first succeeds.
+// joinOrSpawn tries to join a supervisor, and to lock the directory and spawn one, in turn until it has joined.
 func joinOrSpawn(ctx context.Context, o Options) (*Server, error) {
 	began := time.Now()
 	for spawned := 0; ctx.Err() == nil; {
@@ -93,8 +93,8 @@ func joinOrSpawn(ctx context.Context, o Options) (*Server, error) {
 	return nil, fmt.Errorf("embedded: wait for PostgreSQL in %s: %w", o.Dir, context.Cause(ctx))
 }
 
-// makeDir makes dir where it is missing and returns its one true absolute name. Root leaves it enterable, so that the
-// account PostgreSQL runs under can live in it, and refuses one that everybody can write to.
+// makeDir creates dir if it is missing and returns its absolute path without links. Root lets others enter it, because
+// PostgreSQL runs under another account, and refuses a directory that everybody can write to.
 func makeDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -118,9 +118,9 @@ func makeDir(dir string) (string, error) {
 	return dir, nil
 }
 
-// join takes a lease from the supervisor of dir. Nil without an error means that there is none, or that it is stopping.
-// The link of a killed supervisor may lead to another user's socket by now, who would learn all that is written to
-// PostgreSQL.
+// join takes a lease from the supervisor of dir. It returns nil without an error if there is no supervisor, or if it is
+// stopping. It checks who listens: the link of a killed supervisor may lead to another user's socket by now, and that
+// user would receive all that is written to PostgreSQL.
 func join(ctx context.Context, dir string) (*Server, error) {
 	socket, err := os.Readlink(leaseName(dir))
 	if err != nil || !isPrivate(dir, filepath.Dir(socket)) {
@@ -135,23 +135,23 @@ func join(ctx context.Context, dir string) (*Server, error) {
 		return nil, nil
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })()
-	var a answer
-	if err := json.NewDecoder(conn).Decode(&a); err != nil || a.Lock != lockID(os.Stat(lockName(dir))) {
+	var r reply
+	if err := json.NewDecoder(conn).Decode(&r); err != nil || r.Lock != lockID(os.Stat(lockName(dir))) {
 		_ = conn.Close() // it is stopping, or dir is a copy and this is the supervisor of the original
 		return nil, nil
 	}
-	if a.Error != "" {
+	if r.Error != "" {
 		_ = conn.Close()
-		return nil, fmt.Errorf("embedded: %s", a.Error)
+		return nil, fmt.Errorf("embedded: %s", r.Error)
 	}
-	return &Server{url: a.URL, lease: conn}, nil
+	return &Server{url: r.URL, lease: conn}, nil
 }
 
 func lockName(dir string) string { return filepath.Join(dir, "postgres.lock") }
 
 func leaseName(dir string) string { return filepath.Join(dir, "postgres.lease") }
 
-// lockID tells lock files apart, whatever happens to their names.
+// lockID identifies a lock file independently of its name.
 func lockID(info fs.FileInfo, err error) string {
 	if err != nil {
 		return ""
@@ -165,7 +165,7 @@ func tryLock(dir string) (*os.File, error) {
 	name := lockName(dir)
 	lock, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, foreign(name, dir)
+		return nil, foreignOwner(name, dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("embedded: open the lock: %w", err)
@@ -181,17 +181,17 @@ func tryLock(dir string) (*os.File, error) {
 	return nil, fmt.Errorf("embedded: lock %s: %w", name, err)
 }
 
-// spawn runs this program again as the supervisor and leaves the lock with it. Nothing else is shared: a session of its
-// own keeps the terminal's Ctrl-C away, and no pipe of ours stays open in it.
+// spawn runs this program again as the supervisor and passes the lock to it. The supervisor has a session of its own,
+// so that the terminal's Ctrl-C does not reach it, and inherits no pipe.
 func spawn(o Options, lock *os.File) error {
 	defer func() { _ = lock.Close() }()
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("embedded: find this program: %w", err)
 	}
-	task, err := json.Marshal(orders{Dir: o.Dir, Ephemeral: o.Ephemeral, Settings: o.Settings, Search: o.search})
+	task, err := json.Marshal(config{Dir: o.Dir, Ephemeral: o.Ephemeral, Settings: o.Settings, Search: o.search})
 	if err != nil {
-		return fmt.Errorf("embedded: write the supervisor's orders: %w", err)
+		return fmt.Errorf("embedded: write the supervisor's configuration: %w", err)
 	}
 	log, err := openLog(o.Dir)
 	if err != nil {
@@ -221,7 +221,7 @@ func openLog(dir string) (*os.File, error) {
 	}
 	log, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, foreign(name, dir)
+		return nil, foreignOwner(name, dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("embedded: open the log: %w", err)

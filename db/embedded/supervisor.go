@@ -21,17 +21,16 @@ const (
 	supervisorName = "cairn-postgres-supervisor" // argv[0], so that it is also what ps shows
 	lockDescriptor = 3
 
-	firstLeaseLimit = 5 * time.Second // how long the spawning process may take to come for its lease
-	ephemeralGrace  = 5 * time.Second // how long a test cluster waits for the next test process
+	firstLeaseLimit = 5 * time.Second // for the spawning process to take its lease
+	ephemeralGrace  = 5 * time.Second // for the next test process to take a lease
 )
 
-// Supervise turns this process into the supervisor if Start made it to be one, and then does not return. Otherwise it
-// does nothing.
+// Supervise runs the supervisor if Start has spawned this process as one, and then does not return.
 func Supervise() {
 	if len(os.Args) != 2 || os.Args[0] != supervisorName {
 		return
 	}
-	// PostgreSQL is told to die with the thread that forked it, so that must be one which lasts.
+	// PostgreSQL ends with the thread that forked it, so that thread must last.
 	runtime.LockOSThread()
 	syscall.CloseOnExec(lockDescriptor)
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("supervisor", os.Getpid())
@@ -54,9 +53,9 @@ type supervisor struct {
 }
 
 func supervise(task string, log *slog.Logger) error {
-	var o orders
+	var o config
 	if err := json.Unmarshal([]byte(task), &o); err != nil {
-		return fmt.Errorf("read the supervisor's orders: %w", err)
+		return fmt.Errorf("read the supervisor's configuration: %w", err)
 	}
 	s := &supervisor{
 		lock:    os.NewFile(lockDescriptor, lockName(o.Dir)),
@@ -80,15 +79,15 @@ func supervise(task string, log *slog.Logger) error {
 	}
 	go s.accept(listener)
 
-	s.cluster = &cluster{orders: o, run: run, log: log}
+	s.cluster = &cluster{config: o, run: run, log: log}
 	if err := s.cluster.open(); err != nil {
 		s.refuse(err)
-		withdraw(o.Dir, run)
+		unpublish(o.Dir, run)
 		return err
 	}
 	err = s.serve()
-	_ = listener.Close() // who comes now is not answered, and starts over when the lock is free
-	withdraw(o.Dir, run)
+	_ = listener.Close() // processes that connect now start over when the lock is free
+	unpublish(o.Dir, run)
 	return errors.Join(err, s.cluster.close())
 }
 
@@ -102,7 +101,7 @@ func listen(dir, run string) (net.Listener, error) {
 	link := leaseName(dir)
 	if former, err := os.Readlink(link); err == nil && isPrivate(dir, filepath.Dir(former)) {
 		if conn, err := net.Dial("unix", former); err == nil {
-			_ = conn.Close() // somebody's, whose directory was copied to make ours
+			_ = conn.Close() // of a supervisor whose directory was copied to make ours
 		} else {
 			removeRunDir(filepath.Dir(former))
 		}
@@ -115,8 +114,8 @@ func listen(dir, run string) (net.Listener, error) {
 	return listener, nil
 }
 
-// withdraw removes the link to the lease socket: what it leads to is about to be anybody's.
-func withdraw(dir, run string) {
+// unpublish removes the link to the lease socket, whose path any process may use afterwards.
+func unpublish(dir, run string) {
 	link := leaseName(dir)
 	if socket, err := os.Readlink(link); err == nil && filepath.Dir(socket) == run {
 		_ = os.Remove(link)
@@ -130,17 +129,17 @@ func (s *supervisor) accept(listener net.Listener) {
 			return
 		}
 		if err != nil {
-			time.Sleep(pollPause) // out of descriptors, say: those waiting can wait
+			time.Sleep(pollPause) // out of descriptors, for example
 			continue
 		}
 		s.joins <- conn
 	}
 }
 
-// serve hands out leases until nobody holds one.
+// serve gives out leases until none is held.
 func (s *supervisor) serve() error {
 	leases := 0
-	var last net.Conn // of whoever waits for PostgreSQL to stop
+	var last net.Conn // of the process that waits for PostgreSQL to stop
 	idle := time.NewTimer(firstLeaseLimit)
 	for {
 		select {
@@ -150,7 +149,7 @@ func (s *supervisor) serve() error {
 			if last != nil {
 				_ = last.Close()
 			}
-			if err := s.send(conn, answer{URL: s.cluster.url()}); err != nil {
+			if err := s.send(conn, reply{URL: s.cluster.url()}); err != nil {
 				s.log.Info("a process left before it had its lease", "error", err)
 			}
 			go s.watch(conn)
@@ -182,16 +181,16 @@ func (s *supervisor) watch(conn net.Conn) {
 	s.leaves <- conn
 }
 
-// refuse tells those who wait for a lease why there is none.
+// refuse sends the reason to the processes that wait for a lease.
 func (s *supervisor) refuse(reason error) {
 	limit := time.After(firstLeaseLimit)
-	for told := false; ; told = true {
-		if told {
+	for sent := false; ; sent = true {
+		if sent {
 			limit = time.After(pollPause)
 		}
 		select {
 		case conn := <-s.joins:
-			_ = s.send(conn, answer{Error: reason.Error()})
+			_ = s.send(conn, reply{Error: reason.Error()})
 			_ = conn.Close()
 		case <-limit:
 			return
@@ -199,8 +198,8 @@ func (s *supervisor) refuse(reason error) {
 	}
 }
 
-func (s *supervisor) send(conn net.Conn, a answer) error {
-	a.Lock = lockID(s.lock.Stat())
+func (s *supervisor) send(conn net.Conn, r reply) error {
+	r.Lock = lockID(s.lock.Stat())
 	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-	return json.NewEncoder(conn).Encode(a)
+	return json.NewEncoder(conn).Encode(r)
 }

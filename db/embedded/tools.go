@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 )
 
-// Tools are PostgreSQL's programs on this machine, for tests that need a cluster of their own to
-// stop, kill or freeze. They run as Start would run them.
+// Tools are PostgreSQL's programs on this machine, for tests that stop, kill or freeze a cluster. They run under the
+// same account as with Start.
 type Tools struct {
 	user account
 	bin  string
@@ -27,7 +27,7 @@ func FindTools() (Tools, error) {
 	if err != nil {
 		return Tools{}, fmt.Errorf("embedded: %w", err)
 	}
-	program, err := filepath.EvalSymlinks(filepath.Join(bin, "postgres")) // the rest may have no links beside these
+	program, err := filepath.EvalSymlinks(filepath.Join(bin, "postgres")) // the other programs may have no links there
 	if err != nil {
 		return Tools{}, fmt.Errorf("embedded: %w", err)
 	}
@@ -35,7 +35,7 @@ func FindTools() (Tools, error) {
 }
 
 // Command prepares a program of PostgreSQL, such as "postgres", or another one by its absolute path. It ends when this
-// process is killed, where the kernel can see to that.
+// process is killed, if the kernel supports that.
 func (t Tools) Command(program string, args ...string) *exec.Cmd {
 	if !filepath.IsAbs(program) {
 		program = filepath.Join(t.bin, program)

@@ -15,18 +15,18 @@ import (
 	"syscall"
 )
 
-// account is who PostgreSQL runs as. The zero account is whoever runs this process.
+// account is the account that PostgreSQL runs under. The zero value is that of this process.
 type account struct {
 	name       string
 	home       string
-	credential *syscall.Credential // without groups: whoever starts us, PostgreSQL is in none of theirs
+	credential *syscall.Credential // without supplementary groups
 }
 
-// nobodyInParticular has the rights that everybody has.
-var nobodyInParticular = account{credential: &syscall.Credential{Uid: 1<<32 - 2, Gid: 1<<32 - 2}}
+// anyUser has the rights of any user.
+var anyUser = account{credential: &syscall.Credential{Uid: 1<<32 - 2, Gid: 1<<32 - 2}}
 
-// accountFor returns the account for dir's cluster in data ("": a new one). PostgreSQL refuses root, so root lends its
-// process the identity of the data's owner, or else of the customary accounts.
+// accountFor returns the account for dir's cluster in data ("": a new one). PostgreSQL refuses to run as root, so root
+// runs it as the data's owner, or as one of the usual accounts.
 func accountFor(dir, data string) (account, error) {
 	if os.Geteuid() != 0 {
 		return account{}, checkOwner(dir, data)
@@ -66,7 +66,7 @@ func accountOf(uid, gid uint32) account {
 	return a
 }
 
-// checkOwner tells whether an ordinary user may run dir's cluster in data.
+// checkOwner returns an error if this user may not run dir's cluster in data.
 func checkOwner(dir, data string) error {
 	if data == "" {
 		return nil
@@ -76,12 +76,12 @@ func checkOwner(dir, data string) error {
 		return fmt.Errorf("find the data directory: %w", err)
 	}
 	if uid, _ := ownerOf(info); int(uid) != os.Geteuid() {
-		return foreign(data, dir)
+		return foreignOwner(data, dir)
 	}
 	return nil
 }
 
-// mayRun tells whether a user may run PostgreSQL for us in dir: we ourselves, root, and who can write to dir anyway.
+// mayRun reports whether a user may run PostgreSQL for us in dir: this user, root, and the owner of dir.
 func mayRun(dir string, uid uint32) bool {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -91,7 +91,7 @@ func mayRun(dir string, uid uint32) bool {
 	return uid == 0 || uid == owner || int(uid) == os.Geteuid()
 }
 
-// isPrivate tells whether run is a directory in which only somebody who may run PostgreSQL in dir can put a socket.
+// isPrivate reports whether only users who may run PostgreSQL in dir can create a socket in the directory run.
 func isPrivate(dir, run string) bool {
 	info, err := os.Lstat(run)
 	if err != nil || !info.IsDir() || info.Mode().Perm()&0o022 != 0 {
@@ -101,10 +101,10 @@ func isPrivate(dir, run string) bool {
 	return mayRun(dir, owner)
 }
 
-// foreign explains that name, in the data directory dir, is another user's.
-func foreign(name, dir string) error {
+// foreignOwner returns the error that name, in the data directory dir, belongs to another user.
+func foreignOwner(name, dir string) error {
 	info, err := os.Lstat(name)
-	if err != nil { // it does not exist: then it is dir that we may not write to
+	if err != nil { // it does not exist, so it is dir that can't be written to
 		name = dir
 		info, err = os.Stat(dir)
 	}
@@ -118,7 +118,7 @@ func foreign(name, dir string) error {
 		name, owner, accountOf(uint32(os.Geteuid()), 0).name, dir)
 }
 
-// canEnter tells whether the account may pass through dir and everything above it.
+// canEnter reports whether the account may enter dir, through all directories above it.
 func (a account) canEnter(dir string) bool {
 	if a.credential == nil {
 		return true
@@ -148,7 +148,7 @@ func (a account) mayPass(info fs.FileInfo) bool {
 	return info.Mode()&0o001 != 0
 }
 
-// mkdir makes a directory that is the account's alone.
+// mkdir makes a directory that only the account can enter.
 func (a account) mkdir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil || a.credential == nil {
 		return err
@@ -156,8 +156,8 @@ func (a account) mkdir(dir string) error {
 	return os.Lchown(dir, int(a.credential.Uid), int(a.credential.Gid))
 }
 
-// command prepares one of PostgreSQL's programs: under the account, in a directory everybody may enter, without our
-// secrets and the PG… variables that it would obey, and not to outlive us.
+// command prepares a program of PostgreSQL. It runs under the account, in a directory that any account may enter,
+// without our secrets and PG… variables, and ends with this process.
 func (a account) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = "/"
@@ -168,7 +168,7 @@ func (a account) command(program string, args ...string) *exec.Cmd {
 		}
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.credential}
-	dieWithUs(cmd.SysProcAttr)
+	killWithParent(cmd.SysProcAttr)
 	return cmd
 }
 

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// places is where root keeps the clusters of directories that PostgreSQL's account cannot enter:
-	// places/cluster-<random>/{owner,postgres}. owner names the Dir whose link leads there.
-	places = "/var/lib/cairn"
+	// clustersDir has root's clusters for a Dir that PostgreSQL's account cannot enter, as
+	// clustersDir/cluster-<random>/{owner,postgres}. The file owner names the Dir whose link leads there.
+	clustersDir = "/var/lib/cairn"
 
 	// runDirLimit keeps socket paths under the 104 bytes that macOS allows.
 	runDirLimit = 60
@@ -38,38 +38,38 @@ func findData(dir string) (string, error) {
 	if _, err := os.Stat(filepath.Join(link, "PG_VERSION")); errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("%s is not a PostgreSQL data directory: delete it to begin anew", link)
 	} else if errors.Is(err, fs.ErrPermission) {
-		return "", foreign(link, dir)
+		return "", foreignOwner(link, dir)
 	}
 	return link, nil
 }
 
-// followLink finds the data behind a link of ours, or of the person who made one to a roomier disk.
+// followLink returns the data directory behind a link: ours, or one that the user made, to another disk for example.
 func followLink(dir, link string) (string, error) {
 	target, err := os.Readlink(link)
 	if err != nil {
 		return "", fmt.Errorf("find the data directory: %w", err)
 	}
-	ours := strings.HasPrefix(target, places+"/")
+	ours := strings.HasPrefix(target, clustersDir+"/")
 	data, err := filepath.EvalSymlinks(link)
 	if errors.Is(err, fs.ErrNotExist) && ours {
 		return "", os.Remove(link)
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return "", foreign(link, dir)
+		return "", foreignOwner(link, dir)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%s leads nowhere: %w", link, err)
 	}
 	if ours {
-		return data, claim(filepath.Dir(target), dir, target)
+		return data, changeOwner(filepath.Dir(target), dir, target)
 	}
 	return data, nil
 }
 
-// claim makes dir the owner of a place whose link came along when the directory was moved. A copied link is refused:
+// changeOwner makes dir the owner of a cluster after the directory with the link was moved. A copied link is refused:
 // two directories must not run one cluster.
-func claim(place, dir, target string) error {
-	file := filepath.Join(place, "owner")
+func changeOwner(clusterDir, dir, target string) error {
+	file := filepath.Join(clusterDir, "owner")
 	owner, err := os.ReadFile(file)
 	if err != nil || string(owner) == dir {
 		return err
@@ -81,13 +81,13 @@ func claim(place, dir, target string) error {
 	return os.WriteFile(file, []byte(dir), 0o600)
 }
 
-// create makes a new cluster in Dir, or where the account can reach it. It gets its name when it is complete, so that
-// an interrupted initdb leaves nothing that looks like a cluster.
+// create makes a new cluster in Dir, or in clustersDir if the account can't enter Dir. The cluster gets its name when
+// it is complete, so that an interrupted initdb leaves no half cluster.
 func (c *cluster) create() error {
 	home := c.Dir
 	if !c.user.canEnter(home) {
 		var err error
-		if home, err = makePlace(c.Dir); err != nil {
+		if home, err = makeClusterDir(c.Dir); err != nil {
 			return err
 		}
 	}
@@ -108,59 +108,60 @@ func (c *cluster) create() error {
 	return os.Symlink(c.data, filepath.Join(c.Dir, "postgres"))
 }
 
-// makePlace makes a place for dir.
-func makePlace(dir string) (string, error) {
+// makeClusterDir makes a directory below clustersDir for the cluster of dir.
+func makeClusterDir(dir string) (string, error) {
 	removeAbandoned(dir)
-	if err := os.MkdirAll(places, 0o755); err != nil {
+	if err := os.MkdirAll(clustersDir, 0o755); err != nil {
 		return "", fmt.Errorf("make a data directory that PostgreSQL's account can enter: %w", err)
 	}
-	place, err := os.MkdirTemp(places, "cluster-")
+	clusterDir, err := os.MkdirTemp(clustersDir, "cluster-")
 	if err == nil {
-		err = os.Chmod(place, 0o711)
+		err = os.Chmod(clusterDir, 0o711)
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(place, "owner"), []byte(dir), 0o600)
+		err = os.WriteFile(filepath.Join(clusterDir, "owner"), []byte(dir), 0o600)
 	}
 	if err != nil {
 		return "", fmt.Errorf("make a data directory that PostgreSQL's account can enter: %w", err)
 	}
-	return place, nil
+	return clusterDir, nil
 }
 
-// removeAbandoned removes places that belonged to the dir which was here before, and to temporary ones that are gone.
-// Any other that cannot be seen may have been moved, or be on a disk that is not mounted.
+// removeAbandoned removes clusters of an earlier dir of this name, and those of temporary directories that are gone.
+// Any other directory that is missing may have been moved, or may be on a disk that is not mounted.
 func removeAbandoned(dir string) {
-	former, _ := filepath.Glob(filepath.Join(places, "cluster-*"))
-	for _, place := range former {
-		owner, err := os.ReadFile(filepath.Join(place, "owner"))
-		if err != nil || running(filepath.Join(place, "postgres")) {
+	former, _ := filepath.Glob(filepath.Join(clustersDir, "cluster-*"))
+	for _, clusterDir := range former {
+		owner, err := os.ReadFile(filepath.Join(clusterDir, "owner"))
+		if err != nil || running(filepath.Join(clusterDir, "postgres")) {
 			continue
 		}
 		_, err = os.Stat(string(owner))
 		gone := errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(string(owner), os.TempDir()+"/")
 		if gone || string(owner) == dir {
-			_ = os.RemoveAll(place)
+			_ = os.RemoveAll(clusterDir)
 		}
 	}
 }
 
 // remove deletes the cluster's files.
 func (c *cluster) remove() error {
-	place := filepath.Dir(c.data)
-	if filepath.Dir(place) == places {
-		return errors.Join(os.RemoveAll(place), os.Remove(filepath.Join(c.Dir, "postgres")))
+	clusterDir := filepath.Dir(c.data)
+	if filepath.Dir(clusterDir) == clustersDir {
+		return errors.Join(os.RemoveAll(clusterDir), os.Remove(filepath.Join(c.Dir, "postgres")))
 	}
 	return os.RemoveAll(c.data)
 }
 
-// makeRunDir makes a short-named directory for sockets. Root's must be enterable for whichever account PostgreSQL gets.
+// makeRunDir makes a directory with a short path for sockets. Root lets any account enter it, because PostgreSQL's is
+// not known yet.
 func makeRunDir() (string, error) {
-	anybody := account{}
+	user := account{}
 	if os.Geteuid() == 0 {
-		anybody = nobodyInParticular
+		user = anyUser
 	}
 	for _, parent := range []string{os.TempDir(), "/tmp", "/run"} {
-		if len(parent) > runDirLimit || !anybody.canEnter(parent) {
+		if len(parent) > runDirLimit || !user.canEnter(parent) {
 			continue
 		}
 		dir, err := os.MkdirTemp(parent, "cairn-")
@@ -184,7 +185,7 @@ func (c *cluster) makeSocketDir() error {
 	return nil
 }
 
-// removeRunDir removes the names we know and nothing else: the directory may come from a link that somebody else wrote.
+// removeRunDir removes the files that we make, and no others: the directory's name may come from another user's link.
 func removeRunDir(dir string) {
 	for _, name := range []string{"pg/.s.PGSQL.5432", "pg/.s.PGSQL.5432.lock", "pg", "lease", "."} {
 		_ = os.Remove(filepath.Join(dir, name))
