@@ -1,18 +1,18 @@
 // Package db opens the database and brings its schema up to date.
 //
-//	db.go       Open: one pool with safe defaults, waiting for a database that is not there yet
-//	pooler.go   whether a connection pooler stands before the database, and what is done differently then
-//	limits.go   the time limits of statements where a session can't keep them
-//	idle.go     whether a connection that nobody used is still good
-//	lock.go     what one process does at a time
+//	db.go       Open: a pool with safe defaults; it waits for a database that is not available yet
+//	pooler.go   connection poolers: how one is detected, and what is different then
+//	limits.go   the time limits of statements behind a connection pooler
+//	idle.go     whether an idle connection is still good
+//	lock.go     a lock that one process holds at a time
 //	sqlstate.go what kind of error a statement failed with
-//	failure.go  what went wrong with a connection, in words that give no credentials away
+//	failure.go  why there is no connection, in words without credentials
 //	migrate.go  Migrate and Ready: the embedded migrations and whether the database has them
-//	schema.go   which schema this program needs, and whether the database has it
-//	inspect.go  what can be said of a database without changing it
+//	schema.go   which schema version this program needs, and whether the database has it
+//	inspect.go  a report about a database, for server doctor
 //	migrations  numbered SQL files, never edited after a release
 //
-// embedded runs a private PostgreSQL for development, dbtest gives each test a database of its own.
+// Package embedded runs a private PostgreSQL for development. Package dbtest gives each test a database of its own.
 package db
 
 import (
@@ -38,8 +38,8 @@ const (
 	pingAfter      = time.Second // of idleness, before a connection is used again
 )
 
-// defaults are session settings that a URL may override. Most bound what a statement, a lock and a forgotten
-// transaction can cost everybody else.
+// defaults are session settings that a URL may override. Most limit how long a statement, a lock and a forgotten
+// transaction can hold up others.
 func defaults() map[string]string {
 	return map[string]string{
 		"application_name":                    "cairn",
@@ -48,19 +48,19 @@ func defaults() map[string]string {
 		"statement_timeout":                   "10s",
 		"lock_timeout":                        "5s",
 		"idle_in_transaction_session_timeout": "30s",
-		// All our statements find rows by key, so one plan fits every value. Left alone, PostgreSQL
-		// plans statements that take arrays anew each time, which costs more than running them.
+		// All our statements find rows by key, so one plan fits every value. By default PostgreSQL plans statements
+		// with arrays each time, which takes longer than running them.
 		"plan_cache_mode": "force_generic_plan",
 	}
 }
 
-// Open connects to the database at url, postgres://user:password@host:port/name?sslmode=…. It waits up to a minute,
-// or until ctx ends, for one that is down, unreachable, starting up or out of connections, and gives up at once where
-// waiting cannot help: malformed URL, refused credentials, no such database, distrusted certificate. Neither its
-// errors nor its log lines contain credentials. When a server turns out to be read-only, because another one has
-// taken over, the pool leaves all connections it has.
+// Open connects to the database at url, postgres://user:password@host:port/name?sslmode=…. It waits up to a minute, or
+// until ctx ends, for a database that is down, unreachable, starting up or out of connections. It returns at once if
+// waiting cannot help: malformed URL, refused credentials, no such database, untrusted certificate. Its errors and log
+// lines contain no credentials. When a server turns out to be read-only, because another one has taken over, the pool
+// closes all its connections.
 //
-// Where a connection pooler stands before the database, nothing is left to a session: Pooled tells.
+// Behind a connection pooler (Pooled), nothing depends on a session.
 func Open(ctx context.Context, url string, log *slog.Logger) (*pgxpool.Pool, error) {
 	config, err := parse(url)
 	if err != nil {
@@ -76,8 +76,8 @@ func Open(ctx context.Context, url string, log *slog.Logger) (*pgxpool.Pool, err
 
 func open(ctx context.Context, given *pgxpool.Config, log *slog.Logger) (pool *pgxpool.Pool, err error) {
 	var config *pgxpool.Config
-	err = insist(ctx, log, func(ctx context.Context) (err error) {
-		config, err = fit(ctx, given)
+	err = retry(ctx, log, func(ctx context.Context) (err error) {
+		config, err = detect(ctx, given)
 		return err
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func open(ctx context.Context, given *pgxpool.Config, log *slog.Logger) (pool *p
 	if err != nil {
 		return nil, errors.New(explain(err).text)
 	}
-	if err := insist(ctx, log, pool.Ping); err != nil {
+	if err := retry(ctx, log, pool.Ping); err != nil {
 		pool.Close()
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func parse(url string) (*pgxpool.Config, error) {
 	}
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, errors.New("db: " + malformed(err))
+		return nil, errors.New("db: " + explainURL(err))
 	}
 	connection := config.ConnConfig
 	if connection.ConnectTimeout == 0 {
@@ -123,14 +123,14 @@ func parse(url string) (*pgxpool.Config, error) {
 		}
 	}
 	config.ShouldPing = func(ctx context.Context, p pgxpool.ShouldPingParams) bool {
-		doubtful := p.IdleDuration > pingAfter || somethingToRead(p.Conn.PgConn().Conn())
+		doubtful := p.IdleDuration > pingAfter || readable(p.Conn.PgConn().Conn())
 		return doubtful && !answers(ctx, p.Conn.PgConn())
 	}
 	return config, nil
 }
 
-// insist tries to connect until that succeeds, or until it is hopeless or has taken too long.
-func insist(ctx context.Context, log *slog.Logger, connect func(context.Context) error) error {
+// retry tries to connect until it succeeds, until the failure is permanent, or for waitLimit.
+func retry(ctx context.Context, log *slog.Logger, connect func(context.Context) error) error {
 	began, reason := time.Now(), "no answer yet"
 	limited, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
@@ -154,12 +154,12 @@ func insist(ctx context.Context, log *slog.Logger, connect func(context.Context)
 		log.WarnContext(ctx, "the database is not available yet, trying again", "reason", reason, "retry_in", pause)
 		select {
 		case <-limited.Done():
-		case <-time.After(pause/2 + rand.N(pause/2)): // several instances must not knock in step
+		case <-time.After(pause/2 + rand.N(pause/2)): // so that instances do not try in step
 		}
 	}
 }
 
-// address names the hosts and ports of a database, the only part of its URL that may be shown.
+// address returns the hosts and ports of a database, the only part of its URL that may be shown.
 func address(config *pgxpool.Config) string {
 	first := config.ConnConfig
 	hosts := map[string]bool{fmt.Sprintf("%s:%d", first.Host, first.Port): true}

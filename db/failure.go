@@ -14,7 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// failure is why there is no connection. Its text is our own: those of pgx and PostgreSQL name the user and more.
+// failure says why there is no connection. Its text is ours, because those of pgx and PostgreSQL have the user and
+// more.
 type failure struct {
 	text      string
 	permanent bool // trying again cannot help
@@ -51,7 +52,7 @@ func explain(err error) failure {
 	return failure{text: "the connection was broken off"}
 }
 
-// certificateError finds the checks of sslmode verify-full, which crypto/tls does, and of verify-ca, which pgx does.
+// certificateError finds errors of sslmode verify-full, which crypto/tls checks, and of verify-ca, which pgx checks.
 func certificateError(err error) error {
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return bad.Err
@@ -65,7 +66,7 @@ func certificateError(err error) error {
 	return nil
 }
 
-// explainRefusal tells what a server means by refusing a connection with a SQLSTATE (PostgreSQL manual, appendix A).
+// explainRefusal explains the SQLSTATE with which a server refuses a connection.
 func explainRefusal(code string) failure {
 	says := func(text string) string { return fmt.Sprintf("%s (SQLSTATE %s)", text, code) }
 	switch code {
@@ -92,7 +93,7 @@ func explainRefusal(code string) failure {
 	return failure{says("it refuses the connection"), true}
 }
 
-// explainPooler tells what PgBouncer means. It has one SQLSTATE for everything, so its words have to be looked at.
+// explainPooler explains an error of PgBouncer's, by its text, because it has one SQLSTATE for everything.
 func explainPooler(refusal *pgconn.PgError) failure {
 	says := func(text string) string {
 		return fmt.Sprintf("a connection pooler %s (SQLSTATE %s)", text, refusal.Code)
@@ -118,8 +119,8 @@ func explainPooler(refusal *pgconn.PgError) failure {
 	return failure{text: says("refuses, or cannot reach the database")}
 }
 
-// malformed says what is wrong with a URL as far as that can be said without quoting it.
-func malformed(err error) string {
+// explainURL explains what is wrong with a URL without quoting it.
+func explainURL(err error) string {
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Sprintf("the database URL names a file that cannot be read: %v", file)
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// answers tells whether the server at the other end still answers. It is a round trip, but no transaction: pgx's Ping
-// would be one, and a server that has nothing to do would make as many of these as of its own.
+// answers reports whether the server still answers. It is a round trip without a transaction, unlike pgx's Ping, which
+// would double the transactions of an idle server.
 func answers(ctx context.Context, conn *pgconn.PgConn) bool {
 	pipeline := conn.StartPipeline(ctx)
 	if pipeline.Sync() != nil {

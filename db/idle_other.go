@@ -4,5 +4,5 @@ package db
 
 import "net"
 
-// somethingToRead does not know here: a connection that has been idle for long is pinged anyway.
-func somethingToRead(net.Conn) bool { return false }
+// readable does not know here: a connection that has been idle for long is pinged anyway.
+func readable(net.Conn) bool { return false }

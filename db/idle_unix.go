@@ -8,10 +8,9 @@ import (
 	"syscall"
 )
 
-// somethingToRead tells whether an idle connection has something to read. The only thing PostgreSQL
-// says unasked is that it ends, so that is worth a ping. The check costs one system call and no
-// round trip.
-func somethingToRead(conn net.Conn) bool {
+// readable reports whether an idle connection has data to read. PostgreSQL sends some unasked only when it ends the
+// connection, so it is worth a ping. The check is one system call and no round trip.
+func readable(conn net.Conn) bool {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 	}

@@ -11,24 +11,24 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// Report is what Inspect found.
+// Report is the result of Inspect.
 type Report struct {
 	Address  string        // hosts and ports, without credentials
 	Server   string        // PostgreSQL's version, like 17.6
-	Took     time.Duration // for a round trip
-	ReadOnly string        // why it can't be written to; "" if it can
-	Ahead    time.Duration // by how much this machine's clock is ahead of the database's, give or take a round trip
+	Took     time.Duration // of a round trip
+	ReadOnly string        // why it is read-only; "": it is not
+	Ahead    time.Duration // of this machine's clock over the database's, within a round trip
 	Version  int64         // of the schema; 0: there is none yet
-	Known    int64         // the newest version that this program knows
+	Known    int64         // the newest version that this program supports
 	Pending  []string      // migrations that Migrate would run, by file name
 
-	MayMigrate bool // the user may make the schema, or change the one that is there
+	MayMigrate bool // the user may create or change the schema
 
-	Pooler    string   // how a connection pooler lends its connections, "transaction" or "session"; "": there is none
-	Unlimited []string // with a pooler: the time limits that PostgreSQL does not know outside transactions
+	Pooler    string   // mode of a connection pooler, "transaction" or "session"; "": there is none
+	Unlimited []string // with a pooler: the time limits that PostgreSQL does not apply outside transactions
 }
 
-// Inspect looks at a database and changes nothing. Its error gives no credentials away.
+// Inspect reports about a database and changes nothing. Its errors contain no credentials.
 func Inspect(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 	r := Report{Address: address(pool.Config())}
 	var recovering, readOnly, hasSchema bool
@@ -44,7 +44,7 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 	).
 		Scan(&r.Server, &recovering, &readOnly, &now, &hasSchema, &r.MayMigrate)
 	if err != nil {
-		return Report{}, fmt.Errorf("db: inspect: %w", concealed(err))
+		return Report{}, fmt.Errorf("db: inspect: %w", redacted(err))
 	}
 	r.Took = time.Since(asked)
 	r.Ahead = asked.Add(r.Took / 2).Sub(now)
@@ -58,12 +58,12 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 		err = pool.QueryRow(ctx, `
 			SELECT coalesce(max(version_id), 0) FROM cairn.goose_db_version WHERE is_applied`).Scan(&r.Version)
 		if err != nil {
-			return Report{}, fmt.Errorf("db: inspect the schema: %w", concealed(err))
+			return Report{}, fmt.Errorf("db: inspect the schema: %w", redacted(err))
 		}
 	}
 	if Pooled(pool) {
 		if err := r.inspectPooler(ctx, pool); err != nil {
-			return Report{}, fmt.Errorf("db: inspect the connection pooler: %w", concealed(err))
+			return Report{}, fmt.Errorf("db: inspect the connection pooler: %w", redacted(err))
 		}
 	}
 	r.Known = Newest()

@@ -7,10 +7,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// limits keep the time limits of statements where a session can't, because a connection pooler gives each transaction
-// another one. It is part of pgx's way of telling what happens on a connection: each statement ends in time on our
-// side, which has PostgreSQL cancel it, and each transaction begins with its limits, so that PostgreSQL ends one
-// whose owner has vanished.
+// limits sets the time limits of statements behind a connection pooler, where each transaction may have another
+// session. It is a pgx tracer: it gives each statement a deadline on our side, after which pgx cancels it in
+// PostgreSQL, and begins each transaction with its limits, so that PostgreSQL ends one whose process has vanished.
 type limits struct {
 	statement, lock, idle string        // as PostgreSQL writes durations; "0": none
 	deadline              time.Duration // statement's, as PostgreSQL reads it; 0: none
@@ -24,7 +23,7 @@ func (l *limits) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQu
 
 func (l *limits) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryEndData) {
 	if data.Err == nil && data.CommandTag.String() == "BEGIN" {
-		// What is wrong here fails the transaction, and so the next statement in it.
+		// An error here fails the transaction, and so its next statement.
 		_ = conn.PgConn().ExecParams(ctx, `
 			SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
 			       set_config('idle_in_transaction_session_timeout', $3, true)`,

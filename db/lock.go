@@ -14,34 +14,33 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Lock is an advisory lock. One process at a time does what it stands for, in everything that uses the database.
+// Lock is an advisory lock, which one process at a time holds among all that use the database.
 //
-// It belongs to a transaction, not to a session: a connection pooler that is in transaction mode takes sessions
-// apart, and a session's lock would stay behind on a connection that is somebody else's by then. The transaction is
-// kept busy while the lock is held, and PostgreSQL ends one that is idle, so that a process that has vanished keeps
-// no lock.
+// It belongs to a transaction and not to a session: behind a connection pooler in transaction mode, a session's lock
+// would stay on a connection that another client gets. A heartbeat keeps the transaction busy while the lock is held.
+// PostgreSQL ends the transaction when it is idle, so that a process that has vanished holds no lock.
 type Lock struct {
 	Key  int64
 	Name string        // what it is for, as others read it in pg_stat_activity: "cairn migrate"
-	Wait time.Duration // for others to free it; 0: not at all
-	Log  *slog.Logger  // hears who holds it; nil: nobody does
-	Idle time.Duration // without a sign of life from its process, after which PostgreSQL frees it; 0: 30 s
+	Wait time.Duration // for another process to release it; 0: not at all
+	Log  *slog.Logger  // logs which process holds it; may be nil
+	Idle time.Duration // without a heartbeat, after which PostgreSQL releases it; 0: 30 s
 }
 
-// ErrLocked says that somebody else has held a lock for longer than its Wait.
-var ErrLocked = errors.New("db: somebody else holds the lock")
+// ErrLocked says that another process has held a lock for longer than Wait.
+var ErrLocked = errors.New("db: another process holds the lock")
 
 var errLockLost = errors.New("db: the lock was lost with its connection")
 
 const (
-	lockIdle      = 30 * time.Second
-	tryLockPause  = 500 * time.Millisecond
-	tellLockAgain = time.Minute
+	lockIdle       = 30 * time.Second
+	lockRetryPause = 500 * time.Millisecond
+	logLockEvery   = time.Minute
 )
 
-// Hold runs work while it holds the lock, which takes a connection of the pool. When the lock is lost, the context
-// that work gets is done. Work that must not go on without the lock asks held first. Errors: ErrLocked, with who
-// holds it, and those of work.
+// Hold runs work while it holds the lock, which takes a connection of the pool. The context of work ends when the lock
+// is lost. Before a step that must not happen without the lock, work calls held. Errors: ErrLocked, with the process
+// that holds it; work's.
 func (l Lock) Hold(ctx context.Context, pool *pgxpool.Pool, work func(ctx context.Context, held func() error) error,
 ) error {
 	tx, err := l.acquire(ctx, pool)
@@ -50,11 +49,11 @@ func (l Lock) Hold(ctx context.Context, pool *pgxpool.Pool, work func(ctx contex
 	}
 	working, cancel := context.WithCancelCause(ctx)
 	holding := &holding{tx: tx, every: l.idle() / 6}
-	kept := make(chan struct{})
-	go func() { defer close(kept); holding.keep(working, cancel) }()
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); holding.heartbeat(working, cancel) }()
 	defer func() {
 		cancel(nil)
-		<-kept
+		<-stopped
 		rollBack(ctx, tx)
 	}()
 	err = work(working, holding.check)
@@ -66,11 +65,11 @@ func (l Lock) Hold(ctx context.Context, pool *pgxpool.Pool, work func(ctx contex
 
 func (l Lock) idle() time.Duration { return cmp.Or(l.Idle, lockIdle) }
 
-// acquire tries until it has the lock. It does not queue for it in PostgreSQL: the wait would hold a connection, and
-// whatever limits statements would end it.
+// acquire tries until it has the lock. It does not wait for it in PostgreSQL: that would occupy a connection, and a
+// time limit of statements would end it.
 func (l Lock) acquire(ctx context.Context, pool *pgxpool.Pool) (pgx.Tx, error) {
 	began := time.Now()
-	var told time.Time
+	var loggedAt time.Time
 	for {
 		tx, err := l.try(ctx, pool)
 		if tx != nil || err != nil {
@@ -80,19 +79,19 @@ func (l Lock) acquire(ctx context.Context, pool *pgxpool.Pool) (pgx.Tx, error) {
 		if time.Since(began) >= l.Wait {
 			return nil, fmt.Errorf("%w of %q: %s; waited %v", ErrLocked, l.Name, holder, l.Wait)
 		}
-		if l.Log != nil && time.Since(told) >= tellLockAgain {
+		if l.Log != nil && time.Since(loggedAt) >= logLockEvery {
 			l.Log.InfoContext(ctx, "waiting for a lock that another process holds", "lock", l.Name, "holder", holder)
-			told = time.Now()
+			loggedAt = time.Now()
 		}
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-time.After(min(tryLockPause, l.Wait-time.Since(began))):
+		case <-time.After(min(lockRetryPause, l.Wait-time.Since(began))):
 		}
 	}
 }
 
-// try returns the transaction that holds the lock, nil if somebody else has it.
+// try returns the transaction that holds the lock, nil if another process holds it.
 func (l Lock) try(ctx context.Context, pool *pgxpool.Pool) (pgx.Tx, error) {
 	tx, err := pool.Begin(ctx)
 	if err != nil {
@@ -111,7 +110,7 @@ func (l Lock) try(ctx context.Context, pool *pgxpool.Pool) (pgx.Tx, error) {
 	return nil, err
 }
 
-// holder tells who holds the lock, as far as that can be seen.
+// holder describes the process that holds the lock, as far as that can be seen.
 func (l Lock) holder(ctx context.Context, pool *pgxpool.Pool) string {
 	var pid int
 	var name, address string
@@ -125,7 +124,7 @@ func (l Lock) holder(ctx context.Context, pool *pgxpool.Pool) string {
 		  AND k.classid::bigint = $1::bigint >> 32 AND k.objid::bigint = $1::bigint & 4294967295 LIMIT 1`, l.Key).
 		Scan(&pid, &name, &address, &since)
 	if err != nil {
-		return "who it is can't be seen"
+		return "unknown process"
 	}
 	return fmt.Sprintf("PostgreSQL's process %d for %q from %s has it since %s",
 		pid, name, address, since.UTC().Format(time.DateTime+" MST"))
@@ -133,7 +132,7 @@ func (l Lock) holder(ctx context.Context, pool *pgxpool.Pool) string {
 
 // holding is a lock that is held. A connection does one thing at a time.
 type holding struct {
-	every time.Duration // between signs of life; one may take three times as long
+	every time.Duration // between heartbeats; one may take three times as long
 	mu    sync.Mutex
 	tx    pgx.Tx
 }
@@ -141,7 +140,7 @@ type holding struct {
 func (h *holding) check() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	// Also while the work is told to stop: it may finish.
+	// It works also after the end of the work's context: the work may finish.
 	ctx, cancel := context.WithTimeout(context.Background(), 3*h.every)
 	defer cancel()
 	if _, err := h.tx.Exec(ctx, "SELECT"); err != nil {
@@ -150,8 +149,8 @@ func (h *holding) check() error {
 	return nil
 }
 
-// keep gives signs of life until the work is over, or says that the lock is lost.
-func (h *holding) keep(working context.Context, lost context.CancelCauseFunc) {
+// heartbeat keeps the transaction busy until the work is done, or reports that the lock is lost.
+func (h *holding) heartbeat(working context.Context, lost context.CancelCauseFunc) {
 	for {
 		select {
 		case <-working.Done():
@@ -165,7 +164,7 @@ func (h *holding) keep(working context.Context, lost context.CancelCauseFunc) {
 	}
 }
 
-// rollBack ends a transaction even when ctx has ended, so that its locks are free now.
+// rollBack ends a transaction even when ctx has ended, so that its locks are released.
 func rollBack(ctx context.Context, tx pgx.Tx) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 	defer cancel()

@@ -27,7 +27,7 @@ var embedded embed.FS
 func Migrations() fs.FS {
 	files, err := fs.Sub(embedded, "migrations")
 	if err != nil {
-		panic(err) // not a valid path: cannot be
+		panic(err) // the path is valid
 	}
 	return files
 }
@@ -41,29 +41,28 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 type Migrator struct {
 	Pool     *pgxpool.Pool
 	Log      *slog.Logger
-	LockWait time.Duration // for another instance that migrates; 0: five minutes
+	LockWait time.Duration // for the migration of another instance; 0: five minutes
 }
 
-// migrationLock is of everything that changes the schema: "cairn" in ASCII.
+// migrationLock is the key of the lock for changes of the schema: "cairn" in ASCII.
 const (
 	migrationLock = 0x636169726e
 	lockWait      = 5 * time.Minute
 )
 
-// Up brings the schema up to date. Any number of instances may do so at once: one works, the others wait for it. A
-// database that is newer than this program is left as it is, because going back one release must be possible. Errors:
-// ErrLocked.
+// Up brings the schema up to date. If several instances do that at once, one migrates and the others wait. A database
+// that is newer than this program stays as it is, so that one can go back a release. Errors: ErrLocked.
 func (m Migrator) Up(ctx context.Context) error {
-	pool, err := m.patient(ctx)
+	pool, err := m.openPool(ctx)
 	if err != nil {
 		return fmt.Errorf("db: connect to migrate: %w", err)
 	}
 	defer pool.Close()
 	lock := Lock{Key: migrationLock, Name: "cairn migrate", Wait: cmp.Or(m.LockWait, lockWait), Log: m.Log}
-	// goose would use a lock of its own only after looking for, and creating, its table: too late for us.
+	// goose's own lock would come too late: after it has created its table.
 	err = lock.Hold(ctx, pool, func(ctx context.Context, _ func() error) error { return m.up(ctx, pool) })
 	if err != nil {
-		return fmt.Errorf("db: migrate: %w", concealed(err))
+		return fmt.Errorf("db: migrate: %w", redacted(err))
 	}
 	return nil
 }
@@ -102,8 +101,8 @@ func (m Migrator) up(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// jobs brings river's tables up to date. It comes before our own migrations, so a database with the newest of these
-// has river's too.
+// jobs brings river's tables up to date. It runs before our own migrations, so a database with the newest of these has
+// river's, too.
 func (m Migrator) jobs(ctx context.Context, pool *pgxpool.Pool) error {
 	config := &rivermigrate.Config{Schema: "cairn", Logger: slog.New(slog.DiscardHandler)}
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), config)
@@ -121,14 +120,14 @@ func (m Migrator) jobs(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// patientConns are one for the lock, and one for the work.
-const patientConns = 2
+// migrateConns are one for the lock, and one for the work.
+const migrateConns = 2
 
-// patient opens a pool without the time limits that are meant for requests, and waits until it has all its connections.
-func (m Migrator) patient(ctx context.Context) (*pgxpool.Pool, error) {
+// openPool opens a pool without the time limits of requests, and waits until it has all its connections.
+func (m Migrator) openPool(ctx context.Context) (*pgxpool.Pool, error) {
 	config := m.Pool.Config()
-	config.MaxConns, config.MinConns, config.MinIdleConns = patientConns, 0, 0
-	// A transaction that is idle has lost us: nothing here waits for anything outside the database.
+	config.MaxConns, config.MinConns, config.MinIdleConns = migrateConns, 0, 0
+	// A migration waits for nothing outside the database, so an idle transaction has lost its process.
 	limit := &limits{statement: "0", lock: "0", idle: fmt.Sprint(lockIdle.Milliseconds())}
 	if Pooled(m.Pool) {
 		config.ConnConfig.Tracer = limit
@@ -143,14 +142,14 @@ func (m Migrator) patient(ctx context.Context) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, errors.New(explain(err).text)
 	}
-	if err := insist(ctx, m.Log, func(ctx context.Context) error { return fill(ctx, pool) }); err != nil {
+	if err := retry(ctx, m.Log, func(ctx context.Context) error { return fill(ctx, pool) }); err != nil {
 		pool.Close()
 		return nil, err
 	}
 	return pool, nil
 }
 
-// fill has a pool make all its connections.
+// fill opens all connections of a pool.
 func fill(ctx context.Context, pool *pgxpool.Pool) error {
 	for range pool.Config().MaxConns {
 		conn, err := pool.Acquire(ctx)
@@ -162,7 +161,7 @@ func fill(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// createSchema asks first, because even IF NOT EXISTS needs the right to create, which a schema's owner may lack.
+// createSchema checks first: even IF NOT EXISTS needs the right to create, which a schema's owner may lack.
 func createSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	var exists bool
 	err := pool.QueryRow(ctx, "SELECT to_regnamespace('cairn') IS NOT NULL").Scan(&exists)
@@ -173,9 +172,9 @@ func createSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	return err
 }
 
-// concealed replaces a connection error, whose text names user and database, and says what to do where a right is
+// redacted replaces a connection error, whose text has the user and the database, and says what to do if a right is
 // missing.
-func concealed(err error) error {
+func redacted(err error) error {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return errors.New(explain(err).text)
 	}
@@ -186,9 +185,9 @@ func concealed(err error) error {
 	return err
 }
 
-// Ready tells in one round trip whether requests can be served: the database answers, can be written to, and has at
-// least the newest schema that this program knows. The error says what is missing, without credentials. Connections
-// to a server that can't be written to are left: the next ones may find another.
+// Ready checks in one round trip whether requests can be served: the database answers, is writable, and has at least
+// the schema that this program needs. The error says what is missing, without credentials. The pool closes its
+// connections to a read-only server, because new ones may reach another server.
 func Ready(ctx context.Context, pool *pgxpool.Pool) error {
 	var recovering, writeProtected bool
 	var version int64
@@ -205,7 +204,7 @@ func Ready(ctx context.Context, pool *pgxpool.Pool) error {
 	case noSchema(err):
 		return errors.New("db: not ready: the database has no schema yet, run the migrations")
 	case stateOf(err) != "":
-		return fmt.Errorf("db: not ready: the database refuses the question (SQLSTATE %s)", stateOf(err))
+		return fmt.Errorf("db: not ready: the database refuses the query (SQLSTATE %s)", stateOf(err))
 	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("db: not ready: the database does not answer: %w", context.Cause(ctx))
 	case err != nil:

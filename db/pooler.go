@@ -13,16 +13,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Pooled tells whether a connection pooler (PgBouncer and its like) stands before the database of a pool from Open.
-// Nothing is left to a session then, whatever the pooler's mode: no prepared statement, no setting, no lock, no
-// LISTEN.
+// Pooled reports whether a pool from Open connects through a connection pooler such as PgBouncer. Then nothing depends
+// on a session, in any mode of the pooler: no prepared statement, no setting, no lock, no LISTEN.
 func Pooled(pool *pgxpool.Pool) bool {
 	_, limited := pool.Config().ConnConfig.Tracer.(*limits)
 	return limited
 }
 
-// Direct returns how to connect to a server that keeps a session for us, for LISTEN: at url if there is one, else
-// where pool does. It is nil if that goes through a connection pooler.
+// Direct returns how to connect to a server with a session, for LISTEN: at url if it is set, else as pool does. It is
+// nil if that goes through a connection pooler.
 func Direct(pool *pgxpool.Pool, url string) (*pgx.ConnConfig, error) {
 	if url != "" {
 		config, err := parse(url)
@@ -37,7 +36,7 @@ func Direct(pool *pgxpool.Pool, url string) (*pgx.ConnConfig, error) {
 	return pool.Config().ConnConfig, nil
 }
 
-// Same tells whether two pools lead to the same database of the same running server.
+// Same reports whether two pools connect to the same database of the same running server.
 func Same(ctx context.Context, one, other *pgxpool.Pool) (bool, error) {
 	var found [2]string
 	for i, pool := range []*pgxpool.Pool{one, other} {
@@ -45,20 +44,20 @@ func Same(ctx context.Context, one, other *pgxpool.Pool) (bool, error) {
 			SELECT oid::text || ' ' || extract(epoch FROM pg_postmaster_start_time())::text
 			FROM pg_database WHERE datname = current_database()`).Scan(&found[i])
 		if err != nil {
-			return false, fmt.Errorf("db: compare databases: %w", concealed(err))
+			return false, fmt.Errorf("db: compare databases: %w", redacted(err))
 		}
 	}
 	return found[0] == found[1], nil
 }
 
-// fit connects once and returns the configuration that suits what is there.
+// detect connects once and returns the configuration for a server or a pooler.
 //
-// A pooler is known by what it can't help: it refuses parameters that are a session's, as PgBouncer does unless it is
-// told to ignore them, or the process that PostgreSQL says it is, is not the one that the connection began with.
-func fit(ctx context.Context, config *pgxpool.Config) (*pgxpool.Config, error) {
+// There is a pooler if it refuses parameters of a session, as PgBouncer does unless it ignores them, or if PostgreSQL's
+// process is not the one that the connection began with.
+func detect(ctx context.Context, config *pgxpool.Config) (*pgxpool.Config, error) {
 	same, err := keepsSession(ctx, config.ConnConfig)
 	parameter := refusedParameter(err)
-	if parameter != "" && !ours(parameter) {
+	if parameter != "" && !optional(parameter) {
 		return nil, err
 	}
 	switch {
@@ -72,13 +71,13 @@ func fit(ctx context.Context, config *pgxpool.Config) (*pgxpool.Config, error) {
 	return withoutSession(ctx, config)
 }
 
-// keepsSession tells whether the connection leads to one PostgreSQL process.
+// keepsSession reports whether the connection leads to one PostgreSQL process.
 func keepsSession(ctx context.Context, config *pgx.ConnConfig) (bool, error) {
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return false, err
 	}
-	defer hangUp(ctx, conn)
+	defer closeConn(ctx, conn)
 	var pid uint32
 	err = conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid)
 	return err == nil && pid == conn.PgConn().PID(), err
@@ -87,7 +86,7 @@ func keepsSession(ctx context.Context, config *pgx.ConnConfig) (bool, error) {
 var errPoolerAppeared = errors.New("db: a connection pooler stands before the database now, " +
 	"and did not at the start: restart this server")
 
-// mustKeepSession refuses a new connection of a pool that was opened on a server without a pooler, if there is one now.
+// mustKeepSession refuses a new connection through a pooler if the pool was opened without one.
 func mustKeepSession(ctx context.Context, conn *pgx.Conn) error {
 	var pid uint32
 	err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid)
@@ -113,19 +112,19 @@ func withoutSession(ctx context.Context, config *pgxpool.Config) (*pgxpool.Confi
 		}
 	}
 	config.ConnConfig.Tracer = limit
-	// Statements are described once and sent whole each time. That takes one round trip, and leaves
-	// nothing on the connection that the next statement would have to find.
+	// Statements are described once and sent in full each time. That is one round trip, and does not depend on earlier
+	// statements of the connection.
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
 		return nil, err
 	}
-	defer hangUp(ctx, conn)
+	defer closeConn(ctx, conn)
 	limit.deadline, err = statementTimeout(ctx, conn)
 	return config, err
 }
 
-// trackedByPoolers are parameters that a pooler keeps for each of its clients.
+// trackedByPoolers are parameters that a pooler sets for each of its clients.
 var trackedByPoolers = map[string]bool{"application_name": true, "timezone": true}
 
 // errStatementMode is permanent.
@@ -150,7 +149,7 @@ func statementTimeout(ctx context.Context, conn *pgx.Conn) (limit time.Duration,
 
 var unsupported = regexp.MustCompile(`^unsupported startup parameter[a-z ]*: ([A-Za-z_.]+)`)
 
-// refusedParameter returns the session setting that a pooler does not take, "" if that is not what went wrong.
+// refusedParameter returns the session setting that a pooler refuses, "" if the error is another one.
 func refusedParameter(err error) string {
 	refusal, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || refusal.Code != protocolViolation {
@@ -162,22 +161,21 @@ func refusedParameter(err error) string {
 	return ""
 }
 
-// ours tells whether a parameter is one that we can do without.
-func ours(parameter string) bool {
+// optional reports whether a parameter is one of defaults, which a pooler may drop.
+func optional(parameter string) bool {
 	_, known := defaults()[parameter]
 	return known
 }
 
-// hangUp closes conn even when ctx has ended.
-func hangUp(ctx context.Context, conn *pgx.Conn) {
+// closeConn closes conn even when ctx has ended.
+func closeConn(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 	defer cancel()
 	_ = conn.Close(ctx)
 }
 
-// mode finds out whether a pooler lends a connection to PostgreSQL for a session or for a transaction. That of a
-// client which does nothing is lent to others in transaction mode only. Under load that may stay unseen: then the
-// answer is "session", so it may be told, but nothing may depend on it.
+// mode finds out a pooler's mode. In transaction mode, the connection of an idle client is lent to others. Under load
+// that may stay undetected, and the result is "session". So it may be shown, but nothing may depend on it.
 func mode(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	idle, err := pool.Acquire(ctx)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// Newest is the highest version among the embedded migrations: the schema that this program needs.
+// Newest returns the highest version of the embedded migrations: the schema version that this program needs.
 func Newest() int64 {
 	names, _ := fs.Glob(Migrations(), "*.sql")
 	newest, err := goose.NumericComponent(names[len(names)-1])
@@ -30,13 +30,13 @@ func Version(ctx context.Context, pool *pgxpool.Pool) (version int64, err error)
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("db: read the schema version: %w", concealed(err))
+		return 0, fmt.Errorf("db: read the schema version: %w", redacted(err))
 	}
 	return version, nil
 }
 
-// CheckSchema tells whether the schema has all that this program needs. A newer one has: going back one release must be
-// possible.
+// CheckSchema returns an error if the schema is older than this program needs. A newer one is fine, so that one can go
+// back a release.
 func CheckSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	version, err := Version(ctx, pool)
 	switch {

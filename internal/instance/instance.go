@@ -1,6 +1,6 @@
-// Package instance lets the servers of a site know of each other. Each writes itself into cairn.instances when it
-// starts, says there again and again that it lives, and takes itself out when it stops. From that follows which
-// encryption key may seal: one that every server holds, so that what one writes all can read.
+// Package instance registers the running servers in cairn.instances. Each server inserts a row at its start, updates it
+// regularly, and deletes it when it stops. From the rows follows which encryption key seals: one that every server
+// holds, so that all can read what one writes.
 package instance
 
 import (
@@ -18,21 +18,21 @@ import (
 )
 
 const (
-	// LiveFor is how long a server counts as running after it was last seen.
+	// LiveFor is how long a server counts as live after its last announcement.
 	LiveFor = 2 * time.Minute
-	// keepSilent is how long one that was killed stays in the list.
-	keepSilent = time.Hour
-	sweepBatch = 100
+	// staleRetention is how long the row of a killed server stays.
+	staleRetention = time.Hour
+	sweepBatch     = 100
 )
 
-// Instance is a server as its row tells. All times are by the database's clock.
+// Instance is the row of a server. All times are by the database's clock.
 type Instance struct {
 	ID, Hostname, Version string
-	Schema                int64    // the newest version it knows
+	Schema                int64    // the version that it needs
 	Keys                  []string // the ids of the encryption keys it holds, the newest first
 	Started, LastSeen     time.Time
-	Live                  bool // seen within LiveFor
-	// UntrustedProxy is the peer that last named a client to it without being trusted to. Nil: none has.
+	Live                  bool // announced within LiveFor
+	// UntrustedProxy is the last peer that sent X-Forwarded-For without being a trusted proxy; may be nil.
 	UntrustedProxy *netip.Addr
 }
 
@@ -43,18 +43,18 @@ type Self struct {
 	untrusted atomic.Pointer[netip.Addr]
 }
 
-// NoteUntrusted has the next announcement tell of a peer that named a client without being trusted to.
+// NoteUntrusted adds to the next announcement a peer that sent X-Forwarded-For without being a trusted proxy.
 func (s *Self) NoteUntrusted(peer netip.Addr) { s.untrusted.Store(&peer) }
 
-// New returns a server under a new id. Nobody knows of it before Announce.
+// New returns a server with a new id. Announce registers it.
 func New(pool *pgxpool.Pool, hostname, version string, schema int64, keys []string) *Self {
 	id := strings.ToLower(rand.Text()[:8])
 	me := Instance{ID: id, Hostname: hostname, Version: version, Schema: schema, Keys: keys}
 	return &Self{Instance: me, pool: pool}
 }
 
-// Announce says that this server lives, in one statement, and returns the key to seal with: the newest of its own that
-// every other live server holds too. If they have none in common, it is its newest.
+// Announce inserts or updates the row of this server, in one statement, and returns the key to seal with: the newest
+// that every other live server holds, too, or its own newest if they have none in common.
 func (s *Self) Announce(ctx context.Context) (sealing string, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH announced AS (
@@ -76,7 +76,7 @@ func (s *Self) Announce(ctx context.Context) (sealing string, err error) {
 	return sealing, nil
 }
 
-// Leave says that this server stops.
+// Leave deletes the row of this server.
 func (s *Self) Leave(ctx context.Context) error {
 	if _, err := s.pool.Exec(ctx, `DELETE FROM cairn.instances WHERE id = $1`, s.ID); err != nil {
 		return fmt.Errorf("instance: leave: %w", err)
@@ -84,20 +84,20 @@ func (s *Self) Leave(ctx context.Context) error {
 	return nil
 }
 
-// Sweep removes servers that have been silent for an hour, a batch at a time.
+// Sweep deletes one batch of rows of servers that were killed, and reports whether more may be left.
 func (s *Self) Sweep(ctx context.Context) (more bool, err error) {
 	tag, err := s.pool.Exec(ctx, `
 		DELETE FROM cairn.instances WHERE id IN (
 			SELECT id FROM cairn.instances WHERE last_seen < now() - $1::interval
 			ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)`,
-		keepSilent, sweepBatch)
+		staleRetention, sweepBatch)
 	if err != nil {
 		return false, fmt.Errorf("instance: sweep: %w", err)
 	}
 	return tag.RowsAffected() == sweepBatch, nil
 }
 
-// List returns all servers that are known, the oldest first.
+// List returns all registered servers, the oldest first.
 func List(ctx context.Context, pool *pgxpool.Pool) ([]Instance, error) {
 	return list(ctx, pool, `true`)
 }
@@ -112,12 +112,12 @@ func Count(ctx context.Context, pool *pgxpool.Pool) (n int, err error) {
 	return n, nil
 }
 
-// Lacking returns the live servers that do not hold a key.
+// Lacking returns the live servers that do not have a key.
 func Lacking(ctx context.Context, pool *pgxpool.Pool, key string) ([]Instance, error) {
 	return list(ctx, pool, `last_seen > now() - $1::interval AND NOT $2 = ANY(key_ids)`, key)
 }
 
-// list returns the servers that the condition names. args are $2 and up.
+// list returns the servers that match the condition. args are $2 and up.
 func list(ctx context.Context, pool *pgxpool.Pool, condition string, args ...any) ([]Instance, error) {
 	rows, _ := pool.Query(ctx, `
 		SELECT id, hostname, version, schema_version, key_ids, started, last_seen,

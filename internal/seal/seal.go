@@ -4,10 +4,10 @@
 //
 //	version 1 byte (1) | key id 4 bytes | nonce 12 bytes | ciphertext and tag
 //
-// The key id is the beginning of SHA-256 over a label and the key, so it can be shown to an operator. Every value is
-// bound to the place it belongs to (associated data), so a value copied into another row does not open.
+// The key id is the beginning of SHA-256 over a label and the key, so it can be shown to an operator. The associated
+// data is the row and column of the value, so a value that was copied into another row does not open.
 //
-// Rotation: put the new key in front. The first key seals, unless SealWith names another; all keys open.
+// Rotation: put the new key first. The first key seals, unless SealWith chooses another. All keys open.
 package seal
 
 import (
@@ -30,7 +30,7 @@ const (
 // ErrKey says that a value was sealed with a key that is not configured.
 var ErrKey = errors.New("seal: the key of this value is not configured")
 
-// ErrOpen says that a value is damaged or was sealed for another place.
+// ErrOpen says that a value is damaged or was sealed with other associated data.
 var ErrOpen = errors.New("seal: value does not open")
 
 // Sealer seals with one of its keys and opens with any. The zero value cannot be used; call New.
@@ -40,7 +40,7 @@ type Sealer struct {
 	keys    map[string]cipher.AEAD
 }
 
-// New makes a Sealer of one or more 32-byte keys, newest first.
+// New returns a Sealer with one or more 32-byte keys, newest first.
 func New(keys ...[]byte) (*Sealer, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("seal: no key")
@@ -67,15 +67,16 @@ func New(keys ...[]byte) (*Sealer, error) {
 	return s, nil
 }
 
-// Seal encrypts plaintext for one place, for example "cairn.connections/sealed_tokens/7/strava/12".
-func (s *Sealer) Seal(plaintext []byte, place string) []byte {
+// Seal encrypts plaintext. The associated data says where the value is stored, for example
+// "cairn.connections/sealed_tokens/7/strava/12".
+func (s *Sealer) Seal(plaintext []byte, associated string) []byte {
 	id := *s.sealing.Load()
 	head := append([]byte{version}, id...)
-	return s.keys[id].Seal(head, nil, plaintext, []byte(place))
+	return s.keys[id].Seal(head, nil, plaintext, []byte(associated))
 }
 
-// Open decrypts what Seal made for the same place. Errors: ErrKey, ErrOpen.
-func (s *Sealer) Open(sealed []byte, place string) ([]byte, error) {
+// Open decrypts a value that was sealed with the same associated data. Errors: ErrKey, ErrOpen.
+func (s *Sealer) Open(sealed []byte, associated string) ([]byte, error) {
 	if len(sealed) < headSize || sealed[0] != version {
 		return nil, ErrOpen
 	}
@@ -84,7 +85,7 @@ func (s *Sealer) Open(sealed []byte, place string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: key id %s", ErrKey, hex.EncodeToString([]byte(id)))
 	}
-	plaintext, err := aead.Open(nil, nil, sealed[headSize:], []byte(place))
+	plaintext, err := aead.Open(nil, nil, sealed[headSize:], []byte(associated))
 	if err != nil {
 		return nil, ErrOpen
 	}
@@ -99,7 +100,7 @@ func (s *Sealer) KeyIDs() (ids []string) {
 	return ids
 }
 
-// SealWith has the key with this id, in hex, seal from now on. An id that is none of KeyIDs changes nothing.
+// SealWith makes the key with this id, in hex, the one that seals. An id that is not among KeyIDs is ignored.
 func (s *Sealer) SealWith(id string) {
 	if i := slices.Index(s.KeyIDs(), id); i >= 0 {
 		s.sealing.Store(&s.ids[i])

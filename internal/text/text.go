@@ -1,10 +1,9 @@
-// Package text makes text from outside fit to be kept and shown: what browsers and providers send.
+// Package text checks and cleans text from browsers and providers.
 //
-//	text.go  which text can be kept at all, and cleaning what is only shown
+//	text.go  which text can be stored, and cleaning text for display
 //	json.go  ids in JSON, and JSON that can be read in one way only
 //
-// Text that means something (an e-mail address, a password, a code) is refused with Valid where it
-// comes in, never changed.
+// Text with a meaning (an e-mail address, a password, a code) is refused if it is not Valid, and never changed.
 package text
 
 import (
@@ -13,13 +12,12 @@ import (
 	"unicode/utf8"
 )
 
-// Valid tells whether PostgreSQL can keep s: it is UTF-8, and there is no NUL in it.
+// Valid reports whether PostgreSQL can store s: it is UTF-8 without NUL.
 func Valid(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
-// Clean makes one line of text that a page can show: the parts with spaces between them, at most
-// length characters, without control characters and without what turns the text around it. It is
-// for what is shown and decides nothing: people's names and permissions at providers (oauth),
-// titles, places and devices (latest), the names of browsers (session).
+// Clean returns one line of text for display: the parts with spaces between them, at most length characters, without
+// control characters and without characters that change the direction of text around it. It is for text without a
+// meaning to Cairn: names and permissions at providers, titles, places, devices, browsers.
 func Clean(length int, parts ...string) string {
 	visible := strings.Map(func(r rune) rune {
 		switch {
