@@ -54,8 +54,8 @@ func defaults() map[string]string {
 	}
 }
 
-// Open connects to the database at url, postgres://user:password@host:port/name?sslmode=…. It waits up to a minute, or
-// until ctx ends, for a database that is down, unreachable, starting up or out of connections. It returns at once if
+// Open connects to the database at url, postgres://user:password@host:port/name?sslmode=…. It waits up to a minute,
+// or until ctx ends, for a database that is down, unreachable, starting up or out of connections. It returns at once if
 // waiting cannot help: malformed URL, refused credentials, no such database, untrusted certificate. Its errors and log
 // lines contain no credentials. When a server turns out to be read-only, because another one has taken over, the pool
 // closes all its connections.

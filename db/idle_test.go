@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Connections that PostgreSQL closed while nobody used them must not fail those who ask next, however soon that is.
+// A connection that PostgreSQL closed while it was idle must not fail the next statement, however soon that comes.
 func TestARestartIsNotNoticedAfterwards(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t)

@@ -52,7 +52,7 @@ func TestMigrateTellsWhoHoldsTheLock(t *testing.T) {
 	}
 }
 
-// Work ends when its lock is lost, because somebody else may have it by then.
+// Work ends when its lock is lost, because another process may hold it by then.
 func TestLockThatIsLost(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)

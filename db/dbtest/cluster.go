@@ -33,7 +33,7 @@ type Cluster struct {
 	exited chan struct{} // closed when it has
 }
 
-// NewCluster makes a cluster with an empty database "cairn" and starts it. It is gone when the test ends.
+// NewCluster makes a cluster with an empty database "cairn" and starts it. It is removed when the test ends.
 func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
 	c := newCluster(t)
@@ -85,7 +85,7 @@ func (c *Cluster) NewStandby() *Cluster {
 	return s
 }
 
-// Promote makes a standby a primary. It returns when that can be written to.
+// Promote makes a standby a primary, and returns when that is writable.
 func (c *Cluster) Promote() {
 	c.t.Helper()
 	if err := execute(c.t.Context(), c.URL(), "SELECT pg_promote(true, 30)"); err != nil {

@@ -68,7 +68,7 @@ func start() (*embedded.Server, error) {
 	return embedded.Start(context.Background(), embedded.Options{Dir: dir, Ephemeral: true})
 }
 
-// ownDir makes dir, and refuses one that somebody else has put in the shared temporary directory under our name.
+// ownDir makes dir, and refuses one of that name that another user has put in the shared temporary directory.
 func ownDir(dir string) error {
 	mode := fs.FileMode(0o700)
 	if os.Getuid() == 0 {
@@ -87,7 +87,7 @@ func ownDir(dir string) error {
 	return nil
 }
 
-// New returns a pool on a database with all migrations that nobody else uses. It is gone when the test ends.
+// New returns a pool on a database of its own with all migrations. The database is dropped when the test ends.
 func New(t testing.TB) *pgxpool.Pool {
 	t.Helper()
 	return open(t, NewPatientURL(t))
@@ -136,7 +136,7 @@ func open(t testing.TB, url string) *pgxpool.Pool {
 	return pool
 }
 
-// closePool does not wait for ever when the test has forgotten to give a connection back.
+// closePool reports a test that has not released a connection, and does not wait for ever.
 func closePool(t testing.TB, pool *pgxpool.Pool) {
 	closed := make(chan struct{})
 	go func() { pool.Close(); close(closed) }()

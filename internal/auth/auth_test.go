@@ -55,7 +55,7 @@ func tryToSignUp(
 	})
 }
 
-// tryToSignIn comes from a browser that nobody knows.
+// tryToSignIn signs in from an unknown browser.
 func tryToSignIn(t *testing.T, a *auth.Accounts, email, password, address string) (int64, error) {
 	t.Helper()
 	proof, err := a.SignIn(t.Context(), email, password, address, "")

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// BenchmarkExpired lets three servers clean a million expired sessions away while they serve.
+// BenchmarkExpired lets three servers delete a million expired sessions while they serve.
 func BenchmarkExpired(b *testing.B) {
 	const expired = 1_000_000
 	m := newMachine(b)

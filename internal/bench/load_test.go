@@ -22,7 +22,7 @@ type load struct {
 	requests    [][]byte // each ready to be sent; one of them is chosen at random each time
 }
 
-// outcome is what came of a load.
+// outcome is the result of a load.
 type outcome struct {
 	perSecond float64
 	answers   map[int]int // by status

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	embedded.Supervise()
-	if rival := os.Getenv(playRival); rival != "" {
+	if rival := os.Getenv(runRival); rival != "" {
 		if err := play(rival, os.Getenv("DATABASE_URL")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -166,7 +166,7 @@ func (m machine) startOurs(address string, env ...string) process {
 
 func (m machine) startRival(name, address string) process {
 	m.b.Helper()
-	return m.start([]string{os.Args[0]}, playRival+"="+name, "DATABASE_URL="+address)
+	return m.start([]string{os.Args[0]}, runRival+"="+name, "DATABASE_URL="+address)
 }
 
 func (p process) answers() bool {

@@ -19,8 +19,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// playRival makes the test binary be one of the servers that ours is compared with: "raw", "stock" or "sliding".
-const playRival = "CAIRN_BENCH_PLAYS"
+// runRival runs the test binary as one of the servers that ours is compared with: "raw", "stock" or "sliding".
+const runRival = "CAIRN_BENCH_PLAYS"
 
 // person is what all of them answer.
 type person struct {

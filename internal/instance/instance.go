@@ -119,10 +119,11 @@ func Lacking(ctx context.Context, pool *pgxpool.Pool, key string) ([]Instance, e
 
 // list returns the servers that match the condition. args are $2 and up.
 func list(ctx context.Context, pool *pgxpool.Pool, condition string, args ...any) ([]Instance, error) {
+	// CollectRows returns the error of Query.
 	rows, _ := pool.Query(ctx, `
 		SELECT id, hostname, version, schema_version, key_ids, started, last_seen,
 		       last_seen > now() - $1::interval, untrusted_proxy
-		FROM cairn.instances WHERE `+condition+` ORDER BY started, id`, append([]any{LiveFor}, args...)...) // CollectRows returns its error
+		FROM cairn.instances WHERE `+condition+` ORDER BY started, id`, append([]any{LiveFor}, args...)...)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Instance])
 	if err != nil {
 		return nil, fmt.Errorf("instance: list: %w", err)

@@ -31,11 +31,14 @@ type sport struct {
 }
 
 var sports = map[string]sport{
-	"run":   {name: "Run", strava: "Run", stravaSport: "Run", garmin: "RUNNING", speed: 2.9, steep: .008},
-	"trail": {name: "Trail Run", strava: "Run", stravaSport: "TrailRun", garmin: "TRAIL_RUNNING", speed: 2.4, steep: .03},
-	"ride":  {name: "Ride", strava: "Ride", stravaSport: "GravelRide", garmin: "CYCLING", speed: 6.4, steep: .013},
-	"walk":  {name: "Walk", strava: "Walk", stravaSport: "Walk", garmin: "WALKING", speed: 1.4, steep: .006},
-	"hike":  {name: "Hike", strava: "Hike", stravaSport: "Hike", garmin: "HIKING", speed: 1.2, steep: .06},
+	"run": {name: "Run", strava: "Run", stravaSport: "Run", garmin: "RUNNING", speed: 2.9, steep: .008},
+	"trail": {
+		name: "Trail Run", strava: "Run", stravaSport: "TrailRun",
+		garmin: "TRAIL_RUNNING", speed: 2.4, steep: .03,
+	},
+	"ride": {name: "Ride", strava: "Ride", stravaSport: "GravelRide", garmin: "CYCLING", speed: 6.4, steep: .013},
+	"walk": {name: "Walk", strava: "Walk", stravaSport: "Walk", garmin: "WALKING", speed: 1.4, steep: .006},
+	"hike": {name: "Hike", strava: "Hike", stravaSport: "Hike", garmin: "HIKING", speed: 1.2, steep: .06},
 	"ski": {
 		name: "Nordic Ski", strava: "NordicSki", stravaSport: "NordicSki",
 		garmin: "CROSS_COUNTRY_SKIING", speed: 3.6, steep: .015,

@@ -106,7 +106,8 @@ func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, key, call, mode s
 		writePage(w, http.StatusOK)
 	case ModeHuge:
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = fmt.Fprintf(w, `{"padding":"%s"}`, bytes.Repeat([]byte("x"), hugeSize)) // the client should hang up early
+		// Fails when the client hangs up early, as it should.
+		_, _ = fmt.Fprintf(w, `{"padding":"%s"}`, bytes.Repeat([]byte("x"), hugeSize))
 	case ModeInvalid:
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"access_token":"0123456789abcdef","expires_in":216`))

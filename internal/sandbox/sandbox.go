@@ -108,7 +108,7 @@ type Options struct {
 	Inside  string         // the same for the server alone, where it differs: callback URLs lead there
 	Apps    map[string]App // by provider; one that is missing is not simulated
 	Hooks   Hooks
-	Site    string // our origin, like "http://localhost:3001", whose addresses may subscribe to Strava's events; "": none
+	Site    string // our origin, like "http://localhost:3001", which may subscribe to Strava's events; "": none
 	Limits  Limits
 	Log     *slog.Logger // nil: silent
 }

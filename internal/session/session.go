@@ -132,7 +132,7 @@ func New(o Options) *Manager {
 	return m
 }
 
-// Current returns the session of the request and whether somebody is signed in.
+// Current returns the session of the request and whether a user is signed in.
 func Current(ctx context.Context) (Session, bool) {
 	if rq, ok := ctx.Value(requestKey{}).(*request); ok && rq.found != nil && !rq.ended {
 		return rq.found.Session, true
@@ -141,7 +141,7 @@ func Current(ctx context.Context) (Session, bool) {
 }
 
 // Loaded reports whether the middleware has looked for a session. On the page for an error before that it is unknown
-// whether somebody is signed in.
+// whether a user is signed in.
 func Loaded(ctx context.Context) bool { return ctx.Value(requestKey{}) != nil }
 
 // Stale reports whether the request has the token of a session that has ended, or never was. Ended may say why.
