@@ -34,19 +34,6 @@ type view struct {
 
 type viewer struct{ Name string }
 
-// Initials stand where there is no picture: those of the first word and the last.
-func (v viewer) Initials() string {
-	words := strings.Fields(v.Name)
-	if len(words) == 0 {
-		return ""
-	}
-	initials := []rune(words[0])[:1]
-	if len(words) > 1 {
-		initials = append(initials, []rune(words[len(words)-1])[0])
-	}
-	return strings.ToUpper(string(initials))
-}
-
 type providerView struct{ Key, Name string }
 
 // parsePages parses the pages with what they call to name assets: their addresses, icons, and providers' marks.
