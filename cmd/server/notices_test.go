@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"mime/quotedprintable"
+	"mime/multipart"
 	"net/http"
 	"net/mail"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -116,18 +117,31 @@ func (b breaks) taken() (messages []string) {
 	return messages
 }
 
-// read parses a message and returns its text.
-func (b breaks) read(message string) (mail.Header, string) {
+// read parses a message and returns its two forms.
+func (b breaks) read(message string) (header mail.Header, text, html string) {
 	b.t.Helper()
 	m, err := mail.ReadMessage(strings.NewReader(message))
 	if err != nil {
 		b.t.Fatalf("%v:\n%s", err, message)
 	}
-	text, err := io.ReadAll(quotedprintable.NewReader(m.Body))
-	if err != nil {
-		b.t.Fatal(err)
+	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/alternative" {
+		b.t.Fatalf("it is %s, error %v", kind, err)
 	}
-	return m.Header, string(text)
+	var forms []string
+	parts := multipart.NewReader(m.Body, params["boundary"])
+	for _, kind := range []string{"text/plain; charset=utf-8", "text/html; charset=utf-8"} {
+		part, err := parts.NextPart() // which decodes quoted-printable
+		if err != nil || part.Header.Get("Content-Type") != kind {
+			b.t.Fatalf("want %s, error %v:\n%s", kind, err, message)
+		}
+		text, err := io.ReadAll(part)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		forms = append(forms, string(text))
+	}
+	return m.Header, forms[0], forms[1]
 }
 
 // begin runs the command, as a process that can be killed, until the first message is in hand; goOn lets it finish.
@@ -159,7 +173,7 @@ func (b breaks) want(messages []string, want ...string) {
 	b.t.Helper()
 	var got []string
 	for _, message := range messages {
-		header, _ := b.read(message)
+		header, _, _ := b.read(message)
 		to, err := header.AddressList("To")
 		if err != nil || len(to) != 1 {
 			b.t.Fatalf("to %v, error %v", to, err)
@@ -191,7 +205,7 @@ func TestNoticeIsACompleteMessage(t *testing.T) {
 	if len(messages) != 1 {
 		t.Fatalf("%d messages, want one", len(messages))
 	}
-	header, text := b.read(messages[0])
+	header, text, html := b.read(messages[0])
 	subject, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject"))
 	if err != nil || subject != "Please connect Strava again" {
 		t.Errorf("subject %q, error %v", subject, err)
@@ -208,10 +222,8 @@ func TestNoticeIsACompleteMessage(t *testing.T) {
 		t.Errorf("date %v, error %v", at, err)
 	}
 	for field, want := range map[string]string{
-		"Mime-Version":              "1.0",
-		"Content-Type":              "text/plain; charset=utf-8",
-		"Content-Transfer-Encoding": "quoted-printable",
-		"Auto-Submitted":            "auto-generated",
+		"Mime-Version":   "1.0",
+		"Auto-Submitted": "auto-generated",
 	} {
 		if got := header.Get(field); got != want {
 			t.Errorf("%s: %q, want %q", field, got, want)
@@ -222,19 +234,22 @@ func TestNoticeIsACompleteMessage(t *testing.T) {
 		t.Errorf("Message-ID %q is not the one that was shown", id)
 	}
 	for _, want := range []string{
-		"Strava disconnected Cairn since ",
+		"Strava disconnected Cairn",
 		"Access was revoked at Strava, or has expired. Reconnect it to go on. Nothing else is lost.",
-		`press "Reconnect Strava"`,
-		b.url + "/login\n",
+		"Reconnect Strava",
+		b.url + "/connections",
 	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%q is missing in:\n%s", want, text)
+		if !strings.Contains(text, want) || !strings.Contains(html, want) {
+			t.Errorf("%q is missing in:\n%s\n%s", want, text, html)
 		}
+	}
+	if regexp.MustCompile(`src=|@import|url\(`).MatchString(html) {
+		t.Errorf("it loads something:\n%s", html)
 	}
 	if strings.Contains(messages[0], "\r") || strings.Contains(messages[0], "Ada") {
 		t.Errorf("it has the line ends of a network, or a name that somebody typed:\n%q", messages[0])
 	}
-	if _, page := ada.Send(http.MethodGet, b.url+"/login", nil); page.Find("#broken").Length() != 1 {
+	if _, page := ada.Send(http.MethodGet, b.url+"/connections", nil); page.Find("#card-strava .banner").Length() != 1 {
 		t.Errorf("the link leads to %s, which does not say what is wrong", page.Url)
 	}
 }
@@ -249,7 +264,7 @@ func TestNoticeSaysWhy(t *testing.T) {
 		b.exec(`UPDATE cairn.users SET time_zone = ` + zone)
 		shown, _, _ := b.run()
 		text := strings.ReplaceAll(shown, "=\n", "") // lines that quoted-printable has broken
-		if _, since, found := strings.Cut(text, "read its saved access to Strava since "); !found ||
+		if _, since, found := strings.Cut(text, "\nSince "); !found ||
 			!strings.HasSuffix(strings.TrimSpace(strings.SplitAfterN(since, "\n", 2)[0]), want) {
 			t.Errorf("in %s it shows:\n%s", zone, shown)
 		}
