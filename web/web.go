@@ -3,7 +3,7 @@
 //	templates/layout/    base.html, the frame of every page ("layout"), which calls the page's "main"
 //	templates/partials/  pieces that pages share
 //	templates/pages/     one file a page, named after its address
-//	static/              the stylesheet, the script and images
+//	static/              the stylesheet, the script, the typeface, icons and images, with their licences
 //
 // Package routes parses the templates and says what data each gets.
 package web
