@@ -152,10 +152,10 @@ func (a auditor) member() {
 		"name", "Ada Lovelace", "email", "ada@example.org", "password", testkit.Password)
 	a.audit("home-welcome")
 	a.see("home-empty", "/", "#card-strava")
-	a.see("connections-empty", "/connections", "#card-strava")
+	a.see("connections-empty", "/connections", "li#card-strava")
 	a.turn(a.site, "strava", sandbox.Data, sandbox.ModeHang)
 	for _, provider := range []string{"strava", "garmin", "foursquare"} {
-		a.open("/connections", "#card-"+provider)
+		a.open("/connections", "li#card-"+provider)
 		a.submit("/connect/"+provider, `input[name=person]`)
 		a.allow("ada", "#card-"+provider+"[data-state=active]")
 		if provider == "strava" {
@@ -172,7 +172,7 @@ func (a auditor) member() {
 
 // connections are the cards in all their states.
 func (a auditor) connections() {
-	a.open("/connections", "#card-garmin")
+	a.open("/connections", "li#card-garmin")
 	a.submit("/connections/garmin/check", "#card-garmin #notice")
 	a.run("open the history", chromedp.Click("#card-garmin summary"))
 	a.audit("connections-checked")
@@ -183,12 +183,12 @@ func (a auditor) connections() {
 		a.execute(fmt.Sprintf(`
 			UPDATE cairn.connections SET state = '%s', cause = '%s', retry_at = now() + interval '1 hour'`,
 			state.state, state.cause))
-		a.see("connections-"+state.name, "/connections", "#card-strava[data-state="+state.state+"]")
+		a.see("connections-"+state.name, "/connections", "li#card-strava[data-state="+state.state+"]")
 		a.see("home-"+state.name, "/", "#days")
 	}
 	a.execute(`UPDATE cairn.connections SET state = 'active', cause = 'works', retry_at = NULL`,
 		`UPDATE cairn.connections SET granted = '{read}' WHERE provider = 'strava'`)
-	a.see("connections-limited", "/connections", "#card-strava[data-state=limited]")
+	a.see("connections-limited", "/connections", "li#card-strava[data-state=limited]")
 	a.turn(a.site, "garmin", sandbox.Revoke, "500")
 	a.see("disconnect-garmin", "/connections/garmin/disconnect", `form[action="/connections/garmin/disconnect"]`)
 	a.submit("/connections/garmin/disconnect", "#card-garmin #notice")
@@ -239,10 +239,10 @@ func (a auditor) errors() {
 	a.see("error-404", "/nowhere", "#reference")
 	a.turn(a.site, "strava", sandbox.API, "500")
 	a.execute(`DELETE FROM cairn.rate_limits`)
-	a.open("/connections", "#card-strava")
+	a.open("/connections", "li#card-strava")
 	a.submit("/connections/strava/check", "#reference")
 	a.audit("error-502")
-	a.open("/connections", "#card-strava")
+	a.open("/connections", "li#card-strava")
 	a.submit("/connections/strava/check", "#reference")
 	a.audit("error-429")
 	a.turn(a.site, "strava", sandbox.API, sandbox.ModeNone)
