@@ -166,7 +166,7 @@ func (a auditor) member() {
 		}
 	}
 	a.turn(a.site, "strava", sandbox.Data, sandbox.ModeNone)
-	a.run("wait for check-ins", chromedp.Navigate(a.site+"/"), chromedp.WaitVisible(`#latest-foursquare li`))
+	a.run("wait for check-ins", chromedp.Navigate(a.site+"/"), chromedp.WaitVisible(`[data-from~=foursquare]`))
 	a.audit("home")
 }
 

@@ -24,7 +24,7 @@ func TestConfirmInChromium(t *testing.T) {
 		chromedp.WaitVisible(`input[name=person]`),
 		chromedp.Click(`input[name=person][value=ada]`),
 		chromedp.Click(`button[value=allow]`),
-		chromedp.WaitVisible(`#latest-strava`))
+		chromedp.WaitVisible(`#days`))
 	leave()
 	b.run("want a password",
 		chromedp.Navigate(server.url+"/account"),

@@ -50,7 +50,7 @@ func TestMainPathInChromium(t *testing.T) {
 	}
 	b.run("go home", chromedp.Navigate(server.URL+"/"))
 	for _, provider := range []string{"foursquare", "strava"} { // the page looks until they are there
-		b.run("see what is new at "+provider, chromedp.WaitVisible(`#latest-`+provider+` li`))
+		b.run("see what is new at "+provider, chromedp.WaitVisible(`[data-from~=`+provider+`]`))
 	}
 	b.run("see that all has come", chromedp.WaitNotPresent(`.fetching`))
 	b.capture("home")

@@ -49,8 +49,8 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 			b.Connect(site.url, "foursquare", "ada")
 			testkit.Eventually(t, "the newest activities are there", func() bool {
 				_, page := b.Send(http.MethodGet, site.url+"/", nil)
-				return page.Find("#latest-strava li").Length() > 0 &&
-					page.Find("#latest-foursquare li").Length() > 0
+				return page.Find("[data-from~=strava]").Length() > 0 &&
+					page.Find("[data-from~=foursquare]").Length() > 0
 			})
 			b.Check(site.url, "strava")
 			testkit.NewBrowser(t).SignIn(site.url, "ada@example.org")

@@ -71,6 +71,9 @@ type Latest struct {
 	Fetching bool      // being brought up to date now
 }
 
+// Full tells whether there may be older entries, which are not kept.
+func (l Latest) Full() bool { return len(l.Entries) >= maxEntries }
+
 // Store keeps the entries of all people. Make it with New.
 type Store struct {
 	pool        *pgxpool.Pool

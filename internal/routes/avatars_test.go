@@ -55,7 +55,7 @@ func TestAvatars(t *testing.T) {
 	if n := count(t, s, `SELECT count(*) FROM cairn.avatars WHERE image IS NOT NULL`); n != 0 {
 		t.Errorf("%d pictures are kept after eight days", n)
 	}
-	b.post("/connections/strava/disconnect").to("/#card-strava")
+	b.post("/connections/strava/disconnect").to("/connections#card-strava")
 	if n := count(t, s, `SELECT count(*) FROM cairn.avatars`); n != 0 {
 		t.Errorf("%d rows are left of what is disconnected", n)
 	}

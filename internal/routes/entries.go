@@ -1,119 +1,52 @@
 package routes
 
 import (
-	"fmt"
-	"html/template"
-	"math"
+	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 
 	"cairn/internal/activity"
+	"cairn/internal/auth"
 	"cairn/internal/connection"
 	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
 
-// entriesView is what a card shows of a provider's newest entries.
-type entriesView struct {
-	Heading     string
+// latestView is what pages say of a provider's newest entries.
+type latestView struct {
 	AsOf        time.Time
 	Fetching    bool
 	Refreshable bool
-	Entries     []entryView
-	Empty       string // in place of entries
+	Entries     []activity.Entry // newest first
+	Full        bool             // there may be older ones
+	Empty       string           // in place of entries
 }
 
-type entryView struct {
-	Title   string
-	Facts   []string // "Trail run", "10.2 km", "58 min"
-	Place   string
-	When    template.HTML
-	Private bool
-	Device  string
-	Page    string
-	Route   *routeView
-}
-
-type routeView struct{ ViewBox, Path string }
-
-func viewOf(p *oauth.Provider, l activity.Latest, zone *time.Location) *entriesView {
-	v := &entriesView{
-		Heading: "Latest " + activity.Noun(p), AsOf: l.AsOf.In(zone), Fetching: l.Fetching,
-		Refreshable: activity.CanAsk(p),
-	}
-	for _, e := range l.Entries {
-		v.Entries = append(v.Entries, entryView{
-			Title: e.Title, Facts: factsOf(e), Place: e.Place, When: whenOf(e), Private: e.Private, Device: e.Device,
-			Page: e.Page, Route: routeOf(e.Route),
-		})
+func latestOf(p *oauth.Provider, l activity.Latest, zone *time.Location, lost bool) *latestView {
+	v := &latestView{
+		AsOf: l.AsOf.In(zone), Fetching: l.Fetching, Refreshable: activity.CanAsk(p), Entries: l.Entries, Full: l.Full(),
 	}
 	switch {
-	case len(v.Entries) > 0 || l.Fetching:
+	case len(v.Entries) > 0 || l.Fetching || lost:
 	case !v.Refreshable:
 		v.Empty = p.Name + " sends new " + activity.Noun(p) + " as soon as your watch has synced."
 	case l.AsOf.IsZero():
-		v.Empty = "Nothing has been fetched yet."
+		v.Empty = "Nothing has been fetched from " + p.Name + " yet."
 	default:
-		v.Empty = "There is nothing yet."
+		v.Empty = "There is nothing at " + p.Name + " yet."
 	}
 	return v
 }
 
-func factsOf(e activity.Entry) (facts []string) {
-	if e.Kind != "" && e.Kind != e.Title {
-		facts = append(facts, e.Kind)
+// oldest is the day of the oldest entry.
+func (l latestView) oldest() string {
+	if len(l.Entries) == 0 {
+		return ""
 	}
-	if e.Metres >= 1 {
-		facts = append(facts, distance(e.Metres))
-	}
-	if e.Seconds > 0 {
-		facts = append(facts, duration(e.Seconds))
-	}
-	return facts
-}
-
-func distance(metres float64) string {
-	if metres < 1000 {
-		return fmt.Sprintf("%.0f m", metres)
-	}
-	return strconv.FormatFloat(math.Round(metres/100)/10, 'f', 1, 64) + " km"
-}
-
-func duration(seconds int) string {
-	switch minutes := seconds / 60; {
-	case minutes == 0:
-		return fmt.Sprintf("%d s", seconds)
-	case minutes < 60:
-		return fmt.Sprintf("%d min", minutes)
-	default:
-		return fmt.Sprintf("%d h %02d min", minutes/60, minutes%60)
-	}
-}
-
-// whenOf is by the clock of the place where it was, and says which one that is.
-func whenOf(e activity.Entry) template.HTML {
-	local := e.Local()
-	day := "Mon 2 Jan"
-	if local.Year() != time.Now().Year() {
-		day = "Mon 2 Jan 2006"
-	}
-	if e.DayOnly {
-		return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`,
-			local.Format(time.DateOnly), local.Format(day)))
-	}
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s, %s %s</time>`,
-		local.Format(time.RFC3339), local.Format(day), local.Format("15:04"), zone(e.Offset)))
-}
-
-func routeOf(d *activity.Drawing) *routeView {
-	if d == nil {
-		return nil
-	}
-	return &routeView{fmt.Sprintf("0 0 %d %d", d.Width, d.Height), d.Path}
+	return l.Entries[len(l.Entries)-1].Local().Format(time.DateOnly)
 }
 
 // refresh has the newest entries fetched, and leads to the page that shows them coming.
@@ -150,6 +83,47 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	see(w, r, cardPath(p.Key))
+	return nil
+}
+
+// refreshAll has everything fetched that can be, and leads to the page that shows it coming. A connection that was asked
+// a moment ago, or too often, is left out.
+func (s *server) refreshAll(w http.ResponseWriter, r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	cards, err := s.cards(r, current.UserID)
+	if err != nil {
+		return err
+	}
+	asked := 0
+	var refused error
+	for _, c := range cards {
+		if !c.canRefresh() || c.fresh {
+			continue
+		}
+		p, err := s.provider(c.Key)
+		if err != nil {
+			return err
+		}
+		err = s.allowCall(r, p)
+		if _, limited := errors.AsType[*auth.LimitError](err); limited {
+			refused = err
+			continue
+		}
+		if err == nil {
+			err = s.Jobs.EnqueueSyncNow(r.Context(), c.Key, c.Subject, jobs.Fetch)
+		}
+		if err != nil {
+			return err
+		}
+		asked++
+	}
+	switch {
+	case asked == 0 && refused != nil:
+		return refused
+	case asked == 0:
+		s.tell(r, info, "What you see is the newest: it was fetched a moment ago.")
+	}
+	see(w, r, "/")
 	return nil
 }
 

@@ -51,9 +51,13 @@ func outing(t *testing.T, s site, person, title string) int64 {
 }
 
 var (
-	someWhen  = regexp.MustCompile(`^\w{3} \d{1,2} \w{3}( \d{4})?, \d\d:\d\d UTC[+−]\d{1,2}$`)
+	someWhen  = regexp.MustCompile(`^\w+day \d{1,2} \w+ \d{4}, \d\d:\d\d UTC[+−]\d{1,2}$`)
+	someClock = regexp.MustCompile(`^\d\d:\d\d$`)
 	someRoute = regexp.MustCompile(`^M\d+ \d+l-?\d+( \d+|-\d+)+$`)
 )
+
+// newest is the thing that began last.
+const newest = ".day:first-of-type .line > li:last-child"
 
 // Connecting brings the newest entries of each provider, with what it wants to be said beside them.
 func TestLatestOfEachProvider(t *testing.T) {
@@ -66,7 +70,7 @@ func TestLatestOfEachProvider(t *testing.T) {
 	}
 	for _, provider := range []string{"strava", "foursquare", "garmin"} {
 		testkit.Eventually(t, provider+" shows its entries", func() bool {
-			return b.get("/").Find("#latest-"+provider+" li").Length() > 10
+			return b.get("/").Find("[data-from~="+provider+"]").Length() > 10
 		})
 	}
 	testkit.Eventually(t, "the page does not load itself any more", func() bool {
@@ -76,8 +80,8 @@ func TestLatestOfEachProvider(t *testing.T) {
 	if home.Find("[style]").Length() > 0 {
 		t.Error("the page has style attributes, which the CSP forbids")
 	}
-	strava := home.Find("#latest-strava")
-	link := strava.Find("a.at").First()
+	strava := home.Find("li[data-from~=strava]")
+	link := strava.Find(".via a").First()
 	to := link.AttrOr("href", "")
 	if !strings.HasPrefix(to, "https://www.strava.com/activities/") || link.Text() != "View on Strava" {
 		t.Errorf("the link to Strava is %q to %q", link.Text(), to)
@@ -85,31 +89,31 @@ func TestLatestOfEachProvider(t *testing.T) {
 	if path := strava.Find("svg.land path.trace").AttrOr("d", ""); !someRoute.MatchString(path) {
 		t.Errorf("the route is %q", path)
 	}
-	if facts := strava.Find("li").Text(); !strings.Contains(facts, " km · ") || !strings.Contains(facts, " min") {
-		t.Errorf("no sport, distance and time in %q", facts)
+	first := strava.Find("article.mapped").First()
+	for selector, want := range map[string]string{".kind": "", ".facts": "km", "dt:first-child": "Distance", "time": ":"} {
+		if text := first.Find(selector).Text(); text == "" || !strings.Contains(text, want) {
+			t.Errorf("an activity's %s is %q, want %q in it", selector, text, want)
+		}
 	}
-	if device := strava.Find("li .device").First().Text(); device != "Garmin Forerunner 965" {
-		t.Errorf("Garmin recorded it, and %q is credited", device)
+	when := strava.Find("time").First()
+	if !someWhen.MatchString(when.AttrOr("title", "")) || !someClock.MatchString(when.Text()) {
+		t.Errorf("the time is %q, exactly %q", when.Text(), when.AttrOr("title", ""))
 	}
-	when := strings.TrimSuffix(strava.Find("li .when time").First().Text(), " · only you")
-	if !someWhen.MatchString(when) {
-		t.Errorf("the time is %q", when)
-	}
-	foursquare := home.Find("#latest-foursquare")
+	foursquare := home.Find("[data-from=foursquare]")
 	text := foursquare.Text()
 	if !strings.Contains(text, "Lyon, France") && !strings.Contains(text, "千代田区, 日本") {
 		t.Errorf("no city in %q", text)
 	}
-	venue := foursquare.Find("a.at").First().AttrOr("href", "")
-	if !strings.HasPrefix(venue, "https://foursquare.com/v/") {
-		t.Errorf("the venue is at %q", venue)
+	venue := foursquare.Find(".title a").First()
+	if !strings.HasPrefix(venue.AttrOr("href", ""), "https://foursquare.com/v/") || strings.Contains(venue.AttrOr("rel", ""), "nofollow") {
+		t.Errorf("the venue is at %q", venue.AttrOr("href", ""))
 	}
-	garmin := home.Find("#latest-garmin")
-	if garmin.Find("li .device").Length() != garmin.Find("li").Length() || garmin.Find("li .device").First().Text() != "Garmin Forerunner 965" {
+	garmin := home.Find("li[data-from~=garmin]")
+	if garmin.Find(".device").Length() != garmin.Length() || garmin.Find(".device").First().Text() != "Garmin Forerunner 965" {
 		t.Error("Garmin's device is not named beside each activity")
 	}
-	if garmin.Find("form").Length() > 0 {
-		t.Error("Garmin can't be asked, but there is a button for it")
+	if both := home.Find("li[data-from='strava garmin']").Length(); both < 10 || both < garmin.Length()-1 {
+		t.Errorf("%d of Garmin's %d activities are Strava's too, which are the same", both, garmin.Length())
 	}
 	for _, page := range []answer{home, b.get("/connections")} {
 		page.want(200, ".attributions", "Powered by Strava").want(200, ".attributions", "Places by Foursquare")
@@ -134,13 +138,12 @@ func TestLatestFollowsTheProviders(t *testing.T) {
 			b.connect("strava", "ada").to("/")
 			b.connect("garmin", "ada").to("/")
 			id := outing(t, s, "ada", "Up the hill & down")
-			b.shows("#latest-strava li:first-child .title", "Up the hill & down")
-			b.shows("#latest-garmin li:first-child .title", "Up the hill & down")
+			b.shows(newest+"[data-from='strava garmin'] .title", "Up the hill & down")
 			if err := s.sandbox.DeleteActivity(t.Context(), "ada", id); err != nil {
 				t.Fatal(err)
 			}
 			testkit.Eventually(t, "Strava's is gone", func() bool {
-				return !strings.Contains(b.get("/").Find("#latest-strava").Text(), "Up the hill")
+				return !strings.Contains(b.get("/").Find("[data-from~=strava]").Text(), "Up the hill")
 			})
 			testkit.Eventually(t, "no address is kept", func() bool {
 				return count(t, s, `SELECT count(*) FROM cairn.pulls`) == 0
@@ -193,7 +196,7 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	b.connect("strava", "ada").to("/")
 	// This is the script's request, which leaves the notice.
 	b.get("/connections/now").want(200, "#card-strava .fetching", "Fetching")
-	b.get("/days/now").want(200, "#latest-strava .fetching", "Fetching")
+	b.get("/days/now").has(".fetching[data-source=Strava]").want(200, "#days", "Fetching the newest from Strava")
 	b.get("/connections").want(200, "#notice", "Strava is connected")
 	looks := "/connections?looks=1"
 	meta := regexp.MustCompile(`<noscript><meta http-equiv="refresh" content="5; url=(/connections[^"#]*)"></noscript>`)
@@ -235,7 +238,7 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	}
 	b.post("/connections/strava/refresh").to("/connections#card-strava")
 	testkit.Eventually(t, "it is there", func() bool {
-		return b.get("/").Find("#latest-strava li").Length() == 30
+		return b.get("/").Find("[data-from~=strava]").Length() == 30
 	})
 	b.post("/connections/garmin/refresh").want(404, "h1", "")
 	b.post("/connections/foursquare/refresh").want(404, "h1", "")
@@ -264,7 +267,7 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 		return b.get("/connections").Find("#card-foursquare[data-state=trouble]").Length() == 1
 	})
 	home := b.get("/")
-	if home.Find("#latest-foursquare li").Length() != 30 || home.Find("#latest-foursquare .fetching").Length() > 0 {
+	if home.Find("[data-from~=foursquare]").Length() != 30 || home.Find(".fetching").Length() > 0 {
 		t.Error("what was there is gone, or it seems to be coming")
 	}
 	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Foursquare, sandbox.API, sandbox.ModeNone); err != nil {
@@ -286,16 +289,16 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	b.connect("garmin", "ada").to("/")
 	for _, provider := range []string{"strava", "garmin"} {
 		testkit.Eventually(t, provider+" shows its entries", func() bool {
-			return b.get("/").Find("#latest-"+provider+" li").Length() > 10
+			return b.get("/").Find("[data-from~="+provider+"]").Length() > 10
 		})
 	}
 	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.latest SET as_of = now() - interval '8 days'`); err != nil {
 		t.Fatal(err)
 	}
-	if n := b.get("/").Find("#latest-strava li").Length(); n != 0 {
+	if n := b.get("/").Find("[data-from~=strava]").Length(); n != 0 {
 		t.Errorf("%d of Strava's are shown after eight days", n)
 	}
-	if n := b.get("/").Find("#latest-garmin li").Length(); n < 10 {
+	if n := b.get("/").Find("[data-from~=garmin]").Length(); n < 10 {
 		t.Errorf("%d of Garmin's are shown after eight days", n)
 	}
 	look := func() {
@@ -322,7 +325,7 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "what is not permitted any more is not shown", func() bool {
-		return b.get("/").Find("#card-garmin[data-state=limited] .latest").Length() == 0 &&
+		return b.get("/").Find("[data-from~=garmin]").Length() == 0 &&
 			b.get("/connections").Find("#card-garmin[data-state=limited]").Length() == 1
 	})
 	look()
@@ -363,7 +366,7 @@ func TestHintDuringAnAnswer(t *testing.T) {
 		return count(t, s, `SELECT count(*) FROM cairn.errands WHERE reason > 1`) == 1
 	})
 	close(release)
-	b.shows("#latest-strava li:first-child .title", "while it answered")
+	b.shows(newest+" .title", "while it answered")
 }
 
 // No hint is lost between two instances whose jobs begin and end while others come.
@@ -424,8 +427,8 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 	if n := asked.Load(); n > 0 {
 		t.Errorf("another host was asked %d times", n)
 	}
-	home := b.get("/").want(200, "#latest-garmin .none", "as soon as your watch has synced")
-	if home.Find("#latest-garmin li").Length() != 0 {
+	home := b.get("/").want(200, "#days .none", "as soon as your watch has synced")
+	if home.Find("[data-from~=garmin]").Length() != 0 {
 		t.Error("something is shown")
 	}
 	odd := item(`"durationInSeconds":"a while"},` +
@@ -437,20 +440,25 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 			t.Errorf("answered %d", status)
 		}
 	}
-	shown := b.get("/").Find("#latest-garmin li")
+	shown := b.get("/").Find("[data-from~=garmin]")
 	if shown.Length() != 1 || shown.Find("b").Length() > 0 {
 		t.Fatalf("got %d entries", shown.Length())
 	}
-	for _, want := range []string{
-		"<b>bold</b>",
-		"Garmin",
-		"Cross country skiing · 1 h 02 min",
-		"Sat 18 Oct 2025, 03:19 UTC−3:30",
+	for selector, want := range map[string]string{
+		".title":  "<b>bold</b>",
+		".device": "Garmin",
+		".kind":   "Cross country skiing",
+		".facts":  "Time1:02 h",
+		"time":    "03:19",
 	} {
-		if !strings.Contains(shown.Text(), want) {
-			t.Errorf("%q lacks %q", shown.Text(), want)
+		if got := shown.Find(selector).Text(); got != want {
+			t.Errorf("%s is %q, want %q", selector, got, want)
 		}
 	}
+	if got := shown.Find("time").AttrOr("title", ""); got != "Saturday 18 October 2025, 03:19 UTC−3:30" {
+		t.Errorf("it was at %q", got)
+	}
+	b.get("/").want(200, ".day h2", "Saturday 18 October 2025")
 }
 
 // Ten thousand people's activities in one post are stored before it is answered.

@@ -291,5 +291,5 @@ func (l *lane) wantCard(b browser, state, history string) answer {
 
 // shownEntries counts the lane's on the home page.
 func (l *lane) shownEntries() int {
-	return l.person.get("/").Find("#latest-" + l.provider + " li").Length()
+	return l.person.get("/").Find("[data-from~=" + l.provider + "]").Length()
 }

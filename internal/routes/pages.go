@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cairn/internal/activity"
+	"cairn/internal/auth"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
@@ -19,7 +20,24 @@ type landingView struct {
 	Providers []providerView
 }
 
-type homeView struct{ cardsView }
+type homeView struct {
+	cardsView
+	Feed feed
+}
+
+// Refreshable tells whether anything can be fetched.
+func (v homeView) Refreshable() bool { return slices.ContainsFunc(v.Cards, card.canRefresh) }
+
+// FetchingFrom names the providers that are being asked.
+func (v homeView) FetchingFrom() string {
+	var names []string
+	for _, c := range v.Cards {
+		if c.Fetching() {
+			names = append(names, c.Name)
+		}
+	}
+	return inWordsAnd(names)
+}
 
 type connectionsView struct{ cardsView }
 
@@ -95,8 +113,8 @@ func (v cardsView) Attributions() string {
 
 func inWordsAnd(names []string) string {
 	last := len(names) - 1
-	if last == 0 {
-		return names[0]
+	if last < 1 {
+		return strings.Join(names, "")
 	}
 	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
@@ -122,17 +140,24 @@ type card struct {
 	Offers      string // not connected: what connecting brings
 	Withdrawing bool   // not connected any more, and the provider has not confirmed yet
 	ManageURL   string
-	Latest      *entriesView // nil: none are shown
+	Latest      *latestView // nil: none are shown
+	Pictured    bool
+	fresh       bool // fetched a moment ago
 	Attribution string
 }
 
 // Fetching tells whether the provider is being asked now.
 func (c card) Fetching() bool { return c.Latest != nil && c.Latest.Fetching }
 
+// canRefresh tells whether what is new can be fetched.
+func (c card) canRefresh() bool {
+	return c.State == "active" && c.Latest != nil && c.Latest.Refreshable
+}
+
 // RefreshPath is where the card's one button for it goes: to fetch what is new where that works, and else to ask the
 // provider whether the connection does.
 func (c card) RefreshPath() string {
-	if c.State == "active" && c.Latest != nil && c.Latest.Refreshable {
+	if c.canRefresh() {
 		return "/connections/" + c.Key + "/refresh"
 	}
 	return "/connections/" + c.Key + "/check"
@@ -152,9 +177,14 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := homeView{newCardsView(s.view(r, "Your days"), cards)}
+	v := s.newHome(r, s.view(r, "Your days"), cards)
 	v.follow(r, "/")
 	return s.render(w, r, http.StatusOK, "home", v)
+}
+
+func (s *server) newHome(r *http.Request, v view, cards []card) homeView {
+	by := reader{time.Now().In(s.zoneOf(r)), unitsOf(r) == auth.Imperial}
+	return homeView{newCardsView(v, cards), newFeed(cards, by)}
 }
 
 // connections is the page on which each connection has its card.
@@ -222,7 +252,7 @@ func (s *server) daysNow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.renderPart(w, http.StatusOK, "home", "days", homeView{newCardsView(view{Reload: "/"}, cards)})
+	return s.renderPart(w, http.StatusOK, "home", "days", s.newHome(r, view{Reload: "/"}, cards))
 }
 
 func connectedFirst(cards []card) []card {
@@ -274,11 +304,11 @@ var offers = map[string]string{
 func (v *card) show(p *oauth.Provider, c connection.Connection, kept activity.Latest, zone *time.Location) {
 	v.Connected, v.Account, v.Subject = true, c.Name, c.Subject
 	v.Since, v.CheckedAt, v.InState, v.RetryAt = c.Since.In(zone), c.CheckedAt.In(zone), c.InState.In(zone), c.RetryAt.In(zone)
-	v.ManageURL = p.ManageURL
+	v.ManageURL, v.Pictured = p.ManageURL, c.PictureURL != ""
 	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)
 	v.State, v.StateText, v.Problem = stateOf(p, c)
 	v.Attribution = attributions[p.Key]
-	if c.State != connection.NeedsReconnect && activity.Permitted(p, c.Granted) {
-		v.Latest = viewOf(p, kept, zone)
+	if activity.Permitted(p, c.Granted) {
+		v.Latest, v.fresh = latestOf(p, kept, zone, c.State == connection.NeedsReconnect), kept.Fresh
 	}
 }

@@ -16,6 +16,7 @@
 //	connections.go  the three providers: begin, come back, check, disconnect
 //	pages.go        the home page and what its cards say
 //	entries.go      the newest entries of a provider, and having them fetched
+//	feed.go         days made of them; stones.go, facts.go and week.go have their drawings and figures
 //	states.go       how a connection is, and what happened to it, in words
 //	letter.go       what an owner is told by mail when a connection needs them
 //	account.go      the account page and its forms
@@ -227,6 +228,7 @@ func (s *server) signedIn(r chi.Router) {
 	page(r, "/connections/{provider}/disconnect", s.page(s.disconnectPage))
 	r.With(s.limited(s.changes)).Post("/connections/{provider}/disconnect", s.page(s.disconnect))
 	r.Post("/connections/{provider}/refresh", s.page(s.refresh))
+	r.Post("/days/refresh", s.page(s.refreshAll))
 	r.Group(func(r chi.Router) {
 		r.Use(s.mustBeRecent)
 		page(r, "/account/delete", s.page(s.deletion))

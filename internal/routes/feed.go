@@ -1,0 +1,244 @@
+package routes
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/internal/activity"
+)
+
+// feed is what a person did, day by day: the newest day first, and each day from morning to evening. A day is one by
+// the clock of the place.
+type feed struct {
+	Days  []dayView
+	Week  *weekView // nil: nothing is known of this week, or not all of it
+	Since string    // the first day; "": there is none
+}
+
+type dayView struct {
+	ID     string // "d2026-11-24"
+	Name   string // "Today", "Sunday 22 November"
+	About  string // "Tuesday 24 November · Lyon"
+	Stones []stone
+	Things []thing
+}
+
+// thing is an activity, or a check-in outside of any.
+type thing struct {
+	From    string // keys of the providers that told of it
+	Sport   activity.Sport
+	Icon    string
+	Kind    string
+	Title   string
+	Where   string
+	When    template.HTML // "": its person hides when it was
+	Private bool
+	Device  string
+	Facts   []fact
+	Route   *routeView
+	Within  []thing // check-ins on the way
+	Page    string
+	ViewOn  string // the provider's name
+}
+
+// Place tells whether it is a check-in.
+func (t thing) Place() bool { return t.Sport == activity.Place }
+
+type routeView struct{ ViewBox, Path, From, To string }
+
+// found is an entry with where it came from.
+type found struct {
+	activity.Entry
+	from, name string // the provider's key and name
+	alsoFrom   string // of the same activity
+	day        string // "2026-11-24", of the place
+}
+
+func (f found) place() bool { return f.Sport == activity.Place }
+
+// reader is who looks at a feed, and when.
+type reader struct {
+	now      time.Time // by their clock
+	imperial bool
+}
+
+// newFeed makes days of what is kept.
+func newFeed(cards []card, r reader) feed {
+	entries := together(cards)
+	if len(entries) > 0 && r.now.Location() == time.UTC { // which it is where it is not known: then by the last place
+		r.now = r.now.In(entries[len(entries)-1].Local().Location())
+	}
+	var f feed
+	for i := len(entries); i > 0; {
+		last := entries[i-1].day
+		first := i - 1
+		for first > 0 && entries[first-1].day == last {
+			first--
+		}
+		f.Days = append(f.Days, newDay(entries[first:i], r))
+		i = first
+	}
+	if len(entries) > 0 {
+		f.Since = entries[0].Local().Format("2 January 2006")
+		f.Week = newWeek(cards, entries, r)
+	}
+	return f
+}
+
+// together are all entries in order. An activity that two providers tell of is there once.
+func together(cards []card) []found {
+	var all []found
+	for _, c := range cards {
+		if c.Latest == nil {
+			continue
+		}
+		for _, e := range c.Latest.Entries {
+			all = append(all, found{Entry: e, from: c.Key, name: c.Name, day: e.Local().Format(time.DateOnly)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b found) int { return cmp.Or(strings.Compare(a.day, b.day), a.At.Compare(b.At)) })
+	var merged []found
+	for _, f := range all {
+		if i := slices.IndexFunc(merged[max(0, len(merged)-4):], f.sameAs); i >= 0 {
+			i += max(0, len(merged)-4)
+			merged[i] = merged[i].merged(f)
+			continue
+		}
+		merged = append(merged, f)
+	}
+	return merged
+}
+
+// sameAs tells whether two providers tell of one activity: nobody begins two within two minutes.
+func (f found) sameAs(other found) bool {
+	return !f.place() && !other.place() && f.from != other.from && other.alsoFrom == "" && !f.DayOnly && !other.DayOnly &&
+		f.At.Sub(other.At).Abs() <= 2*time.Minute
+}
+
+// merged keeps the richer one, the one with a page at its provider, and adds what only the other tells.
+func (f found) merged(other found) found {
+	if f.Page == "" && other.Page != "" {
+		f, other = other, f
+	}
+	f.alsoFrom = other.from
+	f.Device = cmp.Or(f.Device, other.Device)
+	f.Climb, f.Pulse, f.Elapsed = cmp.Or(f.Climb, other.Climb), cmp.Or(f.Pulse, other.Pulse), cmp.Or(f.Elapsed, other.Elapsed)
+	if f.Route == nil {
+		f.Route = other.Route
+	}
+	return f
+}
+
+func newDay(entries []found, r reader) dayView {
+	local := entries[0].Local()
+	d := dayView{ID: "d" + entries[0].day, Stones: stonesOf(entries)}
+	date, places := local.Format("Monday 2 January"), citiesOf(entries)
+	if local.Year() != r.now.Year() {
+		date = local.Format("Monday 2 January 2006")
+	}
+	switch entries[0].day {
+	case r.now.Format(time.DateOnly):
+		d.Name, d.About = "Today", date
+	case r.now.AddDate(0, 0, -1).Format(time.DateOnly):
+		d.Name, d.About = "Yesterday", date
+	default:
+		d.Name = date
+	}
+	d.About = strings.Join(slices.DeleteFunc([]string{d.About, places}, func(s string) bool { return s == "" }), " · ")
+	d.add(entries, r)
+	return d
+}
+
+// add makes things of a day's entries. A check-in belongs to the activity that was under way.
+func (d *dayView) add(entries []found, r reader) {
+	var underWay found
+	host := -1
+	for _, f := range entries {
+		if t := thingOf(f, r); f.place() && host >= 0 && f.At.Before(underWay.End()) {
+			d.Things[host].Within = append(d.Things[host].Within, t)
+		} else {
+			d.Things = append(d.Things, t)
+		}
+		if !f.place() && !f.DayOnly && (host < 0 || f.End().After(underWay.End())) {
+			underWay, host = f, len(d.Things)-1
+		}
+	}
+}
+
+// citiesOf are the towns of a day's check-ins, up to three.
+func citiesOf(entries []found) string {
+	var cities []string
+	for _, f := range entries {
+		city, _, _ := strings.Cut(f.Place, ", ")
+		if f.place() && city != "" && !slices.Contains(cities, city) {
+			cities = append(cities, city)
+		}
+	}
+	return strings.Join(cities[:min(3, len(cities))], ", ")
+}
+
+func thingOf(f found, r reader) thing {
+	t := thing{
+		From: strings.TrimSpace(f.from + " " + f.alsoFrom), Sport: f.Sport, Icon: iconOf(f.Entry), Kind: f.Kind, Title: f.Title,
+		When: timeOf(f), Private: f.Private, Device: f.Device, Page: f.Page, ViewOn: f.name, Route: routeOf(f.Route),
+	}
+	if t.Place() {
+		t.Where = strings.Join(slices.DeleteFunc([]string{f.Kind, f.Place}, func(s string) bool { return s == "" }), " · ")
+		return t
+	}
+	t.Kind = cmp.Or(f.Kind, "Activity")
+	t.Facts = factsOf(f.Entry, r.imperial)
+	return t
+}
+
+// timeOf is by the clock of the place, and says which one that is.
+func timeOf(f found) template.HTML {
+	if f.DayOnly {
+		return ""
+	}
+	local := f.Local()
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s %s">%s</time>`, local.Format(time.RFC3339),
+		local.Format("Monday 2 January 2006, 15:04"), zone(f.Offset), local.Format("15:04")))
+}
+
+func routeOf(d *activity.Drawing) *routeView {
+	if d == nil {
+		return nil
+	}
+	from, _, _ := strings.Cut(strings.ToUpper(d.Path), "L")
+	return &routeView{fmt.Sprintf("0 0 %d %d", d.Width, d.Height), d.Path, from, d.End}
+}
+
+// icons are those of each kind, and of kinds of places and sports by a part of their words.
+var icons = map[activity.Sport]string{
+	activity.Ride: "bike", activity.Run: "run", activity.Hike: "trekking", activity.Swim: "swimming",
+	activity.Snow: "ski-jumping", activity.Gym: "barbell", activity.Place: "map-pin",
+}
+
+var placeIcons = []struct{ part, icon string }{
+	{"baker", "baguette"}, {"café", "coffee"}, {"cafe", "coffee"}, {"coffee", "coffee"}, {"restaurant", "tools-kitchen-2"},
+	{"bistro", "tools-kitchen-2"}, {"diner", "tools-kitchen-2"}, {"cinema", "movie"}, {"theater", "movie"},
+	{"shop", "building-store"}, {"store", "building-store"}, {"market", "building-store"}, {"gym", "barbell"},
+	{"pool", "swimming"}, {"mountain", "mountain"}, {"trail", "trekking"},
+}
+
+func iconOf(e activity.Entry) string {
+	kind := strings.ToLower(e.Kind)
+	switch {
+	case e.Sport == activity.Place:
+		for _, sign := range placeIcons {
+			if strings.Contains(kind, sign.part) {
+				return sign.icon
+			}
+		}
+	case e.Sport == activity.Hike && strings.Contains(kind, "walk"):
+		return "shoe"
+	case e.Sport == activity.Gym && e.Route != nil:
+		return "route"
+	}
+	return cmp.Or(icons[e.Sport], "barbell")
+}
