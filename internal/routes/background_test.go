@@ -12,7 +12,10 @@ import (
 // forgetSyncs empties the queue of the syncs that connecting has enqueued.
 func forgetSyncs(t *testing.T, s site) {
 	t.Helper()
-	for _, sql := range []string{`DELETE FROM cairn.errands`, `DELETE FROM cairn.river_job WHERE kind = 'revisit'`} {
+	for _, sql := range []string{
+		`DELETE FROM cairn.errands`,
+		`DELETE FROM cairn.river_job WHERE kind IN ('revisit', 'picture')`,
+	} {
 		if _, err := s.pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +78,8 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 	testkit.Eventually(t, "nothing is left to tell", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0
 	})
-	b.get("/connections").want(200, "#card-garmin[data-state=none] .events", "confirmed that Cairn’s access is removed")
+	b.get("/connections").
+		want(200, "#card-garmin[data-state=none] .events", "confirmed that Cairn’s access is removed")
 }
 
 // A person who has left is gone from the queue too: finished jobs are removed, because they name

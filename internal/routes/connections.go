@@ -224,7 +224,8 @@ func (s *server) connected(
 
 func (s *server) tellConnected(r *http.Request, p *oauth.Provider, grant oauth.Grant) {
 	if len(p.Missing(grant.Granted)) > 0 {
-		s.tellAt(r, atCard(p.Key), info, p.Name+" is connected, but without your activities. You can allow them any time.")
+		s.tellAt(r, atCard(p.Key), info,
+			p.Name+" is connected, but without your activities. You can allow them any time.")
 		return
 	}
 	s.tellAt(r, atCard(p.Key), good, p.Name+" is connected.")

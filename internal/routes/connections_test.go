@@ -117,7 +117,7 @@ func TestDeclinedAndUnticked(t *testing.T) {
 	t.Parallel()
 	b := signedUp(t, newSite(t), "ada@example.org")
 	b.get(b.decide(b.consent("/connect/strava"), "ada", "deny")).to("/")
-	b.get("/connections").want(200, "#notice", "Strava was not connected").want(200, "#card-strava[data-state=none]", "")
+	b.get("/connections").want(200, "#card-strava[data-state=none] > #notice", "Strava was not connected")
 	b.connect("strava", "ada", "read").to("/")
 	b.get("/connections").want(200, "#card-strava > #notice", "without your activities").
 		want(200, "#card-strava[data-state=limited] form[action='/connect/strava'] button", "")

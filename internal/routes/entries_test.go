@@ -105,11 +105,13 @@ func TestLatestOfEachProvider(t *testing.T) {
 		t.Errorf("no city in %q", text)
 	}
 	venue := foursquare.Find(".title a").First()
-	if !strings.HasPrefix(venue.AttrOr("href", ""), "https://foursquare.com/v/") || strings.Contains(venue.AttrOr("rel", ""), "nofollow") {
-		t.Errorf("the venue is at %q", venue.AttrOr("href", ""))
+	at := venue.AttrOr("href", "")
+	if !strings.HasPrefix(at, "https://foursquare.com/v/") || strings.Contains(venue.AttrOr("rel", ""), "nofollow") {
+		t.Errorf("the venue is at %q", at)
 	}
 	garmin := home.Find("li[data-from~=garmin]")
-	if garmin.Find(".device").Length() != garmin.Length() || garmin.Find(".device").First().Text() != "Garmin Forerunner 965" {
+	devices := garmin.Find(".device")
+	if devices.Length() != garmin.Length() || devices.First().Text() != "Garmin Forerunner 965" {
 		t.Error("Garmin's device is not named beside each activity")
 	}
 	if both := home.Find("li[data-from='strava garmin']").Length(); both < 10 || both < garmin.Length()-1 {

@@ -90,7 +90,9 @@ func TestVisitorsGetNoCookie(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := newBrowser(t, s)
-	for _, path := range []string{"/", "/login", "/signup", "/nothing", "/static/cairn.css", "/healthz", "/api/auth/me"} {
+	for _, path := range []string{
+		"/", "/login", "/signup", "/nothing", "/static/cairn.css", "/healthz", "/api/auth/me",
+	} {
 		if cookie := b.get(path).header.Get("Set-Cookie"); cookie != "" {
 			t.Errorf("%s sets %q", path, cookie)
 		}

@@ -39,7 +39,7 @@ var shown = map[connection.Cause]struct {
 	connection.NoAnswer:       {504, "didn’t answer.", "trouble", "didn’t answer"},
 	connection.BadAnswer:      {502, "isn’t responding properly.", "trouble", "didn’t respond properly"},
 	connection.SlowDown:       {503, "has rate-limited us.", "trouble", "rate-limited us"},
-	connection.AppRefused:     {502, "isn’t serving Cairn at the moment.", "paused", "refused Cairn, for everyone here"},
+	connection.AppRefused:     {502, "isn’t serving Cairn at the moment.", "paused", "refused Cairn"},
 	connection.AthleteLimit:   {502, "limit for this site is reached.", "paused", "limit for this site was reached"},
 	notPermitted:              {502, "isn’t responding properly.", "active", "You connected"},
 	connection.RefreshRefused: {303, "disconnected Cairn", "needs_reconnect", "refused to renew our access"},
@@ -107,7 +107,8 @@ func (l *lane) comesBack(b browser, consent, mode string, want connection.Cause,
 			l.t.Error("the account's id is not the one that came")
 		}
 	}
-	b.post("/connections/" + l.provider + "/check").to("/connections#card-" + l.provider) // what is called connected works
+	// What is called connected works.
+	b.post("/connections/" + l.provider + "/check").to("/connections#card-" + l.provider)
 }
 
 // waits tells whether another try is of no use yet.
@@ -173,7 +174,8 @@ func (l *lane) recovers(mode, state string) {
 		}
 	}
 	if state == "needs_reconnect" {
-		if l.person.get("/connections").Find("#card-"+l.provider+" form[action='/connect/"+l.provider+"'] button").Length() != 1 {
+		card := l.person.get("/connections").Find("#card-" + l.provider)
+		if card.Find("form[action='/connect/"+l.provider+"'] button").Length() != 1 {
 			l.t.Error("the card offers no way to connect again")
 		}
 		l.person.connect(l.provider, "ada").to("/")

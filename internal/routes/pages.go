@@ -303,7 +303,8 @@ var offers = map[string]string{
 // show says how a connection is by its last real answer.
 func (v *card) show(p *oauth.Provider, c connection.Connection, kept activity.Latest, zone *time.Location) {
 	v.Connected, v.Account, v.Subject = true, c.Name, c.Subject
-	v.Since, v.CheckedAt, v.InState, v.RetryAt = c.Since.In(zone), c.CheckedAt.In(zone), c.InState.In(zone), c.RetryAt.In(zone)
+	v.Since, v.CheckedAt = c.Since.In(zone), c.CheckedAt.In(zone)
+	v.InState, v.RetryAt = c.InState.In(zone), c.RetryAt.In(zone)
 	v.ManageURL, v.Pictured = p.ManageURL, c.PictureURL != ""
 	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)
 	v.State, v.StateText, v.Problem = stateOf(p, c)

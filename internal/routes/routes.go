@@ -212,7 +212,8 @@ func (s *server) signedIn(r chi.Router) {
 	r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))
 	r.With(s.limited(s.changes)).Post(preferencesPath, s.page(s.prefer))
 	r.With(s.limited(s.changes)).Post(zonePath, s.page(s.guessZone))
-	for _, form := range []string{"/account/name", "/account/password", preferencesPath} { // the addresses of a form that is shown again
+	// These are the addresses of forms that are shown again.
+	for _, form := range []string{"/account/name", "/account/password", preferencesPath} {
 		page(r, form, func(w http.ResponseWriter, r *http.Request) { see(w, r, "/account") })
 	}
 	r.Post("/account/password", s.page(s.setPassword))

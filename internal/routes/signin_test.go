@@ -117,7 +117,8 @@ func TestSignInIsLimited(t *testing.T) {
 		b.at([]site{s, other}[i%2]).post("/login", "email", "ada@example.org", "password", "wrong").
 			want(422, "#form-error", "")
 	}
-	a := b.post("/login", "email", "ada@example.org", "password", password).want(429, "#form-error", "Too many attempts")
+	a := b.post("/login", "email", "ada@example.org", "password", password).
+		want(429, "#form-error", "Too many attempts")
 	if a.header.Get("Retry-After") == "" || a.Find("input[name=email]").AttrOr("value", "") != "ada@example.org" {
 		t.Error("no Retry-After, or what was typed is lost")
 	}
@@ -193,7 +194,8 @@ func TestSignInWithAnotherAccountThanTheConnectedOne(t *testing.T) {
 	b.connect("strava", "moss").to("/")
 	other := newBrowser(t, s)
 	other.get(other.decide(other.consent("/login/strava"), "ada", "allow")).to("/")
-	other.get("/connections").want(200, "#card-strava[data-state=active]", "Moss").want(200, "#notice", "stays the connected one")
+	other.get("/connections").
+		want(200, "#card-strava[data-state=active]", "Moss").want(200, "#notice", "stays the connected one")
 	if n := count(t, s, `SELECT count(*) FROM cairn.users`); n != 1 {
 		t.Errorf("%d users, want 1", n)
 	}

@@ -63,7 +63,7 @@ func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem 
 }
 
 func pausedInWords(p *oauth.Provider, cause connection.Cause) (words, problem string) {
-	const everyone = "You’re still connected. This affects everyone here, and the operator of this site needs to fix it."
+	const everyone = "You’re still connected. This affects everyone here. The operator of this site needs to fix it."
 	switch cause {
 	case connection.QuotaSpent:
 		return "Today’s calls to " + p.Name + " are used up",
