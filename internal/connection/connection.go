@@ -5,6 +5,7 @@
 //	token.go       a usable access token; the one way to refresh
 //	call.go        calls about a connection, and what their answers say about it
 //	overview.go    what people see of their connections
+//	picture.go     our copies of the pictures of connected accounts
 //	idle.go        tokens that would lapse because nobody uses them, and refreshes that were cut off
 //	notice.go      connections that need an owner who has not been told of it
 //	disconnect.go  disconnecting: what was a connection becomes a revocation
