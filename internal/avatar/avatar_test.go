@@ -109,7 +109,8 @@ func TestPictures(t *testing.T) {
 			continue
 		}
 		config, _, err := image.DecodeConfig(bytes.NewReader(got.Body))
-		if err != nil || config.Width != tt.width || config.Height != tt.width || bytes.Contains(got.Body, []byte("alert")) {
+		if err != nil || config.Width != tt.width || config.Height != tt.width ||
+			bytes.Contains(got.Body, []byte("alert")) {
 			t.Errorf("%s: %d × %d (error %v), want a square of %d", name, config.Width, config.Height, err, tt.width)
 		}
 	}

@@ -75,9 +75,9 @@ func small(whole image.Image) *image.NRGBA {
 	bounds := whole.Bounds()
 	edge := min(bounds.Dx(), bounds.Dy())
 	from := image.Pt(bounds.Min.X+(bounds.Dx()-edge)/2, bounds.Min.Y+(bounds.Dy()-edge)/2)
+	middle := image.Rectangle{Min: from, Max: from.Add(image.Pt(edge, edge))}
 	copied := image.NewNRGBA(image.Rect(0, 0, min(edge, side), min(edge, side)))
-	draw.CatmullRom.Scale(copied, copied.Bounds(), whole, image.Rectangle{Min: from, Max: from.Add(image.Pt(edge, edge))},
-		draw.Src, nil)
+	draw.CatmullRom.Scale(copied, copied.Bounds(), whole, middle, draw.Src, nil)
 	return copied
 }
 

@@ -17,7 +17,8 @@ func TestAvatars(t *testing.T) {
 	visitor.get("/avatar").want(303, "", "")
 	b := signedUp(t, s, "ada@example.org")
 	initials := b.get("/avatar")
-	if initials.header.Get("Content-Type") != "image/svg+xml" || initials.header.Get("X-Content-Type-Options") != "nosniff" {
+	if initials.header.Get("Content-Type") != "image/svg+xml" ||
+		initials.header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("without a picture: %v", initials.header)
 	}
 	b.connect("strava", "ada").to("/")
@@ -43,7 +44,8 @@ func TestAvatars(t *testing.T) {
 	if kind := max.get("/avatars/strava").header.Get("Content-Type"); kind != "image/svg+xml" {
 		t.Errorf("somebody else gets %s", kind)
 	}
-	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.avatars SET fetched_at = now() - interval '8 days'`); err != nil {
+	_, err = s.pool.Exec(t.Context(), `UPDATE cairn.avatars SET fetched_at = now() - interval '8 days'`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if kind := b.get("/avatars/strava").header.Get("Content-Type"); kind != "image/svg+xml" {

@@ -27,7 +27,8 @@ type latestView struct {
 
 func latestOf(p *oauth.Provider, l activity.Latest, zone *time.Location, lost bool) *latestView {
 	v := &latestView{
-		AsOf: l.AsOf.In(zone), Fetching: l.Fetching, Refreshable: activity.CanAsk(p), Entries: l.Entries, Full: l.Full(),
+		AsOf: l.AsOf.In(zone), Fetching: l.Fetching, Refreshable: activity.CanAsk(p),
+		Entries: l.Entries, Full: l.Full(),
 	}
 	switch {
 	case len(v.Entries) > 0 || l.Fetching || lost:
@@ -86,8 +87,8 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// refreshAll has everything fetched that can be, and leads to the page that shows it coming. A connection that was asked
-// a moment ago, or too often, is left out.
+// refreshAll has everything fetched that can be, and leads to the page that shows it coming. A connection that was
+// asked a moment ago, or too often, is left out.
 func (s *server) refreshAll(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	cards, err := s.cards(r, current.UserID)

@@ -100,7 +100,9 @@ func together(cards []card) []found {
 			all = append(all, found{Entry: e, from: c.Key, name: c.Name, day: e.Local().Format(time.DateOnly)})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b found) int { return cmp.Or(strings.Compare(a.day, b.day), a.At.Compare(b.At)) })
+	slices.SortStableFunc(all, func(a, b found) int {
+		return cmp.Or(strings.Compare(a.day, b.day), a.At.Compare(b.At))
+	})
 	var merged []found
 	for _, f := range all {
 		if i := slices.IndexFunc(merged[max(0, len(merged)-4):], f.sameAs); i >= 0 {
@@ -115,8 +117,8 @@ func together(cards []card) []found {
 
 // sameAs tells whether two providers tell of one activity: nobody begins two within two minutes.
 func (f found) sameAs(other found) bool {
-	return !f.place() && !other.place() && f.from != other.from && other.alsoFrom == "" && !f.DayOnly && !other.DayOnly &&
-		f.At.Sub(other.At).Abs() <= 2*time.Minute
+	return !f.place() && !other.place() && !f.DayOnly && !other.DayOnly &&
+		f.from != other.from && other.alsoFrom == "" && f.At.Sub(other.At).Abs() <= 2*time.Minute
 }
 
 // merged keeps the richer one, the one with a page at its provider, and adds what only the other tells.
@@ -126,7 +128,8 @@ func (f found) merged(other found) found {
 	}
 	f.alsoFrom = other.from
 	f.Device = cmp.Or(f.Device, other.Device)
-	f.Climb, f.Pulse, f.Elapsed = cmp.Or(f.Climb, other.Climb), cmp.Or(f.Pulse, other.Pulse), cmp.Or(f.Elapsed, other.Elapsed)
+	f.Climb, f.Pulse = cmp.Or(f.Climb, other.Climb), cmp.Or(f.Pulse, other.Pulse)
+	f.Elapsed = cmp.Or(f.Elapsed, other.Elapsed)
 	if f.Route == nil {
 		f.Route = other.Route
 	}
@@ -148,7 +151,7 @@ func newDay(entries []found, r reader) dayView {
 	default:
 		d.Name = date
 	}
-	d.About = strings.Join(slices.DeleteFunc([]string{d.About, places}, func(s string) bool { return s == "" }), " · ")
+	d.About = dotted(d.About, places)
 	d.add(entries, r)
 	return d
 }
@@ -183,16 +186,22 @@ func citiesOf(entries []found) string {
 
 func thingOf(f found, r reader) thing {
 	t := thing{
-		From: strings.TrimSpace(f.from + " " + f.alsoFrom), Sport: f.Sport, Icon: iconOf(f.Entry), Kind: f.Kind, Title: f.Title,
-		When: timeOf(f), Private: f.Private, Device: f.Device, Page: f.Page, ViewOn: f.name, Route: routeOf(f.Route),
+		From: strings.TrimSpace(f.from + " " + f.alsoFrom), Sport: f.Sport, Icon: iconOf(f.Entry),
+		Kind: f.Kind, Title: f.Title, When: timeOf(f), Private: f.Private, Device: f.Device,
+		Page: f.Page, ViewOn: f.name, Route: routeOf(f.Route),
 	}
 	if t.Place() {
-		t.Where = strings.Join(slices.DeleteFunc([]string{f.Kind, f.Place}, func(s string) bool { return s == "" }), " · ")
+		t.Where = dotted(f.Kind, f.Place)
 		return t
 	}
 	t.Kind = cmp.Or(f.Kind, "Activity")
 	t.Facts = factsOf(f.Entry, r.imperial)
 	return t
+}
+
+// dotted are those of the words that there are.
+func dotted(words ...string) string {
+	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " · ")
 }
 
 // timeOf is by the clock of the place, and says which one that is.
@@ -220,8 +229,8 @@ var icons = map[activity.Sport]string{
 }
 
 var placeIcons = []struct{ part, icon string }{
-	{"baker", "baguette"}, {"café", "coffee"}, {"cafe", "coffee"}, {"coffee", "coffee"}, {"restaurant", "tools-kitchen-2"},
-	{"bistro", "tools-kitchen-2"}, {"diner", "tools-kitchen-2"}, {"cinema", "movie"}, {"theater", "movie"},
+	{"baker", "baguette"}, {"café", "coffee"}, {"cafe", "coffee"}, {"coffee", "coffee"},
+	{"restaurant", "tools-kitchen-2"}, {"bistro", "tools-kitchen-2"}, {"diner", "tools-kitchen-2"}, {"cinema", "movie"}, {"theater", "movie"},
 	{"shop", "building-store"}, {"store", "building-store"}, {"market", "building-store"}, {"gym", "barbell"},
 	{"pool", "swimming"}, {"mountain", "mountain"}, {"trail", "trekking"},
 }

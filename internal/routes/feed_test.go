@@ -64,17 +64,20 @@ func TestOrderOfDays(t *testing.T) {
 	hidden := entry("Some time", activity.Gym, at(1, 0, 0), 30)
 	hidden.DayOnly = true
 	home := rendered(t, []card{
-		connected("strava", entry("Evening ride", activity.Ride, at(0, 17, 0), 40),
-			entry("Morning run", activity.Run, at(0, 7, 0), 30), hidden, entry("Last year", activity.Hike, at(400, 9, 0), 90)),
+		connected("strava",
+			entry("Evening ride", activity.Ride, at(0, 17, 0), 40), entry("Morning run", activity.Run, at(0, 7, 0), 30),
+			hidden, entry("Last year", activity.Hike, at(400, 9, 0), 90)),
 		connected("foursquare", tokyo, entry("Bakery", activity.Place, at(1, 8, 0), 0)),
 	}, false)
 	if got, want := texts(home.Find(".day h2")), "Today, Yesterday, Monday 20 October 2025"; got != want {
 		t.Errorf("the days are %s, want %s", got, want)
 	}
-	if got, want := texts(home.Find(".title")), "Tokyo Station, Morning run, Evening ride, Some time, Bakery, Last year"; got != want {
+	const order = "Tokyo Station, Morning run, Evening ride, Some time, Bakery, Last year"
+	if got, want := texts(home.Find(".title")), order; got != want {
 		t.Errorf("the things are %s, want %s", got, want)
 	}
-	if got, want := texts(home.Find(".day header p")), "Tuesday 24 November · Chiyoda, Monday 23 November"; got != want {
+	const about = "Tuesday 24 November · Chiyoda, Monday 23 November"
+	if got, want := texts(home.Find(".day header p")), about; got != want {
 		t.Errorf("the days are about %s, want %s", got, want)
 	}
 	if got, want := texts(home.Find(".day time")), "07:00, 07:00, 17:00, 08:00, 09:00"; got != want {
@@ -103,7 +106,8 @@ func TestThingsAreToldOnce(t *testing.T) {
 		connected("strava", ride),
 		connected("foursquare", later, café),
 	}, false)
-	if got, want := texts(home.Find(".line > li > * .title")), "Before the rain, Café du Col, Cantine, Another"; got != want {
+	const order = "Before the rain, Café du Col, Cantine, Another"
+	if got, want := texts(home.Find(".line > li > * .title")), order; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	one := home.Find("li[data-from='strava garmin']")
@@ -138,7 +142,9 @@ func TestTitlesAreText(t *testing.T) {
 func TestFigures(t *testing.T) {
 	t.Parallel()
 	full := func(sport activity.Sport, kind string, metres float64, seconds int) activity.Entry {
-		return activity.Entry{Sport: sport, Kind: kind, Metres: metres, Seconds: seconds, Elapsed: seconds, Climb: 1040, Pulse: 141.6}
+		return activity.Entry{
+			Sport: sport, Kind: kind, Metres: metres, Seconds: seconds, Elapsed: seconds, Climb: 1040, Pulse: 141.6,
+		}
 	}
 	for _, tt := range []struct {
 		e                activity.Entry
@@ -197,7 +203,8 @@ func TestThisWeek(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	label := week.Find("svg").AttrOr("aria-label", "")
-	if label != "Time in motion this week: Monday 41:00 min, Tuesday 2:31 h" || week.Find("rect:not(.dim)").Length() != 2 {
+	if label != "Time in motion this week: Monday 41:00 min, Tuesday 2:31 h" ||
+		week.Find("rect:not(.dim)").Length() != 2 {
 		t.Errorf("the chart says %q", label)
 	}
 	if on := week.Find("text.on").Text(); on != "T" {
@@ -223,7 +230,8 @@ func weeks() []card {
 	route := &activity.Drawing{Path: "M36 636l" + strings.Repeat("12-7 3 14 ", 60) + "1 1", Width: 672, Height: 672}
 	for i := range 30 {
 		ride := entry(fmt.Sprintf("Ride %d", i), activity.Ride, at(i, 9, 0), 100)
-		ride.Kind, ride.Metres, ride.Climb, ride.Pulse, ride.Elapsed, ride.Route = "Gravel ride", 40_000, 500, 140, 9000, route
+		ride.Kind, ride.Metres, ride.Climb, ride.Pulse, ride.Elapsed = "Gravel ride", 40_000, 500, 140, 9000
+		ride.Route = route
 		ride.Page = "https://www.strava.com/activities/16181800001"
 		swim := entry(fmt.Sprintf("Swim %d", i), activity.Swim, at(i, 18, 0), 40)
 		swim.Kind, swim.Metres, swim.Device = "Lap swimming", 2000, "Garmin Forerunner 965"
@@ -231,7 +239,9 @@ func weeks() []card {
 		café.Kind, café.Place, café.Page = "Café", "Lyon, France", "https://foursquare.com/v/5000000000000000000000"
 		strava, garmin, foursquare = append(strava, ride), append(garmin, swim), append(foursquare, café)
 	}
-	return []card{connected("garmin", garmin...), connected("foursquare", foursquare...), connected("strava", strava...)}
+	return []card{
+		connected("garmin", garmin...), connected("foursquare", foursquare...), connected("strava", strava...),
+	}
 }
 
 // BenchmarkHome makes the feed of 90 entries and renders the home page with it.
@@ -249,7 +259,9 @@ func BenchmarkHome(b *testing.B) {
 	var body bytes.Buffer
 	for b.Loop() {
 		body.Reset()
-		v := homeView{cardsView{view: view{User: &viewer{"Ada"}}, Cards: cards}, newFeed(cards, reader{at(0, 18, 30), false})}
+		v := homeView{
+			cardsView{view: view{User: &viewer{"Ada"}}, Cards: cards}, newFeed(cards, reader{at(0, 18, 30), false}),
+		}
 		if err := pages["home"].ExecuteTemplate(&body, "layout", v); err != nil {
 			b.Fatal(err)
 		}
@@ -260,7 +272,8 @@ func BenchmarkHome(b *testing.B) {
 // Whose zone is not known reads "Today" by the clock of the place they were last.
 func TestTodayIsThePlaces(t *testing.T) {
 	t.Parallel()
-	cards := []card{connected("strava", entry("Night ride", activity.Ride, at(-1, 0, 20), 10), entry("Ride", activity.Ride, at(0, 9, 0), 10))}
+	cards := []card{connected("strava",
+		entry("Night ride", activity.Ride, at(-1, 0, 20), 10), entry("Ride", activity.Ride, at(0, 9, 0), 10))}
 	f := newFeed(cards, reader{at(-1, 0, 30).UTC(), false})
 	if len(f.Days) != 2 || f.Days[0].Name != "Today" || f.Days[1].Name != "Yesterday" {
 		t.Errorf("got %+v", f.Days)

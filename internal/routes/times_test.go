@@ -77,7 +77,8 @@ func TestUnitsByLanguage(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[string]string{
 		"": "metric", "en-GB,en;q=0.9": "metric", "de-DE,en-US;q=0.7": "metric", "en": "metric", "*": "metric",
-		"en-US,en;q=0.9": "imperial", "EN-us": "imperial", "en-LR": "imperial", "my;q=0.8": "imperial", "my-MM": "imperial",
+		"en-US,en;q=0.9": "imperial", "EN-us": "imperial", "en-LR": "imperial",
+		"my;q=0.8": "imperial", "my-MM": "imperial",
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Accept-Language", header)
