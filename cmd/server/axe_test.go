@@ -137,6 +137,7 @@ func (a auditor) visitors() {
 	a.see("login-failure", "/login?notice=no-answer-strava&reference=abcdefghijkl", "#notice.bad")
 	a.submit("/login", "#form-error", "email", "nobody@example.org", "password", "not the one")
 	a.audit("login-error")
+	a.see("privacy", "/privacy", "main h2")
 	a.see("signup", "/signup", "#email")
 	a.submit("/signup", "#password-error", "email", "ada@example.org", "password", "short")
 	a.audit("signup-error")
@@ -160,9 +161,10 @@ func (a auditor) member() {
 		a.allow("ada", "#card-"+provider+"[data-state=active]")
 		if provider == "strava" {
 			a.audit("connections-fetching")
-			a.see("connections-fetching-more", "/connections?looks=6", ".more a")
-			a.see("home-fetching", "/", ".fetching")
-			a.see("home-fetching-more", "/?looks=6", ".more a")
+			for name, path := range map[string]string{"connections": "/connections", "home": "/"} {
+				a.execute(`UPDATE cairn.errands SET at = now()`) // a fetch is shown for half a minute
+				a.see(name+"-fetching-more", path+"?looks=6", ".more a")
+			}
 		}
 	}
 	a.turn(a.site, "strava", sandbox.Data, sandbox.ModeNone)
@@ -231,6 +233,7 @@ func (a auditor) losses() {
 			a.see("loss"+strings.ReplaceAll(link, "/", "-"), link, `form[action="`+link+`"]`)
 		}
 	}
+	a.open("/account/sessions/end-others", "form .risk")
 	a.submit("/account/sessions/end-others", "#sessions #notice")
 	a.audit("account-others-ended")
 }
