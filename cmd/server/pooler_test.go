@@ -153,7 +153,7 @@ func TestIdleServerLeavesTheDatabaseAlone(t *testing.T) {
 	for _, name := range []string{"none", "transaction"} {
 		database := strings.Replace(postgres.URL(), "/cairn?", "/"+name+"?", 1)
 		env := append(behindPooler(t, database)[name], "DATA_DIR="+testkit.DataDir(t), "PORT=0")
-		hasty := limits{Jobs: jobs.Limits{FirstLook: time.Millisecond, Busy: time.Millisecond}}
+		hasty := limits{Jobs: jobs.Limits{FirstReconcile: time.Millisecond, Busy: time.Millisecond}}
 		start(t, append(env, limited(hasty))...)
 		group.Go(func() error {
 			n, err := fewestTransactions(t.Context(), others, name, 30*time.Second, 30)

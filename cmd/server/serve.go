@@ -133,6 +133,7 @@ func (s server) assemble(
 	}
 	queue, err := jobs.NewQueue(ctx, jobs.Options{
 		Pool: s.pool, Log: s.log, Limits: s.limits.Jobs, Listen: listen, Queues: providers.Keys(),
+		Serial: []string{connection.PictureQueue},
 	})
 	if err != nil {
 		return nil, upkeep{}, err
@@ -149,18 +150,19 @@ func (s server) assemble(
 		}),
 		oauth: oauth.NewClient(s.pool, oauth.Options{Limits: s.limits.Calls, Observe: watch.ProviderCall}),
 	}
+	syncs := activity.NewSyncQueue(s.pool, queue)
 	own.connections = connection.New(connection.Deps{
-		Pool: s.pool, Sealer: sealer, Client: own.oauth, Providers: providers, Queue: queue,
+		Pool: s.pool, Sealer: sealer, Client: own.oauth, Providers: providers, Queue: queue, Syncs: syncs,
+		Pictures: newPictures(simulated), Log: s.log,
 	})
 	own.presence = newPresence(s.pool, s.log, sealer, own.connections, s.limits.Upkeep)
 	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err
 	}
-	entries := activity.New(s.pool, sealer, own.connections, providers)
-	own.jobs, err = jobs.New(jobs.Deps{
-		Queue: queue, Connections: own.connections, Activity: entries, Providers: providers,
-		Pictures: newPictures(simulated),
+	entries := activity.New(activity.Deps{
+		Pool: s.pool, Sealer: sealer, Connections: own.connections, Providers: providers, Syncs: syncs,
 	})
+	own.jobs, err = jobs.New(queue, own.connections, entries)
 	if err != nil {
 		return nil, upkeep{}, err
 	}
@@ -171,7 +173,7 @@ func (s server) assemble(
 	handler, err := routes.New(routes.Deps{
 		PublicURL: s.site, TrustedProxies: s.TrustedProxies, Log: s.log,
 		Sessions: own.sessions, Accounts: own.accounts, OAuth: own.oauth, Connections: own.connections,
-		Activity: entries, Jobs: queue, Providers: providers.Usable(), Sandbox: simulated,
+		Activity: entries, Providers: providers.Usable(), Sandbox: simulated,
 		Web: web.Files, Ready: ready, Instance: own.presence.ID, WebhookKey: s.WebhookKey(),
 		Watch: routes.Watch{
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),

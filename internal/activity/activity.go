@@ -4,6 +4,8 @@
 //	activity.go  what is stored, for how long, and reading it
 //	source.go    what a provider with entries is
 //	fetch.go     asking a provider, and storing its answer
+//	sync.go      the sync job: checking a connection that may have changed, and fetching
+//	request.go   requests for a sync, one row each
 //	push.go      what providers send, and what they give addresses for
 //	reading.go   what reading providers' lists has in common
 //	sport.go     kinds of sport, in words and as one of a few
@@ -74,19 +76,32 @@ type Latest struct {
 // Full tells whether there may be older entries, which are not kept.
 func (l Latest) Full() bool { return len(l.Entries) >= maxEntries }
 
-// Store keeps the entries of all people. Make it with New.
+// Deps are the parts that a store puts to work.
+type Deps struct {
+	Pool        *pgxpool.Pool
+	Sealer      *seal.Sealer // addresses that providers sent rest in the database sealed
+	Connections *connection.Store
+	Providers   oauth.Registry
+	Syncs       *SyncQueue
+	Rest        time.Duration // between two fetches for one connection; 0: 15 s
+}
+
+// Store keeps the entries of all people, and enqueues their syncs. Make it with New.
 type Store struct {
+	*SyncQueue
 	pool        *pgxpool.Pool
 	sealer      *seal.Sealer
 	connections *connection.Store
 	providers   oauth.Registry
+	rest        time.Duration
 }
 
-// New returns the store in a database. Addresses that providers sent rest there sealed.
-func New(
-	pool *pgxpool.Pool, sealer *seal.Sealer, connections *connection.Store, providers oauth.Registry,
-) *Store {
-	return &Store{pool, sealer, connections, providers}
+// New returns the store in a database.
+func New(d Deps) *Store {
+	return &Store{
+		SyncQueue: d.Syncs, pool: d.Pool, sealer: d.Sealer, connections: d.Connections, providers: d.Providers,
+		rest: cmp.Or(d.Rest, 15*time.Second),
+	}
 }
 
 // fresh is for how long entries are taken for the newest.

@@ -8,6 +8,7 @@
 //	picture.go     our copies of the pictures of connected accounts
 //	idle.go        tokens that would lapse because nobody uses them, and refreshes that were cut off
 //	notice.go      connections that need an owner who has not been told of it
+//	jobs.go        background jobs: revoking, refreshing idle tokens, fetching pictures
 //	disconnect.go  disconnecting: what was a connection becomes a revocation
 //	revocation.go  revoking tokens at the provider until it confirms
 //	rekey.go       sealing tokens anew after a change of keys
@@ -24,6 +25,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,6 +33,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"cairn/db"
+	"cairn/internal/avatar"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
 )
@@ -43,23 +46,18 @@ var (
 	ErrOtherAccount = errors.New("connection: another account of this provider is connected")
 )
 
-// Enqueuer enqueues background work in the transaction that makes it necessary.
-type Enqueuer interface {
-	// EnqueueRevocation enqueues Store.Revoke.
-	EnqueueRevocation(ctx context.Context, tx pgx.Tx, provider string, revocationID int64) error
-	// EnqueueFetch enqueues a fetch of the newest entries of an account that is connected in tx.
-	EnqueueFetch(ctx context.Context, tx pgx.Tx, provider, subject string) error
-	// EnqueueCheck enqueues a check of an account, to be made after so long if the account is connected then.
-	EnqueueCheck(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error
-}
-
 // Deps are the parts that a store puts to work.
 type Deps struct {
 	Pool      *pgxpool.Pool
 	Sealer    *seal.Sealer // tokens rest in the database sealed
 	Client    *oauth.Client
 	Providers oauth.Registry
-	Queue     Enqueuer // nil: a revocation waits until somebody asks for PendingRevocations
+	Queue     Queue // nil: nothing is enqueued, and a revocation waits for the next Reconcile
+	Syncs     Syncs // nil if Queue is
+
+	// Pictures and Log are for jobs alone.
+	Pictures *avatar.Fetcher
+	Log      *slog.Logger
 }
 
 // Store holds the connections of all people. Make it with New.
@@ -69,14 +67,17 @@ type Store struct {
 	client    *oauth.Client
 	providers oauth.Registry
 	limits    limits
-	queue     Enqueuer // may be nil
+	queue     Queue // may be nil
+	syncs     Syncs
+	pictures  *avatar.Fetcher
+	log       *slog.Logger
 }
 
 // New returns the store in a database.
 func New(d Deps) *Store {
 	return &Store{
-		pool: d.Pool, sealer: d.Sealer, client: d.Client, providers: d.Providers, queue: d.Queue,
-		limits: limits{d.Client.Limits()},
+		pool: d.Pool, sealer: d.Sealer, client: d.Client, providers: d.Providers, limits: limits{d.Client.Limits()},
+		queue: d.Queue, syncs: d.Syncs, pictures: d.Pictures, log: d.Log,
 	}
 }
 
@@ -123,10 +124,10 @@ func (s *Store) Connect(ctx context.Context, tx pgx.Tx, g oauth.Grant, userID, i
 		if err != nil {
 			return err
 		}
-		if err := record(ctx, tx, userID, g.Provider.Key, Active, cause); err != nil || s.queue == nil {
+		if err := record(ctx, tx, userID, g.Provider.Key, Active, cause); err != nil {
 			return err
 		}
-		return s.queue.EnqueueFetch(ctx, tx, g.Provider.Key, g.Subject)
+		return s.enqueueFetches(ctx, tx, g.Provider.Key, g.Subject)
 	})
 }
 

@@ -96,10 +96,7 @@ func (s *Store) revokeLater(
 	if err != nil {
 		return fmt.Errorf("connection: store a revocation at %s: %w", p.Key, err)
 	}
-	if s.queue == nil {
-		return nil
-	}
-	return s.queue.EnqueueRevocation(ctx, tx, p.Key, id)
+	return s.enqueueRevocation(ctx, tx, p.Key, id)
 }
 
 // handOver gives a new pair of tokens to the revocation of a connection that was disconnected while
@@ -119,7 +116,7 @@ func (s *Store) handOver(ctx context.Context, lease string, token *oauth2.Token)
 }
 
 // dropRevocations drops what is still to be revoked of an account that is connected again: that would end the new
-// connection too. A call that is under way can't be stopped: what it leads to is checked later (Enqueuer).
+// connection too. A call that is under way can't be stopped: what it leads to is checked later (Syncs).
 func dropRevocations(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	_, err := tx.Exec(ctx, `DELETE FROM cairn.withdrawals WHERE provider = $1 AND subject = $2`, provider, subject)
 	if err != nil {

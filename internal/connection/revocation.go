@@ -80,7 +80,7 @@ func (s *Store) claimRevocation(ctx context.Context, id int64) (revocation, erro
 		}
 
 		// The call may end a connection that somebody makes meanwhile, so a check of that connection follows.
-		return s.queue.EnqueueCheck(ctx, tx, v.provider, v.subject, s.limits.claim())
+		return s.syncs.EnqueueCheck(ctx, tx, v.provider, v.subject, s.limits.claim())
 	})
 	return v, err
 }

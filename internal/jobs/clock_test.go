@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/db/dbtest"
+	"cairn/internal/activity"
 	"cairn/internal/testkit"
 )
 
@@ -21,13 +22,13 @@ func TestJobsAreDueByTheDatabasesClock(t *testing.T) {
 			pool := dbtest.New(t)
 			j := newInstance(t, pool, nil, Limits{}, wrong)
 			err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-				return j.deps.EnqueueCheck(t.Context(), tx, "strava", "7", time.Hour)
+				return activity.NewSyncQueue(pool, j.queue).EnqueueCheck(t.Context(), tx, "strava", "7", time.Hour)
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			revoke(t, j, pool, 1)
-			for kind, want := range map[string]time.Duration{"revisit": time.Hour, "withdraw": 0} {
+			enqueue(t, j, pool, 1)
+			for kind, want := range map[string]time.Duration{"revisit": time.Hour, "noop": 0} {
 				var after, since time.Duration
 				err := pool.QueryRow(t.Context(), `
 					SELECT scheduled_at - now(), now() - created_at FROM cairn.river_job WHERE kind = $1`,

@@ -1,19 +1,16 @@
 // Package jobs does what nobody should wait for, with river, in PostgreSQL: a job is enqueued in the transaction
 // that makes it necessary, and tried again until it is done, by whichever instance has time.
 //
-//	queue.go     enqueueing jobs
-//	jobs.go      the workers: start, stop, count
-//	wake.go      noticing that there is a job
-//	clock.go     the database's time
-//	revoke.go    having providers revoke tokens
-//	keepalive.go refreshing tokens that would lapse unused
-//	sync.go      checking a connection that may have changed, and fetching its newest entries
-//	request.go   requests for a sync, one row each
-//	picture.go   fetching the pictures of connected accounts
-//	log.go       what an operator reads of it
-//	look.go      finding work of these kinds that has no job
-//	patience.go  waiting for a provider that wants no calls now
-//	limits.go    time limits and their defaults
+//	queue.go      enqueueing jobs
+//	jobs.go       the workers of all features: start, stop, count
+//	scheduler.go  enqueueing, every hour, what features list
+//	backoff.go    the retry policy for a provider that wants no calls now
+//	wake.go       noticing that there is a job
+//	clock.go      the database's time
+//	log.go        what river and failed jobs log
+//	limits.go     time limits and their defaults
+//
+// What a job does is its feature's: connection/jobs.go, activity/sync.go.
 //
 // Each provider has a queue of its own, so that one that does not answer holds up nobody else's work. Jobs leave a
 // part of every quota to people (oauth.InBackground), unless a person waits for it.
@@ -30,11 +27,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-
-	"cairn/internal/activity"
-	"cairn/internal/avatar"
-	"cairn/internal/connection"
-	"cairn/internal/oauth"
 )
 
 // Schema is where river's tables are; db.Migrate makes them.
@@ -50,74 +42,76 @@ const (
 	fetchAnyway = 5 * time.Minute
 )
 
-// Deps are the parts that the jobs put to work.
-type Deps struct {
-	*Queue
-	Connections *connection.Store
-	Activity    *activity.Store
-	Providers   oauth.Registry
-	Pictures    *avatar.Fetcher
+// Feature is a feature that has background jobs.
+type Feature interface {
+	// Register adds the workers of its jobs.
+	Register(workers *river.Workers)
+	// Reconcile removes what may not be kept any longer, and lists the jobs that are missing, a bounded number: those
+	// to start now, and those to spread over the time until it is called again. It may list jobs that are there.
+	Reconcile(ctx context.Context) (now, later []river.JobArgs, err error)
 }
 
 // Jobs is the background work of one instance. Make it with New.
 type Jobs struct {
 	client *river.Client[pgx.Tx]
-	deps   Deps
+	queue  *Queue
 }
 
-// New returns the work, which begins with Run.
-func New(d Deps) (*Jobs, error) {
-	config := d.config()
+// New returns the work of the features, which begins with Run.
+func New(q *Queue, features ...Feature) (*Jobs, error) {
+	config := q.config()
 	config.Workers = river.NewWorkers()
-	river.AddWorker(config.Workers, &revoker{Deps: d})
-	river.AddWorker(config.Workers, &keeper{Deps: d})
-	river.AddWorker(config.Workers, &syncer{Deps: d})
-	river.AddWorker(config.Workers, &looker{Deps: d})
-	river.AddWorker(config.Workers, &picturer{Deps: d})
-	config.Queues = d.queues()
-	config.ErrorHandler = failures{d.Log}
-	config.Middleware = append(config.Middleware, river.WorkerMiddlewareFunc(d.clock.snoozing))
+	river.AddWorker(config.Workers, &scheduler{queue: q, features: features})
+	for _, f := range features {
+		f.Register(config.Workers)
+	}
+	config.Queues = q.queues()
+	config.ErrorHandler = failures{q.Log}
+	config.Middleware = append(config.Middleware, river.WorkerMiddlewareFunc(q.backingOff))
 	config.FetchPollInterval = fetchAnyway
-	config.JobTimeout, config.RescueStuckJobsAfter = d.Limits.Job, d.Limits.Rescue
+	config.JobTimeout, config.RescueStuckJobsAfter = q.Limits.Job, q.Limits.Rescue
 	config.CompletedJobRetentionPeriod, config.CancelledJobRetentionPeriod = keepDone, keepDone
 	config.DiscardedJobRetentionPeriod = keepFailed
-	config.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(d.Limits.Look),
-		func() (river.JobArgs, *river.InsertOpts) { return look{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})}
-	client, err := d.newClient(config)
+	config.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(q.Limits.Reconcile),
+		func() (river.JobArgs, *river.InsertOpts) { return reconcile{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})}
+	client, err := q.newClient(config)
 	if err != nil {
 		return nil, err
 	}
-	return &Jobs{client, d}, nil
+	return &Jobs{client, q}, nil
 }
 
-// queues are one for each provider, one for pictures, and one for what asks none.
+// queues are those of Options, and one for what asks no provider.
 func (o Options) queues() map[string]river.QueueConfig {
-	all := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: maxWorkers}, pictureQueue: {MaxWorkers: 1}}
-	for _, provider := range o.Queues {
-		all[provider] = river.QueueConfig{MaxWorkers: maxWorkers}
+	all := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: maxWorkers}}
+	for _, name := range o.Queues {
+		all[name] = river.QueueConfig{MaxWorkers: maxWorkers}
+	}
+	for _, name := range o.Serial {
+		all[name] = river.QueueConfig{MaxWorkers: 1}
 	}
 	return all
 }
 
 // Run works until ctx is done, and then lets the jobs under way finish. Those that do not are tried again by others.
 func (j *Jobs) Run(ctx context.Context) error {
-	if !j.mayBegin(ctx) {
+	if !j.awaitDatabase(ctx) {
 		return nil
 	}
 	waking, rest := context.WithCancel(context.WithoutCancel(ctx))
 	woken := make(chan struct{})
-	go func() { defer close(woken); j.deps.waker.run(waking) }()
+	go func() { defer close(woken); j.queue.waker.run(waking) }()
 	defer func() { rest(); <-woken }()
 	if err := j.client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("jobs: start: %w", err)
 	}
 	<-ctx.Done()
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.deps.Limits.Stop)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.queue.Limits.Stop)
 	defer cancel()
 	if j.client.Stop(stop) == nil {
 		return nil
 	}
-	cancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.deps.Limits.Stop)
+	cancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.queue.Limits.Stop)
 	defer cancel()
 	if err := j.client.StopAndCancel(cancelled); err != nil {
 		return fmt.Errorf("jobs: stop: %w", err)
@@ -125,22 +119,22 @@ func (j *Jobs) Run(ctx context.Context) error {
 	return nil
 }
 
-// mayBegin waits until the database takes jobs, and enqueues the first look. A server whose database is read-only,
+// awaitDatabase waits until the database takes jobs, and enqueues the first reconcile. A server whose database is read-only,
 // or away for the moment, serves meanwhile what it can. It is false when ctx is done.
-func (j *Jobs) mayBegin(ctx context.Context) bool {
-	for told := false; ; told = true {
-		first := j.deps.clock.Now().Add(j.deps.Limits.FirstLook)
-		_, err := j.client.Insert(ctx, look{}, &river.InsertOpts{ScheduledAt: first})
+func (j *Jobs) awaitDatabase(ctx context.Context) bool {
+	for logged := false; ; logged = true {
+		first := j.queue.Now().Add(j.queue.Limits.FirstReconcile)
+		_, err := j.client.Insert(ctx, reconcile{}, &river.InsertOpts{ScheduledAt: first})
 		if err == nil {
 			return true
 		}
-		if !told && ctx.Err() == nil {
-			j.deps.Log.WarnContext(ctx, "background work waits for the database", "error", err)
+		if !logged && ctx.Err() == nil {
+			j.queue.Log.WarnContext(ctx, "background work waits for the database", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(j.deps.Limits.Begin):
+		case <-time.After(j.queue.Limits.Begin):
 		}
 	}
 }

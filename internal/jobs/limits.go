@@ -10,12 +10,11 @@ type Limits struct {
 	Job    time.Duration // one try of one job: 1 minute
 	Rescue time.Duration // until a job counts as lost whose instance was killed: 5 minutes
 	Stop   time.Duration // for jobs under way when the server stops, a call to a provider or two: 15 s
-	Begin  time.Duration // between two looks at a database that takes no jobs yet: 1 s
-	// FirstLook is until an instance looks for lost work after its start: 30 s. It may stand in for one that died,
-	// whose lease of a refresh is over then.
-	FirstLook time.Duration
-	Look      time.Duration // from one such look to the next: 1 hour
-	Rest      time.Duration // between two fetches for one connection: 15 s
+	Begin  time.Duration // between two tries to reach a database that takes no jobs yet: 1 s
+	// FirstReconcile is from the start of an instance to its first reconcile: 30 s. The instance may stand in for one
+	// that died, whose lease of a refresh is over then.
+	FirstReconcile time.Duration
+	Reconcile      time.Duration // from one to the next: 1 hour
 
 	Poll        time.Duration // one question for due jobs: 3 s
 	PollIdle    time.Duration // from one to the next: 15 s
@@ -27,13 +26,13 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		Job:       cmp.Or(l.Job, time.Minute),
-		Rescue:    cmp.Or(l.Rescue, 5*time.Minute),
-		Stop:      cmp.Or(l.Stop, 15*time.Second),
-		Begin:     cmp.Or(l.Begin, time.Second),
-		FirstLook: cmp.Or(l.FirstLook, 30*time.Second),
-		Look:      cmp.Or(l.Look, time.Hour),
-		Rest:      cmp.Or(l.Rest, 15*time.Second),
+		Job:    cmp.Or(l.Job, time.Minute),
+		Rescue: cmp.Or(l.Rescue, 5*time.Minute),
+		Stop:   cmp.Or(l.Stop, 15*time.Second),
+		Begin:  cmp.Or(l.Begin, time.Second),
+
+		FirstReconcile: cmp.Or(l.FirstReconcile, 30*time.Second),
+		Reconcile:      cmp.Or(l.Reconcile, time.Hour),
 
 		Poll:        cmp.Or(l.Poll, 3*time.Second),
 		PollIdle:    cmp.Or(l.PollIdle, 15*time.Second),

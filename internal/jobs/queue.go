@@ -20,6 +20,8 @@ type Options struct {
 	Limits Limits
 	// Queues are those of the providers, whether we are registered there now or not.
 	Queues []string
+	// Serial are further queues, of which an instance works on one job at a time.
+	Serial []string
 	// Listen is how to connect to a server that can LISTEN; nil: none can, because a connection pooler
 	// stands before it.
 	Listen *pgx.ConnConfig
@@ -67,4 +69,38 @@ func (q *Queue) newClient(config river.Config) (*river.Client[pgx.Tx], error) {
 		return nil, fmt.Errorf("jobs: %w", err)
 	}
 	return client, nil
+}
+
+// Now is the database's time, as well as it is known.
+func (q *Queue) Now() time.Time { return q.clock.Now() }
+
+// InsertTx enqueues a job in the transaction that makes it necessary.
+func (q *Queue) InsertTx(
+	ctx context.Context, tx pgx.Tx, args river.JobArgs, opts *river.InsertOpts,
+) (*rivertype.JobInsertResult, error) {
+	inserted, err := q.client.InsertTx(ctx, tx, args, opts)
+	if err != nil {
+		return nil, fmt.Errorf("jobs: enqueue a %s: %w", args.Kind(), err)
+	}
+	return inserted, nil
+}
+
+// InsertManyTx is InsertTx for several jobs, in one statement.
+func (q *Queue) InsertManyTx(
+	ctx context.Context, tx pgx.Tx, params []river.InsertManyParams,
+) ([]*rivertype.JobInsertResult, error) {
+	inserted, err := q.client.InsertManyTx(ctx, tx, params)
+	if err != nil {
+		return nil, fmt.Errorf("jobs: enqueue several: %w", err)
+	}
+	return inserted, nil
+}
+
+// RetryTx has a job that was put off start now.
+func (q *Queue) RetryTx(ctx context.Context, tx pgx.Tx, id int64) error {
+	if _, err := q.client.JobRetryTx(ctx, tx, id); err != nil {
+		return fmt.Errorf("jobs: start job %d now: %w", id, err)
+	}
+	q.waker.pollOften()
+	return nil
 }

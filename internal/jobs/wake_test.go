@@ -10,9 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db/dbtest"
-	"cairn/internal/activity"
-	"cairn/internal/connection"
-	"cairn/internal/oauth"
 	"cairn/internal/testkit"
 )
 
@@ -25,12 +22,7 @@ func newInstance(t *testing.T, pool *pgxpool.Pool, listen *pgx.ConnConfig, l Lim
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections := connection.New(connection.Deps{
-		Pool: pool, Client: oauth.NewClient(pool, oauth.Options{}), Queue: queue,
-	})
-	providers := oauth.Registry{{Key: "strava"}}
-	entries := activity.New(pool, nil, connections, providers)
-	j, err := New(Deps{Queue: queue, Connections: connections, Activity: entries, Providers: providers})
+	j, err := New(queue, &feature{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,11 +43,12 @@ func runs(t *testing.T, j *Jobs) {
 	})
 }
 
-// revoke enqueues a job that is done at once: there is no revocation of this number.
-func revoke(t *testing.T, j *Jobs, pool *pgxpool.Pool, id int64) {
+// enqueue enqueues a job that is done at once.
+func enqueue(t *testing.T, j *Jobs, pool *pgxpool.Pool, id int64) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-		return j.deps.EnqueueRevocation(t.Context(), tx, "strava", id)
+		_, err := j.queue.InsertTx(t.Context(), tx, noop{ID: id}, nil)
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +69,7 @@ const (
 	isDone = `
 		SELECT EXISTS (
 			SELECT FROM cairn.river_job
-			WHERE kind = 'withdraw' AND args->>'id' = $1::text AND state = 'completed')`
+			WHERE kind = 'noop' AND args->>'id' = $1::text AND state = 'completed')`
 	listening = `
 		SELECT count(*) > 0 FROM pg_stat_activity
 		WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -92,12 +85,12 @@ func TestJobIsBegunSoonWithoutListening(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	j := newInstance(t, pool, nil, Limits{PollIdle: never}, 0)
-	if j.deps.Limits.PollBusy > time.Second {
-		t.Errorf("a job may wait for %v", j.deps.Limits.PollBusy)
+	if j.queue.Limits.PollBusy > time.Second {
+		t.Errorf("a job may wait for %v", j.queue.Limits.PollBusy)
 	}
 	runs(t, j)
 	testkit.Eventually(t, "it works", says(t, pool, `SELECT count(*) > 0 FROM cairn.river_leader`))
-	revoke(t, j, pool, 1)
+	enqueue(t, j, pool, 1)
 	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
 }
 
@@ -106,7 +99,7 @@ func TestJobOfAnotherInstanceIsFound(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	runs(t, newInstance(t, pool, nil, Limits{PollIdle: 50 * time.Millisecond, Busy: time.Millisecond}, 0))
-	revoke(t, newInstance(t, pool, nil, Limits{}, 0), pool, 1)
+	enqueue(t, newInstance(t, pool, nil, Limits{}, 0), pool, 1)
 	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
 }
 
@@ -119,7 +112,7 @@ func TestJobOfAnotherInstanceIsHeard(t *testing.T) {
 		PollIdle: never, PollBusy: never, Relisten: 10 * time.Millisecond, ListenCheck: 50 * time.Millisecond,
 	}, 0))
 	testkit.Eventually(t, "it listens", says(t, pool, listening))
-	revoke(t, other, pool, 1)
+	enqueue(t, other, pool, 1)
 	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
 	var ended int
 	err := pool.QueryRow(t.Context(), `
@@ -129,6 +122,6 @@ func TestJobOfAnotherInstanceIsHeard(t *testing.T) {
 	if err != nil || ended == 0 {
 		t.Fatalf("%d connections ended, error %v", ended, err)
 	}
-	revoke(t, other, pool, 2)
+	enqueue(t, other, pool, 2)
 	testkit.Eventually(t, "the next job is done", says(t, pool, isDone, "2"))
 }

@@ -10,7 +10,6 @@ import (
 	"cairn/internal/activity"
 	"cairn/internal/auth"
 	"cairn/internal/connection"
-	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -80,7 +79,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 		see(w, r, cardPath(p.Key))
 		return nil
 	}
-	if err := s.Jobs.EnqueueSyncNow(r.Context(), p.Key, at.Subject, jobs.Fetch); err != nil {
+	if err := s.Activity.EnqueueSyncNow(r.Context(), p.Key, at.Subject, activity.Fetch); err != nil {
 		return err
 	}
 	see(w, r, cardPath(p.Key))
@@ -111,7 +110,7 @@ func (s *server) refreshAll(w http.ResponseWriter, r *http.Request) error {
 			continue
 		}
 		if err == nil {
-			err = s.Jobs.EnqueueSyncNow(r.Context(), c.Key, c.Subject, jobs.Fetch)
+			err = s.Activity.EnqueueSyncNow(r.Context(), c.Key, c.Subject, activity.Fetch)
 		}
 		if err != nil {
 			return err

@@ -282,7 +282,7 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 	})
 }
 
-// What may not be kept is not shown, and gone with the next look or the connection.
+// What may not be kept is not shown, and gone with the next reconcile or the connection.
 func TestLatestIsNotKeptForEver(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true, hooked: true})

@@ -60,7 +60,6 @@ import (
 	"cairn/internal/activity"
 	"cairn/internal/auth"
 	"cairn/internal/connection"
-	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -77,7 +76,6 @@ type Deps struct {
 	Providers      oauth.Registry // those at which we are registered
 	Sandbox        *Sandbox       // nil: the providers are the real ones
 	Activity       *activity.Store
-	Jobs           *jobs.Queue
 	WebhookKey     string                      // in the addresses of webhooks; at least 128 bits, URL-safe
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when traffic is welcome

@@ -95,7 +95,6 @@ var (
 	patientPlayers = sandbox.Limits{Strava: testkit.Patience, Garmin: testkit.Patience, Foursquare: testkit.Patience,
 		Slow: testkit.Patience, Retry: 50 * time.Millisecond}
 	hastyJobs = jobs.Limits{
-		Rest:     200 * time.Millisecond,
 		PollIdle: 200 * time.Millisecond,
 		PollBusy: 100 * time.Millisecond,
 	}
@@ -139,20 +138,23 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	queue, err := jobs.NewQueue(t.Context(), jobs.Options{
 		Pool: o.pool, Log: log, Limits: hastyJobs, Queues: providers.Keys(),
+		Serial: []string{connection.PictureQueue},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := oauth.NewClient(o.pool, oauth.Options{Limits: cmp.Or(o.calls, patientCalls)})
+	syncs := activity.NewSyncQueue(o.pool, queue)
 	connections := connection.New(connection.Deps{
-		Pool: o.pool, Sealer: sealer, Client: client, Providers: providers, Queue: queue,
-	})
-	entries := activity.New(o.pool, sealer, connections, providers)
-	s.connections, s.entries, s.providers = connections, entries, providers
-	background, err := jobs.New(jobs.Deps{
-		Queue: queue, Connections: connections, Activity: entries, Providers: providers,
+		Pool: o.pool, Sealer: sealer, Client: client, Providers: providers, Queue: queue, Syncs: syncs, Log: log,
 		Pictures: avatar.New(avatar.Options{Timeout: testkit.Patience, Simulated: host}),
 	})
+	entries := activity.New(activity.Deps{
+		Pool: o.pool, Sealer: sealer, Connections: connections, Providers: providers, Syncs: syncs,
+		Rest: 200 * time.Millisecond,
+	})
+	s.connections, s.entries, s.providers = connections, entries, providers
+	background, err := jobs.New(queue, connections, entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +175,6 @@ func newSiteWith(t testing.TB, o options) site {
 		OAuth:       client,
 		Connections: connections,
 		Activity:    entries,
-		Jobs:        queue,
 		Providers:   providers,
 		Sandbox:     &routes.Sandbox{Host: host, Handler: simulated},
 		Web:         web.Files,

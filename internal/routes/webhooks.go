@@ -10,7 +10,6 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"cairn/internal/activity"
-	"cairn/internal/jobs"
 	"cairn/internal/oauth"
 	"cairn/internal/webhook"
 )
@@ -108,10 +107,10 @@ func (s *server) receive(r *http.Request, p *oauth.Provider, receiver webhook.Re
 		return s.Activity.Push(ctx, p, sent)
 	})
 	if err == nil && len(message.Check) > 0 {
-		err = s.Jobs.EnqueueSync(r.Context(), p.Key, message.Check, jobs.Check)
+		err = s.Activity.EnqueueSync(r.Context(), p.Key, message.Check, activity.Check)
 	}
 	if err == nil && len(message.Fetch) > 0 {
-		err = s.Jobs.EnqueueSync(r.Context(), p.Key, message.Fetch, jobs.Fetch)
+		err = s.Activity.EnqueueSync(r.Context(), p.Key, message.Fetch, activity.Fetch)
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package jobs
+package activity
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
 
 	"cairn/internal/connection"
 )
@@ -25,8 +26,9 @@ const (
 	stale   = 24 * time.Hour   // a request this old is dropped
 )
 
-// request records a sync request for the connections to subjects. It returns the subjects that somebody has connected.
-func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string, what Sync) ([]string, error) {
+// request records a sync request for the connections to subjects. It returns a job for each that somebody has
+// connected.
+func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string, what Sync) ([]river.JobArgs, error) {
 	rows, err := tx.Query(ctx, `
 		WITH connected AS (
 			SELECT c.identity_id, i.subject FROM cairn.identities i
@@ -38,13 +40,18 @@ func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string,
 		)
 		SELECT subject FROM connected ORDER BY identity_id`, provider, subjects, what)
 	if err != nil {
-		return nil, fmt.Errorf("jobs: record sync requests for %s: %w", provider, err)
+		return nil, fmt.Errorf("activity: record sync requests for %s: %w", provider, err)
 	}
-	connected, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	var subject string
+	var jobs []river.JobArgs
+	_, err = pgx.ForEachRow(rows, []any{&subject}, func() error {
+		jobs = append(jobs, syncJob{Provider: provider, Subject: subject})
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("jobs: record sync requests for %s: %w", provider, err)
+		return nil, fmt.Errorf("activity: record sync requests for %s: %w", provider, err)
 	}
-	return connected, nil
+	return jobs, nil
 }
 
 // markAwaited marks a request as one that a person waits for.
@@ -53,7 +60,7 @@ func markAwaited(ctx context.Context, tx pgx.Tx, provider, subject string, what 
 		UPDATE cairn.errands e SET awaited = true FROM cairn.identities i
 		WHERE i.id = e.identity_id AND i.provider = $1 AND i.subject = $2 AND e.what = $3`, provider, subject, what)
 	if err != nil {
-		return fmt.Errorf("jobs: mark a sync request for %s as awaited: %w", provider, err)
+		return fmt.Errorf("activity: mark a sync request for %s as awaited: %w", provider, err)
 	}
 	return nil
 }
@@ -73,8 +80,8 @@ func (r requests) has(what Sync) bool { _, ok := r.numbers[what]; return ok }
 // hundred activities is not worth a hundred calls: a fetch that comes too soon is left out. Garmin's
 // addresses are exempt, because each is good only for what it was given for.
 // Errors: connection.ErrNotFound.
-func requestsOf(ctx context.Context, d Deps, provider, subject string) (requests, error) {
-	rows, err := d.Pool.Query(ctx, `
+func (s *Store) requestsOf(ctx context.Context, provider, subject string) (requests, error) {
+	rows, err := s.pool.Query(ctx, `
 		SELECT c.identity_id, c.user_id, COALESCE(e.what, ''), COALESCE(e.reason, 0),
 		       CASE WHEN i.provider <> 'garmin' AND l.tried_at + $3::interval > now()
 		            THEN l.tried_at + $3::interval - now() ELSE '0' END,
@@ -83,9 +90,9 @@ func requestsOf(ctx context.Context, d Deps, provider, subject string) (requests
 		JOIN cairn.connections c ON c.identity_id = i.id
 		LEFT JOIN cairn.errands e USING (identity_id)
 		LEFT JOIN cairn.latest l USING (identity_id)
-		WHERE i.provider = $1 AND i.subject = $2`, provider, subject, d.Limits.Rest)
+		WHERE i.provider = $1 AND i.subject = $2`, provider, subject, s.rest)
 	if err != nil {
-		return requests{}, fmt.Errorf("jobs: read sync requests: %w", err)
+		return requests{}, fmt.Errorf("activity: read sync requests: %w", err)
 	}
 	found := requests{numbers: map[Sync]int64{}}
 	var what Sync
@@ -98,7 +105,7 @@ func requestsOf(ctx context.Context, d Deps, provider, subject string) (requests
 		return nil
 	})
 	if err != nil {
-		return requests{}, fmt.Errorf("jobs: read sync requests: %w", err)
+		return requests{}, fmt.Errorf("activity: read sync requests: %w", err)
 	}
 	if found.identityID == 0 {
 		return requests{}, connection.ErrNotFound
@@ -122,13 +129,13 @@ func (r requests) remove(ctx context.Context, pool *pgxpool.Pool) error {
 			DELETE FROM cairn.errands WHERE identity_id = $1 AND what = $2 AND reason = $3`,
 			r.identityID, what, number)
 		if err != nil {
-			return fmt.Errorf("jobs: delete a sync request for a %s: %w", what, err)
+			return fmt.Errorf("activity: delete a sync request for a %s: %w", what, err)
 		}
 	}
 	return nil
 }
 
-var errRequestsLeft = errors.New("jobs: there are more sync requests")
+var errRequestsLeft = errors.New("activity: there are more sync requests")
 
 // noneLeft is errRequestsLeft if the connection has requests.
 func (r requests) noneLeft(ctx context.Context, tx pgx.Tx) error {
@@ -137,28 +144,38 @@ func (r requests) noneLeft(ctx context.Context, tx pgx.Tx) error {
 		SELECT EXISTS (SELECT FROM cairn.errands WHERE identity_id = $1)`, r.identityID).Scan(&more)
 	switch {
 	case err != nil:
-		return fmt.Errorf("jobs: look for sync requests: %w", err)
+		return fmt.Errorf("activity: look for sync requests: %w", err)
 	case more:
 		return errRequestsLeft
 	}
 	return nil
 }
 
-// overdueSyncs deletes stale requests and returns a job for each connection whose requests are overdue.
-func overdueSyncs(ctx context.Context, pool *pgxpool.Pool) ([]syncJob, error) {
-	if _, err := pool.Exec(ctx, `DELETE FROM cairn.errands WHERE at < now() - $1::interval`, stale); err != nil {
-		return nil, fmt.Errorf("jobs: delete stale sync requests: %w", err)
+// sweepRequests deletes stale requests.
+func (s *Store) sweepRequests(ctx context.Context) error {
+	_, err := s.pool.Exec(ctx, `DELETE FROM cairn.errands WHERE at < now() - $1::interval`, stale)
+	if err != nil {
+		return fmt.Errorf("activity: delete stale sync requests: %w", err)
 	}
-	rows, err := pool.Query(ctx, `
-		SELECT DISTINCT i.provider, i.subject, 0 FROM cairn.errands e
+	return nil
+}
+
+// overdueSyncs returns a job for each connection whose requests are overdue.
+func (s *Store) overdueSyncs(ctx context.Context) (jobs []river.JobArgs, err error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT DISTINCT i.provider, i.subject FROM cairn.errands e
 		JOIN cairn.identities i ON i.id = e.identity_id
 		WHERE e.at < now() - $1::interval LIMIT 1000`, overdue)
 	if err != nil {
-		return nil, fmt.Errorf("jobs: list overdue sync requests: %w", err)
+		return nil, fmt.Errorf("activity: list overdue sync requests: %w", err)
 	}
-	jobs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[syncJob])
+	var job syncJob
+	_, err = pgx.ForEachRow(rows, []any{&job.Provider, &job.Subject}, func() error {
+		jobs = append(jobs, job)
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("jobs: list overdue sync requests: %w", err)
+		return nil, fmt.Errorf("activity: list overdue sync requests: %w", err)
 	}
 	return jobs, nil
 }
