@@ -27,7 +27,7 @@ func help(_ context.Context, e admin.Env, out io.Writer) error {
 
 func listCommands(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprint(table, "Cairn signs people in, and connects their Garmin, Foursquare and Strava accounts.\n\n"+
+	_, _ = fmt.Fprint(table, "Cairn signs people in, and connects their accounts at providers.\n\n"+
 		"Usage: server [COMMAND [ARGUMENTS]]\n\n")
 	for _, c := range commands(limits{}) {
 		_, _ = fmt.Fprintf(table, "  %s\t%s\n", c.name, c.summary)

@@ -18,7 +18,7 @@ var mayImport = map[string][]string{
 		"cairn/internal/sandbox", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
 	"cairn/internal/admin": {"cairn/db", "cairn/db/embedded", "cairn/internal/auth", "cairn/internal/config",
 		"cairn/internal/connection", "cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/oauth",
-		"cairn/internal/oauth/strava", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
+		"cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session", "cairn/internal/webhook"},
 	"cairn/internal/config": {"cairn/internal/oauth", "cairn/internal/oauth/foursquare", "cairn/internal/oauth/garmin",
 		"cairn/internal/oauth/strava"},
 	"cairn/internal/routes": {"cairn/db", "cairn/internal/auth", "cairn/internal/activity",

@@ -68,7 +68,7 @@ type command struct {
 
 // commands is the table of all commands, in the order in which help lists them.
 func commands(l limits) []command {
-	return []command{
+	all := []command{
 		{"serve", "", "Migrate the database and serve; the same as no command", aboutServe, l.withDefaults().serve},
 		{"migrate", "", "Migrate the database and stop", admin.AboutMigrate, admin.Migrate},
 		{
@@ -84,17 +84,18 @@ func commands(l limits) []command {
 			admin.AboutNotices, admin.Notices,
 		},
 		{"rekey", "", "Seal all tokens with the newest encryption key", admin.AboutRekey, admin.Rekey},
-		{
-			"strava", "subscribe|show|unsubscribe [--json]", "Manage the events that Strava sends",
-			admin.AboutStrava, admin.Strava,
-		},
-		{
-			"webhooks", "[--json]", "Print the addresses to enter at providers",
-			admin.AboutWebhooks, admin.Webhooks,
-		},
-		{"version", "[--json]", "Say which build this is", aboutVersion, versionCommand},
-		{"help", "[COMMAND]", "Explain the commands", "", help},
 	}
+	for _, s := range admin.Subscriptions() {
+		all = append(all, command{s.Name(), "subscribe|show|unsubscribe [--json]", s.Summary(), s.About(), s.Run})
+	}
+	return append(all,
+		command{
+			"webhooks", "[--json]", "Print the addresses to enter at providers",
+			admin.AboutWebhooks(), admin.Webhooks,
+		},
+		command{"version", "[--json]", "Say which build this is", aboutVersion, versionCommand},
+		command{"help", "[COMMAND]", "Explain the commands", "", help},
+	)
 }
 
 // run is the whole program but the exit. It returns nil when it was asked to stop and everything has ended.

@@ -37,7 +37,6 @@ func (s server) startSandbox(ctx context.Context) (*routes.Sandbox, map[string]o
 	base := site.Scheme + "://" + host + "/sandbox"
 	here := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(s.listener.port()))
 	inside := here + "/sandbox"
-	hook := func(provider string) string { return here + routes.WebhookPath(provider, s.WebhookKey()) }
 	simulated, apps := map[string]sandbox.App{}, map[string]oauth.App{}
 	for _, p := range config.Providers() {
 		app := oauth.App{
@@ -49,17 +48,16 @@ func (s server) startSandbox(ctx context.Context) (*routes.Sandbox, map[string]o
 		app.Token, app.API, app.Revoke = at.Token, at.API, at.Revoke
 		simulated[p.Key] = sandbox.App{
 			ClientID: app.ClientID, ClientSecret: app.ClientSecret,
-			RedirectURI: app.RedirectURL, PushSecret: s.FoursquarePushSecret,
+			RedirectURI: app.RedirectURL, PushSecret: s.WebhookSecret(p),
 		}
 		apps[p.Key] = app
 	}
 	made, err := sandbox.New(ctx, sandbox.Options{
 		Pool: s.pool, BaseURL: base, Inside: inside, Apps: simulated, Log: s.log,
 		Site: site.String(), Limits: s.limits.Sandbox,
-		Hooks: sandbox.Hooks{
-			Strava: hook("strava"), Foursquare: hook("foursquare"),
-			GarminDeregistrations: hook("garmin"), GarminPermissions: hook("garmin"), GarminActivities: hook("garmin"),
-		},
+		Hooks: sandbox.HooksAt(func(provider string) string {
+			return here + routes.WebhookPath(provider, s.WebhookKey())
+		}),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -146,7 +146,7 @@ func (s server) assemble(
 			LookupTimeout: s.limits.SessionLookup, StatementTimeout: s.limits.SessionStatement,
 		}),
 		accounts: auth.New(s.pool, s.SessionSecret, auth.Options{
-			Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: watch.Limited,
+			Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: watch.Limited, Known: providers.Names(),
 		}),
 		oauth: oauth.NewClient(s.pool, oauth.Options{Limits: s.limits.Calls, Observe: watch.ProviderCall}),
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/http"
+	"net/url"
 	"testing"
 
 	"cairn/internal/config"
@@ -30,6 +31,12 @@ func TestStartNeedsNoProvider(t *testing.T) {
 		if status, _ := b.Send(http.MethodGet, server.url+path, nil); status != http.StatusOK {
 			t.Errorf("%s answered %d", path, status)
 		}
+	}
+	status, page := b.Send(http.MethodPost, server.url+"/signup", url.Values{
+		"name": {"Ada"}, "email": {"ada@example.org"}, "password": {"strava2026garmin"},
+	})
+	if status != http.StatusUnprocessableEntity || page.Find("#password-error").Length() != 1 {
+		t.Errorf("a password that names providers was answered %d", status)
 	}
 	if code := server.end(); code != 0 {
 		t.Errorf("exit code %d", code)

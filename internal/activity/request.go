@@ -11,6 +11,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"cairn/internal/connection"
+	"cairn/internal/oauth"
 )
 
 // Sync is what a sync job does for a connection. Requests for it are stored in cairn.errands.
@@ -77,20 +78,24 @@ func (r requests) has(what Sync) bool { _, ok := r.numbers[what]; return ok }
 
 // requestsOf reads the sync requests of a connection. If there are none, the job is from the version
 // before this one, whose jobs only checked. Two fetches are some time apart, because an upload of a
-// hundred activities is not worth a hundred calls: a fetch that comes too soon is left out. Garmin's
-// addresses are exempt, because each is good only for what it was given for.
+// hundred activities is not worth a hundred calls: a fetch that comes too soon is left out. Providers
+// that send addresses are exempt, because each is good only for what it was given for.
 // Errors: connection.ErrNotFound.
-func (s *Store) requestsOf(ctx context.Context, provider, subject string) (requests, error) {
+func (s *Store) requestsOf(ctx context.Context, p *oauth.Provider, subject string) (requests, error) {
+	var rest time.Duration
+	if CanAsk(p) {
+		rest = s.rest
+	}
 	rows, err := s.pool.Query(ctx, `
 		SELECT c.identity_id, c.user_id, COALESCE(e.what, ''), COALESCE(e.reason, 0),
-		       CASE WHEN i.provider <> 'garmin' AND l.tried_at + $3::interval > now()
+		       CASE WHEN l.tried_at + $3::interval > now()
 		            THEN l.tried_at + $3::interval - now() ELSE '0' END,
 		       COALESCE(bool_or(e.awaited) OVER (), false)
 		FROM cairn.identities i
 		JOIN cairn.connections c ON c.identity_id = i.id
 		LEFT JOIN cairn.errands e USING (identity_id)
 		LEFT JOIN cairn.latest l USING (identity_id)
-		WHERE i.provider = $1 AND i.subject = $2`, provider, subject, s.rest)
+		WHERE i.provider = $1 AND i.subject = $2`, p.Key, subject, rest)
 	if err != nil {
 		return requests{}, fmt.Errorf("activity: read sync requests: %w", err)
 	}

@@ -11,10 +11,12 @@ import (
 
 // Rules say how the entries of a provider are handled.
 type Rules struct {
-	Noun  string        // what they are called, in the plural: "activities"
-	Every time.Duration // between two calls that no person asked for
-	Keep  time.Duration // how long entries may be stored; 0: as long as the connection
-	Needs []string      // permissions, of which one is needed; empty: none is
+	Noun string // what they are called, in the plural: "activities"
+	// Arrival says, in a sentence, when entries of a Sender come; "": it is no Sender.
+	Arrival string
+	Every   time.Duration // between two calls that no person asked for
+	Keep    time.Duration // how long entries may be stored; 0: as long as the connection
+	Needs   []string      // permissions, of which one is needed; empty: none is
 }
 
 // Source is an oauth.Adapter of a provider that has entries. It is an Asked or a Sender.
@@ -53,6 +55,12 @@ func rulesOf(p *oauth.Provider) (rules Rules, ok bool) {
 func Noun(p *oauth.Provider) string {
 	rules, _ := rulesOf(p)
 	return rules.Noun
+}
+
+// Arrival says, in a sentence, when entries come of a provider that can't be asked.
+func Arrival(p *oauth.Provider) string {
+	rules, _ := rulesOf(p)
+	return rules.Arrival
 }
 
 // CanAsk tells whether a provider answers when it is asked for entries.

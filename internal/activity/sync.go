@@ -161,7 +161,7 @@ func (w *syncWorker) Work(ctx context.Context, job *river.Job[syncJob]) error {
 	if p == nil {
 		return nil
 	}
-	todo, err := s.requestsOf(ctx, p.Key, job.Args.Subject)
+	todo, err := s.requestsOf(ctx, p, job.Args.Subject)
 	if errors.Is(err, connection.ErrNotFound) {
 		return nil
 	}

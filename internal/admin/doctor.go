@@ -87,6 +87,7 @@ type examined struct {
 	database    db.Report
 	databaseErr error
 	directErr   error          // of DIRECT_DATABASE_URL
+	known       oauth.Registry // all providers
 	providers   oauth.Registry // those at which we are registered
 	callbackErr error
 	today       time.Time
@@ -129,10 +130,9 @@ func examine(ctx context.Context, with Env) (e examined, end func()) {
 	}
 	e.config, e.configErr = config.Load(e.getenv)
 	e.configErr = errors.Join(fileErr, e.configErr)
-	if !e.config.Sandbox() {
-		var all oauth.Registry
-		all, e.callbackErr = e.config.Registered(e.config.Apps, e.config.Site())
-		e.providers = all.Usable()
+	e.known, e.callbackErr = e.config.Registered(e.config.Apps, e.config.Site())
+	if e.callbackErr == nil {
+		e.providers = e.known.Usable()
 	}
 	at, stop, err := existing(ctx, e.config)
 	if err != nil {

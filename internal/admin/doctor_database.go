@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
@@ -204,49 +202,6 @@ func checkBudgets(ctx context.Context, e examined) (found []finding) {
 			until := b.PausedUntil.UTC().Format(time.DateTime)
 			found = append(found, finding{warning, what, "it wants no calls before " + until + " UTC"})
 		}
-	}
-	return found
-}
-
-// checkOldTokens looks for Garmin tokens in the tables of the server that used this database
-// before. That server sealed them in its own way, so nobody can see which of them are OAuth 1.
-func checkOldTokens(ctx context.Context, e examined) []finding {
-	if e.databaseErr != nil {
-		return nil
-	}
-	rows, err := e.pool.Query(ctx, `
-		SELECT DISTINCT ON (c.table_name) c.table_name::text, c.column_name::text
-		FROM information_schema.columns c
-		JOIN information_schema.tables t USING (table_schema, table_name)
-		WHERE table_schema = 'public' AND t.table_type = 'BASE TABLE'
-		  AND c.column_name LIKE '%token%' AND c.table_name || ' ' || c.column_name LIKE '%garmin%'
-		ORDER BY c.table_name, c.ordinal_position`)
-	if err != nil {
-		return []finding{{wrong, "old Garmin tokens", "can't be looked for: " + err.Error()}}
-	}
-	type column struct{ Table, Name string }
-	columns, err := pgx.CollectRows(rows, pgx.RowToStructByPos[column])
-	if err != nil {
-		return []finding{{wrong, "old Garmin tokens", "can't be looked for: " + err.Error()}}
-	}
-	var found []finding
-	for _, c := range columns {
-		var n int
-		name, table := pgx.Identifier{c.Name}.Sanitize(), pgx.Identifier{"public", c.Table}.Sanitize()
-		err := e.pool.QueryRow(ctx, `SELECT count(`+name+`)::int FROM `+table).Scan(&n)
-		switch {
-		case err != nil:
-			found = append(found, finding{warning, "old Garmin tokens", fmt.Sprintf(
-				"public.%s can't be counted: %v", c.Table, err)})
-		case n > 0:
-			found = append(found, finding{warning, "old Garmin tokens", fmt.Sprintf(
-				"%d in public.%s (%s). Those of OAuth 1 are worth nothing from %s on (%s): "+
-					"their owners connect Garmin here anew",
-				n, c.Table, c.Name, garminOAuth1End.Format(time.DateOnly), daysTo(garminOAuth1End, e.today))})
-		}
-	}
-	if found == nil {
-		found = append(found, finding{well, "old Garmin tokens", "none in this database"})
 	}
 	return found
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -84,7 +83,7 @@ func checkCallbacks(_ context.Context, e examined) (found []finding) {
 	for _, p := range e.providers {
 		address := p.Config.RedirectURL
 		words := address + " has to be registered letter for letter"
-		if p.Key == "strava" {
+		if p.RegistersDomain {
 			u, err := url.Parse(address)
 			if err != nil {
 				continue // likewise
@@ -96,36 +95,22 @@ func checkCallbacks(_ context.Context, e examined) (found []finding) {
 	return found
 }
 
-var (
-	garminOAuth1End = time.Date(2026, time.December, 31, 0, 0, 0, 0, time.UTC)
-	stravaMoves     = time.Date(2027, time.June, 1, 0, 0, 0, 0, time.UTC)
-)
-
 // noticeAhead is when a date becomes something to look at.
 const noticeAhead = 90 * 24 * time.Hour
 
 // checkDates tells what the providers have announced, and what of it an operator has to follow.
-func checkDates(_ context.Context, e examined) []finding {
-	on := func(day time.Time, what string) finding {
-		return finding{well, "dates", fmt.Sprintf("%s (%s): %s", day.Format(time.DateOnly), daysTo(day, e.today), what)}
+func checkDates(_ context.Context, e examined) (found []finding) {
+	for _, p := range e.known {
+		for _, d := range p.Deadlines {
+			f := finding{well, "dates", fmt.Sprintf("%s (%s): %s",
+				d.Day.Format(time.DateOnly), daysTo(d.Day, e.today), d.Words)}
+			if d.Open != nil && d.Open(p) && slices.Contains(e.providers, p) && d.Day.Sub(e.today) < noticeAhead {
+				f.verdict = warning
+			}
+			found = append(found, f)
+		}
 	}
-	move := on(stravaMoves, "Strava moves its API from www.strava.com to www.api-v3.strava.com: set STRAVA_API_URL")
-	if e.stravaStays() && stravaMoves.Sub(e.today) < noticeAhead {
-		move.verdict = warning
-	}
-	return []finding{
-		on(garminOAuth1End, "Garmin ends OAuth 1. Cairn uses OAuth 2"),
-		on(stravaMoves, "Strava takes tokens in a header only. Cairn sends them there"),
-		on(stravaMoves, "Strava closes /oauth/deauthorize. Cairn asks it only where /oauth/revoke is missing"),
-		move,
-	}
-}
-
-// stravaStays tells whether the API of Strava is asked where it will not be any more.
-func (e examined) stravaStays() bool {
-	return slices.ContainsFunc(e.providers, func(p *oauth.Provider) bool {
-		return p.Key == "strava" && strings.HasPrefix(p.API, "https://www.strava.com/")
-	})
+	return found
 }
 
 // daysTo says how far away a day is.

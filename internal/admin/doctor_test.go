@@ -244,8 +244,8 @@ func TestDoctorKnowsDates(t *testing.T) {
 			t.Fatal(err)
 		}
 		found := checkDates(t.Context(), examined{
-			providers: []*oauth.Provider{tt.provider},
-			today:     today.Add(20 * time.Hour),
+			known: oauth.Registry{tt.provider}, providers: oauth.Registry{tt.provider},
+			today: today.Add(20 * time.Hour),
 		})
 		if f := found[len(found)-1]; f.verdict != tt.verdict || !strings.Contains(f.explanation, tt.words) {
 			t.Errorf("%s: %v, want %s and %q", tt.today, f, tt.verdict, tt.words)

@@ -21,8 +21,7 @@ const AboutSessions = `
 WHOSE is one of these:
   --user E-MAIL       of the person who signs in with it and a password
   --user-id N         of the user with this id
-  --provider NAME:ID  of the person who signs in with this account at a provider,
-                      like strava:12345
+  --provider NAME:ID  of the person who signs in with this account at a provider
   --id N              this session alone (only "end"); the list shows the ids
   --all               everybody's. It has to be said, so that nothing is ended
                       because an argument was forgotten
@@ -39,7 +38,7 @@ type order struct {
 	verb     string // "list" or "end"
 	email    string
 	userID   int64
-	provider string // "strava:12345"
+	provider string // "name:id"
 	id       int64
 	all      bool
 	json     bool
@@ -71,7 +70,7 @@ func parseOrder(args []string) (o order, err error) {
 	case chosen != 1 || o.userID < 0 || o.id < 0:
 		return order{}, UsageError("it takes one of --user, --user-id, --provider, --id and --all")
 	case o.provider != "" && subject == "":
-		return order{}, UsageError("--provider takes a name and an id, like strava:12345")
+		return order{}, UsageError("--provider takes a name and an id: NAME:ID")
 	case o.verb == "list" && o.id > 0:
 		return order{}, UsageError("--id is for \"end\" only")
 	case o.verb == "end" && o.json:

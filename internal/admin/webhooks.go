@@ -4,19 +4,30 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"cairn/internal/config"
+	"cairn/internal/oauth"
 	"cairn/internal/routes"
+	"cairn/internal/webhook"
 )
 
 // AboutWebhooks explains Webhooks.
-const AboutWebhooks = `
-Garmin and Foursquare are given their address by hand, in their own settings;
-Strava is given its by server strava subscribe. The addresses are secrets: they
-hold a key made from SESSION_SECRET.
-
---json prints one JSON object a line: provider, url, purpose.
-`
+func AboutWebhooks() string {
+	var manual, subscribed []string
+	for _, p := range config.Providers() {
+		made := p.Make(oauth.App{})
+		if _, ok := made.Adapter.(webhook.Manual); ok {
+			manual = append(manual, made.Name)
+		}
+	}
+	for _, s := range Subscriptions() {
+		subscribed = append(subscribed, s.name()+" is given its by server "+s.Name()+" subscribe.")
+	}
+	return "\n" + strings.Join(manual, " and ") + " are given their address by hand, in their own settings;\n" +
+		strings.Join(subscribed, " ") + " The addresses are secrets: they\nhold a key made from SESSION_SECRET.\n\n" +
+		"--json prints one JSON object a line: provider, url, purpose.\n"
+}
 
 // webhookRow is a line of the listing.
 type webhookRow struct {
@@ -35,20 +46,27 @@ func Webhooks(_ context.Context, e Env, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	rows := []webhookRow{
-		{"garmin", webhook(c, "garmin"), "deregistrations, permission changes, activities and all else"},
-		{"foursquare", webhook(c, "foursquare"), "user push"},
+	text := "Keep these addresses to yourself.\n"
+	var rows []webhookRow
+	for _, p := range config.Providers() {
+		made := p.Make(oauth.App{})
+		if manual, ok := made.Adapter.(webhook.Manual); ok {
+			row := webhookRow{p.Key, webhookURL(c, p.Key), manual.Purpose()}
+			rows = append(rows, row)
+			text += fmt.Sprintf("%s, for %s:\n  %s\n", made.Name, row.Purpose, row.URL)
+		}
 	}
 	if asJSON {
 		return listAll(out, true, "", rows, nil)
 	}
-	_, err = fmt.Fprintf(out, "Keep these addresses to yourself.\n"+
-		"Garmin, for %s:\n  %s\nFoursquare, for %s:\n  %s\nStrava: server strava subscribe\n",
-		rows[0].Purpose, rows[0].URL, rows[1].Purpose, rows[1].URL)
+	for _, s := range Subscriptions() {
+		text += fmt.Sprintf("%s: server %s subscribe\n", s.name(), s.Name())
+	}
+	_, err = io.WriteString(out, text)
 	return err
 }
 
-// webhook is where a provider sends its events.
-func webhook(c config.Config, provider string) string {
+// webhookURL is where a provider sends its events.
+func webhookURL(c config.Config, provider string) string {
 	return c.Site().JoinPath(routes.WebhookPath(provider, c.WebhookKey())).String()
 }

@@ -53,7 +53,8 @@ type Accounts struct {
 
 // Options configure Accounts. The zero value is for production.
 type Options struct {
-	Cost    Cost // of a password's hash
+	Cost    Cost     // of a password's hash
+	Known   []string // names of what is signed in to, which others would guess first
 	Limits  Limits
 	Refused func(limit string) // is called with the name of a limit when it refuses; may be nil
 }
@@ -63,6 +64,6 @@ type Options struct {
 func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
 	return &Accounts{
 		Limits: cmp.Or(o.Limits, DefaultLimits()),
-		pool:   pool, secret: []byte(secret), hash: newHasher(o.Cost), refused: o.Refused,
+		pool:   pool, secret: []byte(secret), hash: newHasher(o.Cost, o.Known...), refused: o.Refused,
 	}
 }

@@ -29,7 +29,7 @@ const (
 func newAccounts(t *testing.T) (*auth.Accounts, *pgxpool.Pool) {
 	t.Helper()
 	pool := dbtest.New(t)
-	return auth.New(pool, "the secret of this test", auth.Options{}), pool
+	return auth.New(pool, "the secret of this test", auth.Options{Known: []string{"Garmin Connect", "Strava"}}), pool
 }
 
 func signUp(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, email string) int64 {

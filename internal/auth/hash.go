@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/alexedwards/argon2id"
@@ -51,6 +52,7 @@ func decoyHash(p *argon2id.Params) string {
 type hasher struct {
 	params  *argon2id.Params
 	decoy   string
+	known   []string // that passwords must not consist of
 	sem     *semaphore.Weighted
 	slots   int64        // of sem
 	queue   int64        // the most that run and wait
@@ -71,11 +73,11 @@ func (a *Accounts) HashLoad() HashLoad {
 	}
 }
 
-func newHasher(cost Cost) *hasher {
+func newHasher(cost Cost, known ...string) *hasher {
 	params := cost.params()
 	slots := max(1, int64(runtime.GOMAXPROCS(0))-1)
 	return &hasher{
-		params: params, decoy: decoyHash(params),
+		params: params, decoy: decoyHash(params), known: known,
 		sem: semaphore.NewWeighted(slots), slots: slots, queue: queuePerSlot * slots,
 	}
 }
@@ -88,7 +90,7 @@ func (h *hasher) make(ctx context.Context, password string, about ...string) (ha
 		return "", err
 	}
 	err = h.run(ctx, func() error {
-		if guessable(password, about...) {
+		if guessable(password, slices.Concat(h.known, about)...) {
 			return errGuessable
 		}
 		hash, err = argon2id.CreateHash(norm.NFC.String(password), h.params)

@@ -41,10 +41,10 @@ func checkLength(password string) error {
 	return nil
 }
 
-// guessable reports whether a password is among the first guesses: common passwords and their variations, the names of
-// this product and its providers, and what others know about its owner. It takes a millisecond or two for any password.
+// guessable reports whether a password is among the first guesses: common passwords and their variations, the name of
+// this product, and what others know about it and its owner. It takes a millisecond or two for any password.
 func guessable(password string, about ...string) bool {
-	words := []string{"cairn", "garmin", "connect", "foursquare", "swarm", "strava"}
+	words := []string{"cairn"}
 	between := func(r rune) bool { return strings.ContainsRune("@. ", r) }
 	for _, text := range about {
 		words = append(words, strings.FieldsFunc(strings.ToLower(text), between)...)

@@ -26,7 +26,9 @@ func TestEstimateIsBounded(t *testing.T) {
 	h := newHasher(Cost{})
 	hash := atBest(func() { _, _ = h.make(t.Context(), "granite lichen and slow rain") })
 	for _, password := range passwords {
-		estimate := atBest(func() { guessable(password, "Ada", "ada@example.org") })
+		estimate := atBest(func() {
+			guessable(password, "Garmin Connect", "Foursquare", "Swarm", "Strava", "Ada", "ada@example.org")
+		})
 		if estimate > hash {
 			t.Errorf("%q takes %v, a hash %v", password, estimate, hash)
 		}
@@ -53,7 +55,8 @@ func TestGuessable(t *testing.T) {
 		"adalove1ace!": true, "@d@|0ve|@ce!": true, "1|verp00l2019": true,
 		"granite lichen and slow rain": false, "Tr0ub4dor&3 and more": false, "öde Täler, öde Täler": false,
 	} {
-		if got := guessable(password, "Ada Lovelace", "adalovelace@example.org"); got != want {
+		got := guessable(password, "Garmin Connect", "Strava", "Ada Lovelace", "adalovelace@example.org")
+		if got != want {
 			t.Errorf("%q: guessable %t, want %t", password, got, want)
 		}
 	}

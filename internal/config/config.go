@@ -5,7 +5,7 @@
 //	misspelt.go   variables that are set and not read
 //	network.go    ports and addresses
 //	values.go     other values: the database, times, levels
-//	providers.go  the providers that we know, and our registrations at them
+//	providers.go  the list of providers; registration.go has what registering one means
 //	guessable.go  secrets that are refused
 //	secrets.go    secrets that development makes for itself, and those that are made from SESSION_SECRET
 //
@@ -41,15 +41,14 @@ type Config struct {
 	// DirectDatabaseURL leads to the same database without the connection pooler that DatabaseURL may have;
 	// "": there is no such address.
 	DirectDatabaseURL string
-	// FoursquarePushSecret may come with Foursquare's pushes; "": it is not looked at.
-	FoursquarePushSecret string
-	EncryptionKeys       [][]byte      // likewise
-	NoticeFrom           *mail.Address // nil: cairn at PUBLIC_URL's host
-	TrustedProxies       []netip.Prefix
-	Lifetime             time.Duration // of a session without a visit; 0: the default
-	MaxLifetime          time.Duration // of a session at all; 0: the default
-	Stop                 StopTimes
-	Apps                 map[string]oauth.App // by the providers' keys
+	EncryptionKeys    [][]byte      // likewise
+	NoticeFrom        *mail.Address // nil: cairn at PUBLIC_URL's host
+	TrustedProxies    []netip.Prefix
+	Lifetime          time.Duration // of a session without a visit; 0: the default
+	MaxLifetime       time.Duration // of a session at all; 0: the default
+	Stop              StopTimes
+	Apps              map[string]oauth.App // by the providers' keys
+	pushSecretOf      map[string]string    // likewise
 }
 
 // StopTimes say how a server goes out of service.
@@ -78,11 +77,11 @@ func Load(getenv func(string) string) (Config, error) {
 
 		DirectDatabaseURL: c.directDatabaseURL(),
 
-		FoursquarePushSecret: c.value("FOURSQUARE_PUSH_SECRET"),
-		EncryptionKeys:       c.encryptionKeys(),
-		TrustedProxies:       c.trustedProxies(),
-		Lifetime:             c.duration("SESSION_LIFETIME", time.Minute, 0),
-		MaxLifetime:          c.duration("SESSION_MAX_LIFETIME", time.Minute, 0),
+		pushSecretOf:   c.pushSecrets(),
+		EncryptionKeys: c.encryptionKeys(),
+		TrustedProxies: c.trustedProxies(),
+		Lifetime:       c.duration("SESSION_LIFETIME", time.Minute, 0),
+		MaxLifetime:    c.duration("SESSION_MAX_LIFETIME", time.Minute, 0),
 	}
 	config.Stop = c.stopTimes(config)
 	config.Port = c.port()
@@ -157,10 +156,12 @@ func (c *reader) keepSandboxHere(config Config) {
 		return
 	}
 	if config.Public() {
+		all := Providers()
+		example := all[len(all)-1]
 		c.problem("PUBLIC_URL is not on this machine, APP_ENV is not production and no provider has keys: "+
 			"anybody could sign in as the sandbox's people. Set APP_ENV=production, "+
-			"or STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET, or PUBLIC_URL=http://localhost:%d",
-			cmp.Or(config.Port, 3001))
+			"or %[1]s_CLIENT_ID and %[1]s_CLIENT_SECRET, or PUBLIC_URL=http://localhost:%[2]d",
+			example.Prefix, cmp.Or(config.Port, 3001))
 	}
 	if config.SelfAddr() != "127.0.0.1" {
 		c.problem("LISTEN_ADDR leaves out 127.0.0.1, where the sandbox's pages are: " +

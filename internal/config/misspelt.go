@@ -8,8 +8,12 @@ import (
 )
 
 // ourPrefixes begin the names that no other program is likely to have.
-var ourPrefixes = []string{
-	"STRAVA_", "GARMIN_", "FOURSQUARE_", "TRUSTED_", "ENCRYPTION_", "SHUTDOWN_", "NOTICE_", "METRICS_",
+func ourPrefixes() []string {
+	prefixes := []string{"TRUSTED_", "ENCRYPTION_", "SHUTDOWN_", "NOTICE_", "METRICS_"}
+	for _, p := range Providers() {
+		prefixes = append(prefixes, p.Prefix+"_")
+	}
+	return prefixes
 }
 
 // Misspelt tells whether a variable that is not ours was meant to be, and which one it is like, if any.
@@ -26,6 +30,6 @@ func Misspelt(name string) (meant string, suspect bool) {
 		}
 	}
 	upper := strings.ToUpper(name)
-	ours := slices.ContainsFunc(ourPrefixes, func(prefix string) bool { return strings.HasPrefix(upper, prefix) })
+	ours := slices.ContainsFunc(ourPrefixes(), func(prefix string) bool { return strings.HasPrefix(upper, prefix) })
 	return meant, meant != "" || ours
 }

@@ -99,6 +99,3 @@ func (c Config) Derive(purpose string) string {
 
 // WebhookKey is in the addresses that providers are given, and so proves who calls them.
 func (c Config) WebhookKey() string { return c.Derive("webhook key") }
-
-// VerifyToken is what Strava has to repeat when a subscription is made.
-func (c Config) VerifyToken() string { return c.Derive("strava verify token") }

@@ -52,7 +52,6 @@ func variables() []variable {
 		{name: "METRICS_ADDR"},
 		{name: "LOG_LEVEL"},
 		{name: "NOTICE_FROM"},
-		{name: "FOURSQUARE_PUSH_SECRET", secret: true},
 	}
 	for _, p := range Providers() {
 		list = append(list, p.variables()...)

@@ -23,7 +23,11 @@ type Provider struct {
 	API       string // base address of the API
 	Revoke    string // address of revocation; unused where it is part of the API
 	ManageURL string // where people see our access at the provider
-	Hosts     string // CSP source of pages the consent page may pass through, "" if none are known
+	// OtherNames are what people call it besides.
+	OtherNames  []string
+	Offer       string // what connecting it brings, in a sentence
+	Attribution string // that its brand rules want beside what comes from it; "": none
+	Hosts       string // CSP source of pages the consent page may pass through, "" if none are known
 	// WebhookSecret proves that a webhook is the provider's, as far as it sends such a secret; "": none is known.
 	WebhookSecret string
 
@@ -38,6 +42,10 @@ type Provider struct {
 
 	// PictureHosts are where the pictures of people are: "x.example.com", or "*.example.com" for every host below it.
 	PictureHosts []string
+
+	// RegistersDomain says that the callback is registered at the provider by its domain alone.
+	RegistersDomain bool
+	Deadlines       []Deadline // that the provider has announced
 
 	// What follows is where a provider goes its own way. Nil: it does as most do.
 
@@ -77,6 +85,14 @@ type Account struct {
 	Name       string // may be empty
 	PictureURL string // an address that is fit to be a link, or empty
 	Granted    []string
+}
+
+// Deadline is a change that a provider has announced.
+type Deadline struct {
+	Day   time.Time
+	Words string
+	// Open tells whether an operator has something to do before; nil: no.
+	Open func(p *Provider) bool
 }
 
 // Endpoints are the addresses of a provider. Empty ones keep their defaults.
@@ -230,6 +246,15 @@ func (r Registry) Keys() []string {
 		keys[i] = p.Key
 	}
 	return keys
+}
+
+// Names are what people call the providers.
+func (r Registry) Names() (names []string) {
+	for _, p := range r {
+		names = append(names, p.Name, p.FullName)
+		names = append(names, p.OtherNames...)
+	}
+	return names
 }
 
 // Usable are the providers at which we are registered.

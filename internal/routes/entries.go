@@ -32,7 +32,7 @@ func latestOf(p *oauth.Provider, l activity.Latest, zone *time.Location, lost bo
 	switch {
 	case len(v.Entries) > 0 || l.Fetching || lost:
 	case !v.Refreshable:
-		v.Empty = p.Name + " sends new " + activity.Noun(p) + " as soon as your watch has synced."
+		v.Empty = activity.Arrival(p)
 	case l.AsOf.IsZero():
 		v.Empty = "Nothing has been fetched from " + p.Name + " yet."
 	default:
@@ -126,5 +126,3 @@ func (s *server) refreshAll(w http.ResponseWriter, r *http.Request) error {
 	see(w, r, "/")
 	return nil
 }
-
-var attributions = map[string]string{"strava": "Powered by Strava", "foursquare": "Places by Foursquare"}

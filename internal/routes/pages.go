@@ -283,7 +283,7 @@ func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
 	zone := s.zoneOf(r)
 	for _, p := range s.Providers {
 		v := card{
-			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Offers: offers[p.Key],
+			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Offers: p.Offer,
 			Withdrawing: overview.Revoking(p.Key), Events: eventsInWords(p, overview.History[p.Key], zone),
 		}
 		if at, connected := overview.Connections[p.Key]; connected {
@@ -294,12 +294,6 @@ func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
 	return cards, nil
 }
 
-var offers = map[string]string{
-	"garmin":     "Lets Cairn receive the activities your watch records, and the health data you choose to share.",
-	"foursquare": "Lets Cairn see your profile and your check-ins.",
-	"strava":     "Lets Cairn see your profile and your activities. You choose at Strava which.",
-}
-
 // show says how a connection is by its last real answer.
 func (v *card) show(p *oauth.Provider, c connection.Connection, kept activity.Latest, zone *time.Location) {
 	v.Connected, v.Account, v.Subject = true, c.Name, c.Subject
@@ -308,7 +302,7 @@ func (v *card) show(p *oauth.Provider, c connection.Connection, kept activity.La
 	v.ManageURL, v.Pictured = p.ManageURL, c.PictureURL != ""
 	v.Permissions, v.Missing = p.InWords(c.Granted), p.Missing(c.Granted)
 	v.State, v.StateText, v.Problem = stateOf(p, c)
-	v.Attribution = attributions[p.Key]
+	v.Attribution = p.Attribution
 	if activity.Permitted(p, c.Granted) {
 		v.Latest, v.fresh = latestOf(p, kept, zone, c.State == connection.NeedsReconnect), kept.Fresh
 	}

@@ -84,6 +84,15 @@ type Hooks struct {
 	Foursquare                                                 string
 }
 
+// HooksAt are addresses of one site: at returns that of a provider.
+func HooksAt(at func(provider string) string) Hooks {
+	forGarmin := at(Garmin)
+	return Hooks{
+		Strava: at(Strava), Foursquare: at(Foursquare),
+		GarminDeregistrations: forGarmin, GarminPermissions: forGarmin, GarminActivities: forGarmin,
+	}
+}
+
 // Limits are the times of the simulated providers. A zero field is as at the real ones.
 type Limits struct {
 	Retry                      time.Duration // from a failed webhook to the next try: 2 minutes

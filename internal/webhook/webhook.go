@@ -41,6 +41,29 @@ type Challenger interface {
 	Challenge(query url.Values, p *oauth.Provider) (answer any, ok bool)
 }
 
+// Manual is a Receiver whose address an operator enters at the provider.
+type Manual interface {
+	// Purpose says what the address is entered for.
+	Purpose() string
+}
+
+// Subscription is where a provider sends its messages.
+type Subscription struct {
+	ID          int64 // the provider's
+	CallbackURL string
+}
+
+// Subscriber is a Receiver whose address is given to the provider by a call.
+type Subscriber interface {
+	// Subscriptions lists those of our application. Errors: *oauth.Error.
+	Subscriptions(ctx context.Context, c *oauth.Caller) ([]Subscription, error)
+	// Subscribe has the provider send its messages to an address, where it makes its challenge meanwhile.
+	// Errors: *oauth.Error.
+	Subscribe(ctx context.Context, c *oauth.Caller, callback string) error
+	// Unsubscribe ends a subscription. Errors: *oauth.Error.
+	Unsubscribe(ctx context.Context, c *oauth.Caller, id int64) error
+}
+
 // Kinds of errors.
 var (
 	ErrNotUnderstood = errors.New("webhook: it makes no sense")

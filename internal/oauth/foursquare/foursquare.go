@@ -26,8 +26,11 @@ const apiVersion = "20260901"
 // revokes a token: people remove the app at Foursquare.
 func New(app oauth.App) *oauth.Provider {
 	return oauth.Provider{
-		Key: Key, Name: "Foursquare", ManageURL: "https://foursquare.com/settings/connections",
-		Hosts: "https://*.foursquare.com", PictureHosts: []string{"*.4sqi.net"},
+		Key: Key, Name: "Foursquare", OtherNames: []string{"Swarm"},
+		ManageURL:   "https://foursquare.com/settings/connections",
+		Offer:       "Lets Cairn see your profile and your check-ins.",
+		Attribution: "Places by Foursquare",
+		Hosts:       "https://*.foursquare.com", PictureHosts: []string{"*.4sqi.net"},
 		Permissions: []oauth.Permission{{Key: "account", Words: "See your profile and your check-ins"}},
 		Authorize:   authorize,
 		APIError:    apiError,

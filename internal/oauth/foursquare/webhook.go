@@ -11,7 +11,13 @@ import (
 	"cairn/internal/webhook"
 )
 
-var _ webhook.Receiver = adapter{}
+var (
+	_ webhook.Receiver = adapter{}
+	_ webhook.Manual   = adapter{}
+)
+
+// Purpose implements webhook.Manual.
+func (adapter) Purpose() string { return "user push" }
 
 // Bulk implements webhook.Receiver.
 func (adapter) Bulk() bool { return false }

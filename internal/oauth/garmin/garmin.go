@@ -29,6 +29,7 @@ func New(app oauth.App) *oauth.Provider {
 	return oauth.Provider{
 		Key: Key, Name: "Garmin", FullName: "Garmin Connect",
 		ManageURL: "https://connect.garmin.com/app/settings/connectedapps",
+		Offer:     "Lets Cairn receive the activities your watch records, and the health data you choose to share.",
 		Hosts:     "https://*.garmin.com", PKCE: true,
 		Permissions: []oauth.Permission{
 			{Key: "ACTIVITY_EXPORT", Words: "Receive your activities", Needed: true},
@@ -39,6 +40,10 @@ func New(app oauth.App) *oauth.Provider {
 			{Key: "MCT_EXPORT", Words: "Receive your cycle tracking data"},
 		},
 		RefreshEarly: 10 * time.Minute, AssumedLife: 24 * time.Hour, RefreshIdle: 30 * 24 * time.Hour,
+		Deadlines: []oauth.Deadline{{
+			Day:   time.Date(2026, time.December, 31, 0, 0, 0, 0, time.UTC),
+			Words: "Garmin ends OAuth 1. Cairn uses OAuth 2",
+		}},
 		APIError: apiError,
 		Adapter:  adapter{},
 	}.For(app, oauth.Endpoints{

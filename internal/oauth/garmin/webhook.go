@@ -11,7 +11,15 @@ import (
 	"cairn/internal/webhook"
 )
 
-var _ webhook.Receiver = adapter{}
+var (
+	_ webhook.Receiver = adapter{}
+	_ webhook.Manual   = adapter{}
+)
+
+// Purpose implements webhook.Manual.
+func (adapter) Purpose() string {
+	return "deregistrations, permission changes, activities and all else"
+}
 
 // batch is how many activities are stored at once.
 const batch = 500

@@ -13,6 +13,7 @@ package strava
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -29,27 +30,44 @@ const Key = "strava"
 func New(app oauth.App) *oauth.Provider {
 	return oauth.Provider{
 		Key: Key, Name: "Strava", ManageURL: "https://www.strava.com/settings/apps",
-		Config: oauth2.Config{Scopes: []string{"read,activity:read_all"}},
+		Offer:       "Lets Cairn see your profile and your activities. You choose at Strava which.",
+		Attribution: "Powered by Strava",
+		Config:      oauth2.Config{Scopes: []string{"read,activity:read_all"}},
 		Permissions: []oauth.Permission{
 			{Key: "read", Words: "See your public profile"},
 			{Key: "activity:read", Words: "See your activities, except those only you can see"},
 			{Key: "activity:read_all", Words: "See your activities, including those only you can see", Needed: true},
 		},
 		RefreshEarly: time.Minute, AssumedLife: 6 * time.Hour,
-		PictureHosts: []string{"dgalywyr863hv.cloudfront.net", "lh3.googleusercontent.com"},
-		AuthParams:   []oauth2.AuthCodeOption{oauth2.SetAuthURLParam("approval_prompt", "auto")},
-		APIError:     apiError,
-		TokenError:   tokenError,
-		RateLimit:    rateLimit,
-		AccountOf:    athleteIn,
-		GrantedOf:    scopesIn,
-		Adapter:      adapter{},
+		PictureHosts:    []string{"dgalywyr863hv.cloudfront.net", "lh3.googleusercontent.com"},
+		RegistersDomain: true, Deadlines: deadlines(),
+		AuthParams: []oauth2.AuthCodeOption{oauth2.SetAuthURLParam("approval_prompt", "auto")},
+		APIError:   apiError,
+		TokenError: tokenError,
+		RateLimit:  rateLimit,
+		AccountOf:  athleteIn,
+		GrantedOf:  scopesIn,
+		Adapter:    adapter{},
 	}.For(app, oauth.Endpoints{
 		Authorize: "https://www.strava.com/oauth/authorize",
 		Token:     "https://www.strava.com/oauth/token",
 		API:       "https://www.strava.com/api/v3",
 		Revoke:    "https://www.strava.com/oauth/revoke",
 	})
+}
+
+// deadlines are those of June 2027 (docs/providers.md, 2.10).
+func deadlines() []oauth.Deadline {
+	june := time.Date(2027, time.June, 1, 0, 0, 0, 0, time.UTC)
+	return []oauth.Deadline{
+		{Day: june, Words: "Strava takes tokens in a header only. Cairn sends them there"},
+		{Day: june, Words: "Strava closes /oauth/deauthorize. Cairn asks it only where /oauth/revoke is missing"},
+		{
+			Day:   june,
+			Words: "Strava moves its API from www.strava.com to www.api-v3.strava.com: set STRAVA_API_URL",
+			Open:  func(p *oauth.Provider) bool { return strings.HasPrefix(p.API, "https://www.strava.com/") },
+		},
+	}
 }
 
 type adapter struct{}

@@ -8,32 +8,35 @@ import (
 	"strings"
 
 	"cairn/internal/oauth"
+	"cairn/internal/webhook"
 )
 
-// Subscription is where Strava sends its events. An application has one at most (docs/providers.md, 2.9).
-type Subscription struct {
-	ID          int64  `json:"id"`
-	CallbackURL string `json:"callback_url"`
-}
+var _ webhook.Subscriber = adapter{}
 
-// Subscriptions lists those of our application at Strava: none or one. Errors: *oauth.Error.
-func Subscriptions(ctx context.Context, c *oauth.Caller) (all []Subscription, err error) {
-	err = pushSubscriptions(ctx, c, http.MethodGet, "?"+credentials(c).Encode(), nil, &all)
+// Subscriptions implements webhook.Subscriber: there is none or one (docs/providers.md, 2.9).
+func (adapter) Subscriptions(ctx context.Context, c *oauth.Caller) (all []webhook.Subscription, err error) {
+	var list []struct {
+		ID          int64  `json:"id"`
+		CallbackURL string `json:"callback_url"`
+	}
+	err = pushSubscriptions(ctx, c, http.MethodGet, "?"+credentials(c).Encode(), nil, &list)
+	for _, one := range list {
+		all = append(all, webhook.Subscription{ID: one.ID, CallbackURL: one.CallbackURL})
+	}
 	return all, err
 }
 
-// Subscribe has Strava send its events to an address, which has to answer its challenge with our WebhookSecret
-// meanwhile. Errors: *oauth.Error.
-func Subscribe(ctx context.Context, c *oauth.Caller, callback string) (made Subscription, err error) {
+// Subscribe implements webhook.Subscriber.
+func (adapter) Subscribe(ctx context.Context, c *oauth.Caller, callback string) error {
 	form := credentials(c)
 	form.Set("callback_url", callback)
 	form.Set("verify_token", c.WebhookSecret)
-	err = pushSubscriptions(ctx, c, http.MethodPost, "", form, &made)
-	return made, err
+	var made struct{ ID int64 }
+	return pushSubscriptions(ctx, c, http.MethodPost, "", form, &made)
 }
 
-// Unsubscribe ends a subscription. Errors: *oauth.Error.
-func Unsubscribe(ctx context.Context, c *oauth.Caller, id int64) error {
+// Unsubscribe implements webhook.Subscriber.
+func (adapter) Unsubscribe(ctx context.Context, c *oauth.Caller, id int64) error {
 	path := "/" + strconv.FormatInt(id, 10) + "?" + credentials(c).Encode()
 	return pushSubscriptions(ctx, c, http.MethodDelete, path, nil, nil)
 }
