@@ -14,13 +14,14 @@ import (
 
 // With colours of the person's own, the current page and the main button can be told, and what has no border gets none.
 func TestForcedColoursInChromium(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	server := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+dbtest.NewPatientURL(t))
 	b := newChromium(t)
 	b.signUpAndConnect(server.url, "strava")
 	b.force()
 	b.run("see what has come", chromedp.Navigate(server.url+"/connections"),
-		chromedp.WaitVisible(`form[action="/connections/strava/refresh"]`))
+		visible(`form[action="/connections/strava/refresh"]`))
 	const style = `((selector, name) => getComputedStyle(document.querySelector(selector))[name])`
 	const ground = style + `("body", "backgroundColor")`
 	b.wantTrue("what has no border gets none", style+`("#card-strava .ghost", "borderLeftColor") === `+ground)
@@ -31,10 +32,10 @@ func TestForcedColoursInChromium(t *testing.T) {
 		doubled+`("#card-garmin .go") && !`+doubled+`("#card-strava .ghost")`)
 	b.picture("forced-connections")
 	b.run("look at what is lost", chromedp.Navigate(server.url+"/connections/strava/disconnect"),
-		chromedp.WaitVisible(`form button.risk`))
+		visible(`form button.risk`))
 	b.wantTrue("so has the button that loses something", doubled+`("form .risk") && !`+doubled+`("form a.button")`)
 	b.picture("forced-disconnect")
-	b.run("look at the account", chromedp.Navigate(server.url+"/account"), chromedp.WaitVisible(`#sessions`))
+	b.run("look at the account", chromedp.Navigate(server.url+"/account"), visible(`#sessions`))
 	b.picture("forced-account")
 }
 

@@ -15,19 +15,20 @@ import (
 
 // What is fetched appears by itself, and the person stays where they are on the page.
 func TestFetchingInChromium(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
 	server := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+database)
 	goOn := holdEntries(t, database)
 	b := newChromium(t)
 	b.signUpAndConnect(server.url, "strava")
-	b.run("wait", chromedp.WaitVisible(`#card-strava .fetching`), chromedp.Click(`#card-strava summary`),
-		chromedp.WaitVisible(`#card-strava .events li`))
+	b.run("wait", visible(`#card-strava .fetching`), click(`#card-strava summary`),
+		visible(`#card-strava .events li`))
 	b.capture("connections-fetching")
 	b.wantTrue("the focus is on what was opened",
 		`window.here = document.activeElement; here.matches("#card-strava summary")`)
 	goOn()
-	b.run("see what has come", chromedp.WaitVisible(`#card-strava .asof`))
+	b.run("see what has come", visible(`#card-strava .asof`))
 	b.wantTrue("the page was not loaded again", `window.here !== undefined`)
 	b.wantTrue("the focus stays", `document.activeElement === here && here.isConnected`)
 	b.wantTrue("what was open stays open", `here.parentElement.open`)
@@ -35,7 +36,7 @@ func TestFetchingInChromium(t *testing.T) {
 		`document.querySelector("#notice").textContent.includes("Strava is connected")`)
 	b.wantTrue("it is announced", `document.querySelector("#live[role=status]").textContent.includes("Strava")`)
 	b.run("be offered to refresh",
-		chromedp.WaitVisible(`#card-strava form[action="/connections/strava/refresh"]`))
+		visible(`#card-strava form[action="/connections/strava/refresh"]`))
 	b.wantTrue("the page looks no further", `document.querySelector("[data-fetching], .more") === null`)
 	b.wantURL(server.url + "/connections#card-strava")
 	b.wantNoComplaints()
@@ -43,6 +44,7 @@ func TestFetchingInChromium(t *testing.T) {
 
 // When that takes long, the page stops looking and says how to go on.
 func TestFetchingGivesUpInChromium(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
 	server := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+database)
@@ -55,13 +57,14 @@ func TestFetchingGivesUpInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.signUpAndConnect(server.url, "strava")
-	b.run("wait", chromedp.WaitVisible(`.more a[href="/connections"]`), chromedp.WaitVisible(`#card-strava .fetching`))
+	b.run("wait", visible(`.more a[href="/connections"]`), visible(`#card-strava .fetching`))
 	b.capture("connections-fetching-more")
 	b.wantTrue("it is announced", `document.querySelector("#live").textContent === "Show what has come"`)
 }
 
 // Without scripts the page is loaded again, although the address has a fragment.
 func TestFetchingWithoutScriptsInChromium(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
 	server := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+database)
@@ -74,9 +77,9 @@ func TestFetchingWithoutScriptsInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.run("look", chromedp.Navigate(server.url+"/account"), chromedp.Navigate(server.url+"/connections#card-strava"),
-		chromedp.WaitVisible(`#card-strava .fetching`))
+		visible(`#card-strava .fetching`))
 	goOn()
-	b.run("see what has come", chromedp.WaitVisible(`form[action="/connections/strava/refresh"]`))
+	b.run("see what has come", visible(`form[action="/connections/strava/refresh"]`))
 	b.wantURL(server.url + "/connections?looks=1")
 }
 
@@ -84,11 +87,11 @@ func (b chromium) signUpAndConnect(site, provider string) {
 	b.t.Helper()
 	b.run("sign up", chromedp.Navigate(site+"/signup"), chromedp.SendKeys(`#name`, "Ada Lovelace"),
 		chromedp.SendKeys(`#email`, "ada@example.org"), chromedp.SendKeys(`#password`, testkit.Password),
-		chromedp.Click(`form[action="/signup"] button`), chromedp.WaitVisible(`#card-`+provider+`[data-state=none]`))
+		click(`form[action="/signup"] button`), visible(`#card-`+provider+`[data-state=none]`))
 	b.run("connect "+provider, chromedp.Navigate(site+"/connections"),
-		chromedp.Click(`#card-`+provider+` .connect button`),
-		chromedp.WaitVisible(`input[name=person]`), chromedp.Click(`input[name=person][value=ada]`),
-		chromedp.Click(`button[value=allow]`), chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
+		click(`#card-`+provider+` .connect button`),
+		visible(`input[name=person]`), click(`input[name=person][value=ada]`),
+		click(`button[value=allow]`), visible(`#card-`+provider+`[data-state=active]`))
 }
 
 func (b chromium) wantTrue(what, expression string) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -21,38 +22,39 @@ import (
 // The main path in a real browser, which applies what no test client does: SameSite, the cross-site redirects of the
 // providers, and the Content-Security-Policy with its form-action.
 func TestMainPathInChromium(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	env := []string{"DATA_DIR=" + testkit.DataDir(t), "PORT=" + testkit.FreePort(t)}
 	server := startProcess(t, env...)
 	b := newChromium(t)
 
-	b.run("open the site", chromedp.Navigate(server.URL+"/"), chromedp.WaitVisible(`a[href="/signup"]`))
+	b.run("open the site", chromedp.Navigate(server.URL+"/"), visible(`a[href="/signup"]`))
 	b.capture("landing")
-	b.run("go to sign-up", chromedp.Click(`main a[href="/signup"]`), chromedp.WaitVisible(`#email`))
+	b.run("go to sign-up", click(`main a[href="/signup"]`), visible(`#email`))
 	b.capture("signup")
 	b.run("choose a common password", chromedp.SendKeys(`#name`, "Ada Lovelace"),
 		chromedp.SendKeys(`#email`, "ada@example.org"),
-		chromedp.SendKeys(`#password`, "password1234"), chromedp.Click(`form[action="/signup"] button`),
-		chromedp.WaitVisible(`#password-error`))
+		chromedp.SendKeys(`#password`, "password1234"), click(`form[action="/signup"] button`),
+		visible(`#password-error`))
 	b.capture("signup-error")
 	b.run("choose a better one", chromedp.SendKeys(`#password`, testkit.Password),
-		chromedp.Click(`form[action="/signup"] button`),
-		chromedp.WaitVisible(`#card-strava[data-state=none]`))
+		click(`form[action="/signup"] button`),
+		visible(`#card-strava[data-state=none]`))
 	b.capture("home-empty")
 
 	for _, provider := range []string{"garmin", "foursquare", "strava"} {
 		b.run("connect "+provider, chromedp.Navigate(server.URL+"/connections"),
-			chromedp.Click(`#card-`+provider+` form[action="/connect/`+provider+`"] button`),
-			chromedp.WaitVisible(`input[name=person]`))
+			click(`#card-`+provider+` form[action="/connect/`+provider+`"] button`),
+			visible(`input[name=person]`))
 		b.capture("consent-" + provider)
-		b.run("allow "+provider, chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
-			chromedp.WaitVisible(`#card-`+provider+`[data-state=active]`))
+		b.run("allow "+provider, click(`input[name=person][value=ada]`), click(`button[value=allow]`),
+			visible(`#card-`+provider+`[data-state=active]`))
 	}
 	b.run("go home", chromedp.Navigate(server.URL+"/"))
 	for _, provider := range []string{"foursquare", "strava"} { // the page looks until they are there
-		b.run("see what is new at "+provider, chromedp.WaitVisible(`[data-from~=`+provider+`]`))
+		b.run("see what is new at "+provider, visible(`[data-from~=`+provider+`]`))
 	}
-	b.run("see that all has come", chromedp.WaitNotPresent(`.fetching`))
+	b.run("see that all has come", gone(`.fetching`))
 	b.capture("home")
 	b.wantURL(server.URL + "/")
 
@@ -61,73 +63,92 @@ func TestMainPathInChromium(t *testing.T) {
 	}
 	server = startProcess(t, env...)
 	b.run("come back after a deploy", chromedp.Navigate(server.URL+"/connections"),
-		chromedp.WaitVisible(`#card-strava[data-state=active]`))
+		visible(`#card-strava[data-state=active]`))
 	server.End(syscall.SIGKILL)
 	server = startProcess(t, env...)
 	b.run("come back after a crash", chromedp.Navigate(server.URL+"/account"),
-		chromedp.WaitVisible(`form[action="/account/password"]`))
+		visible(`form[action="/account/password"]`))
 	other := testkit.NewBrowser(t)
 	other.SignIn(server.URL, "ada@example.org")
-	b.run("see the other device", chromedp.Reload(), chromedp.WaitVisible(`#sessions a[href$="/end"]`))
+	b.run("see the other device", chromedp.Reload(), visible(`#sessions a[href$="/end"]`))
 	b.capture("account")
-	b.run("be asked", chromedp.Click(`#sessions a[href$="/end"]`), chromedp.WaitVisible(`form[action$="/end"] button`))
+	b.run("be asked", click(`#sessions a[href$="/end"]`), visible(`form[action$="/end"] button`))
 	b.capture("end-session")
-	b.run("end it", chromedp.Click(`form[action$="/end"] button`), chromedp.WaitVisible(`#sessions #notice`))
+	b.run("end it", click(`form[action$="/end"] button`), visible(`#sessions #notice`))
 	b.wantInView("#notice")
 	b.capture("account-session-ended")
 	other.SignIn(server.URL, "ada@example.org")
 
 	b.run("be asked", chromedp.Navigate(server.URL+"/connections"),
-		chromedp.Click(`a[href="/connections/strava/disconnect"]`),
-		chromedp.WaitVisible(`form[action="/connections/strava/disconnect"] button`))
+		click(`a[href="/connections/strava/disconnect"]`),
+		visible(`form[action="/connections/strava/disconnect"] button`))
 	b.capture("disconnect")
-	b.run("disconnect", chromedp.Click(`form[action="/connections/strava/disconnect"] button`),
-		chromedp.WaitVisible(`#card-strava form.connect`))
+	b.run("disconnect", click(`form[action="/connections/strava/disconnect"] button`),
+		visible(`#card-strava form.connect`))
 	b.wantInView("#notice")
 	b.capture("connections-disconnected")
-	b.run("untick a scope", chromedp.Click(`form[action="/connect/strava"] button`),
-		chromedp.WaitVisible(`input[name=scope]`),
-		chromedp.Click(`input[name=scope][value="activity:read_all"]`), chromedp.Click(`button[value=allow]`),
-		chromedp.WaitVisible(`#card-strava[data-state=limited]`))
+	b.run("untick a scope", click(`form[action="/connect/strava"] button`),
+		visible(`input[name=scope]`),
+		click(`input[name=scope][value="activity:read_all"]`), click(`button[value=allow]`),
+		visible(`#card-strava[data-state=limited]`))
 	b.capture("connections-limited")
 	b.run("take Garmin back there",
 		chromedp.Navigate(strings.Replace(server.URL, "localhost", "127.0.0.1", 1)+"/sandbox/"),
-		chromedp.Click(`#garmin form[action$="/revoke"] button`), chromedp.WaitVisible(`#garmin .none`))
+		click(`#garmin form[action$="/revoke"] button`), gone(`#garmin form[action$="/revoke"]`))
 	b.capture("sandbox")
 	testkit.Eventually(t, "the webhook has told of it", func() bool {
 		_, page := other.Send(http.MethodGet, server.URL+"/connections", nil)
 		return page.Find("#card-garmin[data-state=needs_reconnect]").Length() == 1
 	})
 	b.run("see it", chromedp.Navigate(server.URL+"/connections"),
-		chromedp.WaitVisible(`#card-garmin[data-state=needs_reconnect]`),
-		chromedp.Click(`#card-garmin summary`), chromedp.WaitVisible(`#card-garmin .events li`))
+		visible(`#card-garmin[data-state=needs_reconnect]`),
+		click(`#card-garmin summary`), visible(`#card-garmin .events li`))
 	b.capture("connections-reconnect")
 
 	b.run("sign out", chromedp.Navigate(server.URL+"/account"),
-		chromedp.Click(`form[action="/logout"] button`), chromedp.WaitVisible(`#notice`),
-		chromedp.WaitVisible(`main a[href="/signup"]`))
+		click(`form[action="/logout"] button`), visible(`#notice`),
+		visible(`main a[href="/signup"]`))
 	b.run("find the door closed",
 		chromedp.Navigate(server.URL+"/account"),
-		chromedp.WaitVisible(`form[action="/login"]`))
+		visible(`form[action="/login"]`))
 	b.capture("login")
-	b.run("sign in with Strava", chromedp.Click(`form[action="/login/strava"] button`),
-		chromedp.WaitVisible(`input[name=person]`),
-		chromedp.Click(`input[name=person][value=ada]`), chromedp.Click(`button[value=allow]`),
-		chromedp.WaitVisible(`form[action="/account/password"]`))
-	b.run("get lost", chromedp.Navigate(server.URL+"/nowhere"), chromedp.WaitVisible(`#reference`))
+	b.run("sign in with Strava", click(`form[action="/login/strava"] button`),
+		visible(`input[name=person]`),
+		click(`input[name=person][value=ada]`), click(`button[value=allow]`),
+		visible(`form[action="/account/password"]`))
+	b.run("get lost", chromedp.Navigate(server.URL+"/nowhere"), visible(`#reference`))
 	b.capture("error")
 	b.run("come back too late", chromedp.Navigate(server.URL+"/api/strava/auth/callback?state=x&code=y"),
-		chromedp.WaitVisible(`#notice.bad`))
+		visible(`#notice.bad`))
 	b.wantURL(server.URL + "/")
 	b.capture("home-expired")
 	b.run("want to go", chromedp.Navigate(server.URL+"/account/delete"),
-		chromedp.WaitVisible(`form[action="/account/delete"]`))
+		visible(`form[action="/account/delete"]`))
 	b.capture("delete")
 	b.run("go",
-		chromedp.Click(`form[action="/account/delete"] button`),
-		chromedp.WaitVisible(`main a.button[href="/"]`))
+		click(`form[action="/account/delete"] button`),
+		visible(`main a.button[href="/"]`))
 	b.capture("deleted")
 	b.wantNoComplaints()
+}
+
+// pollEvery is how often the browser is asked for an element. chromedp's own 5 ms take a third of its time.
+const pollEvery = 40 * time.Millisecond
+
+// visible waits until an element is there and can be seen. A selector that is a plain string would find it in texts and
+// attributes, too.
+func visible(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.WaitVisible(chromedp.CSS(selector), chromedp.RetryInterval(pollEvery))
+}
+
+// gone waits until an element is not there any more.
+func gone(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.WaitNotPresent(chromedp.CSS(selector), chromedp.RetryInterval(pollEvery))
+}
+
+// click waits for an element and clicks on it.
+func click(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Click(chromedp.CSS(selector), chromedp.RetryInterval(pollEvery))
 }
 
 type chromium struct {

@@ -12,6 +12,7 @@ import (
 
 // What people see while providers want no calls.
 func TestWaitingInChromium(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	server := start(t, "PORT="+testkit.FreePort(t))
 	b := newChromium(t)
@@ -20,8 +21,8 @@ func TestWaitingInChromium(t *testing.T) {
 		chromedp.SendKeys(`#name`, "Ada Lovelace"),
 		chromedp.SendKeys(`#email`, "ada@example.org"),
 		chromedp.SendKeys(`#password`, testkit.Password),
-		chromedp.Click(`form[action="/signup"] button`),
-		chromedp.WaitVisible(`#card-strava[data-state=none]`))
+		click(`form[action="/signup"] button`),
+		visible(`#card-strava[data-state=none]`))
 	for _, wait := range []struct{ provider, name, value, state string }{
 		{"garmin", "api", "429 retry-after", "trouble"},
 		{"foursquare", "quota", "1", "trouble"},
@@ -29,11 +30,11 @@ func TestWaitingInChromium(t *testing.T) {
 	} {
 		b.run("connect "+wait.provider,
 			chromedp.Navigate(server.url+"/connections"),
-			chromedp.Click(`#card-`+wait.provider+` .connect button`),
-			chromedp.WaitVisible(`input[name=person]`),
-			chromedp.Click(`input[name=person][value=ada]`),
-			chromedp.Click(`button[value=allow]`),
-			chromedp.WaitVisible(`#card-`+wait.provider+`[data-state=active]`))
+			click(`#card-`+wait.provider+` .connect button`),
+			visible(`input[name=person]`),
+			click(`input[name=person][value=ada]`),
+			click(`button[value=allow]`),
+			visible(`#card-`+wait.provider+`[data-state=active]`))
 		b.turn(server.url, wait.provider, wait.name, wait.value)
 		b.run("check "+wait.provider,
 			chromedp.Navigate(server.url+"/connections"),
@@ -42,13 +43,13 @@ func TestWaitingInChromium(t *testing.T) {
 				form.action = "/connections/%[1]s/check";
 				form.requestSubmit();
 			})()`, wait.provider)),
-			chromedp.WaitVisible(`#reference`))
+			visible(`#reference`))
 		b.capture("error-wait-" + wait.provider)
 		b.run("see how it is",
 			chromedp.Navigate(server.url+"/connections"),
-			chromedp.WaitVisible(`#card-`+wait.provider+`[data-state=`+wait.state+`] .next time`))
+			visible(`#card-`+wait.provider+`[data-state=`+wait.state+`] .next time`))
 	}
-	b.run("see what happened", chromedp.Click(`#card-strava summary`), chromedp.WaitVisible(`#card-strava .events li`))
+	b.run("see what happened", click(`#card-strava summary`), visible(`#card-strava .events li`))
 	b.capture("connections-wait")
 }
 
@@ -58,11 +59,11 @@ func (b chromium) turn(site, provider, name, value string) {
 	form := fmt.Sprintf(`document.querySelector("#%s .switches")`, provider)
 	b.run("open the control page",
 		chromedp.Navigate(strings.Replace(site, "localhost", "127.0.0.1", 1)+"/sandbox/"),
-		chromedp.WaitVisible("#"+provider+" .switches"))
+		visible("#"+provider+" .switches"))
 	fill := fmt.Sprintf(`%s.elements[%q].value = %q; %s.id = "sent"; %s.requestSubmit(); true`,
 		form, name, value, form, form)
 	if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](fill)); err != nil {
 		b.t.Fatal(err)
 	}
-	b.run("set "+name, chromedp.WaitNotPresent(`#sent`))
+	b.run("set "+name, gone(`#sent`))
 }

@@ -50,6 +50,7 @@ func TestStaySignedInAcrossRestartAndKill(t *testing.T) {
 
 // Two servers on one data directory, and later on one database of the operator's, are one site.
 func TestTwoInstances(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := testkit.DataDir(t)
 	for name, env := range map[string][]string{
@@ -127,6 +128,7 @@ func TestStopFinishesRequestsInFlight(t *testing.T) {
 }
 
 func TestFiveInstancesStartAtOnceOnAnEmptyDatabase(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	env := []string{"DATA_DIR=" + testkit.DataDir(t), "PORT=0", "DATABASE_URL=" + dbtest.NewEmptyURL(t)}
 	var wg sync.WaitGroup

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"cairn/internal/testkit"
 )
 
 // ordinary returns what lets a command run as an ordinary user who reaches the database: if we are root, the one whose
@@ -33,6 +35,7 @@ func ordinary(t *testing.T, database string) (attr *syscall.SysProcAttr, uid int
 // A command that is given messages sees no secrets: not in its own environment,
 // and not in that of the program that runs it.
 func TestCommandSeesNoSecrets(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	b := newBreaks(t)
 	b.crowd()

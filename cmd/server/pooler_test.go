@@ -34,6 +34,7 @@ func behindPooler(t *testing.T, database string) map[string][]string {
 
 // Everything works through PgBouncer as it comes, and where pgx is told to prepare nothing, as some poolers want.
 func TestAllWorksThroughAPooler(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for _, name := range []string{"transaction", "session", "transaction with a way by", "none, statements in text"} {
 		t.Run(name, func(t *testing.T) {
@@ -140,6 +141,7 @@ func wantNoLocks(t *testing.T, database string) {
 
 // A server that nobody asks anything leaves the database alone: a transaction a second at most, in all that it does.
 func TestIdleServerLeavesTheDatabaseAlone(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	postgres := dbtest.NewCluster(t) // without autovacuum, which makes transactions of its own
 	testkit.Execute(t, postgres.URL(), "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()",

@@ -15,6 +15,7 @@ import (
 
 // The two roles of deploy/database.sql do: one migrates, and the one that serves can't change the schema.
 func TestServesWithTheLeastRights(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	text, err := os.ReadFile("../../deploy/database.sql")
 	if err != nil {

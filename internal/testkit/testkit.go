@@ -43,6 +43,15 @@ func Within(limit time.Duration, holds func() bool) bool {
 	return true
 }
 
+// Long leaves a test out of go test -short: it takes many seconds of the machine, and a shorter one would find most of
+// what it finds.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out by -short")
+	}
+}
+
 // AtRandom lets a moment pass, of any length up to most, so that what comes next meets what is
 // under way at no certain point. Nothing is waited for.
 func AtRandom(most time.Duration) {
