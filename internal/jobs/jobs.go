@@ -73,7 +73,8 @@ func New(q *Queue, features ...Feature) (*Jobs, error) {
 	config.CompletedJobRetentionPeriod, config.CancelledJobRetentionPeriod = keepDone, keepDone
 	config.DiscardedJobRetentionPeriod = keepFailed
 	config.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(q.Limits.Reconcile),
-		func() (river.JobArgs, *river.InsertOpts) { return reconcile{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})}
+		func() (river.JobArgs, *river.InsertOpts) { return reconcile{}, nil },
+		&river.PeriodicJobOpts{RunOnStart: true})}
 	client, err := q.newClient(config)
 	if err != nil {
 		return nil, err
@@ -119,8 +120,8 @@ func (j *Jobs) Run(ctx context.Context) error {
 	return nil
 }
 
-// awaitDatabase waits until the database takes jobs, and enqueues the first reconcile. A server whose database is read-only,
-// or away for the moment, serves meanwhile what it can. It is false when ctx is done.
+// awaitDatabase waits until the database takes jobs, and enqueues the first reconcile. A server whose database is
+// read-only, or away for the moment, serves meanwhile what it can. It is false when ctx is done.
 func (j *Jobs) awaitDatabase(ctx context.Context) bool {
 	for logged := false; ; logged = true {
 		first := j.queue.Now().Add(j.queue.Limits.FirstReconcile)
