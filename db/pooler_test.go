@@ -19,6 +19,7 @@ import (
 var modes = []string{"transaction", "session"}
 
 func TestFiveInstancesMigrateThroughAPooler(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
@@ -58,6 +59,7 @@ func TestFiveInstancesMigrateThroughAPooler(t *testing.T) {
 
 // A pooled connection keeps the limits of a statement and of a transaction, and leaves none of them to others.
 func TestLimitsThroughAPooler(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
@@ -120,6 +122,7 @@ func eventually(t *testing.T, pool interface {
 }
 
 func TestPoolersThatAreTold(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	ignored := "ignore_startup_parameters = search_path,statement_timeout,lock_timeout," +
 		"idle_in_transaction_session_timeout,plan_cache_mode"
@@ -153,6 +156,7 @@ func TestPoolersThatAreTold(t *testing.T) {
 }
 
 func TestPoolersThatCannotBeUsed(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	url := dbtest.NewURL(t)
 	for name, tt := range map[string]struct{ mode, parameter, want string }{

@@ -67,6 +67,7 @@ func TestProcessesShareOneServer(t *testing.T) {
 }
 
 func TestFiveProcessesStartAtOnce(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	var clients [5]*client
@@ -89,6 +90,7 @@ func TestFiveProcessesStartAtOnce(t *testing.T) {
 
 // Leaving and coming at the same moment must not meet a server that is just stopping.
 func TestStartDuringStop(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	leaving := startClient(t, dir)
@@ -104,6 +106,7 @@ func TestStartDuringStop(t *testing.T) {
 }
 
 func TestKilledClientLeavesNothingRunning(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	victim := startClient(t, dir)
@@ -121,6 +124,7 @@ func TestKilledClientLeavesNothingRunning(t *testing.T) {
 
 // Ctrl-C goes to everything the terminal has started, and only that may end: others may hold a lease.
 func TestInterruptDoesNotReachPostgres(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	program, err := os.Executable()
@@ -142,6 +146,7 @@ func TestInterruptDoesNotReachPostgres(t *testing.T) {
 }
 
 func TestKilledClientDuringTheFirstStart(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	victim := startClient(t, dir)
@@ -153,6 +158,7 @@ func TestKilledClientDuringTheFirstStart(t *testing.T) {
 
 // A copied directory has the original's link to the lease socket.
 func TestCopiedDirectoryIsAnotherDatabase(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir, copied := newDir(t, false), newDir(t, false)
 	original := start(t, Options{Dir: dir})
@@ -175,6 +181,7 @@ func TestCopiedDirectoryIsAnotherDatabase(t *testing.T) {
 }
 
 func TestKilledSupervisor(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	server := start(t, Options{Dir: dir})
@@ -194,6 +201,7 @@ func TestKilledSupervisor(t *testing.T) {
 
 // Where the kernel does not tell PostgreSQL that its supervisor has died, the next start finds it running.
 func TestOrphanIsStopped(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	server := start(t, Options{Dir: dir})
@@ -230,6 +238,7 @@ func startOrphan(t *testing.T, dir string) int {
 }
 
 func TestKilledPostgresComesBack(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	server := start(t, Options{Dir: dir})
@@ -244,6 +253,7 @@ func TestKilledPostgresComesBack(t *testing.T) {
 }
 
 func TestStalePidFile(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	stop(t, start(t, Options{Dir: dir}))

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"cairn/internal/testkit"
 )
 
 // impostorVariable makes this test binary a program that listens in the directory it names, as a supervisor would.
@@ -52,6 +54,7 @@ func TestStopLeavesNoLink(t *testing.T) {
 // Another user who puts a socket where the one of a killed supervisor was is not believed, neither in a directory of
 // their own nor in one of ours.
 func TestImpostorIsNotBelieved(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	needRoot(t)
 	nobody := accountOf(65534, 65534)
@@ -113,6 +116,7 @@ func TestImpostorIsNotBelieved(t *testing.T) {
 }
 
 func TestRootRefusesWhatEverybodyCanWriteTo(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	needRoot(t)
 	dir := t.TempDir()

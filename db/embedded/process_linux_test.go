@@ -8,6 +8,7 @@ import (
 )
 
 func TestPostgresGoesWithItsKilledSupervisor(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	start(t, Options{Dir: dir})

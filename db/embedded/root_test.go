@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"cairn/internal/testkit"
 )
 
 func needRoot(t *testing.T) {
@@ -31,6 +33,7 @@ func dataOf(t *testing.T, dir string) string {
 }
 
 func TestRootInADirectoryNobodyElseCanEnter(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	needRoot(t)
 	dir := newDir(t, true)
@@ -98,6 +101,7 @@ func TestRootInADirectoryNobodyElseCanEnter(t *testing.T) {
 }
 
 func TestOrdinaryUser(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	needRoot(t)
 	nobody := accountOf(65534, 65534)

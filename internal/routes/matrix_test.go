@@ -25,6 +25,7 @@ const soon = 3 * time.Second
 // people see of it. Each call of a scene has a site of its own, where one way comes after the
 // other. Few lanes are at work at once, so that a good call is not given up on a busy machine.
 func TestProviderMatrix(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	var lanes errgroup.Group
 	lanes.SetLimit(6)
