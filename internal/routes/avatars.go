@@ -46,7 +46,8 @@ func (s *server) avatar(w http.ResponseWriter, r *http.Request) error {
 
 func initialsPicture(name string) []byte {
 	return fmt.Appendf(nil, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72">`+
-		`<path fill="#1b5e57" d="M0 0h72v72H0z"/><text x="36" y="37" fill="#fff" font-family="Figtree,system-ui,sans-serif" font-size="28" font-weight="600" `+
+		`<path fill="#1b5e57" d="M0 0h72v72H0z"/>`+
+		`<text x="36" y="37" fill="#fff" font-family="Figtree,system-ui,sans-serif" font-size="28" font-weight="600" `+
 		`text-anchor="middle" dominant-baseline="central">%s</text></svg>`, html.EscapeString(initials(name)))
 }
 

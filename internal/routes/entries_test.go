@@ -90,7 +90,9 @@ func TestLatestOfEachProvider(t *testing.T) {
 		t.Errorf("the route is %q", path)
 	}
 	first := strava.Find("article.mapped").First()
-	for selector, want := range map[string]string{".kind": "", ".facts": "km", "dt:first-child": "Distance", "time": ":"} {
+	for selector, want := range map[string]string{
+		".kind": "", ".facts": "km", "dt:first-child": "Distance", "time": ":",
+	} {
 		if text := first.Find(selector).Text(); text == "" || !strings.Contains(text, want) {
 			t.Errorf("an activity's %s is %q, want %q in it", selector, text, want)
 		}

@@ -230,7 +230,8 @@ var icons = map[activity.Sport]string{
 
 var placeIcons = []struct{ part, icon string }{
 	{"baker", "baguette"}, {"café", "coffee"}, {"cafe", "coffee"}, {"coffee", "coffee"},
-	{"restaurant", "tools-kitchen-2"}, {"bistro", "tools-kitchen-2"}, {"diner", "tools-kitchen-2"}, {"cinema", "movie"}, {"theater", "movie"},
+	{"restaurant", "tools-kitchen-2"}, {"bistro", "tools-kitchen-2"},
+	{"diner", "tools-kitchen-2"}, {"cinema", "movie"}, {"theater", "movie"},
 	{"shop", "building-store"}, {"store", "building-store"}, {"market", "building-store"}, {"gym", "barbell"},
 	{"pool", "swimming"}, {"mountain", "mountain"}, {"trail", "trekking"},
 }
