@@ -375,6 +375,7 @@ func TestHintDuringAnAnswer(t *testing.T) {
 
 // No hint is lost between two instances whose jobs begin and end while others come.
 func TestNoHintIsLost(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	s := newSiteWith(t, options{works: true, hooked: true})
 	newSiteWith(t, options{pool: s.pool, works: true})

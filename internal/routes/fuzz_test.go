@@ -21,6 +21,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"cairn/internal/testkit"
 	"cairn/web"
 )
 
@@ -29,6 +30,7 @@ import (
 // our pages, so that a new form is tried by itself. No request may be answered with 500 or more,
 // but for those that ask a provider, which may have refused.
 func FuzzRequests(f *testing.F) {
+	testkit.Long(f)
 	simulated := &simulatedProviders{}
 	loopback := netip.MustParsePrefix("127.0.0.1/32")
 	s := newSiteWith(f, options{heard: simulated.instead, proxies: []netip.Prefix{loopback}})
@@ -272,6 +274,7 @@ func (p *simulatedProviders) instead(sandbox http.Handler) http.Handler {
 // FuzzAnswers has the providers give arbitrary answers. What they say is kept and shown, or it is
 // an answer that can't be used: no page ends in 500, and PostgreSQL refuses nothing.
 func FuzzAnswers(f *testing.F) {
+	testkit.Long(f)
 	simulated := &simulatedProviders{}
 	s := newSiteWith(f, options{heard: simulated.instead})
 	b := signedUp(f, s, "ada@example.org")

@@ -60,11 +60,15 @@ func AtRandom(most time.Duration) {
 	}
 }
 
-// Rounds is how often a test repeats a race: 10 times, or as RACE_ROUNDS says (make race-test).
+// Rounds is how often a test repeats a race: 10 times, twice with -short, or as RACE_ROUNDS says (make race-test).
 func Rounds(t testing.TB) int {
 	t.Helper()
 	value := os.Getenv("RACE_ROUNDS")
-	if value == "" {
+	switch {
+	case value != "":
+	case testing.Short():
+		return 2
+	default:
 		return 10
 	}
 	rounds, err := strconv.Atoi(value)
