@@ -46,23 +46,24 @@ func Webhooks(_ context.Context, e Env, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	text := "Keep these addresses to yourself.\n"
+	var text strings.Builder
+	text.WriteString("Keep these addresses to yourself.\n")
 	var rows []webhookRow
 	for _, p := range config.Providers() {
 		made := p.Make(oauth.App{})
 		if manual, ok := made.Adapter.(webhook.Manual); ok {
 			row := webhookRow{p.Key, webhookURL(c, p.Key), manual.Purpose()}
 			rows = append(rows, row)
-			text += fmt.Sprintf("%s, for %s:\n  %s\n", made.Name, row.Purpose, row.URL)
+			text.WriteString(fmt.Sprintf("%s, for %s:\n  %s\n", made.Name, row.Purpose, row.URL))
 		}
 	}
 	if asJSON {
 		return listAll(out, true, "", rows, nil)
 	}
 	for _, s := range Subscriptions() {
-		text += fmt.Sprintf("%s: server %s subscribe\n", s.name(), s.Name())
+		text.WriteString(fmt.Sprintf("%s: server %s subscribe\n", s.name(), s.Name()))
 	}
-	_, err = io.WriteString(out, text)
+	_, err = io.WriteString(out, text.String())
 	return err
 }
 
