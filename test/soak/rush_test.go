@@ -177,7 +177,7 @@ func TestRushWhoseFirstDies(t *testing.T) {
 		}
 	}
 	waiting.Wait()
-	for r, want := range map[rush]string{strava: "the connection works", garmin: "no longer accepts our access"} {
+	for r, want := range map[rush]string{strava: "the connection works", garmin: "disconnected Cairn"} {
 		page, err := r.v.open(t.Context(), r.url+"/connections/"+r.provider+"/check", url.Values{})
 		r.must(err)
 		if !strings.Contains(page.body, want) {
