@@ -162,8 +162,7 @@ func (s *Store) Old(ctx context.Context, p *oauth.Provider) ([]string, error) {
 		return nil, nil
 	}
 	rows, err := s.pool.Query(ctx, `
-		SELECT i.subject FROM cairn.connections c
-		JOIN cairn.identities i ON i.id = c.identity_id
+		SELECT c.subject FROM cairn.connections c
 		LEFT JOIN cairn.latest l USING (identity_id)
 		WHERE c.provider = $1 AND c.state <> 'needs_reconnect' AND COALESCE(c.retry_at < now(), true)
 		  AND COALESCE(l.tried_at < now() - $2::interval, true)

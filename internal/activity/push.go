@@ -64,9 +64,8 @@ func (s *Store) connected(ctx context.Context, p *oauth.Provider, sent []Sent) (
 		subjects[i] = one.Subject
 	}
 	rows, err := s.pool.Query(ctx, `
-		SELECT i.subject, c.identity_id FROM cairn.identities i
-		JOIN cairn.connections c ON c.identity_id = i.id
-		WHERE i.provider = $1 AND i.subject = ANY($2)`, p.Key, subjects)
+		SELECT c.subject, c.identity_id FROM unnest($2::text[]) AS s (subject)
+		JOIN cairn.connections c ON c.provider = $1 AND c.subject = s.subject`, p.Key, subjects)
 	if err != nil {
 		return nil, fmt.Errorf("activity: find connections to %s: %w", p.Key, err)
 	}

@@ -32,9 +32,8 @@ const (
 func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string, what Sync) ([]river.JobArgs, error) {
 	rows, err := tx.Query(ctx, `
 		WITH connected AS (
-			SELECT c.identity_id, i.subject FROM cairn.identities i
-			JOIN cairn.connections c ON c.identity_id = i.id
-			WHERE i.provider = $1 AND i.subject = ANY($2) ORDER BY c.identity_id FOR KEY SHARE OF c
+			SELECT identity_id, subject FROM cairn.connections
+			WHERE provider = $1 AND subject = ANY($2) ORDER BY identity_id FOR KEY SHARE
 		), requested AS (
 			INSERT INTO cairn.errands (identity_id, what) SELECT identity_id, $3 FROM connected
 			ON CONFLICT (identity_id, what) DO UPDATE SET reason = EXCLUDED.reason, at = EXCLUDED.at
@@ -58,8 +57,8 @@ func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string,
 // markAwaited marks a request as one that a person waits for.
 func markAwaited(ctx context.Context, tx pgx.Tx, provider, subject string, what Sync) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE cairn.errands e SET awaited = true FROM cairn.identities i
-		WHERE i.id = e.identity_id AND i.provider = $1 AND i.subject = $2 AND e.what = $3`, provider, subject, what)
+		UPDATE cairn.errands e SET awaited = true FROM cairn.connections c
+		WHERE c.identity_id = e.identity_id AND c.provider = $1 AND c.subject = $2 AND e.what = $3`, provider, subject, what)
 	if err != nil {
 		return fmt.Errorf("activity: mark a sync request for %s as awaited: %w", provider, err)
 	}
@@ -91,11 +90,10 @@ func (s *Store) requestsOf(ctx context.Context, p *oauth.Provider, subject strin
 		       CASE WHEN l.tried_at + $3::interval > now()
 		            THEN l.tried_at + $3::interval - now() ELSE '0' END,
 		       COALESCE(bool_or(e.awaited) OVER (), false)
-		FROM cairn.identities i
-		JOIN cairn.connections c ON c.identity_id = i.id
+		FROM cairn.connections c
 		LEFT JOIN cairn.errands e USING (identity_id)
 		LEFT JOIN cairn.latest l USING (identity_id)
-		WHERE i.provider = $1 AND i.subject = $2`, p.Key, subject, rest)
+		WHERE c.provider = $1 AND c.subject = $2`, p.Key, subject, rest)
 	if err != nil {
 		return requests{}, fmt.Errorf("activity: read sync requests: %w", err)
 	}
@@ -168,8 +166,8 @@ func (s *Store) sweepRequests(ctx context.Context) error {
 // overdueSyncs returns a job for each connection whose requests are overdue.
 func (s *Store) overdueSyncs(ctx context.Context) (jobs []river.JobArgs, err error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT DISTINCT i.provider, i.subject FROM cairn.errands e
-		JOIN cairn.identities i ON i.id = e.identity_id
+		SELECT DISTINCT c.provider, c.subject FROM cairn.errands e
+		JOIN cairn.connections c USING (identity_id)
 		WHERE e.at < now() - $1::interval LIMIT 1000`, overdue)
 	if err != nil {
 		return nil, fmt.Errorf("activity: list overdue sync requests: %w", err)

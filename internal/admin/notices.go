@@ -139,7 +139,7 @@ func newNotifier(e Env, c config.Config, out io.Writer) (notifier, error) {
 // show writes a message as in a mailbox file, or what it is about.
 func (n notifier) show(notice connection.Notice) error {
 	if n.json {
-		return writeJSON(n.out, noticeRow{notice.Provider, notice.UserID, notice.Email, notice.Since.UTC()})
+		return writeJSON(n.out, noticeRow{notice.Provider, notice.UserID, notice.Owner.Email, notice.Since.UTC()})
 	}
 	message, err := n.message(notice)
 	if err != nil {
@@ -200,8 +200,8 @@ func (n notifier) give(ctx context.Context, command string, message []byte) erro
 // expect. The same notice has the same Message-ID each time. An address that is not ASCII stands in
 // the header as it is (RFC 6532).
 func (n notifier) message(notice connection.Notice) ([]byte, error) {
-	to, err := mail.ParseAddress(notice.Email)
-	if err != nil || to.Address != notice.Email {
+	to, err := mail.ParseAddress(notice.Owner.Email)
+	if err != nil || to.Address != notice.Owner.Email {
 		return nil, errors.New("the e-mail address is not fit for a message")
 	}
 	i := slices.IndexFunc(n.providers, func(p *oauth.Provider) bool { return p.Key == notice.Provider })

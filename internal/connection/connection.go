@@ -140,8 +140,9 @@ func storeConnection(
 	}
 	err = tx.QueryRow(ctx, `
 		INSERT INTO cairn.connections AS c
-			(identity_id, user_id, provider, account_name, picture_url, granted, sealed_tokens, token_expires_at, cause)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval, 'connected')
+			(identity_id, user_id, provider, subject, account_name, picture_url, granted,
+			 sealed_tokens, token_expires_at, cause)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9::interval, 'connected')
 		ON CONFLICT (identity_id) DO UPDATE SET
 			account_name = EXCLUDED.account_name, picture_url = EXCLUDED.picture_url, granted = EXCLUDED.granted,
 			sealed_tokens = EXCLUDED.sealed_tokens, token_expires_at = EXCLUDED.token_expires_at,
@@ -149,7 +150,7 @@ func storeConnection(
 			generation = c.generation + 1, tokens_at = now(),
 			refresh_lease = NULL, refresh_lease_until = NULL, retry_at = NULL
 		RETURNING cause`,
-		identityID, userID, g.Provider.Key, g.Name, g.PictureURL, granted, sealed, lifeOf(g.Token)).Scan(&cause)
+		identityID, userID, g.Provider.Key, g.Subject, g.Name, g.PictureURL, granted, sealed, lifeOf(g.Token)).Scan(&cause)
 	if db.Violates(err, "connections_user_id_provider") {
 		return "", ErrOtherAccount
 	}

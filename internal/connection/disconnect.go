@@ -43,11 +43,9 @@ func (s *Store) DisconnectTx(
 	}
 	var r removed
 	err = tx.QueryRow(ctx, `
-		DELETE FROM cairn.connections c
-		USING cairn.identities i
-		WHERE i.id = c.identity_id AND c.user_id = $1 AND c.provider = $2 AND $3::bigint IN (0, c.identity_id)
-		RETURNING c.identity_id, i.subject, c.sealed_tokens, c.token_expires_at,
-		          c.refresh_lease, c.refresh_lease_until`,
+		DELETE FROM cairn.connections
+		WHERE user_id = $1 AND provider = $2 AND $3::bigint IN (0, identity_id)
+		RETURNING identity_id, subject, sealed_tokens, token_expires_at, refresh_lease, refresh_lease_until`,
 		userID, p.Key, identityID).Scan(&r.identityID, &r.subject, &r.sealed, &r.expires, &r.lease, &r.leasedUntil)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, ErrNotFound

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db"
+	"cairn/internal/auth"
 )
 
 // Notice says that a connection is in NeedsReconnect, which only its owner can mend, and that the
@@ -19,9 +20,8 @@ type Notice struct {
 	UserID     int64
 	Provider   string
 	Cause      Cause
-	Since      time.Time // together with IdentityID it is of one break only
-	Email      string    // of the owner, as they typed it: unproven
-	TimeZone   string    // of the owner; "": not known
+	Since      time.Time    // together with IdentityID it names one break
+	Owner      auth.Contact // with an e-mail address
 }
 
 // ErrNotifying means that somebody else hands notices over.
@@ -58,27 +58,32 @@ func Notify(ctx context.Context, pool *pgxpool.Pool, providers []string, hand fu
 	return err
 }
 
-// unnoticed are the connections that need an owner who has not been told; p is that owner's way in by e-mail.
+// unnoticed are the connections to providers ($1) that need their owner, who has had no notice.
 const unnoticed = `
-	FROM cairn.connections c LEFT JOIN cairn.passwords p USING (user_id)
-	WHERE c.state = 'needs_reconnect' AND c.noticed_since IS DISTINCT FROM c.state_since AND c.provider = ANY($1)`
+	FROM cairn.connections
+	WHERE state = 'needs_reconnect' AND noticed_since IS DISTINCT FROM state_since AND provider = ANY($1)`
 
-// Notices shows every notice about connections to these providers to somebody. Nothing is marked.
-// It reads one at a time, so that nobody is told of what they have mended meanwhile. Errors:
-// show's, which end it.
+// Notices calls show with every notice about connections to these providers whose owner has an e-mail address. Nothing
+// is marked. It reads one at a time, so that no one gets a notice of what they have mended meanwhile. An error of show
+// ends it.
 func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show func(Notice) error) error {
 	var n Notice
 	for {
 		err := pool.QueryRow(ctx, `
-			SELECT c.identity_id, c.user_id, c.provider, c.cause, c.state_since, p.email,
-			       COALESCE((SELECT time_zone FROM cairn.users WHERE id = c.user_id), '')`+unnoticed+`
-			AND p.email IS NOT NULL AND c.identity_id > $2 ORDER BY c.identity_id LIMIT 1`, providers, n.IdentityID).
-			Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Cause, &n.Since, &n.Email, &n.TimeZone)
+			SELECT identity_id, user_id, provider, cause, state_since`+unnoticed+`
+			AND identity_id > $2 ORDER BY identity_id LIMIT 1`, providers, n.IdentityID).
+			Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Cause, &n.Since)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("connection: read notices: %w", err)
+		}
+		if n.Owner, err = auth.ContactOf(ctx, pool, n.UserID); err != nil {
+			return fmt.Errorf("connection: read notices: %w", err)
+		}
+		if n.Owner.Email == "" {
+			continue
 		}
 		if err := show(n); err != nil {
 			return err
@@ -101,9 +106,14 @@ func noticed(ctx context.Context, pool *pgxpool.Pool, n Notice) error {
 	return nil
 }
 
-// Unreachable counts the connections that need owners of whom no e-mail address is known.
+// Unreachable counts the connections that need their owner, who has no e-mail address.
 func Unreachable(ctx context.Context, pool *pgxpool.Pool, providers []string) (n int, err error) {
-	if err := pool.QueryRow(ctx, `SELECT count(*)`+unnoticed+` AND p.email IS NULL`, providers).Scan(&n); err != nil {
+	rows, _ := pool.Query(ctx, `SELECT user_id`+unnoticed, providers) // CollectRows returns its error
+	owners, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err == nil {
+		n, err = auth.CountWithoutEmail(ctx, pool, owners)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("connection: count notices without an address: %w", err)
 	}
 	return n, nil

@@ -27,12 +27,10 @@ func (s *Store) Overview(ctx context.Context, userID int64) (Overview, error) {
 	o := Overview{Connections: map[string]Connection{}, History: map[string][]Event{}}
 	var batch pgx.Batch
 	batch.Queue(`
-		SELECT c.identity_id, c.user_id, c.provider, i.subject, c.account_name, c.picture_url, c.granted, c.state,
+		SELECT c.identity_id, c.user_id, c.provider, c.subject, c.account_name, c.picture_url, c.granted, c.state,
 		       c.cause, c.state_since, c.connected_at, c.checked_at,
 		       CASE WHEN c.retry_at > now() THEN c.retry_at ELSE '0001-01-01 00:00Z' END
-		FROM cairn.connections c
-		JOIN cairn.identities i ON i.id = c.identity_id
-		WHERE c.user_id = $1`, userID).Query(o.readConnections)
+		FROM cairn.connections c WHERE c.user_id = $1`, userID).Query(o.readConnections)
 	batch.Queue(`
 		SELECT provider, at, state, cause, status FROM (
 			SELECT *, row_number() OVER (PARTITION BY provider ORDER BY id DESC) AS place

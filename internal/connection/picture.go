@@ -34,8 +34,7 @@ type PictureToFetch struct {
 // PicturesDue returns the subjects of a provider whose picture has not been asked for in a day.
 func (s *Store) PicturesDue(ctx context.Context, p *oauth.Provider) ([]string, error) {
 	rows, _ := s.pool.Query(ctx, `
-		SELECT i.subject FROM cairn.connections c
-		JOIN cairn.identities i ON i.id = c.identity_id
+		SELECT c.subject FROM cairn.connections c
 		LEFT JOIN cairn.avatars a USING (identity_id)
 		WHERE c.provider = $1 AND c.state <> 'needs_reconnect' AND c.picture_url <> ''
 		  AND COALESCE(a.tried_at < now() - $2::interval, true)
@@ -51,9 +50,8 @@ func (s *Store) PicturesDue(ctx context.Context, p *oauth.Provider) ([]string, e
 func (s *Store) BeginPicture(ctx context.Context, provider, subject string) (due PictureToFetch, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH due AS (
-			SELECT c.identity_id, c.picture_url FROM cairn.connections c
-			JOIN cairn.identities i ON i.id = c.identity_id
-			WHERE i.provider = $1 AND i.subject = $2 AND c.picture_url <> '' FOR KEY SHARE OF c
+			SELECT identity_id, picture_url FROM cairn.connections
+			WHERE provider = $1 AND subject = $2 AND picture_url <> '' FOR KEY SHARE
 		), begun AS (
 			INSERT INTO cairn.avatars AS a (identity_id) SELECT identity_id FROM due
 			ON CONFLICT (identity_id) DO UPDATE SET tried_at = now() WHERE a.tried_at < now() - $3::interval

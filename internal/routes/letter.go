@@ -24,7 +24,7 @@ var letterHTML string
 // is where browsers reach us. The mail holds nothing that anybody typed, not even a name: the
 // address is unproven, and we must not deliver a stranger's words.
 func NewLetter(p *oauth.Provider, n connection.Notice, site *url.URL) (Letter, error) {
-	zone, err := time.LoadLocation(n.TimeZone)
+	zone, err := time.LoadLocation(n.Owner.TimeZone)
 	if err != nil {
 		zone = time.UTC
 	}
