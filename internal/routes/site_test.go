@@ -72,6 +72,8 @@ type options struct {
 	pages   routes.Limits // zero: patient
 	limits  auth.Limits   // zero: untiring
 	hooked  bool          // the providers tell it what happens
+	// more makes one more provider for a site at public; nil: there are the three.
+	more func(public string) *oauth.Provider
 	// heard listens to what goes to the providers and comes back; nil: nobody does.
 	heard func(sandbox http.Handler) http.Handler
 }
@@ -129,6 +131,9 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(s.log, outputOf(t)), nil))
 	providers, simulated := newProviders(t, &s, "http://"+host+"/sandbox", public, o.hooked)
+	if o.more != nil {
+		providers = append(providers, o.more(public))
+	}
 	if o.heard != nil {
 		simulated = o.heard(simulated)
 	}
