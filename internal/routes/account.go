@@ -2,16 +2,13 @@ package routes
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"net/http"
 	"strconv"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/auth"
-	"cairn/internal/connection"
 	"cairn/internal/session"
 )
 
@@ -177,9 +174,7 @@ func (s *server) addPassword(r *http.Request, userID int64) error {
 	if err != nil {
 		return err
 	}
-	return s.Sessions.ChangeAccess(r.Context(), "", func(ctx context.Context, tx pgx.Tx) (string, error) {
-		return "", s.Accounts.AddPassword(ctx, tx, userID, password)
-	})
+	return s.access.AddPassword(r.Context(), userID, password)
 }
 
 // changePassword locks out all who knew the old password or stole a cookie.
@@ -195,9 +190,12 @@ func (s *server) changePassword(w http.ResponseWriter, r *http.Request, userID i
 	if err := s.forgivePasswordTries(r); err != nil {
 		return err
 	}
-	return s.lockOthersOut(w, r, session.PasswordChanged, func(ctx context.Context, tx pgx.Tx) (string, error) {
-		return "", s.Accounts.ChangePassword(ctx, tx, change)
-	})
+	browser, err := s.access.ChangePassword(r.Context(), change)
+	if err != nil {
+		return err
+	}
+	s.rememberBrowser(w, browser)
+	return nil
 }
 
 func (s *server) removePassword(w http.ResponseWriter, r *http.Request) error {
@@ -210,12 +208,11 @@ func (s *server) removePassword(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) removePasswordNow(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	err := s.lockOthersOut(w, r, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
-		return "password", s.Accounts.RemovePassword(ctx, tx, current.UserID)
-	})
+	browser, err := s.access.RemovePassword(r.Context(), current.UserID)
 	if err != nil {
 		return err
 	}
+	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "password removed", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atMethods, good, "Your password was removed. You’re signed out on your other devices.")
 	see(w, r, "/account#"+atMethods)
@@ -237,26 +234,13 @@ func (s *server) removeIdentity(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) removeIdentityNow(w http.ResponseWriter, r *http.Request, id int64) error {
 	current, _ := session.Current(r.Context())
-	name := ""
-	err := s.lockOthersOut(w, r, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
-		return s.Accounts.RemoveIdentity(ctx, tx, current.UserID, id, func(provider string) error {
-			name = s.providerName(provider)
-			p, err := s.provider(provider)
-			if err != nil {
-				return nil // a provider that has no keys any more: the row goes with the identity
-			}
-			_, err = s.Connections.DisconnectTx(ctx, tx, p, current.UserID, id)
-			if !errors.Is(err, connection.ErrNotFound) {
-				return err
-			}
-			return nil
-		})
-	})
+	provider, browser, err := s.access.RemoveIdentity(r.Context(), current.UserID, id)
 	if err != nil {
 		return err
 	}
+	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "sign-in method removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atMethods, good, name+" was removed. You’re signed out on your other devices.")
+	s.tellAt(r, atMethods, good, s.providerName(provider)+" was removed. You’re signed out on your other devices.")
 	see(w, r, "/account#"+atMethods)
 	return nil
 }

@@ -1,14 +1,12 @@
 package routes
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
+	"cairn/internal/access"
 	"cairn/internal/auth"
 	"cairn/internal/session"
 )
@@ -101,19 +99,12 @@ func (s *server) confirmPassword(r *http.Request, userID int64) (auth.Proof, err
 func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	next := returnPath(r.PostForm.Get("next"))
-	var act intent
+	var done access.SignedIn
 	proof, err := s.confirmPassword(r, current.UserID)
 	if err == nil {
-		prove := func(ctx context.Context, tx pgx.Tx) (int64, error) {
-			err := s.Accounts.StillProven(ctx, tx, proof)
-			if err == nil {
-				act, err = s.takeIntent(ctx, r, tx, proof.UserID, next)
-			}
-			return proof.UserID, err
-		}
-		err = s.beginSession(r.Context(), w, r, "password", current.Persistent, prove)
+		done, err = s.access.SignInWithPassword(r.Context(), proof, s.signInOf(r, current.Persistent, intentID(next)))
 	}
-	s.Watch.SignIn("password", signInResult(err))
+	s.Watch.SignIn(access.PasswordMethod, signInResult(err))
 	status, problems, ok := formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {
 		problems = map[string]string{"password": "Wrong password"}
@@ -124,10 +115,11 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.rememberBrowser(w, done.Browser)
 	s.Log.InfoContext(r.Context(), "signed in",
-		"id", requestID(r.Context()), "user", current.UserID, "method", "password")
+		"id", requestID(r.Context()), "user", current.UserID, "method", access.PasswordMethod)
 	if intentID(next) != "" {
-		return s.carryOut(w, r, act)
+		return s.carryOut(w, r, parseIntent(done.Act))
 	}
 	s.tell(r, good, confirmed)
 	see(w, r, next)

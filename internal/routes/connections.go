@@ -8,7 +8,6 @@ import (
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/auth"
 	"cairn/internal/connection"
@@ -144,43 +143,25 @@ func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.
 	see(w, r, attempt.ReturnPath)
 }
 
-// enter signs in the person who owns the account at the provider, and makes an account at the first
-// visit. It keeps the tokens too, unless that person has connected another account of this
-// provider.
+// enter signs in the person who owns the account at the provider.
 func (s *server) enter(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant,
 ) error {
 	p := attempt.Provider
-	var userID int64
-	var act intent
-	var other bool // the person has another account of this provider connected
-	err := s.beginSession(ctx, w, r, p.Key, true, func(ctx context.Context, tx pgx.Tx) (int64, error) {
-		owner, identityID, err := s.Accounts.FindOrCreate(ctx, tx, p.Key, grant.Subject, grant.Name, grant.PictureURL)
-		if err != nil {
-			return 0, err
-		}
-		userID = owner
-		err = s.Connections.Connect(ctx, tx, grant, userID, identityID)
-		if other = errors.Is(err, connection.ErrOtherAccount); other {
-			err = nil
-		}
-		if err == nil {
-			act, err = s.takeIntent(ctx, r, tx, userID, attempt.ReturnPath)
-		}
-		return userID, err
-	})
+	done, err := s.access.SignInWithProvider(ctx, grant, s.signInOf(r, true, intentID(attempt.ReturnPath)))
 	if err != nil {
 		return &providerError{p, err}
 	}
-	s.Log.InfoContext(ctx, "signed in", "id", requestID(ctx), "user", userID, "method", p.Key)
-	if act != (intent{}) {
-		return s.carryOn(w, r, act)
+	s.rememberBrowser(w, done.Browser)
+	s.Log.InfoContext(ctx, "signed in", "id", requestID(ctx), "user", done.UserID, "method", p.Key)
+	if done.Act != "" {
+		return s.carryOn(w, r, parseIntent(done.Act))
 	}
 	current, signedIn := session.Current(r.Context()) // as it was
 	switch {
-	case other:
+	case done.OtherAccount:
 		s.tell(r, info, "You are signed in. Your other "+p.Name+" account stays the connected one.")
-	case signedIn && current.UserID == userID:
+	case signedIn && current.UserID == done.UserID:
 		s.tell(r, good, confirmed)
 	default:
 		s.tellConnected(r, p, grant)
@@ -194,18 +175,7 @@ func (s *server) connected(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant,
 ) error {
 	p := attempt.Provider
-	current, _ := session.Current(r.Context())
-	err := pgx.BeginFunc(ctx, s.Sessions.Pool, func(tx pgx.Tx) error {
-		recent := current.RecentAt(attempt.Begun)
-		identityID, err := s.Accounts.Link(ctx, tx, attempt.UserID, p.Key, grant.Subject, recent)
-		if err != nil {
-			return err
-		}
-		if err := s.Connections.Connect(ctx, tx, grant, attempt.UserID, identityID); err != nil {
-			return err
-		}
-		return s.Sessions.StillLive(ctx, tx)
-	})
+	err := s.access.Connect(ctx, attempt, grant)
 	switch {
 	case errors.Is(err, auth.ErrNotRecent):
 		askAgain(w, r, attempt.ReturnPath)

@@ -1,15 +1,12 @@
 package routes
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
-	"cairn/internal/connection"
+	"cairn/internal/access"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -47,17 +44,8 @@ func (s *server) deletion(w http.ResponseWriter, r *http.Request) error {
 // says so.
 func (s *server) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	var gone deletedView
-	err := s.Accounts.Delete(r.Context(), current.UserID, func(tx pgx.Tx) error {
-		if err := s.Sessions.StillLive(r.Context(), tx); err != nil {
-			return err
-		}
-		return s.forgetAll(r, tx, current.UserID, &gone)
-	})
+	gone, err := s.access.Delete(r.Context(), current.UserID)
 	if err != nil {
-		return err
-	}
-	if err := s.Sessions.SignOut(r.Context()); err != nil {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "account deleted", "id", requestID(r.Context()), "user", current.UserID)
@@ -66,28 +54,12 @@ func (s *server) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *server) forgetAll(r *http.Request, tx pgx.Tx, userID int64, gone *deletedView) error {
-	for _, p := range s.Providers {
-		revoking, err := s.Connections.DisconnectTx(r.Context(), tx, p, userID, 0)
-		switch {
-		case errors.Is(err, connection.ErrNotFound):
-		case err != nil:
-			return err
-		case revoking:
-			gone.Told = append(gone.Told, p)
-		default:
-			gone.Manual = append(gone.Manual, p)
-		}
-	}
-	return nil
-}
-
 const deletedPath = "/account/deleted"
 
 // farewell is a cookie that says for ten minutes what the page after a deletion has to tell: there is no session any
 // more that could keep it, and an address could be given to others.
-func (s *server) farewell(gone deletedView) *http.Cookie {
-	told := url.Values{"told": {keysOf(gone.Told)}, "manual": {keysOf(gone.Manual)}}
+func (s *server) farewell(gone access.Deleted) *http.Cookie {
+	told := url.Values{"told": {keysOf(gone.Revoking)}, "manual": {keysOf(gone.Manual)}}
 	return &http.Cookie{
 		Name: "deleted", Value: told.Encode(), Path: deletedPath, MaxAge: 600,
 		HttpOnly: true, Secure: s.PublicURL.Scheme == "https", SameSite: http.SameSiteLaxMode,

@@ -1,17 +1,13 @@
 package routes
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"cairn/internal/auth"
-	"cairn/internal/session"
 )
 
 // An intent is an act that a person asked for, by a form of ours, and that takes re-authentication. It waits in their
@@ -49,19 +45,6 @@ func intentID(next string) string {
 		return ""
 	}
 	return u.Query().Get("intent")
-}
-
-// takeIntent takes the intent that a return path leads to, for the user who has re-authenticated: an intent of
-// another user, whose session ends with this, is dropped.
-func (s *server) takeIntent(
-	ctx context.Context, r *http.Request, tx pgx.Tx, userID int64, next string) (intent, error) {
-	current, ok := session.Current(r.Context())
-	id := intentID(next)
-	if !ok || id == "" || current.UserID != userID {
-		return intent{}, nil
-	}
-	act, err := s.Sessions.ConsumeIntent(ctx, tx, id)
-	return parseIntent(act), err
 }
 
 // carryOut does what somebody wanted who has just given their password.

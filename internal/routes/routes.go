@@ -12,7 +12,6 @@
 //	input.go        what browsers send is read here, once, or refused
 //	signin.go       sign up, sign in, sign out
 //	cookies.go      by which a browser is known that signs in, or has signed in before
-//	access.go       changes after which only this browser is signed in
 //	connections.go  the three providers: begin, come back, check, disconnect
 //	pages.go        the home page and what its cards say
 //	entries.go      the newest entries of a provider, and having them fetched
@@ -57,6 +56,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"cairn/internal/access"
 	"cairn/internal/activity"
 	"cairn/internal/auth"
 	"cairn/internal/connection"
@@ -95,6 +95,7 @@ const maxBody = 64 << 10 // of a form
 
 type server struct {
 	Deps
+	access      access.Access
 	pages       map[string]pageSet
 	assets      map[string]asset
 	zones       sync.Map // of *time.Location, by name
@@ -109,6 +110,9 @@ type server struct {
 // New returns the handler of the whole site. It fails when a page does not parse.
 func New(d Deps) (http.Handler, error) {
 	s := &server{Deps: d, zoneOptions: zoneOptions()}
+	s.access = access.Access{
+		Sessions: d.Sessions, Accounts: d.Accounts, Connections: d.Connections, Providers: d.Providers,
+	}
 	s.Watch, s.Limits = d.Watch.complete(), d.Limits.withDefaults()
 	s.outage = &repeated{
 		log:     d.Log,

@@ -2,7 +2,6 @@ package routes
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"unicode"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/jackc/pgx/v5"
 	"github.com/mileusna/useragent"
 
 	"cairn/internal/session"
@@ -114,12 +112,11 @@ func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) endOtherSessions(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	err := s.lockOthersOut(w, r, session.EndedElsewhere, func(context.Context, pgx.Tx) (string, error) {
-		return "", nil
-	})
+	browser, err := s.access.EndOtherSessions(r.Context())
 	if err != nil {
 		return err
 	}
+	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "other sessions ended", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atSessions, good, "You’re signed out on your other devices.")
 	see(w, r, "/account#sessions")

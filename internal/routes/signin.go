@@ -2,13 +2,10 @@ package routes
 
 import (
 	"cmp"
-	"context"
-	"crypto/rand"
 	"errors"
 	"net/http"
 
-	"github.com/jackc/pgx/v5"
-
+	"cairn/internal/access"
 	"cairn/internal/auth"
 	"cairn/internal/session"
 )
@@ -50,12 +47,9 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 		Next:  returnPath(r.PostForm.Get("next")),
 	}
 	account, err := s.Accounts.SignUp(r.Context(), v.Name, v.Email, r.PostForm.Get("password"), address(r))
-	var userID int64
+	var done access.SignedIn
 	if err == nil {
-		err = s.beginSession(r.Context(), w, r, "password", true, func(ctx context.Context, tx pgx.Tx) (int64, error) {
-			userID, err = s.Accounts.Create(ctx, tx, account)
-			return userID, err
-		})
+		done, err = s.access.SignUp(r.Context(), account, s.signInOf(r, true, ""))
 	}
 	if status, messages, ok := formProblem(w, err); ok {
 		v.Errors, v.Taken = messages, errors.Is(err, auth.ErrEmailTaken)
@@ -64,7 +58,9 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.Log.InfoContext(r.Context(), "signed up", "id", requestID(r.Context()), "user", userID, "method", "password")
+	s.rememberBrowser(w, done.Browser)
+	s.Log.InfoContext(r.Context(), "signed up",
+		"id", requestID(r.Context()), "user", done.UserID, "method", access.PasswordMethod)
 	s.tell(r, good, "Your account is ready")
 	see(w, r, v.Next)
 	return nil
@@ -99,10 +95,11 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	password, known := r.PostForm.Get("password"), s.cookie(r, browserCookie)
 	proof, err := s.Accounts.SignIn(r.Context(), v.Email, password, address(r), known)
+	var done access.SignedIn
 	if err == nil {
-		err = s.beginSessionWith(w, r, proof, !v.Brief)
+		done, err = s.access.SignInWithPassword(r.Context(), proof, s.signInOf(r, !v.Brief, ""))
 	}
-	s.Watch.SignIn("password", signInResult(err))
+	s.Watch.SignIn(access.PasswordMethod, signInResult(err))
 	if status, messages, ok := formProblem(w, err); ok {
 		s.Log.InfoContext(r.Context(), "sign-in refused",
 			"id", requestID(r.Context()), "address", address(r), "reason", err)
@@ -112,43 +109,29 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.rememberBrowser(w, done.Browser)
 	s.Log.InfoContext(r.Context(), "signed in",
-		"id", requestID(r.Context()), "user", proof.UserID, "method", "password")
+		"id", requestID(r.Context()), "user", done.UserID, "method", access.PasswordMethod)
 	see(w, r, v.Next)
 	return nil
 }
 
 // refuseCredentials is for what can't be in anybody's e-mail or password.
 func (s *server) refuseCredentials(w http.ResponseWriter, r *http.Request) error {
-	s.Watch.SignIn("password", signInResult(auth.ErrCredentials))
+	s.Watch.SignIn(access.PasswordMethod, signInResult(auth.ErrCredentials))
 	status, messages, _ := formProblem(w, auth.ErrCredentials)
 	v := signInView{Next: returnPath(r.PostForm.Get("next")), Brief: r.PostForm.Get("keep") == "", Errors: messages}
 	return s.showSignIn(w, r, status, v)
 }
 
-// beginSession signs in: prove proves whose account it is, once more or for the first time, in the
-// transaction in which the session begins and this browser becomes a known one.
-func (s *server) beginSession(ctx context.Context, w http.ResponseWriter, r *http.Request, method string, keep bool,
-	prove func(context.Context, pgx.Tx) (userID int64, err error)) error {
-	browser := cmp.Or(s.cookie(r, browserCookie), rand.Text())
-	err := s.Sessions.SignIn(ctx, method, keep, func(ctx context.Context, tx pgx.Tx) (int64, error) {
-		userID, err := prove(ctx, tx)
-		if err != nil {
-			return 0, err
-		}
-		return userID, s.Accounts.RememberBrowser(ctx, tx, userID, browser)
-	})
-	if err == nil {
-		s.setCookie(w, browserCookie, browser, auth.BrowserLife)
-	}
-	return err
+// signInOf says how a session begins in the browser of a request; intent is the id of what the person wanted, or "".
+func (s *server) signInOf(r *http.Request, persistent bool, intent string) access.SignIn {
+	return access.SignIn{Persistent: persistent, Browser: s.cookie(r, browserCookie), Intent: intent}
 }
 
-// beginSessionWith is beginSession for a password that was compared.
-func (s *server) beginSessionWith(w http.ResponseWriter, r *http.Request, proof auth.Proof, keep bool) error {
-	return s.beginSession(r.Context(), w, r, "password", keep, func(ctx context.Context, tx pgx.Tx) (int64, error) {
-		return proof.UserID, s.Accounts.StillProven(ctx, tx, proof)
-	})
+// rememberBrowser gives a browser the token by which the account knows it.
+func (s *server) rememberBrowser(w http.ResponseWriter, token string) {
+	s.setCookie(w, browserCookie, token, auth.BrowserLife)
 }
 
 // signOut works for everybody: a person who presses the button twice is signed out all the same.

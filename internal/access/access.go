@@ -1,0 +1,30 @@
+// Package access is who gets into an account: the use cases that cross sessions, accounts and connections. Each is one
+// transaction, in the lock order that package session writes down.
+//
+//	access.go   what all have in common
+//	signin.go   beginning a session: by a new account, a password, or a provider's account
+//	connect.go  connecting an account of a provider to the account that is signed in
+//	change.go   changing sign-in methods, and locking others out
+//	delete.go   deleting the account
+//
+// The context is that of a request behind session.Manager.Handler, which writes the session's cookie. Known browsers
+// (auth.RememberBrowser) are named by tokens, whose cookie is the caller's.
+package access
+
+import (
+	"cairn/internal/auth"
+	"cairn/internal/connection"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
+)
+
+// Access lets people into their accounts. All fields are needed.
+type Access struct {
+	Sessions    *session.Manager
+	Accounts    *auth.Accounts
+	Connections *connection.Store
+	Providers   oauth.Registry
+}
+
+// PasswordMethod is what the method of a session is that began with a password; otherwise it is a provider's key.
+const PasswordMethod = "password"

@@ -1,0 +1,82 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/auth"
+	"cairn/internal/connection"
+	"cairn/internal/session"
+)
+
+// AddPassword adds a password to an account that has none. Errors: auth.ErrEmailTaken.
+func (a *Access) AddPassword(ctx context.Context, userID int64, n auth.NewPassword) error {
+	return a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return "", a.Accounts.AddPassword(ctx, tx, userID, n)
+	})
+}
+
+// ChangePassword changes the password and locks others out. It returns the token of this browser.
+func (a *Access) ChangePassword(ctx context.Context, c auth.PasswordChange) (browser string, err error) {
+	return a.lockOthersOut(ctx, session.PasswordChanged, func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return "", a.Accounts.ChangePassword(ctx, tx, c)
+	})
+}
+
+// RemovePassword removes the password and locks others out. It returns the token of this browser. Errors:
+// auth.ErrLastMethod.
+func (a *Access) RemovePassword(ctx context.Context, userID int64) (browser string, err error) {
+	return a.lockOthersOut(ctx, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return PasswordMethod, a.Accounts.RemovePassword(ctx, tx, userID)
+	})
+}
+
+// RemoveIdentity removes a provider's account as a sign-in method, with its connection, and locks others out. It
+// returns the provider's key and the token of this browser. Errors: auth.ErrNotFound, auth.ErrLastMethod.
+func (a *Access) RemoveIdentity(ctx context.Context, userID, id int64) (provider, browser string, err error) {
+	browser, err = a.lockOthersOut(ctx, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
+		provider, err = a.Accounts.RemoveIdentity(ctx, tx, userID, id, func(provider string) error {
+			p := a.Providers.Get(provider)
+			if p == nil {
+				return nil // we have no keys of this provider any more: the connection goes with the identity
+			}
+			_, err := a.Connections.DisconnectTx(ctx, tx, p, userID, id)
+			if errors.Is(err, connection.ErrNotFound) {
+				return nil
+			}
+			return err
+		})
+		return provider, err
+	})
+	return provider, browser, err
+}
+
+// EndOtherSessions locks others out. It returns the token of this browser.
+func (a *Access) EndOtherSessions(ctx context.Context) (browser string, err error) {
+	return a.lockOthersOut(ctx, session.EndedElsewhere, func(context.Context, pgx.Tx) (string, error) {
+		return "", nil
+	})
+}
+
+// lockOthersOut makes a change after which only this browser is signed in, and known, to the account. In the
+// transaction of change, all other sessions end for the reason why, and this one gets a new token.
+func (a *Access) lockOthersOut(
+	ctx context.Context, why session.Reason, change func(context.Context, pgx.Tx) (removed string, err error),
+) (browser string, err error) {
+	current, _ := session.Current(ctx)
+	browser = rand.Text()
+	err = a.Sessions.ChangeAccess(ctx, why, func(ctx context.Context, tx pgx.Tx) (string, error) {
+		removed, err := change(ctx, tx)
+		if err != nil {
+			return "", err
+		}
+		if err := a.Accounts.ForgetBrowsers(ctx, tx, current.UserID); err != nil {
+			return "", err
+		}
+		return removed, a.Accounts.RememberBrowser(ctx, tx, current.UserID, browser)
+	})
+	return browser, err
+}
