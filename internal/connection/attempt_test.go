@@ -120,7 +120,7 @@ func TestRefusedAttempts(t *testing.T) {
 	tests := []struct {
 		name string
 		want error
-		// change makes a good callback bad, or somebody else's.
+		// change makes a good callback bad, or another user's.
 		change func(r rig, owner oauth.Owner, back url.Values) (provider string, by oauth.Owner)
 	}{
 		{"no state", oauth.ErrAttempt, func(_ rig, o oauth.Owner, back url.Values) (string, oauth.Owner) {
@@ -158,7 +158,7 @@ func TestRefusedAttempts(t *testing.T) {
 				return sandbox.Strava, o
 			},
 		},
-		{"nobody", oauth.ErrOtherBrowser, func(rig, oauth.Owner, url.Values) (string, oauth.Owner) {
+		{"not signed in", oauth.ErrOtherBrowser, func(rig, oauth.Owner, url.Values) (string, oauth.Owner) {
 			return sandbox.Strava, oauth.Owner{}
 		}},
 		{"session ended", oauth.ErrAttempt, func(r rig, o oauth.Owner, _ url.Values) (string, oauth.Owner) {
@@ -210,7 +210,7 @@ func TestSignInAttemptBelongsToItsBrowser(t *testing.T) {
 	}
 }
 
-// Z4: a state is good once, also when two requests bring it at the same moment.
+// A state is good once, even when several requests bring it at the same moment.
 func TestAttemptIsTakenOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -237,7 +237,7 @@ func TestAttemptIsTakenOnce(t *testing.T) {
 	}
 }
 
-// Z5: attempts of several tabs and providers do not disturb each other, in whatever order they come back.
+// Attempts in several tabs and at several providers don't disturb each other, in whatever order they come back.
 func TestManyAttemptsAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -299,7 +299,7 @@ func TestDeniedAndIncompleteCallbacks(t *testing.T) {
 	}
 }
 
-// O4, O10: what a token answer may look like, beyond what the provider matrix of internal/routes has.
+// What a token answer may look like, beyond what the failure matrix of internal/routes has.
 func TestTokenAnswers(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -358,7 +358,7 @@ func TestTokenAnswers(t *testing.T) {
 				SELECT token_expires_at > now() FROM cairn.connections WHERE user_id = $1`,
 				owner.UserID).Scan(&ends)
 			if err != nil || !ends {
-				t.Errorf("the token has no end in the future (error %v): it would never be refreshed", err)
+				t.Errorf("the token does not expire in the future (error %v): it would never be refreshed", err)
 			}
 			if _, err := r.Disconnect(t.Context(), p, owner.UserID); err != nil {
 				t.Error(err)
@@ -384,9 +384,9 @@ func TestAttemptsAreSwept(t *testing.T) {
 	}
 }
 
-// Strava names the athlete in its answer to a code, so it is not asked again, unless that id can't
-// be used. The id is whole: the last digit of 2^53 + 1 is lost in a float.
-func TestStravaIsNotAskedWhatItHasSaid(t *testing.T) {
+// Strava's answer to a code names the athlete, so it is not asked again, unless that id can't be used. The id is exact:
+// a float would lose the last digit of 2^53 + 1.
+func TestAthleteInTokenAnswerSavesACall(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for _, tt := range []struct {
@@ -416,13 +416,13 @@ func TestStravaIsNotAskedWhatItHasSaid(t *testing.T) {
 		}
 		n := r.asked(sandbox.Strava, sandbox.WhoAmI) - before
 		if n != tt.asked || len(asked) != 2-tt.asked || asked[0] != "" {
-			t.Errorf("%s: Strava was asked %d times, leave was asked for %q", tt.name, n, asked)
+			t.Errorf("%s: Strava was asked %d times, the caller for %q", tt.name, n, asked)
 		}
 	}
 }
 
-// An attempt that is one too many costs no call.
-func TestFinishAsksForLeave(t *testing.T) {
+// If the caller refuses an attempt, no call is made.
+func TestExchangeAsksItsCaller(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	refused := errors.New("one too many")

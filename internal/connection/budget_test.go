@@ -27,7 +27,7 @@ func (r rig) asked(provider, call string) int {
 	return counts[call]
 }
 
-// learn makes a call, whose answer tells what Strava allows.
+// learn makes a call: Strava's answer says how many are allowed.
 func (r rig) learn(owner oauth.Owner) {
 	r.t.Helper()
 	if err := r.Check(r.t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
@@ -46,13 +46,13 @@ func (r rig) inOneQuarter(part func(t testing.TB, r rig)) {
 		go func() { defer close(done); part(try, within) }()
 		<-done
 		if r.quarter().Equal(began) {
-			try.tell()
+			try.report()
 			return
 		}
 	}
 }
 
-// attempt keeps what fails to itself until it is told.
+// attempt collects failures, which report reports.
 type attempt struct {
 	testing.TB
 	mu     sync.Mutex
@@ -71,7 +71,7 @@ func (a *attempt) Fatalf(format string, args ...any) { a.Errorf(format, args...)
 
 func (a *attempt) Fatal(args ...any) { a.Fatalf("%s", fmt.Sprint(args...)) }
 
-func (a *attempt) tell() {
+func (a *attempt) report() {
 	a.TB.Helper()
 	for _, failure := range a.failed {
 		a.TB.Error(failure)
@@ -90,8 +90,8 @@ func (r rig) quarter() (began time.Time) {
 	return began
 }
 
-// anew is the next quarter hour at Strava too.
-func (r rig) anew() {
+// nextQuarter begins the next quarter hour, at Strava too.
+func (r rig) nextQuarter() {
 	r.t.Helper()
 	r.later()
 	if err := r.sandbox.ForgetUsage(r.t.Context(), sandbox.Strava); err != nil {
@@ -99,8 +99,8 @@ func (r rig) anew() {
 	}
 }
 
-// checkAtOnce checks a connection n times at each instance, all at once, and returns how many
-// answers were good. A refusal has to say until when.
+// checkAtOnce checks a connection n times at each instance, all at once, and returns how many checks succeeded. A
+// refusal has to say until when.
 func (r rig) checkAtOnce(ctx context.Context, instances []*connection.Store, owner oauth.Owner, n int) int {
 	r.t.Helper()
 	var good int
@@ -136,7 +136,7 @@ func TestQuotaIsOneForAllInstances(t *testing.T) {
 	r.connect(sandbox.Strava, owner, "ada")
 	r.learn(owner)
 	r.inOneQuarter(func(t testing.TB, r rig) {
-		r.anew()
+		r.nextQuarter()
 		before := r.asked(sandbox.Strava, sandbox.WhoAmI)
 		good := r.checkAtOnce(t.Context(), instances, owner, 100)
 		if arrived := r.asked(sandbox.Strava, sandbox.WhoAmI) - before; arrived != 32 || good != 32 {
@@ -147,7 +147,7 @@ func TestQuotaIsOneForAllInstances(t *testing.T) {
 	if c.State != connection.Degraded || c.Cause != connection.SlowDown || c.RetryAt.IsZero() {
 		t.Errorf("the connection is in %s because of %s until %v", c.State, c.Cause, c.RetryAt)
 	}
-	r.anew()
+	r.nextQuarter()
 	if err := r.Check(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
 		t.Errorf("in the next quarter hour: %v", err)
 	}
@@ -156,7 +156,7 @@ func TestQuotaIsOneForAllInstances(t *testing.T) {
 	}
 }
 
-// What nobody waits for leaves room to people who press buttons, and those to people who sign in.
+// Background work leaves calls to people who press buttons, and those leave calls to people who sign in.
 func TestSharesOfAQuota(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -165,7 +165,7 @@ func TestSharesOfAQuota(t *testing.T) {
 	r.connect(sandbox.Strava, owner, "ada")
 	r.learn(owner)
 	r.inOneQuarter(func(t testing.TB, r rig) {
-		r.anew()
+		r.nextQuarter()
 		if good := r.checkAtOnce(oauth.InBackground(t.Context()), instances, owner, 50); good != 24 {
 			t.Errorf("background work made %d calls, want 24 of 40", good)
 		}
@@ -181,8 +181,8 @@ func TestSharesOfAQuota(t *testing.T) {
 	})
 }
 
-// When the day's calls are used up, the connection is paused until midnight UTC; nothing is sent, no
-// code is spent, and nobody goes to Strava in vain.
+// When the day's calls are used up, the connection is paused until midnight UTC: no call is made, no code is spent, and
+// no one is sent to Strava.
 func TestSpentDay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -192,7 +192,7 @@ func TestSpentDay(t *testing.T) {
 	r.connect(sandbox.Strava, owner, "ada")
 	r.learn(owner)
 	r.inOneQuarter(func(t testing.TB, r rig) {
-		r.anew()
+		r.nextQuarter()
 		back := r.decide(r.begin(sandbox.Strava, other), "max", "allow")
 		for range 4 {
 			if err := r.Check(t.Context(), strava, owner.UserID); err != nil {
@@ -221,17 +221,17 @@ func TestSpentDay(t *testing.T) {
 			t.Errorf("%d calls and %d codes were sent all the same", after-before, codes-1)
 		}
 	})
-	r.anew()
+	r.nextQuarter()
 	if err := r.Check(t.Context(), strava, owner.UserID); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"paused: quota_spent 0", "active: works 200"}
 	if story := r.story(sandbox.Strava, owner); !slices.Equal(story[1:3], want) {
-		t.Errorf("it says %q, want %q", story, want)
+		t.Errorf("the history is %q, want %q", story, want)
 	}
 }
 
-// Retry-After holds at each provider and for all instances, in each form, for a day at most; and then it is over.
+// All instances respect each provider's Retry-After, in each of its forms, for a day at most.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -281,23 +281,21 @@ func TestRetryAfter(t *testing.T) {
 			r.later()
 			err = other.Check(t.Context(), p, owner.UserID)
 			if err != nil || r.connection(provider, owner).State != connection.Active {
-				t.Errorf("when it is over: %v", err)
+				t.Errorf("after that time: %v", err)
 			}
 		})
 	}
 }
 
-// Strava names no time: its quarter hour is over then, unless the day is.
+// Strava names no time: it means the end of the quarter hour.
 func TestSlowDownAtStrava(t *testing.T) {
 	t.Parallel()
 	for _, call := range []string{sandbox.Token, sandbox.API} {
 		t.Run(call, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			r.connect(sandbox.Strava, owner, "ada")
+			r, owner := newConnected(t, sandbox.Strava)
 			r.inOneQuarter(func(t testing.TB, r rig) {
-				r.anew()
+				r.nextQuarter()
 				r.expire(sandbox.Strava)
 				if err := r.sandbox.FailNext(t.Context(), sandbox.Strava, call, "429", 1); err != nil {
 					t.Fatal(err)
@@ -339,7 +337,7 @@ func TestFoursquareLimitsOnePerson(t *testing.T) {
 	}
 }
 
-// Headers that make no sense change nothing: the calls are counted here, against the limits that are documented.
+// Headers that make no sense change nothing: we count the calls ourselves, against the documented limits.
 func TestOddQuotaHeaders(t *testing.T) {
 	t.Parallel()
 	for _, odd := range []string{sandbox.Missing, sandbox.Malformed, sandbox.Absurd} {
@@ -350,7 +348,7 @@ func TestOddQuotaHeaders(t *testing.T) {
 			r.set(sandbox.Strava, sandbox.QuotaHeaders, odd)
 			r.connect(sandbox.Strava, owner, "ada")
 			r.inOneQuarter(func(t testing.TB, r rig) {
-				r.anew()
+				r.nextQuarter()
 				for range 3 {
 					if err := r.Check(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
 						t.Fatal(err)

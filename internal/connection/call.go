@@ -31,29 +31,28 @@ type API struct {
 	userID   int64
 }
 
-// API returns what makes calls about a person's connection.
+// API returns the API for a user's connection.
 func (s *Store) API(p *oauth.Provider, userID int64) API { return API{s, p, userID} }
 
-// Provider is the connection's.
+// Provider is the connection's provider.
 func (a API) Provider() *oauth.Provider { return a.provider }
 
-// Get gets something of the provider's API and decodes the JSON answer into out, which may be nil. path is below
-// Provider.API. Errors: those of Call.
+// Get reads a path below Provider.API and decodes the JSON answer into out, which may be nil. Errors: those of Call.
 func (a API) Get(ctx context.Context, path string, query url.Values, out any) error {
 	return a.Call(ctx, func(c *oauth.Caller, accessToken string) error {
 		return c.Get(ctx, "data", path, query, accessToken, out)
 	})
 }
 
-// Call lets call have a usable access token. It may be called twice. Errors: those of call; ErrNotFound, ErrReconnect.
-// oauth.ErrNotPermitted and oauth.ErrUnfit change nothing about the connection.
+// Call calls call with a usable access token, and once more if that token is refused. Errors: those of call;
+// ErrNotFound, ErrReconnect. oauth.ErrNotPermitted and oauth.ErrUnfit change nothing about the connection.
 func (a API) Call(ctx context.Context, call func(c *oauth.Caller, accessToken string) error) error {
 	_, err := a.store.call(ctx, a.provider, a.userID, call)
 	return err
 }
 
-// call gives call a usable access token, and records what its result says about the connection. A refused access token
-// is refreshed once; a fresh one that is refused too says that the person has removed our access.
+// call calls call with a usable access token, and records what the result says about the connection. A refused token
+// is refreshed once. If the new one is refused too, the person has removed our access.
 func (s *Store) call(
 	ctx context.Context, p *oauth.Provider, userID int64, call func(c *oauth.Caller, accessToken string) error,
 ) (stored, error) {
@@ -84,7 +83,7 @@ func (s *Store) call(
 	}
 }
 
-// storeAccount stores what the provider answered. Permissions are stored only where the provider names them here.
+// storeAccount stores what the provider answered. It stores permissions only if this provider's answer names them.
 func (s *Store) storeAccount(ctx context.Context, row stored, account oauth.Account) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.connections

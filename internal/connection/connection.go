@@ -1,23 +1,23 @@
 // Package connection keeps people's connections to providers, and their sealed tokens.
 //
 //	connection.go  storing a connection, and the seal of its tokens
-//	state.go       how a connection is, why, and its history
+//	state.go       the state of a connection, its cause and its history
 //	token.go       a usable access token; the one way to refresh
 //	call.go        calls about a connection, and what their answers say about it
 //	overview.go    what people see of their connections
 //	picture.go     our copies of the pictures of connected accounts
-//	idle.go        tokens that would lapse because nobody uses them, and refreshes that were cut off
-//	notice.go      connections that need an owner who has not been told of it
+//	idle.go        tokens that would expire unused, and refreshes that were cut off
+//	notice.go      notices to owners who have to connect again
 //	jobs.go        background jobs: revoking, refreshing idle tokens, fetching pictures
-//	disconnect.go  disconnecting: what was a connection becomes a revocation
+//	disconnect.go  disconnecting: a connection becomes a revocation
 //	revocation.go  revoking tokens at the provider until it confirms
 //	rekey.go       sealing tokens anew after a change of keys
 //	limits.go      time limits that follow from those of a call
 //
-// A refresh is made by the one instance that holds the connection's lease: it re-reads the tokens when it
-// gets the lease, and stores the new pair, fenced by the lease, before anybody uses it. If the
-// database is away then, the instance tries again until the lease is over. Others wait for as long
-// as a call can take, and share a failure. No database connection is held during a call to a provider.
+// The instance that holds a connection's lease refreshes its tokens. It gets the lease only if they are still the
+// ones it has read, and stores the new pair, fenced by the lease, before anyone uses it. If the database is away at
+// that moment, it tries again until the lease runs out. Others wait for as long as a call can take, and share a
+// failure. No database connection is held during a call to a provider.
 package connection
 
 import (
@@ -41,21 +41,21 @@ import (
 // Errors.
 var (
 	ErrNotFound     = errors.New("connection: no such connection")
-	ErrReconnect    = errors.New("connection: it has to be made again")
-	ErrHeld         = errors.New("connection: another call about it is under way")
+	ErrReconnect    = errors.New("connection: its owner has to connect again")
+	ErrHeld         = errors.New("connection: another call for it is under way")
 	ErrOtherAccount = errors.New("connection: another account of this provider is connected")
 )
 
-// Deps are the parts that a store puts to work.
+// Deps are what a store needs.
 type Deps struct {
 	Pool      *pgxpool.Pool
-	Sealer    *seal.Sealer // tokens rest in the database sealed
+	Sealer    *seal.Sealer // seals the tokens in the database
 	Client    *oauth.Client
 	Providers oauth.Registry
 	Queue     Queue // nil: nothing is enqueued, and a revocation waits for the next Reconcile
 	Syncs     Syncs // nil if Queue is
 
-	// Pictures and Log are for jobs alone.
+	// Only jobs use Pictures and Log.
 	Pictures *avatar.Fetcher
 	Log      *slog.Logger
 }
@@ -82,7 +82,7 @@ func New(d Deps) *Store {
 }
 
 // Begin begins an attempt to connect a provider to a user's account, and returns the address of the consent page.
-// What is still to be revoked there waits until the attempt is over. Errors: *oauth.Error.
+// The user's revocations at this provider wait until the attempt is over. Errors: *oauth.Error.
 func (s *Store) Begin(
 	ctx context.Context, p *oauth.Provider, owner oauth.Owner, returnPath string,
 ) (consent string, err error) {
@@ -93,7 +93,7 @@ func (s *Store) Begin(
 	return consent, err
 }
 
-// Connection is a provider account somebody connected, as its last real answer left it.
+// Connection is an account at a provider that a user has connected, as of the provider's last usable answer.
 type Connection struct {
 	IdentityID int64
 	UserID     int64
@@ -102,15 +102,15 @@ type Connection struct {
 	State     State
 	Cause     Cause
 	InState   time.Time // since when
-	RetryAt   time.Time // when the provider may be asked again; zero if it may be now, or if that is not known
+	RetryAt   time.Time // no call is made before; zero if one may be made now, or if the time is not known
 	Since     time.Time
-	CheckedAt time.Time // when the provider last gave a real answer
+	CheckedAt time.Time // when the provider last gave a usable answer
 }
 
-// Connect stores what an exchange yielded, as the connection of an identity that the transaction has
-// found or made and holds (auth.Link, auth.FindOrCreate). A connection to the same account is renewed and
-// keeps its beginning. Errors: ErrOtherAccount when the user has another account of this provider
-// connected, after which the transaction can go on.
+// Connect stores the result of an exchange as the connection of an identity that the transaction has found or created,
+// and has locked (auth.Link, auth.FindOrCreate). If the account is connected already, its connection is renewed and
+// keeps its Since. Errors: ErrOtherAccount if the user has connected another account of this provider; the transaction
+// can go on after it.
 func (s *Store) Connect(ctx context.Context, tx pgx.Tx, g oauth.Grant, userID, identityID int64) error {
 	return pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		sealed, err := s.sealTokens(g.Token, associatedData(identityID, userID, g.Provider.Key))
@@ -160,7 +160,7 @@ func storeConnection(
 	return cause, nil
 }
 
-// tokens is what is sealed.
+// tokens are what is sealed.
 type tokens struct {
 	Access  string `json:"access"`
 	Refresh string `json:"refresh,omitempty"`
@@ -191,7 +191,7 @@ func associatedData(identityID, userID int64, provider string) string {
 	return fmt.Sprintf("cairn.connections/sealed_tokens/%d/%d/%s", identityID, userID, provider)
 }
 
-// lifeOf is how long an access token lives from now, or nil for ever. The database adds it to its own clock.
+// lifeOf returns how long an access token is valid from now on; nil: for ever. The database adds it to its own clock.
 func lifeOf(t *oauth2.Token) *time.Duration {
 	if t.Expiry.IsZero() {
 		return nil

@@ -20,9 +20,7 @@ import (
 
 func TestTokensRestSealed(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Strava, owner, "ada")
+	r, owner := newConnected(t, sandbox.Strava)
 	token, err := r.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +43,7 @@ func TestTokensRestSealed(t *testing.T) {
 		t.Errorf("with the old key gone: %v, want ErrKey", err)
 	}
 
-	other := r.owner() // tokens copied into another row do not open there
+	other := r.owner() // tokens copied into another row don't open there
 	r.connect(sandbox.Strava, other, "moss")
 	r.exec(`UPDATE cairn.connections SET sealed_tokens = $1 WHERE user_id = $2`, sealed, other.UserID)
 	if _, err := r.Token(t.Context(), r.providers[sandbox.Strava], other.UserID); !errors.Is(err, seal.ErrOpen) {
@@ -57,9 +55,9 @@ func TestTokensRestSealed(t *testing.T) {
 	if c := r.connection(sandbox.Strava, owner); c.State != connection.Active {
 		t.Errorf("the row they were copied from is %s", c.State)
 	}
-	telling, err := r.Disconnect(t.Context(), r.providers[sandbox.Strava], other.UserID)
-	if last := r.last(sandbox.Strava, other); telling || err != nil || last != "ended: not_told 0" {
-		t.Errorf("disconnected: told %t, error %v, the history ends with %q", telling, err, last)
+	revoking, err := r.Disconnect(t.Context(), r.providers[sandbox.Strava], other.UserID)
+	if last := r.last(sandbox.Strava, other); revoking || err != nil || last != "ended: not_told 0" {
+		t.Errorf("disconnected: revoking %t, error %v, the history ends with %q", revoking, err, last)
 	}
 	r.connect(sandbox.Strava, other, "moss")
 	if _, err := r.Token(t.Context(), r.providers[sandbox.Strava], other.UserID); err != nil {
@@ -110,55 +108,47 @@ func TestReconnectAndOtherAccounts(t *testing.T) {
 // refresh would use a token that the first made invalid.
 func TestRefreshHappensOnce(t *testing.T) {
 	t.Parallel()
-	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
-		t.Run(provider, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			r.connect(provider, owner, "ada")
-			otherPool, err := pgxpool.NewWithConfig(t.Context(), r.pool.Config())
-			if err != nil {
+	eachRefreshing(t, func(t *testing.T, provider string) {
+		r, owner := newConnected(t, provider)
+		otherPool, err := pgxpool.NewWithConfig(t.Context(), r.pool.Config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(otherPool.Close)
+		other := r.storeIn(otherPool, newSealer(t, 1), oauth.Options{Limits: r.limits})
+		stores := []*connection.Store{r.Store, other}
+		for round := range testkit.Rounds(t) {
+			r.expire(provider)
+			tokens := make([]string, 10)
+			var wg sync.WaitGroup
+			for i := range tokens {
+				wg.Go(func() {
+					token, err := stores[i%2].Token(t.Context(), r.providers[provider], owner.UserID)
+					if err != nil {
+						t.Error(err)
+					}
+					tokens[i] = token
+				})
+			}
+			wg.Wait()
+			for _, token := range tokens {
+				if token != tokens[0] {
+					t.Fatal("two callers got different tokens")
+				}
+			}
+			if n := r.requests(provider, "refresh_token"); n != round+1 {
+				t.Fatalf("%d refreshes after %d rounds", n, round+1)
+			}
+			if err := r.Check(t.Context(), r.providers[provider], owner.UserID); err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(otherPool.Close)
-			other := r.storeIn(otherPool, newSealer(t, 1), oauth.Options{Limits: r.limits})
-			stores := []*connection.Store{r.Store, other}
-			for round := range testkit.Rounds(t) {
-				r.expire(provider)
-				tokens := make([]string, 10)
-				var wg sync.WaitGroup
-				for i := range tokens {
-					wg.Go(func() {
-						token, err := stores[i%2].Token(t.Context(), r.providers[provider], owner.UserID)
-						if err != nil {
-							t.Error(err)
-						}
-						tokens[i] = token
-					})
-				}
-				wg.Wait()
-				for _, token := range tokens {
-					if token != tokens[0] {
-						t.Fatal("two callers got different tokens")
-					}
-				}
-				if n := r.requests(provider, "refresh_token"); n != round+1 {
-					t.Fatalf("%d refreshes after %d rounds", n, round+1)
-				}
-				if err := r.Check(t.Context(), r.providers[provider], owner.UserID); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 func TestRefreshGoesOnWhenTheBrowserLeaves(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Strava, owner, "ada")
-	r.expire(sandbox.Strava)
+	r, owner := newExpired(t, sandbox.Strava)
 	p, arrived, let := r.delayed(sandbox.Strava)
 	ctx, leave := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -169,7 +159,7 @@ func TestRefreshGoesOnWhenTheBrowserLeaves(t *testing.T) {
 	select {
 	case <-arrived:
 	case err := <-done:
-		t.Fatalf("over before it was asked: %v", err)
+		t.Fatalf("the refresh ended without a call: %v", err)
 	}
 	leave()
 	close(let)
@@ -182,13 +172,10 @@ func TestRefreshGoesOnWhenTheBrowserLeaves(t *testing.T) {
 	}
 }
 
-// A lease that is over belongs to an instance that died; one that holds is waited for.
+// Others wait for a lease that holds. One that has run out belongs to an instance that died.
 func TestLeaseOfADeadInstance(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Strava, owner, "ada")
-	r.expire(sandbox.Strava)
+	r, owner := newExpired(t, sandbox.Strava)
 	r.exec(`UPDATE cairn.connections SET refresh_lease = 'dead', refresh_lease_until = now() + interval '1 second'`)
 	if _, err := r.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
 		t.Fatal(err)
@@ -213,7 +200,7 @@ func TestCheck(t *testing.T) {
 		prepare func(r rig, provider string)
 		want    string // kind of error, "<nil>" for none
 		state   connection.State
-		except  string // a provider whose tokens have no end
+		except  string // a provider whose tokens don't expire
 	}{
 		{
 			name:    "works",
@@ -260,9 +247,7 @@ func TestCheck(t *testing.T) {
 			}
 			t.Run(tt.name+" "+provider, func(t *testing.T) {
 				t.Parallel()
-				r := newRig(t)
-				owner := r.owner()
-				r.connect(provider, owner, "ada")
+				r, owner := newConnected(t, provider)
 				r.exec(`UPDATE cairn.connections SET account_name = 'old', checked_at = now() - interval '1 day'`)
 				tt.prepare(r, provider)
 				err := r.Check(t.Context(), r.providers[provider], owner.UserID)
@@ -281,7 +266,7 @@ func TestCheck(t *testing.T) {
 				}
 				for _, secret := range []string{"s3cr3t", "http"} {
 					if err != nil && strings.Contains(err.Error(), secret) {
-						t.Errorf("the error tells %q: %v", secret, err)
+						t.Errorf("the error contains %q: %v", secret, err)
 					}
 				}
 			})

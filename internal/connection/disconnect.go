@@ -13,7 +13,7 @@ import (
 )
 
 // Disconnect ends a person's connection at a provider: it is gone here at once, and its tokens are revoked in the
-// background until the provider confirms. revoking is false if they can't be: then only the person can remove our
+// background until the provider confirms. If they can't be, revoking is false, and only the person can remove our
 // access there. Errors: ErrNotFound.
 func (s *Store) Disconnect(ctx context.Context, p *oauth.Provider, userID int64) (revoking bool, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -23,7 +23,7 @@ func (s *Store) Disconnect(ctx context.Context, p *oauth.Provider, userID int64)
 	return revoking && err == nil, err
 }
 
-// removed is what was in the row of a connection.
+// removed is the deleted row of a connection.
 type removed struct {
 	identityID  int64
 	subject     string
@@ -33,8 +33,8 @@ type removed struct {
 	leasedUntil *time.Time
 }
 
-// DisconnectTx is Disconnect within a transaction; with an identityID other than 0 only if the connection hangs on that
-// identity. The tokens move to a revocation, if the provider has that.
+// DisconnectTx is Disconnect within a transaction. If identityID is not 0, the connection must belong to that identity.
+// The tokens move to a revocation if the provider revokes tokens.
 func (s *Store) DisconnectTx(
 	ctx context.Context, tx pgx.Tx, p *oauth.Provider, userID, identityID int64,
 ) (revoking bool, err error) {
@@ -57,7 +57,7 @@ func (s *Store) DisconnectTx(
 		return false, record(ctx, tx, userID, p.Key, Ended, Disconnected)
 	}
 	token, err := s.openTokens(r.sealed, associatedData(r.identityID, userID, p.Key))
-	if err != nil { // there is nothing to revoke with, but it is gone here, which is what was asked for
+	if err != nil { // no token is left to revoke, but the connection is gone here, as was asked
 		return false, record(ctx, tx, userID, p.Key, Ended, NotRevoked)
 	}
 	if err := record(ctx, tx, userID, p.Key, Revoking, Disconnected); err != nil {
@@ -66,9 +66,9 @@ func (s *Store) DisconnectTx(
 	return true, s.revokeLater(ctx, tx, p, userID, r, token)
 }
 
-// lockOwner comes before the lock of a connection, as everywhere (package session): the
-// connection's history refers to the user, so that a removal of the whole account would be waited
-// for with the connection in hand.
+// lockOwner locks the user before the connection, the order that every transaction keeps (package session). The history
+// refers to the user: without this, a deletion of the account would hold the user and wait for the connection, while
+// this transaction holds the connection and waits for the user.
 func lockOwner(ctx context.Context, tx pgx.Tx, userID int64) error {
 	if _, err := tx.Exec(ctx, `SELECT FROM cairn.users WHERE id = $1 FOR KEY SHARE`, userID); err != nil {
 		return fmt.Errorf("connection: lock user %d: %w", userID, err)
@@ -76,8 +76,8 @@ func lockOwner(ctx context.Context, tx pgx.Tx, userID int64) error {
 	return nil
 }
 
-// revokeLater stores a revocation. If a refresh is under way, nothing is revoked before it has handed its
-// tokens over, or its lease is over.
+// revokeLater stores a revocation. If a refresh is under way, the revocation waits until the refresh has handed its
+// tokens over, or its lease has run out.
 func (s *Store) revokeLater(
 	ctx context.Context, tx pgx.Tx, p *oauth.Provider, userID int64, r removed, token *oauth2.Token,
 ) error {
@@ -97,9 +97,8 @@ func (s *Store) revokeLater(
 	return s.enqueueRevocation(ctx, tx, p.Key, id)
 }
 
-// handOver gives a new pair of tokens to the revocation of a connection that was disconnected while
-// it was refreshed: now this pair has to be revoked at the provider. There is no such revocation if
-// the lease was lost in another way.
+// handOver gives a new pair of tokens to the revocation of a connection that was disconnected while it was refreshed:
+// now this pair has to be revoked at the provider. There is no such revocation if the lease was lost in another way.
 func (s *Store) handOver(ctx context.Context, lease string, token *oauth2.Token) error {
 	var v revocation
 	err := s.pool.QueryRow(ctx, `SELECT id, provider, subject FROM cairn.withdrawals WHERE refresh_lease = $1`, lease).
@@ -113,8 +112,8 @@ func (s *Store) handOver(ctx context.Context, lease string, token *oauth2.Token)
 	return s.replaceTokens(ctx, v, token)
 }
 
-// dropRevocations drops what is still to be revoked of an account that is connected again: that would end the new
-// connection too. A call that is under way can't be stopped: what it leads to is checked later (Syncs).
+// dropRevocations deletes the revocations of an account that is connected again: they would end the new connection too.
+// A call that is under way can't be stopped, so the connection is checked after it (Syncs).
 func dropRevocations(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	_, err := tx.Exec(ctx, `DELETE FROM cairn.withdrawals WHERE provider = $1 AND subject = $2`, provider, subject)
 	if err != nil {

@@ -17,9 +17,9 @@ type Idle struct {
 	CutOff     bool
 }
 
-// Idle returns the connections of a provider whose tokens must be refreshed lest they lapse
-// (oauth.Provider.RefreshIdle), and those whose refresh was cut off when an instance died: until the next
-// refresh it is not known whether they still work. It leaves out connections that need their owner.
+// Idle returns the connections to a provider whose tokens would soon expire unused (oauth.Provider.RefreshIdle), and
+// those whose refresh was cut off when an instance died: only the next refresh shows whether they still work. It leaves
+// out connections whose owner has to connect again.
 func (s *Store) Idle(ctx context.Context, p *oauth.Provider) ([]Idle, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT user_id, generation, COALESCE(refresh_lease_until < now(), false) AS cut_off FROM cairn.connections
@@ -36,9 +36,8 @@ func (s *Store) Idle(ctx context.Context, p *oauth.Provider) ([]Idle, error) {
 	return idle, nil
 }
 
-// KeepAlive refreshes the tokens of a person's connection unless they are newer than generation.
-// Errors: *Error when it should be tried again. It is no error that the connection needs its owner,
-// or is gone.
+// KeepAlive refreshes the tokens of an idle connection, unless that has been done since. A connection that is gone, or
+// whose owner has to connect again, is no error. Errors: *oauth.Error, after which it should be tried again.
 func (s *Store) KeepAlive(ctx context.Context, p *oauth.Provider, idle Idle) error {
 	_, err := s.tokenAfter(ctx, p, idle.UserID, idle.Generation)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrReconnect) {

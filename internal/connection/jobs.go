@@ -26,11 +26,11 @@ type Queue interface {
 type Syncs interface {
 	// EnqueueFetch enqueues a fetch of the newest entries of an account that is connected in tx.
 	EnqueueFetch(ctx context.Context, tx pgx.Tx, provider, subject string) error
-	// EnqueueCheck enqueues a check of an account, to be made after so long if the account is connected then.
+	// EnqueueCheck enqueues a check of an account after some time, if it is connected then.
 	EnqueueCheck(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error
 }
 
-// enqueueFetches enqueues what an account that is connected in tx brings: its newest entries, and its picture.
+// enqueueFetches enqueues fetches of the newest entries and the picture of an account that is connected in tx.
 func (s *Store) enqueueFetches(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	if s.queue == nil {
 		return nil
@@ -57,13 +57,13 @@ func (s *Store) Register(workers *river.Workers) {
 	river.AddWorker(workers, &pictureWorker{store: s})
 }
 
-// Reconcile removes pictures that may not be kept any longer. It lists revocations, which get no second job,
-// connections whose refresh was cut off, and pictures that are due; and, for later, tokens that would lapse.
+// Reconcile removes pictures that may no longer be kept. It lists pending revocations, refreshes that were cut off and
+// pictures that are due; and, for later, tokens that would expire unused.
 func (s *Store) Reconcile(ctx context.Context) (now, later []river.JobArgs, err error) {
 	if err := s.SweepPictures(ctx); err != nil {
 		return now, later, err
 	}
-	for _, provider := range s.providers.Keys() { // those without keys too: their turn ends some day
+	for _, provider := range s.providers.Keys() { // also those without keys: their revocations end after a week
 		pending, err := s.PendingRevocations(ctx, provider)
 		if err != nil {
 			return now, later, err
@@ -104,7 +104,7 @@ type revocationJob struct {
 // Kind is the stored word for a revocation.
 func (revocationJob) Kind() string { return "withdraw" }
 
-// InsertOpts give a revocation a week: river waits the fourth power of the attempt's number in seconds.
+// InsertOpts give a revocation a week: after attempt n, river waits n⁴ seconds.
 func (j revocationJob) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: j.provider, MaxAttempts: 19, UniqueOpts: river.UniqueOpts{ByArgs: true}}
 }
@@ -150,7 +150,7 @@ type keepAliveWorker struct {
 func (w *keepAliveWorker) Work(ctx context.Context, job *river.Job[keepAliveJob]) error {
 	p := w.store.providers.Get(job.Args.Provider)
 	if p == nil {
-		return nil // no keys any more: nothing to be done
+		return nil // its keys were removed
 	}
 	return w.store.KeepAlive(ctx, p, Idle{UserID: job.Args.UserID, Generation: job.Args.Generation})
 }
@@ -166,7 +166,7 @@ type pictureJob struct {
 
 func (pictureJob) Kind() string { return "picture" }
 
-// InsertOpts are for a server that is killed: what ends without a picture is tried again a day later.
+// InsertOpts have a job of a killed server tried again. A picture that can't be fetched is tried again a day later.
 func (pictureJob) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: PictureQueue, MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByArgs: true}}
 }
@@ -176,7 +176,7 @@ type pictureWorker struct {
 	store *Store
 }
 
-// Work fetches a picture once a day at most. One that can't be fetched now leaves the one before in place.
+// Work fetches a picture, once a day at most. If it can't, the picture from before stays.
 func (w *pictureWorker) Work(ctx context.Context, job *river.Job[pictureJob]) error {
 	p := w.store.providers.Get(job.Args.Provider)
 	if p == nil {

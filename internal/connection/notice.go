@@ -13,18 +13,17 @@ import (
 	"cairn/internal/auth"
 )
 
-// Notice says that a connection is in NeedsReconnect, which only its owner can mend, and that the
-// owner has not been told yet.
+// Notice is about a connection in NeedsReconnect whose owner has not been notified yet.
 type Notice struct {
 	IdentityID int64
 	UserID     int64
 	Provider   string
 	Cause      Cause
-	Since      time.Time    // together with IdentityID it names one break
+	Since      time.Time    // of this state
 	Owner      auth.Contact // with an e-mail address
 }
 
-// ErrNotifying means that somebody else hands notices over.
+// ErrNotifying means that another process is handing notices over.
 var ErrNotifying = errors.New("connection: notices are being handed over already")
 
 // notifyLock is the advisory lock of the process that hands notices over: "notice" in ASCII.
@@ -33,12 +32,11 @@ const notifyLock = 0x6e6f74696365
 // markTimeout is for marking a notice.
 const markTimeout = 3 * time.Second
 
-// Notify has every notice handed over, and marks each at once. One for which hand fails is left for
-// the next time. A process that is killed in between, or that loses the database, may have the one
-// in hand handed over again; none is lost. Errors: ErrNotifying.
+// Notify passes every notice to hand, and marks it as soon as hand returns. If hand fails, the notice is left for the
+// next run. If the process is killed or loses the database in between, the current notice is handed over again; none is
+// lost. Errors: ErrNotifying.
 //
-// The lock is looked at before each: when it is lost, nothing more is handed over. A hand may take
-// its time, because no row is locked.
+// Notify checks its lock before each notice, and stops if it has lost it. hand may take long: no row is locked.
 func Notify(ctx context.Context, pool *pgxpool.Pool, providers []string, hand func(Notice) error) error {
 	lock := db.Lock{Key: notifyLock, Name: "cairn notices"}
 	err := lock.Hold(ctx, pool, func(ctx context.Context, held func() error) error {
@@ -58,14 +56,14 @@ func Notify(ctx context.Context, pool *pgxpool.Pool, providers []string, hand fu
 	return err
 }
 
-// unnoticed are the connections to providers ($1) that need their owner, who has had no notice.
+// unnoticed selects the connections that notices are about; $1 are the providers.
 const unnoticed = `
 	FROM cairn.connections
 	WHERE state = 'needs_reconnect' AND noticed_since IS DISTINCT FROM state_since AND provider = ANY($1)`
 
-// Notices calls show with every notice about connections to these providers whose owner has an e-mail address. Nothing
-// is marked. It reads one at a time, so that no one gets a notice of what they have mended meanwhile. An error of show
-// ends it.
+// Notices calls show with every notice about connections to these providers, and marks none. It reads them one at a
+// time, so that an owner who has just connected again is left out, and so is one without an e-mail address. Errors: the
+// first one of show.
 func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show func(Notice) error) error {
 	var n Notice
 	for {
@@ -91,8 +89,8 @@ func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show f
 	}
 }
 
-// noticed marks a notice, also when the process that hands them over is to stop. If the connection
-// has changed meanwhile, there is nothing to mark.
+// noticed marks a notice, even if the process is stopping. If the connection has changed state since, there is nothing
+// to mark.
 func noticed(ctx context.Context, pool *pgxpool.Pool, n Notice) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 	defer cancel()
@@ -106,7 +104,7 @@ func noticed(ctx context.Context, pool *pgxpool.Pool, n Notice) error {
 	return nil
 }
 
-// Unreachable counts the connections that need their owner, who has no e-mail address.
+// Unreachable counts the connections in NeedsReconnect whose owners have no e-mail address here.
 func Unreachable(ctx context.Context, pool *pgxpool.Pool, providers []string) (n int, err error) {
 	rows, _ := pool.Query(ctx, `SELECT user_id`+unnoticed, providers) // CollectRows returns its error
 	owners, err := pgx.CollectRows(rows, pgx.RowTo[int64])

@@ -9,7 +9,7 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// Every call to a provider is reported once, with its result. One that the provider does not want now is not made.
+// Every call to a provider is reported once, with its result.
 func TestObserve(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -28,10 +28,7 @@ func TestObserve(t *testing.T) {
 	} {
 		t.Run(tt.provider+" "+tt.token+" "+tt.api, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			r.connect(tt.provider, owner, "ada")
-			r.expire(tt.provider)
+			r, owner := newExpired(t, tt.provider)
 			r.set(tt.provider, sandbox.Token, tt.token)
 			r.set(tt.provider, sandbox.API, tt.api)
 			var heard []string

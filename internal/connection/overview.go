@@ -7,13 +7,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Overview is what a person's pages say about their connections, by provider.
+// Overview is what a person's pages show of their connections, by provider.
 type Overview struct {
 	Connections map[string]Connection
 	History     map[string][]Event // newest first
 }
 
-// Revoking tells whether a provider that was disconnected has not confirmed the revocation yet.
+// Revoking reports whether a provider was disconnected and has not confirmed the revocation yet.
 func (o Overview) Revoking(provider string) bool {
 	events := o.History[provider]
 	return len(events) > 0 && events[0].State == Revoking

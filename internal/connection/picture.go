@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// pictureEvery is between two requests for a connection's picture.
+	// pictureEvery is the time between two requests for a connection's picture.
 	pictureEvery = 24 * time.Hour
-	// pictureLife is how long a picture stays that could not be fetched again: no longer than entries do
+	// pictureLife is how long a picture is kept if it can't be fetched again: no longer than entries
 	// (docs/providers.md, 2.10).
 	pictureLife = 7 * 24 * time.Hour
 )
@@ -31,7 +31,7 @@ type PictureToFetch struct {
 	Address    string
 }
 
-// PicturesDue returns the subjects of a provider whose picture has not been asked for in a day.
+// PicturesDue returns the subjects of a provider whose picture has not been requested in a day.
 func (s *Store) PicturesDue(ctx context.Context, p *oauth.Provider) ([]string, error) {
 	rows, _ := s.pool.Query(ctx, `
 		SELECT c.subject FROM cairn.connections c
@@ -46,7 +46,8 @@ func (s *Store) PicturesDue(ctx context.Context, p *oauth.Provider) ([]string, e
 	return subjects, nil
 }
 
-// BeginPicture notes that a picture is asked for, which it may be once a day. Errors: ErrNotFound if it may not be.
+// BeginPicture records a request for a picture. Errors: ErrNotFound if there is none, or if it was requested in the
+// last day.
 func (s *Store) BeginPicture(ctx context.Context, provider, subject string) (due PictureToFetch, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH due AS (
@@ -68,7 +69,7 @@ func (s *Store) BeginPicture(ctx context.Context, provider, subject string) (due
 	return due, nil
 }
 
-// StorePicture keeps the picture of a connection in place of the one before; the zero Picture means that there is none.
+// StorePicture replaces the picture of a connection; the zero Picture means that there is none.
 func (s *Store) StorePicture(ctx context.Context, identityID int64, p Picture) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.avatars SET image = $2, media_type = NULLIF($3, ''), fetched_at = CASE WHEN $3 <> '' THEN now() END
@@ -96,7 +97,7 @@ func (s *Store) Picture(ctx context.Context, userID int64, provider string) (p P
 	return p, nil
 }
 
-// SweepPictures removes pictures that may not be kept any longer, and those that people have removed at the provider.
+// SweepPictures removes pictures that may no longer be kept, and those that people have removed at the provider.
 func (s *Store) SweepPictures(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.avatars a SET image = NULL, media_type = NULL, fetched_at = NULL FROM cairn.connections c

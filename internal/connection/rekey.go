@@ -13,7 +13,7 @@ import (
 )
 
 // Keys counts the sealed tokens, of connections and revocations, by the id of the key that sealed them, in hex. The id
-// stands behind the first byte of a sealed value (package seal).
+// follows the first byte of a sealed value (package seal).
 func Keys(ctx context.Context, pool *pgxpool.Pool) (map[string]int, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT encode(substring(sealed_tokens FROM 2 FOR 4), 'hex'), count(*)::int
@@ -31,9 +31,8 @@ func Keys(ctx context.Context, pool *pgxpool.Pool) (map[string]int, error) {
 	return counts, nil
 }
 
-// CheckKeys tells whether every sealed token can be opened with the configured keys. It is cheap
-// however many there are, because it jumps in an index from one key to the next. Errors:
-// seal.ErrKey, with the ids of the keys that are missing.
+// CheckKeys checks that the configured keys are enough to open every sealed token. It is cheap however many there are,
+// because it jumps through an index from one key to the next. Errors: seal.ErrKey, with the ids of the missing keys.
 func (s *Store) CheckKeys(ctx context.Context) error {
 	rows, err := s.pool.Query(ctx, `
 		WITH RECURSIVE used (key) AS (
@@ -63,7 +62,7 @@ func (s *Store) CheckKeys(ctx context.Context) error {
 
 const rekeyBatch = 100
 
-// sealedRow is a row with sealed tokens that is to be sealed anew.
+// sealedRow is a row whose tokens have to be sealed again.
 type sealedRow struct {
 	Revocation        bool  // else a connection
 	ID                int64 // of the revocation, or of the connection's identity
@@ -79,11 +78,10 @@ func (r sealedRow) associatedData() string {
 	return associatedData(r.ID, r.UserID, r.Provider)
 }
 
-// Rekey seals anew all tokens that are not sealed with the newest key, and returns how many. It can
-// be stopped and run again at any time, also beside servers that refresh tokens: a value that
-// changed since it was read is sealed with the newest key already. A value that does not open is
-// left as it is, and does not stop the others. Errors: seal.ErrOpen, with the associated data of all such
-// values.
+// Rekey seals all tokens with the newest key that are not sealed with it yet, and returns how many. It can be stopped
+// and run again at any time, also beside servers that refresh tokens: it leaves a value alone that has changed since it
+// was read. A value that does not open is left as it is, and does not stop the others. Errors: seal.ErrOpen, with the
+// associated data of all such values.
 func (s *Store) Rekey(ctx context.Context) (done int, err error) {
 	var damaged []error
 	for last := (sealedRow{}); ; {
@@ -107,7 +105,7 @@ func (s *Store) Rekey(ctx context.Context) (done int, err error) {
 	}
 }
 
-// sealedBefore returns a batch of what is not sealed with the newest key, beginning behind last.
+// sealedBefore returns the next batch after last of rows that are not sealed with the newest key.
 func (s *Store) sealedBefore(ctx context.Context, last sealedRow) ([]sealedRow, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT * FROM (

@@ -14,22 +14,21 @@ import (
 
 // Revoker is an oauth.Adapter of a provider that revokes tokens.
 type Revoker interface {
-	// Revoke revokes any of the tokens of a connection, and with it the others. access is for where that takes an
-	// access token that is alive. Errors: those of access; *oauth.Error. oauth.ErrRefused says that the token is not
-	// valid any more.
+	// Revoke revokes one of a connection's tokens, and with it the others. It calls access if that takes a valid access
+	// token. Errors: those of access; *oauth.Error. oauth.ErrRefused says that the token is no longer valid.
 	Revoke(ctx context.Context, c *oauth.Caller, t *oauth2.Token, access Access) error
 }
 
-// Access returns an access token that is alive.
+// Access returns a valid access token.
 type Access func(ctx context.Context) (string, error)
 
-// Revocable tells whether a provider revokes tokens. Where it does not, only the person can remove our access.
+// Revocable reports whether a provider revokes tokens. If it doesn't, only the person can remove our access.
 func Revocable(p *oauth.Provider) bool {
 	_, ok := p.Adapter.(Revoker)
 	return ok
 }
 
-// revocation is what is to be revoked at a provider. It is stored in cairn.withdrawals.
+// revocation is a row of cairn.withdrawals: tokens that have to be revoked at a provider.
 type revocation struct {
 	id                int64
 	provider, subject string
@@ -37,12 +36,12 @@ type revocation struct {
 	fresh             bool // the access token is good for a call
 }
 
-// Revoke has a provider revoke the tokens of a revocation, and forgets them when it has confirmed. It may be run again,
-// at any time. Errors: those of the call; it has to be tried again then.
+// Revoke revokes the tokens of a revocation at the provider, and deletes them when the provider has confirmed. It can
+// be called again at any time. Errors: ErrHeld; those of the call. After either it has to be tried again.
 func (s *Store) Revoke(ctx context.Context, id int64) error {
 	v, err := s.claimRevocation(ctx, id)
 	if errors.Is(err, ErrNotFound) {
-		return nil // it was done before, or connected again
+		return nil // it is done, or the account was connected again
 	}
 	if err != nil {
 		return err
@@ -59,13 +58,13 @@ func (s *Store) Revoke(ctx context.Context, id int64) error {
 	switch err := s.revokeAt(ctx, p, revoker, v); {
 	case errors.Is(err, errNoToken):
 		return s.endRevocation(ctx, id, NotRevoked)
-	case err != nil && !errors.Is(err, oauth.ErrRefused): // a token that is not valid any more is what revoking is for
+	case err != nil && !errors.Is(err, oauth.ErrRefused): // a token that is no longer valid counts as revoked
 		return err
 	}
 	return s.endRevocation(ctx, id, Revoked)
 }
 
-// AbandonRevocation forgets a revocation that a provider did not confirm, and records that for its person.
+// AbandonRevocation deletes a revocation that the provider did not confirm, and records that in its owner's history.
 func (s *Store) AbandonRevocation(ctx context.Context, id int64) error {
 	return s.endRevocation(ctx, id, NotRevoked)
 }
@@ -78,8 +77,7 @@ func (s *Store) claimRevocation(ctx context.Context, id int64) (revocation, erro
 		if err := s.claim(ctx, tx, &v); err != nil || s.queue == nil {
 			return err
 		}
-
-		// The call may end a connection that somebody makes meanwhile, so a check of that connection follows.
+		// If the account is connected again during the call, the call may end the new connection too.
 		return s.syncs.EnqueueCheck(ctx, tx, v.provider, v.subject, s.limits.claim())
 	})
 	return v, err
@@ -115,14 +113,15 @@ func whyNotClaimed(ctx context.Context, tx pgx.Tx, id int64) error {
 	return ErrNotFound
 }
 
-// releaseRevocation ends the wait for the end of a call. When it fails, those who wait do so a little longer.
+// releaseRevocation gives a claim back. If that fails, those who wait for the call have to wait until the claim runs
+// out.
 func (s *Store) releaseRevocation(ctx context.Context, id int64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Statement)
 	defer cancel()
 	_, _ = s.pool.Exec(ctx, `UPDATE cairn.withdrawals SET busy_until = NULL WHERE id = $1`, id)
 }
 
-// holdRevocations keeps a provider from revoking a person's tokens while they connect it again, which would end the
+// holdRevocations holds back a user's revocations at a provider while they connect it again: a revocation would end the
 // new connection too. It waits for a call that is under way.
 func (s *Store) holdRevocations(ctx context.Context, p *oauth.Provider, userID int64) error {
 	for {
@@ -148,21 +147,21 @@ func (s *Store) holdRevocations(ctx context.Context, p *oauth.Provider, userID i
 	}
 }
 
-// errNoToken means that no token is left: access was revoked at the provider, or a new pair was lost on its way.
+// errNoToken means that no token is left: access was revoked at the provider, or a refreshed pair was lost.
 var errNoToken = errors.New("connection: no token is left to revoke")
 
-// revokeAt revokes the tokens of a revocation. It is over before the claim is.
+// revokeAt revokes the tokens of a revocation. It ends before the claim runs out.
 func (s *Store) revokeAt(ctx context.Context, p *oauth.Provider, r Revoker, v revocation) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.revocation())
 	defer cancel()
 	return r.Revoke(ctx, s.client.At(p), v.token, func(ctx context.Context) (string, error) {
-		return s.aliveToken(ctx, p, v)
+		return s.validToken(ctx, p, v)
 	})
 }
 
-// aliveToken refreshes an access token that is over. As everywhere, the new pair is stored before
-// it is used: the old one may be worth nothing from now on.
-func (s *Store) aliveToken(ctx context.Context, p *oauth.Provider, v revocation) (string, error) {
+// validToken returns the access token, refreshed if it has expired. As everywhere, the new pair is stored before it is
+// used: the old one may no longer be valid.
+func (s *Store) validToken(ctx context.Context, p *oauth.Provider, v revocation) (string, error) {
 	if v.fresh || v.token.RefreshToken == "" {
 		return v.token.AccessToken, nil
 	}
@@ -178,7 +177,7 @@ func (s *Store) aliveToken(ctx context.Context, p *oauth.Provider, v revocation)
 	return token.AccessToken, s.replaceTokens(ctx, v, token)
 }
 
-// replaceTokens stores the tokens that are to be revoked instead of those that were.
+// replaceTokens replaces the tokens of a revocation by refreshed ones.
 func (s *Store) replaceTokens(ctx context.Context, v revocation, token *oauth2.Token) error {
 	sealed, err := s.sealTokens(token, revocationData(v.provider, v.subject))
 	if err != nil {
@@ -193,7 +192,7 @@ func (s *Store) replaceTokens(ctx context.Context, v revocation, token *oauth2.T
 	return nil
 }
 
-// endRevocation forgets the tokens, and records that for their person, if there still is one.
+// endRevocation deletes a revocation, and records that in its owner's history if the account still exists.
 func (s *Store) endRevocation(ctx context.Context, id int64, cause Cause) error {
 	_, err := s.pool.Exec(ctx, `
 		WITH gone AS (DELETE FROM cairn.withdrawals WHERE id = $1 RETURNING user_id, provider)

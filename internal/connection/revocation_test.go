@@ -29,14 +29,14 @@ func (r rig) secrets() (n int) {
 	return n
 }
 
-// last is what happened last.
+// last returns the newest event of a connection's history.
 func (r rig) last(provider string, owner oauth.Owner) string {
 	r.t.Helper()
 	story := r.story(provider, owner)
 	return story[len(story)-1]
 }
 
-func TestDisconnectWithdraws(t *testing.T) {
+func TestDisconnectRevokes(t *testing.T) {
 	t.Parallel()
 	revokeThere := func(provider string) func(r rig) {
 		return func(r rig) {
@@ -65,9 +65,7 @@ func TestDisconnectWithdraws(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			r.connect(tt.provider, owner, "ada")
+			r, owner := newConnected(t, tt.provider)
 			tt.prepare(r)
 			r.disconnect(tt.provider, owner)
 			if c := r.connection(tt.provider, owner); c.Subject != "" {
@@ -93,11 +91,9 @@ func TestDisconnectWithdraws(t *testing.T) {
 	}
 }
 
-func TestGivingUpForgetsAndTells(t *testing.T) {
+func TestAbandonedRevocationIsRecorded(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Strava, owner, "ada")
+	r, owner := newConnected(t, sandbox.Strava)
 	r.disconnect(sandbox.Strava, owner)
 	pending := r.pending(sandbox.Strava)
 	if len(pending) != 1 {
@@ -111,23 +107,20 @@ func TestGivingUpForgetsAndTells(t *testing.T) {
 	}
 }
 
-func TestFoursquareCanNotBeTold(t *testing.T) {
+func TestFoursquareHasNoRevocation(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Foursquare, owner, "ada")
+	r, owner := newConnected(t, sandbox.Foursquare)
 	r.disconnect(sandbox.Foursquare, owner)
 	if got := r.last(sandbox.Foursquare, owner); got != "ended: disconnected 0" || r.secrets() != 0 {
 		t.Errorf("the history ends with %q, %d rows with tokens are left", got, r.secrets())
 	}
 }
 
-// Who connects again before the provider was told keeps the new connection: telling would end that too.
-func TestConnectingAgainTakesAWithdrawalBack(t *testing.T) {
+// An account that is connected again before its tokens are revoked stays connected: a revocation would end the new
+// connection too.
+func TestConnectingAgainDropsARevocation(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Strava, owner, "ada")
+	r, owner := newConnected(t, sandbox.Strava)
 	r.disconnect(sandbox.Strava, owner)
 	r.connect(sandbox.Strava, owner, "ada")
 	if err := r.revoke(); err != nil {
@@ -138,14 +131,11 @@ func TestConnectingAgainTakesAWithdrawalBack(t *testing.T) {
 	}
 }
 
-// From the moment somebody begins to connect again, the provider is not told. Anyone who begins
-// while it is being told waits until that is over: a revocation in between would end the new
-// connection.
-func TestWithdrawalAndConnectingExcludeEachOther(t *testing.T) {
+// While a person is connecting again, nothing is revoked. A person who begins to connect during a revocation waits
+// until it has ended: otherwise it would end the new connection.
+func TestRevokingAndConnectingExcludeEachOther(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Garmin, owner, "ada")
+	r, owner := newConnected(t, sandbox.Garmin)
 	r.disconnect(sandbox.Garmin, owner)
 	callback := r.decide(r.begin(sandbox.Garmin, owner), "ada", "allow")
 	if err := r.revoke(); !errors.Is(err, connection.ErrHeld) {
@@ -167,7 +157,7 @@ func TestWithdrawalAndConnectingExcludeEachOther(t *testing.T) {
 	var over bool
 	err = r.pool.QueryRow(t.Context(), `SELECT busy_until <= now() FROM cairn.withdrawals`).Scan(&over)
 	if err != nil || !over {
-		t.Errorf("the person was sent to Garmin while it was being told (error %v)", err)
+		t.Errorf("the person was sent to Garmin during a revocation (error %v)", err)
 	}
 	r.exec(`UPDATE cairn.withdrawals SET held_until = now() - interval '1 second'`) // they gave up
 	if err := r.revoke(); err != nil || r.secrets() != 0 {
@@ -179,41 +169,33 @@ func TestWithdrawalAndConnectingExcludeEachOther(t *testing.T) {
 // that the refresh got.
 func TestDisconnectDuringRefresh(t *testing.T) {
 	t.Parallel()
-	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
-		t.Run(provider, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			r.connect(provider, owner, "ada")
-			r.expire(provider)
-			p, arrived, let := r.delayed(provider)
-			refreshed := make(chan error, 1)
-			go func() { _, err := r.Token(t.Context(), p, owner.UserID); refreshed <- err }()
-			<-arrived
-			r.disconnect(provider, owner)
-			if err := r.revoke(); !errors.Is(err, connection.ErrHeld) {
-				t.Errorf("telling during the refresh: %v, want ErrHeld", err)
-			}
-			close(let)
-			if err := <-refreshed; !errors.Is(err, connection.ErrNotFound) {
-				t.Errorf("the refresh: %v, want ErrNotFound", err)
-			}
-			if err := r.revoke(); err != nil {
-				t.Error(err)
-			}
-			if n := len(r.grants(provider)) + r.secrets(); n != 0 || r.last(provider, owner) != "ended: told 0" {
-				t.Errorf("%d grants and sealed tokens are left, the history ends with %q", n, r.last(provider, owner))
-			}
-		})
-	}
+	eachRefreshing(t, func(t *testing.T, provider string) {
+		r, owner := newExpired(t, provider)
+		p, arrived, let := r.delayed(provider)
+		refreshed := make(chan error, 1)
+		go func() { _, err := r.Token(t.Context(), p, owner.UserID); refreshed <- err }()
+		<-arrived
+		r.disconnect(provider, owner)
+		if err := r.revoke(); !errors.Is(err, connection.ErrHeld) {
+			t.Errorf("revoking during the refresh: %v, want ErrHeld", err)
+		}
+		close(let)
+		if err := <-refreshed; !errors.Is(err, connection.ErrNotFound) {
+			t.Errorf("the refresh: %v, want ErrNotFound", err)
+		}
+		if err := r.revoke(); err != nil {
+			t.Error(err)
+		}
+		if n := len(r.grants(provider)) + r.secrets(); n != 0 || r.last(provider, owner) != "ended: told 0" {
+			t.Errorf("%d grants and sealed tokens are left, the history ends with %q", n, r.last(provider, owner))
+		}
+	})
 }
 
-// A revocation may run on two instances at once, and outlives its person.
-func TestWithdrawalRunsTwiceAndWithoutItsPerson(t *testing.T) {
+// Two instances may run a revocation at once, and it runs after the account was deleted, too.
+func TestRevocationRunsTwiceAndAfterItsAccount(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Garmin, owner, "ada")
+	r, owner := newConnected(t, sandbox.Garmin)
 	r.disconnect(sandbox.Garmin, owner)
 	r.exec(`DELETE FROM cairn.users WHERE id = $1`, owner.UserID)
 	var wg sync.WaitGroup
@@ -230,13 +212,10 @@ func TestWithdrawalRunsTwiceAndWithoutItsPerson(t *testing.T) {
 	}
 }
 
-// Without a token that works nobody can be told, and nobody is said to have been.
-func TestWithdrawalWithoutAUsableToken(t *testing.T) {
+// Without a valid token nothing can be revoked, and the history says so.
+func TestRevocationWithoutAValidToken(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Garmin, owner, "ada")
-	r.expire(sandbox.Garmin)
+	r, owner := newExpired(t, sandbox.Garmin)
 	if err := r.sandbox.RevokeGrant(t.Context(), r.grants(sandbox.Garmin)[0].ID); err != nil {
 		t.Fatal(err)
 	}
@@ -250,11 +229,9 @@ func TestWithdrawalWithoutAUsableToken(t *testing.T) {
 }
 
 // What is disconnected in a transaction that fails stays connected.
-func TestForgettingIsPartOfItsTransaction(t *testing.T) {
+func TestDisconnectIsPartOfItsTransaction(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Strava, owner, "ada")
+	r, owner := newConnected(t, sandbox.Strava)
 	tx, err := r.pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +247,7 @@ func TestForgettingIsPartOfItsTransaction(t *testing.T) {
 	}
 }
 
-// Tokens that nobody uses are refreshed before they lapse, once.
+// Unused tokens are refreshed once, before they expire.
 func TestIdleTokensAreKeptAlive(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

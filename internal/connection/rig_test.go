@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// rig is the three providers, simulated over HTTP, and our side of them.
+// rig is our side and the three providers, simulated over HTTP.
 type rig struct {
 	*connection.Store
 	client    *oauth.Client
@@ -94,7 +94,7 @@ func newRigWith(t *testing.T, limits oauth.Limits) rig {
 	return r
 }
 
-// storeIn is a store of another server, with its own connections to the database, keys and limits.
+// storeIn returns the store of another server, with its own connections to the database, keys and limits.
 func (r rig) storeIn(pool *pgxpool.Pool, sealer *seal.Sealer, o oauth.Options) *connection.Store {
 	var providers oauth.Registry
 	for _, p := range r.providers {
@@ -118,7 +118,7 @@ func newSealer(t testing.TB, keys ...byte) *seal.Sealer {
 	return sealer
 }
 
-// owner is a new user with a session.
+// owner returns a new user with a session.
 func (r rig) owner() oauth.Owner {
 	r.t.Helper()
 	var o oauth.Owner
@@ -133,7 +133,7 @@ func (r rig) owner() oauth.Owner {
 	return o
 }
 
-// begin starts an attempt and returns the consent page's address.
+// begin begins an attempt and returns the consent page's address.
 func (r rig) begin(provider string, owner oauth.Owner) string {
 	r.t.Helper()
 	consent, err := r.Begin(r.t.Context(), r.providers[provider], owner, "/")
@@ -169,7 +169,7 @@ func (r rig) decide(consent, person, decision string, scopes ...string) url.Valu
 	return back.Query()
 }
 
-// finish takes and redeems what a browser came back with.
+// finish consumes the attempt of a browser that came back, and exchanges its code.
 func (r rig) finish(provider string, owner oauth.Owner, callback url.Values) (oauth.Grant, error) {
 	attempt, err := r.client.Consume(r.t.Context(), r.providers[provider], callback.Get("state"), owner)
 	if err != nil {
@@ -188,7 +188,7 @@ func (r rig) store(owner oauth.Owner, grant oauth.Grant) error {
 	})
 }
 
-// connect goes the whole way as one person.
+// connect connects an owner to a provider as one of its people.
 func (r rig) connect(provider string, owner oauth.Owner, person string, scopes ...string) {
 	r.t.Helper()
 	grant, err := r.finish(provider, owner, r.decide(r.begin(provider, owner), person, "allow", scopes...))
@@ -197,6 +197,34 @@ func (r rig) connect(provider string, owner oauth.Owner, person string, scopes .
 	}
 	if err != nil {
 		r.t.Fatalf("connect %s as %s: %v", provider, person, err)
+	}
+}
+
+// newConnected returns a rig, and an owner who has connected a provider as Ada.
+func newConnected(t *testing.T, provider string) (rig, oauth.Owner) {
+	t.Helper()
+	r := newRig(t)
+	owner := r.owner()
+	r.connect(provider, owner, "ada")
+	return r, owner
+}
+
+// newExpired is newConnected with an access token that has expired.
+func newExpired(t *testing.T, provider string) (rig, oauth.Owner) {
+	t.Helper()
+	r, owner := newConnected(t, provider)
+	r.expire(provider)
+	return r, owner
+}
+
+// eachRefreshing runs a test for each provider whose access tokens expire.
+func eachRefreshing(t *testing.T, test func(t *testing.T, provider string)) {
+	t.Helper()
+	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
+		t.Run(provider, func(t *testing.T) {
+			t.Parallel()
+			test(t, provider)
+		})
 	}
 }
 
@@ -218,7 +246,7 @@ func (r rig) pending(provider string) []int64 {
 	return ids
 }
 
-// revoke carries out what is pending, and returns the first error.
+// revoke carries out the pending revocations, and returns their errors.
 func (r rig) revoke() (err error) {
 	r.t.Helper()
 	for key := range r.providers {
@@ -229,7 +257,7 @@ func (r rig) revoke() (err error) {
 	return err
 }
 
-// set sets a switch of the sandbox. It stands for a later time too: what a provider asked us to wait for is over.
+// set sets a switch of the sandbox. It also ends every wait that a provider has asked for (later).
 func (r rig) set(provider, name, value string) {
 	r.t.Helper()
 	if err := r.sandbox.SetSwitch(r.t.Context(), provider, name, value); err != nil {
@@ -238,7 +266,7 @@ func (r rig) set(provider, name, value string) {
 	r.later()
 }
 
-// later lets the next quarter hour and day begin, and all waits be over.
+// later ends the quarter hour, the day and every wait that a provider has asked for.
 func (r rig) later() {
 	r.t.Helper()
 	r.exec(`
@@ -272,7 +300,7 @@ func (r rig) grants(provider string) []sandbox.Grant {
 	return grants
 }
 
-// expire ends the access tokens at the provider and, because clocks agree, in our eyes.
+// expire ends the access tokens, at the provider and by our clock.
 func (r rig) expire(provider string) {
 	r.t.Helper()
 	if err := r.sandbox.ExpireTokens(r.t.Context(), provider); err != nil {
@@ -294,7 +322,7 @@ func kindOf(err error) string {
 	return fmt.Sprint(err)
 }
 
-// instances are stores like those of so many servers: each with its own few connections to the rig's database.
+// instances returns the stores of n servers, each with its own few connections to the rig's database.
 func (r rig) instances(n int) (all []*connection.Store) {
 	r.t.Helper()
 	for range n {

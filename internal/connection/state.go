@@ -12,7 +12,7 @@ import (
 	"cairn/internal/oauth"
 )
 
-// State is how a connection is, by its last real result.
+// State is how well a connection works, as of the last call.
 //
 //	        Connect
 //	           │
@@ -25,9 +25,9 @@ import (
 //	         └────────────────────────────────┘
 //
 // Disconnecting leads from each of these to revoking, until the provider has confirmed the revocation, and then
-// to ended. Where a provider has no revocation, it leads to ended at once.
+// to ended. If a provider has no revocation, it leads to ended at once.
 //
-// Degraded and suspended may know when the provider can be called again (Connection.RetryAt); no call is made before.
+// A connection that is degraded or suspended may have a time before which no call is made (Connection.RetryAt).
 //
 // A usable answer leads back from degraded and suspended; only the owner can lead back from needs
 // reconnect. Whether a connection is limited is not a state: that follows from the granted
@@ -40,11 +40,11 @@ const (
 	Degraded       State = "trouble"
 	Suspended      State = "paused"
 	NeedsReconnect State = "needs_reconnect"
-	Revoking       State = "withdrawing" // in events only, as it is no connection any more
+	Revoking       State = "withdrawing" // in events only: the connection is gone
 	Ended          State = "ended"       // likewise
 )
 
-// Cause is why a connection came into its state.
+// Cause is why a connection is in its state.
 type Cause string
 
 // Causes. The first three belong to Active, NoAnswer to SlowDown to Degraded.
@@ -76,7 +76,7 @@ type Event struct {
 
 type referenceKey struct{}
 
-// WithReference gives the id of the request that is served, for the history that its calls leave.
+// WithReference adds the id of the current request, for the events that it leads to.
 func WithReference(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, referenceKey{}, id)
 }
@@ -86,8 +86,8 @@ func reference(ctx context.Context) string {
 	return id
 }
 
-// failed is the state that a failed call leaves a connection in. A refusal becomes NeedsReconnect only where the caller
-// knows that it is definite.
+// failed returns the state that a failed call leaves a connection in. A refusal leads to NeedsReconnect only where the
+// caller knows that it is definite.
 func failed(failure *oauth.Error) (State, Cause, int) {
 	switch {
 	case errors.Is(failure, oauth.ErrQuotaSpent):
@@ -104,9 +104,9 @@ func failed(failure *oauth.Error) (State, Cause, int) {
 	return Degraded, BadAnswer, failure.Status
 }
 
-// markFailed notes what a failed call says about the connection, and returns err together with any
-// error of its own. The call says nothing if the person left, if the failure is our own, or if
-// background work was to let people go first.
+// markFailed records what a failed call says about the connection, and returns err together with any
+// error of its own. The call says nothing if the person left, if the failure is our own, or if it was
+// background work that was not sent.
 func (s *Store) markFailed(ctx context.Context, row stored, err error) error {
 	failure, ok := errors.AsType[*oauth.Error](err)
 	if !ok || errors.Is(ctx.Err(), context.Canceled) || failure.Unsent && oauth.IsBackground(ctx) {
@@ -120,14 +120,14 @@ func (s *Store) markFailed(ctx context.Context, row stored, err error) error {
 	return errors.Join(err, s.setStateUntil(ctx, row, state, cause, status, retryAt))
 }
 
-// setState changes the state of the connection as it was read, and records the change. Nothing happens
-// if the connection is in that state already, or was made anew or disconnected meanwhile. It
-// finishes even if the browser has left.
+// setState changes the state of a connection, and records the change. Nothing happens if the connection is
+// in that state already, or if it has been renewed or disconnected since it was read. It finishes even if
+// the browser has left.
 func (s *Store) setState(ctx context.Context, row stored, to State, cause Cause, status int) error {
 	return s.setStateUntil(ctx, row, to, cause, status, nil)
 }
 
-// setStateUntil is setState to a state in which the provider must not be called before retryAt, nil if that
+// setStateUntil is setState to a state in which the provider must not be called before retryAt; nil: the time
 // is not known. A new time alone is not recorded as a change.
 func (s *Store) setStateUntil(
 	ctx context.Context, row stored, to State, cause Cause, status int, retryAt *time.Time,
@@ -171,7 +171,7 @@ type Tally struct {
 	N        int
 }
 
-// Count counts all connections by provider and state. It is the operator's.
+// Count counts all connections by provider and state. It is for operators.
 func Count(ctx context.Context, pool *pgxpool.Pool) ([]Tally, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT provider, state, count(*)::int FROM cairn.connections GROUP BY provider, state ORDER BY provider, state`)

@@ -10,7 +10,7 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// story is a connection's history, oldest first, without times.
+// story returns a connection's history, oldest first, without times.
 func (r rig) story(provider string, owner oauth.Owner) (story []string) {
 	r.t.Helper()
 	overview, err := r.Overview(r.t.Context(), owner.UserID)
@@ -23,7 +23,7 @@ func (r rig) story(provider string, owner oauth.Owner) (story []string) {
 	return story
 }
 
-func TestHistoryTellsEveryChangeOnce(t *testing.T) {
+func TestHistoryHasEveryChangeOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	owner, other := r.owner(), r.owner()
@@ -31,10 +31,10 @@ func TestHistoryTellsEveryChangeOnce(t *testing.T) {
 	r.connect(sandbox.Strava, other, "moss")
 	check := func() { _ = r.Check(connection.WithReference(t.Context(), "ref1"), strava, owner.UserID) }
 	r.connect(sandbox.Strava, owner, "ada")
-	check() // works, as before: nothing to tell
+	check() // works, as before
 	r.set(sandbox.Strava, sandbox.API, "500")
 	check()
-	check() // the same trouble: told once
+	check() // the same trouble: recorded once
 	r.set(sandbox.Strava, sandbox.API, "429")
 	check()
 	r.set(sandbox.Strava, sandbox.API, "403")
@@ -69,12 +69,12 @@ func TestHistoryTellsEveryChangeOnce(t *testing.T) {
 		t.Errorf("got %q, want the 8 newest", got)
 	}
 	if got := r.story(sandbox.Strava, other); len(got) != 1 {
-		t.Errorf("another person's history tells %q", got)
+		t.Errorf("another person's history is %q", got)
 	}
 	var referenced int
 	err := r.pool.QueryRow(t.Context(), `
 		SELECT count(*) FROM cairn.connection_events WHERE reference = 'ref1'`).Scan(&referenced)
 	if err != nil || referenced != 7 {
-		t.Errorf("%d events lead to the request in the log (error %v), want 7", referenced, err)
+		t.Errorf("%d events have the id of their request (error %v), want 7", referenced, err)
 	}
 }

@@ -15,21 +15,21 @@ import (
 	"cairn/internal/seal"
 )
 
-// stored is a connection's tokens as they stood at one moment.
+// stored is a connection as it was read, with its tokens.
 type stored struct {
 	identityID, userID, generation int64
 	token                          *oauth2.Token
 	state                          State
 	cause                          Cause
 	fresh                          bool       // good for a call now
-	leased                         bool       // an instance refreshes it
-	abandoned                      bool       // an instance did, and died
-	retryAt                        *time.Time // nil, or the provider has asked for no calls about it until then
+	leased                         bool       // an instance is refreshing it
+	abandoned                      bool       // an instance was refreshing it, and died
+	retryAt                        *time.Time // the provider has asked for no calls about it until then; nil: it has not
 }
 
 // Token returns a usable access token of a person's connection. One instance at a time refreshes a
-// token that is nearly over; the others wait for its result. Errors: ErrNotFound, ErrReconnect,
-// *Error.
+// token that is about to expire; the others wait for its result. Errors: ErrNotFound, ErrReconnect,
+// *oauth.Error.
 func (s *Store) Token(ctx context.Context, p *oauth.Provider, userID int64) (string, error) {
 	row, err := s.tokenAfter(ctx, p, userID, 0)
 	if err != nil {
@@ -38,12 +38,12 @@ func (s *Store) Token(ctx context.Context, p *oauth.Provider, userID int64) (str
 	return row.token.AccessToken, nil
 }
 
-// tokenAfter is Token for a caller to whom the provider has refused the tokens of one generation: those are not fresh,
-// whatever their end says. The tokens that it returns are those of the row that it returns.
+// tokenAfter is Token for a caller for whom the provider has refused the tokens of one generation, 0 for none: those
+// don't count as fresh, whatever their expiry says. The returned row has the token.
 func (s *Store) tokenAfter(ctx context.Context, p *oauth.Provider, userID, refused int64) (stored, error) {
 	waiting, cancel := context.WithTimeout(ctx, s.limits.refresh())
 	defer cancel()
-	awaited := int64(0) // the generation that another caller refreshes
+	awaited := int64(0) // the generation that another caller was refreshing
 	for {
 		row, err := s.read(ctx, p, userID)
 		switch {
@@ -58,7 +58,7 @@ func (s *Store) tokenAfter(ctx context.Context, p *oauth.Provider, userID, refus
 				s.setState(ctx, row, NeedsReconnect, AccessRefused, http.StatusUnauthorized))
 		case row.leased:
 			awaited = row.generation
-		case row.generation == awaited && !row.abandoned: // all who waited would ask the provider the same
+		case row.generation == awaited && !row.abandoned: // it failed; those who waited don't each try again
 			return stored{}, row.shared(p)
 		default:
 			refreshed, err := s.refresh(ctx, p, row)
@@ -75,7 +75,7 @@ func (s *Store) tokenAfter(ctx context.Context, p *oauth.Provider, userID, refus
 	}
 }
 
-// shared is the failure of a refresh by another caller, as the connection remembers it.
+// shared returns the failure of another caller's refresh, as the row records it.
 func (row stored) shared(p *oauth.Provider) error {
 	failure := &oauth.Error{Provider: p.Key, Call: "refresh", Kind: oauth.ErrUnavailable}
 	if row.cause == SlowDown {
@@ -105,13 +105,13 @@ func (s *Store) read(ctx context.Context, p *oauth.Provider, userID int64) (stor
 		return stored{}, fmt.Errorf("connection: read connection to %s: %w", p.Key, err)
 	}
 	row.token, err = s.openTokens(sealed, associatedData(row.identityID, userID, p.Key))
-	if errors.Is(err, seal.ErrOpen) { // no key helps, unlike with one that is missing
+	if errors.Is(err, seal.ErrOpen) { // unlike a missing key, this can't be mended
 		return stored{}, errors.Join(ErrReconnect, err, s.setState(ctx, row, NeedsReconnect, Damaged, 0))
 	}
 	return row, err
 }
 
-// lease tries to become the one that refreshes the generation that was read. ErrHeld: another was faster.
+// lease takes the lease for a refresh of the generation that was read. Errors: ErrHeld if another caller was faster.
 func (s *Store) lease(ctx context.Context, row stored) (string, error) {
 	lease := rand.Text()
 	tag, err := s.pool.Exec(ctx, `
@@ -128,8 +128,8 @@ func (s *Store) lease(ctx context.Context, row stored) (string, error) {
 	return lease, nil
 }
 
-// refresh makes the call under a lease. From then on the browser may leave: an answer that is not stored would cost the
-// connection. ErrHeld: the row is not as it was read any more.
+// refresh refreshes the tokens under a lease. It goes on if the browser leaves: an answer that is not stored would cost
+// the connection. Errors: ErrHeld if the row has changed since it was read.
 func (s *Store) refresh(ctx context.Context, p *oauth.Provider, row stored) (stored, error) {
 	lease, err := s.lease(ctx, row)
 	if err != nil {
@@ -152,15 +152,15 @@ func (s *Store) refresh(ctx context.Context, p *oauth.Provider, row stored) (sto
 	return row, s.markHealthy(ctx, row)
 }
 
-// storeTokens stores a new pair if the lease still holds, and returns ErrHeld otherwise. The provider may
-// have forgotten the old pair already, so it tries until the lease is over if the database is away.
+// storeTokens stores a new pair if the lease still holds, and returns ErrHeld otherwise. The old pair may
+// no longer be valid, so if the database is away, it tries until the lease runs out.
 func (s *Store) storeTokens(ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token) error {
 	for {
 		n, err := s.tryToStore(ctx, row, lease, sealed, token)
 		switch {
 		case err == nil && n == 0:
-			// It was disconnected or connected anew meanwhile, or an earlier try stored it and its answer
-			// was lost.
+			// The connection was disconnected or renewed since, or an earlier try stored the pair and its
+			// answer was lost.
 			return ErrHeld
 		case err == nil:
 			return nil
@@ -189,8 +189,8 @@ func (s *Store) tryToStore(
 	return tag.RowsAffected(), err
 }
 
-// refreshFailed notes what a failed refresh says about the connection. The lease is still held, so the refresh token
-// that was refused is the newest there is.
+// refreshFailed records what a failed refresh says about the connection. The lease is still held, so the refresh token
+// that was refused is the newest one.
 func (s *Store) refreshFailed(ctx context.Context, row stored, err error) error {
 	if errors.Is(err, oauth.ErrRefused) {
 		failure, _ := errors.AsType[*oauth.Error](err)
@@ -199,7 +199,7 @@ func (s *Store) refreshFailed(ctx context.Context, row stored, err error) error 
 	return s.markFailed(ctx, row, err)
 }
 
-// markHealthy notes that a connection that was not active gave a usable answer.
+// markHealthy makes a connection active after a usable answer.
 func (s *Store) markHealthy(ctx context.Context, row stored) error {
 	if row.state == Active {
 		return nil
@@ -207,7 +207,7 @@ func (s *Store) markHealthy(ctx context.Context, row stored) error {
 	return s.setState(ctx, row, Active, Works, http.StatusOK)
 }
 
-// release gives a lease back, so that those who need a token, or revoke it, need not wait until it is over.
+// release gives a lease back, so that those who need a token, or revoke it, need not wait until the lease runs out.
 func (s *Store) release(ctx context.Context, row stored, lease string) error {
 	_, err := s.pool.Exec(ctx, `
 		WITH disconnected AS (

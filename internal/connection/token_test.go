@@ -15,7 +15,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// delayed is a provider that begins to work on a request for tokens when it is let.
+// delayed returns a provider that answers requests for tokens only after let is closed. arrived reports each of them.
 func (r rig) delayed(provider string) (p *oauth.Provider, arrived <-chan struct{}, let chan<- struct{}) {
 	r.t.Helper()
 	came, may := make(chan struct{}, 100), make(chan struct{})
@@ -37,7 +37,7 @@ func (r rig) delayed(provider string) (p *oauth.Provider, arrived <-chan struct{
 	return makers[provider](app), came, may
 }
 
-// wantToken checks that there is a token, and that it works, after so many refreshes.
+// wantToken checks that there is a valid token, after so many refreshes.
 func (r rig) wantToken(provider string, owner oauth.Owner, refreshes int) {
 	r.t.Helper()
 	if err := r.Check(r.t.Context(), r.providers[provider], owner.UserID); err != nil {
@@ -52,43 +52,38 @@ func (r rig) wantToken(provider string, owner oauth.Owner, refreshes int) {
 // refreshes it; anyone who is refused later, with the old token, uses the new one.
 func TestRefusedTokenIsRefreshedOnce(t *testing.T) {
 	t.Parallel()
-	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
-		t.Run(provider, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			r.connect(provider, owner, "ada")
-			if provider == sandbox.Strava { // a small application may not ask that often
-				r.set(provider, sandbox.Quota, "100000,100000")
-				r.set(provider, sandbox.ReadQuota, "100000,100000")
+	eachRefreshing(t, func(t *testing.T, provider string) {
+		r, owner := newConnected(t, provider)
+		if provider == sandbox.Strava { // a small application may not ask that often
+			r.set(provider, sandbox.Quota, "100000,100000")
+			r.set(provider, sandbox.ReadQuota, "100000,100000")
+		}
+		stores := r.instances(3)
+		for round := range testkit.Rounds(t) {
+			if err := r.sandbox.ExpireTokens(t.Context(), provider); err != nil {
+				t.Fatal(err)
 			}
-			stores := r.instances(3)
-			for round := range testkit.Rounds(t) {
-				if err := r.sandbox.ExpireTokens(t.Context(), provider); err != nil {
-					t.Fatal(err)
-				}
-				var wg sync.WaitGroup
-				var first sync.Once
-				refreshed := make(chan struct{})
-				for i := range 50 {
-					wg.Go(func() {
-						if i%2 == 1 { // half of them come after it, and half while it is refreshed
-							<-refreshed
-						}
-						if err := stores[i%3].Check(t.Context(), r.providers[provider], owner.UserID); err != nil {
-							t.Error(err)
-						}
-						first.Do(func() { close(refreshed) })
-					})
-				}
-				wg.Wait()
-				r.wantToken(provider, owner, round+1)
+			var wg sync.WaitGroup
+			var first sync.Once
+			refreshed := make(chan struct{})
+			for i := range 50 {
+				wg.Go(func() {
+					if i%2 == 1 { // half of them come after it, and half while it is refreshed
+						<-refreshed
+					}
+					if err := stores[i%3].Check(t.Context(), r.providers[provider], owner.UserID); err != nil {
+						t.Error(err)
+					}
+					first.Do(func() { close(refreshed) })
+				})
 			}
-		})
-	}
+			wg.Wait()
+			r.wantToken(provider, owner, round+1)
+		}
+	})
 }
 
-// When a refresh fails, the provider is not asked again by everybody who waited for it.
+// When a refresh fails, those who waited for it don't each ask the provider again.
 func TestFailedRefreshIsShared(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string]error{
@@ -98,10 +93,7 @@ func TestFailedRefreshIsShared(t *testing.T) {
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			r.connect(sandbox.Strava, owner, "ada")
-			r.expire(sandbox.Strava)
+			r, owner := newExpired(t, sandbox.Strava)
 			r.set(sandbox.Strava, sandbox.Refresh, mode)
 			p, arrived, let := r.delayed(sandbox.Strava)
 			stores := r.instances(3)
@@ -126,7 +118,7 @@ func TestFailedRefreshIsShared(t *testing.T) {
 	}
 }
 
-// awaitReads waits until the connections have been read so many times more: whoever asks has begun to wait.
+// awaitReads waits until the connections have been read n times, which shows that callers wait.
 func (r rig) awaitReads(n int64) {
 	r.t.Helper()
 	reads := func() (n int64) {
@@ -141,7 +133,7 @@ func (r rig) awaitReads(n int64) {
 	testkit.Eventually(r.t, "many wait", func() bool { return reads() >= n })
 }
 
-// failing makes the database refuse to store tokens; count tells how often it has.
+// failing makes the database refuse to store tokens; count returns how often it has refused.
 func (r rig) failing() (count func() int) {
 	r.exec(`CREATE SEQUENCE cairn.refused`) // what a sequence counts stays when a transaction is rolled back
 	r.exec(`CREATE FUNCTION cairn.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -158,31 +150,25 @@ func (r rig) failing() (count func() int) {
 	}
 }
 
-// The provider has spent the old refresh token when it answers. So a database that is away for a
-// moment then must not cost the connection, whether or not the browser is still there.
+// When the provider answers, the old refresh token is spent. If the database is away at that moment, the connection
+// must survive that, whether or not the browser is still there.
 func TestAnswerOutlivesAFailingDatabase(t *testing.T) {
 	t.Parallel()
-	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
-		t.Run(provider, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			owner := r.owner()
-			r.connect(provider, owner, "ada")
-			r.expire(provider)
-			failures := r.failing()
-			ctx, leave := context.WithCancel(t.Context())
-			done := make(chan error, 1)
-			go func() { _, err := r.Token(ctx, r.providers[provider], owner.UserID); done <- err }()
-			testkit.Eventually(r.t, "the database has failed twice", func() bool { return failures() >= 2 })
-			leave()
-			testkit.Eventually(r.t, "and twice again", func() bool { return failures() >= 4 })
-			r.exec(`DROP TRIGGER refuse ON cairn.connections`)
-			if err := <-done; err != nil {
-				t.Errorf("who refreshed is told %v", err)
-			}
-			r.wantToken(provider, owner, 1)
-		})
-	}
+	eachRefreshing(t, func(t *testing.T, provider string) {
+		r, owner := newExpired(t, provider)
+		failures := r.failing()
+		ctx, leave := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { _, err := r.Token(ctx, r.providers[provider], owner.UserID); done <- err }()
+		testkit.Eventually(r.t, "the database has failed twice", func() bool { return failures() >= 2 })
+		leave()
+		testkit.Eventually(r.t, "and twice again", func() bool { return failures() >= 4 })
+		r.exec(`DROP TRIGGER refuse ON cairn.connections`)
+		if err := <-done; err != nil {
+			t.Errorf("the caller got %v", err)
+		}
+		r.wantToken(provider, owner, 1)
+	})
 }
 
 // A statement that takes too long is given up and sent again, and may have had its effect all the same.
@@ -226,8 +212,8 @@ func TestAnswerOutlivesASlowDatabase(t *testing.T) {
 	r.wantToken(sandbox.Strava, owner, 1)
 }
 
-// When the database stays away until the lease is over, the new tokens are lost, and the next use says so.
-func TestLostAnswerIsTold(t *testing.T) {
+// When the database stays away until the lease runs out, the new tokens are lost, and the next use says so.
+func TestLostTokensNeedAReconnect(t *testing.T) {
 	t.Parallel()
 	r := newRigWith(t, oauth.Limits{Call: 3 * time.Second, Queue: testkit.Patience, Statement: testkit.Patience})
 	owner := r.owner()
@@ -250,14 +236,11 @@ func TestLostAnswerIsTold(t *testing.T) {
 	r.wantToken(sandbox.Strava, owner, 2)
 }
 
-// Somebody connects anew while a refresh is under way: the refresh does not overwrite the new
-// connection, and its caller gets the new token.
+// If a person connects again during a refresh, the refresh does not overwrite the new connection, and its caller gets
+// the new token.
 func TestConnectDuringRefresh(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Garmin, owner, "ada")
-	r.expire(sandbox.Garmin)
+	r, owner := newExpired(t, sandbox.Garmin)
 	p, arrived, let := r.delayed(sandbox.Garmin)
 	type answer struct {
 		token string
@@ -275,14 +258,11 @@ func TestConnectDuringRefresh(t *testing.T) {
 	r.wantToken(sandbox.Garmin, owner, 1)
 }
 
-// Callers wait for a refresh whose instance died as long as a refresh can take, not until its lease
-// is over. Then the next one is told to try again, and after the lease it works.
-func TestNobodyWaitsForTheDeadForLong(t *testing.T) {
+// Callers wait for a refresh whose instance died as long as a refresh can take, not until its lease runs out. Then they
+// get an error, and after the lease the refresh works.
+func TestWaitForADeadInstanceIsBounded(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(sandbox.Strava, owner, "ada")
-	r.expire(sandbox.Strava)
+	r, owner := newExpired(t, sandbox.Strava)
 	r.exec(`UPDATE cairn.connections SET refresh_lease = 'dead', refresh_lease_until = now() + interval '1 day'`)
 	hasty := oauth.Limits{Call: 300 * time.Millisecond, Statement: 200 * time.Millisecond}
 	began := time.Now()
