@@ -205,9 +205,11 @@ func (s *Store) endRevocation(ctx context.Context, id int64, cause Cause) error 
 	return nil
 }
 
-// PendingRevocations returns all revocations at a provider, by its key.
+// PendingRevocations returns up to 1,000 revocations at a provider, by its key. If there are more, it picks them at
+// random, so that each gets its turn.
 func (s *Store) PendingRevocations(ctx context.Context, provider string) ([]int64, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id FROM cairn.withdrawals WHERE provider = $1 ORDER BY id`, provider)
+	rows, err := s.pool.Query(ctx, `
+		SELECT id FROM cairn.withdrawals WHERE provider = $1 ORDER BY random() LIMIT 1000`, provider)
 	if err != nil {
 		return nil, fmt.Errorf("connection: list revocations: %w", err)
 	}

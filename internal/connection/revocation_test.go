@@ -9,6 +9,7 @@ import (
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/sandbox"
+	"cairn/internal/testkit"
 )
 
 func (r rig) disconnect(provider string, owner oauth.Owner) {
@@ -276,4 +277,24 @@ func TestIdleTokensAreKeptAlive(t *testing.T) {
 	if err := r.KeepAlive(t.Context(), garmin, connection.Idle{UserID: ada.UserID}); err != nil {
 		t.Errorf("a connection that is gone: %v", err)
 	}
+}
+
+// A reconcile lists a bounded number of revocations. No revocation waits for ever behind others.
+func TestPendingRevocationsAreBounded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(`
+		INSERT INTO cairn.withdrawals (user_id, provider, subject, sealed_tokens)
+		SELECT n, 'strava', n::text, '' FROM generate_series(1, 1100) n`)
+	listed := map[int64]bool{}
+	testkit.Eventually(t, "every revocation was listed", func() bool {
+		pending := r.pending(sandbox.Strava)
+		if len(pending) != 1000 {
+			t.Fatalf("%d of 1100 revocations are listed at once, want 1000", len(pending))
+		}
+		for _, id := range pending {
+			listed[id] = true
+		}
+		return len(listed) == 1100
+	})
 }
