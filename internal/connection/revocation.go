@@ -33,7 +33,8 @@ type revocation struct {
 	id                int64
 	provider, subject string
 	token             *oauth2.Token
-	fresh             bool // the access token is good for a call
+	fresh             bool      // the access token is good for a call
+	claimed           time.Time // until then
 }
 
 // Revoke revokes the tokens of a revocation at the provider, and deletes them when the provider has confirmed. It can
@@ -46,7 +47,7 @@ func (s *Store) Revoke(ctx context.Context, id int64) error {
 	if err != nil {
 		return err
 	}
-	defer s.releaseRevocation(ctx, id)
+	defer s.releaseRevocation(ctx, v)
 	p := s.providers.Get(v.provider)
 	if p == nil {
 		return fmt.Errorf("connection: revoke at %s, which has no keys: %w", v.provider, oauth.ErrUnavailable)
@@ -89,8 +90,8 @@ func (s *Store) claim(ctx context.Context, tx pgx.Tx, v *revocation) error {
 		UPDATE cairn.withdrawals SET busy_until = now() + $3::interval, refresh_lease = NULL
 		WHERE id = $1 AND COALESCE(held_until <= now(), true) AND COALESCE(busy_until <= now(), true)
 		RETURNING provider, subject, sealed_tokens,
-		          token_expires_at IS NULL OR token_expires_at - $2::interval > now()`,
-		v.id, s.limits.Call, s.limits.claim()).Scan(&v.provider, &v.subject, &sealed, &v.fresh)
+		          token_expires_at IS NULL OR token_expires_at - $2::interval > now(), busy_until`,
+		v.id, s.limits.Call, s.limits.claim()).Scan(&v.provider, &v.subject, &sealed, &v.fresh, &v.claimed)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return whyNotClaimed(ctx, tx, v.id)
@@ -113,12 +114,13 @@ func whyNotClaimed(ctx context.Context, tx pgx.Tx, id int64) error {
 	return ErrNotFound
 }
 
-// releaseRevocation gives a claim back. If that fails, those who wait for the call have to wait until the claim runs
-// out.
-func (s *Store) releaseRevocation(ctx context.Context, id int64) {
+// releaseRevocation gives a claim back, unless another instance has one by now. If that fails, those who wait for the
+// call have to wait until the claim runs out.
+func (s *Store) releaseRevocation(ctx context.Context, v revocation) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Statement)
 	defer cancel()
-	_, _ = s.pool.Exec(ctx, `UPDATE cairn.withdrawals SET busy_until = NULL WHERE id = $1`, id)
+	_, _ = s.pool.Exec(ctx, `
+		UPDATE cairn.withdrawals SET busy_until = NULL WHERE id = $1 AND busy_until = $2`, v.id, v.claimed)
 }
 
 // holdRevocations holds back a user's revocations at a provider while they connect it again: a revocation would end the

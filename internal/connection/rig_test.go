@@ -1,6 +1,7 @@
 package connection_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/oauth2"
 
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
@@ -336,4 +338,28 @@ func (r rig) instances(n int) (all []*connection.Store) {
 		all = append(all, r.storeIn(pool, newSealer(r.t, 1), oauth.Options{Limits: r.limits}))
 	}
 	return all
+}
+
+// interrupted is an adapter during whose calls something else happens. Its revocations fail.
+type interrupted struct {
+	oauth.Adapter
+	meanwhile func()
+}
+
+func (i interrupted) WhoAmI(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
+	account, err := i.Adapter.WhoAmI(ctx, c, accessToken)
+	i.meanwhile()
+	return account, err
+}
+
+func (i interrupted) Revoke(_ context.Context, c *oauth.Caller, _ *oauth2.Token, _ connection.Access) error {
+	i.meanwhile()
+	return c.Fail("revoke", oauth.ErrUnavailable, 0, "")
+}
+
+// interrupt returns a provider during whose calls something else happens.
+func (r rig) interrupt(provider string, meanwhile func()) *oauth.Provider {
+	p := *r.providers[provider]
+	p.Adapter = interrupted{p.Adapter, meanwhile}
+	return &p
 }
