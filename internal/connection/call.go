@@ -83,12 +83,14 @@ func (s *Store) call(
 	}
 }
 
-// storeAccount stores what the provider answered. It stores permissions only if this provider's answer names them.
+// storeAccount stores what the provider answered, unless the tokens have changed since: then a newer answer may be
+// stored already. It stores permissions only if this provider's answer names them.
 func (s *Store) storeAccount(ctx context.Context, row stored, account oauth.Account) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.connections
-		SET account_name = $2, picture_url = $3, granted = COALESCE($4, granted), checked_at = now()
-		WHERE identity_id = $1`, row.identityID, account.Name, account.PictureURL, account.Granted)
+		SET account_name = $3, picture_url = $4, granted = COALESCE($5, granted), checked_at = now()
+		WHERE identity_id = $1 AND generation = $2`,
+		row.identityID, row.generation, account.Name, account.PictureURL, account.Granted)
 	if err != nil {
 		return fmt.Errorf("connection: store account of identity %d: %w", row.identityID, err)
 	}
