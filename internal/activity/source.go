@@ -11,12 +11,11 @@ import (
 
 // Rules say how the entries of a provider are handled.
 type Rules struct {
-	Noun string // what they are called, in the plural: "activities"
-	// Arrival says, in a sentence, when entries of a Sender come; "": it is no Sender.
+	// Arrival says in a sentence when the entries of a Sender come; "": it is no Sender.
 	Arrival string
 	Every   time.Duration // between two calls that no person asked for
-	Keep    time.Duration // how long entries may be stored; 0: as long as the connection
-	Needs   []string      // permissions, of which one is needed; empty: none is
+	Keep    time.Duration // how long entries may be kept; 0: as long as the connection
+	Needs   []string      // permissions, one of which is needed; empty: none is
 }
 
 // Source is an oauth.Adapter of a provider that has entries. It is an Asked or a Sender.
@@ -34,8 +33,8 @@ type Asked interface {
 // Sender is a Source that sends entries by itself, or addresses of entries. It can't be asked.
 type Sender interface {
 	Source
-	// Backfill has the provider send what was before the connection, as far as the person permits it. It is asked
-	// for once; a refusal is no error. Errors: those of connection.API that may pass.
+	// Backfill has the provider send entries from before the connection, if the person permits that. It is called
+	// once; a refusal is no error. Errors: those of connection.API that may pass.
 	Backfill(ctx context.Context, api connection.API, granted []string, now time.Time) error
 	// Follow gets the entries at an address that the provider sent. Errors: those of connection.API; oauth.ErrUnfit
 	// when the address is of no use.
@@ -51,25 +50,19 @@ func rulesOf(p *oauth.Provider) (rules Rules, ok bool) {
 	return source.Rules(), true
 }
 
-// Noun is what a provider's entries are called, in the plural.
-func Noun(p *oauth.Provider) string {
-	rules, _ := rulesOf(p)
-	return rules.Noun
-}
-
-// Arrival says, in a sentence, when entries come of a provider that can't be asked.
+// Arrival says in a sentence when the entries of a provider that can't be asked come.
 func Arrival(p *oauth.Provider) string {
 	rules, _ := rulesOf(p)
 	return rules.Arrival
 }
 
-// CanAsk tells whether a provider answers when it is asked for entries.
+// CanAsk reports whether a provider can be asked for entries.
 func CanAsk(p *oauth.Provider) bool {
 	_, ok := p.Adapter.(Asked)
 	return ok
 }
 
-// Permitted tells whether a provider has entries, and a person lets us have those of a connection.
+// Permitted reports whether a provider has entries, and what a person has granted lets us have them.
 func Permitted(p *oauth.Provider, granted []string) bool {
 	rules, ok := rulesOf(p)
 	return ok && (len(rules.Needs) == 0 || slices.ContainsFunc(rules.Needs, func(key string) bool {

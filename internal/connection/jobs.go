@@ -182,17 +182,17 @@ func (w *pictureWorker) Work(ctx context.Context, job *river.Job[pictureJob]) er
 	if p == nil {
 		return nil
 	}
-	due, err := w.store.BeginPicture(ctx, p.Key, job.Args.Subject)
+	due, err := w.store.beginPicture(ctx, p.Key, job.Args.Subject)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	picture, err := w.store.pictures.Fetch(ctx, due.Address, p.PictureHosts)
+	picture, err := w.store.pictures.Fetch(ctx, due.address, p.PictureHosts)
 	if err != nil && !errors.Is(err, avatar.ErrUnfit) {
 		w.store.log.InfoContext(ctx, "picture not fetched", "provider", p.Key, "error", err)
 		return nil
 	}
-	return w.store.StorePicture(ctx, due.IdentityID, Picture(picture))
+	return w.store.storePicture(ctx, due.identityID, Picture(picture))
 }

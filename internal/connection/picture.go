@@ -25,10 +25,10 @@ type Picture struct {
 	Body []byte
 }
 
-// PictureToFetch is where the picture of a connection is.
-type PictureToFetch struct {
-	IdentityID int64
-	Address    string
+// pictureToFetch is where the picture of a connection is.
+type pictureToFetch struct {
+	identityID int64
+	address    string
 }
 
 // PicturesDue returns the subjects of a provider whose picture has not been requested in a day.
@@ -46,9 +46,9 @@ func (s *Store) PicturesDue(ctx context.Context, p *oauth.Provider) ([]string, e
 	return subjects, nil
 }
 
-// BeginPicture records a request for a picture. Errors: ErrNotFound if there is none, or if it was requested in the
+// beginPicture records a request for a picture. Errors: ErrNotFound if there is none, or if it was requested in the
 // last day.
-func (s *Store) BeginPicture(ctx context.Context, provider, subject string) (due PictureToFetch, err error) {
+func (s *Store) beginPicture(ctx context.Context, provider, subject string) (due pictureToFetch, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH due AS (
 			SELECT identity_id, picture_url FROM cairn.connections
@@ -59,18 +59,18 @@ func (s *Store) BeginPicture(ctx context.Context, provider, subject string) (due
 			RETURNING identity_id
 		)
 		SELECT identity_id, picture_url FROM due JOIN begun USING (identity_id)`, provider, subject, pictureEvery).
-		Scan(&due.IdentityID, &due.Address)
+		Scan(&due.identityID, &due.address)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return PictureToFetch{}, ErrNotFound
+		return pictureToFetch{}, ErrNotFound
 	}
 	if err != nil {
-		return PictureToFetch{}, fmt.Errorf("connection: begin to fetch a picture at %s: %w", provider, err)
+		return pictureToFetch{}, fmt.Errorf("connection: begin to fetch a picture at %s: %w", provider, err)
 	}
 	return due, nil
 }
 
-// StorePicture replaces the picture of a connection; the zero Picture means that there is none.
-func (s *Store) StorePicture(ctx context.Context, identityID int64, p Picture) error {
+// storePicture replaces the picture of a connection; the zero Picture means that there is none.
+func (s *Store) storePicture(ctx context.Context, identityID int64, p Picture) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.avatars SET image = $2, media_type = NULLIF($3, ''), fetched_at = CASE WHEN $3 <> '' THEN now() END
 		WHERE identity_id = $1`, identityID, p.Body, p.Type)

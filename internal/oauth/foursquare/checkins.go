@@ -19,7 +19,7 @@ var _ activity.Asked = adapter{}
 // Rules implements activity.Source. Calls that no person asked for are more frequent than at others, because pushes may
 // not be set up. Check-ins are not kept longer than the others' entries.
 func (adapter) Rules() activity.Rules {
-	return activity.Rules{Noun: "check-ins", Every: 6 * time.Hour, Keep: 7 * 24 * time.Hour}
+	return activity.Rules{Every: 6 * time.Hour, Keep: 7 * 24 * time.Hour}
 }
 
 // Newest implements activity.Asked.

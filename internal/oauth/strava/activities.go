@@ -19,7 +19,7 @@ var _ activity.Asked = adapter{}
 // small. Strava lets us keep entries for a week (docs/providers.md, 2.10).
 func (adapter) Rules() activity.Rules {
 	return activity.Rules{
-		Noun: "activities", Every: 12 * time.Hour, Keep: 7 * 24 * time.Hour,
+		Every: 12 * time.Hour, Keep: 7 * 24 * time.Hour,
 		Needs: []string{"activity:read_all", "activity:read"},
 	}
 }
