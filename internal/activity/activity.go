@@ -1,18 +1,18 @@
-// Package activity keeps the newest entries of each connection: activities and check-ins. They make the last weeks of
-// a person's days; there is no archive of them.
+// Package activity keeps the newest entries of each connection: activities and check-ins. Pages show them as the last
+// weeks of a person's days; older ones are not kept.
 //
 //	activity.go  what is stored, for how long, and reading it
-//	source.go    what a provider with entries is
+//	source.go    what a provider with entries implements
 //	fetch.go     asking a provider, and storing its answer
 //	sync.go      the sync job: checking a connection that may have changed, and fetching
 //	request.go   requests for a sync, one row each
-//	push.go      what providers send, and what they give addresses for
-//	reading.go   what reading providers' lists has in common
+//	push.go      entries that providers send, and addresses of entries
+//	reading.go   reading providers' lists of entries
 //	sport.go     kinds of sport, in words and as one of a few
 //	drawing.go   a route as a picture
 //
-// An answer is read tolerantly: an entry that makes no sense is left out, and a field that makes
-// none is left empty. Of a route only its shape is kept, as a drawing without a position.
+// Answers are read tolerantly: an entry that makes no sense is left out, and a field that makes no sense is left empty.
+// Of a route only the shape is kept, as a drawing without a position.
 package activity
 
 import (
@@ -33,7 +33,7 @@ import (
 // maxEntries is how many entries of a connection are kept.
 const maxEntries = 30
 
-// keepWithoutConsent is how long entries stay of a connection that has lost its person's consent.
+// keepWithoutConsent is how long the entries of a connection in NeedsReconnect are kept.
 const keepWithoutConsent = 7 * 24 * time.Hour
 
 // Entry is one activity or check-in.
@@ -45,41 +45,41 @@ type Entry struct {
 	Place   string    `json:"place,omitempty"` // city and country
 	Page    string    `json:"page,omitempty"`  // its address at the provider
 	At      time.Time `json:"at"`
-	Offset  int       `json:"offset"`             // of the place's clock then, in seconds east of UTC
-	DayOnly bool      `json:"day_only,omitempty"` // the person hides when it began
+	Offset  int       `json:"offset"`             // of local time at the place, in seconds east of UTC
+	DayOnly bool      `json:"day_only,omitempty"` // the person hides the time of day
 	Metres  float64   `json:"metres,omitempty"`
 	Seconds int       `json:"seconds,omitempty"` // in motion
 	Elapsed int       `json:"elapsed,omitempty"` // seconds, with pauses; 0: not known
 	Climb   float64   `json:"climb,omitempty"`   // metres upwards
 	Pulse   float64   `json:"pulse,omitempty"`   // beats a minute, on average
-	Device  string    `json:"device,omitempty"`  // that recorded it, as far as it has to be credited
-	Private bool      `json:"private,omitempty"` // only the person sees it at the provider
+	Device  string    `json:"device,omitempty"`  // that recorded it, if its maker wants to be credited
+	Private bool      `json:"private,omitempty"` // at the provider, only the person sees it
 	Route   *Drawing  `json:"route,omitempty"`
 }
 
-// Local is when it began, by the clock of the place.
+// Local is when it began, in local time at the place.
 func (e Entry) Local() time.Time { return e.At.In(time.FixedZone("", e.Offset)) }
 
-// End is when it ended, as far as that is known.
+// End is when it ended, or when it began if no duration is known.
 func (e Entry) End() time.Time {
 	return e.At.Add(time.Duration(max(e.Elapsed, e.Seconds)) * time.Second)
 }
 
 // Latest is what is kept of one connection.
 type Latest struct {
-	AsOf     time.Time // zero: nothing came yet
+	AsOf     time.Time // zero: nothing has come yet
 	Entries  []Entry   // newest first
-	Fresh    bool      // asked for so recently that asking again would bring nothing
-	Fetching bool      // being brought up to date now
+	Fresh    bool      // so recent that asking again would bring nothing
+	Fetching bool      // a fetch is under way
 }
 
-// Full tells whether there may be older entries, which are not kept.
+// Full reports whether there may be older entries, which are not kept.
 func (l Latest) Full() bool { return len(l.Entries) >= maxEntries }
 
-// Deps are the parts that a store puts to work.
+// Deps are what a store needs.
 type Deps struct {
 	Pool        *pgxpool.Pool
-	Sealer      *seal.Sealer // addresses that providers sent rest in the database sealed
+	Sealer      *seal.Sealer // seals the addresses that providers sent
 	Connections *connection.Store
 	Providers   oauth.Registry
 	Syncs       *SyncQueue
@@ -104,10 +104,10 @@ func New(d Deps) *Store {
 	}
 }
 
-// fresh is for how long entries are taken for the newest.
+// fresh is how long entries count as Fresh.
 const fresh = 15 * time.Second
 
-// shownFetching is for how long a fetch is said to be under way: longer ones have met something.
+// shownFetching is how long a fetch counts as under way: one that takes longer has failed, or waits.
 const shownFetching = 30 * time.Second
 
 // Of returns what is kept of a person's connections, by provider.
@@ -144,7 +144,7 @@ func (s *Store) Of(ctx context.Context, userID int64) (map[string]Latest, error)
 	return all, nil
 }
 
-// keep is how long entries of a provider may be kept; 0: as long as the connection.
+// keep returns how long entries of a provider may be kept; 0: as long as the connection.
 func (s *Store) keep(provider string) time.Duration {
 	for _, p := range s.providers {
 		if p.Key == provider {
@@ -155,8 +155,8 @@ func (s *Store) keep(provider string) time.Duration {
 	return 0
 }
 
-// Old returns the subjects whose entries a provider has not been asked for in a while; none if it can't be asked.
-func (s *Store) Old(ctx context.Context, p *oauth.Provider) ([]string, error) {
+// old returns the subjects whose entries a provider has not been asked for in a while; none if it can't be asked.
+func (s *Store) old(ctx context.Context, p *oauth.Provider) ([]string, error) {
 	rules, _ := rulesOf(p)
 	if !CanAsk(p) {
 		return nil, nil
@@ -177,12 +177,11 @@ func (s *Store) Old(ctx context.Context, p *oauth.Provider) ([]string, error) {
 	return subjects, nil
 }
 
-// Sweep removes what may not be kept any longer: entries that are too old, entries that are not
-// permitted any more (as Permitted says), and those of a connection that has long been without its
-// person's consent.
-func (s *Store) Sweep(ctx context.Context) error {
+// sweep removes what may no longer be kept: entries and addresses that are too old, entries that are no longer
+// permitted (as Permitted says), and those of a connection that has been in NeedsReconnect for too long.
+func (s *Store) sweep(ctx context.Context) error {
 	for _, p := range s.providers {
-		if err := s.sweep(ctx, p); err != nil {
+		if err := s.sweepEntries(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -193,7 +192,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) sweep(ctx context.Context, p *oauth.Provider) error {
+func (s *Store) sweepEntries(ctx context.Context, p *oauth.Provider) error {
 	rules, _ := rulesOf(p)
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.latest l SET entries = '[]', as_of = NULL FROM cairn.connections c

@@ -9,7 +9,7 @@ import (
 	"github.com/twpayne/go-polyline"
 )
 
-// Drawing is a route as a line that an SVG can show, in steps too small to see. It says nothing of where that was.
+// Drawing is a route as a line for an SVG, in steps too small to see. It does not say where the route was.
 type Drawing struct {
 	Path   string `json:"path"`          // of an SVG path element
 	End    string `json:"end,omitempty"` // "12 34", where the line ends; empty where it began, or near
@@ -19,15 +19,15 @@ type Drawing struct {
 
 const (
 	maxPolyline = 64 << 10 // bytes that are decoded
-	maxDecoded  = 1000     // points that are looked at
-	maxPoints   = 300      // that are drawn: more would not show
+	maxDecoded  = 1000     // points that are read
+	maxPoints   = 300      // points that are drawn: more would not be seen
 	longSide    = 600      // of a drawing, in its own units
 	margin      = 36       // for the line's width and the marks at its ends
 	near        = longSide / 20
 )
 
 // Draw makes a drawing of an encoded polyline, north up. It returns nil if there is nothing to
-// draw: no route, a route that does not decode, or one that stays where it is.
+// draw: no route, a route that does not decode, or one that stays in one place.
 func Draw(encoded string) *Drawing {
 	if encoded == "" || len(encoded) > maxPolyline {
 		return nil
@@ -52,7 +52,7 @@ func Draw(encoded string) *Drawing {
 	return &Drawing{path, end, side((right - left) * scale), side((bottom - top) * scale)}
 }
 
-// pathOf writes a line as SVG wants it: the first point, then steps from each point to the next.
+// pathOf writes a line as an SVG path: the first point, then the step from each point to the next.
 func pathOf(points []point) (path, end string) {
 	var text strings.Builder
 	from := points[0].onGrid()
@@ -61,7 +61,7 @@ func pathOf(points []point) (path, end string) {
 	for i, p := range points[1:] {
 		to := p.onGrid()
 		for axis, step := range [2]int{to[0] - at[0], to[1] - at[1]} {
-			if step >= 0 && i+axis > 0 { // a minus separates, too
+			if step >= 0 && i+axis > 0 { // a minus sign separates, too
 				text.WriteByte(' ')
 			}
 			text.WriteString(strconv.Itoa(step))
@@ -80,7 +80,7 @@ func (p point) onGrid() [2]int {
 	return [2]int{int(math.Round(p.x)) + margin, int(math.Round(p.y)) + margin}
 }
 
-// simplified leaves out points of a line that no eye would miss, and more where too many are left.
+// simplified leaves out points of a line that would not be seen, and more if too many are left.
 func simplified(line []point) []point {
 	for tolerance := 0.6; ; tolerance *= 2 {
 		if kept := within(line, tolerance); len(kept) <= maxPoints {
@@ -89,8 +89,8 @@ func simplified(line []point) []point {
 	}
 }
 
-// within leaves out points that are no further than a distance from the line through those that stay (Ramer, Douglas
-// and Peucker).
+// within leaves out points that are no further than a distance from the line through the others (Ramer, Douglas and
+// Peucker).
 func within(line []point, distance float64) []point {
 	far, at := 0.0, 0
 	first, last := line[0], line[len(line)-1]
@@ -105,7 +105,7 @@ func within(line []point, distance float64) []point {
 	return append(within(line[:at+1], distance), within(line[at:], distance)[1:]...)
 }
 
-// from is the distance from a stretch of line.
+// from returns the distance from the line between two points.
 func (p point) from(a, b point) float64 {
 	dx, dy := b.x-a.x, b.y-a.y
 	along := 0.0
@@ -115,7 +115,7 @@ func (p point) from(a, b point) float64 {
 	return math.Hypot(p.x-a.x-along*dx, p.y-a.y-along*dy)
 }
 
-// project flattens degrees to a plane that is true enough for a route. Longitudes go on beyond 180 degrees.
+// project projects degrees to a plane, accurately enough for a route. Longitudes go on beyond 180 degrees.
 func project(coords [][]float64) (x, y []float64) {
 	narrow := max(0.01, math.Cos(coords[0][0]*math.Pi/180))
 	for i, c := range coords {
@@ -136,7 +136,7 @@ func bounds(values []float64) (low, high float64) {
 	return low, high
 }
 
-// thinned yields the places of at most maxDecoded points, the first and the last among them.
+// thinned yields the indexes of at most maxDecoded of n points, the first and the last among them.
 func thinned(n int) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		points := min(n, maxDecoded)

@@ -16,16 +16,16 @@ import (
 
 const noteTimeout = 3 * time.Second
 
-// target is a connection that is fetched for, and when that began.
+// target is a connection whose entries are fetched.
 type target struct {
 	identityID, userID int64
 	granted            []string
-	began              time.Time // by the database's clock
+	began              time.Time // the fetch, by the database's clock
 	first              bool      // nothing has come yet
 }
 
-// Fetch asks a provider for the newest entries of a connection and stores them. What the person does not permit is not
-// asked for, and not kept. Errors: those of connection.API.
+// Fetch asks a provider for the newest entries of a connection and stores them. Entries that the person does not
+// permit are neither asked for nor kept. Errors: connection.ErrNotFound; those of connection.API.
 func (s *Store) Fetch(ctx context.Context, p *oauth.Provider, identityID int64) error {
 	t, err := s.begin(ctx, identityID)
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *Store) Fetch(ctx context.Context, p *oauth.Provider, identityID int64) 
 	return nil
 }
 
-// failed notes that a fetch led to nothing, even if it was broken off.
+// failed records that a fetch failed, even if it was cancelled.
 func (s *Store) failed(ctx context.Context, identityID int64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
@@ -90,11 +90,10 @@ func (s *Store) begin(ctx context.Context, identityID int64) (t target, err erro
 	return t, nil
 }
 
-// replace stores an answer as of when it was asked for, unless the connection has gone or another
-// request was made since.
+// replace stores the entries as of the beginning of their fetch, unless the connection is gone or another fetch has
+// begun since.
 func (s *Store) replace(ctx context.Context, t target, entries []Entry) error {
-	// As text: what a type is in PostgreSQL is not known in every way that statements may be sent
-	// (default_query_exec_mode).
+	// As text: not every way of sending statements tells pgx the types of arguments (default_query_exec_mode).
 	text, err := json.Marshal(merge(nil, entries))
 	if err == nil {
 		_, err = s.pool.Exec(ctx, `
@@ -108,7 +107,7 @@ func (s *Store) replace(ctx context.Context, t target, entries []Entry) error {
 	return nil
 }
 
-// forget removes what the person does not permit us to have any more.
+// forget removes entries that the person no longer permits.
 func (s *Store) forget(ctx context.Context, t target) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn.latest SET entries = '[]', as_of = NULL, failed_at = NULL WHERE identity_id = $1`, t.identityID)
@@ -118,7 +117,7 @@ func (s *Store) forget(ctx context.Context, t target) error {
 	return nil
 }
 
-// merge returns the newest of both, in order. An entry that is in both is the one in fresh.
+// merge returns the newest entries of both lists, newest first. Of an entry that is in both it takes that in fresh.
 func merge(kept, fresh []Entry) []Entry {
 	all := []Entry{}
 	for _, e := range slices.Concat(fresh, kept) {

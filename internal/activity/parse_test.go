@@ -58,7 +58,7 @@ func TestDrawing(t *testing.T) {
 	}
 }
 
-// Whatever is decoded, the path is one, and lies inside its picture.
+// Whatever is decoded, the path is an SVG path that lies inside its drawing.
 func FuzzDrawing(f *testing.F) {
 	path, number := regexp.MustCompile(`^M\d+ \d+l-?\d+( \d+|-\d+)+$`), regexp.MustCompile(`-?\d+`)
 	f.Add("_p~iF~ps|U_ulLnnqC_mqNvxq`@")
@@ -102,7 +102,7 @@ func TestSports(t *testing.T) {
 		Snow:  {Kind: "Cross country skiing", Device: "Garmin"},
 	} {
 		if got := earlierSport(stored); got != want {
-			t.Errorf("%+v, stored by the version before, is %q, want %q", stored, got, want)
+			t.Errorf("%+v, stored by the previous version, is %q, want %q", stored, got, want)
 		}
 	}
 }

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	pullLife = 24 * time.Hour // how long an address is kept that a provider sent
-	maxPulls = 50             // of one connection; more make the oldest go
+	pullLife = 24 * time.Hour // how long an address that a provider sent is kept
+	maxPulls = 50             // addresses of one connection; beyond that, the oldest are deleted
 )
 
 // Sent is what a provider sent about one of its accounts: an entry, or the address of entries.
@@ -28,8 +28,8 @@ type Sent struct {
 	Valid   bool  // the entry makes sense
 }
 
-// Push keeps what a provider sent about people who have connected it, and drops everything else. A
-// repeat changes nothing. It returns the subjects for whom there is something to fetch.
+// Push stores what a provider sent about connected accounts, and drops everything else. An entry that comes again
+// replaces the first one. Push returns the subjects for whom there is something to fetch.
 func (s *Store) Push(ctx context.Context, p *oauth.Provider, sent []Sent) (toFetch []string, err error) {
 	ids, err := s.connected(ctx, p, sent)
 	if err != nil || len(ids) == 0 {
@@ -57,7 +57,7 @@ func (s *Store) Push(ctx context.Context, p *oauth.Provider, sent []Sent) (toFet
 	return slices.Compact(toFetch), err
 }
 
-// connected returns the identities of those that somebody has connected, by subject.
+// connected returns the identities of the connected accounts that something was sent about, by subject.
 func (s *Store) connected(ctx context.Context, p *oauth.Provider, sent []Sent) (map[string]int64, error) {
 	subjects := make([]string, len(sent))
 	for i, one := range sent {
@@ -79,8 +79,7 @@ func (s *Store) connected(ctx context.Context, p *oauth.Provider, sent []Sent) (
 	return ids, nil
 }
 
-// add merges entries with the stored ones. It locks rows in one order, so that two batches do not
-// wait for each other.
+// add merges entries with the stored ones. It locks rows in one order, so that two batches don't deadlock.
 func add(ctx context.Context, tx pgx.Tx, fresh map[int64][]Entry) error {
 	if len(fresh) == 0 {
 		return nil
@@ -155,7 +154,8 @@ func (s *Store) storePulls(ctx context.Context, tx pgx.Tx, pulls map[int64][]str
 	return nil
 }
 
-// fetchSent gets what a provider sent addresses for. After connecting it also has the provider send what was before.
+// fetchSent gets the entries at the addresses that a provider sent. The first time, it also has the provider send
+// entries from before the connection.
 func (s *Store) fetchSent(ctx context.Context, sender Sender, api connection.API, t target) error {
 	if t.first {
 		if err := sender.Backfill(ctx, api, t.granted, t.began); err != nil {
@@ -184,8 +184,7 @@ type pull struct {
 	Sealed []byte
 }
 
-// follow gets the entries at one address, which is then done with. So is one that is not good any more, or whose key
-// is gone.
+// follow gets the entries at one address and deletes the address, also if it is no longer good or its key is gone.
 func (s *Store) follow(ctx context.Context, sender Sender, api connection.API, t target, u pull) error {
 	var entries []Entry
 	address, lost := s.sealer.Open(u.Sealed, pullData(t.identityID))

@@ -10,8 +10,8 @@ import (
 	"cairn/internal/text"
 )
 
-// List is the entries in a provider's list of T. An entry that can't be read is left out; if none
-// can be read, the list is no answer.
+// List reads entries from a provider's list of T. An entry that can't be read is left out; if none can be read, that is
+// an error.
 type List[T interface{ Entry() (Entry, bool) }] []Entry
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -41,10 +41,10 @@ const MaxText = 120
 // Text makes a title or a place fit to be shown.
 func Text(s string) string { return text.Clean(MaxText, s) }
 
-// Plausible tells whether something can have happened then.
+// Plausible reports whether something can have happened at that time.
 func Plausible(at time.Time) bool { return at.Year() >= 1990 && at.Year() < 2100 }
 
-// Offset is of a clock on Earth, in whole seconds; anything else counts as UTC.
+// Offset returns an offset from UTC in whole seconds. One that is found nowhere on Earth counts as 0.
 func Offset(seconds float64) int {
 	if math.Abs(seconds) > 18*3600 {
 		return 0
@@ -52,7 +52,7 @@ func Offset(seconds float64) int {
 	return int(seconds)
 }
 
-// Metres is a length; what is none counts as 0.
+// Metres returns a length. A negative one counts as 0.
 func Metres(n float64) float64 { return math.Max(0, n) }
 
 // Amount is a plausible positive number; anything else is 0.
@@ -66,7 +66,7 @@ func (a *Amount) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// Seconds is a duration; what is none counts as 0.
+// Seconds returns a duration. One that makes no sense counts as 0.
 func Seconds(n json.Number) int {
 	f, err := n.Float64()
 	if err != nil || f < 0 || f > 1e8 {

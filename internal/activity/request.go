@@ -18,8 +18,8 @@ import (
 type Sync string
 
 const (
-	Check Sync = "check" // ask the provider how the connection is
-	Fetch Sync = "fetch" // bring the newest entries
+	Check Sync = "check" // check the connection
+	Fetch Sync = "fetch" // fetch the newest entries
 )
 
 const (
@@ -27,8 +27,7 @@ const (
 	stale   = 24 * time.Hour   // a request this old is dropped
 )
 
-// request records a sync request for the connections to subjects. It returns a job for each that somebody has
-// connected.
+// request records a sync request for each of these subjects that is connected, and returns a job for each.
 func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string, what Sync) ([]river.JobArgs, error) {
 	rows, err := tx.Query(ctx, `
 		WITH connected AS (
@@ -69,17 +68,16 @@ func markAwaited(ctx context.Context, tx pgx.Tx, provider, subject string, what 
 type requests struct {
 	identityID, userID int64
 	numbers            map[Sync]int64 // of the newest request for each; 0: there is no row
-	pause              time.Duration  // until the fetch that is requested besides; 0: none is
+	pause              time.Duration  // until a requested fetch that comes too soon; 0: there is none
 	awaited            bool           // a person waits
 }
 
 func (r requests) has(what Sync) bool { _, ok := r.numbers[what]; return ok }
 
-// requestsOf reads the sync requests of a connection. If there are none, the job is from the version
-// before this one, whose jobs only checked. Two fetches are some time apart, because an upload of a
-// hundred activities is not worth a hundred calls: a fetch that comes too soon is left out. Providers
-// that send addresses are exempt, because each is good only for what it was given for.
-// Errors: connection.ErrNotFound.
+// requestsOf reads the sync requests of a connection. If there are none, the job is the previous version's,
+// whose jobs only checked. Two fetches are some time apart, because an upload of a hundred activities is
+// not worth a hundred calls: a fetch that comes too soon is left out. Providers that send addresses are
+// exempt, because each address leads to other entries. Errors: connection.ErrNotFound.
 func (s *Store) requestsOf(ctx context.Context, p *oauth.Provider, subject string) (requests, error) {
 	var rest time.Duration
 	if CanAsk(p) {
@@ -140,7 +138,7 @@ func (r requests) remove(ctx context.Context, pool *pgxpool.Pool) error {
 
 var errRequestsLeft = errors.New("activity: there are more sync requests")
 
-// noneLeft is errRequestsLeft if the connection has requests.
+// noneLeft returns errRequestsLeft if the connection has requests.
 func (r requests) noneLeft(ctx context.Context, tx pgx.Tx) error {
 	var more bool
 	err := tx.QueryRow(ctx, `

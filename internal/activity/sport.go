@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// Sport is one of the few kinds that pages tell apart by icon and colour. What a provider calls it stays in words.
+// Sport is one of the few kinds that have an icon and a colour on pages. Entry.Kind has the provider's own word.
 type Sport string
 
 // The kinds. Gym is everything that is none of the others.
@@ -20,7 +20,7 @@ const (
 	Place Sport = "place" // a check-in
 )
 
-// signs are parts of providers' words for kinds of sport; the first that fits counts.
+// signs are parts of providers' words for kinds of sport; the first that is found counts.
 var signs = []struct {
 	part  string
 	sport Sport
@@ -31,7 +31,7 @@ var signs = []struct {
 	{"run", Run}, {"jog", Run}, {"hik", Hike}, {"walk", Hike}, {"ruck", Hike}, {"mountaineer", Hike},
 }
 
-// SportOf finds the kind in "TrailRun" and in "TRAIL_RUN"; the first that says something counts.
+// SportOf finds the kind in "TrailRun" and in "TRAIL_RUN"; the first name that is not empty counts.
 func SportOf(names ...string) Sport {
 	name := strings.ToLower(strings.NewReplacer("_", "", " ", "", "-", "").Replace(cmp.Or(names...)))
 	for _, sign := range signs {
@@ -42,7 +42,7 @@ func SportOf(names ...string) Sport {
 	return Gym
 }
 
-// earlierSport is the kind of an entry that the version before stored, without one: only check-ins take no time.
+// earlierSport returns the kind of an entry that the previous version stored without one: only check-ins take no time.
 func earlierSport(e Entry) Sport {
 	if e.Seconds == 0 && e.Metres == 0 && e.Device == "" {
 		return Place
@@ -50,7 +50,7 @@ func earlierSport(e Entry) Sport {
 	return SportOf(e.Kind)
 }
 
-// SportInWords makes "Trail run" of "TrailRun" and of "TRAIL_RUN"; the first name that says something counts.
+// SportInWords makes "Trail run" of "TrailRun" and of "TRAIL_RUN"; the first name that is not empty counts.
 func SportInWords(names ...string) string {
 	name := Text(cmp.Or(names...))
 	var words strings.Builder

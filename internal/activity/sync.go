@@ -16,13 +16,13 @@ import (
 	"cairn/internal/oauth"
 )
 
-// syncJob carries out the sync requests of a connection. Nobody has proven that something has changed, so only the
-// provider's answer is believed.
+// syncJob carries out the sync requests of a connection. A request does not prove that something has changed, so only
+// the provider's answer counts.
 type syncJob struct {
 	Provider string `json:"provider" river:"unique"`
 	Subject  string `json:"subject" river:"unique"`
 	// Late is when to check the connection, even without a request, in Unix milliseconds. Such a job is no
-	// duplicate of one at another time. 0 means soon, and only what is requested.
+	// duplicate of one at another time. 0: the job is due now, and does only what is requested.
 	Late int64 `json:"late,omitempty" river:"unique"`
 }
 
@@ -59,8 +59,8 @@ type Queue interface {
 	RetryTx(ctx context.Context, tx pgx.Tx, id int64) error
 }
 
-// SyncQueue enqueues syncs. It comes before the stores, because a new connection enqueues one. Make it with
-// NewSyncQueue.
+// SyncQueue enqueues syncs. It is apart from Store because a connection.Store, which a Store needs, enqueues syncs too.
+// Make it with NewSyncQueue.
 type SyncQueue struct {
 	pool  *pgxpool.Pool
 	queue Queue
@@ -69,7 +69,7 @@ type SyncQueue struct {
 // NewSyncQueue returns the queue of syncs in a database.
 func NewSyncQueue(pool *pgxpool.Pool, queue Queue) *SyncQueue { return &SyncQueue{pool, queue} }
 
-// EnqueueSync requests a sync of the connections to these subjects. It leaves out subjects that nobody has connected.
+// EnqueueSync requests a sync of the connections to these subjects. It leaves out subjects that are not connected.
 func (q *SyncQueue) EnqueueSync(ctx context.Context, provider string, subjects []string, what Sync) error {
 	return pgx.BeginFunc(ctx, q.pool, func(tx pgx.Tx) error {
 		_, err := q.enqueue(ctx, tx, provider, subjects, what)
@@ -99,7 +99,7 @@ func (q *SyncQueue) EnqueueFetch(ctx context.Context, tx pgx.Tx, provider, subje
 	return err
 }
 
-// EnqueueCheck enqueues a check of an account, to be made after so long if the account is connected then.
+// EnqueueCheck enqueues a check of an account after some time, if it is connected then.
 func (q *SyncQueue) EnqueueCheck(ctx context.Context, tx pgx.Tx, provider, subject string, after time.Duration) error {
 	at := q.queue.Now().Add(after)
 	job := syncJob{Provider: provider, Subject: subject, Late: at.UnixMilli()}
@@ -124,23 +124,24 @@ func (q *SyncQueue) enqueue(
 // Register adds the worker of syncs.
 func (s *Store) Register(workers *river.Workers) { river.AddWorker(workers, &syncWorker{store: s}) }
 
-// Reconcile removes what may not be kept any longer. It lists syncs whose job was lost, and requests and lists fetches
-// of entries that have grown old.
+// Reconcile removes what may no longer be kept. It lists syncs whose job was lost, and requests and lists fetches of
+// old entries. A request is stored before the scheduler enqueues its job. If that fails, the next Reconcile lists the
+// sync again, because the request is overdue by then.
 func (s *Store) Reconcile(ctx context.Context) (now, later []river.JobArgs, err error) {
-	if err := errors.Join(s.Sweep(ctx), s.sweepRequests(ctx)); err != nil {
+	if err := errors.Join(s.sweep(ctx), s.sweepRequests(ctx)); err != nil {
 		return now, later, err
 	}
 	if now, err = s.overdueSyncs(ctx); err != nil {
 		return now, later, err
 	}
 	for _, p := range s.providers.Usable() {
-		old, err := s.Old(ctx, p)
+		old, err := s.old(ctx, p)
 		if err != nil {
 			return now, later, err
 		}
 		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			fetches, err := request(ctx, tx, p.Key, old, Fetch)
-			now = append(now, fetches...) // none for later: a webhook's fetch would wait for it
+			now = append(now, fetches...) // not later: a webhook's sync would be a duplicate, and wait until then
 			return err
 		})
 		if err != nil {
@@ -192,12 +193,12 @@ func (s *Store) carryOut(ctx context.Context, p *oauth.Provider, todo requests) 
 		err = s.Fetch(ctx, p, todo.identityID)
 	}
 	if errors.Is(err, connection.ErrReconnect) || errors.Is(err, connection.ErrNotFound) {
-		return nil // that is the result
+		return nil // the connection's state says so
 	}
 	return err
 }
 
-// finish ends the job, unless there is a new request. A transaction records a request before it enqueues a job; finish
+// finish ends the job, unless there is a new request. A request is recorded before its job is enqueued, and finish
 // looks for requests after the job has ended. So one of the two always sees the other.
 func (s *Store) finish(ctx context.Context, job *river.Job[syncJob], todo requests) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
