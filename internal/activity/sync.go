@@ -55,7 +55,7 @@ type Queue interface {
 	InsertManyTx(
 		ctx context.Context, tx pgx.Tx, params []river.InsertManyParams,
 	) ([]*rivertype.JobInsertResult, error)
-	// RetryTx has a job that was put off start now.
+	// RetryTx makes a job that was put off start now.
 	RetryTx(ctx context.Context, tx pgx.Tx, id int64) error
 }
 

@@ -20,7 +20,8 @@ const (
 	backOffJitter = time.Minute
 )
 
-// backingOff is around the work of every job: one that its provider does not want now is tried again when it may be.
+// backingOff wraps the work of every job. If the provider wants no calls now, it puts the job off for as long as that
+// lasts.
 func (q *Queue) backingOff(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) error {
 	err := work(oauth.InBackground(ctx))
 	if wait, ok := q.BackOff(job, err); ok {
@@ -29,8 +30,8 @@ func (q *Queue) backingOff(ctx context.Context, job *rivertype.JobRow, work func
 	return err
 }
 
-// BackOff is how long a job waits that failed with err. It is not ok if the provider has not said that, or has said it
-// for a week: then the failure counts as an attempt.
+// BackOff returns how long a job that failed with err waits. ok is false if the provider has named no time, or has put
+// the job off for a week: then the failure counts as an attempt.
 func (q *Queue) BackOff(job *rivertype.JobRow, err error) (wait time.Duration, ok bool) {
 	failure, ok := errors.AsType[*oauth.Error](err)
 	if !ok || failure.Until.IsZero() || q.Now().Sub(job.CreatedAt) > maxBackOff {

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// clock shows the database's time on this machine, whose own may be wrong. River asks it, and would else put jobs
-// aside for when this machine thinks it is due: an hour late on one that is an hour ahead.
+// clock shows the database's time on this machine, whose own clock may be wrong. River uses it. By the machine's clock
+// it would start a job an hour late if that clock is an hour ahead.
 type clock struct {
 	host    func() time.Time
 	forward atomic.Int64 // how far the database's clock is ahead of host, in nanoseconds
@@ -27,14 +27,14 @@ func newClock(ctx context.Context, host func() time.Time, pool *pgxpool.Pool) (*
 	return c, nil
 }
 
-// Now is the database's time, as well as it is known.
+// Now is the database's time, as closely as it is known.
 func (c *clock) Now() time.Time { return c.host().Add(time.Duration(c.forward.Load())) }
 
-// NowOrNil is what river sends to the database, where it would send nothing and mean its now(), or this machine's time.
+// NowOrNil is Now. River asks for it where it would otherwise use the database's now(), or this machine's time.
 func (c *clock) NowOrNil() *time.Time { return new(c.Now()) }
 
-// set takes an answer to the question for the time, asked at that time of host. It was given at some moment since:
-// what is known already is kept as long as that may be right.
+// set learns from the database's answer to a question for the time. The question was sent at asked, by host; the answer
+// was given at some moment since then. As long as the present offset may be right, it is kept.
 func (c *clock) set(asked, answer time.Time) {
 	half := c.host().Sub(asked) / 2
 	forward := answer.Sub(asked.Add(half))

@@ -38,7 +38,7 @@ func TestJobsAreDueByTheDatabasesClock(t *testing.T) {
 				}
 			}
 			runs(t, j)
-			testkit.Eventually(t, "what is due is done", says(t, pool, isDone, "1"))
+			testkit.Eventually(t, "the job that is due is done", says(t, pool, isDone, "1"))
 		})
 	}
 }

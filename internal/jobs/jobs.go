@@ -1,5 +1,5 @@
-// Package jobs does what nobody should wait for, with river, in PostgreSQL: a job is enqueued in the transaction
-// that makes it necessary, and tried again until it is done, by whichever instance has time.
+// Package jobs does background work with river, in PostgreSQL: a job is enqueued in the transaction that makes it
+// necessary, and tried again until it is done, by any instance that has time.
 //
 //	queue.go      enqueueing jobs
 //	jobs.go       the workers of all features: start, stop, count
@@ -10,13 +10,13 @@
 //	log.go        what river and failed jobs log
 //	limits.go     time limits and their defaults
 //
-// What a job does is its feature's: connection/jobs.go, activity/sync.go.
+// The features say what jobs do: connection/jobs.go, activity/sync.go.
 //
-// Each provider has a queue of its own, so that one that does not answer holds up nobody else's work. Jobs leave a
-// part of every quota to people (oauth.InBackground), unless a person waits for it.
+// Each provider has a queue of its own, so that one that does not answer holds up no other work. Jobs leave a part of
+// every quota to people (oauth.InBackground), unless a person waits for the job.
 //
-// Every job may run twice, on two instances, or be killed half-way; what it does is safe for that. Its arguments are
-// ids: no token and no name is in river's tables.
+// A job may run twice, on two instances, or be killed half-way, and has to be safe for that. Its arguments are ids: no
+// token and no name is in river's tables.
 package jobs
 
 import (
@@ -34,11 +34,11 @@ const Schema = "cairn"
 
 const (
 	maxWorkers = 4 // of a queue, on each instance
-	// keepDone and keepFailed are how long jobs stay that have ended: they name accounts at providers, whose owners may
-	// be gone.
+	// keepDone and keepFailed are how long ended jobs are kept. It is short because jobs name accounts at providers,
+	// whose owners may have left since.
 	keepDone   = time.Minute
 	keepFailed = 24 * time.Hour // an operator wants to see them
-	// fetchAnyway is when a queue asks without being woken, which it need not.
+	// fetchAnyway is how often a queue asks without being woken, to be safe.
 	fetchAnyway = 5 * time.Minute
 )
 
@@ -46,8 +46,8 @@ const (
 type Feature interface {
 	// Register adds the workers of its jobs.
 	Register(workers *river.Workers)
-	// Reconcile removes what may not be kept any longer, and lists the jobs that are missing, a bounded number: those
-	// to start now, and those to spread over the time until it is called again. It may list jobs that are there.
+	// Reconcile removes what may no longer be kept, and lists a bounded number of jobs that are missing: those to start
+	// now, and those to spread over the time until the next Reconcile. It may list jobs that exist already.
 	Reconcile(ctx context.Context) (now, later []river.JobArgs, err error)
 }
 
@@ -82,7 +82,7 @@ func New(q *Queue, features ...Feature) (*Jobs, error) {
 	return &Jobs{client, q}, nil
 }
 
-// queues are those of Options, and one for what asks no provider.
+// queues are those of Options, and one for jobs that ask no provider.
 func (o Options) queues() map[string]river.QueueConfig {
 	all := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: maxWorkers}}
 	for _, name := range o.Queues {
@@ -94,7 +94,7 @@ func (o Options) queues() map[string]river.QueueConfig {
 	return all
 }
 
-// Run works until ctx is done, and then lets the jobs under way finish. Those that do not are tried again by others.
+// Run works until ctx is done, and then lets the jobs under way finish. Other instances repeat those that don't.
 func (j *Jobs) Run(ctx context.Context) error {
 	if !j.awaitDatabase(ctx) {
 		return nil
@@ -120,8 +120,8 @@ func (j *Jobs) Run(ctx context.Context) error {
 	return nil
 }
 
-// awaitDatabase waits until the database takes jobs, and enqueues the first reconcile. A server whose database is
-// read-only, or away for the moment, serves meanwhile what it can. It is false when ctx is done.
+// awaitDatabase waits until the database takes jobs, and enqueues the first reconcile. Meanwhile the server does what
+// it can with a database that is read-only or away. It returns false when ctx is done.
 func (j *Jobs) awaitDatabase(ctx context.Context) bool {
 	for logged := false; ; logged = true {
 		first := j.queue.Now().Add(j.queue.Limits.FirstReconcile)
@@ -148,7 +148,7 @@ type Tally struct {
 	Oldest      time.Time
 }
 
-// Count counts the jobs of all instances. It is the operator's.
+// Count counts the jobs of all instances. It is for operators.
 func Count(ctx context.Context, pool *pgxpool.Pool) ([]Tally, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT kind, state::text, count(*)::int, min(created_at) FROM cairn.river_job
@@ -163,14 +163,14 @@ func Count(ctx context.Context, pool *pgxpool.Pool) ([]Tally, error) {
 	return tallies, nil
 }
 
-// Wait is for how long the oldest job of a kind has been due and is not done.
+// Wait is how long the oldest job of a kind has been due without being done.
 type Wait struct {
 	Kind, Queue string
 	For         time.Duration
 }
 
-// Waits returns the kinds that have such jobs, of all instances. A job that is to be tried again later is not due. It
-// is the operator's.
+// Waits returns the kinds of jobs that are due, of all instances. A job that waits to be tried again is not due. It is
+// for operators.
 func Waits(ctx context.Context, pool *pgxpool.Pool) ([]Wait, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT kind, queue, now() - min(scheduled_at) FROM cairn.river_job

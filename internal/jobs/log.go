@@ -10,9 +10,9 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// warnings drops what river reports about itself every few seconds, and what it has just said:
-// while the database is away, each queue repeats that every second. It also drops the report that
-// river did not finish something because it was stopped.
+// warnings drops what river reports about itself every few seconds, and what it has logged in the last minute: while
+// the database is away, each queue repeats its error every second. It also drops reports that river did not finish
+// something because it was stopped.
 type warnings struct {
 	slog.Handler
 	said *sync.Map // when, by message
@@ -50,7 +50,7 @@ func (h warnings) WithGroup(name string) slog.Handler {
 	return warnings{h.Handler.WithGroup(name), h.said}
 }
 
-// failures writes one line for an attempt that failed, and the last one.
+// failures logs each failed attempt.
 type failures struct{ log *slog.Logger }
 
 func (f failures) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {

@@ -20,17 +20,17 @@ type Options struct {
 	Limits Limits
 	// Queues are those of the providers, whether we are registered there now or not.
 	Queues []string
-	// Serial are further queues, of which an instance works on one job at a time.
+	// Serial are further queues. An instance works on one job of each at a time.
 	Serial []string
-	// Listen is how to connect to a server that can LISTEN; nil: none can, because a connection pooler
-	// stands before it.
+	// Listen is how to connect to a server for LISTEN; nil: that is impossible, because a connection pooler
+	// is in front of it.
 	Listen *pgx.ConnConfig
 }
 
 // Queue enqueues jobs, for the workers of all instances. Make it with NewQueue.
 type Queue struct {
 	Options
-	client *river.Client[pgx.Tx] // that works on nothing
+	client *river.Client[pgx.Tx] // it only enqueues
 	clock  *clock
 	waker  *waker
 }
@@ -57,8 +57,7 @@ func (q *Queue) config() river.Config {
 		Schema:     Schema,
 		Logger:     slog.New(newWarnings(q.Log.Handler())),
 		Middleware: []rivertype.Middleware{river.JobInsertMiddlewareFunc(q.waker.inserted)},
-		// It is there to play with the time in tests, but what it does is what is wanted here: there is one
-		// clock, the database's.
+		// River has this for tests, but it does what we need: there is one clock, the database's.
 		Test: river.TestConfig{Time: q.clock},
 	}
 }
@@ -71,7 +70,7 @@ func (q *Queue) newClient(config river.Config) (*river.Client[pgx.Tx], error) {
 	return client, nil
 }
 
-// Now is the database's time, as well as it is known.
+// Now is the database's time, as closely as it is known.
 func (q *Queue) Now() time.Time { return q.clock.Now() }
 
 // InsertTx enqueues a job in the transaction that makes it necessary.
@@ -96,7 +95,7 @@ func (q *Queue) InsertManyTx(
 	return inserted, nil
 }
 
-// RetryTx has a job that was put off start now.
+// RetryTx makes a job that was put off start now.
 func (q *Queue) RetryTx(ctx context.Context, tx pgx.Tx, id int64) error {
 	if _, err := q.client.JobRetryTx(ctx, tx, id); err != nil {
 		return fmt.Errorf("jobs: start job %d now: %w", id, err)

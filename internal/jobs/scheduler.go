@@ -14,7 +14,7 @@ import (
 // batch is how many jobs the scheduler enqueues in one statement.
 const batch = 500
 
-// reconcile is a job that has each feature list its work that needs a job.
+// reconcile is a job that calls Reconcile of each feature.
 type reconcile struct{}
 
 // Kind is the stored word for it.
@@ -22,7 +22,7 @@ func (reconcile) Kind() string { return "look" }
 
 func (reconcile) InsertOpts() river.InsertOpts { return river.InsertOpts{MaxAttempts: 3} }
 
-// scheduler enqueues what features list. One that fails does not keep the others from it.
+// scheduler enqueues what features list. A feature that fails does not stop the others.
 type scheduler struct {
 	river.WorkerDefaults[reconcile]
 	queue    *Queue
@@ -38,8 +38,8 @@ func (s *scheduler) Work(ctx context.Context, _ *river.Job[reconcile]) error {
 	return failed
 }
 
-// enqueue spreads jobs over a time, so that a provider does not get them all at once. Those that are there already are
-// left out.
+// enqueue spreads jobs over a time, so that a provider does not get them all at once. It leaves out jobs that exist
+// already.
 func (s *scheduler) enqueue(ctx context.Context, all []river.JobArgs, spread time.Duration) error {
 	for some := range slices.Chunk(all, batch) {
 		params := make([]river.InsertManyParams, len(some))
@@ -50,7 +50,7 @@ func (s *scheduler) enqueue(ctx context.Context, all []river.JobArgs, spread tim
 			}
 		}
 		if _, err := s.queue.client.InsertMany(ctx, params); err != nil {
-			return fmt.Errorf("jobs: enqueue what was found: %w", err)
+			return fmt.Errorf("jobs: enqueue what a feature listed: %w", err)
 		}
 	}
 	return nil

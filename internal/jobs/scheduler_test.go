@@ -23,7 +23,7 @@ func (noop) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: "strava", UniqueOpts: river.UniqueOpts{ByArgs: true}}
 }
 
-// feature has such jobs, and lists some.
+// feature has such jobs, and lists those of its fields.
 type feature struct {
 	now, later []river.JobArgs
 	err        error
@@ -37,7 +37,7 @@ func (f *feature) Reconcile(context.Context) (now, later []river.JobArgs, err er
 	return f.now, f.later, f.err
 }
 
-// What a feature lists is enqueued once, now or over the time until the next reconcile, also beside one that fails.
+// What features list is enqueued once, now or over the time until the next reconcile, even if one of them fails.
 func TestSchedulerEnqueuesWhatFeaturesList(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
@@ -75,5 +75,5 @@ func TestReconcileFollowsTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	runs(t, j)
-	testkit.Eventually(t, "what was listed is done", says(t, pool, isDone, "1"))
+	testkit.Eventually(t, "the listed job is done", says(t, pool, isDone, "1"))
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// driver is river's, with our waker in the place of its own listener.
+// driver is river's, with our waker in place of its listener.
 type driver struct {
 	*riverpgxv5.Driver
 	waker *waker
@@ -26,12 +26,12 @@ type driver struct {
 
 func (d driver) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener { return d.waker }
 
-// waker tells this instance's queues that they have something to do. River can either LISTEN, on a connection of its
-// pool, which a connection pooler makes useless, or have every queue ask the database by itself, six times a second
-// in all. This asks for all queues in one statement: often while somebody may wait for a job, else seldom. Where
-// there is a connection that can LISTEN, it wakes at once for the jobs of other instances too.
+// waker wakes this instance's queues when they have something to do. River by itself would LISTEN on a connection of
+// its pool, which does not work through a connection pooler, or make every queue ask the database, six times a second
+// in all. The waker asks for all queues in one statement: often while a person may be waiting for a job, and otherwise
+// seldom. If a connection can LISTEN, it also wakes queues at once for the jobs of other instances.
 //
-// To river it is a listener whose connection is always well.
+// To river it is a listener that never loses its connection.
 type waker struct {
 	pool   *pgxpool.Pool
 	listen *pgx.ConnConfig // nil: nothing to LISTEN on
@@ -41,7 +41,7 @@ type waker struct {
 	queues []string
 
 	news      chan *riverdriver.Notification
-	busyUntil atomic.Int64 // until when somebody may wait, in Unix nanoseconds
+	busyUntil atomic.Int64 // until when a person may be waiting, in Unix nanoseconds
 	nudged    chan struct{}
 }
 
@@ -65,7 +65,7 @@ func (w *waker) run(ctx context.Context) {
 	for {
 		due, err := w.ask(ctx)
 		if err != nil && ctx.Err() == nil {
-			w.log.WarnContext(ctx, "jobs can't be looked for", "error", err)
+			w.log.WarnContext(ctx, "can't look for due jobs", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -76,7 +76,7 @@ func (w *waker) run(ctx context.Context) {
 	}
 }
 
-// pause is the time to the next question.
+// pause returns the time until the next question.
 func (w *waker) pause() time.Duration {
 	if time.Now().UnixNano() < w.busyUntil.Load() {
 		return w.limits.PollBusy
@@ -84,7 +84,8 @@ func (w *waker) pause() time.Duration {
 	return w.limits.PollIdle
 }
 
-// pollOften has the database asked often for a while, beginning soon: a transaction may not be over yet.
+// pollOften makes run ask often for a while. Once is not enough: the transaction that enqueued a job may still be under
+// way.
 func (w *waker) pollOften() {
 	w.busyUntil.Store(time.Now().Add(w.limits.Busy).UnixNano())
 	select {
@@ -93,7 +94,7 @@ func (w *waker) pollOften() {
 	}
 }
 
-// inserted is around river's insertions of jobs.
+// inserted wraps river's insertions of jobs.
 func (w *waker) inserted(ctx context.Context, jobs []*rivertype.JobInsertParams,
 	insert func(context.Context) ([]*rivertype.JobInsertResult, error),
 ) ([]*rivertype.JobInsertResult, error) {
@@ -105,16 +106,16 @@ func (w *waker) inserted(ctx context.Context, jobs []*rivertype.JobInsertParams,
 	return results, err
 }
 
-// insertTopic is where river hears of new jobs.
+// insertTopic is the topic on which river hears of new jobs.
 const insertTopic = "river_insert"
 
-// ask wakes the queues that have jobs which are due, and returns the time until the next one is, an hour at most.
+// ask wakes the queues that have due jobs, and returns the time until the next job is due, an hour at most.
 func (w *waker) ask(ctx context.Context) (due time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.limits.Poll)
 	defer cancel()
 	due = time.Hour
 	asked := w.clock.host()
-	// The priority is that of all jobs: with it the index has the earliest one first.
+	// All jobs have this priority. With it, the index has the earliest job first.
 	rows, err := w.pool.Query(ctx, `
 		SELECT q.name, clock_timestamp(), extract(epoch FROM j.scheduled_at - $2)::float8
 		FROM unnest($1::text[]) AS q (name) LEFT JOIN LATERAL (
@@ -144,7 +145,7 @@ func (w *waker) ask(ctx context.Context) (due time.Duration, err error) {
 	return due, nil
 }
 
-// notify drops what river has no time for: the next question brings it again.
+// notify drops a notification that river has no time for: the next question repeats it.
 func (w *waker) notify(n *riverdriver.Notification) {
 	select {
 	case w.news <- n:
@@ -152,7 +153,7 @@ func (w *waker) notify(n *riverdriver.Notification) {
 	}
 }
 
-// keepListening listens until ctx is done, as well as it can.
+// keepListening listens until ctx is done, and replaces lost connections.
 func (w *waker) keepListening(ctx context.Context) {
 	if w.listen == nil {
 		return
@@ -168,13 +169,13 @@ func (w *waker) keepListening(ctx context.Context) {
 	}
 }
 
-var errNotPrimary = errors.New("the server that was listened to takes no jobs any more")
+var errNotPrimary = errors.New("the server has become read-only")
 
-// listenOnce passes on what the database tells, until the connection is lost.
+// listenOnce passes on the database's notifications until the connection is lost.
 func (w *waker) listenOnce(ctx context.Context) error {
 	conn, err := pgx.ConnectConfig(ctx, w.listen)
 	if err != nil {
-		return errors.New("it can't be made") // the cause names the user
+		return errors.New("connecting failed") // the cause names the user
 	}
 	defer func() { _ = conn.PgConn().Conn().Close() }() // no need to be polite to a server that may be silent
 	var listen strings.Builder
@@ -184,7 +185,7 @@ func (w *waker) listenOnce(ctx context.Context) error {
 	if err := w.exec(ctx, conn, listen.String()); err != nil {
 		return err
 	}
-	w.pollOften() // what came before was not heard
+	w.pollOften() // earlier notifications were not heard
 	for {
 		heard, cancel := context.WithTimeout(ctx, w.limits.ListenCheck)
 		n, err := conn.WaitForNotification(heard)
@@ -210,7 +211,7 @@ func (w *waker) exec(ctx context.Context, conn *pgx.Conn, sql string) error {
 	return err
 }
 
-// check tells whether a connection that says nothing is still one to listen on.
+// check checks a silent connection: its server has to answer, and to accept jobs.
 func (w *waker) check(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, w.limits.Poll)
 	defer cancel()
@@ -223,7 +224,7 @@ func (w *waker) check(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// What follows is what river wants of a listener.
+// The rest implements riverdriver.Listener.
 
 func (w *waker) WaitForNotification(ctx context.Context) (*riverdriver.Notification, error) {
 	select {

@@ -13,7 +13,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// newInstance is one of several that share a database. Its host's clock may be wrong.
+// newInstance returns one of several instances that share a database. Its host's clock is wrong by some time.
 func newInstance(t *testing.T, pool *pgxpool.Pool, listen *pgx.ConnConfig, l Limits, wrong time.Duration) *Jobs {
 	t.Helper()
 	queue, err := newQueue(t.Context(), Options{
@@ -29,7 +29,7 @@ func newInstance(t *testing.T, pool *pgxpool.Pool, listen *pgx.ConnConfig, l Lim
 	return j
 }
 
-// runs has an instance work until the test ends.
+// runs makes an instance work until the test ends.
 func runs(t *testing.T, j *Jobs) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -76,11 +76,10 @@ const (
 			AND (query LIKE 'LISTEN %' OR query LIKE '%pg_is_in_recovery%')`
 )
 
-// never is longer than any test waits.
+// never is longer than any test waits for something.
 const never = time.Hour
 
-// Without LISTEN an instance begins the jobs that it enqueues itself, though it asks seldom while
-// nothing is going on.
+// Without LISTEN, an instance soon begins a job that it has enqueued itself, although it asks seldom while idle.
 func TestJobIsBegunSoonWithoutListening(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
@@ -94,7 +93,7 @@ func TestJobIsBegunSoonWithoutListening(t *testing.T) {
 	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
 }
 
-// One that is made available, but not by an insertion through this instance, is found by asking.
+// Without LISTEN, a job that another instance has enqueued is found by asking.
 func TestJobOfAnotherInstanceIsFound(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
@@ -103,7 +102,7 @@ func TestJobOfAnotherInstanceIsFound(t *testing.T) {
 	testkit.Eventually(t, "the job is done", says(t, pool, isDone, "1"))
 }
 
-// With LISTEN nobody needs to ask, also after the connection was lost.
+// With LISTEN an instance need not ask, even after it has lost the connection.
 func TestJobOfAnotherInstanceIsHeard(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
