@@ -50,6 +50,32 @@ func grantsOf(t *testing.T, s site, provider string) int {
 	return len(grants)
 }
 
+// A sync whose job was lost is enqueued again by a reconcile, because its request is overdue.
+func TestSyncWhoseJobWasLostIsListed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	for _, sql := range []string{
+		`DELETE FROM cairn.river_job WHERE kind = 'revisit'`,
+		`INSERT INTO cairn.latest (identity_id, tried_at) SELECT identity_id, now() FROM cairn.connections`,
+	} {
+		if _, err := s.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for age, want := range map[string]int{"1 minute": 0, "11 minutes": 1} {
+		_, err := s.pool.Exec(t.Context(), `UPDATE cairn.errands SET at = now() - $1::interval`, age)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, _, err := s.entries.Reconcile(t.Context())
+		if err != nil || len(now) != want {
+			t.Errorf("a request of %s ago: %d jobs are listed (error %v), want %d", age, len(now), err, want)
+		}
+	}
+}
+
 // A provider that is down while somebody disconnects is told when it is back, and the card says so then.
 func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 	t.Parallel()
