@@ -167,7 +167,7 @@ func (a auditor) member() {
 		if provider == "strava" {
 			a.audit("connections-fetching")
 			for name, path := range map[string]string{"connections": "/connections", "home": "/"} {
-				a.execute(`UPDATE cairn.errands SET at = now()`) // a fetch is shown for half a minute
+				a.execute(`UPDATE cairn.sync_requests SET requested_at = now()`) // a fetch is shown for half a minute
 				a.see(name+"-fetching-more", path+"?looks=6", ".more a")
 			}
 		}

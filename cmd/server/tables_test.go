@@ -17,12 +17,13 @@ var owners = map[string]string{
 	"oauth_attempts": "internal/oauth", "budgets": "internal/oauth",
 	"connections": "internal/connection", "connection_events": "internal/connection",
 	"withdrawals": "internal/connection", "avatars": "internal/connection",
-	"latest": "internal/activity", "errands": "internal/activity", "pulls": "internal/activity",
+	"latest": "internal/activity", "sync_requests": "internal/activity", "pulls": "internal/activity",
 	"instances": "internal/instance",
 	"river_job": "internal/jobs", "river_leader": "internal/jobs", "river_queue": "internal/jobs",
 	"river_client": "internal/jobs", "river_client_queue": "internal/jobs", "river_migration": "internal/jobs",
 	"river_notification": "internal/jobs",
 	"goose_db_version":   "db",
+	"errands":            "the release before", // a view of sync_requests
 	// Foreign keys alone refer to these; a migration adds a row.
 	"providers": "db", "sign_in_methods": "db",
 }

@@ -116,8 +116,9 @@ func (s *Store) Of(ctx context.Context, userID int64) (map[string]Latest, error)
 		SELECT c.provider, COALESCE(l.as_of, '0001-01-01 00:00Z'), COALESCE(l.as_of > now() - $3::interval, false),
 		       l.entries, COALESCE(now() - l.as_of, '0'),
 		       c.state <> 'needs_reconnect' AND COALESCE(c.retry_at <= now(), true)
-		       AND EXISTS (SELECT FROM cairn.errands e WHERE e.identity_id = c.identity_id AND e.what = 'fetch'
-		                   AND e.at > now() - $2::interval AND COALESCE(l.failed_at < e.at, true))
+		       AND EXISTS (SELECT FROM cairn.sync_requests r WHERE r.identity_id = c.identity_id AND r.kind = 'fetch'
+		                   AND r.requested_at > now() - $2::interval
+		                   AND COALESCE(l.failed_at < r.requested_at, true))
 		FROM cairn.connections c LEFT JOIN cairn.latest l USING (identity_id)
 		WHERE c.user_id = $1`, userID, shownFetching, fresh)
 	if err != nil {

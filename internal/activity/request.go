@@ -14,7 +14,7 @@ import (
 	"cairn/internal/oauth"
 )
 
-// Sync is what a sync job does for a connection. Requests for it are stored in cairn.errands.
+// Sync is what a sync job does for a connection. Requests for it are stored in cairn.sync_requests.
 type Sync string
 
 const (
@@ -34,8 +34,9 @@ func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string,
 			SELECT identity_id, subject FROM cairn.connections
 			WHERE provider = $1 AND subject = ANY($2) ORDER BY identity_id FOR KEY SHARE
 		), requested AS (
-			INSERT INTO cairn.errands (identity_id, what) SELECT identity_id, $3 FROM connected
-			ON CONFLICT (identity_id, what) DO UPDATE SET reason = EXCLUDED.reason, at = EXCLUDED.at
+			INSERT INTO cairn.sync_requests (identity_id, kind) SELECT identity_id, $3 FROM connected
+			ON CONFLICT (identity_id, kind) DO UPDATE
+			SET number = EXCLUDED.number, requested_at = EXCLUDED.requested_at
 		)
 		SELECT subject FROM connected ORDER BY identity_id`, provider, subjects, what)
 	if err != nil {
@@ -56,8 +57,8 @@ func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string,
 // markAwaited marks a request as one that a person waits for.
 func markAwaited(ctx context.Context, tx pgx.Tx, provider, subject string, what Sync) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE cairn.errands e SET awaited = true FROM cairn.connections c
-		WHERE c.identity_id = e.identity_id AND c.provider = $1 AND c.subject = $2 AND e.what = $3`, provider, subject, what)
+		UPDATE cairn.sync_requests r SET awaited = true FROM cairn.connections c
+		WHERE c.identity_id = r.identity_id AND c.provider = $1 AND c.subject = $2 AND r.kind = $3`, provider, subject, what)
 	if err != nil {
 		return fmt.Errorf("activity: mark a sync request for %s as awaited: %w", provider, err)
 	}
@@ -84,12 +85,12 @@ func (s *Store) requestsOf(ctx context.Context, p *oauth.Provider, subject strin
 		rest = s.rest
 	}
 	rows, err := s.pool.Query(ctx, `
-		SELECT c.identity_id, c.user_id, COALESCE(e.what, ''), COALESCE(e.reason, 0),
+		SELECT c.identity_id, c.user_id, COALESCE(r.kind, ''), COALESCE(r.number, 0),
 		       CASE WHEN l.tried_at + $3::interval > now()
 		            THEN l.tried_at + $3::interval - now() ELSE '0' END,
-		       COALESCE(bool_or(e.awaited) OVER (), false)
+		       COALESCE(bool_or(r.awaited) OVER (), false)
 		FROM cairn.connections c
-		LEFT JOIN cairn.errands e USING (identity_id)
+		LEFT JOIN cairn.sync_requests r USING (identity_id)
 		LEFT JOIN cairn.latest l USING (identity_id)
 		WHERE c.provider = $1 AND c.subject = $2`, p.Key, subject, rest)
 	if err != nil {
@@ -127,7 +128,7 @@ func (s *Store) requestsOf(ctx context.Context, p *oauth.Provider, subject strin
 func (r requests) remove(ctx context.Context, pool *pgxpool.Pool) error {
 	for what, number := range r.numbers {
 		_, err := pool.Exec(ctx, `
-			DELETE FROM cairn.errands WHERE identity_id = $1 AND what = $2 AND reason = $3`,
+			DELETE FROM cairn.sync_requests WHERE identity_id = $1 AND kind = $2 AND number = $3`,
 			r.identityID, what, number)
 		if err != nil {
 			return fmt.Errorf("activity: delete a sync request for a %s: %w", what, err)
@@ -142,7 +143,7 @@ var errRequestsLeft = errors.New("activity: there are more sync requests")
 func (r requests) noneLeft(ctx context.Context, tx pgx.Tx) error {
 	var more bool
 	err := tx.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM cairn.errands WHERE identity_id = $1)`, r.identityID).Scan(&more)
+		SELECT EXISTS (SELECT FROM cairn.sync_requests WHERE identity_id = $1)`, r.identityID).Scan(&more)
 	switch {
 	case err != nil:
 		return fmt.Errorf("activity: look for sync requests: %w", err)
@@ -154,7 +155,7 @@ func (r requests) noneLeft(ctx context.Context, tx pgx.Tx) error {
 
 // sweepRequests deletes stale requests.
 func (s *Store) sweepRequests(ctx context.Context) error {
-	_, err := s.pool.Exec(ctx, `DELETE FROM cairn.errands WHERE at < now() - $1::interval`, stale)
+	_, err := s.pool.Exec(ctx, `DELETE FROM cairn.sync_requests WHERE requested_at < now() - $1::interval`, stale)
 	if err != nil {
 		return fmt.Errorf("activity: delete stale sync requests: %w", err)
 	}
@@ -164,9 +165,9 @@ func (s *Store) sweepRequests(ctx context.Context) error {
 // overdueSyncs returns a job for each connection whose requests are overdue.
 func (s *Store) overdueSyncs(ctx context.Context) (jobs []river.JobArgs, err error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT DISTINCT c.provider, c.subject FROM cairn.errands e
+		SELECT DISTINCT c.provider, c.subject FROM cairn.sync_requests r
 		JOIN cairn.connections c USING (identity_id)
-		WHERE e.at < now() - $1::interval LIMIT 1000`, overdue)
+		WHERE r.requested_at < now() - $1::interval LIMIT 1000`, overdue)
 	if err != nil {
 		return nil, fmt.Errorf("activity: list overdue sync requests: %w", err)
 	}

@@ -79,8 +79,8 @@ func TestDoctorExplainsTheDatabase(t *testing.T) {
 	}{
 		{"pending", `
 			DELETE FROM cairn.goose_db_version WHERE version_id > 2;
-			DROP TABLE cairn.withdrawals, cairn.budgets, cairn.connection_events, cairn.errands, cairn.pulls,
-				cairn.latest`, 0,
+			DROP TABLE cairn.withdrawals, cairn.budgets, cairn.connection_events, cairn.sync_requests, cairn.pulls,
+				cairn.latest CASCADE`, 0,
 			`warn | schema | version 2; pending: 0003_(.|\n)*warn | keys | can't be compared`},
 		{"newer", `INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (9999, true)`, 0,
 			`warn | schema | version 9999 is newer`},

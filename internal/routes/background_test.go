@@ -13,7 +13,7 @@ import (
 func forgetSyncs(t *testing.T, s site) {
 	t.Helper()
 	for _, sql := range []string{
-		`DELETE FROM cairn.errands`,
+		`DELETE FROM cairn.sync_requests`,
 		`DELETE FROM cairn.river_job WHERE kind IN ('revisit', 'picture')`,
 	} {
 		if _, err := s.pool.Exec(t.Context(), sql); err != nil {
@@ -65,7 +65,7 @@ func TestSyncWhoseJobWasLostIsListed(t *testing.T) {
 		}
 	}
 	for age, want := range map[string]int{"1 minute": 0, "11 minutes": 1} {
-		_, err := s.pool.Exec(t.Context(), `UPDATE cairn.errands SET at = now() - $1::interval`, age)
+		_, err := s.pool.Exec(t.Context(), `UPDATE cairn.sync_requests SET requested_at = now() - $1::interval`, age)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -336,7 +336,7 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	testkit.Eventually(t, "and not kept", func() bool { return count(t, s, kept, "garmin") == 0 })
 	b.post("/connections/garmin/disconnect").to("/connections#card-garmin")
 	b.post("/connections/strava/disconnect").to("/connections#card-strava")
-	for _, table := range []string{"latest", "errands", "pulls"} {
+	for _, table := range []string{"latest", "sync_requests", "pulls"} {
 		if n := count(t, s, `SELECT count(*) FROM cairn.`+table); n != 0 {
 			t.Errorf("%d rows are left in %s", n, table)
 		}
@@ -367,7 +367,7 @@ func TestHintDuringAnAnswer(t *testing.T) {
 	<-answered
 	outing(t, s, "ada", "while it answered")
 	testkit.Eventually(t, "the hint is there", func() bool {
-		return count(t, s, `SELECT count(*) FROM cairn.errands WHERE reason > 1`) == 1
+		return count(t, s, `SELECT count(*) FROM cairn.sync_requests WHERE number > 1`) == 1
 	})
 	close(release)
 	b.shows(newest+" .title", "while it answered")
@@ -395,7 +395,7 @@ func TestNoHintIsLost(t *testing.T) {
 		})
 	}
 	awaitSyncs(t, s)
-	if n := count(t, s, `SELECT count(*) FROM cairn.errands`); n != 0 {
+	if n := count(t, s, `SELECT count(*) FROM cairn.sync_requests`); n != 0 {
 		t.Errorf("%d sync requests are left without a job", n)
 	}
 }

@@ -120,7 +120,7 @@ func (f *fleet) awaitSyncs() {
 	testkit.Eventually(f.t, "what is new has been fetched", func() bool {
 		var left int
 		err := f.pool.QueryRow(f.t.Context(), `
-			SELECT (SELECT count(*) FROM cairn.errands) +
+			SELECT (SELECT count(*) FROM cairn.sync_requests) +
 			       (SELECT count(*) FROM cairn.river_job
 			        WHERE kind = 'revisit' AND state IN ('available', 'running', 'retryable'))`).Scan(&left)
 		if err != nil {

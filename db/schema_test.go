@@ -25,12 +25,8 @@ func TestProvidersBecomeRows(t *testing.T) {
 		     s AS (INSERT INTO cairn.sessions (token, data, expiry, user_id, method)
 		           SELECT 'token', '', now(), id, 'strava' FROM u)
 		INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens) SELECT id, user_id, 'strava', '' FROM i`)
-	for range 2 {
-		if err := db.Migrate(t.Context(), pool, quiet()); err != nil {
-			t.Fatal(err)
-		}
-		execute(t, pool, `DELETE FROM cairn.goose_db_version WHERE version_id > 16`)
-	}
+	migrateTo(t, pool, 18)
+	execute(t, pool, `DELETE FROM cairn.goose_db_version WHERE version_id > 16`)
 	if err := db.Migrate(t.Context(), pool, quiet()); err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +61,30 @@ func TestProviderIsOneRow(t *testing.T) {
 	wantOne(t, pool, `SELECT count(*) FROM cairn.budgets WHERE provider = 'fourth'`)
 }
 
+// The release before writes, reads and deletes sync requests under their old names.
+func TestErrandsAreSyncRequests(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	execute(t, pool, `
+		WITH u AS (INSERT INTO cairn.users (display_name) VALUES ('Ada') RETURNING id),
+		     i AS (INSERT INTO cairn.identities (user_id, provider, subject)
+		           SELECT id, 'strava', 'ada' FROM u RETURNING id, user_id)
+		INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens) SELECT id, user_id, 'strava', '' FROM i`)
+	request := `
+		INSERT INTO cairn.errands (identity_id, what) SELECT identity_id, 'fetch' FROM cairn.connections
+		ON CONFLICT (identity_id, what) DO UPDATE SET reason = EXCLUDED.reason, at = EXCLUDED.at`
+	execute(t, pool, request)
+	execute(t, pool, `UPDATE cairn.sync_requests SET requested_at = now() - interval '1 hour'`)
+	execute(t, pool, request)
+	wantOne(t, pool, `
+		SELECT count(*) FROM cairn.sync_requests WHERE kind = 'fetch' AND number > 1 AND requested_at > now() - interval '5 min'`)
+	execute(t, pool, `
+		UPDATE cairn.errands e SET awaited = true FROM cairn.identities i WHERE i.id = e.identity_id AND e.what = 'fetch'`)
+	wantOne(t, pool, `SELECT count(*) FROM cairn.sync_requests WHERE awaited`)
+	execute(t, pool, `DELETE FROM cairn.errands WHERE what = 'fetch' AND at < now() + interval '1 minute'`)
+	wantOne(t, pool, `SELECT 1 - count(*) FROM cairn.sync_requests`)
+}
+
 func wantOne(t *testing.T, pool *pgxpool.Pool, query string) {
 	t.Helper()
 	var n int
@@ -76,7 +96,7 @@ func wantOne(t *testing.T, pool *pgxpool.Pool, query string) {
 // migrateTo applies our migrations up to a version, and none of river's.
 func migrateTo(t *testing.T, pool *pgxpool.Pool, version int64) {
 	t.Helper()
-	execute(t, pool, `CREATE SCHEMA cairn`)
+	execute(t, pool, `CREATE SCHEMA IF NOT EXISTS cairn`)
 	database := stdlib.OpenDBFromPool(pool)
 	defer func() { _ = database.Close() }()
 	provider, err := goose.NewProvider(goose.DialectPostgres, database, db.Migrations(),
