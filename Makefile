@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-busy race-test matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe systemd
+.PHONY: help run build test test-busy race-test cover matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ test-busy: $(needed) ## build the tests, then run make test beside 8 busy proces
 
 race-test: $(needed) ## run all tests with 200 rounds of each race
 	RACE_ROUNDS=200 go test $(testing) -count=1 -timeout 60m ./...
+
+cover: $(needed) ## run all tests without the race detector, and print how much of each package they reach
+	go test -coverpkg=./cmd/...,./db,./db/embedded,./internal/... -coverprofile=coverage.out -parallel 6 -timeout 60m ./...
+	@awk -f scripts/coverage.awk coverage.out
 
 matrix-test: postgres ## let every call to a provider go wrong in every way, in the slow ones too
 	MATRIX=all go test -race -count=1 -run '^Test(ProviderMatrix|MatrixIsComplete)$$' ./internal/routes
