@@ -22,7 +22,7 @@ import (
 
 // Patience is how long a test waits for what has to happen. Time limits of what is tested may be
 // set to it too, where a test is not about them.
-const Patience = 3 * time.Minute
+const Patience = 10 * time.Minute
 
 // Eventually waits until something holds, which is told as in "the server is ready". It may end the
 // test, so it is called on the test's own goroutine; Within is for others.
