@@ -10,9 +10,8 @@ import (
 	"strings"
 )
 
-// tokenAnswers makes the answers of token addresses fit for x/oauth2. x/oauth2 takes text/plain for
-// a query, and drops tokens whose end it can't read: tokens that are good only once would be lost
-// with them.
+// tokenAnswers makes the answers of token addresses fit for x/oauth2, which takes text/plain for a query, and drops
+// tokens whose expiry it can't read: a refresh token that is good only once would be lost.
 type tokenAnswers struct{ http.RoundTripper }
 
 func (t tokenAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -34,14 +33,14 @@ func (t tokenAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// broken is where an answer broke off.
+// broken is the point where an answer broke off.
 type broken struct{ error }
 
 func (b broken) Read([]byte) (int, error) { return 0, b.error }
 
-// readableTokens writes expires_in as a whole number of seconds, whatever it came as. What is no
-// time that lies ahead counts as not said. An object, like the account that some name, becomes a string of JSON,
-// because x/oauth2 would read an id in it as a float and lose its last digits.
+// readableTokens writes expires_in as a whole number of seconds, whatever it came as, and leaves it out if it makes no
+// sense. An object, like the account that some answers name, becomes a string of JSON: x/oauth2 would read an id in it
+// as a float and lose its last digits.
 func readableTokens(body []byte) (readable []byte, ok bool) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil || fields == nil {

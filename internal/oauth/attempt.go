@@ -14,14 +14,14 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Owner is the one who begins an attempt and may finish it: a signed-in person in one session, or a
-// visitor's browser, which has a short-lived cookie for it.
+// Owner is who begins an attempt and may finish it: a signed-in person in one session, or a visitor's browser, which
+// has a short-lived cookie for it.
 type Owner struct {
 	UserID, SessionID int64
 	Browser           string // the value of that cookie; used when UserID is 0
 }
 
-// Attempt is one attempt that came back.
+// Attempt is a consumed attempt.
 type Attempt struct {
 	Provider   *Provider
 	SignIn     bool // false: connect to the account of UserID
@@ -34,14 +34,14 @@ type Attempt struct {
 // AttemptLife is how long a person has at the provider.
 func (c *Client) AttemptLife() time.Duration { return c.limits.Attempt }
 
-// maxCode is how many bytes a code has at most: beyond what any provider sends, and less than it would refuse.
+// maxCode is how many bytes a code may have: more than any provider sends, and fewer than any provider refuses.
 const maxCode = 2048
 
-// maxAttempts is how many attempts one browser has under way; starting one more forgets the oldest.
+// maxAttempts is how many attempts a browser may have under way. The next one deletes the oldest.
 const maxAttempts = 10
 
-// Begin stores an attempt and returns the address of the provider's consent page. Errors: *Error if
-// the provider wants no calls now, so that nobody goes there in vain.
+// Begin stores an attempt and returns the address of the provider's consent page. Errors: *Error if the provider wants
+// no calls now, because the person would go there in vain.
 func (c *Client) Begin(ctx context.Context, p *Provider, owner Owner, returnPath string) (string, error) {
 	if _, err := c.At(p).reserve(inShare(ctx, signingIn), "authorize", reservation); err != nil {
 		return "", err
@@ -71,9 +71,8 @@ func (c *Client) Begin(ctx context.Context, p *Provider, owner Owner, returnPath
 	return p.Config.AuthCodeURL(state, options...), nil
 }
 
-// Consume removes the attempt with this state and checks that it belongs to this browser and this
-// provider. Whatever it returns, the state is spent. Errors: ErrAttempt (unknown, used, too old, or
-// another provider's), ErrOtherBrowser.
+// Consume removes the attempt with this state and checks that it belongs to this browser and this provider. The state
+// is spent in any case. Errors: ErrAttempt (unknown, used, too old, or another provider's), ErrOtherBrowser.
 func (c *Client) Consume(ctx context.Context, p *Provider, state string, owner Owner) (Attempt, error) {
 	if state == "" {
 		return Attempt{}, ErrAttempt
@@ -105,17 +104,16 @@ func (c *Client) Consume(ctx context.Context, p *Provider, state string, owner O
 	return a, nil
 }
 
-// Grant is what an exchange yields: whose account it is and the tokens for it.
+// Grant is the result of an exchange: whose account it is, and the tokens for it.
 type Grant struct {
 	Provider *Provider
 	Account
 	Token *oauth2.Token
 }
 
-// Exchange redeems the callback of an attempt that was consumed: the code is sent once, then the
-// provider is asked whose account it is, unless its answer says so. allow is asked before each, and
-// may refuse: first for no account, then for the account that the answer named. Errors: ErrDenied,
-// *Error, those of allow.
+// Exchange exchanges the code in the callback of a consumed attempt for tokens. It sends the code once, then asks the
+// provider whose account it is, unless the answer to the code says so. It calls allow before it sends the code, with
+// "", and again with the subject if the answer names it. Errors: ErrDenied, *Error, those of allow.
 func (c *Client) Exchange(
 	ctx context.Context, a Attempt, callback url.Values, allow func(subject string) error,
 ) (Grant, error) {
@@ -148,7 +146,7 @@ func (c *Client) Exchange(
 	return Grant{Provider: a.Provider, Account: account, Token: token}, nil
 }
 
-// account returns whose account a token is for.
+// account returns the account that a token is for.
 func (c *Caller) account(ctx context.Context, t *oauth2.Token, allow func(subject string) error) (Account, error) {
 	if c.AccountOf != nil {
 		if account, named := c.AccountOf(c.Provider, t); named {

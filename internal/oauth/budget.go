@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// share is for whom a call is: how many percent of a budget may be used up when it is sent. What
-// one share leaves is for those above it, so that neither work that can wait nor people who press
-// buttons keep others from signing in.
+// share is how many percent of a budget may be used up when a call is sent. It depends on whom the call is for. What
+// one share leaves is for those above it, so that neither background work nor people who press buttons keep others from
+// signing in.
 type share int
 
 const (
@@ -24,13 +24,13 @@ const (
 
 type shareKey struct{}
 
-// InBackground marks work for which no person waits.
+// InBackground marks work that no person waits for.
 func InBackground(ctx context.Context) context.Context { return inShare(ctx, background) }
 
-// ForPerson marks work that is done in the background, but that a person waits for.
+// ForPerson marks background work that a person waits for.
 func ForPerson(ctx context.Context) context.Context { return inShare(ctx, buttons) }
 
-// IsBackground tells whether work is marked so.
+// IsBackground reports whether work is marked by InBackground.
 func IsBackground(ctx context.Context) bool { return shareOf(ctx) == background }
 
 func inShare(ctx context.Context, s share) context.Context {
@@ -49,12 +49,12 @@ type cost int
 
 const (
 	free        cost = iota // a refresh: token addresses have no quota of their own
-	reservation             // an exchange counts nothing, but the call that follows must have room
+	reservation             // an exchange does not count, but the call after it must be allowed
 	single                  // a call to the API
 )
 
-// of returns how many calls are counted, and how many percent of a limit may be used up then; nil:
-// limits do not matter.
+// of returns how many calls are counted, and how many percent of a limit may be used up before; nil: limits don't
+// matter.
 func (c cost) of(ctx context.Context) (calls int, percent *int) {
 	switch c {
 	case single:
@@ -65,7 +65,7 @@ func (c cost) of(ctx context.Context) (calls int, percent *int) {
 	return calls, new(int(shareOf(ctx)))
 }
 
-// windows are those in which a call was counted, by their beginnings.
+// windows are the quarter hour and the day in which a call was counted, by their beginnings.
 type windows struct{ quarter, day time.Time }
 
 // reserve asks the budget for a call, and counts it. It is one statement, which reads the clock
@@ -118,9 +118,8 @@ func (c *Caller) reserve(ctx context.Context, call string, cost cost) (windows, 
 	return windows{}, refusal
 }
 
-// update stores what an answer says about the quota, and for how long its provider wants no calls.
-// It completes an *Error with Until. If this can't be stored now, the next answer says it again, so
-// that is no reason to lose this answer.
+// update stores what an answer says about the quota, and for how long the provider wants no calls. It adds Until to an
+// *Error. If the database can't store it, the answer is returned all the same: the next one says it again.
 func (c *Caller) update(ctx context.Context, w windows, header http.Header, err error) error {
 	failure, _ := errors.AsType[*Error](err)
 	limit := c.rateLimit(header, failure)
@@ -145,8 +144,8 @@ func (c *Caller) update(ctx context.Context, w windows, header http.Header, err 
 	return err
 }
 
-// store stores a rate limit. It leaves a window alone that is over by now, and it lowers
-// no count within a window: answers come in any order, and the calls under way have been counted.
+// store stores a rate limit. It ignores what is about a window that has ended, and never lowers a count within a
+// window: answers come in any order, and calls under way are counted already.
 func (c *Caller) store(ctx context.Context, w windows, limit RateLimit) pgx.Row {
 	return c.client.pool.QueryRow(ctx, `
 		UPDATE cairn.budgets
@@ -171,8 +170,8 @@ type Budget struct {
 	PausedUntil             time.Time // zero unless the provider wants no calls now
 }
 
-// Budgets returns the budgets of the providers whose quota is known, and of those that want no
-// calls now. It is for the operator.
+// Budgets returns the budgets of the providers whose quota is known, and of those that want no calls now. It is for
+// operators.
 func Budgets(ctx context.Context, pool *pgxpool.Pool) ([]Budget, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT provider,

@@ -18,7 +18,7 @@ import (
 
 // Client is our application, as providers know it. It makes calls and keeps attempts. Make it with NewClient.
 type Client struct {
-	pool       *pgxpool.Pool // nil: an operator's call by hand, which counts in no budget
+	pool       *pgxpool.Pool // nil: an operator's command makes calls, which count in no budget
 	http       *http.Client
 	semaphores sync.Map // of semaphore, by provider
 	limits     Limits
@@ -39,10 +39,10 @@ func NewClient(pool *pgxpool.Pool, o Options) *Client {
 	return &Client{pool: pool, http: newHTTPClient(limits.Call), limits: limits, observe: o.Observe}
 }
 
-// Limits are those of the client, with their defaults.
+// Limits returns the client's limits, with their defaults.
 func (c *Client) Limits() Limits { return c.limits }
 
-// At returns what makes the calls to one provider.
+// At returns the caller for one provider.
 func (c *Client) At(p *Provider) *Caller { return &Caller{p, c} }
 
 // Caller makes the calls to one provider.
@@ -51,7 +51,7 @@ type Caller struct {
 	client *Client
 }
 
-// observed reports a call that is over.
+// observed reports a call that has ended.
 func (c *Caller) observed(call string, began time.Time, err error) {
 	if c.client.observe != nil {
 		c.client.observe(c.Key, call, resultOf(err), time.Since(began))
@@ -72,7 +72,7 @@ func resultOf(err error) string {
 	return "unavailable"
 }
 
-// maxBody is of an answer, after decompression; a page of activities takes some 100 KB.
+// maxBody is the size of an answer, after decompression. A page of activities takes some 100 KB.
 const maxBody = 1 << 20
 
 // newHTTPClient returns the client for all providers. A redirect is an answer like any other: following it could carry
@@ -80,7 +80,7 @@ const maxBody = 1 << 20
 func newHTTPClient(call time.Duration) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 2*maxUnderWay, maxUnderWay/2
-	// Without pings a line that died would be tried again and again: HTTP/2 keeps one for all calls.
+	// HTTP/2 uses one connection for all calls. Without pings, they would go on using one that is dead.
 	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: call, PingTimeout: call / 2}
 	return &http.Client{
 		Timeout:       call,
@@ -100,7 +100,7 @@ func (b boundedBodies) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// exchange redeems a code. It is sent exactly once.
+// exchange exchanges a code for tokens. It sends the code exactly once.
 func (c *Caller) exchange(ctx context.Context, code, verifier string) (t *oauth2.Token, err error) {
 	var options []oauth2.AuthCodeOption
 	if c.PKCE {
@@ -115,7 +115,7 @@ func (c *Caller) exchange(ctx context.Context, code, verifier string) (t *oauth2
 	return t, err
 }
 
-// Refresh gets a new pair of tokens. The answer must be stored before it is used. Errors: *Error.
+// Refresh gets a new pair of tokens, which must be stored before it is used. Errors: *Error.
 func (c *Caller) Refresh(ctx context.Context, refreshToken string) (t *oauth2.Token, err error) {
 	err = c.limited(ctx, "refresh", free, func() (header http.Header, err error) {
 		t, err = c.Config.TokenSource(c.with(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
@@ -126,7 +126,7 @@ func (c *Caller) Refresh(ctx context.Context, refreshToken string) (t *oauth2.To
 	return t, err
 }
 
-// headerOf is the header of a token address's refusal; x/oauth2 shows no other.
+// headerOf returns the header of a token address's refusal. x/oauth2 gives no access to that of a success.
 func headerOf(err error) http.Header {
 	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok || refused.Response == nil {
@@ -141,7 +141,7 @@ func (c *Caller) with(ctx context.Context) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, &client)
 }
 
-// token checks a token answer and gives it an end where the provider should have named one.
+// token checks a token answer, and adds an expiry if the provider should have named one.
 func (c *Caller) token(call string, t *oauth2.Token, err error) (*oauth2.Token, error) {
 	if err != nil {
 		return nil, c.tokenError(call, err)
@@ -155,7 +155,7 @@ func (c *Caller) token(call string, t *oauth2.Token, err error) (*oauth2.Token, 
 	return t, nil
 }
 
-// tokenError tells the definite refusals of a token address from its bad days.
+// tokenError distinguishes definite refusals by a token address from failures that may pass.
 func (c *Caller) tokenError(call string, err error) error {
 	if _, ok := errors.AsType[*url.Error](err); ok {
 		return c.Fail(call, ErrUnavailable, 0, "")
@@ -179,7 +179,7 @@ func (c *Caller) tokenError(call string, err error) error {
 	return c.Fail(call, kind, status, code)
 }
 
-// standardCode lets through only codes that the standard knows, so that nothing else of an answer reaches a log.
+// standardCode returns a code if the standard defines it, otherwise "": no other text of an answer may reach a log.
 func standardCode(code string) string {
 	switch code {
 	case "invalid_grant", "invalid_client", "invalid_request", "invalid_scope", "unauthorized_client",
@@ -199,10 +199,9 @@ func (c *Caller) Get(ctx context.Context, call, path string, query url.Values, a
 	return c.Call(ctx, call, r, out)
 }
 
-// Call sends a request to the provider and decodes a JSON answer into out. If out is nil, the answer must only
-// not contradict success. An error carries the status: 401 is ErrRefused, 412 is ErrNotPermitted and 429
-// is ErrRateLimited, unless the provider means something else by it (Provider.APIError). Every other failure may be
-// temporary. Errors: *Error.
+// Call sends a request to the provider and decodes a JSON answer into out. If out is nil, any answer will do that does
+// not contradict its status (confirms). 401 is ErrRefused, 412 is ErrNotPermitted and 429 is ErrRateLimited, unless the
+// provider means something else by them (Provider.APIError). Every other failure may be temporary. Errors: *Error.
 func (c *Caller) Call(ctx context.Context, call string, r *http.Request, out any) error {
 	return c.limited(ctx, call, single, func() (http.Header, error) { return c.send(ctx, call, r, out) })
 }
@@ -228,7 +227,7 @@ func (c *Caller) send(ctx context.Context, call string, r *http.Request, out any
 	return resp.Header, nil
 }
 
-// apiError returns the short code of an answer, if it is known, and the kind of error that it is, nil for a success.
+// apiError returns the short code of an answer, if it is a known one, and its kind of error, nil for a success.
 func (c *Caller) apiError(call string, status int, body []byte) (code string, kind error) {
 	if status >= 200 && status <= 299 {
 		return "", nil
@@ -249,7 +248,7 @@ func (c *Caller) apiError(call string, status int, body []byte) (code string, ki
 	return code, ErrUnavailable
 }
 
-// confirms tells whether the content of a success says nothing else. A web page, or an error with status 200, does.
+// confirms reports whether the content of an answer fits a success. A web page, or an error with status 200, does not.
 func confirms(body []byte) bool {
 	var answer struct {
 		Error, ErrorMessage json.RawMessage
@@ -259,7 +258,7 @@ func confirms(body []byte) bool {
 		answer.Error == nil && answer.ErrorMessage == nil && len(answer.Errors) == 0
 }
 
-// printable tells whether a token can stand in a header: visible ASCII, or empty.
+// printable reports whether a token can be sent in a header: it is visible ASCII, or empty.
 func printable(token string) bool {
 	return len(token) <= 8192 && !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
 }

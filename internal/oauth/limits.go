@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Limits are the time limits of a Client, and of those that use it. A field that is zero has its default.
+// Limits are the time limits of a Client and of its callers. A field that is zero has its default.
 type Limits struct {
 	Call      time.Duration // one call to a provider, from dialling to the last byte: 10 s
-	Queue     time.Duration // a call's wait while too many to the same provider are under way: 2 s
-	Statement time.Duration // a statement that is finished even when the browser has left: 3 s
+	Queue     time.Duration // how long a call waits while too many to the same provider are under way: 2 s
+	Statement time.Duration // a statement that finishes even when the browser has left: 3 s
 	Poll      time.Duration // between two looks at what another instance holds: 100 ms
-	Attempt   time.Duration // a person's stay at the provider: 10 minutes
+	Attempt   time.Duration // how long a person may stay at the provider: 10 minutes
 }
 
 func (l Limits) withDefaults() Limits {

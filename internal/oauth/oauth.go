@@ -4,14 +4,14 @@
 //	oauth.go      kinds of errors
 //	provider.go   what a provider is: a description, and an Adapter that makes its calls
 //	client.go     calls to providers: bounded in time and size, no redirects, errors without secrets
-//	answer.go     token answers that are odd, and can be understood
-//	semaphore.go  how many calls to a provider are under way at the same time
-//	budget.go     how many are allowed: one budget for all instances
+//	answer.go     odd token answers that can be understood
+//	semaphore.go  how many calls to a provider may be under way at the same time
+//	budget.go     how many calls are allowed: one budget for all instances
 //	ratelimit.go  what answers say about that: quotas, Retry-After
-//	attempt.go    one attempt: begun, consumed by the browser that began it, exchanged for tokens
+//	attempt.go    an attempt: begun, consumed by the browser that began it, exchanged for tokens
 //	limits.go     time limits and their defaults
 //
-// One DELETE … RETURNING consumes an attempt before anything else is looked at. A call to a provider is counted
+// One DELETE … RETURNING consumes an attempt before anything else is checked. A call to a provider is counted
 // in its budget before it is sent, by one statement that all instances share; it is not sent if the budget is
 // spent, or if the provider has asked for no calls. No database connection is held during a call.
 package oauth
@@ -22,14 +22,14 @@ import (
 	"time"
 )
 
-// Error is a provider's refusal or silence. It carries nothing of the answer's text, which may contain tokens.
+// Error is a call to a provider that failed. It has none of the answer's text, which may contain tokens.
 type Error struct {
 	Provider string
 	Call     string // "exchange", "refresh", "who-am-I", "permissions", "data", "revoke"
 	Kind     error  // one of the kinds below
 	Status   int    // HTTP status, 0 if there was no answer
-	Code     string // the provider's short code, where it is a known one
-	// Until is when the provider may be called again, zero if that is not known. No call is made before.
+	Code     string // the provider's short code, if it is a known one
+	// Until is when the provider may be called again; zero: not known. No call is made before.
 	Until time.Time
 	// Unsent says that the call was not made.
 	Unsent bool
@@ -44,7 +44,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Kind }
 
-// Kinds of errors. Only ErrRefused is definite; the others say nothing about a connection.
+// Kinds of errors. Only ErrRefused says something definite about a connection.
 var (
 	ErrRefused      = errors.New("the provider refused")
 	ErrNotPermitted = errors.New("the person has not permitted this at the provider")
@@ -53,9 +53,9 @@ var (
 	ErrRateLimited  = errors.New("the provider asks us to slow down")
 	// ErrQuotaSpent is an ErrRateLimited that lasts until the next UTC day.
 	ErrQuotaSpent = fmt.Errorf("%w until tomorrow", ErrRateLimited)
-	// ErrPersonLimited is an ErrRateLimited that is about the calls for one person only.
+	// ErrPersonLimited is an ErrRateLimited for the calls about one person only.
 	ErrPersonLimited = fmt.Errorf("%w with one person", ErrRateLimited)
-	// ErrAppRefused is an ErrUnavailable that is about our application, not about a person.
+	// ErrAppRefused is an ErrUnavailable because of our application, not of a person.
 	ErrAppRefused = fmt.Errorf("%w: it refuses our application", ErrUnavailable)
 	// ErrTooManyPeople is an ErrAppRefused because our application has as many people as it may.
 	ErrTooManyPeople = fmt.Errorf("%w: it has as many people as it may", ErrAppRefused)
@@ -68,7 +68,7 @@ var (
 	ErrDenied       = errors.New("oauth: the person declined")
 )
 
-// StatusIs tells whether err is an *Error with an HTTP status.
+// StatusIs reports whether err is an *Error with this HTTP status.
 func StatusIs(err error, status int) bool {
 	failed, ok := errors.AsType[*Error](err)
 	return ok && failed.Status == status

@@ -14,40 +14,40 @@ import (
 	"cairn/internal/text"
 )
 
-// Provider is one provider: what it is stands in fields, what it does in its Adapter.
+// Provider is one provider: its fields describe it, and its Adapter makes its calls.
 type Provider struct {
 	Key       string // "strava"; also in routes and in the database
 	Name      string // as people call it
-	FullName  string // as its brand rules want it where people connect; Name if empty
+	FullName  string // the name that its brand rules want where people connect; "": Name
 	Config    oauth2.Config
 	API       string // base address of the API
-	Revoke    string // address of revocation; unused where it is part of the API
+	Revoke    string // address of revocation; unused if that is part of the API
 	ManageURL string // where people see our access at the provider
-	// OtherNames are what people call it besides.
+	// OtherNames are further names that people use.
 	OtherNames  []string
 	Offer       string // what connecting it brings, in a sentence
-	Attribution string // that its brand rules want beside what comes from it; "": none
-	Hosts       string // CSP source of pages the consent page may pass through, "" if none are known
-	// WebhookSecret proves that a webhook is the provider's, as far as it sends such a secret; "": none is known.
+	Attribution string // that its brand rules want beside its data; "": none
+	Hosts       string // CSP source of pages that the consent page may lead through; "": none are known
+	// WebhookSecret proves that a webhook comes from the provider, if it sends such a secret; "": none is known.
 	WebhookSecret string
 
 	Permissions []Permission // that we ask for, or look at
 	PKCE        bool
 	AuthParams  []oauth2.AuthCodeOption // besides the usual ones
-	// RefreshEarly is how long before its end an access token counts as over. AssumedLife is how
-	// long a token is taken to live where the provider does not say it; 0: for ever.
+	// RefreshEarly is how long before its expiry an access token counts as expired. AssumedLife is how
+	// long a token is valid if the provider does not say that; 0: for ever.
 	RefreshEarly, AssumedLife time.Duration
-	// RefreshIdle is after how long unused tokens are refreshed, well before they lapse; 0: they do not.
+	// RefreshIdle is when unused tokens are refreshed, well before they expire; 0: they don't expire.
 	RefreshIdle time.Duration
 
-	// PictureHosts are where the pictures of people are: "x.example.com", or "*.example.com" for every host below it.
+	// PictureHosts have people's pictures: "x.example.com", or "*.example.com" for every host below it.
 	PictureHosts []string
 
 	// RegistersDomain says that the callback is registered at the provider by its domain alone.
 	RegistersDomain bool
 	Deadlines       []Deadline // that the provider has announced
 
-	// What follows is where a provider goes its own way. Nil: it does as most do.
+	// The following functions are for providers that differ from most; nil: this one does not.
 
 	// Authorize puts an access token into a query instead of the header.
 	Authorize func(query url.Values, accessToken string)
@@ -66,10 +66,10 @@ type Provider struct {
 	Adapter
 }
 
-// Adapter makes a provider's calls. Features ask it for what else they need by interfaces of their own:
+// Adapter makes a provider's calls. What else it can do, features find out by interfaces of their own:
 // connection.Revoker, activity.Source, webhook.Receiver.
 type Adapter interface {
-	// WhoAmI asks whose account an access token is for. Errors: *Error.
+	// WhoAmI asks which account an access token is for. Errors: *Error.
 	WhoAmI(ctx context.Context, c *Caller, accessToken string) (Account, error)
 }
 
@@ -79,11 +79,11 @@ type Permission struct {
 	Needed     bool
 }
 
-// Account is whose account at a provider it is.
+// Account is an account at a provider.
 type Account struct {
 	Subject    string // the provider's own, immutable id
 	Name       string // may be empty
-	PictureURL string // an address that is fit to be a link, or empty
+	PictureURL string // an address that may be a link (Provider.Link), or empty
 	Granted    []string
 }
 
@@ -91,7 +91,7 @@ type Account struct {
 type Deadline struct {
 	Day   time.Time
 	Words string
-	// Open tells whether an operator has something to do before; nil: no.
+	// Open reports whether an operator has something to do before that day; nil: no.
 	Open func(p *Provider) bool
 }
 
@@ -105,8 +105,8 @@ type App struct {
 	Endpoints
 }
 
-// For fills in our registration, and what providers share: credentials in the body (if that is not set,
-// x/oauth2 tries twice and burns the code) and addresses that configuration may change.
+// For fills in our registration, the addresses, which configuration may change, and that credentials go into the body:
+// without that, x/oauth2 would try both ways and spend the code.
 func (p Provider) For(app App, standard Endpoints) *Provider {
 	p.Config.ClientID, p.Config.ClientSecret, p.Config.RedirectURL = app.ClientID, app.ClientSecret, app.RedirectURL
 	p.Config.Endpoint = oauth2.Endpoint{
@@ -152,7 +152,7 @@ func (p *Provider) Missing(granted []string) (words []string) {
 	return words
 }
 
-// InWords returns granted permissions in words; unknown ones keep the provider's word.
+// InWords returns granted permissions in our words. An unknown one keeps the provider's word.
 func (p *Provider) InWords(granted []string) (words []string) {
 	for _, key := range granted {
 		word := key
@@ -164,18 +164,21 @@ func (p *Provider) InWords(granted []string) (words []string) {
 	return words
 }
 
-// Link returns an address if it can be shown as a link: one with https, or one at the provider's
-// own API, which may be simulated on this machine. Every other address is dropped.
+// maxAddress is how many bytes an address from a provider may have.
+const maxAddress = 2048
+
+// Link returns an address if it may be shown as a link, otherwise "": it has to have https, or to be at the provider's
+// own API, which may be simulated on this machine.
 func (p *Provider) Link(address string) string {
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || len(address) > 2048 ||
+	if err != nil || u.Host == "" || len(address) > maxAddress ||
 		u.Scheme != "https" && !strings.HasPrefix(p.API, u.Scheme+"://"+u.Host+"/") {
 		return ""
 	}
 	return u.String()
 }
 
-// Owns tells whether an address is on the host of the provider's API.
+// Owns reports whether an address is on the host of the provider's API.
 func (p *Provider) Owns(address string) bool {
 	api, err := url.Parse(p.API)
 	if err != nil {
@@ -184,8 +187,6 @@ func (p *Provider) Owns(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && u.Scheme == api.Scheme && u.Host == api.Host && u.User == nil && len(address) <= maxAddress
 }
-
-const maxAddress = 2048
 
 // Fail returns an *Error of a call to the provider.
 func (p *Provider) Fail(call string, kind error, status int, code string) error {
@@ -219,13 +220,13 @@ func Bearer(r *http.Request, accessToken string) *http.Request {
 // maxName is how many characters of a name are kept.
 const maxName = 100
 
-// PersonName makes a name of its parts.
+// PersonName joins the parts of a name, fit for display.
 func PersonName(parts ...string) string { return text.Clean(maxName, parts...) }
 
 // maxPermissions and maxPermission are beyond what any provider has, in number and in characters.
 const maxPermissions, maxPermission = 32, 64
 
-// Granted makes what a provider says is granted fit to be stored.
+// Granted returns permissions that a provider says are granted, fit to be stored.
 func Granted(permissions []string) []string {
 	granted := []string{}
 	for _, key := range permissions {
@@ -239,7 +240,7 @@ func Granted(permissions []string) []string {
 // Registry is all providers that the program knows, in the order in which they are shown.
 type Registry []*Provider
 
-// Keys are those of all providers, whether we are registered there or not.
+// Keys returns the keys of all providers, whether we are registered there or not.
 func (r Registry) Keys() []string {
 	keys := make([]string, len(r))
 	for i, p := range r {
@@ -248,7 +249,7 @@ func (r Registry) Keys() []string {
 	return keys
 }
 
-// Names are what people call the providers.
+// Names returns all names that people use for the providers.
 func (r Registry) Names() (names []string) {
 	for _, p := range r {
 		names = append(names, p.Name, p.FullName)
@@ -257,7 +258,7 @@ func (r Registry) Names() (names []string) {
 	return names
 }
 
-// Usable are the providers at which we are registered.
+// Usable returns the providers at which we are registered.
 func (r Registry) Usable() (usable Registry) {
 	for _, p := range r {
 		if p.Config.ClientID != "" {

@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	// longestWait is how long a provider can keep us away with one answer.
+	// longestWait is how long one answer can keep us from calling a provider.
 	longestWait = 24 * time.Hour
-	// usualWait is for a provider that asks us to slow down and does not say for how long.
+	// usualWait is for a provider that asks us to slow down without saying for how long.
 	usualWait = 5 * time.Minute
 )
 
-// RateLimit is what an answer says about the calls that follow. Nil is what it does not say.
+// RateLimit is what an answer says about further calls. A field is nil if the answer does not say it.
 type RateLimit struct {
 	QuarterLimit, DayLimit *int // of our application, in a quarter hour and in a UTC day
 	QuarterLeft, DayLeft   *int
 	Wait                   *time.Duration // no calls are wanted for so long
 }
 
-// rateLimit reads an answer; failure is nil for a good one.
+// rateLimit reads an answer; failure is nil for a success.
 func (c *Caller) rateLimit(header http.Header, failure *Error) (limit RateLimit) {
 	if c.RateLimit != nil {
 		limit = c.RateLimit(header)
@@ -44,8 +44,8 @@ func (c *Caller) rateLimit(header http.Header, failure *Error) (limit RateLimit)
 	return limit
 }
 
-// waitIn reads Retry-After, in seconds or as a date. It compares a date with the provider's own
-// clock if the answer tells it. It ignores a time that is over or makes no sense.
+// waitIn reads Retry-After, in seconds or as a date. It compares a date with the provider's own clock if the answer has
+// its time. It ignores a time that is past or makes no sense.
 func waitIn(header http.Header) *time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	var wait time.Duration

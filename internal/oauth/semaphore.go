@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// maxUnderWay is how many calls one instance makes to a provider at the same time. A call waits for
-// one of them to end only so long (Limits.Queue): when that is not enough the provider has slowed
-// down.
+// maxUnderWay is how many calls one instance makes to a provider at the same time. A further call waits for one of them
+// to end, but not long (Limits.Queue): if that is not enough, the provider has slowed down.
 const maxUnderWay = 16
 
-// semaphore is in front of a provider: one that does not answer holds up no more than so many calls.
+// semaphore limits the calls to a provider, so that one that does not answer holds up no more than maxUnderWay.
 type semaphore chan struct{}
 
 func (c *Caller) semaphore() semaphore {
@@ -19,9 +18,8 @@ func (c *Caller) semaphore() semaphore {
 	return made.(semaphore)
 }
 
-// limited makes a call within the limits of the provider and our own. send returns the header of
-// the answer, if there was one. No database connection is held during the call. Errors: those of
-// send; *Error.
+// limited makes a call within the provider's limits and ours. send returns the header of the answer, if there was one.
+// No database connection is held during the call. Errors: those of send; *Error.
 func (c *Caller) limited(ctx context.Context, call string, cost cost, send func() (http.Header, error)) error {
 	s := c.semaphore()
 	if err := c.acquire(ctx, s, call); err != nil {

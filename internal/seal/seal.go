@@ -1,4 +1,4 @@
-// Package seal encrypts small secrets (provider tokens) that rest in the database.
+// Package seal encrypts small secrets, like providers' tokens, for the database.
 //
 // A sealed value is AES-256-GCM with a random nonce and names the key that made it:
 //

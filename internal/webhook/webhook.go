@@ -1,8 +1,8 @@
-// Package webhook is what the webhooks of all providers have in common. The folder of a provider reads its messages;
+// Package webhook has what the webhooks of all providers have in common. A provider's folder reads its messages, and
 // package routes serves the addresses.
 //
-// An address holds a key that only the provider was given, but a message proves nothing: it only makes us ask the
-// provider. What a provider sends that can't be asked is the exception: it is shown to its owner as it came.
+// An address contains a key that only the provider was given, but a message proves nothing: it only makes us ask the
+// provider. If the provider can't be asked, its message itself is shown to the owner of the account.
 package webhook
 
 import (
@@ -16,10 +16,10 @@ import (
 	"cairn/internal/oauth"
 )
 
-// Message is what a provider says, by the ids of its accounts.
+// Message is what a provider reports, as the ids of its accounts.
 type Message struct {
-	Check []string // their permission may have changed
-	Fetch []string // they have something new
+	Check []string // accounts whose permissions may have changed
+	Fetch []string // accounts that have something new
 }
 
 // Receiver is an oauth.Adapter of a provider that has webhooks.
@@ -28,14 +28,14 @@ type Receiver interface {
 	// the provider is answered, and returns the accounts for which there is something to fetch.
 	// Errors: ErrNotUnderstood, ErrWrongSecret; those of push.
 	Receive(r *http.Request, p *oauth.Provider, push Push) (Message, error)
-	// Bulk tells whether one message may be large; its provider waits longer for the answer.
+	// Bulk reports whether one message may be large; the provider then waits longer for the answer.
 	Bulk() bool
 }
 
 // Push stores what a provider sent: activity.Store.Push.
 type Push func(ctx context.Context, sent []activity.Sent) (toFetch []string, err error)
 
-// Challenger is a Receiver whose provider makes sure that its messages are wanted.
+// Challenger is a Receiver whose provider checks that its messages are wanted.
 type Challenger interface {
 	// Challenge returns the answer, as JSON, to a query; ok is false if there is none.
 	Challenge(query url.Values, p *oauth.Provider) (answer any, ok bool)
@@ -57,8 +57,8 @@ type Subscription struct {
 type Subscriber interface {
 	// Subscriptions lists those of our application. Errors: *oauth.Error.
 	Subscriptions(ctx context.Context, c *oauth.Caller) ([]Subscription, error)
-	// Subscribe has the provider send its messages to an address, where it makes its challenge meanwhile.
-	// Errors: *oauth.Error.
+	// Subscribe makes the provider send its messages to an address. The provider challenges the address before it
+	// answers. Errors: *oauth.Error.
 	Subscribe(ctx context.Context, c *oauth.Caller, callback string) error
 	// Unsubscribe ends a subscription. Errors: *oauth.Error.
 	Unsubscribe(ctx context.Context, c *oauth.Caller, id int64) error
@@ -66,12 +66,12 @@ type Subscriber interface {
 
 // Kinds of errors.
 var (
-	ErrNotUnderstood = errors.New("webhook: it makes no sense")
+	ErrNotUnderstood = errors.New("webhook: the message makes no sense")
 	ErrOtherApp      = fmt.Errorf("%w: it is for another application", ErrNotUnderstood)
-	ErrWrongSecret   = errors.New("webhook: it has another secret")
+	ErrWrongSecret   = errors.New("webhook: the message has another secret")
 )
 
-// Unread is ErrNotUnderstood with the error that came up when a body was read, nil if it was read.
+// Unread returns ErrNotUnderstood together with the error of reading the body, nil if there was none.
 func Unread(err error) error {
 	if err == nil {
 		return ErrNotUnderstood

@@ -16,8 +16,8 @@ import (
 
 var _ activity.Asked = adapter{}
 
-// Rules implements activity.Source. Calls that no person asked for are more frequent than at others, because pushes may
-// not be set up. Check-ins are not kept longer than the others' entries.
+// Rules implements activity.Source. Calls that no person asked for are more frequent than at other providers, because
+// pushes may not be set up. Check-ins are kept no longer than entries of the others.
 func (adapter) Rules() activity.Rules {
 	return activity.Rules{Every: 6 * time.Hour, Keep: 7 * 24 * time.Hour}
 }
@@ -32,7 +32,7 @@ func (adapter) Newest(ctx context.Context, api connection.API, n int) ([]activit
 	return answer.entries, nil
 }
 
-// checkins are what is read of the envelope.
+// checkins is the part of the envelope that we read.
 type checkins struct{ entries activity.List[checkin] }
 
 func (c *checkins) UnmarshalJSON(text []byte) error {
@@ -47,7 +47,7 @@ func (c *checkins) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(envelope.Response.Checkins.Items, &c.entries)
 }
 
-// checkin is what is read of one (docs/providers.md, 4.5).
+// checkin is the part of a check-in that we read (docs/providers.md, 4.5).
 type checkin struct {
 	ID             text.ID
 	CreatedAt      int64
@@ -65,7 +65,7 @@ type checkin struct {
 	}
 }
 
-// Entry makes an entry of it, if it makes sense.
+// Entry returns the check-in as an entry; ok is false if it makes no sense.
 func (c checkin) Entry() (activity.Entry, bool) {
 	at := time.Unix(c.CreatedAt, 0)
 	location := c.Venue.Location

@@ -1,4 +1,4 @@
-// Package foursquare is everything of Foursquare: addresses, permissions, errors, webhooks, check-ins.
+// Package foursquare has everything about Foursquare: addresses, permissions, errors, webhooks, check-ins.
 // docs/providers.md, section 4, says how Foursquare behaves.
 //
 //	foursquare.go  the description, whose account it is, errors
@@ -19,7 +19,7 @@ import (
 // Key names Foursquare in routes and in the database.
 const Key = "foursquare"
 
-// apiVersion is the day whose API behaviour we were written for; Foursquare wants a fixed one, not today's.
+// apiVersion is the day of the API version that we were written for. Foursquare wants a fixed day, not today's.
 const apiVersion = "20260901"
 
 // New describes Foursquare: OAuth 2 with a secret, but without scopes, PKCE, refresh tokens and expiry. No call
@@ -79,8 +79,8 @@ func authorize(query url.Values, accessToken string) {
 	query.Set("oauth_token", accessToken)
 }
 
-// apiError reads the kind of an error from the envelope: a 403 is a rate limit only if it says so. The limit is on
-// the calls for each person; only the day's quota is our application's.
+// apiError reads the kind of an error from the envelope: a 403 is a rate limit only if it says so. The limit is on the
+// calls for one person; only the day's quota is on our application.
 func apiError(_ string, status int, body []byte) (code string, kind error) {
 	var answer struct{ Meta struct{ ErrorType string } }
 	_ = json.Unmarshal(body, &answer)

@@ -22,7 +22,7 @@ func (adapter) Purpose() string { return "user push" }
 // Bulk implements webhook.Receiver.
 func (adapter) Bulk() bool { return false }
 
-// Receive implements webhook.Receiver. A push is about a check-in. The secret is not always there (docs/providers.md,
+// Receive implements webhook.Receiver. A push is about a check-in. It does not always have a secret (docs/providers.md,
 // 4.7).
 func (adapter) Receive(r *http.Request, p *oauth.Provider, _ webhook.Push) (m webhook.Message, err error) {
 	given, known := r.PostForm.Get("secret"), p.WebhookSecret

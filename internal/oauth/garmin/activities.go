@@ -52,8 +52,8 @@ func (adapter) Backfill(ctx context.Context, api connection.API, granted []strin
 }
 
 // Follow implements activity.Sender. A stranger may have named the address, so a refusal is oauth.ErrUnfit: it says
-// nothing about the connection. The address carries its own proof. Garmin has refused requests that had our token too,
-// and also requests that lacked it, so the first request has none (docs/providers.md, 3.5).
+// nothing about the connection. The address contains its own proof. Garmin has refused requests that also had our
+// token, and requests that lacked it, so we try without it first (docs/providers.md, 3.5).
 func (adapter) Follow(ctx context.Context, api connection.API, address string) ([]activity.Entry, error) {
 	if !api.Provider().Owns(address) {
 		return nil, oauth.ErrUnfit
@@ -83,7 +83,7 @@ func follow(ctx context.Context, c *oauth.Caller, address, accessToken string, o
 	return c.Call(ctx, "data", r, out)
 }
 
-// summary is what is read of an activity (docs/providers.md, 3.6).
+// summary is the part of an activity that we read (docs/providers.md, 3.6).
 type summary struct {
 	SummaryID                text.ID
 	ActivityType             string
@@ -98,7 +98,7 @@ type summary struct {
 	ParentSummaryID          json.RawMessage // of a part of an activity
 }
 
-// Entry makes an entry of it, if it makes sense.
+// Entry returns the activity as an entry; ok is false if it makes no sense, or is part of another activity.
 func (s summary) Entry() (activity.Entry, bool) {
 	at := time.Unix(s.StartTimeInSeconds, 0)
 	kind := activity.SportInWords(s.ActivityType)
@@ -112,7 +112,7 @@ func (s summary) Entry() (activity.Entry, bool) {
 	}, whole && s.SummaryID != "" && len(s.SummaryID) <= activity.MaxText && activity.Plausible(at)
 }
 
-// device is the credit that Garmin wants, whatever the device is called: "Garmin Edge 840".
+// device returns the credit that Garmin wants, whatever the device is called: "Garmin Edge 840".
 func device(name string) string {
 	name = activity.Text(name)
 	switch {

@@ -1,7 +1,7 @@
-// Package garmin is everything of Garmin: addresses, permissions, errors, revocation, webhooks, activities.
+// Package garmin has everything about Garmin: addresses, permissions, errors, revocation, webhooks, activities.
 // docs/providers.md, section 3, says how Garmin behaves.
 //
-//	garmin.go      the description, whose account it is, what it grants, revocation, errors
+//	garmin.go      the description, whose account it is, what is granted, revocation, errors
 //	activities.go  activities, which Garmin sends by itself or gives an address for
 //	webhook.go     what Garmin sends: activities, deregistrations, changes of permissions
 package garmin
@@ -23,8 +23,8 @@ import (
 // Key names Garmin in routes and in the database.
 const Key = "garmin"
 
-// New describes Garmin: OAuth 2 with PKCE and a secret. There are no scopes: the API says what a person
-// permits. It names no person either, so an account is known by its opaque id.
+// New describes Garmin: OAuth 2 with PKCE and a secret. There are no scopes: the API says what a person permits. It has
+// no names either, only an opaque id of the account.
 func New(app oauth.App) *oauth.Provider {
 	return oauth.Provider{
 		Key: Key, Name: "Garmin", FullName: "Garmin Connect",
@@ -55,8 +55,8 @@ func New(app oauth.App) *oauth.Provider {
 
 type adapter struct{}
 
-// apiError knows 403 for a token that is not known any more; 401 is for one that is over. Data that we fetch was named
-// by others, so its refusal says nothing about a connection.
+// apiError knows 403 for a token that is no longer known; 401 is for one that has expired. If data is refused, that
+// says nothing about a connection, because others named its address.
 func apiError(call string, status int, _ []byte) (code string, kind error) {
 	switch {
 	case call == "data" && slices.Contains(unfit, status):
@@ -67,7 +67,7 @@ func apiError(call string, status int, _ []byte) (code string, kind error) {
 	return "", nil
 }
 
-// unfit are the answers to a request for data that was already served, or is not meant for us (docs/providers.md, 3.5).
+// unfit are the answers to a request for data that was served already, or is not for us (docs/providers.md, 3.5).
 var unfit = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGone}
 
 // WhoAmI implements oauth.Adapter.
@@ -83,8 +83,8 @@ func (adapter) WhoAmI(ctx context.Context, c *oauth.Caller, accessToken string) 
 	return oauth.Account{Subject: string(user.UserID), Granted: granted}, err
 }
 
-// permissions accepts both shapes that the permissions are said to come in: an object and a bare array. An answer
-// without any, even an empty list, is an error that came with status 200.
+// permissions accepts both shapes in which permissions are said to come: an object and a bare array. An answer without
+// a list is an error that came with status 200.
 func permissions(ctx context.Context, c *oauth.Caller, accessToken string) ([]string, error) {
 	var raw json.RawMessage
 	err := c.Get(ctx, "permissions", "/wellness-api/rest/user/permissions", nil, accessToken, &raw)
@@ -104,7 +104,7 @@ func permissions(ctx context.Context, c *oauth.Caller, accessToken string) ([]st
 
 var _ connection.Revoker = adapter{}
 
-// Revoke implements connection.Revoker: it ends the link, with an access token that is alive.
+// Revoke implements connection.Revoker: it deletes the registration, which takes a valid access token.
 func (adapter) Revoke(ctx context.Context, c *oauth.Caller, _ *oauth2.Token, access connection.Access) error {
 	accessToken, err := access(ctx)
 	if err != nil {

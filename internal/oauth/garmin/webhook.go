@@ -27,9 +27,9 @@ const batch = 500
 // Bulk implements webhook.Receiver: one message may be about many people.
 func (adapter) Bulk() bool { return true }
 
-// Receive implements webhook.Receiver. Garmin tells of people who took permissions back, wholly or in part, and of
-// activities. Activities are stored before the answer is sent, because they come only once. One body may be about many
-// people and much else, so it is read piece by piece.
+// Receive implements webhook.Receiver. Garmin reports people who took permissions back, wholly or in part, and
+// activities. Activities are stored before the answer is sent, because they come only once. A body may be about many
+// people, and much of it not for us, so it is read piece by piece.
 func (adapter) Receive(r *http.Request, p *oauth.Provider, push webhook.Push) (m webhook.Message, err error) {
 	if subtle.ConstantTimeCompare([]byte(r.Header.Get("garmin-client-id")), []byte(p.Config.ClientID)) != 1 {
 		return m, webhook.ErrOtherApp
@@ -99,7 +99,7 @@ func (i item) sent(p *oauth.Provider) activity.Sent {
 	return activity.Sent{Subject: string(i.UserID), Entry: entry, Valid: valid}
 }
 
-// activities stores activities, and returns the subjects for whom addresses came instead.
+// activities stores activities, and returns the subjects with something to fetch, for whom addresses came instead.
 func activities(
 	body *json.Decoder, p *oauth.Provider, store func([]activity.Sent) ([]string, error),
 ) (toFetch []string, err error) {
@@ -121,8 +121,8 @@ func activities(
 	return toFetch, push()
 }
 
-// eachOf reads an array element by element. What can't be read as a T, in one way only, is left
-// out: the others come only once.
+// eachOf reads an array element by element. It leaves out an element that can't be read as a T, or in more than one
+// way: the others come only once.
 func eachOf[T any](body *json.Decoder, do func(T) error) error {
 	if token, err := body.Token(); err != nil || token != json.Delim('[') {
 		return webhook.Unread(err)

@@ -26,7 +26,7 @@ func (adapter) WhoAmI(ctx context.Context, c *oauth.Caller, accessToken string) 
 	return account, nil
 }
 
-// athleteIn saves a call that counts in the quota: the answer to a code mostly names the athlete.
+// athleteIn reads the athlete from the answer to a code, which usually has it. That saves a call of the quota.
 func athleteIn(p *oauth.Provider, t *oauth2.Token) (oauth.Account, bool) {
 	raw, _ := t.Extra("athlete").(string)
 	var athlete athlete
@@ -53,8 +53,8 @@ func (a athlete) account(p *oauth.Provider) (oauth.Account, bool) {
 	}, true
 }
 
-// scopesIn prefers the token answer, which comes from Strava, to the callback, which comes through the browser. One
-// separates by spaces, the other by commas; the first is not always there.
+// scopesIn reads the scopes from the token answer, which comes from Strava itself, or else from the callback, which
+// comes through the browser. One separates them by spaces, the other by commas.
 func scopesIn(callback url.Values, t *oauth2.Token) []string {
 	scope, _ := t.Extra("scope").(string)
 	if scope == "" {

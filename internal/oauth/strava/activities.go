@@ -15,7 +15,7 @@ import (
 
 var _ activity.Asked = adapter{}
 
-// Rules implements activity.Source. Calls that no person asked for are few: webhooks tell of changes, and the quota is
+// Rules implements activity.Source. Calls that no person asked for are rare: webhooks report changes, and the quota is
 // small. Strava lets us keep entries for a week (docs/providers.md, 2.10).
 func (adapter) Rules() activity.Rules {
 	return activity.Rules{
@@ -33,7 +33,7 @@ func (adapter) Newest(ctx context.Context, api connection.API, n int) ([]activit
 	return answer, nil
 }
 
-// summary is what is read of an activity (docs/providers.md, 2.7).
+// summary is the part of an activity that we read (docs/providers.md, 2.7).
 type summary struct {
 	ID             text.ID
 	Name           string
@@ -45,7 +45,7 @@ type summary struct {
 	ElevationGain  activity.Amount `json:"total_elevation_gain"`
 	HeartRate      activity.Amount `json:"average_heartrate"`
 	StartDate      time.Time       `json:"start_date"`
-	StartDateLocal string          `json:"start_date_local"` // its Z is false
+	StartDateLocal string          `json:"start_date_local"` // despite its Z
 	UTCOffset      float64         `json:"utc_offset"`
 	DeviceName     string          `json:"device_name"`
 	Private        bool
@@ -54,7 +54,7 @@ type summary struct {
 	}
 }
 
-// Entry makes an entry of it, if it makes sense.
+// Entry returns the activity as an entry; ok is false if it makes no sense.
 func (s summary) Entry() (activity.Entry, bool) {
 	_, numbered := s.ID.Int64()
 	return activity.Entry{
@@ -69,7 +69,7 @@ func (s summary) Entry() (activity.Entry, bool) {
 	}, numbered && activity.Plausible(s.StartDate)
 }
 
-// device is the credit that Garmin wants for what its devices have recorded, also where it comes from Strava.
+// device returns the credit that Garmin wants for what its devices have recorded, even if it comes from Strava.
 func device(name string) string {
 	if name = activity.Text(name); strings.HasPrefix(strings.ToLower(name), "garmin") {
 		return name

@@ -9,7 +9,7 @@ import (
 	"cairn/internal/activity"
 )
 
-// An odd entry costs only itself, an odd field only itself.
+// An odd entry or field is left out, and nothing else.
 func TestOddEntries(t *testing.T) {
 	t.Parallel()
 	strava := func(fields string) string {

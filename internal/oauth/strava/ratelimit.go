@@ -8,8 +8,8 @@ import (
 	"cairn/internal/oauth"
 )
 
-// rateLimit reads the headers, "quarter hour,day" each. The narrower limit applies to all our
-// calls, so our quota is what both limits leave. Limits are believed only together.
+// rateLimit reads the headers, "quarter hour,day" each. Both limits apply to our calls, so the lower one is our quota.
+// The limits are believed only if both are there.
 func rateLimit(header http.Header) (limit oauth.RateLimit) {
 	all, allOK := quotaOf(header, "X-RateLimit")
 	reads, readsOK := quotaOf(header, "X-ReadRateLimit")

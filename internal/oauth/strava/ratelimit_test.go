@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The narrower of the two limits counts, and limits are believed only together.
+// The lower of the two limits counts. They are believed only if both are there.
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ limit, usage, readLimit, readUsage, want string }{

@@ -15,8 +15,8 @@ import (
 
 var _ connection.Revoker = adapter{}
 
-// Revoke implements connection.Revoker. It uses the revocation address that Strava has had since June 2026, and
-// the older one, which Strava retires in June 2027, where the newer one is missing.
+// Revoke implements connection.Revoker. It uses the revocation address that Strava has had since June 2026. If that is
+// missing, it uses the older one, which Strava retires in June 2027.
 func (adapter) Revoke(ctx context.Context, c *oauth.Caller, t *oauth2.Token, access connection.Access) error {
 	err := revoke(ctx, c, cmp.Or(t.RefreshToken, t.AccessToken))
 	if !oauth.StatusIs(err, http.StatusNotFound) && !oauth.StatusIs(err, http.StatusMethodNotAllowed) {

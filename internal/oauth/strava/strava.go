@@ -1,10 +1,10 @@
-// Package strava is everything of Strava: addresses, permissions, errors, revocation, webhooks, activities.
+// Package strava has everything about Strava: addresses, permissions, errors, revocation, webhooks, activities.
 // docs/providers.md, section 2, says how Strava behaves.
 //
 //	strava.go        the description, and what its errors mean
-//	account.go       whose account it is, and what it grants
+//	account.go       whose account it is, and what is granted
 //	revoke.go        revocation
-//	ratelimit.go     the quota, as each answer says it
+//	ratelimit.go     the quota, which is in each answer
 //	activities.go    the newest activities
 //	webhook.go       events about activities and athletes
 //	subscription.go  subscribing to them
@@ -25,7 +25,7 @@ import (
 const Key = "strava"
 
 // New describes Strava: OAuth 2 with a secret and without PKCE. People may untick scopes, and the callback says which
-// were granted. Scopes travel as one string with commas: x/oauth2 would join them with spaces, which Strava has
+// were granted. Scopes are sent as one string with commas: x/oauth2 would join them with spaces, which Strava has
 // misread.
 func New(app oauth.App) *oauth.Provider {
 	return oauth.Provider{

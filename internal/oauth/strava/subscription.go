@@ -13,7 +13,7 @@ import (
 
 var _ webhook.Subscriber = adapter{}
 
-// Subscriptions implements webhook.Subscriber: there is none or one (docs/providers.md, 2.9).
+// Subscriptions implements webhook.Subscriber. There is at most one (docs/providers.md, 2.9).
 func (adapter) Subscriptions(ctx context.Context, c *oauth.Caller) (all []webhook.Subscription, err error) {
 	var list []struct {
 		ID          int64  `json:"id"`
