@@ -1,6 +1,6 @@
 // Package auth is about accounts and their sign-in methods. It speaks no HTTP.
 //
-//	account.go   users: their name, their sign-in methods, their removal
+//	account.go   users: their name, their sign-in methods, their deletion
 //	password.go  sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go  sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
 //	proof.go     checking a credential again in the transaction that acts on it
@@ -54,7 +54,7 @@ type Accounts struct {
 // Options configure Accounts. The zero value is for production.
 type Options struct {
 	Cost    Cost     // of a password's hash
-	Known   []string // names of what is signed in to, which others would guess first
+	Known   []string // names that passwords must not consist of, because others would guess them first
 	Limits  Limits
 	Refused func(limit string) // is called with the name of a limit when it refuses; may be nil
 }

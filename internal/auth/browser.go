@@ -16,8 +16,7 @@ const BrowserLife = 400 * 24 * time.Hour
 const maxBrowsers = 50
 
 // RememberBrowser makes the browser with this token a known browser of an account, in the transaction of a sign-in. A
-// known browser is exempt from the limit that strangers can use up for an account (SignIn). It is not signed in by
-// that.
+// known browser is exempt from the limit that strangers can use up for an account (SignIn). That does not sign it in.
 func (a *Accounts) RememberBrowser(ctx context.Context, tx pgx.Tx, userID int64, token string) error {
 	_, err := tx.Exec(ctx, `
 		WITH forgotten AS (

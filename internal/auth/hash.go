@@ -52,11 +52,11 @@ func decoyHash(p *argon2id.Params) string {
 type hasher struct {
 	params  *argon2id.Params
 	decoy   string
-	known   []string // that passwords must not consist of
+	known   []string // names that passwords must not consist of
 	sem     *semaphore.Weighted
 	slots   int64        // of sem
-	queue   int64        // the most that run and wait
-	queued  atomic.Int64 // run and wait
+	queue   int64        // how many may run and wait
+	queued  atomic.Int64 // how many run and wait
 	running atomic.Int64
 }
 
@@ -82,9 +82,8 @@ func newHasher(cost Cost, known ...string) *hasher {
 	}
 }
 
-// make hashes a new password unless it is easy to guess, which takes time to find out, too. about is what others know
-// about its owner.
-// Errors: *FieldError, ErrBusy.
+// make hashes a new password unless it is easy to guess. To find that out takes time, too, so it is under the same
+// limit. about is what others know about the owner. Errors: *FieldError, ErrBusy.
 func (h *hasher) make(ctx context.Context, password string, about ...string) (hash string, err error) {
 	if err := checkLength(password); err != nil {
 		return "", err

@@ -86,8 +86,8 @@ func (a *Accounts) RemoveIdentity(
 	return provider, requireMethod(ctx, tx, userID)
 }
 
-// lockIdentity lets one transaction at a time decide which user a provider's account belongs to, also when it has no
-// row yet. It comes before the lock of the user, who is not known before.
+// lockIdentity lets one transaction at a time decide which user a provider's account belongs to, even if the account
+// has no row yet. It comes before the lock of the user, who is only known afterwards.
 func lockIdentity(ctx context.Context, tx pgx.Tx, provider, subject string) error {
 	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 7261))`, provider+" "+subject)
 	if err != nil {

@@ -25,8 +25,8 @@ type Limits struct {
 }
 
 // DefaultLimits are the limits of production. For an e-mail together with a network the limit is low. For an e-mail
-// alone it is so high that a stranger in another network does not easily lock the owner out, who can still sign in with
-// a provider.
+// alone it is so high that a stranger in another network does not easily lock the owner out. If one does, the owner can
+// still sign in with a provider.
 func DefaultLimits() Limits {
 	const quarter = 15 * time.Minute
 	return Limits{

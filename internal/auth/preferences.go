@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Preferences are how a person reads times and distances.
+// Preferences are the time zone and the units in which a person reads times and distances.
 type Preferences struct {
 	TimeZone string // a name of the IANA database; "": not known
 	Units    string // Metric or Imperial; "": by the language of the browser
@@ -35,7 +35,7 @@ func (a *Accounts) Prefer(ctx context.Context, userID int64, p Preferences) erro
 	return nil
 }
 
-// GuessTimeZone stores the zone that a browser tells, unless one is known already. Errors: *FieldError.
+// GuessTimeZone stores the zone that a browser reports, unless one is known already. Errors: *FieldError.
 func (a *Accounts) GuessTimeZone(ctx context.Context, userID int64, zone string) error {
 	if !knownZone(zone) {
 		return &FieldError{Field: "zone", Message: "This time zone is not known."}
@@ -48,10 +48,10 @@ func (a *Accounts) GuessTimeZone(ctx context.Context, userID int64, zone string)
 	return nil
 }
 
-// zoneName is as the schema has it.
+// zoneName is the schema's pattern.
 var zoneName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_+/-]{0,63}$`)
 
-// knownZone tells whether a zone is one of the IANA database. "Local" would be this machine's.
+// knownZone reports whether a zone is in the IANA database. "Local", which Go accepts, is not.
 func knownZone(name string) bool {
 	if !zoneName.MatchString(name) || name == "Local" {
 		return false

@@ -1,10 +1,10 @@
 // Package avatar fetches a person's picture from a provider and makes a small copy of it.
 //
-//	avatar.go    fetching: only from the hosts that a provider lists, and never from a private address
-//	picture.go   decoding what came, and encoding the copy
+//	avatar.go    fetching, only from the hosts that a provider lists, and never from a private address
+//	picture.go   decoding the answer, and encoding the copy
 //
-// A provider only names an address: what is there may be large, slow, hostile or no picture at all.
-// Nothing of it is kept but the pixels of the copy.
+// A provider only names an address. What is there may be large, slow, hostile or no picture at all. Only the pixels of
+// the copy are kept.
 package avatar
 
 import (
@@ -23,16 +23,16 @@ import (
 	"time"
 )
 
-// ErrUnfit means that there is no picture that can be shown, and that asking again would not help.
+// ErrUnfit means that there is no picture that can be shown, and that asking again won't help.
 var ErrUnfit = errors.New("avatar: no picture that can be shown")
 
 var errPrivate = errors.New("avatar: not a public address")
 
-// Options are how pictures are fetched. The zero value is for the real world.
+// Options say how pictures are fetched. The zero value is for production.
 type Options struct {
-	Timeout time.Duration // of everything about one picture: 10 s
-	// Simulated is the "127.0.0.1:3001" of providers that are simulated on this machine; "": none are. It may be asked
-	// over plain HTTP.
+	Timeout time.Duration // for everything about one picture: 10 s
+	// Simulated is the host of providers that are simulated on this machine, like "127.0.0.1:3001"; "": there are none.
+	// It may be asked over plain HTTP.
 	Simulated string
 }
 
@@ -52,7 +52,7 @@ func New(o Options) *Fetcher {
 		TLSHandshakeTimeout:    o.Timeout,
 		MaxResponseHeaderBytes: 16 << 10,
 		DisableCompression:     true,
-		DisableKeepAlives:      true, // a connection that is used once was checked for what it is used for
+		DisableKeepAlives:      true, // so that each request's connection is checked
 	}
 	return f
 }
@@ -62,8 +62,8 @@ const (
 	maxRedirects = 3
 )
 
-// Fetch makes a copy of the picture at an address, which has to be at one of hosts; so have the redirects from there.
-// "*.example.com" is any host below example.com. Errors: ErrUnfit, and those that may pass.
+// Fetch makes a copy of the picture at an address. The address and its redirects have to be at hosts; "*.example.com"
+// is any host below example.com. Errors: ErrUnfit; others may pass.
 func (f *Fetcher) Fetch(ctx context.Context, address string, hosts []string) (Picture, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
@@ -123,7 +123,7 @@ func failure(err error) error {
 	return fmt.Errorf("avatar: %w", err)
 }
 
-// allowed tells whether an address is https at one of the hosts, or at the simulated providers.
+// allowed reports whether an address is https at one of the hosts, or at the simulated providers.
 func (f *Fetcher) allowed(u *url.URL, hosts []string) bool {
 	if u.User != nil || u.Opaque != "" {
 		return false
@@ -141,8 +141,8 @@ func (f *Fetcher) allowed(u *url.URL, hosts []string) bool {
 	})
 }
 
-// control refuses to connect to an address that is not public. It sees the address that a name led to, so no name can
-// lead elsewhere between the check and the connection.
+// control refuses to connect to an address that is not public. It sees the IP address that is connected to, so a name
+// can't lead elsewhere between the check and the connection.
 func (f *Fetcher) control(_, address string, _ syscall.RawConn) error {
 	if f.Simulated != "" && address == f.Simulated {
 		return nil
@@ -154,8 +154,8 @@ func (f *Fetcher) control(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// reserved are addresses that lead to no public host, beside those that netip knows (IANA's registries of special
-// addresses), and those that hold an IPv4 address.
+// reserved are the addresses in IANA's registries of special addresses that netip does not know, and those that contain
+// an IPv4 address.
 var reserved = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"),

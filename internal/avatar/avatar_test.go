@@ -49,7 +49,7 @@ func jpegOf(t testing.TB, width, height int) []byte {
 	return b.Bytes()
 }
 
-// bomb says that it is so large, and holds next to nothing.
+// bomb returns a PNG that claims this size and contains almost nothing.
 func bomb(width, height uint32) []byte {
 	header := []byte("IHDR")
 	header = binary.BigEndian.AppendUint32(header, width)
@@ -64,7 +64,7 @@ const webpPixel = "UklGRiIAAABXRUJQVlA4IBYAAAAwAQCdASoBAAEADsD+JaQAA3AAAAAA"
 
 const page = `<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`
 
-// What comes is made into a small copy, or into nothing.
+// A picture becomes a small copy. Anything else is refused.
 func TestPictures(t *testing.T) {
 	t.Parallel()
 	webp, err := base64.StdEncoding.DecodeString(webpPixel)
@@ -82,7 +82,7 @@ func TestPictures(t *testing.T) {
 		width int
 	}{
 		"PNG":                 {pngOf(t, 300, 300, red), "image/jpeg", 256},
-		"PNG to see through":  {pngOf(t, 300, 300, color.NRGBA{200, 10, 10, 90}), "image/png", 256},
+		"transparent PNG":     {pngOf(t, 300, 300, color.NRGBA{200, 10, 10, 90}), "image/png", 256},
 		"JPEG":                {jpegOf(t, 600, 400), "image/jpeg", 256},
 		"WebP":                {webp, "image/jpeg", 1},
 		"small":               {pngOf(t, 20, 40, red), "image/jpeg", 20},
@@ -116,7 +116,7 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// What a camera writes into a picture does not get into the copy.
+// What a camera writes into a picture is not copied.
 func TestNoMetadataSurvives(t *testing.T) {
 	t.Parallel()
 	secret := []byte("Exif\x00\x00 48.8566 N 2.3522 E")
@@ -124,7 +124,7 @@ func TestNoMetadataSurvives(t *testing.T) {
 	plain := jpegOf(t, 300, 300)
 	got, err := pictureOf(append(append(bytes.Clone(plain[:2]), segment...), plain[2:]...))
 	if err != nil || bytes.Contains(got.Body, []byte("48.8566")) || bytes.Contains(got.Body, []byte("Exif")) {
-		t.Errorf("error %v, or the copy says where the picture was taken", err)
+		t.Errorf("error %v, or the copy contains where the picture was taken", err)
 	}
 }
 
@@ -177,11 +177,11 @@ func TestAllowedAddresses(t *testing.T) {
 		}
 	}
 	if u, _ := url.Parse("http://127.0.0.1:3001/"); New(Options{}).allowed(u, hosts) {
-		t.Error("in the real world, this machine is asked")
+		t.Error("without simulated providers, this machine may be asked")
 	}
 }
 
-// A name may lead anywhere: the address itself is looked at when the connection is made.
+// A name may lead anywhere, so the IP address is checked when the connection is made.
 func TestNoConnectionToPrivateAddresses(t *testing.T) {
 	t.Parallel()
 	f := New(Options{})
@@ -202,7 +202,7 @@ func TestNoConnectionToPrivateAddresses(t *testing.T) {
 	}
 }
 
-// resolving is a fetcher that finds every name at one address.
+// resolving returns a fetcher that resolves every name to one address.
 func resolving(address netip.Addr) *Fetcher {
 	f := New(Options{Timeout: time.Minute})
 	dialer := &net.Dialer{Control: f.control}
@@ -227,7 +227,7 @@ func TestNamesThatLeadInside(t *testing.T) {
 	}
 }
 
-// A provider's host may do what it likes.
+// A provider's host may answer anything.
 func TestFetching(t *testing.T) {
 	t.Parallel()
 	var elsewhere atomic.Int32
@@ -238,7 +238,7 @@ func TestFetching(t *testing.T) {
 	answer := func(path string, status int, kind string, body []byte) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Referer") != "" || r.Header.Get("Cookie") != "" {
-				t.Error("it says where it comes from")
+				t.Error("the request has a Referer or a cookie")
 			}
 			w.Header().Set("Content-Type", kind)
 			w.WriteHeader(status)

@@ -29,7 +29,8 @@ type format struct {
 	decode func(data *bytes.Reader) (image.Image, error)
 }
 
-// formatOf goes by the data alone: what the server calls it proves nothing. nil: none that is known.
+// formatOf returns the format of a picture, nil if it is not a known one. It looks at the data alone: the server's word
+// proves nothing.
 func formatOf(data []byte) *format {
 	switch http.DetectContentType(data) {
 	case "image/jpeg":
@@ -51,8 +52,8 @@ func formatOf(data []byte) *format {
 	return nil
 }
 
-// pictureOf makes a square copy of the middle of a picture. Only pixels survive: no metadata, and nothing behind the
-// end of the data. Its size is read before room is made for it. Errors: ErrUnfit.
+// pictureOf makes a square copy of the middle of a picture. Only pixels are copied: no metadata, and nothing behind the
+// end of the picture. The size is checked before memory is allocated for it. Errors: ErrUnfit.
 func pictureOf(data []byte) (Picture, error) {
 	format := formatOf(data)
 	if format == nil {
@@ -70,7 +71,7 @@ func pictureOf(data []byte) (Picture, error) {
 	return encoded(small(whole))
 }
 
-// small is the middle of a picture, no larger than a copy is.
+// small returns the square in the middle of a picture, scaled down to the size of a copy if it is larger.
 func small(whole image.Image) *image.NRGBA {
 	bounds := whole.Bounds()
 	edge := min(bounds.Dx(), bounds.Dy())
@@ -81,7 +82,7 @@ func small(whole image.Image) *image.NRGBA {
 	return copied
 }
 
-// encoded is a JPEG, or a PNG if one can see through it.
+// encoded returns a JPEG, or a PNG if the copy is transparent anywhere.
 func encoded(copied *image.NRGBA) (Picture, error) {
 	var body bytes.Buffer
 	if !copied.Opaque() {

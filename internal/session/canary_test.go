@@ -15,7 +15,7 @@ import (
 )
 
 // Two hundred people are signed in on two instances. Some sign out, and many requests are cancelled. Each response is
-// for the person p made the request, and after a sign-out there is none.
+// for the person who made the request, and after a sign-out there is none.
 func TestResponsesReachTheirOwnUser(t *testing.T) {
 	t.Parallel()
 	const people, callers = 200, 64
@@ -52,7 +52,7 @@ func TestResponsesReachTheirOwnUser(t *testing.T) {
 				case err != nil:
 					cancelled.Add(1)
 				case text == fmt.Sprint("true ", p.id) && wasOut:
-					t.Error("a person p had signed out was served")
+					t.Error("a person who had signed out was served")
 				case text != fmt.Sprint("true ", p.id) && !strings.HasPrefix(text, "false"):
 					t.Errorf("user %d got %q", p.id, text)
 				default:

@@ -18,7 +18,7 @@ type request struct {
 	staleToken string          // the hash of a token that led to no session
 	data       context.Context // carries scs's data of the session, of the new one after a sign-in
 	ended      bool            // it was signed out
-	clearStale bool            // the reason of the stale token's end was read, so its cookie has served
+	clearStale bool            // why the session of the stale token ended was read, so the cookie can be cleared
 	flash      string          // the notice for the next page
 	address    string
 	userAgent  string

@@ -13,7 +13,7 @@
 //	codec.go    the data column: JSON; data that does not decode is no session
 //	intent.go   what a person wants to do once they have re-authenticated
 //	ending.go   ending sessions, and why one ended
-//	list.go     the sessions of a person, and of everybody
+//	list.go     the sessions of a person, and of all people
 //	upkeep.go   removing expired rows, and recording when a session was last seen
 //
 // A credential (a password, a provider's account) or a recent session is valid when it is checked, and may be invalid
@@ -48,7 +48,7 @@ type DB interface {
 var (
 	// ErrNoSession says that there is no such session, or that the request is a visitor's.
 	ErrNoSession = errors.New("session: no such session")
-	// ErrEnded says that the session was ended while its request ran.
+	// ErrEnded says that the session ended while its request ran.
 	ErrEnded = errors.New("session: ended meanwhile")
 )
 
@@ -105,7 +105,7 @@ func (s Session) RecentAt(t time.Time) bool {
 }
 
 const (
-	nonPersistentLifetime = 12 * time.Hour   // of a session that is to end with the browser
+	nonPersistentLifetime = 12 * time.Hour   // of a session that ends with the browser
 	renewAfter            = 24 * time.Hour   // between two extensions of a sliding session: one write a day
 	touchAfter            = 5 * time.Minute  // between two updates of last_seen
 	recentSignIn          = 10 * time.Minute // how long a sign-in counts as recent
@@ -140,7 +140,7 @@ func Current(ctx context.Context) (Session, bool) {
 	return Session{}, false
 }
 
-// Loaded reports whether the middleware has looked for a session. On the page for an error before that it is unknown
+// Loaded reports whether the middleware has looked for a session. On an error page from before that, it is unknown
 // whether a user is signed in.
 func Loaded(ctx context.Context) bool { return ctx.Value(requestKey{}) != nil }
 

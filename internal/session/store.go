@@ -72,7 +72,7 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 	return found, err
 }
 
-// needsRenewal reports whether the sliding expiry is to be extended: once a day at most, and once more when the
+// needsRenewal reports whether it is time to extend the sliding expiry: once a day at most, and once more when the
 // absolute limit is near, so that the session lasts until then.
 func (s store) needsRenewal(r *row) bool {
 	extended, limit := r.now.Add(s.Lifetime), r.Created.Add(s.MaxLifetime)
