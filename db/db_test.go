@@ -105,7 +105,7 @@ func TestOpenGivesUpAtOnce(t *testing.T) {
 				t.Errorf("the error does not say %q: %v", test.want, err)
 			}
 			for cause := err; cause != nil; cause = errors.Unwrap(cause) {
-				mustNotTell(t, cause.Error())
+				mustNotReveal(t, cause.Error())
 			}
 		})
 	}
@@ -115,7 +115,7 @@ func TestOpenWaits(t *testing.T) {
 	t.Parallel()
 	silent := listen(t)
 	tests := map[string]struct{ address, reason string }{
-		"nobody listens":  {closedAddress(t), "connection refused"},
+		"closed port":     {closedAddress(t), "connection refused"},
 		"no answer":       {silent.Addr().String(), "no answer"},
 		"starting up":     {refusing(t, "57P03"), "57P03"},
 		"shutting down":   {refusing(t, "57P01"), "57P01"},
@@ -138,7 +138,7 @@ func TestOpenWaits(t *testing.T) {
 			if !strings.Contains(err.Error(), test.reason) {
 				t.Errorf("the error does not say %q: %v", test.reason, err)
 			}
-			mustNotTell(t, err.Error()+lines.String())
+			mustNotReveal(t, err.Error()+lines.String())
 			if text := lines.String(); text != "" && !strings.Contains(text, `"database":"`+test.address+`"`) {
 				t.Errorf("the log does not name the database: %s", text)
 			}
@@ -150,9 +150,9 @@ func TestOpenStopsWaitingWhenCancelled(t *testing.T) {
 	t.Parallel()
 	lines, log := newJournal()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	go func() { <-lines.first; cancel(errors.New("told to stop")) }()
+	go func() { <-lines.first; cancel(errors.New("stopped by the test")) }()
 	_, err := db.Open(ctx, at(closedAddress(t), ""), log)
-	if err == nil || !strings.Contains(err.Error(), "told to stop") {
+	if err == nil || !strings.Contains(err.Error(), "stopped by the test") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -175,18 +175,18 @@ func TestOpenSucceedsWhenTheDatabaseComesUp(t *testing.T) {
 	}
 	pool.Close()
 	if !strings.Contains(lines.String(), "connection refused") {
-		t.Errorf("the log does not tell of the wait: %s", lines)
+		t.Errorf("the log does not mention the wait: %s", lines)
 	}
 }
 
-func mustNotTell(t *testing.T, text string) {
+func mustNotReveal(t *testing.T, text string) {
 	t.Helper()
 	if strings.Contains(text, "secret") {
-		t.Errorf("it tells a secret: %s", text)
+		t.Errorf("it reveals a secret: %s", text)
 	}
 }
 
-// at is a URL with secrets in all places that have some.
+// at returns a URL with a secret in every part that may have one.
 func at(address, parameters string) string {
 	return "postgres://secretuser:secretpw@" + address + "/secretdb" + parameters
 }
@@ -222,8 +222,8 @@ func serve(t *testing.T, listener net.Listener, handle func(net.Conn)) {
 	}()
 }
 
-// refusing is the address of a server that answers everybody with an error of that code, and a message with secrets;
-// without a code it just hangs up.
+// refusing returns the address of a server that answers every client with an error of that code, and a message with
+// secrets. Without a code it just hangs up.
 func refusing(t *testing.T, code string) string {
 	t.Helper()
 	listener := listen(t)
@@ -249,7 +249,7 @@ func refusing(t *testing.T, code string) string {
 	return listener.Addr().String()
 }
 
-// speakingTLS is the address of a server that answers a request for TLS with answer, 'S' followed by a self-signed
+// speakingTLS returns the address of a server that answers a request for TLS with answer, 'S' followed by a self-signed
 // certificate.
 func speakingTLS(t *testing.T, answer byte) string {
 	t.Helper()
@@ -266,7 +266,7 @@ func speakingTLS(t *testing.T, answer byte) string {
 	return listener.Addr().String()
 }
 
-// forward lets the database in config be reached at address too.
+// forward makes the database in config available at address, too.
 func forward(t *testing.T, address string, config *pgx.ConnConfig) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {

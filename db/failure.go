@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// failure says why there is no connection. Its text is ours, because those of pgx and PostgreSQL have the user and
-// more.
+// failure says why there is no connection. Its text is ours, because the texts of pgx and PostgreSQL contain the user
+// and more.
 type failure struct {
 	text      string
 	permanent bool // trying again cannot help

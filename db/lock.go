@@ -110,7 +110,7 @@ func (l Lock) try(ctx context.Context, pool *pgxpool.Pool) (pgx.Tx, error) {
 	return nil, err
 }
 
-// holder describes the process that holds the lock, as far as that can be seen.
+// holder describes the process that holds the lock, if PostgreSQL shows it.
 func (l Lock) holder(ctx context.Context, pool *pgxpool.Pool) string {
 	var pid int
 	var name, address string
@@ -140,7 +140,7 @@ type holding struct {
 func (h *holding) check() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	// It works also after the end of the work's context: the work may finish.
+	// It works even after the end of the work's context: the work may finish a step.
 	ctx, cancel := context.WithTimeout(context.Background(), 3*h.every)
 	defer cancel()
 	if _, err := h.tx.Exec(ctx, "SELECT"); err != nil {

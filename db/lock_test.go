@@ -42,7 +42,7 @@ func TestLockIsHeldByOne(t *testing.T) {
 	}
 }
 
-func TestMigrateTellsWhoHoldsTheLock(t *testing.T) {
+func TestMigrateNamesTheHolderOfTheLock(t *testing.T) {
 	t.Parallel()
 	url := dbtest.NewEmptyURL(t)
 	acquireLock(t, url+"&application_name=sleeper")
@@ -56,14 +56,14 @@ func TestMigrateTellsWhoHoldsTheLock(t *testing.T) {
 func TestLockThatIsLost(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
-	lock := db.Lock{Key: anyKey, Name: "a test", Idle: 3 * time.Second} // so it is looked at every half second
+	lock := db.Lock{Key: anyKey, Name: "a test", Idle: 3 * time.Second} // so it is checked every half second
 	err := lock.Hold(t.Context(), pool, func(ctx context.Context, held func() error) error {
 		execute(t, pool, `
 			SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 			WHERE application_name LIKE 'a test: %' AND datname = current_database()`)
 		<-ctx.Done()
 		if held() == nil {
-			t.Error("it is still said to be held")
+			t.Error("a lost lock counts as held")
 		}
 		return ctx.Err()
 	})
@@ -72,8 +72,8 @@ func TestLockThatIsLost(t *testing.T) {
 	}
 }
 
-// A process that vanishes without a word, such as one whose machine lost its network, keeps no lock: with a pooler
-// between neither.
+// A process that vanishes silently, such as one whose machine has lost its network, keeps no lock, with a pooler or
+// without.
 func TestLockOfAProcessThatVanishes(t *testing.T) {
 	t.Parallel()
 	for _, mode := range append(modes, "") {
@@ -101,7 +101,7 @@ func TestLockOfAProcessThatVanishes(t *testing.T) {
 	}
 }
 
-// relay passes bytes on until it is silent: then it passes none, and closes nothing.
+// relay passes bytes on until it is silent. Then it passes no more, but closes nothing.
 type relay struct {
 	url    string
 	silent atomic.Bool
@@ -150,7 +150,7 @@ func (r *relay) pass(to io.Writer, from io.Reader) {
 	}
 }
 
-// A database that has no connection left for the migrations is waited for.
+// Migrate waits for a database that has no connection left.
 func TestMigrateWaitsForConnections(t *testing.T) {
 	t.Parallel()
 	url := dbtest.NewEmptyURL(t)
@@ -175,11 +175,11 @@ func TestMigrateWaitsForConnections(t *testing.T) {
 		t.Error(err)
 	}
 	if !strings.Contains(lines.String(), "no connection left") {
-		t.Errorf("the log does not tell of the wait: %s", lines)
+		t.Errorf("the log does not mention the wait: %s", lines)
 	}
 }
 
-// So is a pooler that admits nobody at the moment.
+// Open waits for a pooler that accepts no more clients at the moment.
 func TestOpenWaitsForAPooler(t *testing.T) {
 	t.Parallel()
 	pooler := dbtest.NewPooler(t, dbtest.NewURL(t), "transaction", "max_client_conn = 1")
@@ -195,12 +195,12 @@ func TestOpenWaitsForAPooler(t *testing.T) {
 	}
 	pool.Close()
 	if !strings.Contains(lines.String(), "has no connection left") {
-		t.Errorf("the log does not tell of the wait: %s", lines)
+		t.Errorf("the log does not mention the wait: %s", lines)
 	}
 }
 
-// To look whether a connection is still good is no transaction.
-func TestIdleConnectionsAreLookedAtWithoutTransactions(t *testing.T) {
+// The check whether an idle connection is still good takes no transaction.
+func TestIdleConnectionsAreCheckedWithoutTransactions(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.NewURL(t)
 	pooler := dbtest.NewPooler(t, direct, "transaction").URL
@@ -218,7 +218,7 @@ func TestIdleConnectionsAreLookedAtWithoutTransactions(t *testing.T) {
 			}
 		}
 		if after := transactions(t, conn.Conn()); after-before > 10 {
-			t.Errorf("%s: 50 looks made %d transactions", name, after-before)
+			t.Errorf("%s: 50 checks made %d transactions", name, after-before)
 		}
 		conn.Release()
 		if again, err := pool.Acquire(t.Context()); err != nil || again.Conn().PgConn().PID() != pid {
@@ -233,8 +233,8 @@ func idleFor(conn *pgx.Conn, d time.Duration) pgxpool.ShouldPingParams {
 	return pgxpool.ShouldPingParams{Conn: conn, IdleDuration: d}
 }
 
-// transactions counts those of the database, this one's own among them. PostgreSQL counts once a connection has been
-// idle.
+// transactions counts the transactions of the database, including its own. PostgreSQL counts those of a connection when
+// it is idle.
 func transactions(t *testing.T, conn *pgx.Conn) (n int64) {
 	t.Helper()
 	if _, err := conn.Exec(t.Context(), "SELECT pg_stat_force_next_flush()"); err != nil {

@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// journal collects log lines and tells of the first one.
+// journal collects log lines, and closes first at the first one.
 type journal struct {
 	first chan struct{}
 
