@@ -105,6 +105,6 @@ func TestActsRefuse(t *testing.T) {
 	r.wantStatus("act activity", r.do("POST", grant, url.Values{"act": {"activity"}}), http.StatusSeeOther)
 	for _, id := range []string{"4711", "x"} {
 		a := r.do("POST", r.base+"/control/grants/"+id+"/act", url.Values{"act": {"activity"}})
-		r.wantStatus("act of nobody", a, http.StatusNotFound)
+		r.wantStatus("act of an unknown grant", a, http.StatusNotFound)
 	}
 }

@@ -15,7 +15,7 @@ type activity struct {
 	title           string // as the person wrote it; "": none
 	name            string
 	start           time.Time
-	offset          int     // of the place's clock then, in seconds
+	offset          int     // of local time at the place, in seconds
 	moving, elapsed int     // seconds
 	distance        float64 // metres; 0 for one in place
 	climb           float64 // metres
@@ -135,7 +135,7 @@ func (o activity) stravaJSON() object {
 		"resource_state": 2, "athlete": object{"id": o.person.strava, "resource_state": 1}, "name": o.name,
 		"distance": o.distance, "moving_time": o.moving, "elapsed_time": o.elapsed, "total_elevation_gain": o.climb,
 		"type": o.sport.strava, "sport_type": o.sport.stravaSport, "workout_type": nil, "id": o.id,
-		"start_date": o.start.Format(time.RFC3339), "start_date_local": local.Format(time.RFC3339), // its Z is false
+		"start_date": o.start.Format(time.RFC3339), "start_date_local": local.Format(time.RFC3339), // despite its Z
 		"timezone": o.person.zone, "utc_offset": float64(o.offset),
 		"location_city": nil, "location_state": nil, "location_country": nil,
 		"achievement_count": 0, "kudos_count": o.id % 9, "comment_count": 0, "athlete_count": 1, "photo_count": 0,

@@ -226,7 +226,7 @@ func TestRedirectsLeadToAnotherHost(t *testing.T) {
 		}
 	}
 	if n := r.requests(sandbox.Strava)[sandbox.Elsewhere]; n != 0 {
-		t.Errorf("%d requests elsewhere before anybody followed", n)
+		t.Errorf("%d requests elsewhere before a client followed", n)
 	}
 	form := tokenForm(sandbox.Strava, "grant_type=authorization_code", "code=x")
 	resp, err := http.PostForm(r.at(sandbox.Strava).Token, form)
@@ -270,7 +270,7 @@ func TestHangAndDripEndWithTheClient(t *testing.T) {
 	} // the server's Close waits for handlers, so that one that stays is seen
 }
 
-func TestCloseLetsGoWhoHangs(t *testing.T) {
+func TestCloseEndsHangingResponses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.set(sandbox.Strava, sandbox.WhoAmI, sandbox.ModeHang)

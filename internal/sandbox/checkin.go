@@ -13,7 +13,7 @@ type checkin struct {
 	at     time.Time
 	place  place
 	shout  string
-	closed bool // venue unknown, as happens with places since removed
+	closed bool // the venue is missing, as for places that were removed since
 	secret bool
 }
 

@@ -41,7 +41,7 @@ type personView struct {
 	Checked                            bool
 }
 
-// ask shows the consent page, or on POST acts on what was pressed there.
+// ask shows the consent page, or on POST acts on the button that was pressed.
 func (s *Sandbox) ask(w http.ResponseWriter, r *http.Request, c consent) error {
 	if r.Method == http.MethodPost {
 		return s.decide(w, r, c)
@@ -60,7 +60,7 @@ func (s *Sandbox) ask(w http.ResponseWriter, r *http.Request, c consent) error {
 			Picture: s.path + "/people/small/" + p.key + ".svg", Checked: i == 0,
 		})
 	}
-	// Chromium holds form-action against every redirect that follows the form, so the way back must be named.
+	// Chromium applies form-action to every redirect that follows the form, so the redirect URI must be allowed.
 	return s.render(w, http.StatusOK, "consent", origin, data)
 }
 

@@ -24,7 +24,7 @@ type providerView struct {
 	CallControls []controlView
 	CallChanged  bool // one of them is
 	Failing      bool
-	Expires      bool // its access tokens have an end
+	Expires      bool // its access tokens expire
 	Metered      bool // it has a quota
 	Codes        int  // token requests by grant type
 	Refreshes    int
@@ -133,7 +133,7 @@ func (s *Sandbox) connections(ctx context.Context, at provider) ([]connectionVie
 		case !g.Live:
 			v.Tokens = "Access token expired"
 		case g.Ends == nil:
-			v.Tokens = "Access token without an end"
+			v.Tokens = "Access token that doesn't expire"
 		default:
 			v.Tokens = "Access token good until " + g.Ends.UTC().Format("2 Jan, 15:04 UTC")
 		}

@@ -62,7 +62,7 @@ func (d *diary) live(p person, day int64, dice *rand.Rand) {
 	}
 }
 
-// dayAt returns the time that many seconds into the person's day.
+// dayAt returns the time so many seconds after the person's midnight.
 func dayAt(day int64, seconds int, zone *time.Location) time.Time {
 	_, offset := time.Unix(day*86400, 0).In(zone).Zone()
 	return time.Unix(day*86400+int64(seconds-offset), 0).UTC()
@@ -120,7 +120,7 @@ func (d *diary) add(p person, e entry) {
 	}
 }
 
-// diceFor returns dice that always fall the same way for the same entry.
+// diceFor returns random numbers that are always the same for an entry.
 func diceFor(id int64) *rand.Rand { return rand.New(rand.NewPCG(uint64(id), 0x6361_6972_6e)) }
 
 // madeActivity returns an added activity, which the watch uploaded when it was added.

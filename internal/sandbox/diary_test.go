@@ -211,10 +211,10 @@ func TestTimesAreThePlacesOwn(t *testing.T) {
 		}
 	}
 	if abroad == 0 {
-		t.Error("nobody travels")
+		t.Error("no check-in is abroad")
 	}
 	if onTheWay == 0 {
-		t.Error("nobody stops on the way")
+		t.Error("no check-in is on the way of an activity")
 	}
 }
 
@@ -242,7 +242,7 @@ func TestQuietPeopleCanBeMoved(t *testing.T) {
 	if got := r.fullActivities("ada")[5]; got.ID == older.ID {
 		t.Error("not deleted")
 	}
-	if _, err := r.NewActivity(t.Context(), "nobody"); err != sandbox.ErrNoEntry {
-		t.Errorf("an activity of nobody: %v", err)
+	if _, err := r.NewActivity(t.Context(), "unknown"); err != sandbox.ErrNoEntry {
+		t.Errorf("an activity of an unknown person: %v", err)
 	}
 }

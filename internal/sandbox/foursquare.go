@@ -10,7 +10,7 @@ import (
 	"strconv"
 )
 
-// foursquareAccess never ends and is the same at every exchange.
+// foursquareAccess never expires and is the same at every exchange.
 func foursquareAccess() tokenSpec {
 	return tokenSpec{kind: "access", text: func(seed [32]byte) string {
 		return base32.StdEncoding.EncodeToString(seed[:30]) // 48 upper-case letters and digits
@@ -41,10 +41,10 @@ func (foursquare) controls() []control {
 	}
 }
 
-// revoked does nothing: Foursquare tells an app of no revocation.
+// revoked does nothing: Foursquare does not report revocations.
 func (foursquare) revoked(context.Context, Grant) error { return nil }
 
-// destination is shown by the switches.
+// destination is "": the switches show it.
 func (foursquare) destination(context.Context) (string, error) { return "", nil }
 
 func (s foursquare) mount(handle func(string, handler)) {

@@ -70,9 +70,9 @@ func TestFoursquarePushIsTriedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if deliveries, err := r.Deliveries(t.Context(), sandbox.Foursquare); err != nil || len(deliveries) != 1 {
-		t.Errorf("told of the revocation: %v, %v", deliveries, err)
+		t.Errorf("after the revocation: deliveries %v, error %v; want none more", deliveries, err)
 	}
-	if _, err := r.NewCheckin(t.Context(), "nobody"); err != sandbox.ErrNoEntry {
-		t.Errorf("a check-in of nobody: %v", err)
+	if _, err := r.NewCheckin(t.Context(), "unknown"); err != sandbox.ErrNoEntry {
+		t.Errorf("a check-in of an unknown person: %v", err)
 	}
 }

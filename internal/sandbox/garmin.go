@@ -92,7 +92,7 @@ func (garmin) meter(http.Header, *http.Request, string) (refusal func(http.Respo
 	return nil, nil
 }
 
-// destination is shown by the switches.
+// destination is "": the switches show it.
 func (garmin) destination(context.Context) (string, error) { return "", nil }
 
 func (s garmin) mount(handle func(string, handler)) {

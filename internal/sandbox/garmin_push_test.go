@@ -139,7 +139,7 @@ func TestGarminPermissionChanges(t *testing.T) {
 	if got["userId"] != "d3315b1072e84c1f9a7c1f0e5b6a9c01" ||
 		fmt.Sprint(got["permissions"]) != "[HEALTH_EXPORT]" ||
 		got["summaryId"] == "" || got["changeTimeInSeconds"] == nil {
-		t.Errorf("told %v", got)
+		t.Errorf("Garmin sent %v", got)
 	}
 	a := r.get(r.at(sandbox.Garmin).API+"/wellness-api/rest/user/permissions", access)
 	if a.body != `{"permissions":["HEALTH_EXPORT"]}` {
@@ -147,7 +147,7 @@ func TestGarminPermissionChanges(t *testing.T) {
 	}
 	_, err := r.NewActivity(t.Context(), "ada")
 	if err != nil || r.settled(sandbox.Garmin, 8).What != "userPermissionsChange" {
-		t.Errorf("told of an activity without permission, %v", err)
+		t.Errorf("an event about an activity without permission was sent, or %v", err)
 	}
 	if err := r.SetPermissions(t.Context(), r.grant(sandbox.Garmin).ID); err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestGarminPermissionChanges(t *testing.T) {
 		t.Errorf("none left: %v", got)
 	}
 	if err := r.SetPermissions(t.Context(), 4711, "X"); err != sandbox.ErrNoGrant {
-		t.Errorf("permissions of nobody: %v", err)
+		t.Errorf("permissions of an unknown grant: %v", err)
 	}
 }
 

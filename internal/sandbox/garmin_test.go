@@ -233,7 +233,7 @@ func TestGarminActivities(t *testing.T) {
 	r.exec(`UPDATE cairn_sandbox.tokens SET expires_at = now() WHERE kind = 'pull'`)
 	r.wantStatus("pull token of yesterday", r.do("GET", pullURL, nil), http.StatusBadRequest)
 	if _, err := r.PullURL(t.Context(), 4711); err != sandbox.ErrNoGrant {
-		t.Errorf("pull URL for nobody: %v", err)
+		t.Errorf("pull URL of an unknown grant: %v", err)
 	}
 }
 

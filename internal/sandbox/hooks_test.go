@@ -28,7 +28,7 @@ func (p post) decode(t *testing.T, into any) {
 	}
 }
 
-// ears are our side: a server that keeps what is posted to it.
+// ears is our side: a server that keeps what is posted to it.
 type ears struct {
 	*httptest.Server
 	t      *testing.T
@@ -82,7 +82,7 @@ func (e *ears) next() post {
 	}
 }
 
-// hooked is a sandbox that tells e of everything, and tries again soon.
+// hooked returns a sandbox that sends all webhooks to e, and tries again soon.
 func hooked(t *testing.T, e *ears, change ...func(*sandbox.Options)) rig {
 	t.Helper()
 	r := newRig(t)
@@ -102,7 +102,7 @@ func hooked(t *testing.T, e *ears, change ...func(*sandbox.Options)) rig {
 	return r
 }
 
-// settled waits until all that was sent is over, and returns it.
+// settled waits until the newest delivery was accepted or given up, and returns it.
 func (r rig) settled(provider string, tries int) sandbox.Delivery {
 	r.t.Helper()
 	var last sandbox.Delivery
@@ -128,7 +128,7 @@ func (r rig) grant(provider string) sandbox.Grant {
 	return grants[0]
 }
 
-func TestNobodyIsToldWithoutAnAddress(t *testing.T) {
+func TestNothingIsSentWithoutAnAddress(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for provider := range redirectURIs {

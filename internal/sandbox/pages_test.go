@@ -110,7 +110,7 @@ func TestConsentFormRefuses(t *testing.T) {
 		{},
 		{"person": {"ada"}},
 		{"decision": {"allow"}},
-		{"decision": {"allow"}, "person": {"nobody"}},
+		{"decision": {"allow"}, "person": {"unknown"}},
 		{"decision": {"maybe"}, "person": {"ada"}},
 	} {
 		a := r.do("POST", r.authorizeURL(sandbox.Strava), form)

@@ -14,7 +14,7 @@ type town struct {
 	utcOffset                int    // winter's, in seconds
 }
 
-// location is the town's clock; where this machine knows no time zones it is winter all year.
+// location returns the town's time zone. If this machine has no time zones, it is winter time all year.
 func (t town) location() *time.Location {
 	_, name, _ := strings.Cut(t.zone, ") ")
 	location, err := time.LoadLocation(name)
@@ -59,7 +59,7 @@ var people = []person{
 		strava: 9_007_199_254_740_993, garmin: "00000000000000000000000000000042", foursquare: "42",
 		sports: []string{"walk"}, device: "Garmin vívoactive 5",
 	},
-	{ // too long for most layouts, with characters that HTML minds
+	{ // too long for most layouts, with characters that are special in HTML
 		key: "max", first: "Maximiliana-Konstantina", last: `Featherstonehaugh & O'Brien <of> "Llanfairpwll"`,
 		username: "max", sex: "F", hue: 20,
 		town: town{

@@ -11,7 +11,7 @@ import (
 
 const pictureSide = 300
 
-// picture shows the person's hills; the size in the path is only there because providers have one.
+// picture serves the person's picture. Only because providers have a size in the path, this one has it, too.
 func (s *Sandbox) picture(w http.ResponseWriter, r *http.Request) error {
 	key, _ := strings.CutSuffix(r.PathValue("picture"), ".png")
 	p, known := personBy(key)
@@ -24,7 +24,7 @@ func (s *Sandbox) picture(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// hills are three, of one colour and darker towards the front, below a sun.
+// hills draws three hills of one colour, darker towards the front, below a sun.
 func (p person) hills() image.Image {
 	picture := image.NewNRGBA(image.Rect(0, 0, pictureSide, pictureSide))
 	for y := range pictureSide {
@@ -47,7 +47,7 @@ func (p person) hills() image.Image {
 	return picture
 }
 
-// shaded is a colour from its hue, in degrees, between black and white.
+// shaded returns a colour of a hue, in degrees, between black and white.
 func shaded(hue int, lightness float64) color.NRGBA {
 	part := func(n float64) uint8 {
 		k := math.Mod(n+float64(hue)/30, 12)

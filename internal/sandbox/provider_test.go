@@ -8,7 +8,7 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// A provider that is not known is no other one: a mistake in the code panics, and a URL of one leads nowhere.
+// An unknown provider is refused: a mistake in the code panics, and a URL leads nowhere.
 func TestUnknownProvider(t *testing.T) {
 	t.Parallel()
 	for name, call := range map[string]func(){

@@ -79,7 +79,7 @@ func TestFoursquareQuotaIsTheTokens(t *testing.T) {
 	}
 	if a := r.whoAmI(sandbox.Foursquare, max); a.status != http.StatusOK ||
 		a.header.Get("X-RateLimit-Remaining") != "1" {
-		t.Errorf("somebody else: %d, remaining %s", a.status, a.header.Get("X-RateLimit-Remaining"))
+		t.Errorf("another person: %d, remaining %s", a.status, a.header.Get("X-RateLimit-Remaining"))
 	}
 }
 

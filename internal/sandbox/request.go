@@ -14,7 +14,7 @@ type numbers struct {
 	bad   string // its name
 }
 
-// get returns the number, or none where the query does not have it.
+// get returns the number, or none if the query does not have it.
 func (n *numbers) get(name string, none, least, most int64) int64 {
 	if !n.query.Has(name) {
 		return none
@@ -26,13 +26,13 @@ func (n *numbers) get(name string, none, least, most int64) int64 {
 	return v
 }
 
-// cut takes limit items out of the list from offset on; past the end there are none.
+// cut returns up to limit items of the list from offset on.
 func cut(items []object, offset, limit int64) []object {
 	offset = min(offset, int64(len(items)))
 	return items[offset:min(offset+limit, int64(len(items)))]
 }
 
-// bearerOf is the token in the Authorization header, or "".
+// bearerOf returns the token in the Authorization header, or "".
 func bearerOf(r *http.Request) string {
 	text, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !found {

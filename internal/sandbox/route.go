@@ -9,13 +9,13 @@ const metresPerDegree = 111_320 // of latitude, and of longitude at the equator
 
 type point struct{ lat, lng float64 }
 
-// rounded is what Strava shows of a start or an end.
+// rounded returns a start or an end as Strava shows it.
 func (p point) rounded() []float64 {
 	return []float64{math.Round(p.lat*100) / 100, math.Round(p.lng*100) / 100}
 }
 
-// route is where the activity went: a bent loop from home, or out along a part of one and back, as long as the
-// activity's distance. There is none indoors.
+// route returns where the activity went: a bent loop from home, or out along a part of one and back, as long as the
+// activity's distance. Indoors there is none.
 func (o activity) route() []point {
 	if o.sport.indoor || o.distance == 0 {
 		return nil

@@ -49,7 +49,7 @@
 //	scope       Strava, repeated: the ticked scopes; "read" is granted whenever it was asked for
 //	permission  Garmin, repeated: ACTIVITY_EXPORT, HEALTH_EXPORT, HISTORICAL_DATA_EXPORT
 //
-// The page is shown to everybody each time, because the sandbox has no sessions. Strava's approval_prompt is ignored.
+// The page is shown each time, because the sandbox has no sessions. Strava's approval_prompt is ignored.
 package sandbox
 
 import (
@@ -93,7 +93,7 @@ func HooksAt(at func(provider string) string) Hooks {
 	}
 }
 
-// Limits are the times of the simulated providers. A zero field is as at the real ones.
+// Limits are the times of the simulated providers. A zero field has the real providers' time.
 type Limits struct {
 	Retry                      time.Duration // from a failed webhook to the next try: 2 minutes
 	Strava, Garmin, Foursquare time.Duration // for the response to a webhook: 2 s, 30 s, 10 s
@@ -114,7 +114,7 @@ func (l Limits) withDefaults() Limits {
 type Options struct {
 	Pool    *pgxpool.Pool
 	BaseURL string         // where browsers and the server reach the handler, e.g. "http://127.0.0.1:3001/sandbox"
-	Inside  string         // the same for the server alone, where it differs: callback URLs lead there
+	Inside  string         // the same for the server alone, if it differs: callback URLs lead there
 	Apps    map[string]App // by provider; one that is missing is not simulated
 	Hooks   Hooks
 	Site    string // our origin, like "http://localhost:3001", which may subscribe to Strava's events; "": none

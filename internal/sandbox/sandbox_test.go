@@ -318,7 +318,7 @@ func TestStateIsSharedAndSurvives(t *testing.T) {
 	}
 }
 
-func TestProviderWithoutAppIsNotPlayed(t *testing.T) {
+func TestProviderWithoutAppIsNotSimulated(t *testing.T) {
 	t.Parallel()
 	o := optionsFor(t, dbtest.New(t), "http://127.0.0.1:3001/sandbox")
 	delete(o.Apps, sandbox.Garmin)

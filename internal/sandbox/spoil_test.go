@@ -55,7 +55,7 @@ func TestSpoiltIdentities(t *testing.T) {
 				}
 			}
 			if provider == sandbox.Garmin {
-				return // it names nobody
+				return // its answers have no names
 			}
 			for mode, want := range map[string]string{
 				sandbox.ModeNameMissing: "",

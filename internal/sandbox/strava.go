@@ -106,7 +106,7 @@ func (s strava) authorize(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// stravaChoices turns the scope parameter into boxes, all ticked; read is no question.
+// stravaChoices turns the scope parameter into boxes, all ticked. The one for read can't be unticked.
 func stravaChoices(scope string) (choices []choice, ok bool) {
 	for asked := range strings.SplitSeq(scope, ",") {
 		i := slices.IndexFunc(stravaScopes, func(c choice) bool { return c.Value == asked })
@@ -207,7 +207,7 @@ func (s strava) athletesFull(ctx context.Context, g Grant) (bool, error) {
 	return athletes.Others >= number(limit), err
 }
 
-// sendTokens answers with the grant's tokens. One refresh token at most is alive, so a new one ends the others.
+// sendTokens answers with the grant's tokens. At most one refresh token is valid, so a new one ends the others.
 func (s strava) sendTokens(w http.ResponseWriter, r *http.Request, g Grant, rotate bool, answer object) error {
 	access, err := s.reuse(r.Context(), g, stravaAccess())
 	if err != nil {

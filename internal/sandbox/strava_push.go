@@ -19,7 +19,7 @@ import (
 
 const stravaTries = 3
 
-// subscription is the one that an app may have.
+// subscription is a subscription to Strava's events. An app may have one.
 type subscription struct {
 	ID          int64
 	CallbackURL string
@@ -181,7 +181,7 @@ func (s strava) subscriptions(ctx context.Context) ([]subscription, error) {
 }
 
 func (s strava) describeSubscription(made subscription) object {
-	application, _ := strconv.ParseInt(s.apps[Strava].ClientID, 10, 64) // a number at Strava, 0 where ours is none
+	application, _ := strconv.ParseInt(s.apps[Strava].ClientID, 10, 64) // a number at Strava; 0 if ours is not one
 	at := made.CreatedAt.UTC().Format(time.RFC3339)
 	return object{"id": made.ID, "resource_state": 2, "application_id": application, "callback_url": made.CallbackURL,
 		"created_at": at, "updated_at": at}

@@ -84,11 +84,11 @@ func TestStravaEvents(t *testing.T) {
 	want("athlete", "update", 5000000101, `{"authorized":"false"}`)
 	if _, err := r.NewActivity(t.Context(), "ada"); err != nil ||
 		r.settled(sandbox.Strava, 3).What != "athlete update" {
-		t.Errorf("told of an activity after deauthorization, %v", err)
+		t.Errorf("an event about an activity after deauthorization was sent, or %v", err)
 	}
 }
 
-func TestStravaTellsOnlyWhatTheScopesCover(t *testing.T) {
+func TestStravaSendsOnlyWhatTheScopesCover(t *testing.T) {
 	t.Parallel()
 	e := newEars(t)
 	r := hooked(t, e)
@@ -129,7 +129,7 @@ func TestStravaTellsOnlyWhatTheScopesCover(t *testing.T) {
 	r.wantStatus("consent to the profile only", a, http.StatusSeeOther)
 	before := r.settled(sandbox.Strava, 3).ID
 	if _, err := r.NewActivity(t.Context(), "ada"); err != nil || r.settled(sandbox.Strava, 3).ID != before {
-		t.Errorf("told without a scope, %v", err)
+		t.Errorf("an event without a scope was sent, or %v", err)
 	}
 }
 

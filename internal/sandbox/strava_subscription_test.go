@@ -174,7 +174,7 @@ func TestStravaSubscribedFromTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p := e.next(); p.path != "/second" {
-		t.Errorf("told at %s", p.path)
+		t.Errorf("the event was sent to %s", p.path)
 	}
 	if again := r.subscribe(e.URL); stravaCause(again) != "PushSubscription//already exists" {
 		t.Errorf("one more: %d %s", again.status, again.body)

@@ -115,8 +115,8 @@ func (s store) retireRefresh(ctx context.Context, g Grant, t token) error {
 	return nil
 }
 
-// RevokeGrant deletes a grant with its tokens, as when the person removes our app at the provider, which sends an event
-// if it has one for that.
+// RevokeGrant deletes a grant with its tokens, as if the person had removed our app at the provider. The provider sends
+// an event, if it has one for that.
 func (s *Sandbox) RevokeGrant(ctx context.Context, id int64) error {
 	g, found, err := oneRow[Grant](ctx, s.store, "revoke grant", `
 		DELETE FROM cairn_sandbox.grants WHERE id = $1
@@ -147,7 +147,7 @@ func (s *Sandbox) revokeByToken(ctx context.Context, provider, text string) erro
 	return nil
 }
 
-// ExpireTokens ends the life of the provider's access tokens now. Foursquare's have no end and stay.
+// ExpireTokens makes the provider's access tokens expire now. Foursquare's never expire, and stay.
 func (s store) ExpireTokens(ctx context.Context, provider string) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE cairn_sandbox.tokens t SET expires_at = now()

@@ -170,7 +170,7 @@ func TestNonPersistentSession(t *testing.T) {
 	b := newBrowser(t, s)
 	c := b.get(s.URL + fmt.Sprintf("/signin/%d?non-persistent", user)).cookie
 	if c == nil || c.MaxAge != 0 || !c.Expires.IsZero() {
-		t.Fatalf("got cookie %+v, want one without an end", c)
+		t.Fatalf("got cookie %+v, want one that ends with the browser", c)
 	}
 	hours := scalar[float64](t, pool, `SELECT EXTRACT(epoch FROM expiry - now())::float8 / 3600 FROM cairn.sessions`)
 	if hours < 11.9 || hours > 12 {
@@ -181,7 +181,7 @@ func TestNonPersistentSession(t *testing.T) {
 		t.Errorf("it was extended: %v", a.cookie)
 	}
 	if c := b.get(s.URL + "/rotate").cookie; c == nil || c.MaxAge != 0 {
-		t.Errorf("after a rotation the cookie is %+v, want one without an end", c)
+		t.Errorf("after a rotation the cookie is %+v, want one that ends with the browser", c)
 	}
 	b.get(s.URL+"/who").want(t, 200, "true")
 }
