@@ -103,8 +103,8 @@ func NewURL(t testing.TB) string {
 	return create(t, template, makeTemplate)
 }
 
-// NewPatientURL is NewURL for tests that are not about the time limits of statements: what a busy machine does not do
-// in time it does later.
+// NewPatientURL is NewURL for tests that are not about the time limits of statements. A busy machine does not exceed
+// those of its URL.
 func NewPatientURL(t testing.TB) string {
 	t.Helper()
 	return patient(NewURL(t))
@@ -175,8 +175,8 @@ func create(t testing.TB, template string, ensure func(context.Context, *pgx.Con
 	return url
 }
 
-// strategy has files copied, which costs half of what writing their contents to the log does. Before
-// PostgreSQL 15 there was no other.
+// strategy makes PostgreSQL copy files, which costs half as much as writing their contents to the log. Before version
+// 15 it does that anyway.
 func strategy(conn *pgx.Conn) string {
 	version, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), ".")
 	if major, err := strconv.Atoi(version); err == nil && major < 15 {

@@ -131,7 +131,7 @@ func (p *Pooler) Stop() {
 func findPgBouncer(t testing.TB) string {
 	t.Helper()
 	for _, name := range []string{
-		"pgbouncer", "/usr/sbin/pgbouncer", // not in everybody's PATH
+		"pgbouncer", "/usr/sbin/pgbouncer", // not in every user's PATH
 		"/opt/homebrew/opt/pgbouncer/bin/pgbouncer", "/usr/local/opt/pgbouncer/bin/pgbouncer",
 	} {
 		if program, err := exec.LookPath(name); err == nil {

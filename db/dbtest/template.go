@@ -15,7 +15,7 @@ import (
 // templateLock is the advisory lock under which template databases are made.
 const templateLock = 0x636169726e74 // "cairnt"
 
-// templateName changes with the migrations, so that no test runs on yesterday's.
+// templateName changes with the migrations, so that no test runs on an old schema.
 func templateName() (string, error) {
 	hash := sha256.New()
 	migrations := db.Migrations()
@@ -45,7 +45,7 @@ func makeTemplate(ctx context.Context, conn *pgx.Conn, name string) error {
 		return err
 	}
 	unfinished := name + "_new"
-	// One that is there was left by a process that was killed on the way.
+	// If it exists, a process was killed while it made it.
 	for _, statement := range []string{
 		fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", unfinished),
 		fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0", unfinished),

@@ -79,7 +79,7 @@ func TestFiveProcessesStartAtOnce(t *testing.T) {
 		urls[c.says(t)]++
 	}
 	if len(urls) != 1 {
-		t.Errorf("five processes were told %v", urls)
+		t.Errorf("five processes got %v", urls)
 	}
 	var all sync.WaitGroup
 	for _, c := range clients {
@@ -88,7 +88,7 @@ func TestFiveProcessesStartAtOnce(t *testing.T) {
 	all.Wait()
 }
 
-// Leaving and coming at the same moment must not meet a server that is just stopping.
+// A process that starts while the last one leaves must not get a server that is stopping.
 func TestStartDuringStop(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -122,7 +122,7 @@ func TestKilledClientLeavesNothingRunning(t *testing.T) {
 	}
 }
 
-// Ctrl-C goes to everything the terminal has started, and only that may end: others may hold a lease.
+// Ctrl-C reaches every process that the terminal has started, but PostgreSQL must stay: others may hold a lease.
 func TestInterruptDoesNotReachPostgres(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -199,7 +199,7 @@ func TestKilledSupervisor(t *testing.T) {
 	}
 }
 
-// Where the kernel does not tell PostgreSQL that its supervisor has died, the next start finds it running.
+// Where the kernel does not end PostgreSQL together with its supervisor, the next start finds it running.
 func TestOrphanIsStopped(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -262,7 +262,7 @@ func TestStalePidFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A process of PostgreSQL's own user, as only that is in its way.
+	// A process of PostgreSQL's own user: PostgreSQL ignores those of others.
 	other := user.command("sleep", "600")
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
@@ -288,7 +288,7 @@ func TestStalePidFile(t *testing.T) {
 		stop(t, server)
 	}
 	if gone(other.Process.Pid)() {
-		t.Error("the innocent process was killed")
+		t.Error("the other process was killed")
 	}
 }
 

@@ -106,8 +106,8 @@ func (c *client) leave(t *testing.T) {
 	}
 }
 
-// newDir returns a directory that does not exist yet. The account PostgreSQL has when we are root can reach it, unless
-// hidden. What a test leaves running there is ended.
+// newDir returns a directory that does not exist yet. Unless it is hidden, root's PostgreSQL can reach it under its own
+// account. When the test ends, it waits until no supervisor runs there.
 func newDir(t *testing.T, hidden bool) string {
 	t.Helper()
 	base := t.TempDir()
@@ -199,7 +199,7 @@ func postmaster(t *testing.T, dir string) int {
 	return pidIn(content)
 }
 
-// gone tells whether a process has ended; it may still be waiting for its parent to notice.
+// gone reports whether a process has ended. It may be a zombie.
 func gone(pid int) func() bool {
 	return func() bool {
 		out, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()

@@ -21,7 +21,7 @@ const impostorVariable = "EMBEDDED_TEST_IMPOSTOR"
 
 const impostorURL = "postgres:///postgres?host=/somebody/elses"
 
-// beImpostor gives everybody who comes a lease on a PostgreSQL of its own. It knows the lock: everybody may look.
+// beImpostor gives every client a lease on a PostgreSQL of its own. It knows the lock, which every user can see.
 func beImpostor(run string) int {
 	listener, err := net.Listen("unix", filepath.Join(run, "lease"))
 	if err != nil {
@@ -47,13 +47,13 @@ func TestStopLeavesNoLink(t *testing.T) {
 	dir := newDir(t, false)
 	stop(t, start(t, Options{Dir: dir}))
 	if to, err := os.Readlink(leaseName(dir)); err == nil {
-		t.Errorf("the link is still there, and leads to %s, which anybody can make", to)
+		t.Errorf("the link is still there, and leads to %s, which any user can create", to)
 	}
 }
 
-// Another user who puts a socket where the one of a killed supervisor was is not believed, neither in a directory of
-// their own nor in one of ours.
-func TestImpostorIsNotBelieved(t *testing.T) {
+// If another user puts a socket in the place of a killed supervisor's, we don't use it, whether the directory is theirs
+// or ours.
+func TestImpostorIsNotUsed(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
 	needRoot(t)
@@ -115,7 +115,7 @@ func TestImpostorIsNotBelieved(t *testing.T) {
 	}
 }
 
-func TestRootRefusesWhatEverybodyCanWriteTo(t *testing.T) {
+func TestRootRefusesAWorldWritableDirectory(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
 	needRoot(t)
@@ -124,7 +124,7 @@ func TestRootRefusesWhatEverybodyCanWriteTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Start(t.Context(), Options{Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), "everybody can write to "+dir) {
+	if err == nil || !strings.Contains(err.Error(), "every user can write to "+dir) {
 		t.Errorf("got %v", err)
 	}
 }

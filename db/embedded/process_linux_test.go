@@ -17,5 +17,5 @@ func TestPostgresGoesWithItsKilledSupervisor(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "PostgreSQL is gone", gone(pid))
-	start(t, Options{Dir: dir}) // removes the sockets of the dead
+	start(t, Options{Dir: dir}) // removes the sockets that were left
 }

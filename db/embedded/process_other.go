@@ -10,11 +10,11 @@ import (
 	"syscall"
 )
 
-// killWithParent has no equal here: the next start stops what a killed supervisor leaves.
+// killWithParent has no equivalent here: the next start stops what a killed supervisor has left.
 func killWithParent(*syscall.SysProcAttr) {}
 
-// commandLine returns the arguments of a process, nil for one that has ended. ps shows them without borders, so only
-// the ones that launch gives before and after the data directory tell where that ends.
+// commandLine returns the arguments of a process, nil for one that has ended. ps does not separate them, so the data
+// directory is what stands between the arguments that launch gives before and after it.
 func commandLine(pid int) []string {
 	out, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	program, rest, found := strings.Cut(strings.TrimSpace(string(out)), " -D ")
@@ -25,5 +25,5 @@ func commandLine(pid int) []string {
 	return []string{program, "-D", data}
 }
 
-// peerOf does not know: it has to be enough that no other user owns the directory of the socket.
+// peerOf does not know the user here: it has to be enough that no other user owns the directory of the socket.
 func peerOf(net.Conn) (uid uint32, known bool) { return 0, false }

@@ -32,7 +32,7 @@ func dataOf(t *testing.T, dir string) string {
 	return where
 }
 
-func TestRootInADirectoryNobodyElseCanEnter(t *testing.T) {
+func TestRootInAPrivateDirectory(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
 	needRoot(t)
@@ -145,7 +145,7 @@ func TestOrdinaryUser(t *testing.T) {
 	})
 }
 
-// copyOfThisProgram is where everybody may run it: go test builds in a private directory.
+// copyOfThisProgram returns a copy that every user may run: go test builds in a private directory.
 func copyOfThisProgram(t *testing.T) string {
 	t.Helper()
 	base := t.TempDir()

@@ -94,7 +94,7 @@ func joinOrSpawn(ctx context.Context, o Options) (*Server, error) {
 }
 
 // makeDir creates dir if it is missing and returns its absolute path without links. Root lets others enter it, because
-// PostgreSQL runs under another account, and refuses a directory that everybody can write to.
+// PostgreSQL runs under another account. It refuses a directory that every user can write to.
 func makeDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -111,8 +111,8 @@ func makeDir(dir string) (string, error) {
 		return "", fmt.Errorf("embedded: find the data directory: %w", err)
 	}
 	if info, err := os.Stat(dir); err == nil && os.Geteuid() == 0 && info.Mode().Perm()&0o002 != 0 {
-		return "", fmt.Errorf("embedded: everybody can write to %s, "+
-			"and could put a database of their own there for root to run: "+
+		return "", fmt.Errorf("embedded: every user can write to %s, "+
+			"and could put a database there for root to run: "+
 			"chmod o-w it, or set DATA_DIR to another directory", dir)
 	}
 	return dir, nil
