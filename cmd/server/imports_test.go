@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"cairn/internal/bench":    {},
 	"cairn/db":                {},
 	"cairn/db/embedded":       {},
-	"cairn/db/dbtest":         {"cairn/db", "cairn/db/embedded"},
+	"cairn/db/dbtest":         {"cairn/db", "cairn/db/embedded", "cairn/internal/testkit"},
 	"cairn/internal/testkit":  {},
 	"cairn/internal/testkit/process": {"cairn/internal/auth", "cairn/internal/config", "cairn/internal/jobs",
 		"cairn/internal/oauth", "cairn/internal/routes", "cairn/internal/sandbox", "cairn/internal/testkit"},

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/db/embedded"
+	"cairn/internal/testkit"
 )
 
 // Cluster is a PostgreSQL cluster that belongs to one test, which may stop, kill and freeze it. It
@@ -56,23 +57,13 @@ func newCluster(t testing.TB) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{t: t, tools: tools, data: data, port: freePort(t)}
+	c := &Cluster{t: t, tools: tools, data: data, port: testkit.LastingPort(t)}
 	t.Cleanup(func() {
 		c.Thaw()
 		c.Stop(syscall.SIGQUIT)
 		_ = os.RemoveAll(filepath.Dir(data))
 	})
 	return c
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 }
 
 // NewStandby makes a standby that streams from c and starts it.

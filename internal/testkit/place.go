@@ -22,7 +22,7 @@ func FreePort(t *testing.T) string {
 
 // LastingPort returns a free port below those that systems hand out by themselves (from 32768 on), so that nobody takes
 // it while the server of this place is being replaced.
-func LastingPort(t *testing.T) string {
+func LastingPort(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		port := strconv.Itoa(10_000 + rand.IntN(20_000))
