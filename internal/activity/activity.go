@@ -193,17 +193,28 @@ func (s *Store) sweep(ctx context.Context) error {
 	return nil
 }
 
+// sweepBatch is how many rows one statement sweeps, so that none exceeds its time limit, however much is left over from
+// an outage.
+const sweepBatch = 500
+
 func (s *Store) sweepEntries(ctx context.Context, p *oauth.Provider) error {
 	rules, _ := rulesOf(p)
-	_, err := s.pool.Exec(ctx, `
-		UPDATE cairn.latest l SET entries = '[]', as_of = NULL FROM cairn.connections c
-		WHERE c.identity_id = l.identity_id AND l.as_of IS NOT NULL AND c.provider = $1
-		  AND ($2::interval > '0' AND l.as_of < now() - $2::interval
-		       OR $3::text[] <> '{}' AND NOT c.granted && $3::text[]
-		       OR c.state = 'needs_reconnect' AND c.state_since < now() - $4::interval)`,
-		p.Key, rules.Keep, slices.Concat([]string{}, rules.Needs), keepWithoutConsent)
-	if err != nil {
-		return fmt.Errorf("activity: sweep entries of %s: %w", p.Key, err)
+	for {
+		tag, err := s.pool.Exec(ctx, `
+			UPDATE cairn.latest SET entries = '[]', as_of = NULL WHERE identity_id IN (
+				SELECT l.identity_id FROM cairn.latest l
+				JOIN cairn.connections c USING (identity_id)
+				WHERE l.as_of IS NOT NULL AND c.provider = $1
+				  AND ($2::interval > '0' AND l.as_of < now() - $2::interval
+				       OR $3::text[] <> '{}' AND NOT c.granted && $3::text[]
+				       OR c.state = 'needs_reconnect' AND c.state_since < now() - $4::interval)
+				LIMIT $5 FOR UPDATE OF l SKIP LOCKED)`,
+			p.Key, rules.Keep, slices.Concat([]string{}, rules.Needs), keepWithoutConsent, sweepBatch)
+		if err != nil {
+			return fmt.Errorf("activity: sweep entries of %s: %w", p.Key, err)
+		}
+		if tag.RowsAffected() < sweepBatch {
+			return nil
+		}
 	}
-	return nil
 }

@@ -128,16 +128,19 @@ func (s *Store) Register(workers *river.Workers) { river.AddWorker(workers, &syn
 // old entries. A request is stored before the scheduler enqueues its job. If that fails, the next Reconcile lists the
 // sync again, because the request is overdue by then.
 func (s *Store) Reconcile(ctx context.Context) (now, later []river.JobArgs, err error) {
-	if err := errors.Join(s.sweep(ctx), s.sweepRequests(ctx)); err != nil {
-		return now, later, err
-	}
+	swept := errors.Join(s.sweep(ctx), s.sweepRequests(ctx))
+	now, err = s.missingSyncs(ctx)
+	return now, nil, errors.Join(swept, err)
+}
+
+func (s *Store) missingSyncs(ctx context.Context) (now []river.JobArgs, err error) {
 	if now, err = s.overdueSyncs(ctx); err != nil {
-		return now, later, err
+		return now, err
 	}
 	for _, p := range s.providers.Usable() {
 		old, err := s.old(ctx, p)
 		if err != nil {
-			return now, later, err
+			return now, err
 		}
 		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			fetches, err := request(ctx, tx, p.Key, old, Fetch)
@@ -145,10 +148,10 @@ func (s *Store) Reconcile(ctx context.Context) (now, later []river.JobArgs, err 
 			return err
 		})
 		if err != nil {
-			return now, later, err
+			return now, err
 		}
 	}
-	return now, nil, nil
+	return now, nil
 }
 
 type syncWorker struct {

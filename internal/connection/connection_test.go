@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -102,19 +101,6 @@ func TestReconnectAndOtherAccounts(t *testing.T) {
 	var n int
 	if err := r.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.identities`).Scan(&n); err != nil || n != 1 {
 		t.Errorf("%d identities (error %v), want 1: what is refused leaves nothing", n, err)
-	}
-}
-
-// An answer for the old tokens does not overwrite the account of a connection that was renewed meanwhile.
-func TestLateAnswerDoesNotOverwriteARenewedConnection(t *testing.T) {
-	t.Parallel()
-	r, owner := newConnected(t, sandbox.Garmin)
-	p := r.interrupt(sandbox.Garmin, func() { r.connect(sandbox.Garmin, owner, "ada", "HEALTH_EXPORT") })
-	if err := r.Check(t.Context(), p, owner.UserID); err != nil {
-		t.Fatal(err)
-	}
-	if c := r.connection(sandbox.Garmin, owner); !slices.Equal(c.Granted, []string{"HEALTH_EXPORT"}) {
-		t.Errorf("granted are %q, want what the person has just permitted", c.Granted)
 	}
 }
 

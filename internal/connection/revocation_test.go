@@ -279,24 +279,6 @@ func TestIdleTokensAreKeptAlive(t *testing.T) {
 	}
 }
 
-// An instance whose claim has run out does not give back the claim of another one.
-func TestRevocationReleasesOnlyItsOwnClaim(t *testing.T) {
-	t.Parallel()
-	r, owner := newConnected(t, sandbox.Garmin)
-	r.disconnect(sandbox.Garmin, owner)
-	r.providers[sandbox.Garmin] = r.interrupt(sandbox.Garmin, func() {
-		r.exec(`UPDATE cairn.withdrawals SET busy_until = now() + interval '1 day'`)
-	})
-	err := r.storeIn(r.pool, newSealer(t, 1), oauth.Options{Limits: r.limits}).
-		Revoke(t.Context(), r.pending(sandbox.Garmin)[0])
-	if !errors.Is(err, oauth.ErrUnavailable) {
-		t.Fatalf("got %v", err)
-	}
-	if err := r.revoke(); !errors.Is(err, connection.ErrHeld) {
-		t.Errorf("during the other claim: %v, want ErrHeld", err)
-	}
-}
-
 // A reconcile lists a bounded number of revocations. No revocation waits for ever behind others.
 func TestPendingRevocationsAreBounded(t *testing.T) {
 	t.Parallel()

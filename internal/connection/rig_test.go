@@ -1,7 +1,6 @@
 package connection_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"golang.org/x/oauth2"
 
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
@@ -202,34 +200,6 @@ func (r rig) connect(provider string, owner oauth.Owner, person string, scopes .
 	}
 }
 
-// newConnected returns a rig, and an owner who has connected a provider as Ada.
-func newConnected(t *testing.T, provider string) (rig, oauth.Owner) {
-	t.Helper()
-	r := newRig(t)
-	owner := r.owner()
-	r.connect(provider, owner, "ada")
-	return r, owner
-}
-
-// newExpired is newConnected with an access token that has expired.
-func newExpired(t *testing.T, provider string) (rig, oauth.Owner) {
-	t.Helper()
-	r, owner := newConnected(t, provider)
-	r.expire(provider)
-	return r, owner
-}
-
-// eachRefreshing runs a test for each provider whose access tokens expire.
-func eachRefreshing(t *testing.T, test func(t *testing.T, provider string)) {
-	t.Helper()
-	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {
-		t.Run(provider, func(t *testing.T) {
-			t.Parallel()
-			test(t, provider)
-		})
-	}
-}
-
 func (r rig) connection(provider string, owner oauth.Owner) connection.Connection {
 	r.t.Helper()
 	all, err := r.Overview(r.t.Context(), owner.UserID)
@@ -302,15 +272,6 @@ func (r rig) grants(provider string) []sandbox.Grant {
 	return grants
 }
 
-// expire ends the access tokens, at the provider and by our clock.
-func (r rig) expire(provider string) {
-	r.t.Helper()
-	if err := r.sandbox.ExpireTokens(r.t.Context(), provider); err != nil {
-		r.t.Fatal(err)
-	}
-	r.exec(`UPDATE cairn.connections SET token_expires_at = now() - interval '1 minute' WHERE provider = $1`, provider)
-}
-
 // kindOf names the kind of an error for tables.
 func kindOf(err error) string {
 	for _, kind := range []error{
@@ -338,28 +299,4 @@ func (r rig) instances(n int) (all []*connection.Store) {
 		all = append(all, r.storeIn(pool, newSealer(r.t, 1), oauth.Options{Limits: r.limits}))
 	}
 	return all
-}
-
-// interrupted is an adapter during whose calls something else happens. Its revocations fail.
-type interrupted struct {
-	oauth.Adapter
-	meanwhile func()
-}
-
-func (i interrupted) WhoAmI(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
-	account, err := i.Adapter.WhoAmI(ctx, c, accessToken)
-	i.meanwhile()
-	return account, err
-}
-
-func (i interrupted) Revoke(_ context.Context, c *oauth.Caller, _ *oauth2.Token, _ connection.Access) error {
-	i.meanwhile()
-	return c.Fail("revoke", oauth.ErrUnavailable, 0, "")
-}
-
-// interrupt returns a provider during whose calls something else happens.
-func (r rig) interrupt(provider string, meanwhile func()) *oauth.Provider {
-	p := *r.providers[provider]
-	p.Adapter = interrupted{p.Adapter, meanwhile}
-	return &p
 }
