@@ -19,7 +19,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// A key is rotated beside servers that are replaced one by one, and no check fails meanwhile.
+// A key is rotated while servers are replaced one by one, and no check fails meanwhile.
 func TestRekeyWaitsForEveryServer(t *testing.T) {
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
@@ -55,7 +55,7 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 	wantFindings(t, says, "warn | instances | "+old[0].ID+" at .* lacks the key", "ok | instances | .* runs version")
 	one.end()
 	wantFailure(t, both, "rekey",
-		"these servers do not know the newest key", "run this again")
+		"these servers lack the newest key", "run this again")
 	two.end()
 	again := start(t, both...)
 	odd := func(i admin.InstanceRow) bool { return len(i.KeyIDs) != 2 || !i.Live }
@@ -74,14 +74,14 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 	wantFindings(t, says, `warn | instances | \w{8} at \S+ was last seen .*: it was killed`)
 	table := commandOutput(t, both, "instances")
 	if !regexp.MustCompile(`(?m)^\w{8} +\S+ +silent `).MatchString(table) {
-		t.Errorf("the silent one is not told:\n%s", table)
+		t.Errorf("the silent server is not listed:\n%s", table)
 	}
 	check(next, again)
 	wantFailure(t, with(testkit.Key1), "",
 		"ENCRYPTION_KEY lacks a key that is in use", instances()[0].KeyIDs[0])
 }
 
-// Tokens that a server can't open take it out of readiness, and it comes back when they are gone.
+// A server that can't open some tokens is not ready until those tokens are gone.
 func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)

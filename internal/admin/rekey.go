@@ -18,12 +18,12 @@ import (
 
 // AboutRekey explains Rekey.
 const AboutRekey = `
-It runs beside servers, can be stopped, and can be run again. It does nothing while
-a server runs that does not know the newest key, and names it. It says when the
-older keys can go.
+It can run while servers run, and can be stopped and run again. If a running server
+lacks the newest key, it changes nothing and names that server. It says when the
+older keys can be removed.
 `
 
-// Rekey seals all tokens with the newest ENCRYPTION_KEY, beside running servers, and says when the older ones can go.
+// Rekey seals all tokens with the newest ENCRYPTION_KEY while servers run, and says when the older keys can be removed.
 func Rekey(ctx context.Context, e Env, out io.Writer) error {
 	if err := Parse(e.Args, nil); err != nil {
 		return err
@@ -40,8 +40,8 @@ func Rekey(ctx context.Context, e Env, out io.Writer) error {
 		connections := connection.New(connection.Deps{
 			Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{Limits: e.Limits.Calls}),
 		})
-		if err := connections.CheckKeys(ctx); err != nil {
-			return fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
+		if err := CheckKeys(ctx, connections); err != nil {
+			return err
 		}
 		newest := sealer.KeyIDs()[0]
 		if err := allHold(ctx, pool, newest); err != nil {
@@ -51,22 +51,31 @@ func Rekey(ctx context.Context, e Env, out io.Writer) error {
 	})
 }
 
+// CheckKeys fails if ENCRYPTION_KEY lacks a key that is in use, and names that key by its id. Errors: seal.ErrKey.
+func CheckKeys(ctx context.Context, connections *connection.Store) error {
+	err := connections.CheckKeys(ctx)
+	if errors.Is(err, seal.ErrKey) {
+		return fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
+	}
+	return err
+}
+
 func rekey(ctx context.Context, connections *connection.Store, newest string, out io.Writer) error {
 	done, err := connections.Rekey(ctx)
 	if errors.Is(err, seal.ErrOpen) {
-		return fmt.Errorf("sealed anew: %d. These are damaged, and no key opens them. "+
-			"Their owners have to disconnect and connect again; until then the older keys have to stay:\n%w", done, err)
+		return fmt.Errorf("resealed: %d. These are damaged, and no key opens them. "+
+			"Their owners have to disconnect and connect again; until then, keep the older keys:\n%w", done, err)
 	}
 	if err != nil {
-		return fmt.Errorf("stopped after %d sealed tokens, run it again: %w", done, err)
+		return fmt.Errorf("stopped after resealing %d; run it again: %w", done, err)
 	}
-	_, err = fmt.Fprintf(out, "The tokens of %d connections and revocations are sealed anew with the key %s. "+
-		"Once every server has it in front, and this command finds nothing to do, the older keys can go.\n",
+	_, err = fmt.Fprintf(out, "The tokens of %d connections and revocations are now sealed with the key %s. "+
+		"Once every server has it in front, and this command finds nothing to do, the older keys can be removed.\n",
 		done, newest)
 	return err
 }
 
-// allHold fails, and names them, if servers run that do not hold a key: they could not open what it seals.
+// allHold fails if running servers lack a key, because they could not open what it seals. The error names them.
 func allHold(ctx context.Context, pool *pgxpool.Pool, key string) error {
 	lacking, err := instance.Lacking(ctx, pool, key)
 	if err != nil || len(lacking) == 0 {
@@ -77,9 +86,9 @@ func allHold(ctx context.Context, pool *pgxpool.Pool, key string) error {
 		names = append(names, fmt.Sprintf("  %s at %s, started %s, last seen %s",
 			i.ID, i.Hostname, stamp(i.Started), stamp(i.LastSeen)))
 	}
-	return fmt.Errorf("nothing was sealed: these servers do not know the newest key, %s, "+
+	return fmt.Errorf("nothing was resealed: these servers lack the newest key, %s, "+
 		"and could not read what it seals:\n%s\n"+
-		"Put it in front of ENCRYPTION_KEY there, restart them, and run this again. "+
-		"One that was killed counts for two minutes after it was last seen",
+		"Put it first in their ENCRYPTION_KEY, restart them, and run this again. "+
+		"A server that was killed counts as running until two minutes after it was last seen",
 		key, strings.Join(names, "\n"))
 }
