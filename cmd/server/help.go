@@ -32,9 +32,9 @@ func listCommands(out io.Writer) error {
 	for _, c := range commands(limits{}) {
 		_, _ = fmt.Fprintf(table, "  %s\t%s\n", c.name, c.summary)
 	}
-	_, _ = fmt.Fprint(table, "\nserver help COMMAND says more about one. "+
+	_, _ = fmt.Fprint(table, "\nserver help COMMAND explains a command. "+
 		"Commands read the same environment as the server.\n"+
-		"They exit with 0, with 1 when something fails, and with 2 when they are called wrongly.\n")
+		"The exit code is 0, or 1 if something fails, or 2 if the call is wrong.\n")
 	return table.Flush()
 }
 

@@ -12,8 +12,8 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// limits are all time limits of the program, its rate limits, and the cost of a password's hash. A field that is zero
-// has its default: the program runs with the zero value, and its tests with values that suit a busy machine.
+// limits are the program's time limits, its rate limits, and the cost of hashing a password. A zero field stands for
+// its default. The program runs with the zero value, and tests with limits that suit a busy machine.
 type limits struct {
 	Passwords auth.Cost
 	Rates     auth.Limits
@@ -24,15 +24,15 @@ type limits struct {
 
 	SessionLookup    time.Duration // as in session.Options
 	SessionStatement time.Duration // likewise
-	RequestHeader    time.Duration // to be read: 5 s
-	Request          time.Duration // to be read: 15 s
-	Response         time.Duration // to be written, from the end of the header on: 45 s
-	SandboxWork      time.Duration // for background work that calls the sandbox on the listener that is closing: 3 s
-	Upkeep           time.Duration // one batch of what upkeep does: 10 s
+	RequestHeader    time.Duration // to read the header of a request: 5 s
+	Request          time.Duration // to read a request: 15 s
+	Response         time.Duration // from the end of a request's header to the end of the response: 45 s
+	SandboxWork      time.Duration // at a stop, for background work that calls our own sandbox: 3 s
+	Upkeep           time.Duration // for one batch of upkeep: 10 s
 	Health           time.Duration // as in admin.Limits
 	Doctor           time.Duration // likewise
 	Message          time.Duration // likewise
-	Counting         time.Duration // for what a scrape of the metrics has counted in the database: 2 s
+	Counting         time.Duration // for counting in the database at a scrape: 2 s
 }
 
 func (l limits) withDefaults() limits {
@@ -44,7 +44,7 @@ func (l limits) withDefaults() limits {
 	return l
 }
 
-// admin are the limits of commands.
+// admin returns the limits of commands.
 func (l limits) admin() admin.Limits {
 	return admin.Limits{
 		Calls: l.Calls, SessionLookup: l.SessionLookup, SessionStatement: l.SessionStatement,

@@ -13,7 +13,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// listeners are the sockets that the server accepts connections on. They have the same port.
+// listeners are the sockets on which the server accepts connections. All have the same port.
 type listeners []net.Listener
 
 func (l listeners) port() int { return l[0].Addr().(*net.TCPAddr).Port }
@@ -26,9 +26,8 @@ func (l listeners) Close() error {
 	return err
 }
 
-// listen takes the socket that was passed to this process (LISTEN_FDS, as systemd does it), or
-// opens PORT. A passed socket belongs to the process that passed it and stays open while the server
-// is replaced: connections wait in it instead of being refused.
+// listen takes the socket that was passed to this process (LISTEN_FDS, as systemd does it), or opens PORT. A passed
+// socket stays open while the server is replaced, so connections wait in it and are not refused.
 func listen(ctx context.Context, c config.Config) (listeners, error) {
 	passed, err := activation.Listeners()
 	if err != nil {
@@ -46,8 +45,8 @@ func listen(ctx context.Context, c config.Config) (listeners, error) {
 		"exactly one is expected, a listening TCP socket (ListenStream)")
 }
 
-// open opens PORT. In development that is on this machine's own addresses, both of those that localhost may mean: no
-// other machine is to reach what development serves, the sandbox above all.
+// open opens PORT. In development it does so only at the two addresses that localhost may mean, so that no other
+// machine can reach the sandbox.
 func open(ctx context.Context, c config.Config) (listeners, error) {
 	if c.Production || c.ListenAddr != "" {
 		listener, err := listenOn(ctx, c.ListenAddr, c.Port)
@@ -73,7 +72,7 @@ func open(ctx context.Context, c config.Config) (listeners, error) {
 	}
 }
 
-// portTries is how often any free port is asked for that is free on both addresses.
+// portTries is how many free ports are tried until one is free on both addresses.
 const portTries = 10
 
 func listenOn(ctx context.Context, host string, port int) (net.Listener, error) {

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/term"
 )
 
-// newLogger writes text to a terminal, and JSON to everything else, from a level on. Lines of JSON are buffered for a
-// moment, because a write for each request takes a fifth of what a server can do (make bench); a warning or an error is
-// written at once, together with all lines before it. flush writes the lines that are left.
+// newLogger returns a logger that writes text to a terminal and JSON to everything else. Lines of JSON are buffered for
+// a moment, because a write for each request costs a fifth of a server's throughput (make bench). A warning or an error
+// is written at once, together with the lines before it. flush writes the lines that are still buffered.
 func newLogger(w io.Writer, level slog.Level) (log *slog.Logger, flush func()) {
 	options := &slog.HandlerOptions{Level: level}
 	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
@@ -24,11 +24,11 @@ func newLogger(w io.Writer, level slog.Level) (log *slog.Logger, flush func()) {
 }
 
 const (
-	gatherFor = 100 * time.Millisecond // what a killed process may lose
+	gatherFor = 100 * time.Millisecond // a killed process loses the lines of this time
 	gatherMax = 64 << 10
 )
 
-// gathered is a writer that writes a moment later.
+// gathered is a writer that gathers what is written and passes it on a moment later.
 type gathered struct {
 	out io.Writer
 
@@ -57,12 +57,12 @@ func (g *gathered) flush() {
 
 func (g *gathered) write() {
 	if len(g.buf) > 0 {
-		_, _ = g.out.Write(g.buf) // there is nowhere to say that the log can't be written
+		_, _ = g.out.Write(g.buf) // there is no other place to report that the log can't be written
 		g.buf = g.buf[:0]
 	}
 }
 
-// prompt is a handler whose warnings do not wait, and whose durations say their unit.
+// prompt is a handler that does not buffer warnings, and that names the unit of durations.
 type prompt struct {
 	slog.Handler
 	lines *gathered
@@ -88,8 +88,8 @@ func (h prompt) WithGroup(name string) slog.Handler {
 	return prompt{h.Handler.WithGroup(name), h.lines}
 }
 
-// inMilliseconds is r with the unit of its durations: in JSON they would be bare nanoseconds. slog's ReplaceAttr would
-// double the cost of each line, and few lines have a duration.
+// inMilliseconds returns r with its durations in milliseconds. In JSON they would be bare nanoseconds. slog's
+// ReplaceAttr would double the cost of each line, and few lines have a duration.
 func inMilliseconds(r slog.Record) slog.Record {
 	found := false
 	r.Attrs(func(a slog.Attr) bool {

@@ -3,18 +3,19 @@
 //
 // server help lists the commands.
 //
-//	main.go       the program: the one table of commands, and how one is called; help.go explains them
-//	serve.go      what serving is, in order: the parts are put together, and requests are answered
+//	main.go       the table of commands, and running one; help.go explains them
+//	serve.go      serving, in order: putting the parts together, answering requests, stopping
+//	assemble.go   putting the parts together
 //	listen.go     the socket: PORT's, or one that systemd passes
-//	sandbox.go    the providers, simulated where none has keys
-//	stop.go       stopping so that nobody notices
-//	presence.go   announcing this server to the others, and following which keys they hold
-//	upkeep.go     what is done off the requests' path
-//	metrics.go    the listener where Prometheus asks
-//	proxies.go    warnings of untrusted proxies
+//	sandbox.go    the providers, simulated if none has keys
+//	stop.go       stopping without failing a request
+//	presence.go   announcing this server to the others, and keeping track of which keys they hold
+//	upkeep.go     periodic work outside requests: deleting expired rows, recording when sessions were last seen
+//	metrics.go    the listener for Prometheus
+//	proxies.go    warnings about untrusted proxies
 //	log.go        where log lines go
 //	limits.go     time limits and their defaults
-//	version.go    which build this is
+//	build.go      which build this is; version.go prints it
 //
 // internal/config reads the environment, and internal/admin has the commands that do not serve.
 package main
@@ -31,7 +32,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
-	_ "time/tzdata" // a container may have none
+	_ "time/tzdata" // a container may have no time zones
 
 	"cairn/db/embedded"
 	"cairn/internal/admin"
@@ -39,7 +40,7 @@ import (
 
 func main() { program(limits{}) }
 
-// program is the process of this program; only tests give it other limits.
+// program is main with limits, which only tests set.
 func program(l limits) {
 	embedded.Supervise()
 	if os.Getenv("GOGC") == "" {
@@ -53,34 +54,34 @@ func program(l limits) {
 	}
 }
 
-// gcPercent is GOGC unless the environment sets it. Little lives long here and each request leaves
-// some kilobytes, so Go's default of 100 collects dozens of times a second under load (make bench).
-// More than 200 costs noticeable memory when many people sign in.
+// gcPercent is GOGC, unless the environment sets it. Little memory is in use and each request allocates some
+// kilobytes, so Go's default of 100 collects dozens of times a second under load (make bench). More than 200 costs
+// noticeable memory when many people sign in.
 const gcPercent = 200
 
-// command is one thing that the program does.
+// command is a command of the program.
 type command struct {
-	name, args string // as they stand in the usage line
+	name, args string // as the usage line shows them
 	summary    string // one line, without a full stop
-	about      string // more, for its own help; lines of 80 characters at most
+	about      string // the rest of its help; lines of 80 characters at most
 	run        func(ctx context.Context, e admin.Env, out io.Writer) error
 }
 
-// commands is the table of all commands, in the order in which help lists them.
+// commands returns all commands, in the order in which help lists them.
 func commands(l limits) []command {
 	all := []command{
 		{"serve", "", "Migrate the database and serve; the same as no command", aboutServe, l.withDefaults().serve},
-		{"migrate", "", "Migrate the database and stop", admin.AboutMigrate, admin.Migrate},
+		{"migrate", "", "Migrate the database and exit", admin.AboutMigrate, admin.Migrate},
 		{
-			"doctor", "[--json]", "Check everything a server needs, and explain what is found",
+			"doctor", "[--json]", "Check everything a server needs, and explain the findings",
 			admin.AboutDoctor, admin.Doctor,
 		},
 		{"health", "", "Ask the server on this machine whether it is ready", admin.AboutHealth, admin.Health},
-		{"instances", "[--json]", "List the servers that run", admin.AboutInstances, admin.Instances},
+		{"instances", "[--json]", "List the running servers", admin.AboutInstances, admin.Instances},
 		{"sessions", "list|end WHOSE [--json]", "List or end sessions", admin.AboutSessions, admin.Sessions},
 		{"jobs", "[--json]", "Count the background work by kind and state", admin.AboutJobs, admin.Jobs},
 		{
-			"notices", "[--json | --each COMMAND]", "Mail people whose connection needs them",
+			"notices", "[--json | --each COMMAND]", "Mail people who have to connect again",
 			admin.AboutNotices, admin.Notices,
 		},
 		{"rekey", "", "Seal all tokens with the newest encryption key", admin.AboutRekey, admin.Rekey},
@@ -98,7 +99,7 @@ func commands(l limits) []command {
 	)
 }
 
-// run is the whole program but the exit. It returns nil when it was asked to stop and everything has ended.
+// run runs the command that args name. It returns nil if the command succeeds, or stops because ctx is done.
 func run(ctx context.Context, l limits, args, environ []string, stdout, stderr io.Writer) error {
 	name, rest := "serve", args
 	if len(args) > 0 {
@@ -133,7 +134,7 @@ func find(all []command, name string) (command, bool) {
 	return all[i], true
 }
 
-// exitCode is 2 for a call that is not understood, as Unix has it, and 1 for everything else that fails.
+// exitCode returns 2 for a wrong call, as is usual on Unix, and 1 for every other failure.
 func exitCode(err error) int {
 	if _, ok := errors.AsType[admin.UsageError](err); ok {
 		return 2

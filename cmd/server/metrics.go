@@ -11,7 +11,7 @@ import (
 	"cairn/internal/metrics"
 )
 
-// listenMetrics opens METRICS_ADDR; without one it returns nil.
+// listenMetrics opens METRICS_ADDR. It returns nil if address is "".
 func listenMetrics(ctx context.Context, address string) (net.Listener, error) {
 	if address == "" {
 		return nil, nil
@@ -23,8 +23,8 @@ func listenMetrics(ctx context.Context, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// serveMetrics serves /metrics until stop is called, after the last request has been answered: what
-// happens while a server stops is worth seeing too. It serves nothing if listener is nil.
+// serveMetrics serves /metrics until stop is called. That is after the last request has been answered, so that
+// Prometheus also sees how a server stops. It serves nothing if listener is nil.
 func serveMetrics(l limits, listener net.Listener, m *metrics.Metrics, log *slog.Logger) (stop func()) {
 	if listener == nil {
 		return func() {}
@@ -36,7 +36,7 @@ func serveMetrics(l limits, listener net.Listener, m *metrics.Metrics, log *slog
 	go func() {
 		defer close(done)
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("metrics are not served any more", "error", err)
+			log.Error("metrics are no longer served", "error", err)
 		}
 	}()
 	log.Info("metrics are at http://" + listener.Addr().String() + "/metrics")

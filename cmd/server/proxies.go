@@ -9,12 +9,12 @@ import (
 	"cairn/internal/instance"
 )
 
-// sayAgain is the time between two lines of the log about untrusted proxies.
+// sayAgain is the time between two log lines about untrusted proxies.
 const sayAgain = time.Hour
 
-// noteUntrusted returns a function for routes.Watch: it takes a peer that names a client and is not trusted to. It
-// announces the peer to the other servers, and so to the doctor, and logs a line at first and then once an hour:
-// anybody can send such a request.
+// noteUntrusted returns a function for routes.Watch. It is called with a peer that sent X-Forwarded-For without being
+// trusted. The function adds the peer to the announcement of this server, where the doctor finds it, and logs at most one
+// line an hour, because any stranger can send such a request.
 func noteUntrusted(log *slog.Logger, self *instance.Self) func(netip.Addr) {
 	var said atomic.Int64 // when, in Unix nanoseconds
 	return func(peer netip.Addr) {
@@ -24,6 +24,6 @@ func noteUntrusted(log *slog.Logger, self *instance.Self) func(netip.Addr) {
 			return
 		}
 		log.Warn("X-Forwarded-For came from a peer that TRUSTED_PROXIES does not name, and was ignored. "+
-			"If that is your proxy, all people behind it share its address and the limits of one person", "peer", peer)
+			"If that is your proxy, everyone behind it shares its address and one person's limits", "peer", peer)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// makeProviders returns the real providers, or those of the sandbox and the sandbox that simulates them.
+// makeProviders returns the real providers, or the simulated ones and the sandbox that simulates them.
 func (s server) makeProviders(ctx context.Context) (oauth.Registry, *routes.Sandbox, error) {
 	if !s.Sandbox() {
 		providers, err := s.Registered(s.Apps, s.site)
@@ -26,9 +26,8 @@ func (s server) makeProviders(ctx context.Context) (oauth.Registry, *routes.Sand
 	return providers, simulated, err
 }
 
-// startSandbox simulates the three providers on 127.0.0.1, which is another site to browsers than
-// localhost. Browsers reach it by the port by which they reach us; we reach it by the port we
-// listen on. In a container these differ.
+// startSandbox simulates the three providers at 127.0.0.1, which to browsers is another site than localhost. Browsers
+// use the port of our site, and we use the port we listen on. In a container these differ.
 func (s server) startSandbox(ctx context.Context) (*routes.Sandbox, map[string]oauth.App, error) {
 	site, host := s.site, s.site.Host
 	if site.Hostname() == "localhost" {

@@ -14,25 +14,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cairn/db"
-	"cairn/internal/activity"
 	"cairn/internal/admin"
-	"cairn/internal/auth"
-	"cairn/internal/avatar"
 	"cairn/internal/config"
-	"cairn/internal/connection"
-	"cairn/internal/jobs"
 	"cairn/internal/metrics"
-	"cairn/internal/oauth"
-	"cairn/internal/routes"
-	"cairn/internal/seal"
-	"cairn/internal/session"
-	"cairn/web"
 )
 
 const aboutServe = `
 It listens on PORT, or on the socket that systemd passes, until SIGTERM or SIGINT.
 Without DATABASE_URL it makes a private database below DATA_DIR.
-docs/configuration.md lists the variables of the environment.
+docs/configuration.md lists the environment variables.
 `
 
 // serve migrates the database and serves until ctx is done.
@@ -64,7 +54,7 @@ func (l limits) serve(ctx context.Context, e admin.Env, out io.Writer) error {
 	})
 }
 
-// server is what the parts of a running server are made of.
+// server has what the parts of a running server are made from.
 type server struct {
 	config.Config
 	limits   limits
@@ -74,12 +64,12 @@ type server struct {
 	site     *url.URL // where browsers reach it
 }
 
-// serve puts the parts together and answers requests until ctx is done. It stops in order: readiness goes off and no
-// job is begun, requests in flight finish, upkeep ends.
+// serve puts the parts together and answers requests until ctx is done. It stops in this order: it is not ready any
+// more and begins no job, requests in flight finish, upkeep ends.
 func (s server) serve(ctx context.Context, out io.Writer) error {
 	if db.Pooled(s.pool) {
 		s.log.Info("a connection pooler stands before the database: statements are not prepared, " +
-			"and their time limits are kept on this side; server doctor tells more")
+			"and this server keeps their time limits; server doctor says more")
 	}
 	scrapes, err := listenMetrics(ctx, s.MetricsAddr)
 	if err != nil {
@@ -115,94 +105,15 @@ func (s server) serve(ctx context.Context, out io.Writer) error {
 	return group.Wait()
 }
 
-// assemble makes every part and hands it what it needs.
-func (s server) assemble(
-	ctx context.Context, ready func(context.Context) error, watch *metrics.Metrics,
-) (http.Handler, upkeep, error) {
-	sealer, err := seal.New(s.EncryptionKeys...)
-	if err != nil {
-		return nil, upkeep{}, err
-	}
-	providers, simulated, err := s.makeProviders(ctx)
-	if err != nil {
-		return nil, upkeep{}, err
-	}
-	listen, err := db.Direct(s.pool, s.DirectDatabaseURL)
-	if err != nil {
-		return nil, upkeep{}, err
-	}
-	queue, err := jobs.NewQueue(ctx, jobs.Options{
-		Pool: s.pool, Log: s.log, Limits: s.limits.Jobs, Listen: listen, Queues: providers.Keys(),
-		Serial: []string{connection.PictureQueue},
-	})
-	if err != nil {
-		return nil, upkeep{}, err
-	}
-	own := upkeep{
-		log:   s.log,
-		batch: s.limits.Upkeep,
-		sessions: session.New(session.Options{
-			Pool: s.pool, Secure: s.site.Scheme == "https", Lifetime: s.Lifetime, MaxLifetime: s.MaxLifetime,
-			LookupTimeout: s.limits.SessionLookup, StatementTimeout: s.limits.SessionStatement,
-		}),
-		accounts: auth.New(s.pool, s.SessionSecret, auth.Options{
-			Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: watch.Limited, Known: providers.Names(),
-		}),
-		oauth: oauth.NewClient(s.pool, oauth.Options{Limits: s.limits.Calls, Observe: watch.ProviderCall}),
-	}
-	syncs := activity.NewSyncQueue(s.pool, queue)
-	own.connections = connection.New(connection.Deps{
-		Pool: s.pool, Sealer: sealer, Client: own.oauth, Providers: providers, Queue: queue, Syncs: syncs,
-		Pictures: newPictures(simulated), Log: s.log,
-	})
-	own.presence = newPresence(s.pool, s.log, sealer, own.connections, s.limits.Upkeep)
-	if err := own.presence.enter(ctx); err != nil {
-		return nil, upkeep{}, err
-	}
-	entries := activity.New(activity.Deps{
-		Pool: s.pool, Sealer: sealer, Connections: own.connections, Providers: providers, Syncs: syncs,
-	})
-	own.jobs, err = jobs.New(queue, own.connections, entries)
-	if err != nil {
-		return nil, upkeep{}, err
-	}
-	ready = own.presence.ready(ready)
-	watch.Count(own.sessions, s.pool)
-	watch.Ready(ready)
-	watch.Hashes(own.accounts.HashLoad)
-	handler, err := routes.New(routes.Deps{
-		PublicURL: s.site, TrustedProxies: s.TrustedProxies, Log: s.log,
-		Sessions: own.sessions, Accounts: own.accounts, OAuth: own.oauth, Connections: own.connections,
-		Activity: entries, Providers: providers.Usable(), Sandbox: simulated,
-		Web: web.Files, Ready: ready, Instance: own.presence.ID, WebhookKey: s.WebhookKey(),
-		Watch: routes.Watch{
-			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
-		},
-		Limits: s.limits.Pages,
-	})
-	if err != nil {
-		return nil, upkeep{}, err
-	}
-	return handler, own, nil
-}
-
-// newPictures fetches people's pictures, from the simulated providers too if there are.
-func newPictures(simulated *routes.Sandbox) *avatar.Fetcher {
-	if simulated == nil {
-		return avatar.New(avatar.Options{})
-	}
-	return avatar.New(avatar.Options{Simulated: simulated.Host})
-}
-
-// sayReady says where browsers go. In development that is also a plain line, whichever format the log has.
+// sayReady logs where browsers find the server. In development it also prints that as a plain line.
 func (s server) sayReady(out io.Writer) {
 	s.log.Info("Cairn is ready: open " + s.site.String())
 	if !s.Production {
 		_, _ = fmt.Fprintln(out, "Cairn is ready: "+s.site.String())
 	}
 	if s.Sandbox() && s.ListenAddr != "" && !config.IsLoopback(s.ListenAddr) {
-		s.log.Warn("everything that reaches LISTEN_ADDR can use the sandbox and sign in as its people: "+
-			"keep it to this machine", "address", s.ListenAddr)
+		s.log.Warn("anyone who can reach LISTEN_ADDR can use the sandbox and sign in as its people: "+
+			"let only this machine reach it", "address", s.ListenAddr)
 	}
 }
 

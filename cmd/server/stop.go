@@ -16,29 +16,29 @@ import (
 	"cairn/internal/routes"
 )
 
-// stopping is a server that goes out of service unnoticed. During the delay it serves as before,
-// but is not ready, and its answers ask clients to close the connection. So a balancer sends new
-// requests elsewhere, and a connection in use ends between two requests. Closing idle connections
-// earlier, as SetKeepAlivesEnabled does, would cut off a request that a balancer is just sending on
-// one of them. The connections that are closed in the end were unused for the whole delay.
+// stopping takes a server out of service without failing a request. During the delay the server answers requests as
+// before, but is not ready, and its answers ask clients to close the connection. So a balancer sends new requests
+// elsewhere, and a connection in use ends between two requests. Closing idle connections earlier, as
+// SetKeepAlivesEnabled does, would cut off a request that a balancer is just sending on one of them. The connections
+// that are closed at the end were idle during the whole delay.
 //
-// http.Server.Shutdown is not used: from its start, it drops a request that arrives on a connection already accepted.
+// http.Server.Shutdown is not used, because it drops requests that arrive later on connections it has accepted.
 type stopping struct {
 	config.StopTimes
 	begun  atomic.Bool
-	closed chan struct{} // no connection is accepted any more
-	worked chan struct{} // no background work is under way any more; nil: that is not waited for
-	work   time.Duration // how long it is waited for at most
+	closed chan struct{} // closed when no connection is accepted any more
+	worked chan struct{} // closed when background work has ended; nil: stopping does not wait for it
+	work   time.Duration // the longest wait for background work
 
 	mu   sync.Mutex
-	busy map[net.Conn]struct{} // accepted, and not idle: a request is awaited or in flight
+	busy map[net.Conn]struct{} // connections on which a request is expected or in flight
 }
 
 func newStopping(times config.StopTimes, work time.Duration) *stopping {
 	return &stopping{StopTimes: times, work: work, closed: make(chan struct{}), busy: map[net.Conn]struct{}{}}
 }
 
-// ready is check until stopping begins, and an error from then on.
+// ready returns check, but failing once stopping has begun.
 func (s *stopping) ready(check func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if s.begun.Load() {
@@ -57,7 +57,7 @@ func (s *stopping) handler(next http.Handler) http.Handler {
 	})
 }
 
-// serve accepts connections until drain closes the listeners, or one of them fails.
+// serve accepts connections until drain closes the listeners or one of them fails.
 func (s *stopping) serve(server *http.Server, open listeners) error {
 	defer close(s.closed)
 	server.ConnState, server.ConnContext = s.watch, routes.WithFraming
@@ -84,7 +84,7 @@ func (s *stopping) watch(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// drain stops the server and returns when its last request is answered. It fails when requests had to be cut off.
+// drain stops the server and returns when its last request is answered. It fails if requests were cut off.
 func (s *stopping) drain(ctx context.Context, server *http.Server, open listeners) error {
 	s.begun.Store(true)
 	time.Sleep(s.Delay)
@@ -104,7 +104,7 @@ func (s *stopping) drain(ctx context.Context, server *http.Server, open listener
 	return nil
 }
 
-// awaitWork waits for background work that calls the sandbox on this very listener.
+// awaitWork waits for background work, which may call the sandbox through this listener.
 func (s *stopping) awaitWork() {
 	if s.worked == nil {
 		return
@@ -115,7 +115,7 @@ func (s *stopping) awaitWork() {
 	}
 }
 
-// isBusy is false in the end even if clients open connections and send nothing: ReadHeaderTimeout closes those.
+// isBusy reports whether requests are expected or in flight. ReadHeaderTimeout closes connections on which none comes.
 func (s *stopping) isBusy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

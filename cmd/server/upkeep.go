@@ -13,8 +13,8 @@ import (
 	"cairn/internal/session"
 )
 
-// upkeep is what has to be done off the requests' path, on every instance: expired rows go in small batches, and the
-// times at which sessions were last seen are written down.
+// upkeep is the periodic work of every instance outside requests: it deletes expired rows in small batches, and records
+// when sessions were last seen.
 type upkeep struct {
 	log         *slog.Logger
 	batch       time.Duration // for one batch
@@ -31,8 +31,8 @@ const (
 	recordEvery = time.Minute
 )
 
-// repeat does what each instance does for itself, until ctx is done, and then finishes what is
-// under way. Intervals vary by half, so that instances which started together spread out.
+// repeat does the upkeep until ctx is done, and then records once more. Intervals vary by half, so that instances that
+// started together spread out.
 func (u upkeep) repeat(ctx context.Context) error {
 	sweep, record := time.NewTimer(vary(sweepEvery)), time.NewTimer(vary(recordEvery))
 	defer sweep.Stop()
@@ -63,7 +63,8 @@ func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.accounts.SweepBrowsers)
 }
 
-// sweep takes batch after batch until nothing is left. It rests as long as it works, because requests come first.
+// sweep runs batch until nothing is left. After each run it pauses for as long as the run took, because requests come
+// first.
 func (u upkeep) sweep(ctx context.Context, batch func(context.Context) (more bool, err error)) {
 	for more := true; more && ctx.Err() == nil; {
 		jobCtx, cancel := context.WithTimeout(ctx, u.batch)

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"net/http"
+
+	"cairn/db"
+	"cairn/internal/activity"
+	"cairn/internal/auth"
+	"cairn/internal/avatar"
+	"cairn/internal/connection"
+	"cairn/internal/jobs"
+	"cairn/internal/metrics"
+	"cairn/internal/oauth"
+	"cairn/internal/routes"
+	"cairn/internal/seal"
+	"cairn/internal/session"
+	"cairn/web"
+)
+
+// assemble makes every part and hands it what it needs.
+func (s server) assemble(
+	ctx context.Context, ready func(context.Context) error, watch *metrics.Metrics,
+) (http.Handler, upkeep, error) {
+	sealer, err := seal.New(s.EncryptionKeys...)
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	providers, simulated, err := s.makeProviders(ctx)
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	queue, err := s.newQueue(ctx, providers)
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	own := s.newUpkeep(providers, watch)
+	syncs := activity.NewSyncQueue(s.pool, queue)
+	own.connections = connection.New(connection.Deps{
+		Pool: s.pool, Sealer: sealer, Client: own.oauth, Providers: providers, Queue: queue, Syncs: syncs,
+		Pictures: newPictures(simulated), Log: s.log,
+	})
+	own.presence = newPresence(s.pool, s.log, sealer, own.connections, s.limits.Upkeep)
+	if err := own.presence.enter(ctx); err != nil {
+		return nil, upkeep{}, err
+	}
+	entries := activity.New(activity.Deps{
+		Pool: s.pool, Sealer: sealer, Connections: own.connections, Providers: providers, Syncs: syncs,
+	})
+	if own.jobs, err = jobs.New(queue, own.connections, entries); err != nil {
+		return nil, upkeep{}, err
+	}
+	ready = own.presence.ready(ready)
+	watch.Count(own.sessions, s.pool)
+	watch.Ready(ready)
+	watch.Hashes(own.accounts.HashLoad)
+	handler, err := routes.New(routes.Deps{
+		PublicURL: s.site, TrustedProxies: s.TrustedProxies, Log: s.log,
+		Sessions: own.sessions, Accounts: own.accounts, OAuth: own.oauth, Connections: own.connections,
+		Activity: entries, Providers: providers.Usable(), Sandbox: simulated,
+		Web: web.Files, Ready: ready, Instance: own.presence.ID, WebhookKey: s.WebhookKey(),
+		Watch: routes.Watch{
+			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
+		},
+		Limits: s.limits.Pages,
+	})
+	if err != nil {
+		return nil, upkeep{}, err
+	}
+	return handler, own, nil
+}
+
+func (s server) newQueue(ctx context.Context, providers oauth.Registry) (*jobs.Queue, error) {
+	listen, err := db.Direct(s.pool, s.DirectDatabaseURL)
+	if err != nil {
+		return nil, err
+	}
+	return jobs.NewQueue(ctx, jobs.Options{
+		Pool: s.pool, Log: s.log, Limits: s.limits.Jobs, Listen: listen, Queues: providers.Keys(),
+		Serial: []string{connection.PictureQueue},
+	})
+}
+
+// newUpkeep returns an upkeep with the parts that need no others.
+func (s server) newUpkeep(providers oauth.Registry, watch *metrics.Metrics) upkeep {
+	return upkeep{
+		log:   s.log,
+		batch: s.limits.Upkeep,
+		sessions: session.New(session.Options{
+			Pool: s.pool, Secure: s.site.Scheme == "https", Lifetime: s.Lifetime, MaxLifetime: s.MaxLifetime,
+			LookupTimeout: s.limits.SessionLookup, StatementTimeout: s.limits.SessionStatement,
+		}),
+		accounts: auth.New(s.pool, s.SessionSecret, auth.Options{
+			Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: watch.Limited, Known: providers.Names(),
+		}),
+		oauth: oauth.NewClient(s.pool, oauth.Options{Limits: s.limits.Calls, Observe: watch.ProviderCall}),
+	}
+}
+
+// newPictures returns a fetcher of people's pictures, which may call the simulated providers if there are any.
+func newPictures(simulated *routes.Sandbox) *avatar.Fetcher {
+	if simulated == nil {
+		return avatar.New(avatar.Options{})
+	}
+	return avatar.New(avatar.Options{Simulated: simulated.Host})
+}
