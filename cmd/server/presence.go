@@ -78,9 +78,10 @@ func (p *presence) repeat(ctx context.Context) error {
 	}
 }
 
-// refresh announces the server and checks its keys. While the database can't be reached, the last result holds.
+// refresh announces the server and checks its keys. While the database can't be reached, the last result holds. It
+// finishes even if the server stops meanwhile, because a statement that is cut off may still take effect after leave.
 func (p *presence) refresh(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, p.limit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.limit)
 	defer cancel()
 	if err := p.announce(ctx); err != nil {
 		p.log.DebugContext(ctx, "this server could not be announced", "error", err)
