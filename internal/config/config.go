@@ -1,15 +1,15 @@
-// Package config reads the environment into a value, and reports everything that is wrong with it at once.
+// Package config reads the environment into a value, and reports every problem at once.
 //
-//	config.go     the value, and what its parts have to agree about
-//	variables.go  the one list of variables, and secrets from files
-//	misspelt.go   variables that are set and not read
+//	config.go     the value, and the rules that involve several variables
+//	variables.go  the list of all variables, and reading secrets from files
+//	misspelt.go   variables that are set but not read
 //	network.go    ports and addresses
 //	values.go     other values: the database, times, levels
-//	providers.go  the list of providers; registration.go has what registering one means
+//	providers.go  the list of providers; registration.go has what an entry means
 //	guessable.go  secrets that are refused
-//	secrets.go    secrets that development makes for itself, and those that are made from SESSION_SECRET
+//	secrets.go    secrets that development generates, and secrets derived from SESSION_SECRET
 //
-// It reads variables through a function, and no other package reads any of them.
+// It reads variables through a function. No other package reads any of them.
 package config
 
 import (
@@ -27,46 +27,45 @@ import (
 	"cairn/internal/oauth"
 )
 
-// Config is what the environment says. It is read once, at start; .env.example explains the variables.
+// Config is the configuration. It is read once, at start; .env.example explains the variables.
 type Config struct {
 	Production    bool
 	Port          int      // 0: any free one
-	ListenAddr    string   // an IP address; "": all of them in production, else this machine's own
+	ListenAddr    string   // an IP address; "": all addresses in production, else 127.0.0.1 and ::1
 	PublicURL     *url.URL // nil: http://localhost with the port
 	DatabaseURL   string   // "": a private PostgreSQL below DataDir
 	DataDir       string
-	MetricsAddr   string // "": nobody can fetch metrics
+	MetricsAddr   string // "": metrics are not served
 	LogLevel      slog.Level
-	SessionSecret string // "" in development: kept in DataDir
-	// DirectDatabaseURL leads to the same database without the connection pooler that DatabaseURL may have;
-	// "": there is no such address.
+	SessionSecret string // "": development keeps one in DataDir
+	// DirectDatabaseURL leads to the same database as DatabaseURL, but not through a connection pooler; "": not set.
 	DirectDatabaseURL string
-	EncryptionKeys    [][]byte      // likewise
+	EncryptionKeys    [][]byte      // the newest first; nil: development keeps one in DataDir
 	NoticeFrom        *mail.Address // nil: cairn at PUBLIC_URL's host
 	TrustedProxies    []netip.Prefix
-	Lifetime          time.Duration // of a session without a visit; 0: the default
-	MaxLifetime       time.Duration // of a session at all; 0: the default
+	Lifetime          time.Duration // of a session, from its last visit; 0: the default
+	MaxLifetime       time.Duration // of a session, from its sign-in; 0: the default
 	Stop              StopTimes
-	Apps              map[string]oauth.App // by the providers' keys
-	pushSecretOf      map[string]string    // likewise
+	Apps              map[string]oauth.App // by provider key
+	pushSecretOf      map[string]string    // by provider key
 }
 
-// StopTimes say how a server goes out of service.
+// StopTimes say how long stopping takes.
 type StopTimes struct {
-	Delay   time.Duration // from readiness off to the listener closed: as long as a balancer takes to notice
-	Timeout time.Duration // then, for requests in flight; a callback that waits for a provider needs the most, 30 s
+	Delay   time.Duration // between not being ready and closing the listener, so that balancers notice
+	Timeout time.Duration // after that, for requests in flight; a callback that waits for its provider takes 30 s
 }
 
-// Sandbox tells whether the three providers are simulated here: in development, while no provider has keys.
+// Sandbox reports whether the providers are simulated: in development, while no provider has keys.
 func (c Config) Sandbox() bool { return !c.Production && len(c.Apps) == 0 }
 
-// Site is where browsers reach us, as far as the configuration says it.
+// Site returns PUBLIC_URL, or else localhost with the configured port.
 func (c Config) Site() *url.URL { return cmp.Or(c.PublicURL, LocalSite(c.Port)) }
 
-// Public tells whether PUBLIC_URL is where others can reach it.
+// Public reports whether PUBLIC_URL is not on this machine.
 func (c Config) Public() bool { return c.PublicURL != nil && !IsLoopback(c.PublicURL.Hostname()) }
 
-// Load reads the environment. Its error lists every problem by the name of the variable.
+// Load reads the environment. Its error lists every problem, each with the name of its variable.
 func Load(getenv func(string) string) (Config, error) {
 	c := newReader(getenv)
 	config := Config{
@@ -95,20 +94,20 @@ func Load(getenv func(string) string) (Config, error) {
 		c.problem("SESSION_LIFETIME is longer than SESSION_MAX_LIFETIME")
 	}
 	if config.Production {
-		c.needed(config)
+		c.checkProduction(config)
 	}
 	c.keepSandboxHere(config)
 	return config, errors.Join(c.problems...)
 }
 
-// WithDotEnv adds the variables of the file .env to those of the environment, which win.
+// WithDotEnv returns a getenv that also knows the variables in the file .env. The environment wins.
 func WithDotEnv(getenv func(string) string) (func(string) string, error) {
 	file, err := ReadDotEnv(getenv)
 	return func(name string) string { return cmp.Or(getenv(name), file[name]) }, err
 }
 
-// ReadDotEnv reads the file .env in the working directory, if there is one. It does not in production: there the unit
-// of the server sets the variables.
+// ReadDotEnv reads the file .env in the working directory, if there is one. In production it reads nothing: there the
+// server's unit or container sets the variables.
 func ReadDotEnv(getenv func(string) string) (map[string]string, error) {
 	if (&reader{getenv: getenv}).production() {
 		return nil, nil
@@ -130,27 +129,27 @@ func (c *reader) production() bool {
 	return false
 }
 
-// needed checks what may have a default only while nobody relies on us.
-func (c *reader) needed(config Config) {
+// checkProduction reports variables that have a default in development only.
+func (c *reader) checkProduction(config Config) {
 	switch {
 	case config.PublicURL == nil && c.value("PUBLIC_URL") == "":
-		c.problem("PUBLIC_URL is needed in production")
+		c.problem("PUBLIC_URL is required in production")
 	case config.PublicURL != nil && config.PublicURL.Scheme != "https":
 		c.problem("PUBLIC_URL has to begin with https:// in production")
 	}
 	for _, name := range []string{"DATABASE_URL", "SESSION_SECRET", "ENCRYPTION_KEY"} {
 		if c.value(name) == "" {
-			c.problem("%s is needed in production", name)
+			c.problem("%s is required in production", name)
 		}
 	}
 	if c.value("TRUSTED_PROXIES") == "" {
-		c.problem("TRUSTED_PROXIES is needed in production: the addresses of the proxies in front, " +
+		c.problem("TRUSTED_PROXIES is required in production: the addresses of the proxies in front, " +
 			"like 127.0.0.1,10.0.0.0/8, or none. " +
-			"Without it all people behind a proxy share its address, and the limits of one person")
+			"Without it, everyone behind a proxy shares its address and one person's limits")
 	}
 }
 
-// keepSandboxHere refuses the sandbox, which lets anybody sign in as its people, on a site that others can reach.
+// keepSandboxHere refuses a sandbox that other machines can reach, because anyone can sign in as its people.
 func (c *reader) keepSandboxHere(config Config) {
 	if !config.Sandbox() {
 		return
@@ -159,12 +158,12 @@ func (c *reader) keepSandboxHere(config Config) {
 		all := Providers()
 		example := all[len(all)-1]
 		c.problem("PUBLIC_URL is not on this machine, APP_ENV is not production and no provider has keys: "+
-			"anybody could sign in as the sandbox's people. Set APP_ENV=production, "+
+			"anyone could sign in as the sandbox's people. Set APP_ENV=production, "+
 			"or %[1]s_CLIENT_ID and %[1]s_CLIENT_SECRET, or PUBLIC_URL=http://localhost:%[2]d",
 			example.Prefix, cmp.Or(config.Port, 3001))
 	}
 	if config.SelfAddr() != "127.0.0.1" {
 		c.problem("LISTEN_ADDR leaves out 127.0.0.1, where the sandbox's pages are: " +
-			"set it to 127.0.0.1, or to 0.0.0.0 in a container, or not at all")
+			"set it to 127.0.0.1, or in a container to 0.0.0.0, or unset it")
 	}
 }

@@ -90,7 +90,7 @@ func TestConfigProblems(t *testing.T) {
 		want []string // names in the message
 	}{
 		{"production with nothing", production, []string{"PUBLIC_URL", "DATABASE_URL", "SESSION_SECRET",
-			"ENCRYPTION_KEY", "TRUSTED_PROXIES is needed in production"}},
+			"ENCRYPTION_KEY", "TRUSTED_PROXIES is required in production"}},
 		{"http in production", map[string]string{"APP_ENV": "production", "PUBLIC_URL": "http://x.example"},
 			[]string{"PUBLIC_URL has to begin with https"}},
 		{"everything wrong", map[string]string{
@@ -114,17 +114,17 @@ func TestConfigProblems(t *testing.T) {
 		}},
 		{"well-known secret", map[string]string{"SESSION_SECRET": "this-is-a-very-long-secret-0123456789"},
 			[]string{"SESSION_SECRET"}},
-		{"dull secret", map[string]string{"SESSION_SECRET": strings.Repeat("ab", 20)}, []string{"SESSION_SECRET"}},
+		{"repetition", map[string]string{"SESSION_SECRET": strings.Repeat("ab", 20)}, []string{"SESSION_SECRET"}},
 		{"secret that is the key",
 			map[string]string{"SESSION_SECRET": testkit.Key1, "ENCRYPTION_KEY": testkit.Key2 + "," + testkit.Key1},
 			[]string{"SESSION_SECRET is in ENCRYPTION_KEY"}},
 		{"key of zeros", map[string]string{"ENCRYPTION_KEY": strings.Repeat("0", 64)},
 			[]string{"ENCRYPTION_KEY can be guessed"}},
 		{"same key twice", map[string]string{"ENCRYPTION_KEY": testkit.Key1 + "," + strings.ToUpper(testkit.Key1)},
-			[]string{"ENCRYPTION_KEY names the same key twice"}},
+			[]string{"ENCRYPTION_KEY has the same key twice"}},
 		{"no proxies and one", map[string]string{"TRUSTED_PROXIES": "none,10.0.0.1"}, []string{"TRUSTED_PROXIES"}},
 		{"every proxy", map[string]string{"TRUSTED_PROXIES": "10.0.0.0/8,0.0.0.0/0"},
-			[]string{"TRUSTED_PROXIES: 0.0.0.0/0 is everybody"}},
+			[]string{"TRUSTED_PROXIES: 0.0.0.0/0 trusts every address"}},
 		{"a name to listen on", map[string]string{"LISTEN_ADDR": "localhost:3001"}, []string{"LISTEN_ADDR"}},
 		{"sandbox off this machine", map[string]string{"LISTEN_ADDR": "192.0.2.7"}, []string{"LISTEN_ADDR"}},
 		{"sandbox in public", map[string]string{"PUBLIC_URL": "https://cairn.example.org"},
@@ -161,7 +161,7 @@ func TestConfigProblems(t *testing.T) {
 				}
 			}
 			if err != nil && strings.Contains(err.Error(), "hunter2") {
-				t.Errorf("the message tells a secret: %v", err)
+				t.Errorf("the message contains a secret: %v", err)
 			}
 		})
 	}
@@ -185,8 +185,8 @@ func TestConfigProblems(t *testing.T) {
 	})
 }
 
-// Production refuses what would let people in or lock them out, and takes what says that it is meant.
-func TestNoProxiesIsAnAnswer(t *testing.T) {
+// A site without a proxy says so with TRUSTED_PROXIES=none.
+func TestProductionWithoutProxies(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{"APP_ENV": "production", "PUBLIC_URL": "https://cairn.example.org",
 		"DATABASE_URL":   "postgres://db/cairn",
@@ -208,7 +208,7 @@ func TestSandboxStaysOnThisMachine(t *testing.T) {
 	keys := map[string]string{
 		"PUBLIC_URL": "https://tunnel.example.org", "STRAVA_CLIENT_ID": "1", "STRAVA_CLIENT_SECRET": "2"}
 	if c, err := load(t, keys); err != nil || c.Sandbox() {
-		t.Errorf("with keys a development server may have a public name: %v", err)
+		t.Errorf("a development server with keys may have a public URL: %v", err)
 	}
 }
 
@@ -221,12 +221,12 @@ func TestGuessableKeys(t *testing.T) {
 	}{
 		{"zeros", strings.Repeat("00", 32), true},
 		{"ones", strings.Repeat("ff", 32), true},
-		{"a byte", strings.Repeat("0f", 32), true},
+		{"one byte repeated", strings.Repeat("0f", 32), true},
 		{"the digits", strings.Repeat("0123456789abcdef", 4), true},
 		{"a half, twice", strings.Repeat("8f3a61d90c5be2174a9d60f7b8c2e535", 2), true},
 		{"up", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", true},
 		{"down", "fffefdfcfbfaf9f8f7f6f5f4f3f2f1f0efeeedecebeae9e8e7e6e5e4e3e2e1e0", true},
-		{"in threes", "000306090c0f1215181b1e2124272a2d303336393c3f4245484b4e5154575a5d", true},
+		{"in steps of three", "000306090c0f1215181b1e2124272a2d303336393c3f4245484b4e5154575a5d", true},
 		{"text", hex.EncodeToString([]byte("my-dog-is-called-rex,and barks!!")), true},
 		{"random", testkit.Key1, false},
 		{"random too", testkit.Key2, false},

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// wellKnown are words that are not secrets, however long the value around them is.
+// wellKnown are words that no secret may contain, however long it is.
 var wellKnown = []string{
 	"secret", "password", "changeme", "change-me", "change_me", "keyboard cat", "default", "example", "your-",
 	"12345678", "cairn",
@@ -22,9 +22,9 @@ func (c *reader) sessionSecret() string {
 	case len(value) < 32:
 		c.problem("SESSION_SECRET has fewer than 32 characters")
 	case distinct([]byte(value)) < 10 || slices.ContainsFunc(wellKnown, isIn):
-		c.problem("SESSION_SECRET can be guessed: make one with: openssl rand -base64 48")
+		c.problem("SESSION_SECRET can be guessed; make one with: openssl rand -base64 48")
 	case strings.Contains(strings.ToLower(c.value("ENCRYPTION_KEY")), lower):
-		c.problem("SESSION_SECRET is in ENCRYPTION_KEY, too: each needs a value of its own")
+		c.problem("SESSION_SECRET is in ENCRYPTION_KEY, too; each needs its own value")
 	}
 	return value
 }
@@ -38,14 +38,14 @@ func (c *reader) encryptionKeys() (keys [][]byte) {
 		key, err := hex.DecodeString(strings.TrimSpace(part))
 		switch {
 		case err != nil || len(key) != 32:
-			c.problem("ENCRYPTION_KEY is not 64 hex digits (or several such, with commas): " +
+			c.problem("ENCRYPTION_KEY is not 64 hex digits, or several such keys separated by commas; " +
 				"make one with: openssl rand -hex 32")
 			return nil
 		case guessable(key):
-			c.problem("ENCRYPTION_KEY can be guessed: make one with: openssl rand -hex 32")
+			c.problem("ENCRYPTION_KEY can be guessed; make one with: openssl rand -hex 32")
 			return nil
 		case slices.ContainsFunc(keys, func(other []byte) bool { return bytes.Equal(key, other) }):
-			c.problem("ENCRYPTION_KEY names the same key twice")
+			c.problem("ENCRYPTION_KEY has the same key twice")
 			return nil
 		}
 		keys = append(keys, key)
@@ -53,8 +53,8 @@ func (c *reader) encryptionKeys() (keys [][]byte) {
 	return keys
 }
 
-// guessable finds keys that nobody drew at random: repetitions, sequences, text. Of keys that were, it finds one in a
-// billion: 32 random bytes have about 30 different values, and their differences, too.
+// guessable reports whether a key is probably not random: a repetition, a sequence or text. It mistakes one random key
+// in a billion: 32 random bytes have about 30 different values, and so have their differences.
 func guessable(key []byte) bool {
 	var steps []byte
 	for i := range key[1:] {

@@ -7,7 +7,7 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// ourPrefixes begin the names that no other program is likely to have.
+// ourPrefixes returns prefixes that variables of other programs are unlikely to have.
 func ourPrefixes() []string {
 	prefixes := []string{"TRUSTED_", "ENCRYPTION_", "SHUTDOWN_", "NOTICE_", "METRICS_"}
 	for _, p := range Providers() {
@@ -16,9 +16,10 @@ func ourPrefixes() []string {
 	return prefixes
 }
 
-// Misspelt tells whether a variable that is not ours was meant to be, and which one it is like, if any.
+// Misspelt reports whether a variable that we do not read was probably meant for us. meant is the variable with the
+// most similar name; "": none is similar.
 func Misspelt(name string) (meant string, suspect bool) {
-	best := 3 // letters that differ
+	best := 3 // one letter more than may differ
 	for _, v := range variables() {
 		for _, ours := range v.names() {
 			if name == ours || v.secret && name == ours+fileSuffix {

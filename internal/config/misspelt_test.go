@@ -21,10 +21,10 @@ func TestMisspeltVariables(t *testing.T) {
 	for _, v := range variables() {
 		for _, name := range v.names() {
 			if _, suspect := Misspelt(name); suspect {
-				t.Errorf("%s is taken for a mistake", name)
+				t.Errorf("%s counts as misspelt", name)
 			}
 			if _, suspect := Misspelt(name + "_FILE"); v.secret && suspect {
-				t.Errorf("%s_FILE is taken for a mistake", name)
+				t.Errorf("%s_FILE counts as misspelt", name)
 			}
 		}
 	}

@@ -21,7 +21,7 @@ func (c *reader) port() int {
 func (c *reader) listenAddr() string {
 	value := c.value("LISTEN_ADDR")
 	if _, err := netip.ParseAddr(value); value != "" && err != nil {
-		c.problem("LISTEN_ADDR is not an IP address like 0.0.0.0, :: or 127.0.0.1; the port is PORT's")
+		c.problem("LISTEN_ADDR is not an IP address like 0.0.0.0, :: or 127.0.0.1; PORT sets the port")
 	}
 	return value
 }
@@ -40,8 +40,7 @@ func (c *reader) publicURL() *url.URL {
 	return u
 }
 
-// metricsAddr reads the address at which Prometheus may ask. The port is in the variable, because
-// metrics are not for those who reach PORT.
+// metricsAddr reads the address of the metrics, with its own port: clients that reach PORT should not see metrics.
 func (c *reader) metricsAddr() string {
 	value := c.value("METRICS_ADDR")
 	if value == "" {
@@ -75,13 +74,13 @@ func (c *reader) trustedProxies() (prefixes []netip.Prefix) {
 			prefix, err = addr.Prefix(addr.BitLen())
 		}
 		if err == nil && prefix.Bits() == 0 {
-			c.problem("TRUSTED_PROXIES: %s is everybody, "+
-				"so that anybody could name any client and escape all limits", part)
+			c.problem("TRUSTED_PROXIES: %s trusts every address, "+
+				"so anyone could claim any client address and escape all limits", part)
 			continue
 		}
 		if err != nil {
-			c.problem("TRUSTED_PROXIES: %q is neither an address nor a range like 10.0.0.0/8, "+
-				"nor all of it the word none", part)
+			c.problem("TRUSTED_PROXIES: %q is neither an address nor a range like 10.0.0.0/8; "+
+				"without a proxy, the whole value is the word none", part)
 			continue
 		}
 		prefixes = append(prefixes, prefix.Masked())
@@ -89,14 +88,14 @@ func (c *reader) trustedProxies() (prefixes []netip.Prefix) {
 	return prefixes
 }
 
-// IsLoopback tells whether a name or address of a URL always means the machine it is used on.
+// IsLoopback reports whether a host name or address always means the machine on which it is used.
 func IsLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	return err == nil && addr.Unmap().IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// SelfAddr is the address at which this machine reaches its own server.
+// SelfAddr returns the address at which this machine reaches its own server.
 func (c Config) SelfAddr() string {
 	addr, err := netip.ParseAddr(c.ListenAddr)
 	if err != nil || addr.IsUnspecified() {
@@ -105,7 +104,7 @@ func (c Config) SelfAddr() string {
 	return addr.String()
 }
 
-// LocalSite is where a browser on this machine reaches a server at a port.
+// LocalSite returns the URL at which a browser on this machine reaches a server on port.
 func LocalSite(port int) *url.URL {
 	return &url.URL{Scheme: "http", Host: net.JoinHostPort("localhost", strconv.Itoa(port))}
 }

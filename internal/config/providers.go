@@ -6,8 +6,8 @@ import (
 	"cairn/internal/oauth/strava"
 )
 
-// Providers registers every provider, in the order in which they are shown. It is the one place that names them: all
-// else knows them as oauth.Registry. Callbacks are where the Node server had them, because they are registered there.
+// Providers returns every provider, in the order in which pages show them. Other packages get them as an
+// oauth.Registry and name none. The callbacks are those of the Node server, because operators have registered them.
 func Providers() []Provider {
 	return []Provider{
 		{

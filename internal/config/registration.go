@@ -9,15 +9,16 @@ import (
 	"cairn/internal/oauth"
 )
 
-// Provider is the registration of one provider in this program.
+// Provider is the entry of one provider.
 type Provider struct {
 	Key      string
 	Prefix   string // of its variables
 	Callback string // a path
 	Make     func(oauth.App) *oauth.Provider
 
-	earlierID, earlierSecret string // names that its variables had; "": none
-	// The secret that its webhooks prove themselves with is in a variable, or made for a purpose; "": there is none.
+	earlierID, earlierSecret string // older names of its variables; "": none
+	// Its webhooks may carry a secret. pushSecret names the variable that has it, and verifyToken the purpose for which
+	// it is derived; "": not so.
 	pushSecret, verifyToken string
 }
 
@@ -37,7 +38,7 @@ func (p Provider) variables() []variable {
 	return list
 }
 
-// pushSecrets are the secrets that providers may send with their webhooks, by provider.
+// pushSecrets reads the secrets that providers send with their webhooks, by provider key.
 func (c *reader) pushSecrets() map[string]string {
 	secrets := map[string]string{}
 	for _, p := range Providers() {
@@ -48,7 +49,7 @@ func (c *reader) pushSecrets() map[string]string {
 	return secrets
 }
 
-// WebhookSecret is what the webhooks of a provider prove themselves with; "": nothing, or it is not known.
+// WebhookSecret returns the secret that the webhooks of a provider carry; "": none, or it is not configured.
 func (c Config) WebhookSecret(p Provider) string {
 	if p.verifyToken != "" {
 		return c.Derive(p.verifyToken)
@@ -56,7 +57,7 @@ func (c Config) WebhookSecret(p Provider) string {
 	return c.pushSecretOf[p.Key]
 }
 
-// apps reads our registrations at the providers. One without keys is left out.
+// apps reads our applications at the providers, by provider key. A provider without keys is left out.
 func (c *reader) apps(config Config) map[string]oauth.App {
 	apps := map[string]oauth.App{}
 	for _, p := range Providers() {
@@ -83,8 +84,8 @@ func (c *reader) apps(config Config) map[string]oauth.App {
 	return apps
 }
 
-// redirectURL reads where a provider sends people back to. It must be on our own site: elsewhere, the browser has no
-// cookie of ours.
+// redirectURL reads where a provider sends people back to. It must be on our own site, because browsers send our cookie
+// nowhere else.
 func (c *reader) redirectURL(config Config, prefix string) string {
 	value, name := c.first(prefix + "_REDIRECT_URI")
 	if value == "" {
@@ -108,8 +109,8 @@ func (c *reader) address(config Config, name string) string {
 	return value
 }
 
-// Registered makes all providers, with our registrations where we have some. The sandbox's are made just like them.
-// Errors: two have the same callback; then the providers are returned, too.
+// Registered makes all providers, each with its application if apps has one. Simulated providers are made the same way.
+// It fails if two callbacks have the same path, and returns the providers even then.
 func (c Config) Registered(apps map[string]oauth.App, site *url.URL) (providers oauth.Registry, err error) {
 	paths := map[string]string{}
 	for _, p := range Providers() {

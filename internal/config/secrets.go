@@ -12,14 +12,14 @@ import (
 	"path/filepath"
 )
 
-// secrets are what development makes for itself, once, so that sessions and connections outlive a restart there too.
+// secrets are what development generates once, so that sessions and connections outlive a restart there too.
 type secrets struct {
 	SessionSecret string `json:"session_secret"`
 	EncryptionKey string `json:"encryption_key"`
 }
 
-// WithSecrets fills in the secrets that are not configured from a file in the data directory, which is made if it is
-// missing. Only development comes here with something missing.
+// WithSecrets reads secrets that are not configured from a file in the data directory, and makes that file if it is
+// missing. In production all secrets are configured.
 func (c Config) WithSecrets() (Config, error) {
 	if c.SessionSecret != "" && c.EncryptionKeys != nil {
 		return c, nil
@@ -34,8 +34,8 @@ func (c Config) WithSecrets() (Config, error) {
 	}
 	var made secrets
 	if err := json.Unmarshal(text, &made); err != nil {
-		return Config{}, fmt.Errorf("%s can't be read: remove it to have new secrets; "+
-			"connections sealed with the old ones are lost then", file)
+		return Config{}, fmt.Errorf("%s can't be read: remove it to get new secrets, "+
+			"but then connections sealed with the old ones are lost", file)
 	}
 	if c.SessionSecret == "" {
 		c.SessionSecret = made.SessionSecret
@@ -52,11 +52,11 @@ func (c Config) WithSecrets() (Config, error) {
 
 func (c Config) secretsFile() string { return filepath.Join(c.DataDir, "secrets.json") }
 
-// HasSecretsFile tells whether development has made its secrets.
+// HasSecretsFile reports whether development has made its secrets.
 func (c Config) HasSecretsFile() bool { return exists(c.secretsFile()) }
 
-// makeSecrets writes the file unless it is there. It appears under its name when it is complete, so of two servers that
-// start at once one writes and both read the same.
+// makeSecrets writes the file if it is missing. The complete file is linked to its name, so two servers that start at
+// once read the same secrets.
 func makeSecrets(file string) error {
 	if _, err := os.Stat(file); err == nil {
 		return nil
@@ -71,7 +71,7 @@ func makeSecrets(file string) error {
 	if err != nil {
 		return err
 	}
-	draft, err := os.CreateTemp(filepath.Dir(file), ".secrets-*") // readable by its owner only
+	draft, err := os.CreateTemp(filepath.Dir(file), ".secrets-*") // only its owner can read it
 	if err != nil {
 		return err
 	}
@@ -86,8 +86,8 @@ func makeSecrets(file string) error {
 	return nil
 }
 
-// Derive makes a secret for a purpose, so that instances and restarts agree on it. The secrets of development differ
-// from those of production, even with the same SESSION_SECRET.
+// Derive makes a secret for a purpose from SESSION_SECRET, the same on all instances and after restarts. Development
+// and production get different ones, even with the same SESSION_SECRET.
 func (c Config) Derive(purpose string) string {
 	if !c.Production {
 		purpose = "development: " + purpose
@@ -97,5 +97,5 @@ func (c Config) Derive(purpose string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:20])
 }
 
-// WebhookKey is in the addresses that providers are given, and so proves who calls them.
+// WebhookKey returns the key in the webhook addresses that we give to providers. It proves that a provider calls.
 func (c Config) WebhookKey() string { return c.Derive("webhook key") }

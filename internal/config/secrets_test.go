@@ -5,11 +5,13 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"cairn/internal/testkit"
 )
 
 func TestSecretsAreMadeOnceAndKept(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "data of 'a' server")
+	dir := testkit.DataDir(t)
 	var made [8]Config
 	var wg sync.WaitGroup
 	for i := range made {
@@ -29,7 +31,7 @@ func TestSecretsAreMadeOnceAndKept(t *testing.T) {
 	}
 	info, err := os.Stat(filepath.Join(dir, "secrets.json"))
 	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the file has mode %v, error %v; want 0600", info.Mode(), err)
+		t.Errorf("the file is %v, error %v; want mode 0600", info, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "secrets.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)

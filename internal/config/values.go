@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// logLevel reads from which level on lines are logged.
+// logLevel reads the lowest level that is logged.
 func (c *reader) logLevel() slog.Level {
 	value := c.value("LOG_LEVEL")
 	levels := map[string]slog.Level{
@@ -19,7 +19,7 @@ func (c *reader) logLevel() slog.Level {
 	}
 	level, ok := levels[strings.ToLower(value)]
 	if !ok {
-		c.problem("LOG_LEVEL is none of debug, info, warn, error")
+		c.problem("LOG_LEVEL is none of debug, info, warn and error")
 	}
 	return level
 }
@@ -44,16 +44,16 @@ func (c *reader) databaseURL(name string) string {
 	return value
 }
 
-// directDatabaseURL reads how to reach the database around a connection pooler.
+// directDatabaseURL reads the address that bypasses the connection pooler.
 func (c *reader) directDatabaseURL() string {
 	value := c.databaseURL("DIRECT_DATABASE_URL")
 	if value != "" && c.value("DATABASE_URL") == "" {
-		c.problem("DIRECT_DATABASE_URL is the way around a connection pooler in DATABASE_URL, which is not set")
+		c.problem("DIRECT_DATABASE_URL bypasses the connection pooler in DATABASE_URL, which is not set")
 	}
 	return value
 }
 
-// stopTimes reads how long stopping takes. The delay is for balancers, which development does not have.
+// stopTimes reads how long stopping takes. The delay is for balancers, so development has none by default.
 func (c *reader) stopTimes(config Config) StopTimes {
 	var delay time.Duration
 	if config.Production {
@@ -65,7 +65,7 @@ func (c *reader) stopTimes(config Config) StopTimes {
 	}
 }
 
-// duration reads Go's notation and, because sessions last long, days: "30d".
+// duration reads a duration in Go's notation, or in days, like "30d".
 func (c *reader) duration(name string, least, fallback time.Duration) time.Duration {
 	value := c.value(name)
 	if value == "" {

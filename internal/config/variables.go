@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// variable is one that the environment may set.
+// variable is a variable that Cairn reads.
 type variable struct {
 	name   string
-	also   string // an older name that means the same; "": there is none
-	secret bool   // may come from a file; other programs never get it
+	also   string // an older name that means the same; "": none
+	secret bool   // it may be in a file, and other programs never get it
 }
 
-// names are the names under which a value is looked for, in this order.
+// names returns the names under which the value is looked up, in this order.
 func (v variable) names() []string {
 	if v.also == "" {
 		return []string{v.name}
@@ -25,14 +25,14 @@ func (v variable) names() []string {
 	return []string{v.name, v.also}
 }
 
-// fileSuffix makes the name of the variable that says in which file a secret is.
+// fileSuffix is appended to the name of a secret's variable to name the variable with the path of its file.
 const fileSuffix = "_FILE"
 
 // credentialsDirectory is where systemd puts the credentials of a unit.
 const credentialsDirectory = "CREDENTIALS_DIRECTORY"
 
-// variables is the one list of what Cairn reads from the environment. docs/configuration.md says what each means;
-// .env.example and docker-compose.yml have all of them, too.
+// variables lists everything that Cairn reads from the environment. docs/configuration.md says what each variable
+// means. .env.example and docker-compose.yml list all of them, too.
 func variables() []variable {
 	list := []variable{
 		{name: "APP_ENV", also: "NODE_ENV"},
@@ -59,11 +59,11 @@ func variables() []variable {
 	return list
 }
 
-// reader reads variables and collects all that is wrong with them, so that an operator can fix all at once. No
-// message contains a value that could be secret.
+// reader reads variables and collects the problems, so that an operator can fix all at once. No message contains a
+// value that could be secret.
 type reader struct {
 	getenv   func(string) string
-	files    map[string]string // values of secrets that are in files, by the names of their variables
+	files    map[string]string // secrets that are in files, by the names of their variables
 	problems []error
 }
 
@@ -77,12 +77,12 @@ func (c *reader) problem(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Errorf(format, args...))
 }
 
-// first returns what is set of a variable and the name it has there, which is the first name if nothing is.
+// first returns the value of a variable and the name under which it is set. If it is not set, it returns "" and name.
 func (c *reader) first(name string) (value, setAs string) {
 	list := variables()
 	i := slices.IndexFunc(list, func(v variable) bool { return v.name == name })
 	if i < 0 {
-		panic("configuration: " + name + " is missing in the list of variables")
+		panic("config: " + name + " is missing in the list of variables")
 	}
 	for _, name := range list[i].names() {
 		if value := strings.TrimSpace(c.getenv(name)); value != "" {
@@ -100,8 +100,8 @@ func (c *reader) value(name string) string {
 	return value
 }
 
-// secretFiles reads the files that NAME_FILE and systemd name for secrets. A secret that is set twice is a problem: one
-// of the two would be ignored.
+// secretFiles reads secrets from the files in NAME_FILE variables and from systemd's credentials. It reports a secret
+// that is set twice, because one value would be ignored.
 func (c *reader) secretFiles() map[string]string {
 	values := map[string]string{}
 	for _, v := range variables() {
@@ -120,9 +120,9 @@ func (c *reader) secretFiles() map[string]string {
 	return values
 }
 
-// place is where a secret is: in the environment, or in a file.
+// place says where a secret is: in the environment or in a file.
 type place struct {
-	label string // for people
+	label string // for messages
 	file  string // "": the environment
 }
 
@@ -155,8 +155,8 @@ func exists(file string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// readSecret leaves out the end of the line, which editors and echo add. No message contains the path: it may be the
-// secret itself, set under the wrong name.
+// readSecret reads a secret from its file, without the newline that editors and echo add. No message contains the path,
+// because that may be the secret itself, set under the wrong name.
 func (c *reader) readSecret(p place) string {
 	text, err := os.ReadFile(p.file)
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
@@ -167,15 +167,15 @@ func (c *reader) readSecret(p place) string {
 	case err != nil:
 		c.problem("%s names a file that can't be read: %v", p.label, err)
 	case value == "":
-		c.problem("%s names a file with nothing in it", p.label)
+		c.problem("%s names an empty file", p.label)
 	}
 	return value
 }
 
-// IsSet tells whether a variable has a value, good or bad.
+// IsSet reports whether a variable has a value, valid or not.
 func IsSet(getenv func(string) string, name string) bool { return newReader(getenv).value(name) != "" }
 
-// WithoutSecrets leaves out of an environment what is ours only: other programs need none of it.
+// WithoutSecrets returns an environment without Cairn's secrets, for other programs.
 func WithoutSecrets(environment []string) []string {
 	ours := []string{credentialsDirectory}
 	for _, v := range variables() {

@@ -32,7 +32,7 @@ func names(list []variable) (names []string) {
 	return names
 }
 
-// wantSame tells what is in one list only.
+// wantSame reports what only one of the lists has.
 func wantSame(t *testing.T, file string, got, want []string) {
 	t.Helper()
 	for _, name := range want {
@@ -57,8 +57,8 @@ func TestEnvExampleHasAllVariables(t *testing.T) {
 	wantSame(t, ".env.example", got, names(variables()))
 }
 
-// The document's tables have one row for a variable of all providers, with P in the place of the provider. Older names
-// are in brackets behind the new one, or in its meaning.
+// The document's tables have one row for a variable that each provider has, with P in place of the provider. Older
+// names are in brackets after the new one, or in its meaning.
 func TestConfigurationDocHasAllVariables(t *testing.T) {
 	t.Parallel()
 	const doc = "docs/configuration.md"
@@ -87,7 +87,7 @@ func TestConfigurationDocHasAllVariables(t *testing.T) {
 	wantSame(t, doc, got, want)
 }
 
-// composeService is what is looked at of a service in docker-compose.yml.
+// composeService is a service in docker-compose.yml, as far as tests check it.
 type composeService struct {
 	Command     []string
 	Environment map[string]string
@@ -114,7 +114,7 @@ func readCompose(t *testing.T) map[string]composeService {
 	return compose.Services
 }
 
-// A variable that an operator sets for docker compose has to reach the container, and without one it is set to nothing.
+// Every variable that an operator sets reaches the container. One that is not set is empty there.
 func TestComposePassesAllVariables(t *testing.T) {
 	t.Parallel()
 	environment := readCompose(t)["cairn"].Environment
@@ -137,7 +137,7 @@ func TestComposePassesAllVariables(t *testing.T) {
 	}
 	c, err := pgxpool.ParseConfig(defaults["DATABASE_URL"])
 	if err != nil || c.ConnConfig.Password != "" || !strings.HasPrefix(c.ConnConfig.Host, "/") {
-		t.Errorf("the database is not reached by a socket: %v", err)
+		t.Errorf("the database is not reached through a socket: %v", err)
 	}
 }
 
@@ -151,22 +151,22 @@ func TestComposeIsHardened(t *testing.T) {
 		}
 		for _, port := range s.Ports {
 			if !strings.HasPrefix(port, "127.0.0.1:") {
-				t.Errorf("%s is published at %s, which others can reach", name, port)
+				t.Errorf("%s is published at %s, which other machines can reach", name, port)
 			}
 		}
 		for variable, value := range s.Environment {
 			if strings.Contains(variable, "PASSWORD") {
-				t.Errorf("%s: %s has the value %q, which everybody knows", name, variable, value)
+				t.Errorf("%s: %s has the value %q, which is public", name, variable, value)
 			}
 		}
 	}
 	if db := services["postgres"]; db.NetworkMode != "none" ||
 		!slices.Contains(db.Command, "listen_addresses=") || db.User != "postgres" {
-		t.Errorf("PostgreSQL, which asks for no password, can be reached from elsewhere: %+v", db)
+		t.Errorf("PostgreSQL needs no password, and more than Cairn can reach it: %+v", db)
 	}
 }
 
-// A secret may be in a file, which makes it reach no other process.
+// A secret may be in a file, where other processes don't see it.
 func TestSecretsFromFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -197,7 +197,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	}
 }
 
-// Credentials of systemd have the names of the variables, in capitals or small letters.
+// systemd's credentials have the names of the variables, in upper or lower case.
 func TestSecretsFromCredentials(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -217,7 +217,7 @@ func TestSecretsFromCredentials(t *testing.T) {
 	}
 }
 
-func TestSecretFilesThatAreNoGood(t *testing.T) {
+func TestBadSecretFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	empty, good := filepath.Join(dir, "empty"), filepath.Join(dir, "good")
@@ -240,7 +240,7 @@ func TestSecretFilesThatAreNoGood(t *testing.T) {
 		{"a directory", map[string]string{"STRAVA_CLIENT_SECRET_FILE": dir},
 			"STRAVA_CLIENT_SECRET_FILE names a file that can't be read: is a directory"},
 		{"empty", map[string]string{"GARMIN_CONSUMER_SECRET_FILE": empty},
-			"GARMIN_CONSUMER_SECRET_FILE names a file with nothing in it"},
+			"GARMIN_CONSUMER_SECRET_FILE names an empty file"},
 	} {
 		_, err := load(t, tt.env)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -248,7 +248,7 @@ func TestSecretFilesThatAreNoGood(t *testing.T) {
 		}
 		if err != nil && (strings.Contains(err.Error(), "hunter2") ||
 			strings.Contains(err.Error(), testkit.Key1) || strings.Contains(err.Error(), testkit.Key2)) {
-			t.Errorf("%s: the message tells a secret: %v", tt.name, err)
+			t.Errorf("%s: the message contains a secret: %v", tt.name, err)
 		}
 	}
 }
