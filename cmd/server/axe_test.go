@@ -20,15 +20,15 @@ import (
 	"cairn/internal/testkit"
 )
 
-// Every page, in every state, is without a finding of axe-core: what a browser without eyes, or a person without a
-// mouse, needs of a page and a program can tell.
+// axe-core finds no violation on any page in any state. It checks what people who use a screen reader or no mouse need
+// of a page, as far as a program can check that.
 func TestAccessibleInChromium(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
 	strict := patient()
-	strict.Rates = auth.Limits{} // the usual ones: one of the pages says that there was too much
-	// A call that hangs does so until the end.
+	strict.Rates = auth.Limits{} // the usual ones, because one of the pages is about a limit
+	// A call that hangs does so until the end of the test.
 	strict.Calls.Call, strict.Jobs.Job, strict.Jobs.Rescue = time.Hour, time.Hour, time.Hour
 	strict.Jobs.Stop = time.Millisecond
 	a := auditor{chromium: newChromium(t),
@@ -59,13 +59,13 @@ func readAxe(t *testing.T) string {
 	return string(script)
 }
 
-// runAxe has axe-core look for what WCAG 2.2 AA asks for and what it calls best practice.
+// runAxe checks WCAG 2.2 AA and what axe-core calls best practice.
 const runAxe = `axe.run(document, {resultTypes: ["violations"],
 		runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
 	.then(({violations}) => violations.map((v) =>
 		v.id + " (" + v.impact + "): " + v.nodes.map((n) => n.target.join(" ")).join(", ")))`
 
-// audit checks the page that is shown, on a phone and a desktop, light and dark.
+// audit checks the current page, on a phone and a desktop, light and dark.
 func (a auditor) audit(state string) {
 	a.t.Helper()
 	a.capture("axe-" + state)
@@ -101,8 +101,7 @@ func (a auditor) open(path string, selector string) {
 	a.run("open "+path, chromedp.Navigate(a.site+path), visible(selector))
 }
 
-// submit sends the form that goes to an address with these fields, past the browser's own checks,
-// and waits for an element.
+// submit sends the form of an address with these fields, without the browser's own checks, and waits for an element.
 func (a auditor) submit(action string, selector string, fields ...string) {
 	a.t.Helper()
 	values, err := json.Marshal(fields)
@@ -118,7 +117,7 @@ func (a auditor) submit(action string, selector string, fields ...string) {
 	})()`, action, values)), gone(`#sent`), visible(selector))
 }
 
-// allow answers the consent page that the browser is at.
+// allow allows everything on the current consent page.
 func (a auditor) allow(person string, selector string) {
 	a.t.Helper()
 	a.run("allow", visible(`input[name=person]`), click(`input[name=person][value=`+person+`]`),
@@ -130,7 +129,7 @@ func (a auditor) execute(statements ...string) {
 	testkit.Execute(a.t, a.database, statements...)
 }
 
-// leave is long enough ago for a person to be asked who they are.
+// leave makes the sign-in so old that the next change of sign-in methods needs another one.
 func (a auditor) leave() {
 	a.execute(`UPDATE cairn.sessions SET created = created - interval '11 minutes'`)
 }
@@ -177,7 +176,7 @@ func (a auditor) member() {
 	a.audit("home")
 }
 
-// connections are the cards in all their states.
+// connections shows the cards in all their states.
 func (a auditor) connections() {
 	a.open("/connections", "li#card-garmin")
 	a.submit("/connections/garmin/check", "#card-garmin #notice")
@@ -230,7 +229,7 @@ func (a auditor) losses() {
 	a.open("/account", "#sessions")
 	links, err := chromedp.Run(a.ctx, chromedp.Evaluate[[]string](
 		`[...document.querySelectorAll("main a.bad")].map((a) => a.getAttribute("href"))`))
-	if err != nil || len(links) != 7 { // password, three providers, session, sessions, account
+	if err != nil || len(links) != 7 { // the password, three providers, a session, all sessions, the account
 		a.t.Fatalf("%d links to losses (error %v): %v", len(links), err, links)
 	}
 	for _, link := range links {
@@ -262,7 +261,7 @@ func (a auditor) errors() {
 	shut(a.t, a.database, func() { a.see("error-503", "/account", "#reference") })
 }
 
-// leaving is being signed out from elsewhere, coming back, and going for good.
+// leaving shows being signed out from elsewhere, signing in again, and deleting the account.
 func (a auditor) leaving() {
 	other := testkit.NewBrowser(a.t)
 	other.SignIn(a.site, "ada@example.org")
@@ -280,7 +279,7 @@ func (a auditor) leaving() {
 	a.audit("deleted")
 }
 
-// shut does something while the database lets nobody in.
+// shut calls do while the database accepts no connections.
 func shut(t *testing.T, address string, do func()) {
 	t.Helper()
 	u, err := url.Parse(address)

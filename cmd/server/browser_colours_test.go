@@ -12,7 +12,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// With colours of the person's own, the current page and the main button can be told, and what has no border gets none.
+// With forced colours, the current page and the main button still stand out, and what has no border gets none.
 func TestForcedColoursInChromium(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -48,7 +48,7 @@ func (b chromium) force() {
 	}
 }
 
-// picture is capture for a page whose colours are not the scheme's.
+// picture is capture for a page with forced colours.
 func (b chromium) picture(name string) {
 	b.t.Helper()
 	dir := os.Getenv("SCREENSHOTS")

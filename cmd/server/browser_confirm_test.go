@@ -9,7 +9,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// A browser that was left open for a while is asked who sits there before it changes how its owner gets in.
+// A session that is older than ten minutes has to sign in again before it changes sign-in methods.
 func TestConfirmInChromium(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()

@@ -1,19 +1,17 @@
 package main
 
 import (
-	"context"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
 	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
-	"github.com/jackc/pgx/v5"
 
 	"cairn/db/dbtest"
 	"cairn/internal/testkit"
 )
 
-// What is fetched appears by itself, and the person stays where they are on the page.
+// What was fetched appears by itself, and focus and open details stay.
 func TestFetchingInChromium(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -42,7 +40,7 @@ func TestFetchingInChromium(t *testing.T) {
 	b.wantNoComplaints()
 }
 
-// When that takes long, the page stops looking and says how to go on.
+// If a fetch takes long, the page stops asking and says how to go on.
 func TestFetchingGivesUpInChromium(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -62,7 +60,7 @@ func TestFetchingGivesUpInChromium(t *testing.T) {
 	b.wantTrue("it is announced", `document.querySelector("#live").textContent === "Show what has come"`)
 }
 
-// Without scripts the page is loaded again, although the address has a fragment.
+// Without scripts the browser loads the page again, even if the address has a fragment.
 func TestFetchingWithoutScriptsInChromium(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -101,21 +99,8 @@ func (b chromium) wantTrue(what, expression string) {
 	}
 }
 
-// holdEntries keeps what is fetched from being stored until goOn is called. It can be read meanwhile.
+// holdEntries keeps fetched entries from being stored until goOn is called. Pages can still read the table.
 func holdEntries(t *testing.T, database string) (goOn func()) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx := context.WithoutCancel(t.Context())
-	t.Cleanup(func() { _ = conn.Close(ctx) })
-	if _, err := conn.Exec(ctx, `BEGIN; LOCK TABLE cairn.latest IN EXCLUSIVE MODE`); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if _, err := conn.Exec(ctx, `COMMIT`); err != nil {
-			t.Error(err)
-		}
-	}
+	return testkit.Lock(t, database, "cairn.latest", "EXCLUSIVE")
 }

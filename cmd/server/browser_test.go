@@ -19,8 +19,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// The main path in a real browser, which applies what no test client does: SameSite, the cross-site redirects of the
-// providers, and the Content-Security-Policy with its form-action.
+// The main path in a real browser. Only a browser applies SameSite to the providers' cross-site redirects, and the
+// Content-Security-Policy with its form-action.
 func TestMainPathInChromium(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -96,7 +96,7 @@ func TestMainPathInChromium(t *testing.T) {
 		chromedp.Navigate(strings.Replace(server.URL, "localhost", "127.0.0.1", 1)+"/sandbox/"),
 		click(`#garmin form[action$="/revoke"] button`), gone(`#garmin form[action$="/revoke"]`))
 	b.capture("sandbox")
-	testkit.Eventually(t, "the webhook has told of it", func() bool {
+	testkit.Eventually(t, "the webhook has arrived", func() bool {
 		_, page := other.Send(http.MethodGet, server.URL+"/connections", nil)
 		return page.Find("#card-garmin[data-state=needs_reconnect]").Length() == 1
 	})
@@ -132,16 +132,16 @@ func TestMainPathInChromium(t *testing.T) {
 	b.wantNoComplaints()
 }
 
-// pollEvery is how often the browser is asked for an element. chromedp's own 5 ms take a third of its time.
+// pollEvery is how often we look for an element. chromedp's default of 5 ms takes a third of the browser's time.
 const pollEvery = 40 * time.Millisecond
 
-// visible waits until an element is there and can be seen. A selector that is a plain string would find it in texts and
-// attributes, too.
+// visible waits until an element exists and can be seen. chromedp would also search texts and attributes for a selector
+// that is a plain string.
 func visible(selector string) chromedp.Action[chromedp.Void] {
 	return chromedp.WaitVisible(chromedp.CSS(selector), chromedp.RetryInterval(pollEvery))
 }
 
-// gone waits until an element is not there any more.
+// gone waits until an element no longer exists.
 func gone(selector string) chromedp.Action[chromedp.Void] {
 	return chromedp.WaitNotPresent(chromedp.CSS(selector), chromedp.RetryInterval(pollEvery))
 }
@@ -157,8 +157,8 @@ type chromium struct {
 	said *complaints
 }
 
-// oneRenderer has a browser keep to one process and one thread for all pages: pages of tests need no walls between
-// them, and a new process for each costs a third of the time.
+// oneRenderer makes a browser use one process with one thread for all pages. Test pages need no isolation, and a
+// process for each page costs a third of the time.
 var oneRenderer = []chromedp.ExecAllocatorOption{
 	chromedp.Flag("js-flags", "--max-lazy --single-threaded"),
 	chromedp.Flag("renderer-process-limit", "1"),
@@ -167,7 +167,7 @@ var oneRenderer = []chromedp.ExecAllocatorOption{
 		"Translate,BackForwardCache,SpareRendererForSitePerProcess,IsolateOrigins,site-per-process"),
 }
 
-// newChromium starts a browser without a profile, and without talking to anybody but the pages it is sent to.
+// newChromium starts a browser without a profile, which loads nothing but the pages it is sent to.
 func newChromium(t *testing.T) chromium {
 	t.Helper()
 	path := ""
@@ -216,9 +216,8 @@ func (b chromium) wantURL(want string) {
 	}
 }
 
-// capture takes pictures of the page, phone and desktop, light and dark, into the directory SCREENSHOTS,
-// if that is set;
-// make screenshots does.
+// capture takes pictures of the page, on a phone and a desktop, light and dark, if SCREENSHOTS names a directory (make
+// screenshots).
 func (b chromium) capture(name string) {
 	b.t.Helper()
 	b.wantFits(name)
@@ -252,7 +251,7 @@ func (b chromium) capture(name string) {
 	}
 }
 
-// wantFits checks that no page has to be pushed sideways, down to the narrowest phones.
+// wantFits checks that the page does not scroll sideways, even on the narrowest phones.
 func (b chromium) wantFits(name string) {
 	b.t.Helper()
 	for _, width := range []int64{320, 390, 1280} {
@@ -264,8 +263,8 @@ func (b chromium) wantFits(name string) {
 	}
 }
 
-// wantInView checks that an element stands within the window, on a desktop and on a phone,
-// where the browser has gone to by itself.
+// wantInView checks that an element is within the window, on a desktop and a phone, where the browser has scrolled by
+// itself.
 func (b chromium) wantInView(selector string) {
 	b.t.Helper()
 	inView := fmt.Sprintf(`(() => { const box = document.querySelector(%q).getBoundingClientRect();

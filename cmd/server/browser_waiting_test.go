@@ -10,7 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// What people see while providers want no calls.
+// What people see while providers accept no calls.
 func TestWaitingInChromium(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -38,7 +38,7 @@ func TestWaitingInChromium(t *testing.T) {
 		b.turn(server.url, wait.provider, wait.name, wait.value)
 		b.run("check "+wait.provider,
 			chromedp.Navigate(server.url+"/connections"),
-			chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`(() => { // Refresh asks the others in the background
+			chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`(() => { // because Refresh asks in the background
 				const form = document.querySelector("#card-%[1]s .ends form");
 				form.action = "/connections/%[1]s/check";
 				form.requestSubmit();

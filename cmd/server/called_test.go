@@ -13,7 +13,7 @@ import (
 	"cairn/internal/testkit/process"
 )
 
-// called is a server in this process whose providers are the test's, to look at and to change.
+// called is a server in this process whose simulated providers the test can inspect and change.
 type called struct {
 	t       *testing.T
 	url     string

@@ -10,7 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// complaints are what the browser said that it refused to do, or could not.
+// complaints are the browser's messages about what it refused or failed to do.
 type complaints struct {
 	mu   sync.Mutex
 	text []string
@@ -35,14 +35,14 @@ func (b chromium) listen() {
 	}()
 }
 
-// wantNoComplaints lets pass what the browser says about the error pages that were visited on purpose.
+// wantNoComplaints ignores what the browser says about error pages, which tests visit on purpose.
 func (b chromium) wantNoComplaints() {
 	b.t.Helper()
 	b.said.mu.Lock()
 	defer b.said.mu.Unlock()
 	for _, text := range slices.Compact(b.said.text) {
 		if !strings.HasPrefix(text, "Failed to load resource: the server responded with a status of 4") {
-			b.t.Error("the browser says: " + text)
+			b.t.Error("the browser complains: " + text)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"cairn/internal/testkit/process"
 )
 
-// others are this machine's addresses that others can reach it by.
+// others returns the addresses at which other machines can reach this one.
 func others(t *testing.T) (found []string) {
 	t.Helper()
 	addresses, err := net.InterfaceAddrs()
@@ -32,7 +32,7 @@ func others(t *testing.T) (found []string) {
 	return found
 }
 
-// What development serves is for this machine: the sandbox lets anybody be anybody.
+// Only this machine can reach a server in development, because in the sandbox anyone can sign in as anyone.
 func TestDevelopmentListensOnThisMachineOnly(t *testing.T) {
 	t.Parallel()
 	server := start(t, "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
@@ -55,10 +55,12 @@ func TestDevelopmentListensOnThisMachineOnly(t *testing.T) {
 	}
 }
 
-// In production, and where it is told to, the server listens everywhere.
-func TestListensWhereItIsToldTo(t *testing.T) {
+// In production, or with LISTEN_ADDR=0.0.0.0, the server listens on all addresses.
+func TestListensOnAllAddresses(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]config.Config{"production": {Production: true}, "told": {ListenAddr: "0.0.0.0"}} {
+	for name, c := range map[string]config.Config{
+		"production": {Production: true}, "LISTEN_ADDR": {ListenAddr: "0.0.0.0"},
+	} {
 		open, err := listen(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
@@ -81,7 +83,7 @@ func TestListensWhereItIsToldTo(t *testing.T) {
 	}
 }
 
-// A page of another site, whose name was made to lead to this machine, gets nothing from the sandbox.
+// A page of another site whose name leads to this machine (DNS rebinding) gets nothing from the sandbox.
 func TestSandboxAnswersToItsOwnNamesOnly(t *testing.T) {
 	t.Parallel()
 	server := start(t, "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))
@@ -113,7 +115,7 @@ func TestSandboxAnswersToItsOwnNamesOnly(t *testing.T) {
 	}
 }
 
-// What the sandbox's control page and the program tell of webhooks in development is of no use in production.
+// The webhook keys of development don't work in production, and the sandbox's control page shows none.
 func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
 	t.Parallel()
 	development := config.Config{SessionSecret: testkit.Secret}
@@ -142,7 +144,7 @@ func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
 	}
 }
 
-// Where Cairn is stands on a line of its own, also when the output is no terminal; the log stays JSON.
+// In development the address is printed on its own line, even if the output is no terminal. The log stays JSON.
 func TestDevelopmentSaysWhereItIs(t *testing.T) {
 	t.Parallel()
 	for name, env := range map[string][]string{
@@ -161,11 +163,11 @@ func TestDevelopmentSaysWhereItIs(t *testing.T) {
 				want = "Cairn is ready: " + server.URL + "\n"
 			}
 			if stdout.String() != want {
-				t.Errorf("it says %q, want %q", stdout.String(), want)
+				t.Errorf("it prints %q, want %q", stdout.String(), want)
 			}
 			for line := range strings.Lines(server.Logged()) {
 				if !json.Valid([]byte(line)) {
-					t.Errorf("a line of the log is no JSON: %s", line)
+					t.Errorf("a log line is not JSON: %s", line)
 				}
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 )
 
 // A way around the pooler that leads elsewhere, or through one, is said, and a server does not start with it.
@@ -17,7 +18,7 @@ func TestDirectDatabaseMustBeThatDatabase(t *testing.T) {
 	} {
 		env := []string{"PORT=0", "DATABASE_URL=" + pooler, "DIRECT_DATABASE_URL=" + direct}
 		code, says := seeDoctor(t, env...)
-		wantFindings(t, says, `FAIL | direct database | .*`+want)
+		testkit.WantFindings(t, says, `FAIL | direct database | .*`+want)
 		if code != 1 {
 			t.Errorf("exit code %d", code)
 		}

@@ -10,7 +10,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// Whoever is at PUBLIC_URL is asked for its name.
+// The doctor asks the server at PUBLIC_URL which one it is.
 func TestDoctorAsksPublicURL(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,31 +43,31 @@ func TestDoctorAsksPublicURL(t *testing.T) {
 		},
 		{
 			"another Cairn", stranger.url,
-			`warn | public url | .* a Cairn answers that is none of this database's servers`,
+			`warn | public url | a Cairn answers at .* that is none of this database's servers`,
 		},
 		{
 			"something else", other.URL,
-			`warn | public url | .* something answers that is not this version of Cairn \(status 200\)`,
+			`warn | public url | something at .* answers that is not this version of Cairn \(status 200\)`,
 		},
-		{"a redirect", elsewhere.URL, `warn | public url | .* sends browsers on to www\.cairn\.example\.org`},
+		{"a redirect", elsewhere.URL, `warn | public url | .* redirects browsers to www\.cairn\.example\.org`},
 		{
-			"a name that nobody knows", "https://cairn.invalid",
-			`(warn | public url | no machine is known as cairn\.invalid|` +
+			"an unknown name", "https://cairn.invalid",
+			`(warn | public url | the name cairn\.invalid is unknown|` +
 				`ok | public url | cairn\.invalid can't be reached)`,
 		},
-		{"another's certificate", distrusted.URL, `warn | public url | .* has no certificate that is trusted`},
+		{"an untrusted certificate", distrusted.URL, `warn | public url | the certificate of .* is not trusted`},
 		{
-			"nobody", "http://127.0.0.1:1",
-			`ok | public url | 127\.0\.0\.1:1 can't be reached from this machine, which may be meant`,
+			"no server", "http://127.0.0.1:1",
+			`ok | public url | 127\.0\.0\.1:1 can't be reached from this machine, which may be intended`,
 		},
 	} {
 		_, says := seeDoctor(t, append(ours, "PUBLIC_URL="+tt.publicURL)...)
-		wantFindings(t, says, tt.want)
+		testkit.WantFindings(t, says, tt.want)
 	}
 }
 
-// A proxy that is not named is noticed: in the log once, and by the doctor.
-func TestUntrustedProxyIsTold(t *testing.T) {
+// A proxy that TRUSTED_PROXIES does not name is reported: once in the log, and by the doctor.
+func TestUntrustedProxyIsReported(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		trusted string
@@ -99,7 +99,7 @@ func TestUntrustedProxyIsTold(t *testing.T) {
 				_, says = seeDoctor(t, env...)
 				return strings.Contains(says, "sent X-Forwarded-For") == (tt.lines > 0)
 			})
-			wantFindings(t, says, tt.want)
+			testkit.WantFindings(t, says, tt.want)
 			if n := strings.Count(server.logged(), "X-Forwarded-For came from"); n != tt.lines {
 				t.Errorf("the log says so %d times, want %d:\n%s", n, tt.lines, server.logged())
 			}

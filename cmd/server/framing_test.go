@@ -11,8 +11,8 @@ import (
 	"cairn/db/dbtest"
 )
 
-// A body whose length is told in two ways is refused, and the connection closed:
-// a proxy may have read it in the other way.
+// A request with both Content-Length and Transfer-Encoding is refused and its connection closed, because a proxy may
+// have read the body in the other way.
 func TestBodyWithTwoLengths(t *testing.T) {
 	t.Parallel()
 	server := start(t, "PORT=0", "DATABASE_URL="+dbtest.NewPatientURL(t))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,7 +11,7 @@ import (
 	"testing"
 )
 
-// mayImport is the architecture: which of our packages a package may import. Tests may import everything.
+// mayImport is the architecture: it lists which of our packages each package imports. Tests may import everything.
 var mayImport = map[string][]string{
 	"cairn/cmd/server": {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/admin", "cairn/internal/auth",
 		"cairn/internal/avatar", "cairn/internal/config", "cairn/internal/connection", "cairn/internal/instance",
@@ -56,8 +57,8 @@ var mayImport = map[string][]string{
 	"cairn/web":       {},
 }
 
-// providerFolder is what the folder of a provider may import: the features whose interfaces it implements. Only the
-// registration imports one.
+// providerFolder lists what the folder of a provider may import: the features whose interfaces it implements. Only
+// internal/config imports these folders.
 var providerFolder = []string{"cairn/internal/activity", "cairn/internal/connection", "cairn/internal/oauth",
 	"cairn/internal/text", "cairn/internal/webhook"}
 
@@ -69,12 +70,14 @@ func TestImportDirections(t *testing.T) {
 		t.Fatal(err)
 	}
 	silent := []string{"cairn/internal/access", "cairn/internal/auth", "cairn/internal/seal", "cairn/db", "cairn/web"}
+	gone := maps.Clone(mayImport)
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
 		allowed, known := mayImport[fields[0]]
 		if !known {
-			t.Errorf("%s is new: say here what it may import", fields[0])
+			t.Errorf("%s is new: add it to mayImport", fields[0])
 		}
+		delete(gone, fields[0])
 		for _, imported := range fields[1:] {
 			if strings.HasPrefix(imported, "cairn/") && !slices.Contains(allowed, imported) {
 				t.Errorf("%s may not import %s", fields[0], imported)
@@ -87,9 +90,12 @@ func TestImportDirections(t *testing.T) {
 			}
 		}
 	}
+	for name := range gone {
+		t.Errorf("mayImport lists %s, which does not exist", name)
+	}
 }
 
-// What PostgreSQL's error codes mean is known to package db alone; others ask db.Unavailable and its like.
+// Only package db knows PostgreSQL's error codes. Others call db.Unavailable and similar functions.
 func TestErrorCodesAreReadInOnePlace(t *testing.T) {
 	t.Parallel()
 	read := 0
@@ -105,7 +111,7 @@ func TestErrorCodesAreReadInOnePlace(t *testing.T) {
 			return nil
 		}
 		if read++; filepath.Dir(path) != "../../db" {
-			t.Errorf("%s reads PostgreSQL's error codes: that is db/sqlstate.go's", path)
+			t.Errorf("%s reads PostgreSQL's error codes, which belongs in db/sqlstate.go", path)
 		}
 		return nil
 	})
@@ -114,7 +120,7 @@ func TestErrorCodesAreReadInOnePlace(t *testing.T) {
 	}
 }
 
-// Sessions know one clock, the database's: an instance whose own clock is wrong changes nothing.
+// Sessions use the database's clock only, so an instance whose own clock is wrong does no harm.
 func TestSessionsHaveNoClockOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../../internal/session/*.go")
@@ -126,11 +132,11 @@ func TestSessionsHaveNoClockOfTheirOwn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// How long to wait is nothing that others have to agree about.
+		// Deadlines of this process may use its own clock.
 		text := strings.ReplaceAll(string(source), "time.Now().Add(", "")
 		for _, call := range []string{"time.Now(", "time.Since(", "time.Until("} {
 			if !strings.HasSuffix(file, "_test.go") && strings.Contains(text, call) {
-				t.Errorf("%s asks its own clock: %s", file, call)
+				t.Errorf("%s uses its own clock: %s", file, call)
 			}
 		}
 	}

@@ -28,7 +28,7 @@ func TestLogGathersLinesForAMoment(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			if got := strings.Count(out.String(), "\n"); got != len(lines) {
-				t.Errorf("%d lines are written, want %d:\n%s", got, len(lines), out.String())
+				t.Errorf("%d lines were written, want %d:\n%s", got, len(lines), out.String())
 			}
 			for _, line := range lines {
 				if !strings.Contains(out.String(), `"msg":"`+line+`"`) {
@@ -42,7 +42,7 @@ func TestLogGathersLinesForAMoment(t *testing.T) {
 		time.Sleep(gatherFor)
 		want("one", "two")
 		log.Info("three")
-		log.With("id", "x").Warn("four") // not without what came before it
+		log.With("id", "x").Warn("four") // which flushes "three", too
 		want("one", "two", "three", "four")
 		log.Info("five")
 		flush()
@@ -55,7 +55,7 @@ func TestLogGathersLinesForAMoment(t *testing.T) {
 	})
 }
 
-// Every duration in the log says its unit, and levels below the chosen one are left out.
+// The names of durations in the log say their unit, and lines below LOG_LEVEL are left out.
 func TestLogNamesUnitsAndLevels(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -10,15 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"cairn/db/dbtest"
 	"cairn/internal/testkit"
 )
 
-// The promise of the product, with nothing configured: who signed in and connected stays so, whatever happens to the
-// server.
+// The promise of the product, with nothing configured: people stay signed in and connected when the server restarts or
+// is killed.
 func TestStaySignedInAcrossRestartAndKill(t *testing.T) {
 	t.Parallel()
 	dir := testkit.DataDir(t)
@@ -43,12 +40,12 @@ func TestStaySignedInAcrossRestartAndKill(t *testing.T) {
 	b.Check(server.URL, "strava")
 	for _, secret := range []string{"granite", "state=", "code="} {
 		if strings.Contains(server.Logged(), secret) {
-			t.Errorf("the log tells %q", secret)
+			t.Errorf("the log contains %q", secret)
 		}
 	}
 }
 
-// Two servers on one data directory, and later on one database of the operator's, are one site.
+// Two servers on one data directory, or on one DATABASE_URL, are one site.
 func TestTwoInstances(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -76,55 +73,42 @@ func TestTwoInstances(t *testing.T) {
 	}
 }
 
-// A server that is told to stop finishes what it has begun.
+// A server that is asked to stop finishes the requests in flight.
 func TestStopFinishesRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	address := dbtest.NewPatientURL(t)
 	server := start(t, "PORT=0", "DATABASE_URL="+address)
 	b := testkit.NewBrowser(t)
 	b.SignUp(server.url, "ada@example.org")
-	conn, err := pgx.Connect(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx, err := conn.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), `LOCK TABLE cairn.sessions IN ACCESS EXCLUSIVE MODE`); err != nil {
-		t.Fatal(err)
-	}
-	answered := make(chan int, 1)
-	go func() {
-		status, _ := b.Send(http.MethodGet, server.url+"/api/auth/me", nil)
-		answered <- status
-	}()
-	watch, err := pgx.Connect(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = watch.Close(t.Context()) }()
+	release := testkit.Lock(t, address, "cairn.sessions", "ACCESS EXCLUSIVE")
+	answered := server.ask(b, "/api/auth/me")
 	testkit.Eventually(t, "the request waits for the lock", func() bool {
-		var waiting bool
-		_ = watch.QueryRow(t.Context(), `
+		return testkit.Ask[bool](t, address, `
 			SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
-				AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`).Scan(&waiting)
-		return waiting
+				AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`)
 	})
 	server.stop()
-	testkit.Eventually(t, "it says that it stops", func() bool {
+	testkit.Eventually(t, "it logs that it is stopping", func() bool {
 		return strings.Contains(server.logged(), `"stopping"`)
 	})
-	if err := tx.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	_ = conn.Close(t.Context())
+	release()
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("the request in flight got %d, want 200", status)
 	}
 	if code := server.end(); code != 0 {
 		t.Errorf("exit code %d, want 0:\n%s", code, server.logged())
 	}
+}
+
+// ask sends a request on another goroutine. The channel gets the status of the answer, or 0 if there is none.
+func (s *serving) ask(b testkit.Browser, path string) (answered chan int) {
+	answered = make(chan int, 1)
+	go func() {
+		defer close(answered)
+		status, _ := b.Send(http.MethodGet, s.url+path, nil)
+		answered <- status
+	}()
+	return answered
 }
 
 func TestFiveInstancesStartAtOnceOnAnEmptyDatabase(t *testing.T) {
@@ -151,17 +135,11 @@ func TestMigrateAlone(t *testing.T) {
 	for range 2 {
 		commandOutput(t, []string{"DATABASE_URL=" + address}, "migrate")
 	}
-	pool, err := pgxpool.New(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
+	tablesIn := func(schema string) int {
+		return testkit.Ask[int](t, address, `SELECT count(*)::int FROM pg_tables WHERE schemaname = '`+schema+`'`)
 	}
-	defer pool.Close()
-	var ours, theirs int
-	err = pool.QueryRow(t.Context(), `
-		SELECT count(*) FILTER (WHERE schemaname = 'cairn'), count(*) FILTER (WHERE schemaname = 'public')
-		FROM pg_tables`).Scan(&ours, &theirs)
-	if err != nil || ours < 6 || theirs != 0 {
-		t.Errorf("%d tables in the schema cairn, %d in public (error %v); want some and none", ours, theirs, err)
+	if ours, theirs := tablesIn("cairn"), tablesIn("public"); ours < 6 || theirs != 0 {
+		t.Errorf("%d tables in the schema cairn, %d in public; want some and none", ours, theirs)
 	}
 }
 
@@ -187,7 +165,7 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 	}
 }
 
-// A database that is down is waited for, and the log says so without telling how to get in.
+// A server waits for a database that is down, and its log says so without the password.
 func TestDatabaseThatComesLater(t *testing.T) {
 	t.Parallel()
 	cmd := serverCommand(t, nil, "PORT=0", "DATA_DIR="+testkit.DataDir(t),
@@ -197,7 +175,7 @@ func TestDatabaseThatComesLater(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "it says that it waits", func() bool { return strings.Contains(log.String(), "127.0.0.1:1") })
+	testkit.Eventually(t, "it logs that it waits", func() bool { return strings.Contains(log.String(), "127.0.0.1:1") })
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +188,7 @@ func TestDatabaseThatComesLater(t *testing.T) {
 		t.Error("it can't be interrupted while it waits")
 	}
 	if strings.Contains(log.String(), "hunter2") {
-		t.Errorf("the log tells the password:\n%s", log.String())
+		t.Errorf("the log contains the password:\n%s", log.String())
 	}
 }
 

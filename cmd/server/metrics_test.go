@@ -13,19 +13,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"cairn/db"
 	"cairn/db/dbtest"
 	"cairn/internal/testkit"
 )
 
-// metricsOf returns where a server says that its metrics are.
+// metricsOf returns the address at which a server logs that its metrics are.
 func metricsOf(p *serving) string {
 	p.t.Helper()
 	found := regexp.MustCompile(`metrics are at (http://[^"]*)`).FindStringSubmatch(p.logged())
 	if found == nil {
-		p.t.Fatalf("it does not say where metrics are:\n%s", p.logged())
+		p.t.Fatalf("it does not log where its metrics are:\n%s", p.logged())
 	}
 	return found[1]
 }
@@ -93,7 +91,7 @@ func TestMetrics(t *testing.T) {
 	}
 
 	const revoked = `cairn_provider_calls_total{call="revoke",provider="strava",result="ok"} 1`
-	testkit.Eventually(t, "Strava is told of the disconnection", func() bool {
+	testkit.Eventually(t, "Strava has revoked the tokens", func() bool {
 		return strings.Contains(scrape(server), revoked)
 	})
 	text := scrape(server)
@@ -116,7 +114,7 @@ func TestMetrics(t *testing.T) {
 		`cairn_pool_connections_max 4`)
 	built := regexp.MustCompile(`(?m)^cairn_build_info\{go_version="go1[^"]*",revision="[^"]+",version="[^"]+"\} 1$`)
 	if !built.MatchString(text) {
-		t.Error("the build is not told")
+		t.Error("cairn_build_info is missing")
 	}
 	for _, name := range []string{
 		"go_goroutines",
@@ -130,7 +128,7 @@ func TestMetrics(t *testing.T) {
 	}
 	secrets := regexp.MustCompile(`(?i).*(hunter2|@|\bada\b|zofie|moss|code=|state=[^"]).*`)
 	if found := secrets.FindAllString(text, -1); found != nil {
-		t.Errorf("metrics tell too much: %q", found)
+		t.Errorf("metrics contain personal or secret data: %q", found)
 	}
 	for _, address := range []string{server.url + "/metrics", strings.TrimSuffix(metricsOf(server), "/metrics") + "/"} {
 		if status, _ := visitor.Send(http.MethodGet, address, nil); status != http.StatusNotFound {
@@ -155,50 +153,33 @@ func TestMetricsListener(t *testing.T) {
 	}
 	if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at.Host); err == nil {
 		_ = conn.Close()
-		t.Error("metrics are served by a server that has stopped")
+		t.Error("a server that has stopped still serves metrics")
 	}
 	silent := start(t, "PORT=0", "DATABASE_URL="+address)
 	if strings.Contains(silent.logged(), "metrics") {
-		t.Errorf("metrics are served although nobody asked for it:\n%s", silent.logged())
+		t.Errorf("metrics are served without METRICS_ADDR:\n%s", silent.logged())
 	}
 }
 
-// A server that stops tells how until its last request is answered.
+// A server that is stopping serves metrics until its last request is answered.
 func TestMetricsWhileStopping(t *testing.T) {
 	t.Parallel()
 	address := dbtest.NewPatientURL(t)
 	server := start(t, "PORT=0", "METRICS_ADDR=127.0.0.1:0", "DATA_DIR="+testkit.DataDir(t), "DATABASE_URL="+address)
 	b := testkit.NewBrowser(t)
 	b.SignUp(server.url, "ada@example.org")
-	wantLines(t, scrape(server), "cairn_sessions 1") // counted now, and not again soon
-	conn, err := pgx.Connect(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(t.Context()) }()
-	tx, err := conn.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), `LOCK TABLE cairn.users IN ACCESS EXCLUSIVE MODE`); err != nil {
-		t.Fatal(err)
-	}
-	answered := make(chan int, 1)
-	go func() {
-		status, _ := b.Send(http.MethodGet, server.url+"/api/auth/me", nil)
-		answered <- status
-	}()
+	wantLines(t, scrape(server), "cairn_sessions 1") // counted now, and not again for a while
+	release := testkit.Lock(t, address, "cairn.users", "ACCESS EXCLUSIVE")
+	answered := server.ask(b, "/api/auth/me")
 	waits := func() bool { return strings.Contains(scrape(server), "\ncairn_pool_connections_acquired 1\n") }
 	testkit.Eventually(t, "the request waits for the lock", waits)
 	server.stop()
-	testkit.Eventually(t, "it says that it stops", func() bool {
+	testkit.Eventually(t, "it logs that it is stopping", func() bool {
 		return strings.Contains(server.logged(), `"stopping"`)
 	})
-	testkit.Eventually(t, "the metrics tell that a request is in flight", waits) // and no other work is
+	testkit.Eventually(t, "the metrics show the request in flight", waits) // and no other work
 	wantLines(t, scrape(server), "cairn_ready 0")
-	if err := tx.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	release()
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("the request in flight got %d", status)
 	}

@@ -13,8 +13,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// ordinary returns what lets a command run as an ordinary user who reaches the database: if we are root, the one whose
-// sockets these are.
+// ordinary makes a command run as an ordinary user who can reach the database: if we are root, as the owner of the
+// database's socket directory.
 func ordinary(t *testing.T, database string) (attr *syscall.SysProcAttr, uid int) {
 	t.Helper()
 	uid = os.Geteuid()
@@ -32,8 +32,7 @@ func ordinary(t *testing.T, database string) (attr *syscall.SysProcAttr, uid int
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}, uid
 }
 
-// A command that is given messages sees no secrets: not in its own environment,
-// and not in that of the program that runs it.
+// A command that takes messages sees no secrets, neither in its own environment nor in its parent's.
 func TestCommandSeesNoSecrets(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -42,7 +41,7 @@ func TestCommandSeesNoSecrets(t *testing.T) {
 	i := slices.IndexFunc(b.env, func(variable string) bool { return strings.HasPrefix(variable, "DATABASE_URL=") })
 	database := strings.TrimPrefix(b.env[i], "DATABASE_URL=")
 	attr, uid := ordinary(t, database)
-	dir, err := os.MkdirTemp("", "cairn-notices-") // where that user can be
+	dir, err := os.MkdirTemp("", "cairn-notices-") // t.TempDir is closed to that user
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,13 +75,13 @@ func TestCommandSeesNoSecrets(t *testing.T) {
 		t.Error("the command lacks what it needs")
 	}
 	for _, file := range []string{"own", "parents"} {
-		for _, told := range []string{database, "DATABASE_URL", "CLIENT_SECRET", "PUSH_SECRET"} {
-			if strings.Contains(read(file), told) {
-				t.Errorf("%s tells %s", file, told)
+		for _, secret := range []string{database, "DATABASE_URL", "CLIENT_SECRET", "PUSH_SECRET"} {
+			if strings.Contains(read(file), secret) {
+				t.Errorf("%s contains %s", file, secret)
 			}
 		}
 	}
 	if why := read("why"); strings.Count(why, "Permission denied") != 2 {
-		t.Errorf("it may read what its parent knows: %q", why)
+		t.Errorf("it can read its parent's environment or memory: %q", why)
 	}
 }

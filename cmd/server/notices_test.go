@@ -20,10 +20,10 @@ import (
 	"cairn/internal/testkit"
 )
 
-// breaks are people whose connections break, and the operator who has them told.
+// breaks is a server whose people lose their connections, and an operator who mails them.
 type breaks struct {
 	called
-	dir string // messages that were handed over, one file each
+	dir string // has a file for each message that was handed over
 }
 
 func newBreaks(t *testing.T, env ...string) breaks {
@@ -31,7 +31,7 @@ func newBreaks(t *testing.T, env ...string) breaks {
 	return breaks{newCalled(t, append([]string{"SMTP_PASSWORD=for the command"}, env...)...), t.TempDir()}
 }
 
-// person signs up and connects as somebody of the sandbox's.
+// person signs up and connects as one of the sandbox's people.
 func (b breaks) person(email, provider, as string) testkit.Browser {
 	b.t.Helper()
 	p := testkit.NewBrowser(b.t)
@@ -40,7 +40,7 @@ func (b breaks) person(email, provider, as string) testkit.Browser {
 	return p
 }
 
-// crowd is p0@example.org to p3@example.org, in this order, whose connections break.
+// crowd signs up p0@example.org to p3@example.org, in this order, and breaks their connections.
 func (b breaks) crowd() (people []testkit.Browser) {
 	b.t.Helper()
 	for i, as := range []string{"ada", "zofie", "moss", "max"} {
@@ -50,8 +50,8 @@ func (b breaks) crowd() (people []testkit.Browser) {
 	return people
 }
 
-// snap takes the access of everybody back at the provider, and lets somebody find out.
-func (b breaks) snap(provider string, found testkit.Browser) {
+// snap revokes all access at the provider, and has one person's check find out.
+func (b breaks) snap(provider string, finder testkit.Browser) {
 	b.t.Helper()
 	grants, err := b.sandbox.Grants(b.t.Context(), provider)
 	if err != nil || len(grants) == 0 {
@@ -62,13 +62,13 @@ func (b breaks) snap(provider string, found testkit.Browser) {
 			b.t.Fatal(err)
 		}
 	}
-	_, page := found.Send(http.MethodPost, b.url+"/connections/"+provider+"/check", url.Values{})
+	_, page := finder.Send(http.MethodPost, b.url+"/connections/"+provider+"/check", url.Values{})
 	if page.Find("#card-"+provider+"[data-state=needs_reconnect]").Length() != 1 {
 		b.t.Fatalf("the page does not say that %s needs its owner: %s", provider, page.Find("main").Text())
 	}
 }
 
-// breakAll breaks every connection without asking a provider.
+// breakAll breaks every connection in the database.
 func (b breaks) breakAll() {
 	b.t.Helper()
 	b.exec(`UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'refresh_refused', state_since = now()`)
@@ -81,7 +81,7 @@ func (b breaks) exec(sql string) {
 	}
 }
 
-// run returns what the command says on its two outputs, and its exit code. Programs that it runs are in b.dir.
+// run runs the command, and returns what it prints on both outputs and its exit code. The shell command runs in b.dir.
 func (b breaks) run(args ...string) (out, said string, code int) {
 	b.t.Helper()
 	if len(args) == 2 && args[0] == "--each" {
@@ -90,10 +90,10 @@ func (b breaks) run(args ...string) (out, said string, code int) {
 	return call(b.t, b.env, append([]string{"notices"}, args...)...)
 }
 
-// keep is a command that keeps a message, under this name when all of it is there.
+// keep is a shell command that stores a message. The file has this name once it is complete.
 const keep = `m=$(mktemp part.XXXXXX) && cat > "$m" && mv "$m" "message.${m#part.}"`
 
-// handOver runs the command, wants it to end well, and returns the messages that it has handed over.
+// handOver runs the command, which has to succeed, and returns the messages that it handed over.
 func (b breaks) handOver() []string {
 	b.t.Helper()
 	if _, said, code := b.run("--each", keep); code != 0 {
@@ -102,7 +102,7 @@ func (b breaks) handOver() []string {
 	return b.taken()
 }
 
-// taken returns the messages that were kept since it was asked last.
+// taken returns the messages that were handed over since the last call.
 func (b breaks) taken() (messages []string) {
 	b.t.Helper()
 	files, _ := filepath.Glob(filepath.Join(b.dir, "message.*"))
@@ -144,7 +144,7 @@ func (b breaks) read(message string) (header mail.Header, text, html string) {
 	return m.Header, forms[0], forms[1]
 }
 
-// begin runs the command, as a process that can be killed, until the first message is in hand; goOn lets it finish.
+// begin runs the command, as a process that can be killed, until the first message is handed over. goOn lets it finish.
 func (b breaks) begin() *exec.Cmd {
 	b.t.Helper()
 	each := keep + "; while ! test -e go; do sleep 0.02; done"
@@ -154,7 +154,7 @@ func (b breaks) begin() *exec.Cmd {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { b.goOn(); _ = cmd.Process.Kill() })
-	testkit.Eventually(b.t, "the first message is in hand", func() bool {
+	testkit.Eventually(b.t, "the first message is handed over", func() bool {
 		files, _ := filepath.Glob(filepath.Join(b.dir, "message.*"))
 		return len(files) == 1
 	})
@@ -168,7 +168,7 @@ func (b breaks) goOn() {
 	}
 }
 
-// want checks to whom messages go.
+// want checks the recipients of messages.
 func (b breaks) want(messages []string, want ...string) {
 	b.t.Helper()
 	var got []string
@@ -247,14 +247,14 @@ func TestNoticeIsACompleteMessage(t *testing.T) {
 		t.Errorf("it loads something:\n%s", html)
 	}
 	if strings.Contains(messages[0], "\r") || strings.Contains(messages[0], "Ada") {
-		t.Errorf("it has the line ends of a network, or a name that somebody typed:\n%q", messages[0])
+		t.Errorf("it has \\r\\n line ends, or a name that a person typed:\n%q", messages[0])
 	}
 	if _, page := ada.Send(http.MethodGet, b.url+"/connections", nil); page.Find("#card-strava .banner").Length() != 1 {
 		t.Errorf("the link leads to %s, which does not say what is wrong", page.Url)
 	}
 }
 
-// A message says of a connection what its card does, by its owner's clock.
+// A message says the same about a connection as its card, with times in its owner's zone.
 func TestNoticeSaysWhy(t *testing.T) {
 	t.Parallel()
 	b := newBreaks(t)
@@ -271,7 +271,7 @@ func TestNoticeSaysWhy(t *testing.T) {
 	}
 }
 
-// Owners are told once of each break, however often the operator's timer fires.
+// Owners get one message for each break, however often the operator's timer fires.
 func TestNoticesAreHandedOverOnce(t *testing.T) {
 	t.Parallel()
 	b := newBreaks(t)
@@ -299,20 +299,20 @@ func TestNoticesAreHandedOverOnce(t *testing.T) {
 	}
 }
 
-// What one command does not take keeps nobody else's message back, and is tried again.
-func TestNoticesThatAreNotTaken(t *testing.T) {
+// If the command fails for one message, the others are still sent, and the next run tries that one again.
+func TestNoticesThatFail(t *testing.T) {
 	t.Parallel()
 	b := newBreaks(t)
 	b.crowd()
 	_, said, code := b.run("--each", "! grep -q '^To: <p1@'")
-	if code != 1 || !strings.Contains(said, "1 of 4 messages were not taken") ||
+	if code != 1 || !strings.Contains(said, "the command failed for 1 of 4 messages") ||
 		!strings.Contains(said, "exit status 1") || strings.Contains(said, "@example.org") {
 		t.Errorf("exit code %d:\n%s", code, said)
 	}
 	b.want(b.handOver(), "p1@example.org")
 }
 
-// Some have no address, and some one that is not ASCII, or not fit for a header.
+// Some people have no address, or one that is not ASCII, or one that can't be in a header.
 func TestNoticesByAddress(t *testing.T) {
 	t.Parallel()
 	b := newBreaks(t)
@@ -330,22 +330,21 @@ func TestNoticesByAddress(t *testing.T) {
 	messages := b.taken()
 	b.want(messages, "jörg@bücher.example")
 	if code != 1 || !strings.Contains(said, "no e-mail address is known for 2") ||
-		!strings.Contains(said, "not fit for a message") {
+		!strings.Contains(said, "can't be used in a message") {
 		t.Errorf("exit code %d:\n%s", code, said)
 	}
 }
 
-// While one process hands messages over, no other does, and nobody is told about a connection that
-// they have mended meanwhile. A connection that breaks anew while its message is being handed over
-// is reported again.
+// Only one process hands over messages at a time, and it skips connections that work again by then. A connection that
+// breaks again while its message is being handed over is reported again.
 func TestNoticesAreHandedOverByOne(t *testing.T) {
 	t.Parallel()
 	b := newBreaks(t)
 	people := b.crowd()
 	first := b.begin()
 	out, said, code := b.run("--each", keep)
-	if code != 0 || !strings.Contains(said, "another server notices is at work") {
-		t.Errorf("the second ends with %d:\n%s%s", code, out, said)
+	if code != 0 || !strings.Contains(said, "another server notices is running") {
+		t.Errorf("the second exits with %d:\n%s%s", code, out, said)
 	}
 	people[1].Connect(b.url, "strava", "zofie")
 	b.exec(`
@@ -359,8 +358,8 @@ func TestNoticesAreHandedOverByOne(t *testing.T) {
 	b.want(b.handOver(), "p0@example.org")
 }
 
-// Whoever is killed loses no message; whoever is asked to stop sends none twice.
-func TestNoticesOfACommandThatIsStopped(t *testing.T) {
+// A run that is killed loses no message, and a run that is asked to stop sends none twice.
+func TestNoticesRunThatIsStopped(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		signal os.Signal
@@ -385,7 +384,7 @@ func TestNoticesOfACommandThatIsStopped(t *testing.T) {
 				t.Errorf("exit code %d", cmd.ProcessState.ExitCode())
 			}
 			b.want(b.taken(), "p0@example.org")
-			testkit.Eventually(t, "the database knows that nobody hands over", func() bool {
+			testkit.Eventually(t, "the lock is released", func() bool {
 				var held bool
 				err := b.pool.QueryRow(t.Context(), `
 					SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory'
@@ -408,7 +407,7 @@ func TestNoticesCommandsGetNoSecrets(t *testing.T) {
 	}
 	for _, secret := range []string{"DATABASE_URL", "_SECRET", "fleet-strava"} {
 		if strings.Contains(said, secret) {
-			t.Errorf("the command is told %s", secret)
+			t.Errorf("the command sees %s", secret)
 		}
 	}
 	for _, args := range [][]string{{"--each"}, {"--each", " "}, {"x"}, {"--all"}, {"--each", "cat", "--json"}} {

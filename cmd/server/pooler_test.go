@@ -18,25 +18,26 @@ import (
 	"cairn/internal/testkit"
 )
 
-// behindPooler are the ways in which a site reaches its database, by name: what its environment has of them.
+// behindPooler returns the ways in which a site can reach its database, by name, as variables.
 func behindPooler(t *testing.T, database string) map[string][]string {
 	t.Helper()
 	transaction := dbtest.NewPooler(t, database, "transaction").URL
 	session := dbtest.NewPooler(t, database, "session").URL
 	return map[string][]string{
-		"transaction":               {"DATABASE_URL=" + transaction},
-		"session":                   {"DATABASE_URL=" + session},
-		"transaction with a way by": {"DATABASE_URL=" + transaction, "DIRECT_DATABASE_URL=" + database},
-		"none":                      {"DATABASE_URL=" + database},
-		"none, statements in text":  {"DATABASE_URL=" + database + "&default_query_exec_mode=exec"},
+		"transaction":              {"DATABASE_URL=" + transaction},
+		"session":                  {"DATABASE_URL=" + session},
+		"transaction, bypassed":    {"DATABASE_URL=" + transaction, "DIRECT_DATABASE_URL=" + database},
+		"none":                     {"DATABASE_URL=" + database},
+		"none, statements in text": {"DATABASE_URL=" + database + "&default_query_exec_mode=exec"},
 	}
 }
 
-// Everything works through PgBouncer as it comes, and where pgx is told to prepare nothing, as some poolers want.
+// Everything works through PgBouncer with its default settings, and when pgx prepares no statements, which some poolers
+// need.
 func TestAllWorksThroughAPooler(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
-	for _, name := range []string{"transaction", "session", "transaction with a way by", "none, statements in text"} {
+	for _, name := range []string{"transaction", "session", "transaction, bypassed", "none, statements in text"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			database := dbtest.NewEmptyURL(t)
@@ -62,7 +63,7 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 			}
 			out := commandOutput(t, env, "sessions", "list", "--user", "ada@example.org")
 			if strings.Count(out, "password") < 2 {
-				t.Errorf("sessions list says:\n%s", out)
+				t.Errorf("sessions list prints:\n%s", out)
 			}
 			wantNoticeThroughAPooler(t, env, database)
 			if code := site.end(); code != 0 {
@@ -70,7 +71,7 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 			}
 			rotated := append(slices.Clone(env), "ENCRYPTION_KEY="+testkit.Key2+","+testkit.Key1)
 			if out := commandOutput(t, rotated, "rekey"); !strings.Contains(out, "of 2 connections") {
-				t.Errorf("rekey says: %s", out)
+				t.Errorf("rekey prints: %s", out)
 			}
 			again := start(t, append([]string{"PORT=" + portOf(site.url)}, rotated...)...)
 			_, page := b.Send(http.MethodGet, again.url+"/connections", nil)
@@ -80,7 +81,7 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 			for _, server := range append(five, again) {
 				wantQuietLog(t, server)
 				if strings.HasPrefix(name, "none") == strings.Contains(server.logged(), "a connection pooler stands") {
-					t.Errorf("the log and the pooler don't agree:\n%s", server.logged())
+					t.Errorf("the log is wrong about the pooler:\n%s", server.logged())
 				}
 			}
 			wantNoLocks(t, database)
@@ -88,7 +89,7 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 	}
 }
 
-// startTogether starts servers at the same moment, on ports of their own.
+// startTogether starts n servers at the same time, each on its own port.
 func startTogether(t *testing.T, n int, env []string) []*serving {
 	t.Helper()
 	servers := make([]*serving, n)
@@ -106,7 +107,7 @@ func startTogether(t *testing.T, n int, env []string) []*serving {
 
 func portOf(address string) string { return address[strings.LastIndex(address, ":")+1:] }
 
-// wantNoticeThroughAPooler breaks a connection without its provider, has that handed over, and mends it.
+// wantNoticeThroughAPooler breaks a connection in the database, hands over the notice about it, and repairs it.
 func wantNoticeThroughAPooler(t *testing.T, env []string, database string) {
 	t.Helper()
 	testkit.Execute(t, database, `
@@ -114,22 +115,22 @@ func wantNoticeThroughAPooler(t *testing.T, env []string, database string) {
 		WHERE provider = 'strava'`)
 	out, said, code := call(t, env, "notices", "--each", "cat > /dev/null")
 	if code != 0 || !strings.Contains(said, "handed over 1") {
-		t.Errorf("notices say %s%s (exit code %d)", out, said, code)
+		t.Errorf("notices prints %s%s (exit code %d)", out, said, code)
 	}
 	testkit.Execute(t, database, `UPDATE cairn.connections SET state = 'active', cause = '' WHERE provider = 'strava'`)
 }
 
-// wantQuietLog finds lines that warn.
+// wantQuietLog checks that the log has no warnings or errors.
 func wantQuietLog(t *testing.T, server *serving) {
 	t.Helper()
 	for line := range strings.Lines(server.logged()) {
 		if strings.Contains(line, `"level":"WARN"`) || strings.Contains(line, `"level":"ERROR"`) {
-			t.Errorf("it warns: %s", line)
+			t.Errorf("it logs: %s", line)
 		}
 	}
 }
 
-// wantNoLocks looks for locks that were left behind on a connection of the pooler.
+// wantNoLocks checks that no advisory locks are left behind on the pooler's connections.
 func wantNoLocks(t *testing.T, database string) {
 	t.Helper()
 	if n := testkit.Ask[int](t, database, `
@@ -139,11 +140,11 @@ func wantNoLocks(t *testing.T, database string) {
 	}
 }
 
-// A server that nobody asks anything leaves the database alone: a transaction a second at most, in all that it does.
+// An idle server makes at most one transaction a second.
 func TestIdleServerLeavesTheDatabaseAlone(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
-	postgres := dbtest.NewCluster(t) // without autovacuum, which makes transactions of its own
+	postgres := dbtest.NewCluster(t) // without autovacuum, whose transactions would count
 	testkit.Execute(t, postgres.URL(), "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()",
 		"CREATE DATABASE transaction", "CREATE DATABASE none")
 	others, err := pgxpool.New(t.Context(), postgres.URL())
@@ -168,9 +169,10 @@ func TestIdleServerLeavesTheDatabaseAlone(t *testing.T) {
 	}
 }
 
-// fewestTransactions watches a database from another one until it has had not more than enough transactions within a
-// time, by its clock. A start makes more.
-func fewestTransactions(ctx context.Context, others *pgxpool.Pool, database string, within time.Duration, enough int64,
+// fewestTransactions watches a database from another one until there were at most enough transactions within a time, by
+// the database's clock. While a server starts there are more.
+func fewestTransactions(
+	ctx context.Context, others *pgxpool.Pool, database string, within time.Duration, enough int64,
 ) (fewest int64, err error) {
 	type sample struct {
 		n  int64

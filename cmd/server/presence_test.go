@@ -52,7 +52,8 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 		t.Errorf("exit code %d, want both old servers to be named:\n%s", code, said)
 	}
 	_, says := seeDoctor(t, both...)
-	wantFindings(t, says, "warn | instances | "+old[0].ID+" at .* lacks the key", "ok | instances | .* runs version")
+	testkit.WantFindings(t, says,
+		"warn | instances | "+old[0].ID+" at .* lacks the key", "ok | instances | .* runs version")
 	one.end()
 	wantFailure(t, both, "rekey",
 		"these servers lack the newest key", "run this again")
@@ -71,7 +72,7 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 			jsonb_build_object('id', 'deadbeef', 'last_seen', now() - interval '5 minutes'))).*
 		FROM cairn.instances i LIMIT 1`)
 	_, says = seeDoctor(t, both...)
-	wantFindings(t, says, `warn | instances | \w{8} at \S+ was last seen .*: it was killed`)
+	testkit.WantFindings(t, says, `warn | instances | \w{8} at \S+ was last seen .*: it was killed`)
 	table := commandOutput(t, both, "instances")
 	if !regexp.MustCompile(`(?m)^\w{8} +\S+ +silent `).MatchString(table) {
 		t.Errorf("the silent server is not listed:\n%s", table)

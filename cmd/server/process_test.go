@@ -20,7 +20,7 @@ import (
 	"cairn/internal/testkit/process"
 )
 
-// TestMain makes the test binary be the server where it is told to: here, and for test/soak.
+// TestMain lets the test binary play the server, for tests here and in test/soak.
 func TestMain(m *testing.M) {
 	text := os.Getenv(process.PlaysServer)
 	if text == "" {
@@ -39,24 +39,23 @@ func parseLimits(text string) (l limits) {
 	return l
 }
 
-// patient are the limits of servers in tests that are not about them.
+// patient returns the limits of servers in tests that are not about limits.
 func patient() limits { return limits(process.Patient()) }
 
-// limited is a variable for servers and commands of tests: they have these limits and not the patient ones.
+// limited returns a variable that gives a server or command these limits instead of the patient ones.
 func limited(l limits) string { return process.Limits(l).Variable() }
 
-// serving is a server in this process: starting a process takes half a second of the machine, and most tests are about
-// no process.
+// serving is a server in this process, because starting a process takes half a second and most tests need none.
 type serving struct {
 	t     *testing.T
 	url   string
 	log   testkit.Journal
 	stop  context.CancelFunc
 	ended chan struct{}
-	code  int // of the exit, when it has ended
+	code  int // the exit code, once it has ended
 }
 
-// start starts a server with these variables and waits until it says where it is.
+// start starts a server with these variables and waits until it logs its address.
 func start(t *testing.T, env ...string) *serving {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -79,7 +78,7 @@ func start(t *testing.T, env ...string) *serving {
 	return s
 }
 
-// end stops the server as SIGTERM does, and returns the exit code that it would have.
+// end stops the server as SIGTERM does, and returns the exit code that a process would have.
 func (s *serving) end() int {
 	s.t.Helper()
 	s.stop()
@@ -89,7 +88,7 @@ func (s *serving) end() int {
 
 func (s *serving) logged() string { return s.log.String() }
 
-// execute runs the program in this process, and returns the exit code that it would have.
+// execute runs the program in this process, and returns the exit code that a process would have.
 func execute(ctx context.Context, env, args []string, stdout, stderr io.Writer) int {
 	l := patient()
 	for _, variable := range env {
@@ -104,7 +103,7 @@ func execute(ctx context.Context, env, args []string, stdout, stderr io.Writer) 
 	return 0
 }
 
-// call runs a command in this process, and returns what it says on both outputs and its exit code.
+// call runs a command in this process, and returns what it prints on both outputs and its exit code.
 func call(t *testing.T, env []string, args ...string) (out, said string, code int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
@@ -115,7 +114,7 @@ func call(t *testing.T, env []string, args ...string) (out, said string, code in
 	return stdout.String(), stderr.String(), code
 }
 
-// commandOutput runs a command that ends well and returns what it prints.
+// commandOutput runs a command, which has to succeed, and returns what it prints.
 func commandOutput(t *testing.T, env []string, args ...string) string {
 	t.Helper()
 	out, said, code := call(t, env, args...)
@@ -125,12 +124,12 @@ func commandOutput(t *testing.T, env []string, args ...string) string {
 	return out
 }
 
-// wantFailure calls a command, "" for the server, that fails and says so.
+// wantFailure runs a command, or the server if args is "", which has to fail and print all of want.
 func wantFailure(t *testing.T, env []string, args string, want ...string) {
 	t.Helper()
 	out, said, code := call(t, env, strings.Fields(args)...)
 	if code == 0 {
-		t.Fatalf("%s ended well:\n%s%s", cmp.Or(args, "the server"), out, said)
+		t.Fatalf("%s succeeded:\n%s%s", cmp.Or(args, "the server"), out, said)
 	}
 	for _, text := range want {
 		if !strings.Contains(said, text) {
@@ -139,7 +138,7 @@ func wantFailure(t *testing.T, env []string, args string, want ...string) {
 	}
 }
 
-// serverCommand is the server as a process of its own.
+// serverCommand returns a command that runs the server as a process of its own.
 func serverCommand(t *testing.T, args []string, env ...string) *exec.Cmd {
 	t.Helper()
 	return process.Command(t, os.Args[0], process.Patient(), args, env...)
@@ -151,7 +150,7 @@ func startProcess(t *testing.T, env ...string) *process.Process {
 	return process.Start(t, serverCommand(t, nil, env...))
 }
 
-// postgresOf returns the process id of the PostgreSQL below a data directory, 0 if none runs.
+// postgresOf returns the process id of the PostgreSQL in a data directory, or 0 if none runs.
 func postgresOf(dir string) int {
 	text, err := os.ReadFile(filepath.Join(dir, "postgres", "postmaster.pid"))
 	if err != nil {

@@ -23,11 +23,11 @@ func TestRotateTheEncryptionKey(t *testing.T) {
 	server = start(t, with(testkit.Key2+","+testkit.Key1)...)
 	out := commandOutput(t, with(testkit.Key2+","+testkit.Key1), "rekey")
 	if !strings.HasPrefix(out, "The tokens of 1 connections and revocations") {
-		t.Fatalf("it says %q", out)
+		t.Fatalf("it prints %q", out)
 	}
 	b.Check(server.url, "strava")
 	server.end()
-	testkit.Execute(t, database, `DELETE FROM cairn.rate_limits`) // a check at once after another
+	testkit.Execute(t, database, `DELETE FROM cairn.rate_limits`) // so that the next check need not wait
 	server = start(t, with(testkit.Key2)...)
 	b.Check(server.url, "strava")
 }

@@ -13,7 +13,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// The two roles of deploy/database.sql do: one migrates, and the one that serves can't change the schema.
+// The two roles of deploy/database.sql are enough: one migrates, and the other serves but can't change the schema.
 func TestServesWithTheLeastRights(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
@@ -33,14 +33,14 @@ func TestServesWithTheLeastRights(t *testing.T) {
 
 	env := append(productionEnv(t), "DATABASE_URL="+as("cairn", "cairn"))
 	_, says := seeDoctor(t, env...)
-	wantFindings(t, says, `FAIL | schema | there is none yet, `+
+	testkit.WantFindings(t, says, `FAIL | schema | there is none yet, `+
 		`and the user of DATABASE_URL may not make it: run server migrate as its owner`)
 	wantFailure(t, env, "", "run server migrate as the owner")
 	commandOutput(t, append(env, "DATABASE_URL="+as("cairn_owner", "cairn")), "migrate")
 	testkit.Execute(t, as("admin", "cairn"),
 		fmt.Sprintf(`DELETE FROM cairn.goose_db_version WHERE version_id = %d`, db.Newest()))
 	_, says = seeDoctor(t, env...)
-	wantFindings(t, says, `FAIL | schema | version \d+; pending: .* `+
+	testkit.WantFindings(t, says, `FAIL | schema | version \d+; pending: .* `+
 		`The user of DATABASE_URL may not run them: run server migrate as the schema's owner`)
 	testkit.Execute(t, as("admin", "cairn"),
 		fmt.Sprintf(`INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (%d, true)`, db.Newest()))

@@ -41,7 +41,7 @@ func TestOperatorListsAndEndsSessions(t *testing.T) {
 		}
 	}
 	moss.WantConnected(server.url, 0)
-	if out := run("end", "--all"); out != "ended 1 session of everybody\n" {
+	if out := run("end", "--all"); out != "ended 1 session of all users\n" {
 		t.Errorf("got %q", out)
 	}
 	for _, args := range []string{"", "end", "list", "end --user", "end --all --user x", "end all", "delete --all",
@@ -50,14 +50,14 @@ func TestOperatorListsAndEndsSessions(t *testing.T) {
 		wantFailure(t, env, "sessions "+args, "see: server help sessions")
 	}
 	wantFailure(t, env, "sessions end --user nobody@example.org",
-		"nobody signs in with this e-mail address")
+		"no user signs in with this e-mail address")
 	wantFailure(t, env, "sessions list --provider strava:1",
-		"nobody signs in with strava:1")
+		"no user signs in with strava:1")
 	wantFailure(t, env, "sessions list --user-id 99", "there is no user 99")
 	wantFailure(t, env, "sessions end --id 99", "there is no session 99")
 }
 
-// One session, and everybody's by their account at a provider, are ended by what the listing says of them.
+// What the listing shows is enough to end one session, or the sessions of the person with an account at a provider.
 func TestOperatorEndsOneSession(t *testing.T) {
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
@@ -83,7 +83,7 @@ func TestOperatorEndsOneSession(t *testing.T) {
 	}
 	id := strconv.FormatInt(rows[kept].ID, 10)
 	if out := commandOutput(t, env, "sessions", "end", "--id", id); out != "ended session "+id+"\n" {
-		t.Errorf("it says %q", out)
+		t.Errorf("it prints %q", out)
 	}
 	_, page := phone.Send(http.MethodGet, server.url+"/login", nil)
 	if !strings.Contains(page.Find("#notice").Text(), "The operator of this site signed you out") {
@@ -99,6 +99,6 @@ func TestOperatorEndsOneSession(t *testing.T) {
 	}
 	out := commandOutput(t, env, "sessions", "end", "--provider", "strava:"+subject)
 	if out != "ended 1 session of user "+user+"\n" {
-		t.Errorf("it says %q", out)
+		t.Errorf("it prints %q", out)
 	}
 }

@@ -10,10 +10,10 @@ import (
 	"cairn/internal/testkit"
 )
 
-// A server starts, and shows its pages, while no provider answers.
+// A server starts and shows its pages while no provider answers.
 func TestStartNeedsNoProvider(t *testing.T) {
 	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections, and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestStartNeedsNoProvider(t *testing.T) {
 		"name": {"Ada"}, "email": {"ada@example.org"}, "password": {"strava2026garmin"},
 	})
 	if status != http.StatusUnprocessableEntity || page.Find("#password-error").Length() != 1 {
-		t.Errorf("a password that names providers was answered %d", status)
+		t.Errorf("a password with names of providers was answered %d", status)
 	}
 	if code := server.end(); code != 0 {
 		t.Errorf("exit code %d", code)

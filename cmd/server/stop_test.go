@@ -15,7 +15,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// wire is a connection on which a test speaks HTTP itself, to see when it ends.
+// wire is a connection on which a test speaks HTTP itself, to see when the server closes it.
 type wire struct {
 	t *testing.T
 	net.Conn
@@ -48,8 +48,8 @@ func (w wire) get(path string) *http.Response {
 	return resp
 }
 
-// While it stops, a server says so and serves on, on new connections and old ones, and ends each of
-// them after an answer.
+// While it stops, a server is not ready, but goes on answering on new and old connections, and closes each after an
+// answer.
 func TestStopIsAnnounced(t *testing.T) {
 	t.Parallel()
 	l := patient()
@@ -87,8 +87,8 @@ func TestStopIsAnnounced(t *testing.T) {
 	}
 }
 
-// A connection that was accepted before the listener closed gets its answer, even if its request comes after that.
-func TestStopServesWhomItAccepted(t *testing.T) {
+// A connection that was accepted before the listener closed is answered, even if its request comes later.
+func TestStopServesAcceptedConnections(t *testing.T) {
 	t.Parallel()
 	l := patient()
 	l.RequestHeader = testkit.Patience
@@ -122,7 +122,7 @@ func TestStopDoesNotWaitForever(t *testing.T) {
 		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n"+
 		"Expect: 100-continue\r\n\r\n")
 	if line, err := w.answers.ReadString('\n'); !strings.Contains(line, "100 Continue") {
-		t.Fatalf("the form is not waited for: %q %v", line, err)
+		t.Fatalf("the server does not wait for the form: %q %v", line, err)
 	}
 	if code := server.end(); code != 1 || !strings.Contains(server.logged(), "requests were cut off") {
 		t.Errorf("exit code %d, want 1:\n%s", code, server.logged())

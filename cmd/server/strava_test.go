@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The subscription is made with a challenge that the running server answers, is found again, and is ended.
+// Strava's challenge is answered by the running server. The subscription is found again, and ended.
 func TestStravaSubscription(t *testing.T) {
 	t.Parallel()
 	env := newCalled(t).env
@@ -19,11 +19,11 @@ func TestStravaSubscription(t *testing.T) {
 			t.Fatalf("%s:\n%s", step.verb, out)
 		}
 		if strings.Contains(out, "/webhooks/") {
-			t.Errorf("%s tells the secret address:\n%s", step.verb, out)
+			t.Errorf("%s prints the secret address:\n%s", step.verb, out)
 		}
 	}
 	wrong := slices.Concat(env, []string{"STRAVA_CLIENT_SECRET=another"})
 	wantFailure(t, wrong, "strava show",
-		"is STRAVA_CLIENT_SECRET the one of STRAVA_CLIENT_ID?")
+		"do STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET belong together?")
 	wantFailure(t, nil, "strava dance", "see: server help strava")
 }

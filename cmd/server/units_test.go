@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// systemd's own judgement of our units, in tenths from 0 (confined) to 100: more is a change for the worse. The
-// notices' unit leaves a sendmail what it takes to queue a message.
+// systemd rates how exposed our units are, from 0 (confined) to 100. The unit of notices is rated higher because it
+// leaves sendmail what it needs to queue a message.
 func TestUnitsAreConfined(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("systemd-analyze")
@@ -26,7 +26,7 @@ func TestUnitsAreConfined(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v\n%s", unit, err, out)
 		}
-		// verify also looks for the programs, which are not installed here.
+		// verify also complains that the programs are not installed.
 		out, _ = exec.Command(program, "verify", file).CombinedOutput()
 		for line := range strings.Lines(string(out)) {
 			if strings.Contains(line, unit) && !strings.Contains(line, "is not executable") {

@@ -1,14 +1,14 @@
-// Package admin has the commands for operators. Each is a function beside the text that explains it, in a file of its
-// own; cmd/server has their names.
+// Package admin has the commands for operators. Each command has a file with its function and its help text.
+// cmd/server has the table of their names.
 //
-//	command.go    what a command works with, and how it reads its arguments
-//	database.go   opening the database, with and without migrating it
-//	listing.go    tables for people, JSON for programs
-//	doctor.go     the doctor's checks, in order; they are in doctor_*.go
+//	command.go       what a command works with, and reading its arguments
+//	database.go      opening the database, with or without migrating it
+//	listing.go       listings: tables for people, JSON for programs
+//	doctor.go        the list of the doctor's checks, which are in doctor_*.go
 //	health.go, instances.go, jobs.go, rekey.go, sessions.go   commands
-//	strava.go     the subscription to Strava's events; webhooks.go prints the other addresses
-//	notices.go    messages to people whose connection needs them; hide_linux.go keeps secrets
-//	              from the command that sends them
+//	subscription.go  the subscription to a provider's events; webhooks.go prints addresses to enter by hand
+//	notices.go       mails to people who have to connect again; message.go writes them, and hide_linux.go keeps
+//	                 secrets from the command that sends them
 package admin
 
 import (
@@ -28,15 +28,15 @@ import (
 
 // Env is what a command works with.
 type Env struct {
-	Args    []string // behind its name
-	Environ []string // the variables, as "NAME=value"; the last of two holds
+	Args    []string // after its name
+	Environ []string // the variables, as "NAME=value"; of two with one name, the last one counts
 	Stderr  io.Writer
-	Log     func(slog.Level) (log *slog.Logger, flush func()) // makes the program's log
+	Log     func(slog.Level) (log *slog.Logger, flush func()) // makes the program's logger
 	Limits  Limits
 }
 
-// Getenv returns the value of a variable.
-func (e Env) Getenv(name string) string {
+// getenv returns the value of a variable.
+func (e Env) getenv(name string) string {
 	for _, variable := range slices.Backward(e.Environ) {
 		if value, ok := strings.CutPrefix(variable, name+"="); ok {
 			return value
@@ -45,14 +45,14 @@ func (e Env) Getenv(name string) string {
 	return ""
 }
 
-// Limits are the time limits of commands. A field that is zero has its default.
+// Limits are the time limits of commands. A zero field stands for its default.
 type Limits struct {
 	Calls            oauth.Limits
 	SessionLookup    time.Duration // as in session.Options
 	SessionStatement time.Duration // likewise
-	Health           time.Duration // for the answer to health: 3 s
-	Doctor           time.Duration // for anything that the doctor asks: 5 s
-	Message          time.Duration // for the command that takes one notice: 1 minute
+	Health           time.Duration // for the server to answer health: 3 s
+	Doctor           time.Duration // for each thing that the doctor asks: 5 s
+	Message          time.Duration // for the command that sends a notice: 1 minute
 }
 
 func (l Limits) withDefaults() Limits {
@@ -62,12 +62,12 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// UsageError says that a command was called in a way it does not understand.
+// UsageError says what is wrong with the call of a command.
 type UsageError string
 
 func (e UsageError) Error() string { return string(e) }
 
-// Parse reads the flags of a command, which nothing may follow. define may be nil. Errors: flag.ErrHelp, UsageError.
+// Parse reads the flags of a command that has no other arguments. define may be nil. Errors: flag.ErrHelp, UsageError.
 func Parse(args []string, define func(*flag.FlagSet)) error {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -85,13 +85,13 @@ func Parse(args []string, define func(*flag.FlagSet)) error {
 	return nil
 }
 
-// ParseListing is Parse for commands whose one flag is --json.
+// ParseListing is Parse for commands whose only flag is --json.
 func ParseListing(args []string) (asJSON bool, err error) {
 	err = Parse(args, func(f *flag.FlagSet) { f.BoolVar(&asJSON, "json", false, "") })
 	return asJSON, err
 }
 
-// verb takes the first argument off, which must be one of these words. Errors: flag.ErrHelp, UsageError.
+// verb cuts off the first argument, which must be one of words. Errors: flag.ErrHelp, UsageError.
 func verb(args []string, words ...string) (word string, rest []string, err error) {
 	switch {
 	case len(args) == 0:
@@ -106,7 +106,7 @@ func verb(args []string, words ...string) (word string, rest []string, err error
 
 // Config reads the environment, and in development the file .env.
 func (e Env) Config() (config.Config, error) {
-	getenv, err := config.WithDotEnv(e.Getenv)
+	getenv, err := config.WithDotEnv(e.getenv)
 	if err != nil {
 		return config.Config{}, err
 	}
@@ -117,7 +117,7 @@ func (e Env) Config() (config.Config, error) {
 	return c, nil
 }
 
-// configWithSecrets is Config with development's own secrets.
+// configWithSecrets is Config, with the secrets that development generates.
 func (e Env) configWithSecrets() (config.Config, error) {
 	c, err := e.Config()
 	if err != nil {

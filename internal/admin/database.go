@@ -19,12 +19,12 @@ import (
 
 // AboutMigrate explains Migrate.
 const AboutMigrate = `
-It may run beside servers of this version and of the one before. Any number of
-them may run at once: one works, the others wait. Without DATABASE_URL it works on
-the private database below DATA_DIR.
+It may run while servers of this version or the one before run. If several run at
+once, one works and the others wait. Without DATABASE_URL it migrates the private
+database below DATA_DIR.
 `
 
-// Migrate migrates the database, and makes a private one if none is configured.
+// Migrate migrates the database. If none is configured, it makes a private one.
 func Migrate(ctx context.Context, e Env, _ io.Writer) error {
 	if err := Parse(e.Args, nil); err != nil {
 		return err
@@ -38,8 +38,8 @@ func Migrate(ctx context.Context, e Env, _ io.Writer) error {
 	return WithDatabase(ctx, c, log, func(*pgxpool.Pool) error { return nil })
 }
 
-// WithDatabase opens and migrates the database, making and starting a private one if none is configured, and closes it
-// after use.
+// WithDatabase opens and migrates the database, and closes it after use. If none is configured, it makes and starts a
+// private one.
 func WithDatabase(ctx context.Context, c config.Config, log *slog.Logger, use func(*pgxpool.Pool) error) error {
 	at, stop, err := address(ctx, c, embedded.Options{Dir: c.DataDir, Log: log})
 	if err != nil {
@@ -54,7 +54,7 @@ func WithDatabase(ctx context.Context, c config.Config, log *slog.Logger, use fu
 	})
 }
 
-// migrate goes around the connection pooler if there is a way.
+// migrate bypasses the connection pooler if DIRECT_DATABASE_URL is set.
 func migrate(ctx context.Context, c config.Config, pool *pgxpool.Pool, log *slog.Logger) error {
 	if c.DirectDatabaseURL == "" {
 		return db.Migrate(ctx, pool, log)
@@ -67,7 +67,7 @@ func migrate(ctx context.Context, c config.Config, pool *pgxpool.Pool, log *slog
 	return db.Migrate(ctx, direct, log)
 }
 
-// openDirect opens the database without its connection pooler, and makes sure that it is that.
+// openDirect opens DIRECT_DATABASE_URL, and makes sure that it leads to the database of pool without a pooler.
 func openDirect(ctx context.Context, c config.Config, pool *pgxpool.Pool, log *slog.Logger) (*pgxpool.Pool, error) {
 	direct, err := db.Open(ctx, c.DirectDatabaseURL, log)
 	if err != nil {
@@ -78,7 +78,7 @@ func openDirect(ctx context.Context, c config.Config, pool *pgxpool.Pool, log *s
 	case err != nil:
 		err = fmt.Errorf("DIRECT_DATABASE_URL: %w", err)
 	case db.Pooled(direct):
-		err = errors.New("DIRECT_DATABASE_URL leads to a connection pooler: it has to be the way around it")
+		err = errors.New("DIRECT_DATABASE_URL leads to a connection pooler, which it has to bypass")
 	case !same:
 		err = errors.New("DIRECT_DATABASE_URL leads to another database than DATABASE_URL")
 	}
@@ -89,8 +89,8 @@ func openDirect(ctx context.Context, c config.Config, pool *pgxpool.Pool, log *s
 	return direct, nil
 }
 
-// database reads the environment and opens the database as it is, for commands that neither make nor migrate one. It
-// fails if the schema is older than this program.
+// database reads the environment and opens the database, which it neither makes nor migrates. It fails if the schema is
+// older than this program.
 func (e Env) database(ctx context.Context, use func(config.Config, *pgxpool.Pool) error) error {
 	c, err := e.Config()
 	if err != nil {
@@ -120,11 +120,11 @@ func withPool(ctx context.Context, address string, log *slog.Logger, use func(*p
 	return use(pool)
 }
 
-// errNoDatabase says that a private database would be made by the first start.
+// errNoDatabase says that there is no private database yet.
 var errNoDatabase = errors.New(
 	"there is none yet: the first start makes a private one in DATA_DIR, or set DATABASE_URL")
 
-// existing is address for what makes no private database.
+// existing is address for commands that make no private database. Errors: errNoDatabase.
 func existing(ctx context.Context, c config.Config) (at string, stop func(), err error) {
 	_, err = os.Lstat(filepath.Join(c.DataDir, "postgres"))
 	if c.DatabaseURL == "" && !c.Production && errors.Is(err, fs.ErrNotExist) {
@@ -133,8 +133,8 @@ func existing(ctx context.Context, c config.Config) (at string, stop func(), err
 	return address(ctx, c, embedded.Options{Dir: c.DataDir})
 }
 
-// address returns the address of the database. A private one is made and started where that is needed, and stopped by
-// stop unless others use it.
+// address returns the address of the database. If none is configured in development, it makes and starts a private one,
+// which stop stops unless other processes use it.
 func address(ctx context.Context, c config.Config, private embedded.Options) (at string, stop func(), err error) {
 	switch {
 	case c.DatabaseURL != "":

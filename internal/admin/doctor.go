@@ -18,14 +18,14 @@ import (
 
 // AboutDoctor explains Doctor.
 const AboutDoctor = `
-It changes nothing. It runs before the first start, and beside servers. Each line
-has a verdict: ok, warn (worth a look; the server works) or FAIL, which makes the
-exit code 1.
+It changes nothing, and can run before the first start or while servers run. Each
+line has a verdict: ok, warn (look at it; the server works) or FAIL, which makes
+the exit code 1.
 
 --json prints one JSON object a line: verdict, check, text.
 `
 
-// checks is what the doctor looks at, in this order. One more is a function beside these, and a line here.
+// checks are the doctor's checks, in order. A new check is a function and a line here.
 var checks = []func(context.Context, examined) []finding{
 	checkConfiguration,
 	checkVariables,
@@ -46,11 +46,11 @@ var checks = []func(context.Context, examined) []finding{
 	checkDates,
 }
 
-// finding is a line of the doctor's. It holds nothing secret.
+// finding is a line of the doctor's output. It contains no secret.
 type finding struct {
 	verdict     verdict
 	what        string // at most 19 characters
-	explanation string // what it is like, and what to do if it is not well
+	explanation string // what was found, and what to do if it is not well
 }
 
 // findingRow is a line of the JSON.
@@ -76,25 +76,25 @@ const (
 	wrong   verdict = "FAIL"
 )
 
-// examined is what the checks look at. What could not be had is nil, and the check of it says why.
+// examined is what the checks look at. What could not be read or opened is nil, and its check says why.
 type examined struct {
 	limits      Limits
 	getenv      func(string) string
-	names       []string      // of all variables that are set, others' too
+	names       []string      // of all variables that are set, those of other programs too
 	config      config.Config // as far as it could be read
 	configErr   error
 	pool        *pgxpool.Pool
 	database    db.Report
 	databaseErr error
-	directErr   error          // of DIRECT_DATABASE_URL
+	directErr   error          // from DIRECT_DATABASE_URL
 	known       oauth.Registry // all providers
-	providers   oauth.Registry // those at which we are registered
+	providers   oauth.Registry // those with keys
 	callbackErr error
 	today       time.Time
 }
 
-// Doctor checks everything that a server needs, changes nothing, and explains what it finds. It returns an error
-// if something is wrong.
+// Doctor checks everything that a server needs, changes nothing, and explains its findings. It returns an error if a
+// check fails.
 func Doctor(ctx context.Context, e Env, out io.Writer) error {
 	asJSON, err := ParseListing(e.Args)
 	if err != nil {
@@ -119,12 +119,12 @@ func Doctor(ctx context.Context, e Env, out io.Writer) error {
 	return nil
 }
 
-// examine reads the configuration and opens the database, as far as both can be.
+// examine reads the configuration and opens the database, as far as that works.
 func examine(ctx context.Context, with Env) (e examined, end func()) {
-	file, fileErr := config.ReadDotEnv(with.Getenv)
+	file, fileErr := config.ReadDotEnv(with.getenv)
 	e = examined{
 		limits: with.Limits.withDefaults(),
-		getenv: func(name string) string { return cmp.Or(with.Getenv(name), file[name]) },
+		getenv: func(name string) string { return cmp.Or(with.getenv(name), file[name]) },
 		names:  namesOf(with.Environ, file),
 		today:  time.Now().UTC(),
 	}
@@ -148,7 +148,7 @@ func examine(ctx context.Context, with Env) (e examined, end func()) {
 	}
 }
 
-// inspect opens the database and looks at it, within the limit for anything that the doctor asks.
+// inspect opens the database and looks at it, within the doctor's time limit.
 func (e *examined) inspect(ctx context.Context, address string) {
 	ctx, cancel := context.WithTimeout(ctx, e.limits.Doctor)
 	defer cancel()
@@ -177,14 +177,14 @@ func checkConfiguration(_ context.Context, e examined) (found []finding) {
 		found = append(found, finding{well, "configuration", "complete, for production"})
 	case e.config.Public():
 		found = append(found, finding{warning, "configuration", "complete, but APP_ENV is not production " +
-			"although PUBLIC_URL is public: what production requires was not checked"})
+			"although PUBLIC_URL is public: the requirements of production were not checked"})
 	default:
 		found = append(found, finding{well, "configuration", "complete, for development (APP_ENV is not production)"})
 	}
 	return found
 }
 
-// each takes apart what errors.Join put together.
+// each returns the errors that errors.Join put together.
 func each(err error) []error {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {

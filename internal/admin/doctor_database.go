@@ -55,8 +55,8 @@ func checkSchema(_ context.Context, e examined) []finding {
 	return []finding{{well, "schema", fmt.Sprintf("version %d, the newest this program knows", d.Version)}}
 }
 
-// hasSchema tells whether there are tables to ask. The first version has most of the tables that
-// the doctor asks; the checks know what came later.
+// hasSchema reports whether the tables exist. The first version of the schema has most tables that the doctor reads.
+// Checks that read later ones compare the version.
 func (e examined) hasSchema() bool { return e.databaseErr == nil && e.database.Version > 0 }
 
 // checkKeys compares the keys that sealed what is stored with those that are configured.
@@ -68,10 +68,10 @@ func checkKeys(ctx context.Context, e examined) []finding {
 	switch {
 	case !e.hasSchema():
 		return nil
-	case e.database.Version < 4: // the first with withdrawals, which have sealed tokens too
+	case e.database.Version < 4: // the first with withdrawals, whose tokens are sealed, too
 		return []finding{{
 			warning, "keys",
-			"can't be compared with what is stored before the pending migrations have run",
+			"can't be compared with what is stored until the pending migrations have run",
 		}}
 	}
 	used, err := connection.Keys(ctx, e.pool)
@@ -85,7 +85,7 @@ func checkKeys(ctx context.Context, e examined) []finding {
 	for i, id := range configured {
 		if i > 0 && used[id] == 0 {
 			found = append(found, finding{well, "keys", fmt.Sprintf(
-				"%s seals nothing any more: it can go once every server has %s in front", id, configured[0])})
+				"%s seals nothing any more: remove it once every server has %s in front", id, configured[0])})
 		}
 	}
 	if len(found) == 0 {
@@ -95,18 +95,19 @@ func checkKeys(ctx context.Context, e examined) []finding {
 }
 
 func keyFinding(id string, connections int, configured []string) finding {
+	sealed := plural(connections, "connection")
 	switch slices.Index(configured, id) {
 	case -1:
-		return finding{wrong, "keys", fmt.Sprintf("%s sealed %d connections and is not configured: "+
-			"add the key with this id to the end of ENCRYPTION_KEY", id, connections)}
+		return finding{wrong, "keys", fmt.Sprintf("%s sealed %s and is not configured: "+
+			"add the key with this id to the end of ENCRYPTION_KEY", id, sealed)}
 	case 0:
-		return finding{well, "keys", fmt.Sprintf("%s, the newest, sealed %d connections", id, connections)}
+		return finding{well, "keys", fmt.Sprintf("%s, the newest, sealed %s", id, sealed)}
 	}
-	return finding{warning, "keys", fmt.Sprintf("%s, an older one, sealed %d connections: run server rekey",
-		id, connections)}
+	return finding{warning, "keys", fmt.Sprintf("%s, an older one, sealed %s: run server rekey", id, sealed)}
 }
 
-// keyIDs returns the ids of the configured keys, the newest first. Development's own are read, but not made.
+// keyIDs returns the ids of the configured keys, the newest first. It reads the key that development generates, but
+// generates none.
 func (e examined) keyIDs() ([]string, error) {
 	c := e.config
 	switch {
@@ -128,10 +129,10 @@ func (e examined) keyIDs() ([]string, error) {
 	return sealer.KeyIDs(), nil
 }
 
-// allowedSkew is more than NTP leaves, and less than does harm.
+// allowedSkew is more than NTP leaves, and too little to do harm.
 const allowedSkew = 5 * time.Second
 
-// checkClock compares the clocks. Sessions and tokens end by the database's alone.
+// checkClock compares this machine's clock with the database's, by which sessions and tokens expire.
 func checkClock(_ context.Context, e examined) []finding {
 	if e.databaseErr != nil {
 		return nil
@@ -143,17 +144,17 @@ func checkClock(_ context.Context, e examined) []finding {
 			word = "behind"
 		}
 		return []finding{{warning, "clock", fmt.Sprintf("this machine is %v %s the database: "+
-			"synchronise both (NTP). Nobody is signed out by it, "+
-			"but logs tell wrong times, and certificates may be refused", ahead.Abs(), word)}}
+			"synchronise both (NTP). That signs nobody out, "+
+			"but logs show wrong times, and certificates may be refused", ahead.Abs(), word)}}
 	}
 	return []finding{{well, "clock", fmt.Sprintf("this machine and the database differ by %v", ahead.Abs())}}
 }
 
-// stateWords say for an operator what people are told in more words.
+// stateWords say what the state of connections means, as part of a sentence.
 var stateWords = map[connection.State]string{
 	connection.Active:         "work",
 	connection.Degraded:       "wait for the provider to answer",
-	connection.Suspended:      "are refused because of our application, or wait for the next day's calls",
+	connection.Suspended:      "are refused because of our application, or wait because the day's quota is used up",
 	connection.NeedsReconnect: "wait for their owner to connect again",
 }
 
@@ -179,7 +180,7 @@ func checkConnections(ctx context.Context, e examined) []finding {
 	return found
 }
 
-// checkBudgets tells how much of the providers' quotas is used.
+// checkBudgets says how much of the providers' quotas is used.
 func checkBudgets(ctx context.Context, e examined) (found []finding) {
 	if e.databaseErr != nil || e.database.Version < 5 {
 		return nil
@@ -200,7 +201,7 @@ func checkBudgets(ctx context.Context, e examined) (found []finding) {
 		}
 		if !b.PausedUntil.IsZero() {
 			until := b.PausedUntil.UTC().Format(time.DateTime)
-			found = append(found, finding{warning, what, "it wants no calls before " + until + " UTC"})
+			found = append(found, finding{warning, what, "it asked for no calls before " + until + " UTC"})
 		}
 	}
 	return found

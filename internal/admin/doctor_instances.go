@@ -8,7 +8,7 @@ import (
 	"cairn/internal/instance"
 )
 
-// checkInstances lists the servers that run, and finds those that are in the way of a rotation of keys.
+// checkInstances lists the running servers, and finds those that lack the newest key, which holds up its rotation.
 func checkInstances(ctx context.Context, e examined) (found []finding) {
 	if !e.hasSchema() || len(e.database.Pending) > 0 {
 		return nil
@@ -31,12 +31,12 @@ func checkInstances(ctx context.Context, e examined) (found []finding) {
 		case len(keys) > 0 && !slices.Contains(i.Keys, keys[0]):
 			f.verdict = warning
 			f.explanation += fmt.Sprintf(" and lacks the key %s, the newest here: "+
-				"put it in front of ENCRYPTION_KEY there", keys[0])
+				"put it first in its ENCRYPTION_KEY", keys[0])
 		}
 		found = append(found, f)
 	}
 	if len(found) == 0 {
-		found = append(found, finding{well, "instances", "none runs"})
+		found = append(found, finding{well, "instances", "none is running"})
 	}
 	return found
 }

@@ -11,8 +11,8 @@ import (
 // oauth1End is when Garmin ends OAuth 1, which the Node server used.
 var oauth1End = time.Date(2026, time.December, 31, 0, 0, 0, 0, time.UTC)
 
-// checkOldTokens looks for Garmin tokens in the tables of the server that used this database
-// before. That server sealed them in its own way, so nobody can see which of them are OAuth 1.
+// checkOldTokens looks for Garmin tokens in the tables of the Node server that used this database before. That server
+// encrypted them in its own way, so which of them are OAuth 1 can't be seen.
 func checkOldTokens(ctx context.Context, e examined) []finding {
 	if e.databaseErr != nil {
 		return nil
@@ -25,12 +25,12 @@ func checkOldTokens(ctx context.Context, e examined) []finding {
 		  AND c.column_name LIKE '%token%' AND c.table_name || ' ' || c.column_name LIKE '%garmin%'
 		ORDER BY c.table_name, c.ordinal_position`)
 	if err != nil {
-		return []finding{{wrong, "old Garmin tokens", "can't be looked for: " + err.Error()}}
+		return []finding{{wrong, "old Garmin tokens", "can't be searched for: " + err.Error()}}
 	}
 	type column struct{ Table, Name string }
 	columns, err := pgx.CollectRows(rows, pgx.RowToStructByPos[column])
 	if err != nil {
-		return []finding{{wrong, "old Garmin tokens", "can't be looked for: " + err.Error()}}
+		return []finding{{wrong, "old Garmin tokens", "can't be searched for: " + err.Error()}}
 	}
 	var found []finding
 	for _, c := range columns {
@@ -43,8 +43,8 @@ func checkOldTokens(ctx context.Context, e examined) []finding {
 				"public.%s can't be counted: %v", c.Table, err)})
 		case n > 0:
 			found = append(found, finding{warning, "old Garmin tokens", fmt.Sprintf(
-				"%d in public.%s (%s). Those of OAuth 1 are worth nothing from %s on (%s): "+
-					"their owners connect Garmin here anew",
+				"%d in public.%s (%s). Those of OAuth 1 stop working on %s (%s): "+
+					"have their owners connect Garmin here",
 				n, c.Table, c.Name, oauth1End.Format(time.DateOnly), daysTo(oauth1End, e.today))})
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// checkPooler tells what a connection pooler takes away, and what gives it back.
+// checkPooler says what a connection pooler takes away, and how to get it back.
 func checkPooler(_ context.Context, e examined) (found []finding) {
 	if e.databaseErr != nil {
 		return nil
@@ -18,24 +18,24 @@ func checkPooler(_ context.Context, e examined) (found []finding) {
 	if names := e.database.Unlimited; len(names) > 0 {
 		found = append(found, finding{warning, "pooler", fmt.Sprintf(
 			"PostgreSQL does not know %s outside transactions, "+
-				"and so ends no statement of a server that has vanished: as that user, %s",
+				"so it does not end the statements of a server that has vanished: as that user, run %s",
 			strings.Join(names, ", "), alterRole(names))})
 	}
 	switch {
 	case e.config.DirectDatabaseURL == "" && e.database.Pooler != "":
 		found = append(found, finding{well, "direct database", "DIRECT_DATABASE_URL is not set: " +
-			"migrations go through the pooler, and a job that another server made is noticed within 15 s"})
+			"migrations go through the pooler, and a server notices jobs of other servers within 15 s"})
 	case e.config.DirectDatabaseURL == "":
 	case e.directErr != nil:
 		found = append(found, finding{wrong, "direct database", e.directErr.Error()})
 	default:
 		found = append(found, finding{well, "direct database", "leads to the same database without a pooler: " +
-			"migrations go there, and jobs are noticed at once"})
+			"migrations use it, and jobs are noticed at once"})
 	}
 	return found
 }
 
-// alterRole is the SQL that gives PostgreSQL the limits that Cairn keeps.
+// alterRole returns the SQL that gives PostgreSQL these limits, with Cairn's values.
 func alterRole(names []string) string {
 	values := map[string]string{
 		"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "30s",

@@ -12,14 +12,14 @@ import (
 	"cairn/internal/oauth"
 )
 
-// checkProviders asks the hosts of each provider for an answer, whatever it is, all at the same time.
+// checkProviders checks that each provider's hosts answer at all. It asks all hosts at the same time.
 func checkProviders(ctx context.Context, e examined) []finding {
 	switch {
 	case e.config.Sandbox():
 		return []finding{{well, "providers", "the sandbox simulates all three: no provider has keys"}}
 	case len(e.providers) == 0 && e.callbackErr == nil:
 		return []finding{{warning, "providers",
-			"none has keys: people can sign in with a password only, and connect nothing"}}
+			"none has keys: people can only sign in with a password, and can't connect anything"}}
 	}
 	type host struct{ provider, address string }
 	var hosts []host
@@ -37,7 +37,7 @@ func checkProviders(ctx context.Context, e examined) []finding {
 	return found
 }
 
-// hostsOf returns the addresses, without paths, that the server itself talks to.
+// hostsOf returns the addresses that the server itself calls, without paths.
 func hostsOf(p *oauth.Provider) (hosts []string) {
 	for _, address := range []string{p.Config.Endpoint.TokenURL, p.API, p.Revoke} {
 		u, err := url.Parse(address)
@@ -57,14 +57,14 @@ func reach(ctx context.Context, limit time.Duration, provider, address string) f
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodHead, address+"/", nil)
 	if err != nil {
-		return finding{wrong, what, address + " is no address"}
+		return finding{wrong, what, address + " is not a valid address"}
 	}
 	began := time.Now()
 	resp, err := http.DefaultTransport.RoundTrip(r) // a redirect is an answer too
 	switch {
 	case ctx.Err() != nil:
 		return finding{wrong, what, fmt.Sprintf("%s does not answer within %v: "+
-			"is it the provider, a firewall, or the DNS?", address, limit)}
+			"check the provider, firewalls and the DNS", address, limit)}
 	case err != nil:
 		return finding{wrong, what, fmt.Sprintf("%s can't be reached: %v", address, err)}
 	}
@@ -72,7 +72,7 @@ func reach(ctx context.Context, limit time.Duration, provider, address string) f
 	return finding{well, what, fmt.Sprintf("%s answers in %v", address, time.Since(began).Round(time.Millisecond))}
 }
 
-// checkCallbacks shows where each provider is asked to send people back to, which has to be registered there.
+// checkCallbacks shows the callback URLs, which operators have to register at the providers.
 func checkCallbacks(_ context.Context, e examined) (found []finding) {
 	switch {
 	case e.callbackErr != nil:
@@ -82,23 +82,23 @@ func checkCallbacks(_ context.Context, e examined) (found []finding) {
 	}
 	for _, p := range e.providers {
 		address := p.Config.RedirectURL
-		words := address + " has to be registered letter for letter"
+		words := address + " has to be registered exactly like this"
 		if p.RegistersDomain {
 			u, err := url.Parse(address)
 			if err != nil {
-				continue // likewise
+				continue // the configuration's problem
 			}
-			words = fmt.Sprintf("%s; registered is its bare domain, %s", address, u.Hostname())
+			words = fmt.Sprintf("%s; register its bare domain, %s", address, u.Hostname())
 		}
 		found = append(found, finding{well, "callback " + p.Key, words})
 	}
 	return found
 }
 
-// noticeAhead is when a date becomes something to look at.
+// noticeAhead is how long before a deadline the doctor begins to warn.
 const noticeAhead = 90 * 24 * time.Hour
 
-// checkDates tells what the providers have announced, and what of it an operator has to follow.
+// checkDates lists what providers have announced, and warns of deadlines that concern this site.
 func checkDates(_ context.Context, e examined) (found []finding) {
 	for _, p := range e.known {
 		for _, d := range p.Deadlines {
@@ -120,7 +120,7 @@ func daysTo(day, today time.Time) string {
 	case days == 0:
 		return "today"
 	case days < 0:
-		return fmt.Sprintf("%d days ago", -days)
+		return plural(-days, "day") + " ago"
 	}
-	return fmt.Sprintf("%d days left", days)
+	return plural(days, "day") + " left"
 }

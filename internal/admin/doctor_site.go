@@ -17,23 +17,23 @@ import (
 	"cairn/internal/instance"
 )
 
-// checkVariables names what is set and not read, if it looks as if it were meant for us.
+// checkVariables names variables that are set but not read, if they look as if they were meant for us.
 func checkVariables(_ context.Context, e examined) (found []finding) {
 	for _, name := range e.names {
 		meant, suspect := config.Misspelt(name)
 		switch {
 		case suspect && meant != "":
 			found = append(found, finding{warning, "variables",
-				fmt.Sprintf("%s is set, and nothing reads it: is %s meant?", name, meant)})
+				fmt.Sprintf("%s is set, but nothing reads it: is %s meant?", name, meant)})
 		case suspect:
 			found = append(found, finding{warning, "variables",
-				fmt.Sprintf("%s is set, and nothing reads it: docs/configuration.md lists the variables", name)})
+				fmt.Sprintf("%s is set, but nothing reads it: docs/configuration.md lists the variables", name)})
 		}
 	}
 	return found
 }
 
-// namesOf are the variables that have a value, in the environment and in .env.
+// namesOf returns the names of the variables that are set in the environment or in .env.
 func namesOf(environment []string, file map[string]string) (names []string) {
 	for _, variable := range environment {
 		if name, value, _ := strings.Cut(variable, "="); value != "" {
@@ -49,19 +49,18 @@ func namesOf(environment []string, file map[string]string) (names []string) {
 	return slices.Compact(names)
 }
 
-// checkProxies lists the proxies that may name the client, and warns of untrusted peers that the running servers have
-// seen name one.
+// checkProxies lists the trusted proxies, and warns of untrusted peers that sent X-Forwarded-For to running servers.
 func checkProxies(ctx context.Context, e examined) (found []finding) {
 	servers, err := e.servers(ctx)
 	if err != nil {
 		return []finding{{warning, "proxies", fmt.Sprintf(
-			"the servers can't be asked what they saw of proxies: %v", err)}}
+			"the servers' reports about proxies can't be read: %v", err)}}
 	}
 	for _, s := range servers {
 		if s.UntrustedProxy != nil {
 			found = append(found, finding{warning, "proxies", fmt.Sprintf(
 				"%s sent X-Forwarded-For to server %s, and TRUSTED_PROXIES does not name it. "+
-					"If it is your proxy, all people behind it share its address and the limits of one person",
+					"If it is your proxy, everyone behind it shares its address and one person's limits",
 				s.UntrustedProxy, s.ID)})
 		}
 	}
@@ -75,15 +74,15 @@ func checkProxies(ctx context.Context, e examined) (found []finding) {
 		found = append(found, finding{well, "proxies", "the client is named by " + strings.Join(names, ", ")})
 	case e.config.Public() && !e.config.Production:
 		found = append(found, finding{warning, "proxies", "TRUSTED_PROXIES is empty: " +
-			"if a proxy or tunnel stands in front, all people behind it share its address"})
+			"if a proxy or tunnel stands in front, everyone behind it shares its address"})
 	case e.config.Production:
 		found = append(found, finding{well, "proxies",
-			"none, as TRUSTED_PROXIES says: the address of a client is the one that it connects from"})
+			"none, as TRUSTED_PROXIES says: a client has the address that it connects from"})
 	}
 	return found
 }
 
-// servers are those that run, none if the database or its tables are not there to ask.
+// servers returns the running servers, or none if the database or its tables are missing.
 func (e examined) servers(ctx context.Context) (live []instance.Instance, err error) {
 	if e.databaseErr != nil || e.database.Version == 0 || len(e.database.Pending) > 0 {
 		return nil, nil
@@ -94,8 +93,8 @@ func (e examined) servers(ctx context.Context) (live []instance.Instance, err er
 	return slices.DeleteFunc(all, func(i instance.Instance) bool { return !i.Live }), err
 }
 
-// checkPublicURL asks the server at PUBLIC_URL for its id. That it can't be reached from this machine may be intended,
-// and is no failure.
+// checkPublicURL asks the server at PUBLIC_URL for its id. It is no failure if this machine can't reach it: that may be
+// intended.
 func checkPublicURL(ctx context.Context, e examined) []finding {
 	site := e.config.PublicURL
 	if site == nil {
@@ -108,7 +107,7 @@ func checkPublicURL(ctx context.Context, e examined) []finding {
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, site.JoinPath("/healthz").String(), nil)
 	if err != nil {
-		return say(wrong, "PUBLIC_URL is no address")
+		return say(wrong, "PUBLIC_URL is not a valid address")
 	}
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
@@ -116,38 +115,38 @@ func checkPublicURL(ctx context.Context, e examined) []finding {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if to, err := resp.Location(); err == nil && to.Host != site.Host {
-		return say(warning, "%s sends browsers on to %s: is that what PUBLIC_URL should be? "+
+		return say(warning, "%s redirects browsers to %s: should PUBLIC_URL be that? "+
 			"Forms and callbacks work at one name only", site.Host, to.Host)
 	}
 	var answer struct{ Status, Instance string }
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil || answer.Instance == "" {
-		return say(warning, "at %s something answers that is not this version of Cairn (status %d): "+
+		return say(warning, "something at %s answers that is not this version of Cairn (status %d): "+
 			"is PUBLIC_URL mistyped, or does the proxy lead elsewhere?", site.Host, resp.StatusCode)
 	}
 	servers, err := e.servers(ctx)
 	switch {
 	case err != nil || e.databaseErr != nil:
-		return say(well, "a Cairn answers at %s; whether it is this one can't be told without the database", site.Host)
+		return say(well, "a Cairn answers at %s; without the database it can't be compared with this one", site.Host)
 	case !slices.ContainsFunc(servers, func(i instance.Instance) bool { return i.ID == answer.Instance }):
-		return say(warning, "at %s a Cairn answers that is none of this database's servers: "+
+		return say(warning, "a Cairn answers at %s that is none of this database's servers: "+
 			"is PUBLIC_URL mistyped, or does the proxy lead elsewhere?", site.Host)
 	}
 	return say(well, "%s leads here, to server %s", site.Host, answer.Instance)
 }
 
-// unreached explains why nothing answered. An unknown name and a certificate for another name are mistakes; otherwise
-// the network may block this machine from the public address on purpose.
+// unreached explains why nothing answered. An unknown name or an untrusted certificate is a mistake. Otherwise the
+// network may keep this machine from the public address on purpose.
 func unreached(host string, err error) finding {
 	var dns *net.DNSError
 	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return finding{warning, "public url", fmt.Sprintf("no machine is known as %s here: is PUBLIC_URL mistyped? "+
+		return finding{warning, "public url", fmt.Sprintf("the name %s is unknown here: is PUBLIC_URL mistyped? "+
 			"Browsers and providers are sent there", host)}
 	case badCertificate:
 		return finding{warning, "public url",
-			fmt.Sprintf("%s has no certificate that is trusted for this name: %v", host, err)}
+			fmt.Sprintf("the certificate of %s is not trusted for this name: %v", host, err)}
 	}
-	return finding{well, "public url", fmt.Sprintf("%s can't be reached from this machine, which may be meant: "+
+	return finding{well, "public url", fmt.Sprintf("%s can't be reached from this machine, which may be intended: "+
 		"look with a browser (%v)", host, cmp.Or(errors.Unwrap(err), err))}
 }

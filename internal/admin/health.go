@@ -11,8 +11,8 @@ import (
 
 // AboutHealth explains Health.
 const AboutHealth = `
-It asks /readyz at PORT, and fails if the server there is not ready. It is the
-health check of images without a shell.
+It asks /readyz at PORT, and fails if the server there is not ready. It is a health
+check for images without a shell.
 `
 
 // Health asks the server on this machine whether it is ready.

@@ -2,5 +2,5 @@
 
 package admin
 
-// hide has no equal here.
+// hide does nothing: this system offers no such protection.
 func hide() error { return nil }

@@ -15,10 +15,10 @@ import (
 
 // AboutInstances explains Instances.
 const AboutInstances = `
-Each server announces itself every 20 seconds, and takes itself out when it stops.
-STATE is live, or silent for one that was not seen for two minutes: it was killed, or
-can't reach the database. An hour later it is forgotten. KEYS are the ids of the
-encryption keys that it holds, the newest first.
+Each server announces itself every 20 seconds until it stops. STATE is live, or
+silent if a server was not seen for two minutes: it was killed, or can't reach the
+database. After an hour it is deleted from the list. KEYS are the ids of its
+encryption keys, the newest first.
 
 --json prints one JSON object a line: id, hostname, version, schema_version,
 key_ids, started, last_seen, live.
@@ -43,7 +43,7 @@ func (i InstanceRow) state() string {
 	return "silent"
 }
 
-// Instances lists the servers that run.
+// Instances lists the running servers.
 func Instances(ctx context.Context, e Env, out io.Writer) error {
 	asJSON, err := ParseListing(e.Args)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 
 // AboutJobs explains Jobs.
 const AboutJobs = `
-States: available (waits for a worker), running, retryable (failed, tried again),
-scheduled, completed, cancelled, discarded (given up).
+States: available (waiting for a worker), running, retryable (failed, to be tried
+again), scheduled, completed, cancelled, discarded (given up).
 
 --json prints one JSON object a line: kind, state, count, oldest.
 `
@@ -28,7 +28,7 @@ type jobTally struct {
 	Oldest time.Time `json:"oldest"` // when the first of them was enqueued
 }
 
-// Jobs prints how much background work there is.
+// Jobs counts background jobs by kind and state.
 func Jobs(ctx context.Context, e Env, out io.Writer) error {
 	asJSON, err := ParseListing(e.Args)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// list returns a function that writes one row of a listing, and one that writes what is left at the end. People get a
-// table under heading, whose cells are parted by tabs; with asJSON each row is a JSON object on a line of its own. The
-// fields of these objects are a promise: docs/operations.md lists them.
+// list returns a function that writes one row of a listing, and one that ends the listing. It writes a table under
+// heading, with tabs between cells, or with asJSON one JSON object a line. The fields of these objects are a promise:
+// docs/operations.md lists them.
 func list[T any](
 	out io.Writer, asJSON bool, heading string, cells func(T) string,
 ) (row func(T) error, end func() error) {
@@ -22,7 +22,7 @@ func list[T any](
 	return func(r T) error { _, err := fmt.Fprintln(table, cells(r)); return err }, table.Flush
 }
 
-// listAll is list for rows that are all there.
+// listAll writes a listing of rows.
 func listAll[T any](out io.Writer, asJSON bool, heading string, rows []T, cells func(T) string) error {
 	row, end := list(out, asJSON, heading, cells)
 	for _, r := range rows {
@@ -40,5 +40,5 @@ func writeJSON(out io.Writer, object any) error {
 	return lines.Encode(object)
 }
 
-// stamp is a time as it stands in a table.
+// stamp returns a time as tables show it.
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -7,11 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"mime"
-	"mime/multipart"
-	"mime/quotedprintable"
 	"net/mail"
-	"net/textproto"
 	"net/url"
 	"os/exec"
 	"slices"
@@ -23,17 +19,17 @@ import (
 	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
-	"cairn/internal/routes"
 )
 
 // AboutNotices explains Notices.
 const AboutNotices = `
-Without an argument it shows the messages, as in a mailbox file, and marks nothing.
+Without an argument it prints the messages in mailbox format, and marks none as sent.
 
-  --each COMMAND  gives each message to a shell command, like 'sendmail -t', on its
-                  standard input, and marks it when that ends with 0 in a minute.
-                  It can't see the secrets of this program, unless both run as root
-  --json          shows what the messages are about instead, as one JSON object a
+  --each COMMAND  runs a shell command, like 'sendmail -t', with each message on its
+                  standard input, and marks the message as sent if the command exits
+                  with 0 within a minute. The command can't see this program's
+                  secrets, unless both run as root
+  --json          prints what the messages are about instead, as one JSON object a
                   line: provider, user_id, email, since
 `
 
@@ -41,11 +37,11 @@ Without an argument it shows the messages, as in a mailbox file, and marks nothi
 type noticeRow struct {
 	Provider string    `json:"provider"`
 	UserID   int64     `json:"user_id"`
-	Email    string    `json:"email"` // unproven
-	Since    time.Time `json:"since"` // when the connection came to need its owner
+	Email    string    `json:"email"` // not verified
+	Since    time.Time `json:"since"` // since when the owner has to connect again
 }
 
-// Notices mails people whose connection needs them.
+// Notices prints or sends mails to people who have to connect again.
 func Notices(ctx context.Context, e Env, out io.Writer) error {
 	each, asJSON, err := parseNotices(e.Args)
 	if err != nil {
@@ -61,7 +57,7 @@ func Notices(ctx context.Context, e Env, out io.Writer) error {
 	})
 }
 
-// parseNotices reads the arguments: the shell command that gets each message, "" to show them only.
+// parseNotices reads the arguments. each is the shell command for each message; "": only print them.
 func parseNotices(args []string) (each string, asJSON bool, err error) {
 	given := false
 	err = Parse(args, func(f *flag.FlagSet) {
@@ -79,18 +75,18 @@ func parseNotices(args []string) (each string, asJSON bool, err error) {
 	return each, asJSON, nil
 }
 
-// notifier makes messages to the owners of connections that need them.
+// notifier writes messages to people who have to connect again, and prints or sends them.
 type notifier struct {
 	site      *url.URL
-	environ   []string // what the command gets, without secrets
+	environ   []string // the command's environment, without secrets
 	from      *mail.Address
 	providers oauth.Registry
-	out, said io.Writer     // messages that are shown; what an operator reads besides
-	json      bool          // what is shown is JSON
-	limit     time.Duration // with a command, for one message
+	out, said io.Writer     // for messages, and for what else an operator reads
+	json      bool          // print JSON instead of messages
+	limit     time.Duration // for the command to take one message
 }
 
-// notices shows the messages, or gives each to a shell command. Its error says that not all were taken.
+// notices prints the messages, or runs the shell command each for each. It fails if the command failed for some.
 func (n notifier) notices(ctx context.Context, pool *pgxpool.Pool, each string) error {
 	var keys []string
 	for _, p := range n.providers {
@@ -101,7 +97,7 @@ func (n notifier) notices(ctx context.Context, pool *pgxpool.Pool, each string) 
 		return err
 	}
 	if unreachable > 0 {
-		_, _ = fmt.Fprintf(n.said, "no e-mail address is known for %d; the page tells their owners\n", unreachable)
+		_, _ = fmt.Fprintf(n.said, "no e-mail address is known for %d; their owners see it on the page\n", unreachable)
 	}
 	if each == "" {
 		return connection.Notices(ctx, pool, keys, n.show)
@@ -112,7 +108,7 @@ func (n notifier) notices(ctx context.Context, pool *pgxpool.Pool, each string) 
 	return n.handOver(ctx, pool, keys, each)
 }
 
-// newNotifier knows the providers that people find on the page: the others can't be connected again.
+// newNotifier returns a notifier for the providers that are on the page, because no other can be connected again.
 func newNotifier(e Env, c config.Config, out io.Writer) (notifier, error) {
 	n := notifier{
 		site: c.Site(), environ: config.WithoutSecrets(slices.Clone(e.Environ)), from: c.NoticeFrom,
@@ -122,7 +118,7 @@ func newNotifier(e Env, c config.Config, out io.Writer) (notifier, error) {
 		n.from = &mail.Address{Name: "Cairn", Address: "cairn@" + n.site.Hostname()}
 	}
 	if _, err := mail.ParseAddress(n.from.String()); err != nil {
-		return notifier{}, errors.New("NOTICE_FROM is needed: PUBLIC_URL has no name to make an e-mail address of")
+		return notifier{}, errors.New("NOTICE_FROM is required: PUBLIC_URL has no host name for an e-mail address")
 	}
 	apps := c.Apps
 	if c.Sandbox() {
@@ -136,7 +132,7 @@ func newNotifier(e Env, c config.Config, out io.Writer) (notifier, error) {
 	return n, err
 }
 
-// show writes a message as in a mailbox file, or what it is about.
+// show prints a message in mailbox format, or what it is about as JSON.
 func (n notifier) show(notice connection.Notice) error {
 	if n.json {
 		return writeJSON(n.out, noticeRow{notice.Provider, notice.UserID, notice.Owner.Email, notice.Since.UTC()})
@@ -154,7 +150,7 @@ func (n notifier) failed(notice connection.Notice, err error) {
 	_, _ = fmt.Fprintf(n.said, "%s of user %d: %v\n", notice.Provider, notice.UserID, err)
 }
 
-// handOver gives each message to command, and goes on when that fails.
+// handOver runs command for each message, and goes on if it fails.
 func (n notifier) handOver(ctx context.Context, pool *pgxpool.Pool, keys []string, command string) error {
 	taken, failed := 0, 0
 	err := connection.Notify(ctx, pool, keys, func(notice connection.Notice) error {
@@ -173,15 +169,15 @@ func (n notifier) handOver(ctx context.Context, pool *pgxpool.Pool, keys []strin
 	_, _ = fmt.Fprintf(n.said, "handed over %d\n", taken)
 	switch {
 	case errors.Is(err, connection.ErrNotifying):
-		_, _ = fmt.Fprintln(n.said, "another server notices is at work")
+		_, _ = fmt.Fprintln(n.said, "another server notices is running")
 		return nil
 	case err == nil && failed > 0:
-		return fmt.Errorf("%d of %d messages were not taken; they are tried again the next time", failed, taken+failed)
+		return fmt.Errorf("the command failed for %d of %d messages; the next run tries again", failed, taken+failed)
 	}
 	return err
 }
 
-// give runs a shell command with a message on its standard input. It may finish when the server is asked to stop.
+// give runs a shell command with a message on its standard input. The command may finish even if ctx ends.
 func (n notifier) give(ctx context.Context, command string, message []byte) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limit)
 	defer cancel()
@@ -194,62 +190,4 @@ func (n notifier) give(ctx context.Context, command string, message []byte) erro
 		return fmt.Errorf("the command took more than %v", n.limit)
 	}
 	return err
-}
-
-// message is a complete message, with lines that end in a single \n, as programs like sendmail
-// expect. The same notice has the same Message-ID each time. An address that is not ASCII stands in
-// the header as it is (RFC 6532).
-func (n notifier) message(notice connection.Notice) ([]byte, error) {
-	to, err := mail.ParseAddress(notice.Owner.Email)
-	if err != nil || to.Address != notice.Owner.Email {
-		return nil, errors.New("the e-mail address is not fit for a message")
-	}
-	i := slices.IndexFunc(n.providers, func(p *oauth.Provider) bool { return p.Key == notice.Provider })
-	letter, err := routes.NewLetter(n.providers[i], notice, n.site)
-	if err != nil {
-		return nil, err
-	}
-	contentType, body, err := alternatives(letter)
-	if err != nil {
-		return nil, err
-	}
-	_, host, _ := strings.Cut(n.from.Address, "@")
-	var message bytes.Buffer
-	for _, field := range [][2]string{
-		{"From", n.from.String()},
-		{"To", (&mail.Address{Address: to.Address}).String()},
-		{"Subject", mime.QEncoding.Encode("utf-8", letter.Subject)},
-		{"Date", time.Now().UTC().Format(time.RFC1123Z)},
-		{"Message-ID", fmt.Sprintf("<notice.%d.%d@%s>", notice.IdentityID, notice.Since.UnixMicro(), host)},
-		{"MIME-Version", "1.0"},
-		{"Content-Type", contentType},
-		{"Auto-Submitted", "auto-generated"},
-	} {
-		message.WriteString(field[0] + ": " + field[1] + "\n")
-	}
-	message.WriteString("\n")
-	message.Write(body)
-	return bytes.ReplaceAll(message.Bytes(), []byte("\r\n"), []byte("\n")), nil
-}
-
-// alternatives are the two forms of a letter as one body, the plainer one first (RFC 2046, section 5.1.4).
-func alternatives(letter routes.Letter) (contentType string, body []byte, err error) {
-	var both bytes.Buffer
-	forms := multipart.NewWriter(&both)
-	for _, form := range []struct{ kind, text string }{{"text/plain", letter.Text}, {"text/html", letter.HTML}} {
-		part, err := forms.CreatePart(textproto.MIMEHeader{
-			"Content-Type":              {form.kind + "; charset=utf-8"},
-			"Content-Transfer-Encoding": {"quoted-printable"},
-		})
-		if err != nil {
-			return "", nil, err
-		}
-		encoded := quotedprintable.NewWriter(part)
-		_, err = encoded.Write([]byte(form.text))
-		if err := errors.Join(err, encoded.Close()); err != nil {
-			return "", nil, err
-		}
-	}
-	err = forms.Close()
-	return "multipart/alternative; boundary=" + forms.Boundary(), both.Bytes(), err
 }

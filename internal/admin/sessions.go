@@ -19,21 +19,21 @@ import (
 // AboutSessions explains Sessions.
 const AboutSessions = `
 WHOSE is one of these:
-  --user E-MAIL       of the person who signs in with it and a password
-  --user-id N         of the user with this id
-  --provider NAME:ID  of the person who signs in with this account at a provider
-  --id N              this session alone (only "end"); the list shows the ids
-  --all               everybody's. It has to be said, so that nothing is ended
-                      because an argument was forgotten
+  --user E-MAIL       the person who signs in with this e-mail and a password
+  --user-id N         the user with this id
+  --provider NAME:ID  the person who signs in with this account at a provider
+  --id N              one session (only "end"); the list shows the ids
+  --all               everyone, which has to be explicit so that a forgotten
+                      argument ends nothing
 
-Ending takes effect with the next request, on every server. The person is told on
-the next page that the operator signed them out.
+Ending takes effect with the next request, on every server. The next page tells
+the person that the operator signed them out.
 
 --json has "list" print one JSON object a line: id, user_id, method, created,
 last_seen, kept, address, user_agent.
 `
 
-// order is what an operator wants done with sessions. One of the fields from email to all is set.
+// order is what to do with which sessions. Exactly one of the fields from email to all is set.
 type order struct {
 	verb     string // "list" or "end"
 	email    string
@@ -79,7 +79,7 @@ func parseOrder(args []string) (o order, err error) {
 	return o, nil
 }
 
-// Sessions lists or ends sessions. Ending takes effect on the next request, on every instance that runs.
+// Sessions lists or ends sessions. Ending takes effect with the next request, on every running server.
 func Sessions(ctx context.Context, e Env, out io.Writer) error {
 	o, err := parseOrder(e.Args)
 	if err != nil {
@@ -101,19 +101,19 @@ func Sessions(ctx context.Context, e Env, out io.Writer) error {
 	})
 }
 
-// user returns the id of the user whose sessions are meant, 0 if the order is not about one user.
+// user returns the id of the user whose sessions are meant, or 0 if the order is not about one user.
 func (o order) user(ctx context.Context, accounts *auth.Accounts) (userID int64, err error) {
 	switch {
 	case o.email != "":
 		userID, err = accounts.Find(ctx, o.email)
 		if errors.Is(err, auth.ErrNotFound) {
-			return 0, errors.New("nobody signs in with this e-mail address and a password")
+			return 0, errors.New("no user signs in with this e-mail address and a password")
 		}
 	case o.provider != "":
 		name, subject, _ := strings.Cut(o.provider, ":")
 		userID, err = accounts.FindByProvider(ctx, name, subject)
 		if errors.Is(err, auth.ErrNotFound) {
-			return 0, fmt.Errorf("nobody signs in with %s", o.provider)
+			return 0, fmt.Errorf("no user signs in with %s", o.provider)
 		}
 	case o.userID > 0:
 		userID = o.userID
@@ -125,7 +125,7 @@ func (o order) user(ctx context.Context, accounts *auth.Accounts) (userID int64,
 	return userID, err
 }
 
-// endSessions says what it did.
+// endSessions ends the sessions that o means, and prints what it did.
 func endSessions(ctx context.Context, sessions *session.Manager, o order, userID int64, out io.Writer) error {
 	if o.id > 0 {
 		if err := sessions.EndByID(ctx, o.id); errors.Is(err, session.ErrNoSession) {
@@ -136,7 +136,7 @@ func endSessions(ctx context.Context, sessions *session.Manager, o order, userID
 		_, err := fmt.Fprintf(out, "ended session %d\n", o.id)
 		return err
 	}
-	end, whose := sessions.EndAll, "of everybody"
+	end, whose := sessions.EndAll, "of all users"
 	if !o.all {
 		whose = fmt.Sprintf("of user %d", userID)
 		end = func(ctx context.Context) (int64, error) {
@@ -150,7 +150,7 @@ func endSessions(ctx context.Context, sessions *session.Manager, o order, userID
 	return err
 }
 
-func plural(n int64, word string) string {
+func plural[N int | int64](n N, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}

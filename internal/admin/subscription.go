@@ -13,10 +13,10 @@ import (
 	"cairn/internal/webhook"
 )
 
-// Subscription is the command that manages the subscription to one provider's events.
+// Subscription is the command that manages our subscription to a provider's events.
 type Subscription struct{ provider config.Provider }
 
-// Subscriptions are those of all providers that are subscribed to by a call.
+// Subscriptions returns a command for each provider whose events we subscribe to with a call.
 func Subscriptions() (all []Subscription) {
 	for _, p := range config.Providers() {
 		if _, ok := p.Make(oauth.App{}).Adapter.(webhook.Subscriber); ok {
@@ -26,28 +26,28 @@ func Subscriptions() (all []Subscription) {
 	return all
 }
 
-// Name is the command's: the provider's key.
+// Name returns the command's name, which is the provider's key.
 func (s Subscription) Name() string { return s.provider.Key }
 
-// Summary says what it does.
+// Summary returns one line about the command.
 func (s Subscription) Summary() string { return "Manage the events that " + s.name() + " sends" }
 
-// About explains it.
+// About explains the command.
 func (s Subscription) About() string {
 	return fmt.Sprintf(`
-  subscribe    have %[1]s send its events here; %[1]s asks PUBLIC_URL meanwhile,
-               so the server has to run and be reachable there
-  show         say where they go
-  unsubscribe  end it
+  subscribe    have %[1]s send its events here; %[1]s checks PUBLIC_URL first,
+               so the server has to be running and reachable there
+  show         only show where the events go
+  unsubscribe  end the subscription
 
-It prints where the events go after that. --json prints it as one JSON object:
-subscribed, here, id, host. The path of the address is a secret and not shown.
+Each prints where the events go now. --json prints that as one JSON object:
+subscribed, here, id, host. The path of the address is secret and not shown.
 `, s.name())
 }
 
 func (s Subscription) name() string { return s.provider.Make(oauth.App{}).Name }
 
-// Run manages the one subscription by which a provider tells what happened to connections.
+// Run manages the subscription, of which an application has one.
 func (s Subscription) Run(ctx context.Context, e Env, out io.Writer) error {
 	what, rest, err := verb(e.Args, "subscribe", "show", "unsubscribe")
 	if err != nil {
@@ -79,13 +79,13 @@ func (s Subscription) Run(ctx context.Context, e Env, out io.Writer) error {
 	return err
 }
 
-// subscribing makes an operator's calls to a provider. They count in no budget.
+// subscribing makes the calls to a provider. They don't count against its quota.
 type subscribing struct {
 	webhook.Subscriber
 	calls  *oauth.Caller
 	prefix string // of the provider's variables
 	site   string
-	ours   string // where the events have to go
+	ours   string // the address to which the events should go
 }
 
 func (s Subscription) at(c config.Config) (subscribing, error) {
@@ -96,7 +96,7 @@ func (s Subscription) at(c config.Config) (subscribing, error) {
 	p := providers.Get(s.provider.Key)
 	if p == nil {
 		return subscribing{}, errors.New(s.provider.Prefix + "_CLIENT_ID is not set: " +
-			"there is no application whose subscription could be managed")
+			"without an application there is no subscription")
 	}
 	return subscribing{
 		Subscriber: p.Adapter.(webhook.Subscriber), calls: oauth.NewClient(nil, oauth.Options{}).At(p),
@@ -104,25 +104,25 @@ func (s Subscription) at(c config.Config) (subscribing, error) {
 	}, nil
 }
 
-// list asks the provider, which answers keys that are wrong with no more than a status.
+// list returns the subscriptions. The provider answers wrong keys with nothing but a status.
 func (s subscribing) list(ctx context.Context) ([]webhook.Subscription, error) {
 	all, err := s.Subscriptions(ctx, s.calls)
 	if oauth.StatusIs(err, http.StatusBadRequest) || oauth.StatusIs(err, http.StatusUnauthorized) {
-		return nil, fmt.Errorf("is %[1]s_CLIENT_SECRET the one of %[1]s_CLIENT_ID? %[2]w", s.prefix, err)
+		return nil, fmt.Errorf("do %[1]s_CLIENT_ID and %[1]s_CLIENT_SECRET belong together? %[2]w", s.prefix, err)
 	}
 	return all, err
 }
 
-// manage does what was asked for.
-func (s subscribing) manage(ctx context.Context, what string) error {
-	if what == "show" {
+// manage subscribes, unsubscribes or does nothing, as verb says.
+func (s subscribing) manage(ctx context.Context, verb string) error {
+	if verb == "show" {
 		return nil
 	}
 	all, err := s.list(ctx)
 	if err != nil {
 		return err
 	}
-	if what == "subscribe" {
+	if verb == "subscribe" {
 		return s.subscribe(ctx, all)
 	}
 	for _, one := range all {
@@ -131,7 +131,7 @@ func (s subscribing) manage(ctx context.Context, what string) error {
 	return err
 }
 
-// subscribe makes the subscription unless it is there already, in place of one that leads elsewhere.
+// subscribe makes the subscription unless it exists. It replaces one that leads elsewhere.
 func (s subscribing) subscribe(ctx context.Context, all []webhook.Subscription) error {
 	for _, one := range all {
 		if one.CallbackURL == s.ours {
@@ -142,23 +142,23 @@ func (s subscribing) subscribe(ctx context.Context, all []webhook.Subscription) 
 		}
 	}
 	if err := s.Subscribe(ctx, s.calls, s.ours); err != nil {
-		return fmt.Errorf("%s did not subscribe; it asks %s meanwhile, "+
-			"so the server has to run and be reachable there: %w", s.calls.Key, s.site, err)
+		return fmt.Errorf("%s refused the subscription; it checks %s first, "+
+			"so the server has to be running and reachable there: %w", s.calls.Name, s.site, err)
 	}
 	return nil
 }
 
-// subscription is what is shown of it.
+// subscription is what the command shows.
 type subscription struct {
 	Subscribed bool   `json:"subscribed"`
 	Here       bool   `json:"here"` // the events come to this site
-	ID         int64  `json:"id"`   // the provider's; 0: there is none
-	Host       string `json:"host"` // where they go; "": that is not known
+	ID         int64  `json:"id"`   // at the provider; 0: there is none
+	Host       string `json:"host"` // of the address to which the events go; "": unknown
 
 	provider *oauth.Provider
 }
 
-// find says what subscription there is. It keeps no address but the host: the path is a secret.
+// find returns the subscription that exists. Of its address it keeps only the host, because the path is secret.
 func (s subscribing) find(ctx context.Context) (subscription, error) {
 	all, err := s.list(ctx)
 	if err != nil || len(all) == 0 {
@@ -187,13 +187,12 @@ func (s subscription) String() string {
 		s.provider.Name, s.Host, s.ID) + again
 }
 
-// checkWebhooks asks where events are sent. For the address to compare with, the doctor needs the secret
-// that the server has.
+// checkWebhooks checks where providers send their events. To know our own address it needs the server's SESSION_SECRET.
 func checkWebhooks(ctx context.Context, e examined) (found []finding) {
 	for _, s := range Subscriptions() {
 		calls, err := s.at(e.config)
 		if err != nil || e.config.SessionSecret == "" {
-			continue // no keys, or another check's problem
+			continue // no keys, or a problem that another check reports
 		}
 		found = append(found, e.checkSubscription(ctx, calls))
 	}

@@ -22,10 +22,11 @@ func AboutWebhooks() string {
 		}
 	}
 	for _, s := range Subscriptions() {
-		subscribed = append(subscribed, s.name()+" is given its by server "+s.Name()+" subscribe.")
+		subscribed = append(subscribed, "For "+s.name()+", run server "+s.Name()+" subscribe instead.")
 	}
-	return "\n" + strings.Join(manual, " and ") + " are given their address by hand, in their own settings;\n" +
-		strings.Join(subscribed, " ") + " The addresses are secrets: they\nhold a key made from SESSION_SECRET.\n\n" +
+	return "\nEnter these addresses by hand, in the settings of " + strings.Join(manual, " and ") + ".\n" +
+		strings.Join(subscribed, "\n") + "\n" +
+		"The addresses are secret: they contain a key made from SESSION_SECRET.\n\n" +
 		"--json prints one JSON object a line: provider, url, purpose.\n"
 }
 
@@ -36,7 +37,7 @@ type webhookRow struct {
 	Purpose  string `json:"purpose"`
 }
 
-// Webhooks prints the addresses that are entered at providers by hand.
+// Webhooks prints the webhook addresses that operators enter at providers by hand.
 func Webhooks(_ context.Context, e Env, out io.Writer) error {
 	asJSON, err := ParseListing(e.Args)
 	if err != nil {
@@ -67,7 +68,7 @@ func Webhooks(_ context.Context, e Env, out io.Writer) error {
 	return err
 }
 
-// webhookURL is where a provider sends its events.
+// webhookURL returns the address to which a provider sends its events.
 func webhookURL(c config.Config, provider string) string {
 	return c.Site().JoinPath(routes.WebhookPath(provider, c.WebhookKey())).String()
 }

@@ -19,7 +19,7 @@ func Execute(t *testing.T, address string, statements ...string) {
 	}
 }
 
-// Ask returns the one value that a query has.
+// Ask returns the only value of a query's only row.
 func Ask[T any](t *testing.T, address, query string) (value T) {
 	t.Helper()
 	conn := Connect(t, address)
@@ -28,6 +28,23 @@ func Ask[T any](t *testing.T, address, query string) (value T) {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return value
+}
+
+// Lock locks tables in a mode, like ACCESS EXCLUSIVE, until release is called or the test ends.
+func Lock(t *testing.T, address, tables, mode string) (release func()) {
+	t.Helper()
+	conn := Connect(t, address)
+	ctx := context.WithoutCancel(t.Context())
+	t.Cleanup(func() { _ = conn.Close(ctx) })
+	if _, err := conn.Exec(ctx, `BEGIN; LOCK TABLE `+tables+` IN `+mode+` MODE`); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if _, err := conn.Exec(ctx, `COMMIT`); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // Connect opens a connection, which the caller closes.
