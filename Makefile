@@ -34,7 +34,7 @@ matrix-test: postgres ## let every call to a provider go wrong in every way, in 
 
 deploy-test: postgres $(if $(PREVIOUS),previous) ## replace and kill servers under load and print the figures; PREVIOUS=commit mixes that version in
 	DEPLOY_PREVIOUS=$(if $(PREVIOUS),$(CURDIR)/bin/previous/server) DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 DEPLOY_ANSWER_KILLS=200 go test -count=1 -v -parallel 1 -timeout 30m \
-		-run '^(TestRollingRestart|TestPassedSocketOutlivesServers|TestKillAtRandom|TestKillAround(Refresh|Exchange))$$' ./test/soak
+		-run '^(TestRollingRestart|TestPassedSocketOutlivesServers|TestKillAtRandom|TestKillAround(Refresh|Exchange)|TestRush.*)$$' ./test/soak
 
 fault-test: postgres ## restart, freeze and lose PostgreSQL under load for ten minutes, and print what people notice
 	FAULT_MINUTES=10 go test -race -count=1 -v -timeout 30m -run TestFault ./test/soak

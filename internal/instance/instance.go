@@ -1,6 +1,6 @@
-// Package instance registers the running servers in cairn.instances. Each server inserts a row at its start, updates it
-// regularly, and deletes it when it stops. From the rows follows which encryption key seals: one that every server
-// holds, so that all can read what one writes.
+// Package instance registers the running servers in cairn.instances. Each server inserts a row when it starts, updates it
+// regularly, and deletes it when it stops. The rows decide which encryption key seals: one that every server holds, so
+// that all can read what one writes.
 package instance
 
 import (
@@ -20,23 +20,23 @@ import (
 const (
 	// LiveFor is how long a server counts as live after its last announcement.
 	LiveFor = 2 * time.Minute
-	// staleRetention is how long the row of a killed server stays.
+	// staleRetention is how long the row of a killed server is kept.
 	staleRetention = time.Hour
 	sweepBatch     = 100
 )
 
-// Instance is the row of a server. All times are by the database's clock.
+// Instance is the row of a server. All times are from the database's clock.
 type Instance struct {
 	ID, Hostname, Version string
-	Schema                int64    // the version that it needs
-	Keys                  []string // the ids of the encryption keys it holds, the newest first
+	Schema                int64    // the version of the schema that it needs
+	Keys                  []string // the ids of its encryption keys, the newest first
 	Started, LastSeen     time.Time
 	Live                  bool // announced within LiveFor
-	// UntrustedProxy is the last peer that sent X-Forwarded-For without being a trusted proxy; may be nil.
+	// UntrustedProxy is the last peer that sent X-Forwarded-For without being a trusted proxy; nil: none.
 	UntrustedProxy *netip.Addr
 }
 
-// Self is the server of this process. Make it with New.
+// Self is the server in this process. Make it with New.
 type Self struct {
 	Instance
 	pool      *pgxpool.Pool
@@ -53,8 +53,8 @@ func New(pool *pgxpool.Pool, hostname, version string, schema int64, keys []stri
 	return &Self{Instance: me, pool: pool}
 }
 
-// Announce inserts or updates the row of this server, in one statement, and returns the key to seal with: the newest
-// that every other live server holds, too, or its own newest if they have none in common.
+// Announce inserts or updates the row of this server and returns the id of the key to seal with, in one statement. That
+// is the newest key that every other live server holds too, or its own newest if they have none in common.
 func (s *Self) Announce(ctx context.Context) (sealing string, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH announced AS (
@@ -112,7 +112,7 @@ func Count(ctx context.Context, pool *pgxpool.Pool) (n int, err error) {
 	return n, nil
 }
 
-// Lacking returns the live servers that do not have a key.
+// Lacking returns the live servers that do not hold a key.
 func Lacking(ctx context.Context, pool *pgxpool.Pool, key string) ([]Instance, error) {
 	return list(ctx, pool, `last_seen > now() - $1::interval AND NOT $2 = ANY(key_ids)`, key)
 }

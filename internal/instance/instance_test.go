@@ -22,7 +22,7 @@ func announce(t *testing.T, s *instance.Self) string {
 	return key
 }
 
-// silence lets a server be last seen some time ago.
+// silence sets when a server was last seen.
 func silence(t *testing.T, pool *pgxpool.Pool, s *instance.Self, ago string) {
 	t.Helper()
 	_, err := pool.Exec(t.Context(), `
@@ -59,7 +59,7 @@ func TestKeySealsOnceAllHoldIt(t *testing.T) {
 	want(two, "old") // it was only frozen
 	want(next, "old")
 	stranger := server("other")
-	want(stranger, "other") // nothing is shared: tokens that the others can't read are better than none
+	want(stranger, "other") // they have no key in common, and tokens that the others can't read are better than none
 	want(next, "new")
 }
 
@@ -93,11 +93,11 @@ func TestListAndSweep(t *testing.T) {
 		t.Errorf("listed %+v", got)
 	}
 	if got := ids(instance.Lacking(t.Context(), pool, "k2")); !slices.Equal(got, []string{one.ID}) {
-		t.Errorf("k2 is lacking at %v", got)
+		t.Errorf("%v lack k2", got)
 	}
 	silence(t, pool, one, "3 minutes")
 	if got := ids(instance.Lacking(t.Context(), pool, "k2")); got != nil {
-		t.Errorf("one that is gone lacks a key: %v", got)
+		t.Errorf("a silent server counts as lacking a key: %v", got)
 	}
 	if all, _ := instance.List(t.Context(), pool); len(all) != 2 || all[0].Live || !all[1].Live {
 		t.Errorf("listed %+v", all)

@@ -66,7 +66,7 @@ func TestAlertsFire(t *testing.T) {
 	}
 }
 
-// dashboardQueries are those of all panels, with Grafana's variables filled in.
+// dashboardQueries returns the queries of all panels, with values for Grafana's variables.
 func dashboardQueries(t *testing.T) (queries []string) {
 	t.Helper()
 	var dashboard struct {
@@ -97,7 +97,7 @@ func dashboardQueries(t *testing.T) (queries []string) {
 	return queries
 }
 
-// The dashboard asks in PromQL: promtool reads its queries as rules.
+// The dashboard's queries are valid PromQL: promtool reads them as rules.
 func TestDashboardQueriesParse(t *testing.T) {
 	t.Parallel()
 	type rule struct {
@@ -123,8 +123,7 @@ func TestDashboardQueriesParse(t *testing.T) {
 	promtool(t, "check", "rules", file)
 }
 
-// What the alerts and the dashboard ask for is there, under these names and with these labels, and
-// what is there is documented.
+// The metrics and labels in alerts and dashboard exist, and every metric is documented.
 func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
@@ -164,11 +163,11 @@ func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 			name := regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(found[1], "")
 			known, ok := labels[name]
 			if !ok {
-				t.Errorf("there is no metric %s, which is asked for in %s", found[1], query)
+				t.Errorf("there is no metric %s, which this query uses: %s", found[1], query)
 			}
 			for _, label := range regexp.MustCompile(`(\w+)(?:=|!)`).FindAllStringSubmatch(found[2], -1) {
 				if !slices.Contains(known, label[1]) {
-					t.Errorf("%s has no label %s, which is asked for in %s", name, label[1], query)
+					t.Errorf("%s has no label %s, which this query uses: %s", name, label[1], query)
 				}
 			}
 		}

@@ -1,12 +1,12 @@
-// Package metrics provides an operator's metrics to Prometheus.
+// Package metrics serves an operator's metrics to Prometheus.
 //
 //	metrics.go  events as they happen: requests, sign-ins, calls to providers
-//	stored.go   rows in the database at a scrape: sessions, connections, jobs
+//	stored.go   rows that are counted in the database at a scrape: sessions, connections, jobs
 //	pool.go     the pool of database connections
 //
-// The observed parts do not import this package. They call functions that they are given (routes.Watch,
-// oauth.Options.Observe); the methods of Metrics are such functions. No label holds a user, an id, a path or a secret:
-// the label of a route is its pattern, and every other value is one of a few words.
+// The parts that are observed do not import this package. They call functions that they are given (routes.Watch,
+// oauth.Options.Observe), which are methods of Metrics. No label contains a user, an id, a path or a secret: the label
+// of a route is its pattern, and every other label has one of a few values.
 package metrics
 
 import (
@@ -24,7 +24,7 @@ import (
 	"cairn/internal/auth"
 )
 
-// Metrics are the metrics of one server. Make them with New. The methods are safe for concurrent use.
+// Metrics are the metrics of one server. Its methods are safe for concurrent use.
 type Metrics struct {
 	registry      *prometheus.Registry
 	requests      *prometheus.CounterVec
@@ -37,13 +37,13 @@ type Metrics struct {
 }
 
 // New returns the metrics of a server that uses this pool. Count adds those from the database, for which a scrape waits
-// for countsTimeout (0: 2 s) at most.
+// at most timeout (0: 2 s).
 func New(pool *pgxpool.Pool, timeout time.Duration) *Metrics {
 	m := &Metrics{
 		countsTimeout: cmp.Or(timeout, countsTimeout),
 		registry:      prometheus.NewRegistry(),
 		requests: counter("cairn_http_requests_total",
-			"Requests by method, pattern of the route, and status (0: the client had gone).",
+			"Requests by method, pattern of the route, and status (0: the client had left).",
 			"method", "route", "status"),
 		requestTimes: histogram("cairn_http_request_duration_seconds",
 			"From a request's headers to the end of its response.",
@@ -75,13 +75,13 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help}, labels)
 }
 
-// Build adds the build's version.
+// Build adds cairn_build_info.
 func (m *Metrics) Build(version, revision, goVersion string) {
 	labels := prometheus.Labels{"version": version, "revision": revision, "go_version": goVersion}
 	m.gauge("cairn_build_info", "1, with the build in its labels.", labels, func() float64 { return 1 })
 }
 
-// Ready adds whether this server is ready. check runs at each scrape and returns nil if it is.
+// Ready adds cairn_ready. check runs at each scrape and returns nil if this server is ready.
 func (m *Metrics) Ready(check func(context.Context) error) {
 	m.gauge("cairn_ready", "1 if this server is ready for traffic, as /readyz says, else 0.", nil, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), m.countsTimeout)

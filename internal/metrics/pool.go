@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// poolStats collects the statistics of the pool of database connections.
+// poolStats collects statistics of the database pool.
 type poolStats struct {
 	pool  *pgxpool.Pool
 	stats []poolStat

@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	countsAge     = 15 * time.Second // after which counts are read again, however many scrape
-	countsTimeout = 2 * time.Second  // of all counts together, because scrapers wait and requests need the pool
+	countsAge     = 15 * time.Second // after which a scrape counts again
+	countsTimeout = 2 * time.Second  // for all counts together, because scrapers wait and requests need the pool
 )
 
-// Count adds the metrics that are counted in the database. Add a new one here: its name, its labels and its query.
+// Count adds the metrics that are counted in the database. A new one is an entry here: name, labels and query.
 func (m *Metrics) Count(sessions *session.Manager, pool *pgxpool.Pool) {
 	m.registry.MustRegister(&stored{
 		timeout: m.countsTimeout,
@@ -91,7 +91,7 @@ func (m *Metrics) Count(sessions *session.Manager, pool *pgxpool.Pool) {
 	})
 }
 
-// count is a gauge of rows. read calls observe with each number and the values of its labels.
+// count is a gauge that counts rows. read calls observe with each number and the values of its labels.
 type count struct {
 	desc *prometheus.Desc
 	read func(ctx context.Context, observe func(n int, labels ...string)) error
@@ -99,7 +99,7 @@ type count struct {
 
 // stored collects counts from the database and keeps them for countsAge.
 type stored struct {
-	timeout time.Duration // of all counts together
+	timeout time.Duration // for all counts together
 	up      *prometheus.Desc
 	counts  []count
 
@@ -127,8 +127,8 @@ func (s *stored) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// read runs all counts. If one fails, all are left out: no number is better than an old one that looks new. Collectors
-// get no context from Prometheus.
+// read counts everything. If a count fails, it leaves out all: no number is better than an old one that looks current.
+// Collectors get no context from Prometheus.
 func (s *stored) read() []prometheus.Metric {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 	"cairn/internal/session"
 )
 
-// However many scrape, the database is queried once in countsAge.
+// The database is queried once in countsAge, however many scrapes there are.
 func TestCountsAreKeptForAWhile(t *testing.T) {
 	t.Parallel()
 	reads, failure := 0, error(nil)
@@ -39,20 +39,20 @@ func TestCountsAreKeptForAWhile(t *testing.T) {
 	}
 	for range 3 {
 		if got := scrape(); len(got) != 2 || got[0] != 1 || got[1] != 1 {
-			t.Errorf("got %v, want up, and 1", got)
+			t.Errorf("got %v, want up = 1 and the count 1", got)
 		}
 	}
 	s.readAt, failure = time.Now().Add(-countsAge), errors.New("no")
 	if got := scrape(); len(got) != 1 || got[0] != 0 {
-		t.Errorf("got %v, want not up, and no count", got)
+		t.Errorf("got %v, want up = 0 and no count", got)
 	}
 	scrape()
 	if reads != 2 {
-		t.Errorf("read %d times, want 2: a failure is kept, too", reads)
+		t.Errorf("read %d times, want 2: a failure is kept for countsAge, too", reads)
 	}
 }
 
-// Without the database, only the metrics from the database are missing.
+// Without a database, only the metrics from the database are missing.
 func TestScrapeWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)

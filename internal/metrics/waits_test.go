@@ -11,7 +11,7 @@ import (
 	"cairn/internal/session"
 )
 
-// Waits are by kind and queue. A job that is not due yet does not count.
+// Waits are given by kind and queue. A job that is not due yet does not count.
 func TestJobsThatWait(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)

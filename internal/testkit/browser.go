@@ -10,10 +10,10 @@ import (
 	"github.com/PuerkitoBio/goquery"
 )
 
-// Password is everybody's.
+// Password is the password of all accounts.
 const Password = "granite lichen and slow rain"
 
-// Browser is a client with cookies that follows redirects, the consent pages of the sandbox included.
+// Browser is a client with cookies that follows redirects, to the sandbox's consent pages too.
 type Browser struct {
 	t *testing.T
 	*http.Client
@@ -29,7 +29,7 @@ func NewBrowser(t *testing.T) Browser {
 	return Browser{t, &http.Client{Jar: jar, Timeout: Patience}}
 }
 
-// Send sends a request, a form if there is one, and follows redirects.
+// Send sends a request, with a form unless form is nil, and follows redirects.
 func (b Browser) Send(method, address string, form url.Values) (int, *goquery.Document) {
 	b.t.Helper()
 	r, err := http.NewRequestWithContext(b.t.Context(), method, address, strings.NewReader(form.Encode()))
@@ -52,7 +52,7 @@ func (b Browser) Send(method, address string, form url.Values) (int, *goquery.Do
 	return resp.StatusCode, page
 }
 
-// SignUp makes an account.
+// SignUp makes an account and signs in.
 func (b Browser) SignUp(site, email string) {
 	b.t.Helper()
 	form := url.Values{"name": {"Ada"}, "email": {email}, "password": {Password}}
@@ -62,7 +62,7 @@ func (b Browser) SignUp(site, email string) {
 	}
 }
 
-// SignIn signs in for longer than the browser is open.
+// SignIn begins a persistent session.
 func (b Browser) SignIn(site, email string) {
 	b.t.Helper()
 	form := url.Values{"email": {email}, "password": {Password}, "keep": {"on"}}
@@ -72,12 +72,12 @@ func (b Browser) SignIn(site, email string) {
 	}
 }
 
-// Connect presses the button of a card and allows everything on the consent page.
+// Connect connects a provider as one of the sandbox's people, and allows everything on the consent page.
 func (b Browser) Connect(site, provider, person string) {
 	b.t.Helper()
 	status, consent := b.Send(http.MethodPost, site+"/connect/"+provider, url.Values{"next": {"/connections"}})
 	if status != http.StatusOK || consent.Find("input[name=person]").Length() == 0 {
-		b.t.Fatalf("%s: instead of a consent page came %d: %s", provider, status, consent.Find("main").Text())
+		b.t.Fatalf("%s: want the consent page, got %d: %s", provider, status, consent.Find("main").Text())
 	}
 	form := url.Values{"person": {person}, "decision": {"allow"}}
 	consent.Find("input[type=checkbox]").Each(func(_ int, box *goquery.Selection) {
@@ -85,11 +85,11 @@ func (b Browser) Connect(site, provider, person string) {
 	})
 	status, page := b.Send(http.MethodPost, consent.Url.String(), form)
 	if status != http.StatusOK || page.Find("#card-"+provider+"[data-state=active]").Length() != 1 {
-		b.t.Fatalf("%s: after allowing came %d: %s", provider, status, page.Find("main").Text())
+		b.t.Fatalf("%s: allowing was answered %d: %s", provider, status, page.Find("main").Text())
 	}
 }
 
-// Check presses "Check now" and expects that the connection works.
+// Check presses "Check now", which has to find that the connection works.
 func (b Browser) Check(site, provider string) {
 	b.t.Helper()
 	status, page := b.Send(http.MethodPost, site+"/connections/"+provider+"/check", url.Values{})
@@ -98,7 +98,7 @@ func (b Browser) Check(site, provider string) {
 	}
 }
 
-// WantConnected checks that somebody is signed in and sees that many working connections.
+// WantConnected checks that the browser is signed in and sees this many working connections.
 func (b Browser) WantConnected(site string, connections int) {
 	b.t.Helper()
 	status, page := b.Send(http.MethodGet, site+"/connections", nil)

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Journal is written by one goroutine and read by another.
+// Journal is a log that one goroutine writes while others read it.
 type Journal struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -24,7 +24,7 @@ func (j *Journal) String() string {
 	return j.text.String()
 }
 
-// ReadyAt returns the address at which a server has said to be, "" if it has not.
+// ReadyAt returns the address that a server has logged, or "" if it has logged none yet.
 func (j *Journal) ReadyAt() string {
 	for line := range strings.Lines(j.String()) {
 		if address, ok := ReadyAt(line); ok {
@@ -34,7 +34,7 @@ func (j *Journal) ReadyAt() string {
 	return ""
 }
 
-// ReadyAt returns the address in the line of a log that says where the server is.
+// ReadyAt returns the server's address if a log line says it.
 func ReadyAt(line string) (address string, ok bool) {
 	var logged struct{ Msg string }
 	_ = json.Unmarshal([]byte(line), &logged)

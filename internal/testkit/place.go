@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// FreePort returns a port that is free now, for servers that have to come back on the same one.
-func FreePort(t *testing.T) string {
+// FreePort returns a port that is free now, for servers that restart on the same port.
+func FreePort(t testing.TB) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -20,8 +20,8 @@ func FreePort(t *testing.T) string {
 	return fmt.Sprint(listener.Addr().(*net.TCPAddr).Port)
 }
 
-// LastingPort returns a free port below those that systems hand out by themselves (from 32768 on), so that nobody takes
-// it while the server of this place is being replaced.
+// LastingPort returns a free port below the range that systems assign (from 32768 on). So no other program gets it
+// while the server on this port is replaced.
 func LastingPort(t testing.TB) string {
 	t.Helper()
 	for range 100 {
@@ -36,7 +36,7 @@ func LastingPort(t testing.TB) string {
 	return ""
 }
 
-// DataDir is a directory for everything a server keeps, with a name that wants quoting.
+// DataDir returns the path of a data directory for a server. The name needs quoting.
 func DataDir(t *testing.T) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "data of 'a' server")

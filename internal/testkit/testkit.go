@@ -1,15 +1,17 @@
-// Package testkit is what tests of several packages share. No program imports it.
+// Package testkit has what the tests of several packages share. No program imports it.
 //
 //	testkit.go   waiting, and how often races are run
-//	browser.go   a client that follows a person's way through the pages
-//	database.go  statements and questions to a database
-//	journal.go   what a server logs
+//	browser.go   a client that goes through the pages like a person
+//	database.go  statements, queries and locks in a database
+//	doctor.go    checks of the doctor's output
+//	figures.go   rows of figures for docs/performance.md
+//	journal.go   a server's log
 //	place.go     ports and directories
-//	process/     servers in processes of their own; apart, because it imports what the server consists of
+//	secrets.go   secrets for servers
+//	process/     servers in processes of their own; a package of its own, because it imports the server's parts
 //
-// A test waits for a condition, never for a time, and what it waits for comes at once unless
-// something is broken: so Patience matters only then, and a busy machine turns nothing red. How
-// often a race is run is read here alone.
+// A test waits for a condition, never for a time. The condition comes soon unless something is broken, so Patience only
+// matters then, and no test fails because a machine is busy.
 package testkit
 
 import (
@@ -20,12 +22,11 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what has to happen. Time limits of what is tested may be
-// set to it too, where a test is not about them.
+// Patience is how long a test waits for what has to happen. Tests that are not about time limits set them to it, too.
 const Patience = 10 * time.Minute
 
-// Eventually waits until something holds, which is told as in "the server is ready". It may end the
-// test, so it is called on the test's own goroutine; Within is for others.
+// Eventually waits until a condition holds. what describes it, like "the server is ready". It may end the test, so call
+// it on the test's own goroutine, and Within on others.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	if !Within(Patience, holds) {
@@ -33,7 +34,7 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// Within tells whether something came to hold within a time.
+// Within reports whether a condition came true within a time.
 func Within(limit time.Duration, holds func() bool) bool {
 	for deadline := time.Now().Add(limit); !holds(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -43,8 +44,7 @@ func Within(limit time.Duration, holds func() bool) bool {
 	return true
 }
 
-// Long leaves a test out of go test -short: it takes many seconds of the machine, and a shorter one would find most of
-// what it finds.
+// Long leaves a test out of go test -short. Such a test takes many seconds, and shorter ones find most bugs too.
 func Long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
@@ -52,8 +52,8 @@ func Long(t testing.TB) {
 	}
 }
 
-// AtRandom lets a moment pass, of any length up to most, so that what comes next meets what is
-// under way at no certain point. Nothing is waited for.
+// AtRandom pauses for a random time of at most most, so that what comes next happens at a random point of what is under
+// way. It waits for nothing.
 func AtRandom(most time.Duration) {
 	if most > 0 {
 		time.Sleep(rand.N(most))

@@ -17,28 +17,27 @@ import (
 	"cairn/internal/testkit"
 )
 
-// balancer spreads requests over the backends that are ready, one after the other. It sends a
-// request once: if a backend drops it, the client sees 502, with a header that distinguishes it
-// from a backend's own answer.
+// balancer sends requests to the backends that are ready, in turn. It sends each request once: if a backend drops it,
+// the client gets a 502 with a header that distinguishes it from a backend's own answer.
 type balancer struct {
 	backends []*backend
 	turn     atomic.Uint64
 }
 
-// backend is an instance as its balancer sees it.
+// backend is a server behind the balancer.
 type backend struct {
 	url   *url.URL
 	ready atomic.Bool
 	proxy *httputil.ReverseProxy
 }
 
-// noAnswer is a header on the balancer's own answers.
+// noAnswer is a header that only the balancer's own answers have.
 const noAnswer = "No-Answer"
 
-// probeEvery is how often readiness is asked for; a SHUTDOWN_DELAY below it would be noticed.
+// probeEvery is how often the balancer checks readiness. A SHUTDOWN_DELAY below it would fail requests.
 const probeEvery = 50 * time.Millisecond
 
-// newBalancer watches and serves backends until the test ends.
+// newBalancer returns a balancer that watches its backends until the test ends.
 func newBalancer(t *testing.T, addresses ...string) *balancer {
 	t.Helper()
 	b := &balancer{}
@@ -57,7 +56,7 @@ func newBalancer(t *testing.T, addresses ...string) *balancer {
 	return b
 }
 
-// newProxy leaves X-Forwarded-For as it comes: the visitors of a test say in it where they are.
+// newProxy returns a proxy that passes on X-Forwarded-For, in which visitors of a test give their addresses.
 func newProxy(target *url.URL, transport http.RoundTripper) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Transport: once{transport},
@@ -109,9 +108,8 @@ func (b *backend) probe(ctx context.Context, client *http.Client) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// once keeps http.Transport from sending a GET again when a kept connection dies under it. The
-// transport does so only with requests that have no body; this one's body is empty, which the
-// transport can't know.
+// once keeps http.Transport from repeating a GET when a kept connection is closed. The transport only repeats requests
+// without a body, so once adds a body, which is empty.
 type once struct{ http.RoundTripper }
 
 func (o once) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -122,8 +120,8 @@ func (o once) RoundTrip(r *http.Request) (*http.Response, error) {
 	return o.RoundTripper.RoundTrip(r)
 }
 
-// The figures below are worth nothing if the balancer asks twice: here a backend hangs up on every request on a kept
-// connection, and the client has to see it.
+// A balancer that repeated requests would hide failures. Here a backend drops every request on a kept connection, and
+// the client has to notice.
 func TestBalancerSendsRequestsOnce(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64

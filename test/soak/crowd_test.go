@@ -13,14 +13,14 @@ import (
 	"cairn/internal/testkit"
 )
 
-// crowd is people who use a site until they are asked to leave.
+// crowd is a number of people who use a site until they are asked to leave.
 type crowd struct {
 	t *testing.T
 	site
 	leaving   chan struct{}
 	gone      sync.WaitGroup
 	signedOut atomic.Int64
-	replaced  atomic.Int64 // how many servers have been told to stop
+	replaced  atomic.Int64 // how many servers were asked to stop
 }
 
 func newCrowd(t *testing.T, at site) *crowd {
@@ -29,7 +29,7 @@ func newCrowd(t *testing.T, at site) *crowd {
 	return c
 }
 
-// letIn lets people in who do all that there is to do.
+// letIn adds people who together do everything that people can do.
 func (c *crowd) letIn() {
 	c.t.Helper()
 	for range 4 {
@@ -38,12 +38,12 @@ func (c *crowd) letIn() {
 	for range 2 {
 		c.stay(c.comesAndGoes)
 	}
-	for _, person := range []string{"ada", "zofie", "moss", "max"} { // an account there belongs to one person here
+	for _, person := range []string{"ada", "zofie", "moss", "max"} { // each may belong to one account only
 		c.stay(func(ctx context.Context, v *visitor) { c.connects(ctx, v, person) })
 	}
 }
 
-// stay signs somebody up, and lets them do it over and over.
+// stay signs a person up, and repeats do as that person.
 func (c *crowd) stay(do func(context.Context, *visitor)) {
 	c.t.Helper()
 	v := newVisitor(c.site)
@@ -67,7 +67,7 @@ func (c *crowd) isLeaving() bool {
 	}
 }
 
-// leave waits until everybody has finished what they were doing.
+// leave asks all to leave, and waits until they have finished what they were doing.
 func (c *crowd) leave() {
 	if !c.isLeaving() {
 		close(c.leaving)
@@ -82,22 +82,26 @@ func (c *crowd) did(what string, err error) {
 	c.figures.did(what, err)
 }
 
-// wantNothingNoticed reports everything that people could not do. Each of these things has to have
-// been done least times or more.
-func (c *crowd) wantNothingNoticed(least int, things ...string) {
+// wantNothingNoticed checks that people could do everything, and prints a row of figures. Each of these things has to
+// have been done at least least times.
+func (c *crowd) wantNothingNoticed(what string, least int, things ...string) {
 	c.t.Helper()
 	c.leave()
 	seen := c.figures
-	c.t.Logf("%d replacements: %v, %d sign-outs", c.replaced.Load(), seen, c.signedOut.Load())
+	seen.row(c.t, testkit.Cell("%s, %d replacements", what, c.replaced.Load()), testkit.Cell("%d", len(seen.failures)),
+		testkit.Cell("%d", c.signedOut.Load()), seen.connects())
 	if len(seen.failures) > 0 || len(seen.broken) > 0 {
 		c.t.Errorf("%d requests failed:\n%s\nbroken:\n%s", len(seen.failures), some(seen.failures), some(seen.broken))
 	}
 	for _, thing := range things {
 		if seen.done[thing] < least {
-			c.t.Errorf("only %d %s: that proves little", seen.done[thing], thing)
+			c.t.Errorf("only %d %s, want at least %d", seen.done[thing], thing, least)
 		}
 	}
 }
+
+// duringReplacement counts connects during which a server was replaced.
+const duringReplacement = "connects during a replacement"
 
 func (c *crowd) reads(ctx context.Context, v *visitor) {
 	for _, path := range []string{"/", "/account"} {
@@ -116,14 +120,14 @@ func (c *crowd) comesAndGoes(ctx context.Context, _ *visitor) {
 	c.did("pages", v.me(ctx))
 }
 
-// connects is on the way through a provider most of the time, so that servers end in the middle of it.
+// connects spends most of its time on the way through a provider, so that servers end in the middle of it.
 func (c *crowd) connects(ctx context.Context, v *visitor, person string) {
 	for _, p := range config.Providers() {
 		before := c.replaced.Load()
 		err := v.connect(ctx, p.Key, person, time.Second)
 		c.did("connects", err)
 		if c.replaced.Load() > before {
-			c.did("of them while an instance was replaced", err)
+			c.did(duringReplacement, err)
 		}
 		c.did("checks", v.check(ctx, p.Key))
 		c.did("disconnects", v.disconnect(ctx, p.Key))

@@ -11,7 +11,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// What a code was exchanged for is stored though the browser has left: the code is good only once.
+// The tokens of a code are stored even if the browser has left, because the code is good only once.
 func TestExchangeOutlivesTheBrowser(t *testing.T) {
 	t.Parallel()
 	k := newKilling(t)
@@ -32,9 +32,8 @@ func TestExchangeOutlivesTheBrowser(t *testing.T) {
 	}
 }
 
-// When the database fails after the exchange, nothing is half done: a first connection does not
-// exist, an existing one is unchanged, and both say how they are when they are used. The person is
-// told, and the next attempt works.
+// If the database fails after the exchange, nothing is half done: a first connection does not exist, and an existing
+// one is unchanged. The person gets an error page, and the next attempt works.
 func TestDatabaseFailsAfterExchange(t *testing.T) {
 	t.Parallel()
 	k := newKilling(t)
@@ -43,7 +42,7 @@ func TestDatabaseFailsAfterExchange(t *testing.T) {
 	for _, p := range config.Providers() {
 		for _, again := range []bool{false, true} {
 			before := k.connection(p.Key)
-			// An event is written last in the transaction.
+			// The event is the last row that the transaction writes.
 			k.exec(`
 				CREATE TRIGGER refuse BEFORE INSERT ON cairn.connection_events
 				FOR EACH ROW EXECUTE FUNCTION cairn.refuse()`)
@@ -62,14 +61,14 @@ func TestDatabaseFailsAfterExchange(t *testing.T) {
 			k.must(k.v.check(t.Context(), p.Key))
 		}
 	}
-	var ways int
-	k.must(k.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.identities`).Scan(&ways))
-	if ways != len(config.Providers()) {
-		t.Errorf("%d ways in by %d providers", ways, len(config.Providers()))
+	var identities int
+	k.must(k.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.identities`).Scan(&identities))
+	if identities != len(config.Providers()) {
+		t.Errorf("%d identities at %d providers", identities, len(config.Providers()))
 	}
 }
 
-// wantDatabaseAway goes to a provider, allows everything, and is told that it could not be stored.
+// wantDatabaseAway connects, and expects an error page about the database.
 func (k *killing) wantDatabaseAway(provider string) {
 	k.t.Helper()
 	consent, err := k.v.open(k.t.Context(), k.url+"/connect/"+provider, url.Values{})

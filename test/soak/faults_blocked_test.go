@@ -1,7 +1,6 @@
 package soak
 
 import (
-	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -10,8 +9,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// A transaction holds a table, and all connections of the pool wait for it. The requests that wait
-// are refused in time, the rest of the site works, and everything works when the lock is gone.
+// A transaction locks a table, and all connections of the pool wait for it. Requests that wait are refused in time, the
+// rest of the site works, and everything works once the lock is gone.
 func TestFaultBlockedConnections(t *testing.T) {
 	t.Parallel()
 	for name, tables := range map[string]string{
@@ -28,19 +27,11 @@ func block(t *testing.T, tables string) {
 	database := dbtest.NewURL(t)
 	server := start(t, "PORT=0", "DATABASE_URL="+database+"&pool_max_conns=4", usual().Variable())
 	people := newCanaries(t, server.URL, database, 50)
-	conn := testkit.Connect(t, database)
-	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	tx, err := conn.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), `LOCK TABLE `+tables+` IN ACCESS EXCLUSIVE MODE`); err != nil {
-		t.Fatal(err)
-	}
+	release := testkit.Lock(t, database, tables, "ACCESS EXCLUSIVE")
 	stop := people.walk(40)
 	defer stop()
 	begun := time.Now()
-	testkit.Eventually(t, "those who wait are sent away, and it lasts", func() bool {
+	testkit.Eventually(t, "waiting requests are refused, and the lock has lasted", func() bool {
 		for path, limit := range map[string]time.Duration{
 			"/healthz": slack, "/": slack, "/login": slack, "/readyz": probeDeadline + slack,
 		} {
@@ -52,14 +43,12 @@ func block(t *testing.T, tables string) {
 		}
 		return len(people.visits(failed)) >= 10 && time.Since(begun) >= frozenFor()
 	})
-	if err := tx.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	release()
 	released := time.Now()
 	long := released.Sub(begun).Round(time.Millisecond)
 	answered := func() bool { return people.look(t.Context(), people.people[0], "/account") == http.StatusOK }
 	if !testkit.Within(atMost(recovery), answered) {
-		t.Errorf("pages are missing %v after the lock is gone", atMost(recovery))
+		t.Errorf("pages are still missing %v after the lock is gone", atMost(recovery))
 	}
 	back := time.Since(released)
 	people.awaitAllServed()
@@ -70,10 +59,10 @@ func block(t *testing.T, tables string) {
 		t.Errorf("%s took %v", v.page, v.ended.Sub(v.begun).Round(time.Millisecond))
 	}
 	if late := people.visits(func(v visit) bool { return failed(v) && v.begun.After(healed) }); len(late) > 0 {
-		t.Errorf("%d refused after pages were back", len(late))
+		t.Errorf("%d requests were refused after pages were back", len(late))
 	}
 	people.mustAllBeSignedIn()
 	mustBeSound(t, server)
-	t.Logf("locked for %v: refused %s; %v until pages were back",
-		long, tally(people.visits(failed)), back.Round(time.Millisecond))
+	t.Logf("%s locked for %v: refused %s; pages were back after %v",
+		tables, long, tally(people.visits(failed)), back.Round(time.Millisecond))
 }

@@ -28,8 +28,8 @@ import (
 	"cairn/internal/testkit/process"
 )
 
-// canaries are people who are signed in and look at their pages while something goes wrong. Each has a name that
-// must be on all of their pages and on nobody else's.
+// canaries are signed-in people who look at their pages while something goes wrong. Each person's unique name must be
+// on all of their own pages and on no others.
 type canaries struct {
 	t      *testing.T
 	site   string
@@ -45,7 +45,7 @@ type person struct {
 	cookie *http.Cookie
 }
 
-// visit is a request that was answered, with the page (200, 303) or with "later" (503). Anything else fails the test.
+// visit is an answered request: served (200, 303) or refused (503). Any other answer fails the test.
 type visit struct {
 	begun, ended time.Time
 	page         string
@@ -54,7 +54,7 @@ type visit struct {
 
 var canaryName = regexp.MustCompile(`canary-[a-z0-9]+`)
 
-// newCanaries signs people in at the database of a server that runs. No password is hashed for that.
+// newCanaries signs people in, directly in the database, so that no password is hashed.
 func newCanaries(t *testing.T, site, database string, size int) *canaries {
 	t.Helper()
 	c := &canaries{t: t, site: site, people: make([]person, size), client: &http.Client{
@@ -100,15 +100,13 @@ func newCanaries(t *testing.T, site, database string, size int) *canaries {
 	return c
 }
 
-// dialForAll connects for whichever request comes first. If that request is broken off, others may
-// be waiting for the connection, and would get its error.
+// dialForAll connects even if the request that needed the connection was cancelled, because another request may use it.
 func dialForAll(ctx context.Context, network, address string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: testkit.Patience}).DialContext(context.WithoutCancel(ctx), network, address)
 }
 
-// walk sends callers around until the returned function is called, which waits for the answers to
-// their last requests. A fifth of the requests is broken off at a random moment; a twentieth
-// writes.
+// walk has callers visit pages until stop is called, which waits for their last answers. A fifth of the requests are
+// cancelled at a random moment, and a twentieth write.
 func (c *canaries) walk(callers int) (stop func()) {
 	var stopped atomic.Bool
 	var group sync.WaitGroup
@@ -123,7 +121,7 @@ func (c *canaries) walk(callers int) (stop func()) {
 	return sync.OnceFunc(func() { stopped.Store(true); group.Wait() })
 }
 
-// pace is how long people look at a page: in make test so long that others can use the machine too.
+// pace is the longest time that people look at a page. In make test it leaves the machine to other tests.
 func pace() time.Duration {
 	if faultTime() > 0 {
 		return 0
@@ -145,12 +143,12 @@ func (c *canaries) step() {
 	c.look(ctx, p, []string{"/", "/account", "/api/auth/me", "/api/auth/me"}[mathrand.N(4)])
 }
 
-// look asks for a page of a person's. The status is 0 when the request was broken off.
+// look requests a page as a person. The status is 0 if the request was cancelled.
 func (c *canaries) look(ctx context.Context, p person, page string) (status int) {
 	return c.ask(ctx, p, http.MethodGet, page, nil)
 }
 
-// rename gives a person the name they have, and a notice for their next page: two statements that write.
+// rename sets a person's name to the same name, and a notice for their next page. Both write.
 func (c *canaries) rename(ctx context.Context, p person) (status int) {
 	return c.ask(ctx, p, http.MethodPost, "/account/name", url.Values{"name": {p.canary}})
 }
@@ -173,8 +171,7 @@ func (c *canaries) ask(ctx context.Context, p person, method, page string, form 
 		_ = resp.Body.Close()
 	}
 	if err != nil {
-		// A request without a deadline of its own can meet only the deadline of another one, which
-		// was broken off on the same connection.
+		// A request without a deadline can still fail by the deadline of one that was cancelled on the same connection.
 		if _, brokenOff := ctx.Deadline(); !brokenOff && !errors.Is(err, context.DeadlineExceeded) {
 			c.t.Errorf("%s %s: no answer: %v", method, page, err)
 		}
@@ -187,16 +184,16 @@ func (c *canaries) ask(ctx context.Context, p person, method, page string, form 
 	return resp.StatusCode
 }
 
-// judge is what holds whatever happens to the database.
+// judge checks what must hold whatever happens to the database.
 func (c *canaries) judge(p person, page string, resp *http.Response, body string) {
 	found := canaryName.FindAllString(body, -1)
 	switch {
 	case slices.ContainsFunc(found, func(name string) bool { return name != p.canary }):
-		c.t.Errorf("%s shows somebody else's name: %s has %v", page, p.canary, found)
+		c.t.Errorf("%s shows another person's name: %s sees %v", page, p.canary, found)
 	case len(resp.Cookies()) > 0:
 		c.t.Errorf("%s (%d) changes the cookie", page, resp.StatusCode)
 	case resp.StatusCode == http.StatusOK && len(found) == 0:
-		c.t.Errorf("%s does not show its person's name", page)
+		c.t.Errorf("%s does not show the person's name", page)
 	case resp.StatusCode == http.StatusSeeOther && resp.Header.Get("Location") == "/account":
 	case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") == "":
 		c.t.Errorf("%s answers 503 without Retry-After", page)
@@ -205,7 +202,8 @@ func (c *canaries) judge(p person, page string, resp *http.Response, body string
 	}
 }
 
-// awaitVisits waits for n more visits, a hundred at a time: a thousand slow ones may take longer than testkit.Patience.
+// awaitVisits waits for n more visits, a hundred at a time, because a thousand slow ones may take longer than
+// testkit.Patience.
 func (c *canaries) awaitVisits(n int) {
 	c.t.Helper()
 	all := func(visit) bool { return true }
@@ -218,27 +216,27 @@ func (c *canaries) awaitVisits(n int) {
 	}
 }
 
-// awaitAllServed waits until all pages can be had again: each person's, one after the other.
+// awaitAllServed waits until each person, one after the other, is served.
 func (c *canaries) awaitAllServed() {
 	c.t.Helper()
-	testkit.Eventually(c.t, "everybody is served, one after the other", func() bool {
+	testkit.Eventually(c.t, "every person is served", func() bool {
 		return !slices.ContainsFunc(c.people, func(p person) bool {
 			return c.look(c.t.Context(), p, "/account") != http.StatusOK
 		})
 	})
 }
 
-// mustAllBeSignedIn asks for everybody, in the end.
+// mustAllBeSignedIn checks that every person is still signed in.
 func (c *canaries) mustAllBeSignedIn() {
 	c.t.Helper()
 	for _, p := range c.people {
 		if status := c.look(c.t.Context(), p, "/"); status != http.StatusOK {
-			c.t.Errorf("%s is not served any more: %d", p.canary, status)
+			c.t.Errorf("%s is no longer served: %d", p.canary, status)
 		}
 	}
 }
 
-// mustBeSound looks for what no answer tells.
+// mustBeSound checks the server's log for data races and panics.
 func mustBeSound(t *testing.T, p *process.Process) {
 	t.Helper()
 	for _, sign := range []string{"DATA RACE", `"panic"`, "panic:"} {
@@ -248,7 +246,7 @@ func mustBeSound(t *testing.T, p *process.Process) {
 	}
 }
 
-// visits returns those that chosen is true of, in the order of their ends.
+// visits returns the visits for which chosen is true, in the order of their ends.
 func (c *canaries) visits(chosen func(visit) bool) (found []visit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -263,7 +261,7 @@ func (c *canaries) visits(chosen func(visit) bool) (found []visit) {
 func failed(v visit) bool { return v.status == http.StatusServiceUnavailable }
 func served(v visit) bool { return !failed(v) }
 
-// slowest says how long the longest of some visits took.
+// slowest returns how long the slowest visit took.
 func slowest(visits []visit) (longest time.Duration) {
 	for _, v := range visits {
 		longest = max(longest, v.ended.Sub(v.begun))
@@ -271,7 +269,7 @@ func slowest(visits []visit) (longest time.Duration) {
 	return longest.Round(time.Millisecond)
 }
 
-// tally counts visits by page, for the figures.
+// tally counts visits by page, and says how long the slowest took.
 func tally(visits []visit) string {
 	pages := map[string][]visit{}
 	for _, v := range visits {

@@ -13,9 +13,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// The primary dies, or falls silent, and its standby takes over: people who are signed in stay
-// signed in, and no server is restarted for it. Silence takes longer: pgx gives each connection 15
-// seconds to end, and its place in the pool with it.
+// The primary dies or falls silent, and its standby takes over. Everyone stays signed in, and no server is restarted.
+// Silence takes longer, because pgx waits up to 15 seconds to close each connection and free its place in the pool.
 func TestFaultStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	t.Run("killed", func(t *testing.T) {
@@ -30,7 +29,7 @@ func TestFaultStandbyTakesOver(t *testing.T) {
 	})
 }
 
-// takeOver promotes a standby when the primary is lost, and expects that all is well soon after.
+// takeOver promotes a standby after the primary is lost, and expects that all is well soon afterwards.
 func takeOver(t *testing.T, primary *dbtest.Cluster, lose func(), recovery time.Duration) {
 	server := start(t, "PORT=0", "DATABASE_URL="+primary.URL()) // migrates
 	server.End(syscall.SIGTERM)
@@ -73,12 +72,12 @@ func takeOver(t *testing.T, primary *dbtest.Cluster, lose func(), recovery time.
 	}
 	people.mustAllBeSignedIn()
 	mustBeSound(t, server)
-	t.Logf("%v from the loss to the promotion, %v more until all was well; %d pages served, %d refused",
+	t.Logf("promoted %v after the loss, all well %v later; %d pages served, %d refused",
 		promoted.Sub(lost).Round(time.Millisecond), back.Round(time.Millisecond),
 		len(people.visits(served)), len(refused))
 }
 
-// A primary that hands over and lives on, read-only, must not keep the connections it has.
+// A primary that becomes read-only and hands over to its standby must not keep connections.
 func TestFaultPrimaryTurnsReadOnly(t *testing.T) {
 	t.Parallel()
 	primary := dbtest.NewCluster(t)
@@ -102,14 +101,14 @@ func TestFaultPrimaryTurnsReadOnly(t *testing.T) {
 	t.Logf("writes work %v after the promotion", time.Since(promoted).Round(time.Millisecond))
 	people.mustAllBeSignedIn()
 	mustBeSound(t, server)
-	// The one that listens is looked at every 15 s.
+	// The connection that listens is checked every 15 s.
 	testkit.Eventually(t, "no connection is on the former primary", func() bool {
 		return testkit.Ask[int](t, primary.URL(), `
 			SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cairn'`) == 0
 	})
 }
 
-// A database that is read-only for a while takes the server out of the balancer. Pages can still be read.
+// While the database is read-only, the server is not ready, but pages can still be read.
 func TestFaultReadOnly(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t)
@@ -135,13 +134,13 @@ func TestFaultReadOnly(t *testing.T) {
 		if status := people.rename(t.Context(), ada); status != state.written {
 			t.Errorf("read-only %s: the form answers %d", state.readOnly, status)
 		}
-		people.look(t.Context(), ada, "/") // takes the notice about it, which is a write
+		people.look(t.Context(), ada, "/") // removes the notice about it, which is a write
 	}
 	people.mustAllBeSignedIn()
 	mustBeSound(t, server)
 }
 
-// A server that starts while its database is read-only waits for it, and then does its background work too.
+// A server that starts while its database is read-only does its background work once the database can be written to.
 func TestFaultStartOnReadOnly(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t)
@@ -149,7 +148,7 @@ func TestFaultStartOnReadOnly(t *testing.T) {
 		"DATA_DIR=" + testkit.DataDir(t),
 		"PORT=0",
 		"DATABASE_URL=" + postgres.URL(),
-		"STRAVA_CLIENT_ID=1", // without keys there is a sandbox, which writes
+		"STRAVA_CLIENT_ID=1", // without keys there would be a sandbox, which writes
 		"STRAVA_CLIENT_SECRET=2",
 	}
 	if out, err := serverCommand(t, []string{"migrate"}, env...).CombinedOutput(); err != nil {
@@ -157,7 +156,7 @@ func TestFaultStartOnReadOnly(t *testing.T) {
 	}
 	readOnly(t, postgres, "on")
 	server := start(t, env...)
-	testkit.Eventually(t, "the log says what waits", func() bool {
+	testkit.Eventually(t, "the log says that background work waits", func() bool {
 		return strings.Contains(server.Logged(), "background work waits for the database")
 	})
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/": 200} {
@@ -174,7 +173,7 @@ func TestFaultStartOnReadOnly(t *testing.T) {
 	mustBeSound(t, server)
 }
 
-// either is a URL for whichever of two servers can be written to.
+// either returns a URL for the one of two servers that can be written to.
 func either(one, other *dbtest.Cluster) string {
 	return "postgres://cairn@" + one.Address() + "," + other.Address() + "/cairn?" + url.Values{
 		"sslmode": {"disable"}, "target_session_attrs": {"read-write"}, "pool_max_conns": {"4"},

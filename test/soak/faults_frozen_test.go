@@ -11,26 +11,23 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"cairn/db/dbtest"
 	"cairn/internal/testkit"
 )
 
-// The deadlines that README promises, and what a busy machine may add.
+// The deadlines that docs/operations.md promises, and what a busy machine may add.
 const (
 	probeDeadline  = 3 * time.Second
-	pageDeadline   = 10 * time.Second // all that a page waits for
-	saveDeadline   = 3 * time.Second  // and what is finished nevertheless
+	pageDeadline   = 10 * time.Second // for everything that a page waits for
+	saveDeadline   = 3 * time.Second  // for saving the session after that
 	answerDeadline = pageDeadline + saveDeadline
 	recovery       = 5 * time.Second
 	grace          = 2 * time.Second // after a restart
 	slack          = 2500 * time.Millisecond
 )
 
-// A database that says nothing at all is the worst kind of outage: nothing is refused, everything
-// waits. Even so, each request has its answer in time, what needs no database works, and everything
-// works soon afterwards.
+// A silent database is the worst kind of outage: it refuses nothing, so everything waits. Even so, each request is
+// answered in time, what needs no database works, and everything works soon afterwards.
 func TestFaultFrozen(t *testing.T) {
 	t.Parallel()
 	t.Run("processes stopped", func(t *testing.T) {
@@ -50,7 +47,7 @@ func TestFaultFrozen(t *testing.T) {
 	})
 }
 
-// freeze lets people look around before, while and after the database at address, postgres's, says nothing.
+// freeze has people visit pages before, while and after the database is silent. address leads to postgres.
 func freeze(t *testing.T, postgres *dbtest.Cluster, address string, begin, end func()) {
 	const pool = 4
 	server := start(t, "PORT=0", "DATABASE_URL="+address+"&pool_max_conns=4", usual().Variable())
@@ -70,7 +67,7 @@ func freeze(t *testing.T, postgres *dbtest.Cluster, address string, begin, end f
 	if status != http.StatusServiceUnavailable {
 		t.Errorf("without a database signing out answers %d", status)
 	}
-	testkit.Eventually(t, "pages are refused, and it lasts", func() bool {
+	testkit.Eventually(t, "pages are refused, and the silence has lasted", func() bool {
 		return len(people.visits(failed)) >= 10 && time.Since(begun) >= frozenFor()
 	})
 	over.Store(true)
@@ -109,7 +106,7 @@ func freeze(t *testing.T, postgres *dbtest.Cluster, address string, begin, end f
 		ready.Round(time.Millisecond), len(late), most)
 }
 
-// frozenFor is how long nothing is said, at least.
+// frozenFor is the shortest time for which the database is silent or locked.
 func frozenFor() time.Duration {
 	if faultTime() > 0 {
 		return 30 * time.Second
@@ -117,7 +114,7 @@ func frozenFor() time.Duration {
 	return 0
 }
 
-// allowed is how long an answer may take.
+// allowed returns how long an answer may take.
 func allowed(v visit) time.Duration {
 	if strings.HasSuffix(v.page, "/api/auth/me") {
 		return pageDeadline
@@ -125,8 +122,8 @@ func allowed(v visit) time.Duration {
 	return answerDeadline
 }
 
-// visit503 asks for what needs no database, which must be there at once, and for what tells that it is away, until that
-// is over. The function it returns waits for the end of that.
+// visit503 requests pages that need no database, which have to be served at once, and pages that say that it is away,
+// until over is true. wait waits for the last answers.
 func visit503(t *testing.T, site string, over *atomic.Bool) (wait func()) {
 	style := stylesheet(t, site)
 	var group sync.WaitGroup
@@ -174,7 +171,7 @@ type got struct {
 	body   string
 }
 
-// get asks for a page without a cookie, or posts a form.
+// get requests a page without a cookie, or posts a form unless form is nil.
 func get(t *testing.T, address string, form url.Values) got {
 	t.Helper()
 	method := http.MethodGet
@@ -205,14 +202,11 @@ func stylesheet(t *testing.T, site string) string {
 	return page.Find("link[rel=stylesheet]").AttrOr("href", "")
 }
 
-// watchConnections keeps counting the server's connections on PostgreSQL. The function it returns
-// stops that and returns the highest count.
+// watchConnections keeps counting the server's connections on PostgreSQL. stop stops that and returns the highest
+// count.
 func watchConnections(t *testing.T, postgres *dbtest.Cluster) (stop func() (most int)) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), postgres.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := testkit.Connect(t, postgres.URL())
 	ctx, cancel := context.WithCancel(t.Context())
 	counted := make(chan int)
 	go func() {

@@ -14,9 +14,8 @@ import (
 	"cairn/internal/testkit/process"
 )
 
-// A line that is slow, cuts connections, or delivers packets in pieces leads to late answers and
-// refusals, but to no wrong answer, and the server closes what it opened for them. A second server,
-// on a good line, shows what is normal.
+// A slow line, one that cuts connections, and one that delivers data in pieces lead to late or refused answers, but to
+// no wrong ones, and leave nothing open in the server. A second server on a good line shows what is normal.
 func TestFaultBadLine(t *testing.T) {
 	t.Parallel()
 	const pool = 4
@@ -28,7 +27,7 @@ func TestFaultBadLine(t *testing.T) {
 	people := newCanaries(t, good.URL, postgres.URL(), 50)
 	people.during(visitsInPeace())
 	if refused := people.visits(failed); len(refused) > 0 {
-		t.Errorf("%d refused on a good line", len(refused))
+		t.Errorf("%d requests were refused on a good line", len(refused))
 	}
 
 	for _, fault := range []struct {
@@ -48,10 +47,9 @@ func TestFaultBadLine(t *testing.T) {
 		line.add(fault.kind, "downstream", fault.toxicity, fault.attributes)
 		people.during(visitsInPeace() / 2)
 		refused := people.visits(failed)
-		t.Logf("%s: served %s", fault.name, tally(people.visits(served)))
-		t.Logf("%s: refused %s", fault.name, tally(refused))
+		t.Logf("%s: served %s; refused %s", fault.name, tally(people.visits(served)), tally(refused))
 		if len(people.visits(served)) == 0 || len(refused) > 0 && !fault.mayRefuse {
-			t.Errorf("%s: %d refused", fault.name, len(refused))
+			t.Errorf("%s: %d served, %d refused", fault.name, len(people.visits(served)), len(refused))
 		}
 		for _, v := range people.visits(func(v visit) bool { return v.ended.Sub(v.begun) > atMost(allowed(v)+slack) }) {
 			t.Errorf("%s: %s took %v", fault.name, v.page, v.ended.Sub(v.begun))
@@ -68,7 +66,7 @@ func TestFaultBadLine(t *testing.T) {
 	if !testkit.Within(testkit.Patience, closed) {
 		t.Error("descriptors are left open")
 	}
-	t.Logf("%d descriptors are left open, %d on a good line, %d before anybody came",
+	t.Logf("%d descriptors are left open, %d on a good line, %d before the first request",
 		descriptors(t, bad), descriptors(t, good), usual)
 	left, normal := goroutines(bad), goroutines(good)
 	if len(left) > len(normal)+pool {
@@ -77,8 +75,8 @@ func TestFaultBadLine(t *testing.T) {
 	t.Logf("%d goroutines are left, %d are usual", len(left), len(normal))
 }
 
-// A database that is far away makes pages slow, and puts off none: what is put off is what takes longer than a page
-// may. Beyond the round trip that docs/operations.md names some are.
+// A distant database makes pages slow. Up to supportedRoundTrip none is refused. Beyond it, only pages that would take
+// longer than their deadline are. Prints the table of docs/operations.md, "How large".
 func TestFaultFarDatabase(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t)
@@ -93,14 +91,15 @@ func TestFaultFarDatabase(t *testing.T) {
 		}
 		people.during(visitsInPeace() / 10)
 		all, refused := people.visits(func(visit) bool { return true }), people.visits(failed)
-		t.Logf("%d ms away: %.1f %% of %d served: %s", far,
-			100-100*float64(len(refused))/float64(len(all)), len(all), tally(people.visits(served)))
+		testkit.Row(t, testkit.Cell("%d ms", far),
+			testkit.Cell("%.0f %%", 100-100*float64(len(refused))/float64(max(1, len(all)))),
+			testkit.Cell("%.1f s", slowest(all).Seconds()))
 		if len(all) == 0 || len(refused) > 0 && far <= supportedRoundTrip {
-			t.Errorf("%d ms away: %d of %d are put off: %s", far, len(refused), len(all), tally(refused))
+			t.Errorf("%d ms away: %d of %d are refused: %s", far, len(refused), len(all), tally(refused))
 		}
 		for _, v := range refused {
 			if took := v.ended.Sub(v.begun); took < pageDeadline-time.Second || took > atMost(allowed(v)+slack) {
-				t.Errorf("%d ms away: %s is put off after %v", far, v.page, took)
+				t.Errorf("%d ms away: %s is refused after %v", far, v.page, took)
 			}
 		}
 		line.heal()
@@ -109,18 +108,18 @@ func TestFaultFarDatabase(t *testing.T) {
 	mustBeSound(t, server)
 }
 
-// supportedRoundTrip to the database is in milliseconds.
+// supportedRoundTrip is the longest round trip to the database with which all pages are served, in milliseconds
+// (docs/operations.md).
 const supportedRoundTrip = 200
 
-// during lets some callers walk until there were so many visits.
+// during has some callers walk for this many visits.
 func (c *canaries) during(visits int) {
 	stop := c.walk(8)
 	c.awaitVisits(visits)
 	stop()
 }
 
-// descriptors counts the open files of a server, where the system tells. Connections of our clients
-// must be closed first.
+// descriptors counts a server's open files on Linux, and returns 0 elsewhere. Close our clients' connections first.
 func descriptors(t *testing.T, p *process.Process) int {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -133,7 +132,7 @@ func descriptors(t *testing.T, p *process.Process) int {
 	return len(open)
 }
 
-// goroutines ends a server and returns who began what it was doing: Go programs tell on SIGQUIT.
+// goroutines ends a server with SIGQUIT, on which Go prints all goroutines, and returns what created them.
 func goroutines(p *process.Process) (creators []string) {
 	p.End(syscall.SIGQUIT)
 	for line := range strings.Lines(p.Logged()) {

@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// network is the line between the server and PostgreSQL, which can be made bad.
+// network is the line between the server and PostgreSQL. It can be made bad.
 type network struct {
 	t     *testing.T
 	proxy *toxiproxy.Proxy
@@ -26,13 +26,13 @@ func newNetwork(t *testing.T, address string) network {
 	return network{t, proxy}
 }
 
-// url names the database "cairn" behind the line.
+// url returns the address of the database through the line.
 func (n network) url() string {
 	return "postgres://cairn@" + n.proxy.Listen + "/cairn?sslmode=disable"
 }
 
-// add makes a share of connections bad in one way and direction: "upstream" is to PostgreSQL. Times
-// are in milliseconds.
+// add makes the share toxicity of connections bad in one direction ("upstream" is to PostgreSQL). Times are in
+// milliseconds.
 func (n network) add(kind, direction string, toxicity float64, attributes map[string]any) {
 	n.t.Helper()
 	toxic, err := json.Marshal(map[string]any{
@@ -50,5 +50,5 @@ func (n network) add(kind, direction string, toxicity float64, attributes map[st
 	}
 }
 
-// heal makes the line good again. Connections on which something was lost are broken.
+// heal makes the line good again. Connections that lost data stay broken.
 func (n network) heal() { n.proxy.Toxics.ResetToxics(n.t.Context()) }

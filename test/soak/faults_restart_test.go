@@ -11,9 +11,9 @@ import (
 	"cairn/internal/testkit"
 )
 
-// faultTime is how long PostgreSQL restarts again and again in make fault-test, which has the machine to itself: there
-// all figures are looked at that README promises. In make test it is 0: each fault comes once or twice, and only what
-// has to happen at all is looked at, however busy the machine is.
+// faultTime is how long make fault-test keeps restarting PostgreSQL. That run has the machine to itself and checks the
+// times that docs/operations.md promises. In make test faultTime is 0: each fault comes once or twice, and tests only
+// check what has to happen however busy the machine is.
 func faultTime() time.Duration {
 	minutes, err := strconv.ParseFloat(os.Getenv("FAULT_MINUTES"), 64)
 	if err != nil {
@@ -22,7 +22,7 @@ func faultTime() time.Duration {
 	return time.Duration(minutes * float64(time.Minute))
 }
 
-// atMost is a figure that is promised, or as long as a busy machine may take.
+// atMost returns promised in make fault-test, and otherwise as long as a busy machine may take.
 func atMost(promised time.Duration) time.Duration {
 	if faultTime() > 0 {
 		return promised
@@ -30,7 +30,7 @@ func atMost(promised time.Duration) time.Duration {
 	return testkit.Patience
 }
 
-// crowdInPeace is how many people look around.
+// crowdInPeace is how many people visit pages.
 func crowdInPeace() int {
 	if faultTime() > 0 {
 		return 200
@@ -46,10 +46,10 @@ func visitsInPeace() int {
 	return 60
 }
 
-// outage is from when PostgreSQL is told to stop until it answers again, and then until everybody is served.
+// outage is when PostgreSQL was asked to stop, when it answered again, and when every person was served again.
 type outage struct{ begun, ended, healed time.Time }
 
-// covers tells whether a page could not be had because of the outage.
+// covers reports whether a visit may have been refused because of the outage.
 func (o outage) covers(v visit) bool {
 	if faultTime() > 0 {
 		return v.ended.After(o.begun) && v.ended.Before(o.ended.Add(grace))
@@ -57,8 +57,8 @@ func (o outage) covers(v visit) bool {
 	return v.ended.After(o.begun) && v.begun.Before(o.healed)
 }
 
-// Two hundred people (in make fault-test) look around while PostgreSQL restarts, in both ways. Nobody sees another's
-// page, nobody is signed out, and pages are missing only during a restart and for two seconds after it.
+// People visit pages while PostgreSQL restarts, fast and immediate. No one sees another's page or is signed out, and
+// pages are refused only during a restart and for two seconds after it.
 func TestFaultRestarts(t *testing.T) {
 	t.Parallel()
 	postgres := dbtest.NewCluster(t)

@@ -1,29 +1,30 @@
 package soak
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
+
+	"cairn/internal/testkit"
 )
 
-// figures are what visitors of a site saw together.
+// figures are what all visitors of a site did and saw.
 type figures struct {
 	mu       sync.Mutex
 	began    time.Time
-	took     []time.Duration // one a request that was answered
-	failures []string        // requests without an answer, or refused
-	done     map[string]int  // what people did, and what was broken
-	broken   []string
+	took     []time.Duration // for each answered request
+	failures []string        // requests that were refused or got no answer
+	done     map[string]int  // how often people did what
+	broken   []string        // what they could not do, and why
 }
 
 func newFigures() *figures { return &figures{began: time.Now(), done: map[string]int{}} }
 
-// did counts something that a person did, by whether it worked.
+// did counts something that a person did, or could not do because of err.
 func (f *figures) did(what string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -48,7 +49,7 @@ func (f *figures) answered(r *http.Request, resp *http.Response, err error, took
 	}
 }
 
-// quantile returns the time within which the part q of the answers came.
+// quantile returns the time within which the share q of the answers came.
 func (f *figures) quantile(q float64) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,26 +57,45 @@ func (f *figures) quantile(q float64) time.Duration {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(f.took))
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)].Round(10 * time.Microsecond)
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
-func (f *figures) String() string {
-	p50, p99, most := f.quantile(0.5), f.quantile(0.99), f.quantile(1)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var done []string
-	for _, what := range slices.SortedFunc(maps.Keys(f.done), cmp.Compare) {
-		done = append(done, fmt.Sprintf("%d %s", f.done[what], what))
+// row prints the row of docs/performance.md: what happened, requests, failed ones, sign-outs, connects, p50 and p99.
+func (f *figures) row(t *testing.T, what, failed, signedOut, connects string) {
+	t.Helper()
+	testkit.Row(t, what, testkit.Cell("%d", len(f.took)+len(f.failures)), failed, signedOut, connects,
+		milliseconds(f.quantile(0.5))+", "+milliseconds(f.quantile(0.99)))
+}
+
+// connects says how many connects were broken; "": there were none.
+func (f *figures) connects() string {
+	broken := len(slices.DeleteFunc(slices.Clone(f.broken), func(text string) bool {
+		return !strings.HasPrefix(text, "connects: ")
+	}))
+	all := broken + f.done["connects"]
+	if all == 0 {
+		return ""
 	}
-	return fmt.Sprintf("%d requests in %v, p50 %v, p99 %v, slowest %v; %d failed; %s",
-		len(f.took)+len(f.failures), time.Since(f.began).Round(time.Second), p50, p99, most,
-		len(f.failures), strings.Join(done, ", "))
+	cell := testkit.Cell("%d of %d", broken, all)
+	if n := f.done[duringReplacement]; n > 0 {
+		cell += testkit.Cell(", %d of them during a replacement", n)
+	}
+	return cell
 }
 
-// some shortens a list for a message.
+func milliseconds(d time.Duration) string {
+	ms := float64(d) / float64(time.Millisecond)
+	if ms < 10 {
+		return testkit.Cell("%.1f ms", ms)
+	}
+	return testkit.Cell("%.0f ms", ms)
+}
+
+// some returns the first entries of a list, for a message.
 func some(all []string) string { return strings.Join(all[:min(len(all), 20)], "\n") }
 
-// counting counts the answers of a site, which asks each visitor's address of it. Other sites it only reaches.
+// counting counts the answers of a site, to which it says the visitor's address. Requests to other sites pass
+// uncounted.
 type counting struct {
 	site
 	address string

@@ -18,7 +18,7 @@ import (
 	"cairn/internal/testkit/process"
 )
 
-// fleet is several servers behind a balancer, on one database, with providers that outlive each of them.
+// fleet is several servers behind a balancer, with one database, and with simulated providers that outlive them.
 type fleet struct {
 	t         *testing.T
 	url       string // where browsers reach it
@@ -28,7 +28,7 @@ type fleet struct {
 	instances []*member
 }
 
-// member is a place in a fleet: a port, and whichever process listens there now.
+// member is a place in a fleet: a port and the process that listens there.
 type member struct {
 	*process.Process
 	env []string
@@ -39,7 +39,7 @@ func newFleet(t *testing.T, size int, env ...string) *fleet {
 	return newFleetBehind(t, size, &front{}, env...)
 }
 
-// newFleetBehind is newFleet with a front before the providers.
+// newFleetBehind is newFleet with a front that can delay requests to the providers.
 func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 	t.Helper()
 	ports := make([]string, size)
@@ -52,7 +52,7 @@ func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 	front := httptest.NewServer(f.balancer)
 	t.Cleanup(front.Close)
 	_, port, _ := net.SplitHostPort(front.Listener.Addr().String())
-	f.url = "http://localhost:" + port // the providers are at 127.0.0.1, another site
+	f.url = "http://localhost:" + port // another site than the providers' 127.0.0.1
 	database := dbtest.NewPatientURL(t)
 	var err error
 	if f.pool, err = pgxpool.New(t.Context(), database); err != nil {
@@ -78,8 +78,8 @@ func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 	return f
 }
 
-// replace ends an instance with a signal and starts a new one in its place. It returns the old
-// one's exit code (-1 after a kill).
+// replace ends a server with a signal and starts a new one in its place. It returns the old one's exit code (-1 after a
+// kill).
 func (f *fleet) replace(i int, signal syscall.Signal) int {
 	f.t.Helper()
 	return f.replaceBy(program(), i, signal)
@@ -97,8 +97,8 @@ func (f *fleet) replaceBy(program string, i int, signal syscall.Signal) int {
 	return code
 }
 
-// builds are the programs that take turns in a rolling restart: this one, and the one in
-// DEPLOY_PREVIOUS if there is one.
+// builds returns the programs that take turns in a rolling restart: this one, and the one in DEPLOY_PREVIOUS if it is
+// set.
 func builds() []string {
 	if previous := os.Getenv("DEPLOY_PREVIOUS"); previous != "" {
 		return []string{previous, program()}
@@ -113,11 +113,10 @@ func (f *fleet) awaitReady() {
 	}
 }
 
-// awaitSyncs waits until the syncs that connecting enqueued are done. From then on tokens are used only as the test
-// says.
+// awaitSyncs waits until the syncs that connecting enqueued are done. After that, only the test uses tokens.
 func (f *fleet) awaitSyncs() {
 	f.t.Helper()
-	testkit.Eventually(f.t, "what is new has been fetched", func() bool {
+	testkit.Eventually(f.t, "all syncs are done", func() bool {
 		var left int
 		err := f.pool.QueryRow(f.t.Context(), `
 			SELECT (SELECT count(*) FROM cairn.sync_requests) +
@@ -130,7 +129,7 @@ func (f *fleet) awaitSyncs() {
 	})
 }
 
-// deployRounds is how many times a test replaces servers: few, or as many as `make deploy-test` asks for.
+// deployRounds returns how many times a test replaces servers: the variable name, which make deploy-test sets, or few.
 func deployRounds(t *testing.T, name string, few int) int {
 	t.Helper()
 	value := os.Getenv(name)

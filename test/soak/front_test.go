@@ -13,28 +13,28 @@ import (
 	"time"
 )
 
-// front is the way to the providers. It knows when one of them is asked for tokens, and when it has given them out.
+// front stands in front of the simulated providers. It can delay requests for tokens, and reports their progress.
 type front struct {
 	http.Handler
 	mu    sync.Mutex
 	trips map[string]*trip // by provider
 }
 
-// trip is how requests for tokens fare on their way. The channels hear of each of them.
+// trip says how requests for tokens travel. Each request sends to the channels.
 type trip struct {
-	grant       string // "authorization_code" or "refresh_token": others pass
-	there, back leg    // the ways of a request and of its answer
+	grant       string // "authorization_code" or "refresh_token"; other requests pass at once
+	there, back leg    // for a request and for its answer
 
-	came chan struct{} // on its way there
-	done chan struct{} // carried out: the code or refresh token is spent, the answer is on its way back
+	came chan struct{} // the request has left
+	done chan struct{} // the provider has carried it out: the code or refresh token is spent, and the answer has left
 	sent chan struct{} // the answer has arrived
-	over chan struct{} // nothing more happens, whether it was carried out or lost
+	over chan struct{} // nothing more will happen, whether it was carried out or lost
 }
 
-// leg is a way that ends sooner or later, or with the sender; nil: at once.
+// leg waits until a request or answer may arrive, or until its sender has gone; nil: no wait.
 type leg func(sender context.Context)
 
-// takes is a leg that takes so long.
+// takes returns a leg that takes the time d.
 func takes(d time.Duration) leg {
 	return func(sender context.Context) {
 		select {
@@ -44,7 +44,7 @@ func takes(d time.Duration) leg {
 	}
 }
 
-// until is a leg that ends when c is closed.
+// until returns a leg that ends when c is closed.
 func until(c <-chan struct{}) leg {
 	return func(sender context.Context) {
 		select {
@@ -61,7 +61,7 @@ func (l leg) travel(sender context.Context) (arrived bool) {
 	return sender.Err() == nil
 }
 
-// next makes requests to a provider fare like that from now on.
+// next sets how requests to a provider travel from now on.
 func (f *front) next(provider, grant string, there, back leg) *trip {
 	made := func() chan struct{} { return make(chan struct{}, 1000) }
 	t := &trip{grant: grant, there: there, back: back, came: made(), done: made(), sent: made(), over: made()}
@@ -74,7 +74,7 @@ func (f *front) next(provider, grant string, there, back leg) *trip {
 	return t
 }
 
-// tripOf returns how a request fares; nil if it just passes.
+// tripOf returns the trip of a request, or nil if it passes at once.
 func (f *front) tripOf(r *http.Request, body []byte) *trip {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -90,7 +90,7 @@ func (f *front) tripOf(r *http.Request, body []byte) *trip {
 	return nil
 }
 
-// ServeHTTP loses a request whose sender dies while it is on its way there. One that has been there is carried out.
+// ServeHTTP loses a request whose sender dies before it arrives. A request that has arrived is carried out.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -120,7 +120,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.sent <- struct{}{}
 }
 
-// straight takes a visitor's requests to one instance, past the balancer.
+// straight sends a visitor's requests to one server, bypassing the balancer.
 type straight struct {
 	*fleet
 	to    int
@@ -135,7 +135,7 @@ func (s straight) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.wires.RoundTrip(r)
 }
 
-// at is the same browser, whose requests are served by that instance.
+// at returns the same browser with its requests going to one server.
 func (v *visitor) at(f *fleet, instance int) *visitor {
 	there := *v
 	there.wires = straight{f, instance, v.wires}

@@ -13,9 +13,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// Servers are killed at random while people sign up, sign in and connect. Anyone who got a cookie
-// stays signed in, nobody exists twice, nothing is left half done, and a request that had no answer
-// works when it is tried again.
+// Servers are killed at random while people sign up, sign in and connect. Everyone who got a cookie stays signed in, no
+// account exists twice, nothing is left half done, and a request that was lost works when it is sent again.
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
 	kills := deployRounds(t, "DEPLOY_KILLS", 8)
@@ -36,16 +35,16 @@ func TestKillAtRandom(t *testing.T) {
 	s.wantNothingLost(f, staying)
 }
 
-// survivors are people who try again when their request is lost with the server it was on.
+// survivors are people who try again when a request is lost with its server.
 type survivors struct {
 	*crowd
 	mu      sync.Mutex
-	people  int        // who arrived, beside those who stay
-	holding []*visitor // browsers that were given a session and never ended it
-	lost    int        // answers
+	people  int        // how many arrived, besides those who stay
+	holding []*visitor // browsers with a session that they never ended
+	lost    int        // how many answers were lost
 }
 
-// until does something until it is answered, however often the answer is lost.
+// until repeats do until it is answered.
 func (s *survivors) until(what string, do func() error) error {
 	for tries := 0; ; tries++ {
 		err := do()
@@ -59,9 +58,8 @@ func (s *survivors) until(what string, do func() error) error {
 	}
 }
 
-// arrives signs up somebody new, who then signs in at another browser. A cookie is a promise from
-// the moment it arrives, whether or not the page after it does: a person who has one does not sign
-// in again, but has to be signed in.
+// arrives signs up a new person, who then signs in at another browser. From the moment a cookie arrives its browser has
+// to be signed in, even if the rest of the answer is lost, so a person with a cookie does not sign in again.
 func (s *survivors) arrives(ctx context.Context, _ *visitor) {
 	home := newVisitor(s.site)
 	s.mu.Lock()
@@ -74,7 +72,7 @@ func (s *survivors) arrives(ctx context.Context, _ *visitor) {
 		}
 		err := home.signUp(ctx)
 		if tried && errors.Is(err, errTaken) {
-			return nil // only the answer was lost
+			return nil // the sign-up worked, and its answer was lost
 		}
 		tried = true
 		return err
@@ -121,7 +119,7 @@ func (s *survivors) connects(ctx context.Context, v *visitor, person string) {
 		_ = s.until("disconnects", func() error {
 			home, err := v.member(ctx, v.url+"/connections", nil)
 			if err != nil || !home.connected(p.Key) {
-				return err // a lost answer was to a disconnect that worked
+				return err // the disconnect worked, and its answer was lost
 			}
 			return v.disconnect(ctx, p.Key)
 		})
@@ -136,15 +134,17 @@ func (s *survivors) worksOrNot(ctx context.Context, v *visitor, provider string)
 	return v.check(ctx, provider)
 }
 
-// wantNothingLost looks, after all the kills, at every browser and at the rows that are left.
+// wantNothingLost checks every browser and the rows in the database after the last kill.
 func (s *survivors) wantNothingLost(f *fleet, staying int) {
 	s.t.Helper()
 	s.leave()
 	for _, v := range s.holding {
 		s.did("sessions that outlived it all", v.me(s.t.Context()))
 	}
-	s.t.Logf("%d kills: %v; %d answers lost and asked for again; %d signed out",
-		s.replaced.Load(), s.figures, s.lost, s.signedOut.Load())
+	s.figures.row(s.t, testkit.Cell("%d SIGKILLs at random", s.replaced.Load()),
+		testkit.Cell("%d without an answer, sent again", s.lost),
+		testkit.Cell("%d of %d browsers", s.signedOut.Load(), len(s.holding)+staying),
+		s.figures.connects())
 	if len(s.figures.broken) > 0 {
 		s.t.Errorf("broken:\n%s", some(s.figures.broken))
 	}
@@ -157,14 +157,14 @@ func (s *survivors) wantNothingLost(f *fleet, staying int) {
 		s.t.Errorf("%d accounts of %d people", users, s.people+staying)
 	}
 	for what, sql := range map[string]string{
-		"people who are there twice": `SELECT count(*) - count(DISTINCT display_name) FROM cairn.users`,
-		"accounts without a way in": `SELECT count(*) FROM cairn.users u
+		"people who exist twice": `SELECT count(*) - count(DISTINCT display_name) FROM cairn.users`,
+		"accounts without a sign-in method": `SELECT count(*) FROM cairn.users u
 			WHERE NOT EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id)
 			AND NOT EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = u.id)`,
-		"identities too many": `
+		"surplus identities": `
 			SELECT count(*) - count(DISTINCT (user_id, provider)) FROM cairn.identities`,
-		"connections in trouble":           `SELECT count(*) FROM cairn.connections WHERE state <> 'active'`,
-		"ended sessions that nobody ended": `SELECT count(*) FROM cairn.ended_sessions`,
+		"connections in trouble":     `SELECT count(*) FROM cairn.connections WHERE state <> 'active'`,
+		"sessions that no one ended": `SELECT count(*) FROM cairn.ended_sessions`,
 	} {
 		if n := s.rows(f, sql); n != 0 {
 			s.t.Errorf("%d %s", n, what)

@@ -18,7 +18,7 @@ import (
 	"cairn/internal/testkit/process"
 )
 
-// programVariable names the program for the tests.
+// programVariable names the variable with the path of the program.
 const programVariable = "CAIRN_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if testing.Short() {
 		fmt.Println("soak tests take minutes: skipped by -short")
 		return
+	}
+	if measured() {
+		fmt.Println("measured at commit", testkit.Commit())
 	}
 	dir, err := os.MkdirTemp("", "cairn-soak-")
 	if err != nil {
@@ -41,8 +44,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build builds the tests of cmd/server, which play the server with limits that it is given. It has the race detector
-// if these tests have it.
+// build builds the test binary of cmd/server, which plays the server with limits from a variable. It has the race
+// detector if this test binary has it.
 func build(program string) error {
 	args := []string{"test", "-c", "-o", program}
 	race := debug.BuildSetting{Key: "-race", Value: "true"}
@@ -57,7 +60,7 @@ func build(program string) error {
 	return os.Setenv(programVariable, program)
 }
 
-// program is the server that is tested.
+// program returns the path of the server under test.
 func program() string { return os.Getenv(programVariable) }
 
 func serverCommand(t *testing.T, args []string, env ...string) *exec.Cmd {
@@ -69,24 +72,24 @@ func serverCommand(t *testing.T, args []string, env ...string) *exec.Cmd {
 	return process.Command(t, program(), l, args, env...)
 }
 
-// start starts a server and waits until it says where it is.
+// start starts a server and waits until it logs its address.
 func start(t *testing.T, env ...string) *process.Process {
 	t.Helper()
 	return process.Start(t, serverCommand(t, nil, env...))
 }
 
-// usual are the limits of servers in tests that look how they keep them, and of all whose figures are printed.
+// usual returns the limits of servers whose limits are tested, and of all servers whose figures are printed.
 func usual() process.Limits {
 	l := process.Limits{Rates: process.Untiring()}
 	if !measured() {
 		l.Passwords = process.Patient().Passwords
-		l.RequestHeader = testkit.Patience // a client may come to a spare connection just when the server gives it up
+		l.RequestHeader = testkit.Patience // a client may use a spare connection just when the server closes it
 	}
 	return l
 }
 
-// mortal are the limits of servers that are killed: what one held,
-// others take over when a few calls could have been made.
+// mortal returns the limits of servers that are killed. The others wait for the lease of a dead one, so calls are
+// short.
 func mortal() process.Limits {
 	if measured() {
 		return usual()
@@ -96,6 +99,5 @@ func mortal() process.Limits {
 	return l
 }
 
-// measured tells whether figures are wanted, as make deploy-test and make fault-test print them:
-// of the program as it is.
+// measured reports whether to measure the program with its usual limits (make deploy-test, make fault-test).
 func measured() bool { return os.Getenv("DEPLOY_ROUNDS") != "" || faultTime() > 0 }

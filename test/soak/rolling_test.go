@@ -5,9 +5,8 @@ import (
 	"testing"
 )
 
-// A deploy that nobody notices: three instances are replaced one by one, again and again, while
-// people read, sign up, sign in and connect. With make deploy-test PREVIOUS=commit, that version
-// and this one take turns and share the database.
+// A deploy fails no request: three servers are replaced one by one, again and again, while people read, sign up, sign
+// in and connect. With make deploy-test PREVIOUS=commit, that version and this one take turns and share the database.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	rounds := deployRounds(t, "DEPLOY_ROUNDS", 2)
@@ -24,6 +23,6 @@ func TestRollingRestart(t *testing.T) {
 			}
 		}
 	}
-	crowd.wantNothingNoticed(rounds,
-		"pages", "sign-ups", "sign-ins", "connects", "of them while an instance was replaced")
+	crowd.wantNothingNoticed("3 instances behind a balancer", rounds,
+		"pages", "sign-ups", "sign-ins", "connects", duringReplacement)
 }

@@ -9,9 +9,8 @@ import (
 	"cairn/internal/testkit/process"
 )
 
-// One instance on one machine is replaced without a refused connection, because its socket outlives
-// it. Nothing stands in front of it: half of the visitors come on a new connection each time, half
-// keep theirs.
+// One server on one machine is replaced without refusing a connection, because its socket outlives it. No balancer
+// stands in front. Half of the visitors open a new connection for each request, and half keep theirs.
 func TestPassedSocketOutlivesServers(t *testing.T) {
 	t.Parallel()
 	rounds := deployRounds(t, "DEPLOY_ROUNDS", 2)
@@ -33,7 +32,7 @@ func TestPassedSocketOutlivesServers(t *testing.T) {
 		kept.replaced.Add(1)
 		fresh.replaced.Add(1)
 		old := server
-		overlap := round >= rounds // the new one accepts on the same socket before the old one is told to stop
+		overlap := round >= rounds // the new server accepts on the same socket before the old one is asked to stop
 		if overlap {
 			server = process.Start(t, process.Passing(serverCommand(t, nil, env...), socket))
 		}
@@ -44,6 +43,6 @@ func TestPassedSocketOutlivesServers(t *testing.T) {
 			server = process.Start(t, process.Passing(serverCommand(t, nil, env...), socket))
 		}
 	}
-	kept.wantNothingNoticed(rounds, "pages")
-	fresh.wantNothingNoticed(rounds, "pages")
+	kept.wantNothingNoticed("1 socket, kept connections", rounds, "pages")
+	fresh.wantNothingNoticed("1 socket, new connections", rounds, "pages")
 }

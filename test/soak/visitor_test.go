@@ -17,19 +17,19 @@ import (
 	"cairn/internal/testkit"
 )
 
-// site is a place that visitors go to, the way they get there, and what they see together.
+// site is what visitors visit, with the transport they share and their figures.
 type site struct {
 	url     string
 	wires   http.RoundTripper
 	figures *figures
 }
 
-// newSite is reached on connections that are kept, or on a new one each time.
+// newSite returns a site that is visited on kept connections, or on a new one for each request.
 func newSite(url string, kept bool) site {
 	return site{url, &http.Transport{MaxIdleConnsPerHost: 64, DisableKeepAlives: !kept}, newFigures()}
 }
 
-// visitor is one person at one browser. What goes wrong it returns, so that many can be on their way at once.
+// visitor is one person at one browser. Its methods return errors, so that many visitors can run at once.
 type visitor struct {
 	http.Client
 	site
@@ -37,21 +37,21 @@ type visitor struct {
 }
 
 var (
-	// errSignedOut says that somebody who should be signed in is not: a page or an answer said so.
+	// errSignedOut says that a visitor is signed out who should be signed in.
 	errSignedOut = errors.New("signed out")
-	// errLost says that no server answered. Whether the request was served is open.
+	// errLost says that no answer came. A server may or may not have carried out the request.
 	errLost = errors.New("no answer")
-	// errTaken says that there is an account with this e-mail.
+	// errTaken says that an account with this e-mail exists.
 	errTaken = errors.New("the e-mail is taken")
 )
 
-// newVisitor is somebody new.
+// newVisitor returns a new person.
 func newVisitor(at site) *visitor {
 	id := strings.ToLower(rand.Text()[:16])
 	return (&visitor{site: at, name: "Ada " + id, email: id + "@example.org"}).elsewhere()
 }
 
-// elsewhere is the same person at a new browser. Its address is new too, because sign-ins are limited by address.
+// elsewhere returns the same person at a new browser, with a new address because sign-ins are limited by address.
 func (v *visitor) elsewhere() *visitor {
 	jar, _ := cookiejar.New(nil) // never fails without options
 	n := mathrand.Uint32()
@@ -62,7 +62,7 @@ func (v *visitor) elsewhere() *visitor {
 	}
 }
 
-// signedIn tells whether the browser has been given a session.
+// signedIn reports whether the browser has a session's cookie.
 func (v *visitor) signedIn() bool {
 	address, _ := url.Parse(v.site.url)
 	for _, cookie := range v.Jar.Cookies(address) {
@@ -73,14 +73,14 @@ func (v *visitor) signedIn() bool {
 	return false
 }
 
-// page is what a browser shows in the end, after redirects.
+// page is what a browser shows after redirects.
 type page struct {
 	status int
 	url    string
 	body   string
 }
 
-// open gets an address, or posts a form if there is one.
+// open requests an address, or posts a form unless form is nil.
 func (v *visitor) open(ctx context.Context, address string, form url.Values) (page, error) {
 	method, body := http.MethodGet, io.Reader(http.NoBody)
 	if form != nil {
@@ -112,7 +112,7 @@ func (v *visitor) open(ctx context.Context, address string, form url.Values) (pa
 	return p, nil
 }
 
-// member opens a page that only somebody who is signed in gets.
+// member opens a page, and fails with errSignedOut if it is not one for people who are signed in.
 func (v *visitor) member(ctx context.Context, address string, form url.Values) (page, error) {
 	p, err := v.open(ctx, address, form)
 	if err == nil && !strings.Contains(p.body, `<body class="member">`) {
@@ -121,7 +121,7 @@ func (v *visitor) member(ctx context.Context, address string, form url.Values) (
 	return p, err
 }
 
-// me asks who is signed in, and minds another answer than its own name.
+// me asks the site who is signed in, and fails unless that is the visitor.
 func (v *visitor) me(ctx context.Context) error {
 	p, err := v.open(ctx, v.site.url+"/api/auth/me", nil)
 	if err != nil {
@@ -132,7 +132,7 @@ func (v *visitor) me(ctx context.Context) error {
 		return err
 	}
 	if who.DisplayName != v.name {
-		return fmt.Errorf("%w: the site knows %q", errSignedOut, who.DisplayName)
+		return fmt.Errorf("%w: the site says %q", errSignedOut, who.DisplayName)
 	}
 	return nil
 }
@@ -160,8 +160,7 @@ func (v *visitor) signOut(ctx context.Context) error {
 	return err
 }
 
-// connect goes to a provider, reads its page for a while, no longer than reading,
-// allows everything as that person, and comes back.
+// connect goes to a provider, reads its consent page for at most reading, allows everything as person, and comes back.
 func (v *visitor) connect(ctx context.Context, provider, person string, reading time.Duration) error {
 	consent, err := v.open(ctx, v.site.url+"/connect/"+provider, url.Values{"next": {"/connections"}})
 	if err != nil {
@@ -188,7 +187,7 @@ func (p page) connected(provider string) bool {
 	return strings.Contains(p.body, `id="card-`+provider+`" data-state="active"`)
 }
 
-// check lets the site ask the provider whether the connection works.
+// check presses "Check now", which has to find that the connection works.
 func (v *visitor) check(ctx context.Context, provider string) error {
 	p, err := v.member(ctx, v.site.url+"/connections/"+provider+"/check", url.Values{})
 	if err == nil && !strings.Contains(p.body, "the connection works") {

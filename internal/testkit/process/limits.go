@@ -12,7 +12,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// Limits are the limits of the server, field by field: cmd/server converts them into its own.
+// Limits has the same fields as the limits of cmd/server, which converts them.
 type Limits struct {
 	Passwords auth.Cost
 	Rates     auth.Limits
@@ -34,7 +34,7 @@ type Limits struct {
 	Counting         time.Duration
 }
 
-// Variable has the limits for a test binary that plays the server.
+// Variable returns the variable that gives these limits to a test binary that plays the server.
 func (l Limits) Variable() string {
 	text, err := json.Marshal(l)
 	if err != nil {
@@ -43,7 +43,7 @@ func (l Limits) Variable() string {
 	return PlaysServer + "=" + string(text)
 }
 
-// Patient are the limits of servers in tests that are not about them: a busy machine does not reach them.
+// Patient returns limits that a busy machine does not reach, for tests that are not about limits.
 func Patient() Limits {
 	const long = testkit.Patience
 	return Limits{
@@ -54,22 +54,22 @@ func Patient() Limits {
 			Probe: long, Page: long, Provider: long, Webhook: long, Bulk: long,
 		},
 		Jobs:    jobs.Limits{Job: long},
-		Sandbox: PatientSandbox(),
+		Sandbox: patientSandbox(),
 
-		// RequestHeader stays: a server that stops waits so long for connections on which nothing comes.
+		// RequestHeader keeps its default, because a server that stops waits this long for silent connections.
 		SessionLookup: long, SessionStatement: long, Request: long, Response: 2 * long,
 		SandboxWork: long, Upkeep: long, Health: long,
 		Doctor: long, Message: long, Counting: long,
 	}
 }
 
-// PatientSandbox are the limits of a sandbox beside such servers.
-func PatientSandbox() sandbox.Limits {
+// patientSandbox returns the limits of a sandbox for such servers.
+func patientSandbox() sandbox.Limits {
 	return sandbox.Limits{Strava: testkit.Patience, Garmin: testkit.Patience, Foursquare: testkit.Patience,
 		Slow: testkit.Patience, Retry: 50 * time.Millisecond}
 }
 
-// Untiring are the rate limits of people who do in a moment what others do in a week.
+// Untiring returns rate limits for tests that do in a moment what people do in a week.
 func Untiring() auth.Limits {
 	l := auth.DefaultLimits()
 	for _, often := range []*auth.Limit{&l.BeginPerson, &l.BeginNetwork, &l.CallPause, &l.CallHour, &l.CallNetwork,

@@ -1,9 +1,9 @@
-// Package process has servers in processes of their own, with limits that suit a busy machine, and the providers that
-// they call, for tests of cmd/server and test/soak.
+// Package process runs servers in processes of their own, for tests in cmd/server and test/soak.
 //
 //	process.go    a process that plays the server
-//	limits.go     its limits
-//	providers.go  providers that outlive servers
+//	limits.go     its limits, which suit a busy machine
+//	providers.go  simulated providers that outlive servers
+//	socket.go     passing sockets to a server
 package process
 
 import (
@@ -19,8 +19,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// PlaysServer names the variable by which the test binary of cmd/server is the server, with the limits that it holds as
-// JSON: what is tested is the whole program, in processes that can be killed.
+// PlaysServer names the variable that makes the test binary of cmd/server play the server. Its value is limits as JSON.
+// So tests run the whole program in processes that they can kill.
 const PlaysServer = "CAIRN_TEST_PLAYS_SERVER"
 
 // Process is a running server.
@@ -33,22 +33,22 @@ type Process struct {
 	log testkit.Journal
 }
 
-// Command is a program that plays the server, with these variables and nothing else of ours in its environment.
+// Command returns a command that plays the server, with these variables and none of the test's own.
 func Command(t *testing.T, program string, l Limits, args []string, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(program, args...)
-	cmd.Dir = t.TempDir() // no .env of this directory
-	// A program with the race detector sleeps for a second before it exits, unless it is told not to.
+	cmd.Dir = t.TempDir() // so that it reads no .env here
+	// By default, a program with the race detector sleeps for a second before it exits.
 	cmd.Env = slices.Concat([]string{l.Variable(), "GORACE=atexit_sleep_ms=50"}, Surroundings(), env)
 	return cmd
 }
 
-// Surroundings are the variables that every program needs.
+// Surroundings returns the variables that every program needs.
 func Surroundings() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}
 }
 
-// Start starts a server and waits until it says where it is.
+// Start starts a server and waits until it logs its address.
 func Start(t *testing.T, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{t: t, Cmd: cmd, Done: make(chan struct{})}
@@ -84,7 +84,7 @@ func (p *Process) read(stderr io.Reader, ready chan<- string) {
 	_ = p.Wait()
 }
 
-// Logged is what it has logged until now.
+// Logged returns what it has logged so far.
 func (p *Process) Logged() string { return p.log.String() }
 
 // Signal sends a signal.
@@ -95,7 +95,7 @@ func (p *Process) Signal(signal syscall.Signal) {
 	}
 }
 
-// End sends a signal, waits for the exit and returns its code (-1 after a kill).
+// End sends a signal, waits for the exit and returns the exit code (-1 after a kill).
 func (p *Process) End(signal syscall.Signal) int {
 	p.t.Helper()
 	p.Signal(signal)

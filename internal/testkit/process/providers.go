@@ -11,8 +11,8 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// Simulate serves the sandbox from the test, because servers come and go, and returns the registrations at its
-// providers for a site: variables of servers. wrap puts the way to the sandbox before it.
+// Simulate serves a sandbox from the test, so that it outlives servers. env are the variables that make servers at site
+// use it. wrap may put a handler in front of the sandbox.
 func Simulate(
 	t *testing.T, pool *pgxpool.Pool, site string, wrap func(http.Handler) http.Handler,
 ) (simulated *sandbox.Sandbox, env []string) {
@@ -32,11 +32,12 @@ func Simulate(
 			p.Prefix+"_REVOKE_URL="+at.Revoke)
 	}
 	simulated, err := sandbox.New(t.Context(), sandbox.Options{
-		Pool: pool, BaseURL: base, Apps: apps, Site: site, Limits: PatientSandbox()})
+		Pool: pool, BaseURL: base, Apps: apps, Site: site, Limits: patientSandbox()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, quota := range []struct{ provider, name, value string }{ // a crowd asks more than a small application may
+	// A crowd needs more than the quota of a small application.
+	for _, quota := range []struct{ provider, name, value string }{
 		{sandbox.Strava, sandbox.Quota, "1000000,1000000"}, {sandbox.Strava, sandbox.ReadQuota, "1000000,1000000"},
 		{sandbox.Foursquare, sandbox.Quota, "1000000"},
 	} {

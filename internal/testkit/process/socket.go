@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Passing makes cmd start a server as systemd does: with open sockets from descriptor 3 on, which
-// its environment announces under its own process id.
+// Passing makes cmd start a server as systemd does: with open sockets from descriptor 3 on, and with LISTEN_PID and
+// LISTEN_FDS in its environment.
 func Passing(cmd *exec.Cmd, sockets ...*os.File) *exec.Cmd {
 	cmd.Args = append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
@@ -18,7 +18,7 @@ func Passing(cmd *exec.Cmd, sockets ...*os.File) *exec.Cmd {
 	return cmd
 }
 
-// Listening returns a socket that this process holds open, and its address.
+// Listening returns a socket that this process keeps open, and the address of the site on it.
 func Listening(t *testing.T) (socket *os.File, site string) {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
