@@ -21,7 +21,7 @@ import (
 	"cairn/web"
 )
 
-// BenchmarkRequest counts what one request allocates, in our handler and in that with the raw SELECT.
+// BenchmarkRequest counts what a request allocates, in our handler and in the one with the raw SELECT.
 func BenchmarkRequest(b *testing.B) {
 	m := newMachine(b)
 	address := m.ours("small")

@@ -10,10 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// cookies is how many sessions are used, however many there are.
+// cookies is how many different sessions the requests use.
 const cookies = 10_000
 
-// fill makes n people, each with a session that ends at a time of PostgreSQL's.
+// fill makes n people, each with a session that expires after the interval expiry.
 func fill(b *testing.B, address string, n int, expiry string) {
 	b.Helper()
 	pool := connect(b, address)
@@ -50,7 +50,7 @@ func fillStock(b *testing.B, address string, n int) {
 	execute(b, address, `VACUUM ANALYZE`)
 }
 
-// signedIn returns requests for a path with the cookies of as many as cookies of the first n sessions.
+// signedIn returns requests for a path with cookies of random sessions among the first n.
 func signedIn(path string, n int) [][]byte {
 	requests := make([][]byte, cookies)
 	for i := range requests {

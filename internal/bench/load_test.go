@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// load is a number of connections on which one request follows the other.
+// load is a number of connections, each of which sends one request after the other.
 type load struct {
 	address     string // host:port
 	connections int
 	lasts       time.Duration
-	requests    [][]byte // each ready to be sent; one of them is chosen at random each time
+	requests    [][]byte // as bytes on the wire; each time one is chosen at random
 }
 
 // outcome is the result of a load.
@@ -29,7 +29,7 @@ type outcome struct {
 	took      []time.Duration
 }
 
-// getWith is a request for a path with a cookie, as bytes.
+// getWith returns a request for a path with a cookie, as bytes on the wire.
 func getWith(path, cookie string) []byte {
 	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: localhost\r\nCookie: session=%s\r\n\r\n", path, cookie)
 }
@@ -59,7 +59,7 @@ func (l load) run(ctx context.Context) (outcome, error) {
 	return sum, nil
 }
 
-// client is deliberately less than net/http's: on the same two cores, what it does not cost shows the server's cost.
+// client does less than net/http's client on purpose: it shares the machine's cores with the server that is measured.
 func (l load) client(ctx context.Context) (outcome, error) {
 	o := outcome{answers: map[int]int{}}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", l.address)
@@ -83,7 +83,7 @@ func (l load) client(ctx context.Context) (outcome, error) {
 	return o, nil
 }
 
-// readAnswer reads one answer, whose length its head has to tell, and returns its status.
+// readAnswer reads one answer, which must have a Content-Length, and returns its status.
 func readAnswer(r *bufio.Reader) (status int, err error) {
 	length := -1
 	for {
@@ -93,7 +93,7 @@ func readAnswer(r *bufio.Reader) (status int, err error) {
 		}
 		switch line = bytes.TrimRight(line, "\r\n"); {
 		case len(line) == 0 && length < 0:
-			return 0, fmt.Errorf("bench: an answer %d without a length", status)
+			return 0, fmt.Errorf("bench: an answer %d has no Content-Length", status)
 		case len(line) == 0:
 			_, err := r.Discard(length)
 			return status, err
@@ -108,15 +108,15 @@ func readAnswer(r *bufio.Reader) (status int, err error) {
 	}
 }
 
-// only says that every answer had this status.
+// only fails unless every answer had this status.
 func (o outcome) only(status int) error {
 	if len(o.answers) != 1 || o.answers[status] == 0 {
-		return fmt.Errorf("bench: answers by status: %v, want %d alone", o.answers, status)
+		return fmt.Errorf("bench: answers by status: %v, want only %d", o.answers, status)
 	}
 	return nil
 }
 
-// percentile returns the time within which that share of the answers came.
+// percentile returns the time within which a share of the answers came.
 func (o outcome) percentile(share float64) time.Duration {
 	if len(o.took) == 0 {
 		return 0
@@ -124,7 +124,7 @@ func (o outcome) percentile(share float64) time.Duration {
 	return o.took[min(len(o.took)-1, int(share*float64(len(o.took))))].Round(10 * time.Microsecond)
 }
 
-// figures prints a table as it grows.
+// figures prints lines as they are measured.
 type figures struct{ io.Writer }
 
 func (f figures) line(format string, args ...any) { _, _ = fmt.Fprintf(f, format+"\n", args...) }

@@ -3,9 +3,9 @@ package bench
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db/embedded"
+	"cairn/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -31,10 +32,14 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	flag.Parse()
+	if flag.Lookup("test.bench").Value.String() != "" {
+		fmt.Println("measured at commit", testkit.Commit())
+	}
 	os.Exit(m.Run())
 }
 
-// machine is a PostgreSQL with durability, as one in production has it, and the built server.
+// machine is a durable PostgreSQL, as in production, and the built server.
 type machine struct {
 	b      *testing.B
 	url    string
@@ -62,7 +67,7 @@ func newMachine(b *testing.B) machine {
 	return machine{b: b, url: postgres.URL(), server: program}
 }
 
-// database makes an empty one and returns its URL.
+// database makes an empty database and returns its URL.
 func (m machine) database(name string) string {
 	m.b.Helper()
 	execute(m.b, m.url, "CREATE DATABASE "+name)
@@ -122,17 +127,17 @@ func (m machine) command(args []string, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// process is a server that answers.
+// process is a running server.
 type process struct {
 	cmd     *exec.Cmd
 	address string
 	cold    time.Duration // from the start of the process to its first answer
 }
 
-// start starts a server and waits for its first answer. Its log goes to a file, as it would in production.
+// start starts a server and waits for its first answer. Its log goes to a file, as in production.
 func (m machine) start(args []string, env ...string) process {
 	m.b.Helper()
-	port := freePort(m.b)
+	port := testkit.FreePort(m.b)
 	cmd := m.command(args, append(env, "PORT="+port, "DATA_DIR="+m.b.TempDir())...)
 	log, err := os.Create(filepath.Join(m.b.TempDir(), "log"))
 	if err != nil {
@@ -179,7 +184,7 @@ func (p process) answers() bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// memory returns a figure of /proc/PID/status in MiB: VmRSS now, VmHWM at most.
+// memory returns a figure of /proc/PID/status in MiB: VmRSS is the current memory, VmHWM the most.
 func (p process) memory(name string) float64 {
 	file, err := os.Open(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -194,15 +199,4 @@ func (p process) memory(name string) float64 {
 		}
 	}
 	return 0
-}
-
-func freePort(b *testing.B) string {
-	b.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(b.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	return port
 }

@@ -5,9 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkPrevious compares this version with another one, the program BENCH_PREVIOUS (make bench
-// PREVIOUS=commit), and with itself: what two servers of one build differ by is what the machine
-// adds by chance. All three use one database.
+// BenchmarkPrevious compares this version with another one, the program BENCH_PREVIOUS (make bench PREVIOUS=commit),
+// and with itself: two servers of one build show how much the machine varies. All three use one database.
 func BenchmarkPrevious(b *testing.B) {
 	program := os.Getenv("BENCH_PREVIOUS")
 	if program == "" {

@@ -19,10 +19,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// runRival runs the test binary as one of the servers that ours is compared with: "raw", "stock" or "sliding".
+// runRival names the variable that makes the test binary play a server that ours is compared with: "raw", "stock" or
+// "sliding".
 const runRival = "CAIRN_BENCH_PLAYS"
 
-// person is what all of them answer.
+// person is what every server answers.
 type person struct {
 	ID          int64   `json:"id"`
 	DisplayName string  `json:"displayName"`
@@ -54,8 +55,8 @@ func play(rival, address string) error {
 	return nil
 }
 
-// raw is the least that a handler can do: hash the token and run one prepared SELECT by primary key, of the session and
-// its user.
+// raw does the least that a handler can do: it hashes the token and runs one prepared SELECT of the session and its
+// user by primary key.
 func raw(pool *pgxpool.Pool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var p person
@@ -84,7 +85,7 @@ func stock(router chi.Router, pool *pgxpool.Pool, sliding bool) {
 		p := person{ID: sessions.GetInt64(r.Context(), "id"), DisplayName: sessions.GetString(r.Context(), "name")}
 		var err error
 		if p.ID == 0 {
-			err = errors.New("nobody is signed in")
+			err = errors.New("not signed in")
 		}
 		answer(w, p, err)
 	})
@@ -98,13 +99,13 @@ func answer(w http.ResponseWriter, p person, err error) {
 	_ = json.NewEncoder(w).Encode(p)
 }
 
-// hashed is a token as scs's HashTokenInStore stores it.
+// hashed returns a token as scs's HashTokenInStore stores it.
 func hashed(token string) string {
 	hash := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(hash[:])
 }
 
-// token is the nth session's.
+// token returns the token of the nth session.
 func token(n int) string {
 	hash := sha256.Sum256(fmt.Appendf(nil, "session %d", n))
 	return base64.RawURLEncoding.EncodeToString(hash[:])

@@ -44,9 +44,8 @@ func BenchmarkSignedIn(b *testing.B) {
 	perRequest(b, out, ours, connect(b, small), me)
 }
 
-// compare prints the rate of each contender, and how many times as fast the first was in the same
-// round. Each round begins with a different contender, because what one leaves behind, in caches
-// and for PostgreSQL to write, slows the next.
+// compare prints the rate of each contender, and how many times as fast the first one was in the same round. Each round
+// begins with another contender, because a contender leaves caches and unwritten pages behind that affect the next.
 func compare(b *testing.B, out figures, connections int, contenders []contender) {
 	b.Helper()
 	rounds := fromEnv("BENCH_ROUNDS", 5)
@@ -82,7 +81,7 @@ func run(b *testing.B, l load) outcome {
 	return o
 }
 
-// perRequest prints what a request costs PostgreSQL: alone, when lookups share nothing, and under load.
+// perRequest prints what a request costs PostgreSQL: alone, when lookups share no statement, and under load.
 func perRequest(b *testing.B, out figures, p process, pool *pgxpool.Pool, requests [][]byte) {
 	b.Helper()
 	for _, connections := range []int{1, 64} {
@@ -113,7 +112,7 @@ func costOf(b *testing.B, pool *pgxpool.Pool) cost {
 	}
 }
 
-// fromEnv lets a run be shorter than one whose figures count.
+// fromEnv reads a number from a variable, so that a trial run can be short.
 func fromEnv(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
 		return n

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// BenchmarkStorm lets 200 people sign in at the same moment at a server that may have 512 MiB, while others use it.
+// BenchmarkStorm has 200 people sign in at the same moment to a server with 512 MiB, while others read pages.
 func BenchmarkStorm(b *testing.B) {
 	const people = 200
 	m := newMachine(b)
 	address := m.ours("storm")
 	fill(b, address, cookies, "30 days")
-	// prlimit bounds what the process may write to; the kernel refuses it more, and Go dies of that.
+	// prlimit bounds the process's data. Go crashes if the kernel refuses more.
 	limited := []string{"prlimit", "--data=536870912", m.server}
 	ours := m.start(limited, "DATABASE_URL="+address, "TRUSTED_PROXIES=127.0.0.1,::1")
 	out := figures{os.Stdout}
@@ -68,7 +68,7 @@ func errorText(err error) string {
 	return ""
 }
 
-// post sends a sign-up or sign-in of the ith person, from an address of theirs: limits are by network.
+// post sends a sign-up or sign-in of the ith person, from their own address because limits are per network.
 func post(p process, i int, path string) (status int, retry string, err error) {
 	form := url.Values{
 		"name":     {"Ada"},

@@ -1,6 +1,6 @@
-// Package instance registers the running servers in cairn.instances. Each server inserts a row when it starts, updates it
-// regularly, and deletes it when it stops. The rows decide which encryption key seals: one that every server holds, so
-// that all can read what one writes.
+// Package instance registers the running servers in cairn.instances. Each server inserts a row when it starts, updates
+// it regularly, and deletes it when it stops. The rows decide which encryption key seals: one that every server holds,
+// so that all can read what one writes.
 package instance
 
 import (
