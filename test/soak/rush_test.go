@@ -113,7 +113,7 @@ func TestRushForAnExpiredToken(t *testing.T) {
 				<-trip.sent
 				refreshed := time.Now()
 				<-served
-				t.Logf("50 requests for an expired token of %s: all served %s after the refresh; other pages %s at most",
+				t.Logf("50 requests for an expired token of %s: all served %s after the refresh, other pages in %s",
 					r.provider, milliseconds(time.Since(refreshed)), milliseconds(slowest))
 				r.wantOneRefresh(trip)
 			}
