@@ -11,11 +11,11 @@ run: postgres build ## run the server with a private database and the sandbox: h
 build: ## build bin/server
 	@CGO_ENABLED=0 go build -trimpath -o bin/server ./cmd/server
 
-# Most tests wait for something most of the time, so more are under way than there are cores.
+# Most tests spend most of their time waiting, so more run at once than there are cores.
 testing = -race -shuffle=on -parallel 6
 needed = postgres chromium pgbouncer promtool axe systemd
 
-test: $(needed) ## run all tests, the browser's too, with the race detector: 10 rounds of each race, a short round of what is long
+test: $(needed) ## run all tests, in a browser too, with the race detector; 10 rounds of each race, short versions of long tests
 	go test $(testing) -timeout 60m $(TEST_FLAGS) ./...
 
 test-busy: $(needed) ## build the tests, then run make test beside 8 busy processes and print how long it took
@@ -29,7 +29,7 @@ cover: $(needed) ## run all tests without the race detector, and print how much 
 	go test -coverpkg=./cmd/...,./db,./db/embedded,./internal/... -coverprofile=coverage.out -parallel 6 -timeout 60m ./...
 	@awk -f scripts/coverage.awk coverage.out
 
-matrix-test: postgres ## let every call to a provider go wrong in every way, in the slow ones too
+matrix-test: postgres ## make every call to a provider fail in every way, the slow ones too
 	MATRIX=all go test -race -count=1 -run '^Test(ProviderMatrix|MatrixIsComplete)$$' ./internal/routes
 
 deploy-test: postgres $(if $(PREVIOUS),previous) ## replace and kill servers under load and print the figures; PREVIOUS=commit mixes that version in
@@ -54,7 +54,7 @@ lint: ## check formatting, line length, vet, staticcheck, modern Go
 	go tool staticcheck ./...
 	go fix -diff ./...
 
-fuzz: postgres ## try every route, providers' answers and what reads text for a minute each
+fuzz: postgres ## fuzz every route, providers' answers and what parses text for a minute each
 	go test -run '^$$' -fuzz FuzzRequests -fuzztime 60s -fuzzminimizetime 1x ./internal/routes
 	go test -run '^$$' -fuzz FuzzAnswers -fuzztime 60s -fuzzminimizetime 1x ./internal/routes
 	go test -run '^$$' -fuzz FuzzReturnPath -fuzztime 60s ./internal/routes

@@ -3,9 +3,9 @@
 
 -- Owns the tables and changes the schema: server migrate.
 CREATE ROLE cairn_owner LOGIN;
--- Serves: it reads and writes rows, and can change no table.
+-- Serves: it reads and writes rows, and can't change the schema.
 CREATE ROLE cairn LOGIN;
--- Cairn sets these limits itself; a connection pooler keeps it from that where there is no transaction.
+-- Cairn sets these limits itself, except outside transactions behind a connection pooler.
 ALTER ROLE cairn SET statement_timeout = '10s';
 ALTER ROLE cairn SET lock_timeout = '5s';
 ALTER ROLE cairn SET idle_in_transaction_session_timeout = '30s';
@@ -16,6 +16,6 @@ GRANT CONNECT ON DATABASE cairn TO cairn;
 \connect cairn
 CREATE SCHEMA cairn AUTHORIZATION cairn_owner;
 GRANT USAGE ON SCHEMA cairn TO cairn;
--- For all that migrations make, now and later.
+-- For everything that migrations make, now and later.
 ALTER DEFAULT PRIVILEGES FOR ROLE cairn_owner IN SCHEMA cairn GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cairn;
 ALTER DEFAULT PRIVILEGES FOR ROLE cairn_owner IN SCHEMA cairn GRANT USAGE ON SEQUENCES TO cairn;
