@@ -2,6 +2,7 @@ package routes
 
 import (
 	"fmt"
+	"html/template"
 	"math"
 	"strconv"
 	"strings"
@@ -18,6 +19,20 @@ const (
 	metresPerFoot = 0.3048
 	metresPerYard = 0.9144
 )
+
+// listed lists figures. Nothing in them comes from outside but numbers.
+func listed(facts []fact) template.HTML {
+	var list strings.Builder
+	list.Grow(80 * len(facts))
+	for _, f := range facts {
+		list.WriteString(`<div><dt>` + f.Label + `</dt><dd>` + f.Value)
+		if f.Unit != "" {
+			list.WriteString(` <small>` + f.Unit + `</small>`)
+		}
+		list.WriteString(`</dd></div>`)
+	}
+	return template.HTML(list.String())
+}
 
 // factsOf are the figures that say most about an activity of its kind, as far as they are known.
 func factsOf(e activity.Entry, imperial bool) []fact {

@@ -23,14 +23,15 @@ type dayView struct {
 	ID     string // "d2026-11-24"
 	Name   string // "Today", "Sunday 22 November"
 	About  string // "Tuesday 24 November · Lyon"
-	Stones []stone
+	Cairn  template.HTML
 	Things []thing
 }
 
 // thing is an activity, or a check-in outside of any.
 type thing struct {
 	From    string // keys of the providers that told of it
-	Sport   activity.Sport
+	Place   bool   // it is a check-in
+	Sport   string
 	Icon    string
 	Kind    string
 	Title   string
@@ -38,17 +39,12 @@ type thing struct {
 	When    template.HTML // "": its person hides when it was
 	Private bool
 	Device  string
-	Facts   []fact
-	Route   *routeView
+	Facts   template.HTML
+	Route   template.HTML
 	Within  []thing // check-ins on the way
 	Page    string
 	ViewOn  string // the provider's name
 }
-
-// Place tells whether it is a check-in.
-func (t thing) Place() bool { return t.Sport == activity.Place }
-
-type routeView struct{ ViewBox, Path, From, To string }
 
 // found is an entry with where it came from.
 type found struct {
@@ -96,6 +92,7 @@ func together(cards []card) []found {
 		if c.Latest == nil {
 			continue
 		}
+		all = slices.Grow(all, len(c.Latest.Entries))
 		for _, e := range c.Latest.Entries {
 			all = append(all, found{Entry: e, from: c.Key, name: c.Name, day: e.Local().Format(time.DateOnly)})
 		}
@@ -103,7 +100,7 @@ func together(cards []card) []found {
 	slices.SortStableFunc(all, func(a, b found) int {
 		return cmp.Or(strings.Compare(a.day, b.day), a.At.Compare(b.At))
 	})
-	var merged []found
+	merged := all[:0]
 	for _, f := range all {
 		if i := slices.IndexFunc(merged[max(0, len(merged)-4):], f.sameAs); i >= 0 {
 			i += max(0, len(merged)-4)
@@ -138,7 +135,7 @@ func (f found) merged(other found) found {
 
 func newDay(entries []found, r reader) dayView {
 	local := entries[0].Local()
-	d := dayView{ID: "d" + entries[0].day, Stones: stonesOf(entries)}
+	d := dayView{ID: "d" + entries[0].day, Cairn: cairnOf(entries), Things: make([]thing, 0, len(entries))}
 	date, places := local.Format("Monday 2 January"), citiesOf(entries)
 	if local.Year() != r.now.Year() {
 		date = local.Format("Monday 2 January 2006")
@@ -186,16 +183,16 @@ func citiesOf(entries []found) string {
 
 func thingOf(f found, r reader) thing {
 	t := thing{
-		From: strings.TrimSpace(f.from + " " + f.alsoFrom), Sport: f.Sport, Icon: iconOf(f.Entry),
+		From: strings.TrimSpace(f.from + " " + f.alsoFrom), Place: f.place(), Sport: string(f.Sport), Icon: iconOf(f.Entry),
 		Kind: f.Kind, Title: f.Title, When: timeOf(f), Private: f.Private, Device: f.Device,
 		Page: f.Page, ViewOn: f.name, Route: routeOf(f.Route),
 	}
-	if t.Place() {
+	if t.Place {
 		t.Where = dotted(f.Kind, f.Place)
 		return t
 	}
 	t.Kind = cmp.Or(f.Kind, "Activity")
-	t.Facts = factsOf(f.Entry, r.imperial)
+	t.Facts = listed(factsOf(f.Entry, r.imperial))
 	return t
 }
 
@@ -210,16 +207,22 @@ func timeOf(f found) template.HTML {
 		return ""
 	}
 	local := f.Local()
-	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s %s">%s</time>`, local.Format(time.RFC3339),
-		local.Format("Monday 2 January 2006, 15:04"), zone(f.Offset), local.Format("15:04")))
+	return template.HTML(local.Format(`<time datetime="2006-01-02T15:04:05Z07:00" `+
+		`title="Monday 2 January 2006, 15:04 `) + zone(f.Offset) + local.Format(`">15:04</time>`))
 }
 
-func routeOf(d *activity.Drawing) *routeView {
+// routeOf draws a route, with a dot where it begins and one where it ends elsewhere.
+func routeOf(d *activity.Drawing) template.HTML {
 	if d == nil {
-		return nil
+		return ""
 	}
-	from, _, _ := strings.Cut(strings.ToUpper(d.Path), "L")
-	return &routeView{fmt.Sprintf("0 0 %d %d", d.Width, d.Height), d.Path, from, d.End}
+	ends := d.Path[:max(0, strings.IndexAny(d.Path, "lL"))] + "h.1"
+	if d.End != "" {
+		ends += "M" + d.End + "h.1"
+	}
+	return template.HTML(fmt.Sprintf(`<svg class="land" viewBox="0 0 %d %d" aria-hidden="true">`+
+		`<path class="trace" d="%s"/><path class="end" d="%[4]s"/><path class="end core" d="%[4]s"/></svg>`,
+		d.Width, d.Height, template.HTMLEscapeString(d.Path), template.HTMLEscapeString(ends)))
 }
 
 // icons are those of each kind, and of kinds of places and sports by a part of their words.

@@ -40,8 +40,8 @@ type providerView struct{ Key, Name string }
 func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error) {
 	funcs := template.FuncMap{"date": date, "day": day, "moment": moment, "ago": ago, "revocable": connection.Revocable,
 		"asset": func(name string) (string, error) { return assetURL(assets, name) },
-		"icon":  func(name string, size ...string) (template.HTML, error) { return icon(assets, name, size...) },
-		"glyph": func(key, name string) template.HTML { return glyph(assets, key, name) },
+		"icon":  newSprite(assets["icons.svg"]).icon,
+		"glyph": newSprite(assets["marks.svg"]).glyph,
 	}
 	names, err := fs.Glob(files, "templates/pages/*.html")
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"path"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -106,24 +105,38 @@ func assetURL(assets map[string]asset, name string) (string, error) {
 	return a.url, nil
 }
 
-// icon is one symbol of the sprite. Beside it stands what it means, in words.
-func icon(assets map[string]asset, name string, size ...string) (template.HTML, error) {
-	if !has(assets["icons.svg"], name) {
+// sprite is an SVG file of symbols: <use> elements that show them, by their ids.
+type sprite map[string]string
+
+var symbolID = regexp.MustCompile(`<symbol id="([a-z0-9-]+)"`)
+
+func newSprite(a asset) sprite {
+	s := sprite{}
+	for _, match := range symbolID.FindAllSubmatch(a.body, -1) {
+		id := string(match[1])
+		s[id] = `<use href="` + a.url + `#` + id + `"/>`
+	}
+	return s
+}
+
+// icon draws one symbol. The words beside it say what it means.
+func (s sprite) icon(name string, size ...string) (template.HTML, error) {
+	use, ok := s[name]
+	if !ok {
 		return "", fmt.Errorf("routes: no icon %q", name)
 	}
-	class := strings.Join(append([]string{"i"}, size...), " ")
-	return template.HTML(fmt.Sprintf(`<svg class="%s" aria-hidden="true"><use href="%s#%s"/></svg>`,
-		class, assets["icons.svg"].url, name)), nil
+	class := "i"
+	if len(size) > 0 {
+		class += " " + size[0]
+	}
+	return template.HTML(`<svg class="` + class + `" aria-hidden="true">` + use + `</svg>`), nil
 }
 
-// glyph is a provider's own, or the first letter of its name.
-func glyph(assets map[string]asset, key, name string) template.HTML {
-	if !has(assets["marks.svg"], key) {
+// glyph draws a provider's own symbol, or the first letter of its name.
+func (s sprite) glyph(key, name string) template.HTML {
+	use, ok := s[key]
+	if !ok {
 		return template.HTML(template.HTMLEscapeString(string([]rune(name)[:1])))
 	}
-	return template.HTML(fmt.Sprintf(`<svg aria-hidden="true"><use href="%s#%s"/></svg>`, assets["marks.svg"].url, key))
-}
-
-func has(sprite asset, symbol string) bool {
-	return bytes.Contains(sprite.body, []byte(`<symbol id="`+symbol+`"`))
+	return template.HTML(`<svg aria-hidden="true">` + use + `</svg>`)
 }

@@ -2,13 +2,14 @@ package routes
 
 import (
 	"fmt"
+	"html/template"
 	"strings"
 	"time"
 )
 
 // weekView is this week so far, from Monday on.
 type weekView struct {
-	Facts []fact
+	Facts template.HTML
 	Bars  []bar
 	Label string // for those who don't see the bars
 }
@@ -45,19 +46,19 @@ func newWeek(cards []card, entries []found, r reader) *weekView {
 	if total == 0 && places == 0 {
 		return nil
 	}
-	w := &weekView{}
-	w.Bars, w.Label = barsOf(moving, r.now)
+	var facts []fact
 	if total > 0 {
 		value, unit := hours(total)
-		w.Facts = append(w.Facts, fact{"Moving", value, unit})
+		facts = append(facts, fact{"Moving", value, unit})
 	}
 	if metres >= 1 {
-		w.Facts = append(w.Facts, distanceOf(metres, false, r.imperial))
+		facts = append(facts, distanceOf(metres, false, r.imperial))
 	}
 	if places > 0 {
-		w.Facts = append(w.Facts, fact{"Places", grouped(float64(places)), ""})
+		facts = append(facts, fact{"Places", grouped(float64(places)), ""})
 	}
-	return w
+	bars, label := barsOf(moving, r.now)
+	return &weekView{listed(facts), bars, label}
 }
 
 func barsOf(moving [7]int, now time.Time) (bars []bar, label string) {
