@@ -112,15 +112,24 @@ const shownFetching = 30 * time.Second
 
 // Of returns what is kept of a person's connections, by provider.
 func (s *Store) Of(ctx context.Context, userID int64) (map[string]Latest, error) {
+	return s.of(ctx, userID, true)
+}
+
+// WithoutEntries is Of for pages that show no entries: those are not read.
+func (s *Store) WithoutEntries(ctx context.Context, userID int64) (map[string]Latest, error) {
+	return s.of(ctx, userID, false)
+}
+
+func (s *Store) of(ctx context.Context, userID int64, entries bool) (map[string]Latest, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT c.provider, COALESCE(l.as_of, '0001-01-01 00:00Z'), COALESCE(l.as_of > now() - $3::interval, false),
-		       l.entries, COALESCE(now() - l.as_of, '0'),
+		       CASE WHEN $4 THEN l.entries END, COALESCE(now() - l.as_of, '0'),
 		       c.state <> 'needs_reconnect' AND COALESCE(c.retry_at <= now(), true)
 		       AND EXISTS (SELECT FROM cairn.sync_requests r WHERE r.identity_id = c.identity_id AND r.kind = 'fetch'
 		                   AND r.requested_at > now() - $2::interval
 		                   AND COALESCE(l.failed_at < r.requested_at, true))
 		FROM cairn.connections c LEFT JOIN cairn.latest l USING (identity_id)
-		WHERE c.user_id = $1`, userID, shownFetching, fresh)
+		WHERE c.user_id = $1`, userID, shownFetching, fresh, entries)
 	if err != nil {
 		return nil, fmt.Errorf("activity: read entries of user %d: %w", userID, err)
 	}

@@ -89,7 +89,7 @@ func (s *server) accountAndCards(r *http.Request, userID int64) (auth.Account, [
 	if err != nil {
 		return auth.Account{}, nil, err
 	}
-	cards, err := s.cards(r, userID)
+	cards, err := s.cards(r, userID, s.Activity.WithoutEntries)
 	return account, cards, err
 }
 

@@ -21,7 +21,7 @@ type latestView struct {
 	Refreshable bool
 	Entries     []activity.Entry // newest first
 	Full        bool             // there may be older ones
-	Empty       string           // in place of entries
+	Empty       string           // what to say if there are none
 }
 
 func latestOf(p *oauth.Provider, l activity.Latest, zone *time.Location, lost bool) *latestView {
@@ -30,7 +30,7 @@ func latestOf(p *oauth.Provider, l activity.Latest, zone *time.Location, lost bo
 		Entries: l.Entries, Full: l.Full(),
 	}
 	switch {
-	case len(v.Entries) > 0 || l.Fetching || lost:
+	case l.Fetching || lost:
 	case !v.Refreshable:
 		v.Empty = activity.Arrival(p)
 	case l.AsOf.IsZero():
@@ -70,7 +70,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	if !connected {
 		return &providerError{p, connection.ErrNotFound}
 	}
-	kept, err := s.Activity.Of(r.Context(), current.UserID)
+	kept, err := s.Activity.WithoutEntries(r.Context(), current.UserID)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 // asked a moment ago, or too often, is left out.
 func (s *server) refreshAll(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	cards, err := s.cards(r, current.UserID)
+	cards, err := s.cards(r, current.UserID, s.Activity.WithoutEntries)
 	if err != nil {
 		return err
 	}

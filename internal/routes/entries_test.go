@@ -29,7 +29,8 @@ func (b browser) shows(selector, text string) {
 func (b browser) updated(provider string) {
 	b.t.Helper()
 	testkit.Eventually(b.t, provider+" is updated", func() bool {
-		return b.get("/connections").Find("#card-"+provider+" .asof").Length() == 1
+		card := b.get("/connections").Find("#card-" + provider)
+		return card.Find(".asof").Length() == 1 && card.Find(".fetching").Length() == 0
 	})
 }
 
@@ -55,6 +56,30 @@ var (
 	someClock = regexp.MustCompile(`^\d\d:\d\d$`)
 	someRoute = regexp.MustCompile(`^M\d+ \d+l-?\d+( \d+|-\d+)+$`)
 )
+
+// testLatestWithoutEntries checks that pages which show no entries get all else that is kept.
+func testLatestWithoutEntries(t *testing.T, s site) {
+	t.Helper()
+	user := int64(count(t, s, `SELECT id FROM cairn.users`))
+	whole, err := s.entries.Of(t.Context(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := s.entries.WithoutEntries(t.Context(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for provider, kept := range whole {
+		got := without[provider]
+		if len(kept.Entries) == 0 || len(got.Entries) != 0 || !got.AsOf.Equal(kept.AsOf) {
+			t.Errorf("%s: %d entries as of %v, want none of the %d as of %v",
+				provider, len(got.Entries), got.AsOf, len(kept.Entries), kept.AsOf)
+		}
+	}
+	if len(whole) != 3 {
+		t.Errorf("%d connections, want 3", len(whole))
+	}
+}
 
 // newest is the thing that began last.
 const newest = ".day:first-of-type .line > li:last-child"
@@ -122,6 +147,7 @@ func TestLatestOfEachProvider(t *testing.T) {
 	for _, page := range []answer{home, b.get("/connections")} {
 		page.want(200, ".attributions", "Powered by Strava").want(200, ".attributions", "Places by Foursquare")
 	}
+	testLatestWithoutEntries(t, s)
 	updated := b.get("/connections").Find("#card-strava .asof time").AttrOr("title", "")
 	if !strings.HasSuffix(updated, " UTC") {
 		t.Errorf("the card says that it was updated at %q", updated)

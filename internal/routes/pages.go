@@ -2,6 +2,7 @@ package routes
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -173,7 +174,7 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 		v := landingView{s.view(r, "Your activity accounts in one place"), s.providerViews()}
 		return s.render(w, r, http.StatusOK, "landing", v)
 	}
-	cards, err := s.cards(r, current.UserID)
+	cards, err := s.cards(r, current.UserID, s.Activity.Of)
 	if err != nil {
 		return err
 	}
@@ -190,7 +191,7 @@ func (s *server) newHome(r *http.Request, v view, cards []card) homeView {
 // connections is the page on which each connection has its card.
 func (s *server) connections(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	cards, err := s.cards(r, current.UserID)
+	cards, err := s.cards(r, current.UserID, s.Activity.WithoutEntries)
 	if err != nil {
 		return err
 	}
@@ -238,7 +239,7 @@ func lookAgain(r *http.Request, path string) string {
 // They leave the notice to the next page.
 func (s *server) connectionsNow(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	cards, err := s.cards(r, current.UserID)
+	cards, err := s.cards(r, current.UserID, s.Activity.WithoutEntries)
 	if err != nil {
 		return err
 	}
@@ -248,7 +249,7 @@ func (s *server) connectionsNow(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) daysNow(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	cards, err := s.cards(r, current.UserID)
+	cards, err := s.cards(r, current.UserID, s.Activity.Of)
 	if err != nil {
 		return err
 	}
@@ -268,14 +269,17 @@ func connectedFirst(cards []card) []card {
 	return cards
 }
 
-func (s *server) cards(r *http.Request, userID int64) ([]card, error) {
+// cards are all providers, in the order of the registry. latest reads what is kept of the connections.
+func (s *server) cards(
+	r *http.Request, userID int64, latest func(context.Context, int64) (map[string]activity.Latest, error),
+) ([]card, error) {
 	overview, err := s.Connections.Overview(r.Context(), userID)
 	if err != nil {
 		return nil, err
 	}
 	kept := map[string]activity.Latest{}
 	if len(overview.Connections) > 0 {
-		if kept, err = s.Activity.Of(r.Context(), userID); err != nil {
+		if kept, err = latest(r.Context(), userID); err != nil {
 			return nil, err
 		}
 	}
