@@ -264,7 +264,7 @@ func TestNoticeSaysWhy(t *testing.T) {
 		b.exec(`UPDATE cairn.users SET time_zone = ` + zone)
 		shown, _, _ := b.run()
 		text := strings.ReplaceAll(shown, "=\n", "") // lines that quoted-printable has broken
-		if _, since, found := strings.Cut(text, "\nSince "); !found ||
+		if _, since, found := strings.Cut(text, "\nNothing new has come from Strava since "); !found ||
 			!strings.HasSuffix(strings.TrimSpace(strings.SplitAfterN(since, "\n", 2)[0]), want) {
 			t.Errorf("in %s it shows:\n%s", zone, shown)
 		}

@@ -26,11 +26,11 @@ func (n notifier) message(notice connection.Notice) ([]byte, error) {
 		return nil, errors.New("the e-mail address can't be used in a message")
 	}
 	i := slices.IndexFunc(n.providers, func(p *oauth.Provider) bool { return p.Key == notice.Provider })
-	letter, err := routes.NewLetter(n.providers[i], notice, n.site)
+	email, err := routes.NewEmail(n.providers[i], notice, n.site)
 	if err != nil {
 		return nil, err
 	}
-	contentType, body, err := alternatives(letter)
+	contentType, body, err := alternatives(email)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (n notifier) message(notice connection.Notice) ([]byte, error) {
 	for _, field := range [][2]string{
 		{"From", n.from.String()},
 		{"To", (&mail.Address{Address: to.Address}).String()},
-		{"Subject", mime.QEncoding.Encode("utf-8", letter.Subject)},
+		{"Subject", mime.QEncoding.Encode("utf-8", email.Subject)},
 		{"Date", time.Now().UTC().Format(time.RFC1123Z)},
 		{"Message-ID", fmt.Sprintf("<notice.%d.%d@%s>", notice.IdentityID, notice.Since.UnixMicro(), host)},
 		{"MIME-Version", "1.0"},
@@ -53,11 +53,11 @@ func (n notifier) message(notice connection.Notice) ([]byte, error) {
 	return bytes.ReplaceAll(message.Bytes(), []byte("\r\n"), []byte("\n")), nil
 }
 
-// alternatives returns both forms of a letter as one body, the plainer form first (RFC 2046, section 5.1.4).
-func alternatives(letter routes.Letter) (contentType string, body []byte, err error) {
+// alternatives returns both forms of an e-mail as one body, the plainer form first (RFC 2046, section 5.1.4).
+func alternatives(email routes.Email) (contentType string, body []byte, err error) {
 	var both bytes.Buffer
 	forms := multipart.NewWriter(&both)
-	for _, form := range []struct{ kind, text string }{{"text/plain", letter.Text}, {"text/html", letter.HTML}} {
+	for _, form := range []struct{ kind, text string }{{"text/plain", email.Text}, {"text/html", email.HTML}} {
 		part, err := forms.CreatePart(textproto.MIMEHeader{
 			"Content-Type":              {form.kind + "; charset=utf-8"},
 			"Content-Transfer-Encoding": {"quoted-printable"},

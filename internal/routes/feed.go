@@ -183,8 +183,8 @@ func citiesOf(entries []found) string {
 
 func thingOf(f found, r reader) thing {
 	t := thing{
-		From: strings.TrimSpace(f.from + " " + f.alsoFrom), Place: f.place(), Sport: string(f.Sport), Icon: iconOf(f.Entry),
-		Kind: f.Kind, Title: f.Title, When: timeOf(f), Private: f.Private, Device: f.Device,
+		From: strings.TrimSpace(f.from + " " + f.alsoFrom), Place: f.place(), Sport: string(f.Sport),
+		Icon: iconOf(f.Entry), Kind: f.Kind, Title: f.Title, When: timeOf(f), Private: f.Private, Device: f.Device,
 		Page: f.Page, ViewOn: f.name, Route: routeOf(f.Route),
 	}
 	if t.Place {

@@ -53,6 +53,21 @@ func TestSignedOutReasonIsToldOnce(t *testing.T) {
 	b.get("/").want(200, "main a[href='/signup']", "Create account")
 }
 
+// The sign-in page gives the date by the clock of the user who was signed out.
+func TestSignedOutDateIsInTheUsersZone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	signedIn(t, s, "ada@example.org", "").post("/account/sessions/end-others").to("/account#sessions")
+	_, err := s.pool.Exec(t.Context(), `
+		WITH moved AS (UPDATE cairn.users SET time_zone = 'Asia/Tokyo')
+		UPDATE cairn.ended_sessions SET ended_at = '2026-01-01 15:30Z'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.get("/login").want(200, "#notice", "You were signed out from another of your devices on 2 January 2026.")
+}
+
 func TestFailedFormsSayErrorFirst(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

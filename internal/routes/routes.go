@@ -17,7 +17,7 @@
 //	entries.go      the newest entries of a provider, and having them fetched
 //	feed.go         days made of them; stones.go, facts.go and week.go have their drawings and figures
 //	states.go       how a connection is, and what happened to it, in words
-//	letter.go       what an owner is told by mail when a connection needs them
+//	email.go        the e-mail to an owner whose connection needs them
 //	account.go      the account page and its forms
 //	preferences.go  units and time zone
 //	times.go        times in words

@@ -123,9 +123,10 @@ func (s *server) endOtherSessions(w http.ResponseWriter, r *http.Request) error 
 	return nil
 }
 
-// endingInWords tells a person why they are signed out; "" when they know.
+// endingInWords says why a person is signed out; "" when they know. The date is in the time zone of the session's
+// user.
 func (s *server) endingInWords(e session.Ending) string {
-	at := e.At.UTC().Format("2 January 2006")
+	at := e.At.In(s.zone(e.TimeZone)).Format("2 January 2006")
 	switch e.Reason {
 	case session.Expired:
 		return "You hadn’t been here for a while, so please sign in again."

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -51,16 +52,16 @@ func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
 		return &providerError{p, connection.ErrNotFound}
 	}
 	v := warningView{
-		Provider: &providerView{p.Key, p.Name}, Heading: "Disconnect " + p.Name + "?", Lead: connectedInWords(c),
-		Losses: lostWith(p), Manage: manageAt(p),
+		Provider: &providerView{p.Key, p.Name}, Heading: "Disconnect " + p.Name + "?",
+		Lead: connectedInWords(c, s.zoneOf(r)), Losses: lostWith(p), Manage: manageAt(p),
 		Button: "Disconnect " + p.Name, Keep: link{"Keep it connected", cardPath(p.Key)},
 	}
 	v.Losses = append(v.Losses, loss{"key", "You can still sign in with " + p.Name, "And connect it again at any time"})
 	return s.warn(w, r, v)
 }
 
-func connectedInWords(c connection.Connection) string {
-	lead := "Connected since " + c.Since.UTC().Format("2 January 2006")
+func connectedInWords(c connection.Connection, zone *time.Location) string {
+	lead := "Connected since " + c.Since.In(zone).Format("2 January 2006")
 	if c.Name != "" {
 		lead += " as " + c.Name
 	}
@@ -166,11 +167,12 @@ func (s *server) endSessionPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	name := browserInWords(d.UserAgent)
+	name, zone := browserInWords(d.UserAgent), s.zoneOf(r)
+	seen := d.LastSeen.In(zone)
 	v := warningView{
 		Heading: "Sign out " + name + "?",
-		Lead: "Signed in on " + d.Created.UTC().Format("2 January 2006") +
-			", last seen on " + d.LastSeen.UTC().Format("2 January 2006, 15:04 UTC") + ".",
+		Lead: "Signed in on " + d.Created.In(zone).Format("2 January 2006") +
+			", last seen on " + seen.Format("2 January 2006, 15:04") + utc(seen) + ".",
 		Losses: []loss{{"logout", "That session ends at once", "To go on there, you sign in again"}},
 		Button: "Sign out " + name, Keep: link{"Keep it signed in", "/account#" + atSessions},
 	}

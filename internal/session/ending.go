@@ -26,8 +26,9 @@ const (
 
 // Ending says why and when a session ended.
 type Ending struct {
-	Reason Reason
-	At     time.Time
+	Reason   Reason
+	At       time.Time
+	TimeZone string // the user's; "": not known
 }
 
 // endingRetention is how long a browser can learn why it is signed out.
@@ -89,12 +90,15 @@ func (m *Manager) Ended(ctx context.Context) (Ending, bool) {
 	var e Ending
 	var recent bool
 	err := m.Pool.QueryRow(ctx, `
-		SELECT reason, ended_at, ended_at > now() - interval '1 minute' FROM cairn.ended_sessions WHERE token = $1
-		UNION ALL
-		SELECT CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END,
-		       LEAST(expiry, created + $2::interval), false
-		FROM cairn.sessions WHERE token = $1
-		LIMIT 1`, rq.staleToken, m.MaxLifetime).Scan(&e.Reason, &e.At, &recent)
+		SELECT reason, ended_at, recent, COALESCE(time_zone, '') FROM (
+			SELECT user_id, reason, ended_at, ended_at > now() - interval '1 minute' AS recent
+			FROM cairn.ended_sessions WHERE token = $1
+			UNION ALL
+			SELECT user_id, CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END,
+			       LEAST(expiry, created + $2::interval), false
+			FROM cairn.sessions WHERE token = $1) ending
+		JOIN cairn.users ON id = user_id
+		LIMIT 1`, rq.staleToken, m.MaxLifetime).Scan(&e.Reason, &e.At, &recent, &e.TimeZone)
 	rq.clearStale = !(e.Reason == Replaced && recent) && (err == nil || errors.Is(err, pgx.ErrNoRows))
 	return e, err == nil // a page without the reason is better than an error page
 }
