@@ -59,7 +59,7 @@ func (s server) assemble(
 		Sessions: own.sessions, Accounts: own.accounts, OAuth: own.oauth, Connections: own.connections,
 		Activity: entries, Providers: providers.Usable(), Sandbox: simulated,
 		Web: web.Files, Ready: ready, Instance: own.presence.ID, WebhookKey: s.WebhookKey(),
-		Watch: routes.Watch{
+		Observer: routes.Observer{
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
 		},
 		Limits: s.limits.Pages,

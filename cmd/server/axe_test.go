@@ -183,7 +183,7 @@ func (a auditor) connections() {
 	a.run("open the history", click("#card-garmin summary"))
 	a.audit("connections-checked")
 	for _, state := range []struct{ name, state, cause string }{
-		{"trouble", "trouble", "no_answer"}, {"paused", "paused", "app_refused"},
+		{"degraded", "trouble", "no_answer"}, {"suspended", "paused", "app_refused"},
 		{"reconnect", "needs_reconnect", "refresh_refused"},
 	} {
 		a.execute(fmt.Sprintf(`

@@ -24,9 +24,9 @@ func TestWaitingInChromium(t *testing.T) {
 		click(`form[action="/signup"] button`),
 		visible(`#card-strava[data-state=none]`))
 	for _, wait := range []struct{ provider, name, value, state string }{
-		{"garmin", "api", "429 retry-after", "trouble"},
-		{"foursquare", "quota", "1", "trouble"},
-		{"strava", "quota", "200,1", "paused"},
+		{"garmin", "api", "429 retry-after", "degraded"},
+		{"foursquare", "quota", "1", "degraded"},
+		{"strava", "quota", "200,1", "suspended"},
 	} {
 		b.run("connect "+wait.provider,
 			chromedp.Navigate(server.url+"/connections"),

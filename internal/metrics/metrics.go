@@ -4,7 +4,7 @@
 //	stored.go   rows that are counted in the database at a scrape: sessions, connections, jobs
 //	pool.go     the pool of database connections
 //
-// The parts that are observed do not import this package. They call functions that they are given (routes.Watch,
+// The parts that are observed do not import this package. They call functions that they are given (routes.Observer,
 // oauth.Options.Observe), which are methods of Metrics. No label contains a user, an id, a path or a secret: the label
 // of a route is its pattern, and every other label has one of a few values.
 package metrics

@@ -17,9 +17,9 @@ type accountView struct {
 	Name        string
 	Email       string // "": no password
 	HasPassword bool
-	Recent      bool // has just signed in, so may change the ways in
-	Ways        []way
-	LastWay     bool
+	Recent      bool // has just signed in, so may change the sign-in methods
+	Methods     []signInMethod
+	LastMethod  bool
 	Cards       []card
 	Providers   []providerView
 	Devices     []device
@@ -29,8 +29,8 @@ type accountView struct {
 	Notices     map[string]*notice // by place
 }
 
-// way is a sign-in method by a provider.
-type way struct {
+// signInMethod is a sign-in method by a provider.
+type signInMethod struct {
 	ID        int64
 	Key, Name string // the provider's
 	Subject   string
@@ -39,7 +39,7 @@ type way struct {
 }
 
 // Label says whose account it is.
-func (w way) Label() string { return cmp.Or(w.Account, w.Subject) }
+func (m signInMethod) Label() string { return cmp.Or(m.Account, m.Subject) }
 
 func (s *server) account(w http.ResponseWriter, r *http.Request) error {
 	return s.showAccount(w, r, http.StatusOK, nil, func(*accountView) {})
@@ -64,8 +64,8 @@ func (s *server) showAccount(
 		Email:       account.Email,
 		HasPassword: account.Email != "",
 		Recent:      current.Recent,
-		Ways:        waysOf(account, cards),
-		LastWay:     account.Methods() == 1,
+		Methods:     methodsOf(account, cards),
+		LastMethod:  account.Methods() == 1,
 		Cards:       cards,
 		Providers:   s.providerViews(),
 		Devices:     devices,
@@ -93,21 +93,23 @@ func (s *server) accountAndCards(r *http.Request, userID int64) (auth.Account, [
 	return account, cards, err
 }
 
-func waysOf(account auth.Account, cards []card) []way {
-	ways := make([]way, len(account.Identities))
+func methodsOf(account auth.Account, cards []card) []signInMethod {
+	methods := make([]signInMethod, len(account.Identities))
 	for i, identity := range account.Identities {
-		ways[i] = way{ID: identity.ID, Key: identity.Provider, Name: identity.Provider, Subject: identity.Subject}
+		methods[i] = signInMethod{
+			ID: identity.ID, Key: identity.Provider, Name: identity.Provider, Subject: identity.Subject,
+		}
 		for _, c := range cards {
 			if c.Key != identity.Provider {
 				continue
 			}
-			ways[i].Name = c.Name
+			methods[i].Name = c.Name
 			if c.Connected && c.Subject == identity.Subject {
-				ways[i].Connected, ways[i].Account = true, c.Account
+				methods[i].Connected, methods[i].Account = true, c.Account
 			}
 		}
 	}
-	return ways
+	return methods
 }
 
 func signedInWith(method string, cards []card) string {
@@ -187,7 +189,7 @@ func (s *server) changePassword(w http.ResponseWriter, r *http.Request, userID i
 	if err != nil {
 		return err
 	}
-	if err := s.forgivePasswordTries(r); err != nil {
+	if err := s.resetPasswordTries(r); err != nil {
 		return err
 	}
 	browser, err := s.access.ChangePassword(r.Context(), change)

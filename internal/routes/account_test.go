@@ -51,7 +51,7 @@ func TestChangePasswordEndsOtherSessions(t *testing.T) {
 	phone.post("/login", "email", "ada@example.org", "password", next).to("/")
 }
 
-func TestWaysIn(t *testing.T) {
+func TestSignInMethods(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true})
 	b := newBrowser(t, s)
@@ -61,13 +61,13 @@ func TestWaysIn(t *testing.T) {
 		return fmt.Sprintf("/account/ways/%d/remove", id)
 	}
 	if b.get("/account").want(200, "main", "with Strava").Find("a[href='"+way("strava")+"']").Length() != 0 {
-		t.Error("the only way in has a button that removes it")
+		t.Error("the only sign-in method has a button that removes it")
 	}
 	b.post(way("strava")).want(409, "h1", "only sign-in method")
 	b.connect("garmin", "ada").to("/")
 	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account#h-password")
 	if n := b.get("/account").Find("a[href^='/account/ways/']").Length(); n != 2 {
-		t.Errorf("%d ways in can be removed, want 2", n)
+		t.Errorf("%d sign-in methods can be removed, want 2", n)
 	}
 	stranger := signedUp(t, s, "moss@example.org")
 	stranger.post(way("garmin")).want(404, "h1", "")

@@ -92,7 +92,7 @@ func (s *server) confirmPassword(r *http.Request, userID int64) (auth.Proof, err
 	if err != nil {
 		return auth.Proof{}, err
 	}
-	return proof, s.forgivePasswordTries(r)
+	return proof, s.resetPasswordTries(r)
 }
 
 // confirm signs in again by password: a new session takes the place of this one. Then it does what the person wanted.
@@ -104,7 +104,7 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		done, err = s.access.SignInWithPassword(r.Context(), proof, s.signInOf(r, current.Persistent, intentID(next)))
 	}
-	s.Watch.SignIn(access.PasswordMethod, signInResult(err))
+	s.Observer.SignIn(access.PasswordMethod, signInResult(err))
 	status, problems, ok := formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {
 		problems = map[string]string{"password": "Wrong password"}

@@ -30,18 +30,18 @@ func (b browser) asked(path string, fields ...string) string {
 	return location
 }
 
-func ways(t *testing.T, s site) int {
+func methods(t *testing.T, s site) int {
 	t.Helper()
 	return count(t, s, `SELECT (SELECT count(*) FROM cairn.identities) + (SELECT count(*) FROM cairn.passwords)`)
 }
 
 // Whoever finds a browser open can't change how its owner gets in.
-func TestWaysInChangeOnlyAfterSigningInAgain(t *testing.T) {
+func TestMethodsChangeOnlyAfterSigningInAgain(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	before := ways(t, s)
+	before := methods(t, s)
 	strava := b.get("/account").Find("a[href^='/account/ways/']").AttrOr("href", "")
 	aged(t, s)
 	for path, task := range map[string]string{
@@ -53,8 +53,8 @@ func TestWaysInChangeOnlyAfterSigningInAgain(t *testing.T) {
 		b.get(b.asked(path)).want(200, "h1", task).want(200, "title", task)
 	}
 	b.get("/account/delete").to(confirming("/account/delete"))
-	if n := ways(t, s); n != before {
-		t.Errorf("there are %d ways in, want %d as before", n, before)
+	if n := methods(t, s); n != before {
+		t.Errorf("there are %d sign-in methods, want %d as before", n, before)
 	}
 	page := b.get(confirming("/account")).want(200, "h1", "Confirm it’s you")
 	page.want(200, "form[action='/login/strava'] button", "Continue with Strava")
@@ -79,7 +79,7 @@ func TestWaysInChangeOnlyAfterSigningInAgain(t *testing.T) {
 }
 
 // Signing in again keeps a session that is not to outlive the browser as brief as it was.
-func TestConfirmKeepsABriefSessionBrief(t *testing.T) {
+func TestConfirmKeepsASessionNonPersistent(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	signedUp(t, s, "ada@example.org")
@@ -105,8 +105,8 @@ func TestAddPasswordOnlyAfterSigningInAgain(t *testing.T) {
 	b.post("/account/password", "email", "thief@example.org", "password", password).
 		to(confirming("/account#h-password"))
 	b.post("/account/confirm", "password", password).want(422, "main", "Continue with Strava")
-	if n := ways(t, s); n != 1 {
-		t.Errorf("there are %d ways in, want 1", n)
+	if n := methods(t, s); n != 1 {
+		t.Errorf("there are %d sign-in methods, want 1", n)
 	}
 	link := b.get("/account").Find("a[href^='/account/confirm']").AttrOr("href", "")
 	next, err := url.Parse(b.get(link).Find("form[action='/login/strava'] input[name=next]").AttrOr("value", ""))
@@ -118,7 +118,7 @@ func TestAddPasswordOnlyAfterSigningInAgain(t *testing.T) {
 }
 
 // Connecting the same account again takes one click, however old the session is. With another
-// account the same attempt would add a way in, so that takes more.
+// account the same attempt would add a sign-in method, so that takes more.
 func TestReconnectIsOneClickButNoWayIn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -127,8 +127,8 @@ func TestReconnectIsOneClickButNoWayIn(t *testing.T) {
 	b.post("/connections/strava/disconnect").to("/connections#card-strava")
 	aged(t, s)
 	b.connect("strava", "moss").to(confirming("/"))
-	if n := count(t, s, `SELECT count(*) FROM cairn.connections`) + ways(t, s); n != 2 {
-		t.Errorf("%d ways in and connections, want 2", n)
+	if n := count(t, s, `SELECT count(*) FROM cairn.connections`) + methods(t, s); n != 2 {
+		t.Errorf("%d sign-in methods and connections, want 2", n)
 	}
 	b.connect("strava", "ada").to("/")
 	b.get("/connections").want(200, "#card-strava[data-state=active]", "Ada")

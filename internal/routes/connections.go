@@ -67,7 +67,7 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 		err = s.Accounts.StillAllowed(r.Context(), s.finishes(r, p, 0)...)
 	}
 	if err != nil {
-		s.Watch.SignIn(p.Key, signInResult(err))
+		s.Observer.SignIn(p.Key, signInResult(err))
 		return err
 	}
 	browser := cmp.Or(s.cookie(r, attemptCookie), rand.Text())
@@ -99,7 +99,7 @@ func (s *server) callback(p *oauth.Provider) handler {
 		}
 		err = s.finish(w, r, attempt)
 		if attempt.SignIn {
-			s.Watch.SignIn(p.Key, signInResult(err))
+			s.Observer.SignIn(p.Key, signInResult(err))
 		}
 		if errors.Is(err, oauth.ErrDenied) {
 			s.declined(w, r, attempt)

@@ -74,7 +74,7 @@ func TestDeleteAccount(t *testing.T) {
 	b.get("/account/deleted").to("/")
 }
 
-// Who has only a provider as a way in shows with it that it is them.
+// Who has only a provider as a sign-in method shows with it that it is them.
 func TestDeleteAccountWithoutAPassword(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

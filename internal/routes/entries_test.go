@@ -294,7 +294,7 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 	old()
 	b.post("/connections/foursquare/refresh").to("/connections#card-foursquare")
 	testkit.Eventually(t, "the card says it", func() bool {
-		return b.get("/connections").Find("#card-foursquare[data-state=trouble]").Length() == 1
+		return b.get("/connections").Find("#card-foursquare[data-state=degraded]").Length() == 1
 	})
 	home := b.get("/")
 	if home.Find("[data-from~=foursquare]").Length() != 30 || home.Find(".fetching").Length() > 0 {

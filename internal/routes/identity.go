@@ -54,7 +54,10 @@ var traceparent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16
 // specification wants it.
 func traceID(r *http.Request, trusted []netip.Prefix) string {
 	header := r.Header["Traceparent"]
-	if len(header) != 1 || !trusts(trusted, r.RemoteAddr) {
+	if len(header) != 1 {
+		return ""
+	}
+	if peer, ok := peerOf(r); !ok || !contain(trusted, peer) {
 		return ""
 	}
 	parts := traceparent.FindStringSubmatch(header[0])
@@ -66,10 +69,12 @@ func traceID(r *http.Request, trusted []netip.Prefix) string {
 	return parts[2]
 }
 
-// trusts tells whether the peer is a proxy that the operator trusts.
-func trusts(proxies []netip.Prefix, peer string) bool {
-	at, err := netip.ParseAddrPort(peer)
-	return err == nil && slices.ContainsFunc(proxies, func(p netip.Prefix) bool {
-		return p.Contains(at.Addr().Unmap())
-	})
+// peerOf returns the address of the other end of the connection. It is not known on a Unix socket.
+func peerOf(r *http.Request) (peer netip.Addr, ok bool) {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	return at.Addr().Unmap().WithZone(""), err == nil
+}
+
+func contain(networks []netip.Prefix, peer netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(peer) })
 }

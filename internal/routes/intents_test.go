@@ -47,7 +47,7 @@ func TestPasswordCarriesOutTheIntent(t *testing.T) {
 	aged(t, s)
 	next = b.carried(b.asked("/account/password/remove"))
 	b.post("/account/confirm", "next", next, "password", password).to("/account#methods")
-	if n := ways(t, s); n != 1 {
+	if n := methods(t, s); n != 1 {
 		t.Errorf("there are %d sign-in methods, want Garmin alone", n)
 	}
 	// The session was the password's.
@@ -78,7 +78,7 @@ func TestProviderLeadsOnToTheIntent(t *testing.T) {
 	garmin := fmt.Sprintf("/account/ways/%d/remove", id)
 	next := b.carried(b.asked(garmin))
 	again(next).to(garmin)
-	if n := ways(t, s); n != 2 {
+	if n := methods(t, s); n != 2 {
 		t.Fatalf("a GET has removed a sign-in method: there are %d", n)
 	}
 	b.get(garmin).
@@ -174,10 +174,10 @@ func TestIntentsCannotBePlantedOrMoved(t *testing.T) {
 			b := signedUp(t, s, "ada@example.org")
 			b.connect("strava", "ada").to("/")
 			aged(t, s)
-			before, attempts := ways(t, s), count(t, s, `SELECT count(*) FROM cairn.oauth_attempts`)
+			before, attempts := methods(t, s), count(t, s, `SELECT count(*) FROM cairn.oauth_attempts`)
 			b.t = t
 			try(t, s, b)
-			if n := ways(t, s) - count(t, s, `SELECT count(*) FROM cairn.passwords`); n != before-1 {
+			if n := methods(t, s) - count(t, s, `SELECT count(*) FROM cairn.passwords`); n != before-1 {
 				t.Errorf("%d providers are sign-in methods, want %d", n, before-1)
 			}
 			if n := count(t, s, `SELECT count(*) FROM cairn.oauth_attempts`); n != attempts {

@@ -36,11 +36,11 @@ var shown = map[connection.Cause]struct {
 	history string // the newest of what happened
 }{
 	connection.Works:          {303, "answered: the connection works.", "active", "You connected"},
-	connection.NoAnswer:       {504, "didn’t answer.", "trouble", "didn’t answer"},
-	connection.BadAnswer:      {502, "isn’t responding properly.", "trouble", "didn’t respond properly"},
-	connection.SlowDown:       {503, "has rate-limited us.", "trouble", "rate-limited us"},
-	connection.AppRefused:     {502, "isn’t serving Cairn at the moment.", "paused", "refused Cairn"},
-	connection.AthleteLimit:   {502, "limit for this site is reached.", "paused", "limit for this site was reached"},
+	connection.NoAnswer:       {504, "didn’t answer.", "degraded", "didn’t answer"},
+	connection.BadAnswer:      {502, "isn’t responding properly.", "degraded", "didn’t respond properly"},
+	connection.SlowDown:       {503, "has rate-limited us.", "degraded", "rate-limited us"},
+	connection.AppRefused:     {502, "isn’t serving Cairn at the moment.", "suspended", "refused Cairn"},
+	connection.AthleteLimit:   {502, "limit for this site is reached.", "suspended", "limit for this site was reached"},
 	notPermitted:              {502, "isn’t responding properly.", "active", "You connected"},
 	connection.RefreshRefused: {303, "disconnected Cairn", "needs_reconnect", "refused to renew our access"},
 	connection.AccessRefused:  {303, "disconnected Cairn", "needs_reconnect", "refused our access"},
@@ -273,8 +273,8 @@ func (l *lane) connected() {
 
 // problems are what a card adds to a state that is not good.
 var problems = map[string]string{
-	"trouble":         "You’re still connected",
-	"paused":          "You’re still connected",
+	"degraded":        "You’re still connected",
+	"suspended":       "You’re still connected",
 	"needs_reconnect": "Reconnect it",
 	"withdrawing":     "until it confirms",
 }

@@ -33,16 +33,13 @@ func clientIP(trusted []netip.Prefix) func(http.Handler) http.Handler {
 	return middleware.ClientIPFromXFF(prefixes...)
 }
 
-// watchProxies tells of peers that name a client and are not trusted to. If such a peer is a proxy
-// of the operator's, all people behind it have its address.
-func (s *server) watchProxies(next http.Handler) http.Handler {
+// observeProxies reports peers that name a client and are not trusted to. If such a peer is a proxy of the operator's,
+// all people behind it have its address.
+func (s *server) observeProxies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Forwarded-For") != "" {
-			at, err := netip.ParseAddrPort(r.RemoteAddr)
-			peer := at.Addr().Unmap().WithZone("")
-			trusted := func(p netip.Prefix) bool { return p.Contains(peer) }
-			if err == nil && !slices.ContainsFunc(s.TrustedProxies, trusted) {
-				s.Watch.Untrusted(peer)
+			if peer, ok := peerOf(r); ok && !contain(s.TrustedProxies, peer) {
+				s.Observer.Untrusted(peer)
 			}
 		}
 		next.ServeHTTP(w, r)
@@ -57,8 +54,8 @@ func address(r *http.Request) string {
 	return host
 }
 
-// logged writes one line per request, and tells Watch. The path is the route's pattern, never the
-// path that was requested: queries carry codes.
+// logged writes one line per request, and reports it. The path is the route's pattern, never the path that was
+// requested: queries carry codes.
 func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -68,7 +65,7 @@ func (s *server) logged(next http.Handler) http.Handler {
 			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", logIDs(r.Context(),
 				slog.String("method", method(r)), slog.String("route", pattern(r)), slog.Int("status", ww.Status()),
 				slog.Float64("duration_ms", float64(took.Microseconds())/1000))...)
-			s.Watch.Request(method(r), pattern(r), ww.Status(), took)
+			s.Observer.Request(method(r), pattern(r), ww.Status(), took)
 		}()
 		next.ServeHTTP(ww, r)
 	})

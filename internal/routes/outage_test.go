@@ -86,8 +86,8 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	}
 	for _, b := range people {
 		home := b.get("/connections")
-		home.want(200, "#card-strava[data-state=trouble] .problem", "Strava didn’t answer")
-		home.want(200, "#card-foursquare[data-state=trouble] .problem", "Foursquare ")
+		home.want(200, "#card-strava[data-state=degraded] .problem", "Strava didn’t answer")
+		home.want(200, "#card-foursquare[data-state=degraded] .problem", "Foursquare ")
 		home.want(200, "#card-garmin[data-state=active]", "")
 	}
 	_, err := s.pool.Exec(t.Context(), `
@@ -184,7 +184,7 @@ func TestJobWaitsAsItIsAsked(t *testing.T) {
 		  AND scheduled_at BETWEEN now() + interval '9 minutes' AND now() + interval '12 minutes'`); n != 1 {
 		t.Error("it waits too long or not long enough, or that counts as a try")
 	}
-	card := b.get("/connections").want(200, "#card-garmin[data-state=trouble] .next", "We’ll try again at ")
+	card := b.get("/connections").want(200, "#card-garmin[data-state=degraded] .next", "We’ll try again at ")
 	at, _ := card.Find("#card-garmin .next time").Attr("datetime")
 	when, err := time.Parse(time.RFC3339, at)
 	if err != nil || time.Until(when) < 8*time.Minute || time.Until(when) > 10*time.Minute {

@@ -126,7 +126,7 @@ type card struct {
 	FullName    string
 	Notice      *notice
 	Connected   bool
-	State       string // "active", "limited", "trouble", "paused" or "needs_reconnect"
+	State       string // "active", "limited", "degraded", "suspended" or "needs_reconnect"
 	StateText   string
 	Problem     string
 	Account     string

@@ -116,7 +116,7 @@ func TestLossesAreAskedFirst(t *testing.T) {
 		t.Fatalf("the pages lead to %v", warnings)
 	}
 	stored := func() int {
-		return ways(t, s) +
+		return methods(t, s) +
 			count(t, s, `SELECT count(*) FROM cairn.sessions`) +
 			count(t, s, `SELECT count(*) FROM cairn.connections`)
 	}

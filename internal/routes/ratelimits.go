@@ -82,7 +82,7 @@ func (s *server) passwordTries(r *http.Request) []auth.Count {
 		limits.PasswordSession.Of(current.ID)}
 }
 
-func (s *server) forgivePasswordTries(r *http.Request) error {
+func (s *server) resetPasswordTries(r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	limits := s.Accounts.Limits
 	return s.Accounts.Reset(r.Context(),

@@ -2,7 +2,7 @@
 // status codes and wording.
 //
 //	routes.go       the whole URL map and the order of the middleware
-//	watch.go        who hears what happens, for the operator's metrics
+//	observer.go     what is reported to the operator's metrics
 //	limits.go       how long an answer may take
 //	identity.go     what names a request in the log
 //	repeated.go     failures that are logged once a minute with a count
@@ -64,7 +64,7 @@ import (
 	"cairn/internal/session"
 )
 
-// Deps are the parts that the routes put to work. All but TrustedProxies, Sandbox, Watch and Limits are needed.
+// Deps are the parts that the routes put to work. All but TrustedProxies, Sandbox, Observer and Limits are needed.
 type Deps struct {
 	PublicURL      *url.URL // where browsers reach us; nothing is ever built from a request's Host
 	TrustedProxies []netip.Prefix
@@ -80,7 +80,7 @@ type Deps struct {
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when traffic is welcome
 	Instance       string                      // names this process among all of the site
-	Watch          Watch
+	Observer       Observer
 	Limits         Limits
 }
 
@@ -113,7 +113,7 @@ func New(d Deps) (http.Handler, error) {
 	s.access = access.Access{
 		Sessions: d.Sessions, Accounts: d.Accounts, Connections: d.Connections, Providers: d.Providers,
 	}
-	s.Watch, s.Limits = d.Watch.complete(), d.Limits.withDefaults()
+	s.Observer, s.Limits = d.Observer.withDefaults(), d.Limits.withDefaults()
 	s.outage = &repeated{
 		log:     d.Log,
 		level:   slog.LevelError,
@@ -147,7 +147,7 @@ func New(d Deps) (http.Handler, error) {
 	}
 	pages, atProviders := within(s.Limits.Page), within(s.Limits.Provider)
 	r := chi.NewRouter()
-	r.Use(s.identified, clientIP(d.TrustedProxies), s.watchProxies, s.logged)
+	r.Use(s.identified, clientIP(d.TrustedProxies), s.observeProxies, s.logged)
 	r.Use(s.headers, compressed, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
 	r.NotFound(pages(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
 	r.MethodNotAllowed(pages(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
@@ -226,6 +226,7 @@ func (s *server) signedIn(r chi.Router) {
 	r.With(s.limited(s.changes)).Post("/account/sessions/{id}/end", s.page(s.endSession))
 	page(r, "/account/password/remove", s.page(s.removePasswordPage))
 	r.With(s.limited(s.changes)).Post("/account/password/remove", s.page(s.removePassword))
+	// The release before has this address in its pages.
 	page(r, "/account/ways/{id}/remove", s.page(s.removeIdentityPage))
 	r.With(s.limited(s.changes)).Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
 	page(r, "/connections/{provider}/disconnect", s.page(s.disconnectPage))

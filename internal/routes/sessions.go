@@ -18,15 +18,15 @@ import (
 
 // device is one session in the list of a person's own.
 type device struct {
-	ID       int64
-	Browser  string // "Firefox on Linux"
-	Address  string
-	SignedIn string // "with Strava"
-	Since    time.Time
-	LastSeen time.Time
-	Current  bool
-	Brief    bool // ends with the browser
-	Mobile   bool
+	ID         int64
+	Browser    string // "Firefox on Linux"
+	Address    string
+	SignedIn   string // "with Strava"
+	Since      time.Time
+	LastSeen   time.Time
+	Current    bool
+	Persistent bool // outlives the browser
+	Mobile     bool
 }
 
 // maxDevices is how many sessions a person's list shows. There may be any number, and a page of
@@ -46,11 +46,11 @@ func (s *server) devices(
 	for i, d := range sessions {
 		devices[i] = device{
 			ID: d.ID, Browser: browserInWords(d.UserAgent), Address: d.Address, SignedIn: signedInWith(d.Method, cards),
-			Since: d.Created.In(zone), LastSeen: d.LastSeen.In(zone), Current: d.ID == current.ID, Brief: !d.Persistent,
-			Mobile: useragent.Parse(d.UserAgent).Mobile,
+			Since: d.Created.In(zone), LastSeen: d.LastSeen.In(zone), Current: d.ID == current.ID,
+			Persistent: d.Persistent, Mobile: useragent.Parse(d.UserAgent).Mobile,
 		}
 		if devices[i].Current {
-			devices[i].LastSeen = time.Now().In(zone) // it is asking; the row is brought up to date at leisure
+			devices[i].LastSeen = time.Now().In(zone) // it is asking; its row is updated later
 		}
 	}
 	return devices, all - len(devices), nil

@@ -21,7 +21,7 @@ type signUpView struct {
 type signInView struct {
 	view
 	Email, Next string
-	Brief       bool // "Keep me signed in" is not ticked
+	Keep        bool // "Keep me signed in" is ticked
 	Errors      map[string]string
 	Providers   []providerView
 }
@@ -75,7 +75,7 @@ func (s *server) signInPage(w http.ResponseWriter, r *http.Request) error {
 		see(w, r, next)
 		return nil
 	}
-	v := signInView{Next: next}
+	v := signInView{Next: next, Keep: true}
 	if email := r.URL.Query().Get("email"); len(email) <= maxEmail {
 		v.Email = email
 	}
@@ -91,15 +91,15 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	v := signInView{
 		Email: r.PostForm.Get("email"),
 		Next:  returnPath(r.PostForm.Get("next")),
-		Brief: r.PostForm.Get("keep") == "",
+		Keep:  r.PostForm.Get("keep") != "",
 	}
 	password, known := r.PostForm.Get("password"), s.cookie(r, browserCookie)
 	proof, err := s.Accounts.SignIn(r.Context(), v.Email, password, address(r), known)
 	var done access.SignedIn
 	if err == nil {
-		done, err = s.access.SignInWithPassword(r.Context(), proof, s.signInOf(r, !v.Brief, ""))
+		done, err = s.access.SignInWithPassword(r.Context(), proof, s.signInOf(r, v.Keep, ""))
 	}
-	s.Watch.SignIn(access.PasswordMethod, signInResult(err))
+	s.Observer.SignIn(access.PasswordMethod, signInResult(err))
 	if status, messages, ok := formProblem(w, err); ok {
 		s.Log.InfoContext(r.Context(), "sign-in refused",
 			"id", requestID(r.Context()), "address", address(r), "reason", err)
@@ -118,9 +118,9 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 
 // refuseCredentials is for what can't be in anybody's e-mail or password.
 func (s *server) refuseCredentials(w http.ResponseWriter, r *http.Request) error {
-	s.Watch.SignIn(access.PasswordMethod, signInResult(auth.ErrCredentials))
+	s.Observer.SignIn(access.PasswordMethod, signInResult(auth.ErrCredentials))
 	status, messages, _ := formProblem(w, auth.ErrCredentials)
-	v := signInView{Next: returnPath(r.PostForm.Get("next")), Brief: r.PostForm.Get("keep") == "", Errors: messages}
+	v := signInView{Next: returnPath(r.PostForm.Get("next")), Keep: r.PostForm.Get("keep") != "", Errors: messages}
 	return s.showSignIn(w, r, status, v)
 }
 

@@ -19,8 +19,8 @@ var shortStates = map[string]struct{ Words, Icon, Mood string }{
 	"fetching":        {"Fetching", "hourglass", info},
 	"active":          {"Up to date", "circle-check", good},
 	"limited":         {"Limited access", "info-circle", info},
-	"trouble":         {"Waiting", "clock", "warn"},
-	"paused":          {"Waiting", "clock", "warn"},
+	"degraded":        {"Waiting", "clock", "warn"},
+	"suspended":       {"Waiting", "clock", "warn"},
 	"needs_reconnect": {"Needs you", "alert-triangle", bad},
 }
 
@@ -47,14 +47,14 @@ func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem 
 		const kept = "You’re still connected."
 		switch c.Cause {
 		case connection.SlowDown:
-			return "trouble", p.Name + " has rate-limited us", kept
+			return "degraded", p.Name + " has rate-limited us", kept
 		case connection.NoAnswer:
-			return "trouble", p.Name + " didn’t answer", kept + " It usually passes within minutes."
+			return "degraded", p.Name + " didn’t answer", kept + " It usually passes within minutes."
 		}
-		return "trouble", p.Name + " isn’t responding properly", kept + " The next try may work."
+		return "degraded", p.Name + " isn’t responding properly", kept + " The next try may work."
 	case connection.Suspended:
-		words, problem = pausedInWords(p, c.Cause)
-		return "paused", words, problem
+		words, problem = suspendedInWords(p, c.Cause)
+		return "suspended", words, problem
 	}
 	if len(p.Missing(c.Granted)) > 0 {
 		return "limited", p.Name + " is connected, but without your activities", ""
@@ -62,7 +62,7 @@ func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem 
 	return "active", "Up to date", ""
 }
 
-func pausedInWords(p *oauth.Provider, cause connection.Cause) (words, problem string) {
+func suspendedInWords(p *oauth.Provider, cause connection.Cause) (words, problem string) {
 	const everyone = "You’re still connected. This affects everyone here. The operator of this site needs to fix it."
 	switch cause {
 	case connection.QuotaSpent:

@@ -97,8 +97,8 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	methods := waysOf(account, cards)
-	i := slices.IndexFunc(methods, func(m way) bool { return m.ID == id })
+	methods := methodsOf(account, cards)
+	i := slices.IndexFunc(methods, func(m signInMethod) bool { return m.ID == id })
 	switch {
 	case i < 0:
 		return errNoPage
@@ -139,13 +139,13 @@ func (s *server) removePasswordPage(w http.ResponseWriter, r *http.Request) erro
 	return s.warn(w, r, warningView{
 		Heading: "Remove your password?",
 		Losses: []loss{{"password", "You can no longer sign in with " + account.Email + " and your password",
-			stillSignsIn(without, waysOf(account, cards), 0)}, othersEnd},
+			stillSignsIn(without, methodsOf(account, cards), 0)}, othersEnd},
 		Button: "Remove password", Keep: link{"Keep it", "/account#" + atMethods},
 	})
 }
 
 // stillSignsIn names the sign-in methods that are left without one identity.
-func stillSignsIn(account auth.Account, methods []way, without int64) string {
+func stillSignsIn(account auth.Account, methods []signInMethod, without int64) string {
 	var left []string
 	if account.Email != "" {
 		left = append(left, "your password")
