@@ -198,7 +198,7 @@ func (a auditor) connections() {
 	a.turn(a.site, "garmin", sandbox.Revoke, "500")
 	a.see("disconnect-garmin", "/connections/garmin/disconnect", `form[action="/connections/garmin/disconnect"]`)
 	a.submit("/connections/garmin/disconnect", "#card-garmin #notice")
-	a.audit("connections-withdrawing")
+	a.audit("connections-revoking")
 	a.see("disconnect-foursquare", "/connections/foursquare/disconnect",
 		`form[action="/connections/foursquare/disconnect"]`)
 	a.submit("/connections/foursquare/disconnect", "#card-foursquare #notice a")

@@ -34,18 +34,18 @@ type signInMethod struct {
 	ID        int64
 	Key, Name string // the provider's
 	Subject   string
-	Account   string // whose it is, if it is connected
+	Account   string // the account's name, if it is connected
 	Connected bool
 }
 
-// Label says whose account it is.
+// Label names the account.
 func (m signInMethod) Label() string { return cmp.Or(m.Account, m.Subject) }
 
 func (s *server) account(w http.ResponseWriter, r *http.Request) error {
 	return s.showAccount(w, r, http.StatusOK, nil, func(*accountView) {})
 }
 
-// showAccount shows the account page; keep puts back what a person typed into a form that has problems.
+// showAccount shows the account page; keep restores what the person typed into a form with problems.
 func (s *server) showAccount(
 	w http.ResponseWriter, r *http.Request, status int, problems map[string]string, keep func(*accountView),
 ) error {
@@ -73,17 +73,17 @@ func (s *server) showAccount(
 		Preferences: s.preferences(r),
 		Errors:      problems,
 	}
-	v.Path, v.NeedsYou = "/account", needYou(cards)
+	v.Path, v.NeedsYou = "/account", len(broken(cards))
 	v.Notices = map[string]*notice{}
 	for _, place := range []string{atProfile, atMethods, atPassword, atSessions} {
 		v.Notices[place] = v.claim(place)
 	}
 	v.Preferences.Notice = v.claim(atPreferences)
 	keep(&v)
-	return s.render(w, r, status, "account", v)
+	return s.render(w, status, "account", v)
 }
 
-// accountAndCards reads an account, and the cards, which name its sign-in methods.
+// accountAndCards reads an account, and the cards, which have the names of its sign-in methods.
 func (s *server) accountAndCards(r *http.Request, userID int64) (auth.Account, []card, error) {
 	account, err := s.Accounts.Get(r.Context(), userID)
 	if err != nil {
@@ -132,11 +132,12 @@ func (s *server) rename(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.tellAt(r, atProfile, good, "Saved")
-	see(w, r, "/account")
+	redirect(w, r, "/account")
 	return nil
 }
 
-// setPassword adds a password, for somebody who has just signed in, or changes it with the current one.
+// setPassword changes the password, given the current one. Without one it adds a password, which requires a recent
+// sign-in.
 func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	account, err := s.Accounts.Get(r.Context(), current.UserID)
@@ -166,7 +167,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.Log.InfoContext(r.Context(), "password set", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atPassword, good, message)
-	see(w, r, passwordPath)
+	redirect(w, r, passwordPath)
 	return nil
 }
 
@@ -179,7 +180,7 @@ func (s *server) addPassword(r *http.Request, userID int64) error {
 	return s.access.AddPassword(r.Context(), userID, password)
 }
 
-// changePassword locks out all who knew the old password or stole a cookie.
+// changePassword locks out everyone who knew the old password or stole a cookie.
 func (s *server) changePassword(w http.ResponseWriter, r *http.Request, userID int64) error {
 	if err := s.Accounts.Allow(r.Context(), s.passwordTries(r)...); err != nil {
 		return err
@@ -217,11 +218,11 @@ func (s *server) removePasswordNow(w http.ResponseWriter, r *http.Request) error
 	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "password removed", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atMethods, good, "Your password was removed. You’re signed out on your other devices.")
-	see(w, r, "/account#"+atMethods)
+	redirect(w, r, "/account#"+atMethods)
 	return nil
 }
 
-// removeIdentity removes a sign-in method by a provider's account, together with the connection that hangs on it.
+// removeIdentity removes a provider as a sign-in method, together with the connection that uses it.
 func (s *server) removeIdentity(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
 	if err != nil {
@@ -243,6 +244,6 @@ func (s *server) removeIdentityNow(w http.ResponseWriter, r *http.Request, id in
 	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "sign-in method removed", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atMethods, good, s.providerName(provider)+" was removed. You’re signed out on your other devices.")
-	see(w, r, "/account#"+atMethods)
+	redirect(w, r, "/account#"+atMethods)
 	return nil
 }

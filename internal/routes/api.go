@@ -9,7 +9,7 @@ import (
 	"cairn/internal/session"
 )
 
-// me answers who is signed in, in the words of the Node server's /api/auth/me.
+// me says who is signed in, in the format of the Node server's /api/auth/me.
 func (s *server) me(w http.ResponseWriter, r *http.Request) {
 	current, ok := session.Current(r.Context())
 	if !ok {
@@ -25,11 +25,11 @@ func (s *server) me(w http.ResponseWriter, r *http.Request) {
 		ID          int64   `json:"id"`
 		DisplayName string  `json:"displayName"`
 		AvatarURL   *string `json:"avatarUrl"`
-		LastSyncAt  *string `json:"lastSyncAt"` // nothing is synchronised; clients expect the field
+		LastSyncAt  *string `json:"lastSyncAt"` // always null; clients expect the field
 	}{current.UserID, current.Name, avatar, nil})
 }
 
-// health is the Node server's: it says that the process answers, and its clients read the two fields.
+// health answers in the format of the Node server's; its clients read both fields.
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, http.StatusOK, map[string]string{
@@ -38,14 +38,14 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// healthz says that the process lives, and which one it is. It asks nobody: a database that is down
-// is no reason to restart us.
+// healthz says that the process is alive, and which one it is. It doesn't ask the database: an outage there is no
+// reason to restart us.
 func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "instance": s.Instance})
 }
 
-// readyz says whether traffic is welcome: the database answers, its schema is ours, and we are not stopping.
+// readyz says whether we can take traffic: the database answers, its schema is ours, and we are not stopping.
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if err := s.Ready(r.Context()); err != nil {
@@ -59,5 +59,5 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 func writeJSON(w http.ResponseWriter, status int, answer any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(answer) // the client has gone: nobody is left to tell
+	_ = json.NewEncoder(w).Encode(answer) // an error means that the client has gone
 }

@@ -17,8 +17,8 @@ import (
 
 const avatarPath = "/avatar"
 
-// avatar answers with a person's picture: the one of a provider, or the first there is. Without one it is their
-// initials. A browser asks for it on every page, so it may keep it for a while, for this session only.
+// avatar serves the person's picture at a provider, or the first that there is, or else their initials. Every page
+// shows it, so browsers may cache it for ten minutes, until the session's cookie changes.
 func (s *server) avatar(w http.ResponseWriter, r *http.Request) error {
 	provider := ""
 	if key := chi.URLParam(r, "provider"); key != "" {
@@ -40,7 +40,7 @@ func (s *server) avatar(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Length", strconv.Itoa(len(picture.Body)))
 	w.Header().Set("Cache-Control", "private, max-age=600")
 	w.Header().Set("Vary", "Cookie")
-	_, _ = w.Write(picture.Body) // the browser has gone: nobody is left to tell
+	_, _ = w.Write(picture.Body) // an error means that the browser has gone
 	return nil
 }
 

@@ -95,7 +95,7 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 			SELECT count(*) FROM cairn.river_job
 			WHERE kind = 'withdraw' AND attempt >= 1 AND state = 'retryable'`) == 1
 	})
-	b.get("/connections").want(200, "#card-garmin[data-state=withdrawing]", "until it confirms")
+	b.get("/connections").want(200, "#card-garmin[data-state=revoking]", "until it confirms")
 	set(sandbox.ModeNone)
 	testkit.Eventually(t, "Garmin is told", func() bool {
 		retryNow(t, s)

@@ -7,10 +7,10 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 )
 
-// compression is for the answers that are worth it: pages, stylesheets, scripts, drawings and JSON.
+// compression compresses pages, stylesheets, scripts, drawings and JSON.
 //
-// A page that is compressed together with what a stranger had the browser send can give away, by its length, what else
-// is on it (BREACH). docs/security.md says why ours don't. Padding by a random length is there all the same.
+// If a stranger can put text on a page, the length of the compressed page can give away what else is on it (BREACH).
+// docs/security.md says why that does not work here. Answers are padded by a random length all the same.
 func compression() (func(http.Handler) http.Handler, error) {
 	wrap, err := gzhttp.NewWrapper(
 		gzhttp.MinSize(1024),

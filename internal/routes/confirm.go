@@ -11,9 +11,8 @@ import (
 	"cairn/internal/session"
 )
 
-// confirmView is the page on which somebody who is signed in shows again that it is them. What
-// changes the ways into an account, or deletes it, asks for that: anyone who finds a browser open,
-// or has its cookie, must not be able to stay.
+// confirmView is the page on which a signed-in person re-authenticates. Changing sign-in methods and deleting the
+// account require that, so that someone who finds the browser open, or stole its cookie, can't take over the account.
 type confirmView struct {
 	view
 	Email       string
@@ -21,11 +20,11 @@ type confirmView struct {
 	Providers   []providerView // to sign in with again
 	Next        string
 	Task        string        // "connect Strava"; "": not named
-	Provider    *providerView // that the task leads to
+	Provider    *providerView // to which the task leads
 	Errors      map[string]string
 }
 
-// mustBeRecent lets those through who have just signed in, and asks others to do it again.
+// mustBeRecent lets people through who have just signed in, and asks others to re-authenticate.
 func (s *server) mustBeRecent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if current, _ := session.Current(r.Context()); current.Recent {
@@ -36,9 +35,9 @@ func (s *server) mustBeRecent(next http.Handler) http.Handler {
 	})
 }
 
-// askAgain leads to the page on which people show who they are, and from there on to next. A form is not carried over.
+// askAgain redirects to the page for re-authentication, which leads on to next. What was in a form is lost.
 func askAgain(w http.ResponseWriter, r *http.Request, next string) {
-	see(w, r, confirmPath+"?"+url.Values{"next": {next}}.Encode())
+	redirect(w, r, confirmPath+"?"+url.Values{"next": {next}}.Encode())
 }
 
 func (s *server) confirmPage(w http.ResponseWriter, r *http.Request) error {
@@ -50,10 +49,10 @@ func (s *server) confirmPage(w http.ResponseWriter, r *http.Request) error {
 	switch current, _ := session.Current(r.Context()); {
 	case !current.Recent:
 	case id != "":
-		see(w, r, parseIntent(s.Sessions.Intent(r.Context(), id)).page())
+		redirect(w, r, parseIntent(s.Sessions.Intent(r.Context(), id)).page())
 		return nil
 	default:
-		see(w, r, next)
+		redirect(w, r, next)
 		return nil
 	}
 	return s.showConfirm(w, r, http.StatusOK, confirmView{Next: next})
@@ -80,10 +79,10 @@ func (s *server) showConfirm(w http.ResponseWriter, r *http.Request, status int,
 			v.Providers = append(v.Providers, p)
 		}
 	}
-	return s.render(w, r, status, "confirm", v)
+	return s.render(w, status, "confirm", v)
 }
 
-// confirmPassword compares the password of somebody who is signed in.
+// confirmPassword checks the password of the signed-in user.
 func (s *server) confirmPassword(r *http.Request, userID int64) (auth.Proof, error) {
 	if err := s.Accounts.Allow(r.Context(), s.passwordTries(r)...); err != nil {
 		return auth.Proof{}, err
@@ -95,7 +94,7 @@ func (s *server) confirmPassword(r *http.Request, userID int64) (auth.Proof, err
 	return proof, s.resetPasswordTries(r)
 }
 
-// confirm signs in again by password: a new session takes the place of this one. Then it does what the person wanted.
+// confirm re-authenticates by password: a new session replaces this one. Then it does what the person asked for.
 func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	next := returnPath(r.PostForm.Get("next"))
@@ -122,6 +121,6 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 		return s.carryOut(w, r, parseIntent(done.Act))
 	}
 	s.tell(r, good, confirmed)
-	see(w, r, next)
+	redirect(w, r, next)
 	return nil
 }

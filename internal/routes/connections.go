@@ -15,9 +15,8 @@ import (
 	"cairn/internal/session"
 )
 
-// connect begins an attempt to connect a provider to the account of the signed-in person. A
-// provider that is no way into the account yet becomes one, so this needs a person who has just
-// signed in.
+// connect begins an attempt to connect a provider to the signed-in user's account. A provider that is not a sign-in
+// method yet becomes one, so that requires a recent sign-in.
 func (s *server) connect(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.provider(chi.URLParam(r, "provider"))
 	if err != nil {
@@ -37,7 +36,7 @@ func (s *server) connect(w http.ResponseWriter, r *http.Request) error {
 	return s.beginConnecting(w, r, p.Key, returnPath(r.PostForm.Get("next")))
 }
 
-// beginConnecting leads to a provider's consent page, and from there to next.
+// beginConnecting redirects to a provider's consent page, which leads on to next.
 func (s *server) beginConnecting(w http.ResponseWriter, r *http.Request, provider, next string) error {
 	p, err := s.provider(provider)
 	if err != nil {
@@ -51,12 +50,12 @@ func (s *server) beginConnecting(w http.ResponseWriter, r *http.Request, provide
 	if err != nil {
 		return &providerError{p, err}
 	}
-	see(w, r, consent)
+	redirect(w, r, consent)
 	return nil
 }
 
-// signInAt begins an attempt to sign in with a provider's account. It belongs to this browser by a cookie of its own,
-// which later attempts share, so that several tabs can be under way.
+// signInAt begins an attempt to sign in with a provider. A cookie binds it to this browser. Later attempts share the
+// cookie, so that several tabs can do this at once.
 func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.provider(chi.URLParam(r, "provider"))
 	if err != nil {
@@ -77,7 +76,7 @@ func (s *server) signInAt(w http.ResponseWriter, r *http.Request) error {
 		return &providerError{p, err}
 	}
 	s.setCookie(w, attemptCookie, browser, s.OAuth.Limits().Attempt)
-	see(w, r, consent)
+	redirect(w, r, consent)
 	return nil
 }
 
@@ -89,8 +88,8 @@ func (s *server) owner(r *http.Request) oauth.Owner {
 
 // callback serves the address to which a provider sends people back. It removes the attempt before
 // it looks at anything else, and answers with a redirect, so that code and state stay in no address
-// bar. Once the code is on its way, a browser that leaves does not stop it: the code is good only
-// once.
+// bar. Once the code is on its way, a browser that leaves does not stop the exchange: the code is
+// good only once.
 func (s *server) callback(p *oauth.Provider) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		attempt, err := s.OAuth.Consume(r.Context(), p, r.URL.Query().Get("state"), s.owner(r))
@@ -112,7 +111,7 @@ func (s *server) callback(p *oauth.Provider) handler {
 	}
 }
 
-// finish redeems what an attempt brought back, and signs in or connects.
+// finish exchanges the code of a callback, and signs in or connects.
 func (s *server) finish(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.Limits.Provider)
 	defer cancel()
@@ -123,9 +122,9 @@ func (s *server) finish(w http.ResponseWriter, r *http.Request, attempt oauth.At
 	case err != nil:
 		return &providerError{attempt.Provider, err}
 	case attempt.SignIn:
-		return s.enter(ctx, w, r, attempt, grant)
+		return s.finishSignIn(ctx, w, r, attempt, grant)
 	}
-	return s.connected(ctx, w, r, attempt, grant)
+	return s.finishConnecting(ctx, w, r, attempt, grant)
 }
 
 func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) {
@@ -133,18 +132,18 @@ func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.
 	p := attempt.Provider
 	switch {
 	case !signedIn:
-		see(w, r, "/login?notice=declined-"+p.Key)
+		redirect(w, r, "/login?notice=declined-"+p.Key)
 		return
 	case attempt.SignIn:
 		s.tell(r, info, "You declined at "+p.Name+". Nothing was changed.")
 	default:
 		s.tellAt(r, atCard(p.Key), info, p.Name+" was not connected: you declined there. Nothing was changed.")
 	}
-	see(w, r, attempt.ReturnPath)
+	redirect(w, r, attempt.ReturnPath)
 }
 
-// enter signs in the person who owns the account at the provider.
-func (s *server) enter(
+// finishSignIn signs in the owner of the account at the provider.
+func (s *server) finishSignIn(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant,
 ) error {
 	p := attempt.Provider
@@ -166,12 +165,12 @@ func (s *server) enter(
 	default:
 		s.tellConnected(r, p, grant)
 	}
-	see(w, r, attempt.ReturnPath)
+	redirect(w, r, attempt.ReturnPath)
 	return nil
 }
 
-// connected stores the connection if the session that the attempt was begun in still stands.
-func (s *server) connected(
+// finishConnecting stores the connection if the session in which the attempt began is still live.
+func (s *server) finishConnecting(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant,
 ) error {
 	p := attempt.Provider
@@ -181,14 +180,14 @@ func (s *server) connected(
 		askAgain(w, r, attempt.ReturnPath)
 		return nil
 	case errors.Is(err, session.ErrEnded):
-		see(w, r, signInURL(attempt.ReturnPath))
+		redirect(w, r, signInURL(attempt.ReturnPath))
 		return nil
 	case err != nil:
 		return &providerError{p, err}
 	}
 	s.Log.InfoContext(ctx, "connected", "id", requestID(ctx), "user", attempt.UserID, "provider", p.Key)
 	s.tellConnected(r, p, grant)
-	see(w, r, attempt.ReturnPath)
+	redirect(w, r, attempt.ReturnPath)
 	return nil
 }
 
@@ -201,7 +200,7 @@ func (s *server) tellConnected(r *http.Request, p *oauth.Provider, grant oauth.G
 	s.tellAt(r, atCard(p.Key), good, p.Name+" is connected.")
 }
 
-// check asks the provider whose account it is, now.
+// check calls the provider, to see whether the connection works.
 func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.provider(chi.URLParam(r, "provider"))
 	if err != nil {
@@ -216,17 +215,17 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, connection.ErrReconnect):
 		s.Log.InfoContext(r.Context(), "connection refused", "id", requestID(r.Context()),
 			"user", current.UserID, "provider", p.Key, "reason", err)
-		s.takeNotice(r) // one that was not read yet may say that it works; the home page says what is wrong
+		s.takeNotice(r) // an unread one may say that it works; the card says what is wrong
 	case err != nil:
 		return &providerError{p, checkError{err}}
 	default:
 		s.tellAt(r, atCard(p.Key), good, p.Name+" answered: the connection works.")
 	}
-	see(w, r, cardPath(p.Key))
+	redirect(w, r, cardPath(p.Key))
 	return nil
 }
 
-// disconnect ends a connection here, at once; the provider is told in the background.
+// disconnect deletes a connection at once. The provider is asked to revoke our access in the background.
 func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.provider(chi.URLParam(r, "provider"))
 	if err != nil {
@@ -240,7 +239,7 @@ func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 	s.Log.InfoContext(r.Context(), "disconnected",
 		"id", requestID(r.Context()), "user", current.UserID, "provider", p.Key)
 	s.keepNotice(r, disconnectedNotice(p, revoking))
-	see(w, r, cardPath(p.Key))
+	redirect(w, r, cardPath(p.Key))
 	return nil
 }
 
@@ -251,7 +250,8 @@ func disconnectedNotice(p *oauth.Provider, revoking bool) notice {
 		n.Kind, n.Link = good, link{}
 		n.Text = p.Name + " is disconnected. We’re asking it to remove Cairn’s access, until it confirms."
 	case connection.Revocable(p):
-		n.Text = p.Name + " is disconnected, but we can’t ask it to remove Cairn’s access: ours couldn’t be read."
+		n.Text = p.Name + " is disconnected, but we can’t ask it to remove Cairn’s access: " +
+			"the token we saved couldn’t be read."
 	default:
 		n.Text = p.Name + " is disconnected, and its access is deleted here. Only you can remove Cairn there:"
 	}

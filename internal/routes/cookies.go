@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Cookies with a random value, beside the session's: by them a browser is known, and nobody is signed in.
+// Cookies with a random value, by which we recognise a browser. They sign no one in.
 const (
-	attemptCookie = "signin"  // of a browser that signs in with a provider, for as long as an attempt lasts
-	browserCookie = "browser" // of one that has signed in before (auth.RememberBrowser)
+	attemptCookie = "signin"  // while a browser signs in with a provider
+	browserCookie = "browser" // of a browser that has signed in before (auth.RememberBrowser)
 )
 
-// cookieName has, over https, a prefix by which browsers keep a cookie to this host.
+// cookieName adds, over https, the prefix with which browsers accept a cookie from this host only.
 func (s *server) cookieName(name string) string {
 	if s.PublicURL.Scheme == "https" {
 		return "__Host-" + name

@@ -18,11 +18,11 @@ type deletionView struct {
 	Connected []*oauth.Provider // the person's
 }
 
-// deletedView says what happened with an account.
+// deletedView is the page after an account was deleted.
 type deletedView struct {
 	view
-	Told   []*oauth.Provider // that are being told
-	Manual []*oauth.Provider // that only the person can tell
+	Revoking []*oauth.Provider // that are asked to revoke our access
+	Manual   []*oauth.Provider // where only the person can revoke it
 }
 
 func (s *server) deletion(w http.ResponseWriter, r *http.Request) error {
@@ -37,11 +37,11 @@ func (s *server) deletion(w http.ResponseWriter, r *http.Request) error {
 			v.Connected = append(v.Connected, p)
 		}
 	}
-	return s.render(w, r, http.StatusOK, "delete", v)
+	return s.render(w, http.StatusOK, "delete", v)
 }
 
-// deleteAccount removes everything of the signed-in person at once, has the providers told, and leads to a page that
-// says so.
+// deleteAccount deletes the signed-in user and all of their data at once, has the providers revoke our access, and
+// redirects to a page that says so.
 func (s *server) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	gone, err := s.access.Delete(r.Context(), current.UserID)
@@ -49,19 +49,19 @@ func (s *server) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "account deleted", "id", requestID(r.Context()), "user", current.UserID)
-	http.SetCookie(w, s.farewell(gone))
-	see(w, r, deletedPath)
+	http.SetCookie(w, s.deletedCookie(gone))
+	redirect(w, r, deletedPath)
 	return nil
 }
 
 const deletedPath = "/account/deleted"
 
-// farewell is a cookie that says for ten minutes what the page after a deletion has to tell: there is no session any
-// more that could keep it, and an address could be given to others.
-func (s *server) farewell(gone access.Deleted) *http.Cookie {
-	told := url.Values{"told": {keysOf(gone.Revoking)}, "manual": {keysOf(gone.Manual)}}
+// deletedCookie holds for ten minutes what the page after a deletion shows. There is no session any more that could
+// hold it, and an address could be passed on.
+func (s *server) deletedCookie(gone access.Deleted) *http.Cookie {
+	providers := url.Values{"told": {keysOf(gone.Revoking)}, "manual": {keysOf(gone.Manual)}}
 	return &http.Cookie{
-		Name: "deleted", Value: told.Encode(), Path: deletedPath, MaxAge: 600,
+		Name: "deleted", Value: providers.Encode(), Path: deletedPath, MaxAge: 600,
 		HttpOnly: true, Secure: s.PublicURL.Scheme == "https", SameSite: http.SameSiteLaxMode,
 	}
 }
@@ -69,13 +69,14 @@ func (s *server) farewell(gone access.Deleted) *http.Cookie {
 func (s *server) deleted(w http.ResponseWriter, r *http.Request) error {
 	cookie, err := r.Cookie("deleted")
 	if _, signedIn := session.Current(r.Context()); signedIn || err != nil {
-		see(w, r, "/")
+		redirect(w, r, "/")
 		return nil
 	}
-	told, _ := url.ParseQuery(cookie.Value) // one that is not ours tells of no providers
+	providers, _ := url.ParseQuery(cookie.Value) // a cookie that isn't ours names none
 	w.Header().Set("Cache-Control", "no-store")
-	return s.render(w, r, http.StatusOK, "deleted", deletedView{
-		s.view(r, "Your account is deleted"), s.providersOf(told.Get("told")), s.providersOf(told.Get("manual")),
+	return s.render(w, http.StatusOK, "deleted", deletedView{
+		s.view(r, "Your account is deleted"), s.providersOf(providers.Get("told")),
+		s.providersOf(providers.Get("manual")),
 	})
 }
 

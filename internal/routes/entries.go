@@ -14,7 +14,7 @@ import (
 	"cairn/internal/session"
 )
 
-// latestView is what pages say of a provider's newest entries.
+// latestView is what pages show of a provider's newest entries.
 type latestView struct {
 	AsOf        time.Time
 	Fetching    bool
@@ -49,7 +49,7 @@ func (l latestView) oldest() string {
 	return l.Entries[len(l.Entries)-1].Local().Format(time.DateOnly)
 }
 
-// refresh has the newest entries fetched, and leads to the page that shows them coming.
+// refresh enqueues a fetch of the newest entries, and redirects to the card, which shows its progress.
 func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.provider(chi.URLParam(r, "provider"))
 	if err != nil {
@@ -76,18 +76,18 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	}
 	if kept[p.Key].Fresh {
 		s.tellAt(r, atCard(p.Key), info, p.Name+" was asked a moment ago: what you see is the newest.")
-		see(w, r, cardPath(p.Key))
+		redirect(w, r, cardPath(p.Key))
 		return nil
 	}
 	if err := s.Activity.EnqueueSyncNow(r.Context(), p.Key, at.Subject, activity.Fetch); err != nil {
 		return err
 	}
-	see(w, r, cardPath(p.Key))
+	redirect(w, r, cardPath(p.Key))
 	return nil
 }
 
-// refreshAll has everything fetched that can be, and leads to the page that shows it coming. A connection that was
-// asked a moment ago, or too often, is left out.
+// refreshAll enqueues a fetch for each connection that can be refreshed, and redirects to the home page, which shows
+// the progress. A connection that was refreshed a moment ago, or too often, is left out.
 func (s *server) refreshAll(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	cards, err := s.cards(r, current.UserID, s.Activity.WithoutEntries)
@@ -123,6 +123,6 @@ func (s *server) refreshAll(w http.ResponseWriter, r *http.Request) error {
 	case asked == 0:
 		s.tell(r, info, "What you see is the newest: it was fetched a moment ago.")
 	}
-	see(w, r, "/")
+	redirect(w, r, "/")
 	return nil
 }

@@ -21,12 +21,12 @@ import (
 	"cairn/internal/session"
 )
 
-// Kinds of errors that requests themselves make.
+// Kinds of errors that lie in the request itself.
 var (
 	errNoPage    = errors.New("routes: no such page")
 	errCrossSite = errors.New("routes: a form was sent from another site")
 	errMethod    = errors.New("routes: method not allowed")
-	errOtherHost = errors.New("routes: the host is none of ours")
+	errOtherHost = errors.New("routes: unknown host")
 )
 
 // errorView is the page for everything that can go wrong.
@@ -36,7 +36,7 @@ type errorView struct {
 	Reference string
 }
 
-// problem is what a person is told: what happened, whether anything changed, and what to do now.
+// problem is what an error page says: what happened, whether anything changed, and what to do now.
 type problem struct {
 	Status     int
 	Heading    string
@@ -57,10 +57,10 @@ const (
 	busyFor        = 5 * time.Second
 )
 
-// back is where most problems end.
+// back leads to the home page.
 func back() *action { return &action{Label: "Back to Cairn", URL: "/"} }
 
-// again repeats a request that changes nothing. What a provider sent along stands on no page.
+// again repeats a GET, but not a callback: its code and state must not be on a page.
 func again(r *http.Request) *action {
 	if r.Method != http.MethodGet || r.URL.Query().Has("state") {
 		return back()
@@ -68,10 +68,10 @@ func again(r *http.Request) *action {
 	return &action{Label: "Try again", URL: returnPath(r.URL.RequestURI())}
 }
 
-// handler answers a request or says why it could not.
+// handler answers a request, or returns why it could not.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// page is where an error of a handler meets a person.
+// page turns the error of a handler into an error page.
 func (s *server) page(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch err := h(w, r); {
@@ -83,12 +83,12 @@ func (s *server) page(h handler) http.HandlerFunc {
 	}
 }
 
-// fail writes the page for an error, and logs it unless it is the person's.
+// fail writes the page for an error, and logs it if the failure is ours or a provider's.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(r.Context().Err(), context.Canceled) {
 		return // the browser has gone, and that is what failed
 	}
-	p := explain(r, err)
+	p := s.explain(r, err)
 	if p.Status >= 500 {
 		s.logFailure(r, p.Status, err)
 	}
@@ -105,14 +105,14 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	page := errorView{view: s.view(r, p.Heading), problem: p, Reference: requestID(r.Context())}
-	if err := s.render(w, r, p.Status, "error", page); err != nil {
+	if err := s.render(w, p.Status, "error", page); err != nil {
 		s.logFailure(r, http.StatusInternalServerError, err)
 		s.writeBroken(w, r)
 	}
 }
 
-// logFailure logs a failure once: ours as an error, a provider's as a warning. While the database is away, failures are
-// counted instead; at the level debug each has its line too.
+// logFailure logs a failure once: ours as an error, a provider's as a warning. While the database is unavailable,
+// failures are counted instead, and each is logged at the level debug only.
 func (s *server) logFailure(r *http.Request, status int, err error) {
 	_, providers := errors.AsType[*oauth.Error](err)
 	level := slog.LevelError
@@ -138,7 +138,7 @@ func errorHeaders(h http.Header) {
 
 const referencePlace = "reference-goes-here"
 
-// renderBroken makes the page for our own failures while nothing has failed yet.
+// renderBroken renders the page for our own failures at start, when nothing has failed yet.
 func (s *server) renderBroken() ([]byte, error) {
 	var body bytes.Buffer
 	page := errorView{
@@ -163,7 +163,7 @@ func (s *server) writeBroken(w http.ResponseWriter, r *http.Request) {
 	writePage(w, http.StatusInternalServerError, page)
 }
 
-// methodNotAllowed names the methods that a path has, as RFC 9110 section 15.5.6 wants.
+// methodNotAllowed names the methods that a path has, as RFC 9110, section 15.5.6 requires.
 func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	routes := chi.RouteContext(r.Context()).Routes
 	var allowed []string
@@ -177,7 +177,7 @@ func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 }
 
 // explain is the table from kinds of errors to what people read. Nothing of an error's text gets onto a page.
-func explain(r *http.Request, err error) problem {
+func (s *server) explain(r *http.Request, err error) problem {
 	if call, ok := errors.AsType[*callError](err); ok {
 		return explainCallLimit(call)
 	}
@@ -188,7 +188,7 @@ func explain(r *http.Request, err error) problem {
 			retryAfter: limit.RetryAfter}
 	}
 	if at, ok := errors.AsType[*providerError](err); ok {
-		if p, ok := explainProvider(r, at.provider, err); ok {
+		if p, ok := s.explainProvider(r, at.provider, err); ok {
 			return p
 		}
 	}
@@ -216,11 +216,11 @@ func explain(r *http.Request, err error) problem {
 	case errors.Is(err, errAddress):
 		return problem{Status: http.StatusBadRequest, Changed: nothingChanged, Action: back(),
 			Heading: "This address could not be read.",
-			Detail:  "It is damaged, or says something twice. Please go on from one of our pages."}
+			Detail:  "It is damaged, or names something twice. Please go on from one of our pages."}
 	case errors.Is(err, errFraming):
 		return problem{Status: http.StatusBadRequest, Changed: nothingChanged, Action: back(),
 			Heading: "This request could not be read.",
-			Detail:  "It says twice how long it is."}
+			Detail:  "It gives two lengths."}
 	case errors.Is(err, errMediaType):
 		return problem{Status: http.StatusUnsupportedMediaType, Changed: nothingChanged, Action: back(),
 			Heading: "This is not a form of ours.",
@@ -248,7 +248,7 @@ func explain(r *http.Request, err error) problem {
 	return problem{Status: http.StatusInternalServerError, Heading: "Something went wrong on our side."}
 }
 
-// in says a duration as people do.
+// in says when a wait is over, in words.
 func in(d time.Duration) string {
 	switch {
 	case d < time.Minute:

@@ -35,7 +35,7 @@ func TestDatabaseFailuresAreNotOurBugs(t *testing.T) {
 		"constraint":                {&pgconn.PgError{Code: "23505"}, 500},
 		"anything else":             {errors.New("no idea"), 500},
 	} {
-		if got := explain(r, fmt.Errorf("store: read: %w", tt.err)).Status; got != tt.status {
+		if got := (&server{}).explain(r, fmt.Errorf("store: read: %w", tt.err)).Status; got != tt.status {
 			t.Errorf("%s: status %d, want %d", name, got, tt.status)
 		}
 	}

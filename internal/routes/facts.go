@@ -20,7 +20,7 @@ const (
 	metresPerYard = 0.9144
 )
 
-// listed lists figures. Nothing in them comes from outside but numbers.
+// listed lists figures. Labels and units are ours, and values are numbers, so nothing needs escaping.
 func listed(facts []fact) template.HTML {
 	var list strings.Builder
 	list.Grow(80 * len(facts))
@@ -34,7 +34,7 @@ func listed(facts []fact) template.HTML {
 	return template.HTML(list.String())
 }
 
-// factsOf are the figures that say most about an activity of its kind, as far as they are known.
+// factsOf returns the known figures that say most about an activity of its kind, at most maxFacts.
 func factsOf(e activity.Entry, imperial bool) []fact {
 	swims := e.Sport == activity.Swim && strings.Contains(strings.ToLower(e.Kind), "swim")
 	facts := []fact{distanceOf(e.Metres, swims, imperial), durationOf(e)}
@@ -80,7 +80,7 @@ func distanceOf(metres float64, swims, imperial bool) fact {
 	return f
 }
 
-// durationOf is the time in motion where the provider tells it from the time with pauses.
+// durationOf is the moving time, where the provider gives the time with pauses too.
 func durationOf(e activity.Entry) fact {
 	if e.Seconds <= 0 {
 		return fact{}
@@ -101,14 +101,14 @@ func hours(seconds int) (value, unit string) {
 	return fmt.Sprintf("%d:%02d", seconds/3600, seconds/60%60), "h"
 }
 
-// paceOf is the time for a stretch of so many metres.
+// paceOf is the time for a stretch, in metres.
 func paceOf(e activity.Entry, stretch float64, unit string) fact {
 	if e.Metres < 1 || e.Seconds <= 0 {
 		return fact{}
 	}
 	pace := int(math.Round(float64(e.Seconds) / e.Metres * stretch))
 	if pace >= 3600 {
-		return fact{} // nobody reads that as a pace
+		return fact{} // over an hour says nothing
 	}
 	return fact{"Pace", fmt.Sprintf("%d:%02d", pace/60, pace%60), unit}
 }

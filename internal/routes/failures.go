@@ -23,15 +23,15 @@ type providerError struct {
 func (e *providerError) Error() string { return e.err.Error() }
 func (e *providerError) Unwrap() error { return e.err }
 
-// callError is a *auth.LimitError of calls about a connection.
+// callError is an *auth.LimitError for calls about a connection.
 type callError struct{ providerError }
 
-// checkError is what went wrong when the person asked whether their connection works.
+// checkError is an error of a check that the person asked for.
 type checkError struct{ error }
 
 func (e checkError) Unwrap() error { return e.error }
 
-// failure is a way in which something between us and a provider goes wrong. It stands in addresses.
+// failure is a kind of failure between us and a provider. It is part of addresses, as in /login?notice=expired-strava.
 type failure string
 
 const (
@@ -81,13 +81,13 @@ func failureOf(r *http.Request, p *oauth.Provider, err error) failure {
 	return unusable
 }
 
-// explain is what people read of a failure.
+// explain puts a failure into words.
 func (f failure) explain(p *oauth.Provider) problem {
 	const soon = "Please try again in a minute."
 	switch f {
 	case expired:
 		return problem{Status: http.StatusBadRequest, Heading: "This link has expired.",
-			Detail: "Connecting takes place within ten minutes, in one go. Please start again."}
+			Detail: "It is good for ten minutes, and only once. Please start again."}
 	case elsewhere:
 		return problem{Status: http.StatusForbidden, Heading: "This was started in another browser.",
 			Detail: "Please finish it there, as the person who started it. " +
@@ -126,23 +126,23 @@ func (f failure) explain(p *oauth.Provider) problem {
 	return problem{}
 }
 
-// waits tells whether trying again is of no use before the provider, or the operator, has done something.
+// waits reports whether trying again is no use until the provider or the operator has done something.
 func (f failure) waits() bool {
 	return f == slowDown || f == quotaSpent || f == appRefused || f == tooMany
 }
 
-// explainProvider is explain for what happens between us and a provider.
-func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bool) {
+// explainProvider explains a failure between us and a provider; ok is false for any other.
+func (s *server) explainProvider(r *http.Request, p *oauth.Provider, err error) (answer problem, ok bool) {
 	f := failureOf(r, p, err)
 	if f == "" {
 		return problem{}, false
 	}
-	answer := f.explain(p)
+	answer = f.explain(p)
 	answer.Changed = nothingChanged
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
 		if wait := time.Until(e.Until); wait > 0 {
 			answer.retryAfter = wait
-			answer.Detail = "It lets us try again at " + clock(e.Until) + "."
+			answer.Detail = "It lets us try again at " + clock(e.Until.In(s.zoneOf(r))) + "."
 		}
 	}
 	if _, ok := errors.AsType[checkError](err); ok {
@@ -159,7 +159,7 @@ func explainProvider(r *http.Request, p *oauth.Provider, err error) (problem, bo
 	return answer, true
 }
 
-// afterCheck says what a check has changed, and offers another one where that may help.
+// afterCheck says that a failed check changed nothing, and offers another one where that may help.
 func (answer *problem) afterCheck(p *oauth.Provider, f failure) {
 	card := &action{Label: "Back to " + p.Name, URL: cardPath(p.Key)}
 	answer.Changed = "You’re still connected. Its card says how things are."
@@ -171,7 +171,7 @@ func (answer *problem) afterCheck(p *oauth.Provider, f failure) {
 	answer.Other = card
 }
 
-// explainCallLimit is for somebody who has a provider asked too often.
+// explainCallLimit explains that a person has checked or refreshed a connection too often.
 func explainCallLimit(call *callError) problem {
 	limit, _ := errors.AsType[*auth.LimitError](call)
 	p := problem{Status: http.StatusTooManyRequests, Heading: call.provider.Name + " was asked a moment ago.",
@@ -185,9 +185,9 @@ func explainCallLimit(call *callError) problem {
 	return p
 }
 
-// attemptFailed leads from the address of a callback, which holds code and state, to the page from which the person
-// can start again, and says there what went wrong. An error that is not the provider's, nor the person's, is
-// returned.
+// attemptFailed redirects from the address of a callback, which holds code and state, to the page from which the
+// person can start again, with a notice of what went wrong. It returns an error that is neither the provider's nor the
+// person's.
 func (s *server) attemptFailed(
 	w http.ResponseWriter, r *http.Request, p *oauth.Provider, next string, err error) error {
 	f := failureOf(r, p, err)
@@ -204,14 +204,14 @@ func (s *server) attemptFailed(
 		reference = requestID(r.Context())
 	}
 	if _, ok := session.Current(r.Context()); ok {
-		answer, _ := explainProvider(r, p, err)
+		answer, _ := s.explainProvider(r, p, err)
 		if f == tooOften {
-			answer = explain(r, err)
+			answer = s.explain(r, err)
 		}
 		n := failureNotice(answer, reference)
 		n.Place = atCard(p.Key)
 		s.keepNotice(r, n)
-		see(w, r, next)
+		redirect(w, r, next)
 		return nil
 	}
 	query := url.Values{"notice": {string(f) + "-" + p.Key}}
@@ -221,7 +221,7 @@ func (s *server) attemptFailed(
 	if reference != "" {
 		query.Set("reference", reference)
 	}
-	see(w, r, "/login?"+query.Encode())
+	redirect(w, r, "/login?"+query.Encode())
 	return nil
 }
 
@@ -235,7 +235,7 @@ func failureNotice(answer problem, reference string) notice {
 
 var referenceShape = regexp.MustCompile(`^[a-z0-9]{12}$`)
 
-// failureInAddress is the notice of a failure for visitors, who have no session to keep it in.
+// failureInAddress returns the notice of a failure for visitors, who have no session to keep it in.
 func (s *server) failureInAddress(r *http.Request) *notice {
 	code := r.URL.Query().Get("notice")
 	for _, p := range s.Providers {

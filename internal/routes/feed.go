@@ -11,11 +11,11 @@ import (
 	"cairn/internal/activity"
 )
 
-// feed is what a person did, day by day: the newest day first, and each day from morning to evening. A day is one by
-// the clock of the place.
+// feed is what a person did: the newest day first, and each day from morning to evening. Days are by the clock of the
+// place.
 type feed struct {
 	Days  []dayView
-	Week  *weekView // nil: nothing is known of this week, or not all of it
+	Week  *weekView // nil: nothing this week, or some of it may be missing
 	Since string    // the first day; "": there is none
 }
 
@@ -27,21 +27,21 @@ type dayView struct {
 	Things []thing
 }
 
-// thing is an activity, or a check-in outside of any.
+// thing is an activity, or a check-in outside of one.
 type thing struct {
-	From    string // keys of the providers that told of it
+	From    string // keys of the providers that have it
 	Place   bool   // it is a check-in
 	Sport   string
 	Icon    string
 	Kind    string
 	Title   string
 	Where   string
-	When    template.HTML // "": its person hides when it was
+	When    template.HTML // "": the person hides the time
 	Private bool
 	Device  string
 	Facts   template.HTML
 	Route   template.HTML
-	Within  []thing // check-ins on the way
+	Within  []thing // check-ins during it
 	Page    string
 	ViewOn  string // the provider's name
 }
@@ -56,16 +56,16 @@ type found struct {
 
 func (f found) place() bool { return f.Sport == activity.Place }
 
-// reader is who looks at a feed, and when.
+// reader is the person who reads a feed.
 type reader struct {
 	now      time.Time // by their clock
 	imperial bool
 }
 
-// newFeed makes days of what is kept.
+// newFeed arranges what is kept in days.
 func newFeed(cards []card, r reader) feed {
 	entries := together(cards)
-	if len(entries) > 0 && r.now.Location() == time.UTC { // which it is where it is not known: then by the last place
+	if len(entries) > 0 && r.now.Location() == time.UTC { // the zone is not known: use the last place's
 		r.now = r.now.In(entries[len(entries)-1].Local().Location())
 	}
 	var f feed
@@ -85,7 +85,7 @@ func newFeed(cards []card, r reader) feed {
 	return f
 }
 
-// together are all entries in order. An activity that two providers tell of is there once.
+// together returns all entries in order. An activity that two providers have is in it once.
 func together(cards []card) []found {
 	var all []found
 	for _, c := range cards {
@@ -112,13 +112,13 @@ func together(cards []card) []found {
 	return merged
 }
 
-// sameAs tells whether two providers tell of one activity: nobody begins two within two minutes.
+// sameAs reports whether two providers have the same activity: they began within two minutes.
 func (f found) sameAs(other found) bool {
 	return !f.place() && !other.place() && !f.DayOnly && !other.DayOnly &&
 		f.from != other.from && other.alsoFrom == "" && f.At.Sub(other.At).Abs() <= 2*time.Minute
 }
 
-// merged keeps the richer one, the one with a page at its provider, and adds what only the other tells.
+// merged keeps the entry that has a page at its provider, and adds what only the other one has.
 func (f found) merged(other found) found {
 	if f.Page == "" && other.Page != "" {
 		f, other = other, f
@@ -153,7 +153,7 @@ func newDay(entries []found, r reader) dayView {
 	return d
 }
 
-// add makes things of a day's entries. A check-in belongs to the activity that was under way.
+// add makes things of a day's entries. A check-in during an activity belongs to that.
 func (d *dayView) add(entries []found, r reader) {
 	var underWay found
 	host := -1
@@ -169,7 +169,7 @@ func (d *dayView) add(entries []found, r reader) {
 	}
 }
 
-// citiesOf are the towns of a day's check-ins, up to three.
+// citiesOf names the cities of a day's check-ins, up to three.
 func citiesOf(entries []found) string {
 	var cities []string
 	for _, f := range entries {
@@ -196,12 +196,12 @@ func thingOf(f found, r reader) thing {
 	return t
 }
 
-// dotted are those of the words that there are.
+// dotted joins the words that are not empty.
 func dotted(words ...string) string {
 	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " · ")
 }
 
-// timeOf is by the clock of the place, and says which one that is.
+// timeOf shows a time by the clock of the place. The tooltip names the zone.
 func timeOf(f found) template.HTML {
 	if f.DayOnly {
 		return ""
@@ -225,12 +225,13 @@ func routeOf(d *activity.Drawing) template.HTML {
 		d.Width, d.Height, template.HTMLEscapeString(d.Path), template.HTMLEscapeString(ends)))
 }
 
-// icons are those of each kind, and of kinds of places and sports by a part of their words.
+// icons are the icons of sports.
 var icons = map[activity.Sport]string{
 	activity.Ride: "bike", activity.Run: "run", activity.Hike: "trekking", activity.Swim: "swimming",
 	activity.Snow: "ski-jumping", activity.Gym: "barbell", activity.Place: "map-pin",
 }
 
+// placeIcons are found by a part of a place's kind.
 var placeIcons = []struct{ part, icon string }{
 	{"baker", "baguette"}, {"café", "coffee"}, {"cafe", "coffee"}, {"coffee", "coffee"},
 	{"restaurant", "tools-kitchen-2"}, {"bistro", "tools-kitchen-2"},

@@ -10,9 +10,9 @@ import (
 )
 
 // Framed is a listener whose connections notice requests with both Content-Length and
-// Transfer-Encoding. A proxy in front and we may then read two bodies, one of which holds a request
-// that nobody sent (RFC 9112, section 6.1); net/http drops the length before anybody sees it. The
-// server needs WithFraming, too.
+// Transfer-Encoding. A proxy in front may read a body of another length than we do, and what is left
+// would count as the next request (request smuggling: RFC 9112, section 6.1). net/http drops the
+// length before a handler sees it. The server needs WithFraming, too.
 type Framed struct{ net.Listener }
 
 // Accept waits for the next connection.
@@ -31,18 +31,18 @@ func WithFraming(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, framingKey{}, conn)
 }
 
-// framedTwice tells whether a request came on this connection whose body has two lengths.
+// framedTwice reports whether a body with two lengths came on the request's connection.
 func framedTwice(r *http.Request) bool {
 	conn, ok := r.Context().Value(framingKey{}).(*framed)
 	return ok && conn.twice.Load()
 }
 
-// framed looks at the beginnings of the lines that are read. Those of bodies are among them, which
-// does no harm: no browser and no provider sends lines like these two.
+// framed looks at the beginning of each line that is read. Lines of bodies are among them, which does
+// no harm: no browser and no provider sends bodies with lines like these two.
 type framed struct {
 	net.Conn
-	line           []byte // what has come of the line, at most as much as the longer of the two names and a colon
-	length, chunks bool   // the lines since the last empty one have such a header
+	line           []byte // the line so far, at most as long as the longer of the two names and a colon
+	length, chunks bool   // such a header came since the last empty line
 	twice          atomic.Bool
 }
 

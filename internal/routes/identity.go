@@ -36,7 +36,7 @@ func requestID(ctx context.Context) string {
 	return id.request
 }
 
-// logIDs are the attributes that every line about a request begins with, and more behind them.
+// logIDs returns the attributes that every line about a request begins with, followed by more.
 func logIDs(ctx context.Context, more ...slog.Attr) []slog.Attr {
 	id, _ := ctx.Value(idsKey{}).(ids)
 	attrs := make([]slog.Attr, 0, 8)
@@ -47,11 +47,10 @@ func logIDs(ctx context.Context, more ...slog.Attr) []slog.Attr {
 	return append(attrs, more...)
 }
 
-// traceparent is the header of W3C Trace Context. Later versions than 00 may have more behind a hyphen.
+// traceparent is the header of W3C Trace Context. Versions after 00 may have more, after a hyphen.
 var traceparent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$`)
 
-// traceID returns the id of the trace that a request belongs to, if a trusted proxy sent it and says so as the
-// specification wants it.
+// traceID returns the id of the trace that a request belongs to, if a trusted proxy sent a valid one.
 func traceID(r *http.Request, trusted []netip.Prefix) string {
 	header := r.Header["Traceparent"]
 	if len(header) != 1 {

@@ -13,20 +13,18 @@ import (
 
 // Kinds of requests that can't be read.
 var (
-	errAddress   = errors.New("routes: address does not parse, or says something twice")
-	errForm      = errors.New("routes: form does not parse, or says something twice")
-	errText      = fmt.Errorf("%w: text that is none", errForm)
-	errMediaType = errors.New("routes: a body that is no form")
+	errAddress   = errors.New("routes: address does not parse, or names something twice")
+	errForm      = errors.New("routes: form does not parse, or names something twice")
+	errText      = fmt.Errorf("%w: invalid text", errForm)
+	errMediaType = errors.New("routes: the body is not a form")
 	errFraming   = errors.New("routes: a body with two lengths")
 	errTooLarge  = errors.New("routes: body too large")
 )
 
-// checked is where what a browser sends is read, and refused if it can't be read in one way only:
-// whatever a handler finds in URL.Query(), PostForm or the path is there once, and PostgreSQL can
-// keep it. A request is read before its session is looked up, so that a body which comes slowly
-// can't make use of a session that has ended meanwhile. A callback that is refused here was no
-// answer of the provider: its attempt is not taken, and its code is not sent (RFC 6749, section
-// 3.1).
+// checked reads what a browser sends, and refuses what is ambiguous: a handler finds each name in URL.Query() and
+// PostForm once, and all text there and in the path can be stored. A request is read before its session is looked up,
+// so that a slow body can't make use of a session that has ended meanwhile. A callback that is refused here is not the
+// provider's answer (RFC 6749, section 3.1): its attempt is not consumed, and its code is not sent.
 func (s *server) checked(sessions func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		next = sessions(next)
@@ -40,7 +38,7 @@ func (s *server) checked(sessions func(http.Handler) http.Handler) func(http.Han
 	}
 }
 
-// refused answers what can't be read. At sign-in that is one more e-mail or password that nobody has.
+// refused answers a request that can't be read. At sign-in, invalid text is one more wrong e-mail or password.
 func (s *server) refused(err error) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if errors.Is(err, errText) && r.URL.Path == "/login" {
@@ -68,7 +66,7 @@ func readAddress(u *url.URL) error {
 	return nil
 }
 
-// readForm reads the body into r.PostForm. Any other body than a form is refused, since nobody would look at it.
+// readForm reads the body into r.PostForm. Any other body than a form is refused, since no handler would read it.
 func readForm(r *http.Request) error {
 	if !isForm(r) {
 		if n, _ := io.CopyN(io.Discard, r.Body, 1); n > 0 {
@@ -92,7 +90,7 @@ func isForm(r *http.Request) bool {
 	return kind == "application/x-www-form-urlencoded"
 }
 
-// unread says why a body was not read: it is too large, or else what otherwise says.
+// unread returns errTooLarge if err says that a body is too large, and the error otherwise if not.
 func unread(err, otherwise error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return errTooLarge

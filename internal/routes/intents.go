@@ -10,11 +10,11 @@ import (
 	"cairn/internal/auth"
 )
 
-// An intent is an act that a person asked for, by a form of ours, and that takes re-authentication. It waits in their
-// session under an id, which the page that asks who they are carries on: what that page names is what is done, and
-// nothing that another tab, or somebody with a stolen cookie, asked for. After a password it is done in the same
-// request. After a provider's callback, which is a GET, the person comes to a page with the one button for it; only
-// connecting goes on by itself, as far as the provider's consent page.
+// An intent is what a person asked for with a form, where that requires re-authentication. It waits in the session
+// under an id, which the page for re-authentication passes on: so what that page names is done, and not what another
+// tab, or a thief with the cookie, asked for. After a password it is done in the same request. A provider's callback is
+// a GET, so it leads to a page with the button for the intent; only connecting goes on by itself, to the provider's
+// consent page.
 type intent struct{ verb, object string }
 
 const (
@@ -33,9 +33,9 @@ func parseIntent(act string) intent {
 
 const confirmPath = "/account/confirm"
 
-// confirmFirst asks somebody who is signed in who they are, and keeps what they want meanwhile.
+// confirmFirst asks for re-authentication, and keeps the intent meanwhile.
 func (s *server) confirmFirst(w http.ResponseWriter, r *http.Request, i intent) {
-	see(w, r, confirmPath+"?"+url.Values{"intent": {s.Sessions.PutIntent(r.Context(), i.String())}}.Encode())
+	redirect(w, r, confirmPath+"?"+url.Values{"intent": {s.Sessions.PutIntent(r.Context(), i.String())}}.Encode())
 }
 
 // intentID returns the id of the intent that a return path leads to, "" if it is another path.
@@ -47,7 +47,7 @@ func intentID(next string) string {
 	return u.Query().Get("intent")
 }
 
-// carryOut does what somebody wanted who has just given their password.
+// carryOut does what a person asked for who has just confirmed with a password.
 func (s *server) carryOut(w http.ResponseWriter, r *http.Request, i intent) error {
 	if err := s.Sessions.Reload(r.Context()); err != nil {
 		return err
@@ -65,11 +65,11 @@ func (s *server) carryOut(w http.ResponseWriter, r *http.Request, i intent) erro
 		return s.removePasswordNow(w, r)
 	}
 	s.tell(r, good, confirmed)
-	see(w, r, "/account")
+	redirect(w, r, "/account")
 	return nil
 }
 
-// carryOn is carryOut for somebody who comes back from a provider.
+// carryOn is carryOut for a person who has come back from a provider.
 func (s *server) carryOn(w http.ResponseWriter, r *http.Request, i intent) error {
 	if i.verb == toConnect {
 		if err := s.Sessions.Reload(r.Context()); err != nil {
@@ -78,13 +78,13 @@ func (s *server) carryOn(w http.ResponseWriter, r *http.Request, i intent) error
 		return s.beginConnecting(w, r, i.object, cardPath(i.object))
 	}
 	s.tell(r, good, confirmed)
-	see(w, r, i.page())
+	redirect(w, r, i.page())
 	return nil
 }
 
 const confirmed = "Confirmed. We won’t ask again for ten minutes."
 
-// page is where the one button for an intent stands.
+// page is the path of the page with the button for an intent.
 func (i intent) page() string {
 	switch i.verb {
 	case toConnect:
@@ -97,7 +97,7 @@ func (i intent) page() string {
 	return "/account"
 }
 
-// task names an intent on the page that asks who somebody is, "" for the zero one.
+// task names an intent on the page for re-authentication; "" for the zero intent.
 func (s *server) task(i intent, account auth.Account) string {
 	switch i.verb {
 	case toConnect:
@@ -115,7 +115,7 @@ func (s *server) task(i intent, account auth.Account) string {
 	return ""
 }
 
-// providerName is the key of a provider that has no keys of ours any more.
+// providerName returns the name of a provider, or its key if it isn't configured any more.
 func (s *server) providerName(key string) string {
 	p, err := s.provider(key)
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *server) providerName(key string) string {
 	return p.Name
 }
 
-// tasks name the pages that take re-authentication.
+// tasks name the pages that require re-authentication.
 var tasks = map[string]string{"/account/delete": "delete your account", passwordPath: "add a password"}
 
 // passwordPath is the form that adds a password or changes it.

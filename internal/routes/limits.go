@@ -5,15 +5,14 @@ import (
 	"time"
 )
 
-// Limits are how long the answer to a request may take, and how often the log tells of an outage. A
-// field that is zero has its default.
+// Limits are how long an answer may take, and how often an outage is logged. A field that is zero has its default.
 type Limits struct {
-	Probe    time.Duration // to /readyz: a database that takes longer does not want traffic; 3 s
-	Page     time.Duration // to one that asks the database only: 10 s
-	Provider time.Duration // to one that asks a provider, perhaps three times: 30 s
-	Webhook  time.Duration // to a webhook of Strava, which waits 2 s, or of Foursquare: 1.5 s
-	Bulk     time.Duration // to one of Garmin, which waits 30 s and sends much at once: 20 s
-	Repeat   time.Duration // between two lines of the log about the same outage: 1 minute
+	Probe    time.Duration // of /readyz: a database that takes longer can't serve traffic; 3 s
+	Page     time.Duration // of requests that use the database only; 10 s
+	Provider time.Duration // of requests that call a provider, up to three times; 30 s
+	Webhook  time.Duration // of webhooks from Strava, which waits 2 s, and from Foursquare; 1.5 s
+	Bulk     time.Duration // of webhooks from Garmin, which waits 30 s and sends much at once; 20 s
+	Repeat   time.Duration // between two log lines about the same outage; 1 minute
 }
 
 func (l Limits) withDefaults() Limits {

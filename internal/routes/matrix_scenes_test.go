@@ -25,7 +25,7 @@ var scenes = []scene{
 	{"checking", []string{sandbox.Refresh, sandbox.WhoAmI, sandbox.Permissions}, false, (*lane).checking},
 	{"fetching", []string{sandbox.Data}, false, (*lane).fetching},
 	{"backfilling", []string{sandbox.Data}, false, (*lane).backfilling},
-	{"withdrawing", []string{sandbox.Refresh, sandbox.Revoke}, false, (*lane).revoking},
+	{"revoking", []string{sandbox.Refresh, sandbox.Revoke}, false, (*lane).revoking},
 }
 
 // shown is what people see of what a call has come to.
@@ -44,7 +44,7 @@ var shown = map[connection.Cause]struct {
 	notPermitted:              {502, "isn’t responding properly.", "active", "You connected"},
 	connection.RefreshRefused: {303, "disconnected Cairn", "needs_reconnect", "refused to renew our access"},
 	connection.AccessRefused:  {303, "disconnected Cairn", "needs_reconnect", "refused our access"},
-	connection.Disconnected:   {303, "", "withdrawing", "You disconnected"},
+	connection.Disconnected:   {303, "", "revoking", "You disconnected"},
 	connection.Revoked:        {303, "", "none", "that Cairn’s access is removed"},
 	connection.NotRevoked:     {303, "", "none", "didn’t confirm that Cairn’s access is removed"},
 }
@@ -276,7 +276,7 @@ var problems = map[string]string{
 	"degraded":        "You’re still connected",
 	"suspended":       "You’re still connected",
 	"needs_reconnect": "Reconnect it",
-	"withdrawing":     "until it confirms",
+	"revoking":        "until it confirms",
 }
 
 // wantCard checks the state that the card says, and the newest of what happened.

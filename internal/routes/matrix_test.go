@@ -68,7 +68,7 @@ func playable(provider string, s scene, call string) bool {
 	if s.name == "backfilling" {
 		return provider == sandbox.Garmin
 	}
-	if s.name == "withdrawing" && call == sandbox.Refresh {
+	if s.name == "revoking" && call == sandbox.Refresh {
 		return provider == sandbox.Garmin // the others need no live access token for it
 	}
 	return slices.Contains(sandbox.Calls(provider), call)

@@ -86,8 +86,8 @@ func method(r *http.Request) string {
 	return "(other)"
 }
 
-// recovered turns a panic into the page for our own failures. http.ErrAbortHandler is the way to cut a connection on
-// purpose and goes on.
+// recovered turns a panic into the page for our own failures. http.ErrAbortHandler closes a connection on purpose, so
+// it is passed on.
 func (s *server) recovered(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -141,10 +141,9 @@ func contentSecurityPolicy(providers []*oauth.Provider) string {
 		"base-uri 'none'; frame-ancestors 'none'; form-action " + strings.Join(forms, " ")
 }
 
-// bounded limits bodies while they are read, whatever length they claim, and refuses those that
-// claim two. A connection on which net/http may have read another length than a proxy in front is
-// not used again, so that nothing which is left on it counts as a request: after a body in chunks,
-// and in HTTP/1.0, which has no chunks (RFC 9112, section 6.1).
+// bounded limits bodies while they are read, whatever length they claim, and refuses those that claim two. After a body
+// in chunks, and in HTTP/1.0, which has none, a proxy in front may have read another length than net/http (RFC 9112,
+// section 6.1). Such a connection is closed, so that nothing left on it counts as a request.
 func (s *server) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
@@ -163,9 +162,8 @@ func (s *server) bounded(next http.Handler) http.Handler {
 	})
 }
 
-// knownHosts refuses, while the providers are simulated, requests that were not sent to one of our
-// names. Otherwise a page of another site, whose name its owner makes lead to this machine, could
-// read the sandbox as its own.
+// knownHosts refuses, while the providers are simulated, requests to a host that isn't ours. Otherwise another site
+// could point its name at this machine, and its pages could read the sandbox (DNS rebinding).
 func (s *server) knownHosts(next http.Handler) http.Handler {
 	if s.Sandbox == nil {
 		return next
@@ -180,7 +178,7 @@ func (s *server) knownHosts(next http.Handler) http.Handler {
 	})
 }
 
-// oneSite keeps us and the sandbox on their own hosts, so that browsers apply to it what they apply to real providers.
+// oneSite keeps Cairn and the sandbox on their own hosts, so that browsers treat the sandbox like real providers.
 func (s *server) oneSite(next http.Handler) http.Handler {
 	if s.Sandbox == nil || hostname(s.Sandbox.Host) == s.PublicURL.Hostname() {
 		return next
@@ -201,7 +199,7 @@ func (s *server) oneSite(next http.Handler) http.Handler {
 	})
 }
 
-// isHealth tells whether an operator's tools ask, which know no name of ours.
+// isHealth reports whether this is a probe of the operator's tools, which may not know our name.
 func isHealth(r *http.Request) bool {
 	return strings.HasPrefix(r.URL.Path, "/health") || r.URL.Path == "/readyz"
 }
@@ -211,10 +209,10 @@ func hostname(hostport string) string { return (&url.URL{Host: hostport}).Hostna
 func (s *server) move(w http.ResponseWriter, r *http.Request, site *url.URL) {
 	target := *r.URL
 	target.Scheme, target.Host = site.Scheme, site.Host
-	see(w, r, target.String())
+	redirect(w, r, target.String())
 }
 
-// deadline bounds all that a request waits for.
+// deadline limits all that a request waits for.
 func deadline(d time.Duration) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -225,15 +223,15 @@ func deadline(d time.Duration) func(http.Handler) http.Handler {
 	}
 }
 
-// mustSignIn sends visitors to the sign-in page, and from there back to the page they wanted. A form of theirs is not
-// carried over, so they land on the page it was on.
+// mustSignIn sends visitors to the sign-in page, and from there back to the page they wanted. What was in a form is
+// lost, so they land on the page it was on.
 func mustSignIn(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := session.Current(r.Context()); ok {
 			next.ServeHTTP(w, r)
 			return
 		}
-		see(w, r, signInURL(pageOf(r)))
+		redirect(w, r, signInURL(pageOf(r)))
 	})
 }
 
@@ -241,7 +239,7 @@ func signInURL(next string) string {
 	return "/login?" + url.Values{"next": {next}, "notice": {"sign-in"}}.Encode()
 }
 
-// pageOf is where to come back to after an interruption: the page that was asked for, or the one that a form was on.
+// pageOf is where a person returns after signing in: the page that was requested, or the one that the form was on.
 func pageOf(r *http.Request) string {
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead || r.URL.Path == "/account/delete":
@@ -259,5 +257,5 @@ func (s *server) sessionGone(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "Authentication required"})
 		return
 	}
-	see(w, r, signInURL(pageOf(r)))
+	redirect(w, r, signInURL(pageOf(r)))
 }

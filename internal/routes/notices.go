@@ -7,7 +7,7 @@ import (
 	"cairn/internal/session"
 )
 
-// notice is the result of what a person did last. It stands in the section or card that it is about.
+// notice is the result of the person's last action. It is shown in the section or card that it is about.
 type notice struct {
 	Kind  string
 	Place string // such as "card-strava"; "": above the page
@@ -36,7 +36,7 @@ const (
 
 func atCard(provider string) string { return "card-" + provider }
 
-// tell keeps a notice for the next page of this session, to stand above it.
+// tell keeps a notice for the next page of this session, which shows it at the top.
 func (s *server) tell(r *http.Request, kind, text string) {
 	s.keepNotice(r, notice{Kind: kind, Text: text})
 }
@@ -45,8 +45,8 @@ func (s *server) tellAt(r *http.Request, place, kind, text string) {
 	s.keepNotice(r, notice{Kind: kind, Place: place, Text: text})
 }
 
-// keepNotice keeps a notice for the next page of this session: a line with its kind and its place, one with its text,
-// and two more if it has a link.
+// keepNotice keeps a notice for the next page of this session: a line with its kind and its place, a line with its
+// text, and two more if it has a link.
 func (s *server) keepNotice(r *http.Request, n notice) {
 	lines := []string{strings.TrimSpace(n.Kind + " " + n.Place), n.Text}
 	if n.Link.Label != "" {
@@ -68,9 +68,9 @@ func parseNotice(kept string) *notice {
 	return n
 }
 
-// takeNotice returns the notice for this page. Visitors have no session to keep one in, so theirs stand in the
-// address, by code: nobody can make our pages say something else. Why they are signed out is told on the sign-in page
-// alone, once.
+// takeNotice returns the notice for this page. Visitors have no session to keep one in, so theirs are in the address,
+// as fixed codes: a link can't make our pages say anything else. Why they are signed out is shown once, on the sign-in
+// page only.
 func (s *server) takeNotice(r *http.Request) *notice {
 	if _, ok := session.Current(r.Context()); ok {
 		return parseNotice(s.Sessions.PopFlash(r.Context()))
@@ -79,7 +79,7 @@ func (s *server) takeNotice(r *http.Request) *notice {
 	if code == "signed-out" {
 		return &notice{Kind: good, Text: "You are signed out."}
 	}
-	if r.URL.Path == "/login" { // the page that mends it; said once
+	if r.URL.Path == "/login" {
 		if ending, ok := s.Sessions.Ended(r.Context()); ok && s.endingInWords(ending) != "" {
 			return &notice{Kind: info, Text: s.endingInWords(ending)}
 		}
@@ -97,7 +97,7 @@ func (s *server) takeNotice(r *http.Request) *notice {
 	return s.failureInAddress(r)
 }
 
-// claim returns the notice if it belongs at a place of this page, and takes it from the top of the page then.
+// claim returns the notice if it belongs to a place on this page, and removes it from the top of the page.
 func (v *view) claim(place string) *notice {
 	if v.Notice == nil || v.Notice.Place != place {
 		return nil

@@ -26,10 +26,10 @@ type homeView struct {
 	Feed feed
 }
 
-// Refreshable tells whether anything can be fetched.
+// Refreshable reports whether anything can be fetched.
 func (v homeView) Refreshable() bool { return slices.ContainsFunc(v.Cards, card.canRefresh) }
 
-// FetchingFrom names the providers that are being asked.
+// FetchingFrom names the providers from which something is being fetched.
 func (v homeView) FetchingFrom() string {
 	var names []string
 	for _, c := range v.Cards {
@@ -42,7 +42,7 @@ func (v homeView) FetchingFrom() string {
 
 type connectionsView struct{ cardsView }
 
-// cardsView is what pages share that show a person's connections.
+// cardsView is what the pages that show a person's connections share.
 type cardsView struct {
 	view
 	Cards []card
@@ -50,33 +50,13 @@ type cardsView struct {
 
 func newCardsView(v view, cards []card) cardsView {
 	c := cardsView{view: v, Cards: connectedFirst(cards)}
-	c.NeedsYou = needYou(cards)
+	c.NeedsYou = len(broken(cards))
 	return c
 }
 
-// needYou counts the connections that only their owner can mend.
-func needYou(cards []card) (n int) {
+// broken returns the cards of connections that only their owner can mend.
+func broken(cards []card) (broken []card) {
 	for _, c := range cards {
-		if c.State == "needs_reconnect" {
-			n++
-		}
-	}
-	return n
-}
-
-// Connected tells whether there is any connection.
-func (v cardsView) Connected() bool {
-	return slices.ContainsFunc(v.Cards, func(c card) bool { return c.Connected })
-}
-
-// Fetching tells whether there is more to come soon.
-func (v cardsView) Fetching() bool {
-	return slices.ContainsFunc(v.Cards, card.Fetching)
-}
-
-// Broken are the cards of connections that only their owner can mend.
-func (v cardsView) Broken() (broken []card) {
-	for _, c := range v.Cards {
 		if c.State == "needs_reconnect" {
 			broken = append(broken, c)
 		}
@@ -84,7 +64,20 @@ func (v cardsView) Broken() (broken []card) {
 	return broken
 }
 
-// UpToDate names the connections that are well.
+// Connected reports whether there is any connection.
+func (v cardsView) Connected() bool {
+	return slices.ContainsFunc(v.Cards, func(c card) bool { return c.Connected })
+}
+
+// Fetching reports whether something is being fetched.
+func (v cardsView) Fetching() bool {
+	return slices.ContainsFunc(v.Cards, card.Fetching)
+}
+
+// Broken returns the cards of connections that only their owner can mend.
+func (v cardsView) Broken() []card { return broken(v.Cards) }
+
+// UpToDate says which connections are up to date.
 func (v cardsView) UpToDate() string {
 	var names []string
 	for _, c := range v.Cards {
@@ -139,7 +132,7 @@ type card struct {
 	Permissions []string
 	Missing     []string
 	Offers      string // not connected: what connecting brings
-	Withdrawing bool   // not connected any more, and the provider has not confirmed yet
+	Revoking    bool   // not connected any more, and the provider has not confirmed yet
 	ManageURL   string
 	Latest      *latestView // nil: none are shown
 	Pictured    bool
@@ -147,16 +140,16 @@ type card struct {
 	Attribution string
 }
 
-// Fetching tells whether the provider is being asked now.
+// Fetching reports whether entries are being fetched from the provider.
 func (c card) Fetching() bool { return c.Latest != nil && c.Latest.Fetching }
 
-// canRefresh tells whether what is new can be fetched.
+// canRefresh reports whether new entries can be fetched.
 func (c card) canRefresh() bool {
 	return c.State == "active" && c.Latest != nil && c.Latest.Refreshable
 }
 
-// RefreshPath is where the card's one button for it goes: to fetch what is new where that works, and else to ask the
-// provider whether the connection does.
+// RefreshPath is where the card's Refresh button leads: to fetch new entries if that is possible, and otherwise to
+// check whether the connection works.
 func (c card) RefreshPath() string {
 	if c.canRefresh() {
 		return "/connections/" + c.Key + "/refresh"
@@ -167,12 +160,12 @@ func (c card) RefreshPath() string {
 func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	current, ok := session.Current(r.Context())
 	if !ok && session.Stale(r.Context()) {
-		see(w, r, "/login") // which says why
+		redirect(w, r, "/login") // which says why
 		return nil
 	}
 	if !ok {
 		v := landingView{s.view(r, "Your activity accounts in one place"), s.providerViews()}
-		return s.render(w, r, http.StatusOK, "landing", v)
+		return s.render(w, http.StatusOK, "landing", v)
 	}
 	cards, err := s.cards(r, current.UserID, s.Activity.Of)
 	if err != nil {
@@ -180,7 +173,7 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := s.newHome(r, s.view(r, "Your days"), cards)
 	v.follow(r, "/")
-	return s.render(w, r, http.StatusOK, "home", v)
+	return s.render(w, http.StatusOK, "home", v)
 }
 
 func (s *server) newHome(r *http.Request, v view, cards []card) homeView {
@@ -200,14 +193,14 @@ func (s *server) connections(w http.ResponseWriter, r *http.Request) error {
 		v.Cards[i].Notice = v.claim(atCard(v.Cards[i].Key))
 	}
 	v.follow(r, connectionsPath)
-	return s.render(w, r, http.StatusOK, "connections", v)
+	return s.render(w, http.StatusOK, "connections", v)
 }
 
 const connectionsPath = "/connections"
 
 func cardPath(provider string) string { return connectionsPath + "#" + atCard(provider) }
 
-// follow has the page brought up to date while something is fetched.
+// follow makes the page keep itself up to date while something is being fetched.
 func (v *cardsView) follow(r *http.Request, path string) {
 	if v.Fetching() {
 		v.Script, v.Reload = true, lookAgain(r, path)
@@ -216,14 +209,14 @@ func (v *cardsView) follow(r *http.Request, path string) {
 
 // privacy says what is kept, in the words of docs/security.md.
 func (s *server) privacy(w http.ResponseWriter, r *http.Request) error {
-	return s.render(w, r, http.StatusOK, "privacy", s.view(r, "Privacy"))
+	return s.render(w, http.StatusOK, "privacy", s.view(r, "Privacy"))
 }
 
-// maxLooks is how often a browser without scripts looks again by itself.
+// maxLooks is how often a page loads itself again in a browser without scripts.
 const maxLooks = 6
 
-// lookAgain is where a browser without scripts sees what has come meanwhile; "" when it has looked often enough. The
-// address has no fragment: with one, browsers would stay on the page that they have.
+// lookAgain is the address that a browser without scripts loads next; "" after maxLooks. It has no fragment: with one,
+// browsers would stay on the page that they have.
 func lookAgain(r *http.Request, path string) string {
 	looks := 0
 	if asked := r.URL.Query().Get("looks"); asked != "" {
@@ -235,8 +228,8 @@ func lookAgain(r *http.Request, path string) string {
 	return path + "?looks=" + strconv.Itoa(looks+1)
 }
 
-// connectionsNow and daysNow are the parts of pages that change while something is fetched, for the script on them.
-// They leave the notice to the next page.
+// connectionsNow and daysNow serve the part of a page that changes while something is being fetched, for the page's
+// script. They leave the notice for the next page.
 func (s *server) connectionsNow(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	cards, err := s.cards(r, current.UserID, s.Activity.WithoutEntries)
@@ -288,7 +281,7 @@ func (s *server) cards(
 	for _, p := range s.Providers {
 		v := card{
 			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Offers: p.Offer,
-			Withdrawing: overview.Revoking(p.Key), Events: eventsInWords(p, overview.History[p.Key], zone),
+			Revoking: overview.Revoking(p.Key), Events: eventsInWords(p, overview.History[p.Key], zone),
 		}
 		if at, connected := overview.Connections[p.Key]; connected {
 			v.show(p, at, kept[p.Key], zone)
@@ -298,7 +291,7 @@ func (s *server) cards(
 	return cards, nil
 }
 
-// show says how a connection is by its last real answer.
+// show fills in what is known of a connection.
 func (v *card) show(p *oauth.Provider, c connection.Connection, kept activity.Latest, zone *time.Location) {
 	v.Connected, v.Account, v.Subject = true, c.Name, c.Subject
 	v.Since, v.CheckedAt = c.Since.In(zone), c.CheckedAt.In(zone)

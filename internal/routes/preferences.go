@@ -29,7 +29,7 @@ type preferencesView struct {
 //go:embed zones.txt
 var zonesText string
 
-// zoneOptions are the same for everybody, so they are made once: by region, as people look for them.
+// zoneOptions lists the time zones by region. They are the same for everyone, so they are rendered once.
 func zoneOptions() template.HTML {
 	var options strings.Builder
 	region := ""
@@ -76,11 +76,11 @@ func (s *server) prefer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.tellAt(r, atPreferences, good, "Units and time are saved.")
-	see(w, r, "/account#"+atPreferences)
+	redirect(w, r, "/account#"+atPreferences)
 	return nil
 }
 
-// guessZone takes the zone that the script finds in the browser. It changes nothing for people whose zone is known.
+// guessZone stores the zone that the script finds in the browser, unless the person's zone is known.
 func (s *server) guessZone(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	err := s.Accounts.GuessTimeZone(r.Context(), current.UserID, r.PostForm.Get("zone"))
@@ -95,8 +95,7 @@ func (s *server) guessZone(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// unitsOf are the units that a person chose, or else those that are usual where people have their browser speak like
-// this.
+// unitsOf returns the units that a person chose, or else those that are usual with the language of their browser.
 func unitsOf(r *http.Request) string {
 	if current, _ := session.Current(r.Context()); current.Units != "" {
 		return current.Units

@@ -9,10 +9,9 @@ import (
 	"cairn/internal/session"
 )
 
-// What each route is limited by is in docs/security.md. Sign-in and sign-up are limited where the e-mail is read, in
-// auth.
+// docs/security.md has the limits of each route. Sign-in and sign-up are limited in auth, where the e-mail is read.
 
-// limited refuses a request, before its handler, that is one too many.
+// limited refuses a request over the limit before its handler runs.
 func (s *server) limited(counts func(*http.Request) []auth.Count) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return s.page(func(w http.ResponseWriter, r *http.Request) error {
@@ -25,14 +24,14 @@ func (s *server) limited(counts func(*http.Request) []auth.Count) func(http.Hand
 	}
 }
 
-// changes are what a signed-in person does to rows of their own.
+// changes counts what a signed-in person does to rows of their own.
 func (s *server) changes(r *http.Request) []auth.Count {
 	current, _ := session.Current(r.Context())
 	limits := s.Accounts.Limits
 	return []auth.Count{limits.ChangePerson.Of(current.UserID), limits.ChangeNetwork.From(address(r))}
 }
 
-// consents are ways to a provider's consent page: each leaves an attempt behind.
+// consents counts redirects to a provider's consent page: each stores an attempt.
 func (s *server) consents(r *http.Request) []auth.Count {
 	network := s.Accounts.Limits.BeginNetwork.From(address(r))
 	if current, ok := session.Current(r.Context()); ok {
@@ -41,9 +40,8 @@ func (s *server) consents(r *http.Request) []auth.Count {
 	return []auth.Count{network}
 }
 
-// finishes are attempts that come back with a code, which costs calls to the provider: before the first it is known
-// only who comes back, a person (0: nobody who is signed in) or a browser; after it, at some, whose account it is at
-// the provider.
+// finishes counts callbacks with a code, which cost calls to the provider: for the user, or for the browser if no user
+// is signed in (0).
 func (s *server) finishes(r *http.Request, p *oauth.Provider, userID int64) []auth.Count {
 	limits := s.Accounts.Limits
 	who := limits.FinishBrowser.Of(p.Key, "person", userID)
@@ -53,7 +51,8 @@ func (s *server) finishes(r *http.Request, p *oauth.Provider, userID int64) []au
 	return []auth.Count{who, limits.FinishNetwork.From(address(r), p.Key)}
 }
 
-// allowFinish is asked before the calls that finishing an attempt costs.
+// allowFinish is called before each call to the provider that finishing an attempt costs. subject is the account at the
+// provider; "": not known yet.
 func (s *server) allowFinish(ctx context.Context, r *http.Request, attempt oauth.Attempt, subject string) error {
 	if subject != "" {
 		return s.Accounts.Allow(ctx, s.Accounts.Limits.FinishAccount.Of(attempt.Provider.Key, subject))
@@ -61,7 +60,7 @@ func (s *server) allowFinish(ctx context.Context, r *http.Request, attempt oauth
 	return s.Accounts.Allow(ctx, s.finishes(r, attempt.Provider, attempt.UserID)...)
 }
 
-// allowCall limits how often a person has a provider asked about their connection.
+// allowCall limits how often a person can have a provider called about their connection.
 func (s *server) allowCall(r *http.Request, p *oauth.Provider) error {
 	current, _ := session.Current(r.Context())
 	limits := s.Accounts.Limits
@@ -73,8 +72,8 @@ func (s *server) allowCall(r *http.Request, p *oauth.Provider) error {
 	return nil
 }
 
-// passwordTries are comparisons of the password of somebody who is signed in. They count for the session in its
-// network, so that a thief of its cookie, elsewhere, does not keep the owner from changing the password.
+// passwordTries counts password checks of a signed-in user. They count for the session in its network, so that a thief
+// with the cookie, in another network, can't keep the owner from changing the password.
 func (s *server) passwordTries(r *http.Request) []auth.Count {
 	current, _ := session.Current(r.Context())
 	limits, from := s.Accounts.Limits, address(r)

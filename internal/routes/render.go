@@ -25,10 +25,10 @@ type view struct {
 	Visitor  bool    // known to be signed out
 	Sandbox  bool
 	Notice   *notice
-	NeedsYou int    // connections that only their owner can mend, on pages that know
-	Script   bool   // the page has something to announce or to bring up to date or to ask the browser
-	ZoneTo   string // where the script tells the browser's time zone; "": it is known
-	Reload   string // where a browser without scripts looks again soon; "": nowhere
+	NeedsYou int    // connections to reconnect, on pages that know
+	Script   bool   // the page has a notice to announce, keeps itself up to date, or asks for the time zone
+	ZoneTo   string // where the script sends the browser's time zone; "": it is known
+	Reload   string // the address that a browser without scripts loads next; "": none
 	Path     string
 }
 
@@ -36,7 +36,7 @@ type viewer struct{ Name string }
 
 type providerView struct{ Key, Name string }
 
-// parsePages parses the pages with what they call to name assets: their addresses, icons, and providers' marks.
+// parsePages parses the pages, with functions for times and for assets: their addresses, icons, and providers' marks.
 func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error) {
 	funcs := template.FuncMap{"date": date, "day": day, "moment": moment, "ago": ago, "revocable": connection.Revocable,
 		"asset": func(name string) (string, error) { return assetURL(assets, name) },
@@ -63,7 +63,7 @@ func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error
 	return pages, nil
 }
 
-// view fills in what every page has. It takes the notice that waits for the person, so it is called once a request.
+// view fills in what every page has. It takes the notice for this page, so call it once a request.
 func (s *server) view(r *http.Request, title string) view {
 	v := s.bareView(title)
 	v.Path = r.URL.Path
@@ -82,13 +82,13 @@ func (s *server) view(r *http.Request, title string) view {
 	return v
 }
 
-// bareView is a view of nobody in particular.
+// bareView is a view without a user.
 func (s *server) bareView(title string) view {
 	return view{Title: title, Sandbox: s.Sandbox != nil}
 }
 
-// formTitle is the title of a page with a form: people who don't see the page hear first that
-// something is wrong with it.
+// formTitle is the title of a page with a form: screen readers say first that something is
+// wrong with it.
 func formTitle(title string, problems map[string]string) string {
 	if len(problems) > 0 {
 		return "Error: " + title
@@ -104,8 +104,8 @@ func (s *server) providerViews() []providerView {
 	return views
 }
 
-// render writes a page from a buffer, so that a template that fails leaves room for the error page.
-func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) error {
+// render writes a page from a buffer, so that an error page can still be sent if the template fails.
+func (s *server) render(w http.ResponseWriter, status int, name string, data any) error {
 	return s.renderPart(w, status, name, "layout", data)
 }
 
@@ -122,11 +122,11 @@ func writePage(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the browser has gone: nobody is left to tell
+	_, _ = w.Write(body) // an error means that the browser has gone
 }
 
-// see answers a form: look there now, with a GET.
-func see(w http.ResponseWriter, r *http.Request, path string) {
+// redirect answers a form: the browser goes on to path, with a GET.
+func redirect(w http.ResponseWriter, r *http.Request, path string) {
 	http.Redirect(w, r, path, http.StatusSeeOther)
 }
 

@@ -4,42 +4,42 @@
 //	routes.go       the whole URL map and the order of the middleware
 //	observer.go     what is reported to the operator's metrics
 //	limits.go       how long an answer may take
-//	identity.go     what names a request in the log
+//	identity.go     the ids of a request in the log
 //	repeated.go     failures that are logged once a minute with a count
-//	middleware.go   the log line, panics, security headers, time limits, who may enter
-//	ratelimits.go   what counts for which rate limit
+//	middleware.go   the log line, panics, security headers, time limits, pages that require a session
+//	ratelimits.go   what each rate limit counts
 //	framing.go      requests whose bodies have two lengths
-//	input.go        what browsers send is read here, once, or refused
+//	input.go        reads what browsers send, once, or refuses it
 //	signin.go       sign up, sign in, sign out
-//	cookies.go      by which a browser is known that signs in, or has signed in before
+//	cookies.go      cookies by which browsers are recognised
 //	connections.go  the three providers: begin, come back, check, disconnect
 //	pages.go        the home page and what its cards say
-//	entries.go      the newest entries of a provider, and having them fetched
+//	entries.go      the newest entries of a provider, and fetching them
 //	feed.go         days made of them; stones.go, facts.go and week.go have their drawings and figures
-//	states.go       how a connection is, and what happened to it, in words
+//	states.go       states and history of connections, in words
 //	email.go        the e-mail to an owner whose connection needs them
 //	account.go      the account page and its forms
 //	preferences.go  units and time zone
 //	times.go        times in words
 //	avatars.go      people's pictures
 //	confirm.go      re-authentication, before sign-in methods change or the account goes
-//	intents.go      what waits meanwhile, and is done then
-//	warning.go      the pages before something that can't be taken back
+//	intents.go      what a person asked for before that
+//	warning.go      the pages before something irreversible
 //	deletion.go     deleting the account
-//	sessions.go     where a person is signed in, and ending it
-//	notices.go      what the next page says about what was just done
-//	api.go          JSON as the Node server answered it, and health
-//	webhooks.go     what providers tell us
+//	sessions.go     the list of a person's sessions, and ending them
+//	notices.go      the result of an action, on the next page
+//	api.go          the Node server's JSON, and health
+//	webhooks.go     the providers' webhooks
 //	errors.go       kind of error → status and sentences; the only writer of error pages
-//	failures.go     what goes wrong between us and a provider, and what people read of it
+//	failures.go     failures between us and a provider, in words
 //	render.go       page sets, parsed at start, written from a buffer
 //	static.go       assets, cached for ever under the hash of their content
-//	compress.go     answers that go out compressed
+//	compress.go     compression
 //	returnpath.go   where a person may be sent after signing in
 //
-// A handler calls and answers; what it gets has been read and checked. What goes wrong it returns,
-// and page turns that into a page. Nothing changes on a GET but the attempt that a provider's
-// callback spends.
+// A handler gets a request that has been read and checked, calls other packages and answers. It returns
+// errors, and page turns them into error pages. A GET changes nothing, except that a provider's
+// callback consumes its attempt.
 package routes
 
 import (
@@ -64,7 +64,7 @@ import (
 	"cairn/internal/session"
 )
 
-// Deps are the parts that the routes put to work. All but TrustedProxies, Sandbox, Observer and Limits are needed.
+// Deps are what the routes depend on. TrustedProxies, Sandbox, Observer and Limits may be zero.
 type Deps struct {
 	PublicURL      *url.URL // where browsers reach us; nothing is ever built from a request's Host
 	TrustedProxies []netip.Prefix
@@ -78,8 +78,8 @@ type Deps struct {
 	Activity       *activity.Store
 	WebhookKey     string                      // in the addresses of webhooks; at least 128 bits, URL-safe
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
-	Ready          func(context.Context) error // nil when traffic is welcome
-	Instance       string                      // names this process among all of the site
+	Ready          func(context.Context) error // nil when we can take traffic
+	Instance       string                      // the id of this process
 	Observer       Observer
 	Limits         Limits
 }
@@ -101,10 +101,10 @@ type server struct {
 	zones       sync.Map // of *time.Location, by name
 	zoneOptions template.HTML
 
-	broken []byte // the page for our own failures: made at start, so that it cannot fail
+	broken []byte // the page for our own failures: rendered at start, so that it can't fail later
 
-	outage   *repeated // requests that fail because the database is away
-	notReady *repeated // probes that are told so
+	outage   *repeated // requests that fail because the database is unavailable
+	notReady *repeated // probes of /readyz that fail
 }
 
 // New returns the handler of the whole site. It fails when a page does not parse.
@@ -142,7 +142,7 @@ func New(d Deps) (http.Handler, error) {
 		return nil, err
 	}
 	hooks := session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail}
-	within := func(limit time.Duration) func(http.Handler) http.Handler { // the session is part of what is waited for
+	within := func(limit time.Duration) func(http.Handler) http.Handler { // the session's lookup included
 		return func(next http.Handler) http.Handler { return deadline(limit)(d.Sessions.Handler(hooks)(next)) }
 	}
 	pages, atProviders := within(s.Limits.Page), within(s.Limits.Provider)
@@ -156,7 +156,9 @@ func New(d Deps) (http.Handler, error) {
 	page(r.With(deadline(s.Limits.Probe)), "/readyz", s.readyz)
 	page(r, "/static/{file}", s.static)
 	s.atRoot(r)
-	page(r, "/.well-known/change-password", func(w http.ResponseWriter, r *http.Request) { see(w, r, passwordPath) })
+	page(r, "/.well-known/change-password", func(w http.ResponseWriter, r *http.Request) {
+		redirect(w, r, passwordPath)
+	})
 	if d.Sandbox != nil {
 		r.Mount("/sandbox", d.Sandbox.Handler)
 	}
@@ -175,7 +177,7 @@ func New(d Deps) (http.Handler, error) {
 	return r, err
 }
 
-// open is for everybody.
+// open is for everyone.
 func (s *server) open(r chi.Router) {
 	page(r, "/", s.page(s.home))
 	page(r, "/signup", s.page(s.signUpPage))
@@ -186,10 +188,10 @@ func (s *server) open(r chi.Router) {
 	r.Post("/logout", s.page(s.signOut))
 	page(r, deletedPath, s.page(s.deleted))
 	page(r, "/privacy", s.page(s.privacy))
-	r.Get("/api/auth/login", func(w http.ResponseWriter, r *http.Request) { see(w, r, "/login") })
+	r.Get("/api/auth/login", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/login") })
 }
 
-// callbacks are where configuration says, so one may be where something else is.
+// callbacks are at configured paths, so one may collide with another route.
 func (s *server) callbacks(r chi.Router) error {
 	for _, p := range s.Providers {
 		path := p.CallbackPath()
@@ -214,9 +216,9 @@ func (s *server) signedIn(r chi.Router) {
 	r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))
 	r.With(s.limited(s.changes)).Post(preferencesPath, s.page(s.prefer))
 	r.With(s.limited(s.changes)).Post(zonePath, s.page(s.guessZone))
-	// These are the addresses of forms that are shown again.
+	// A form with problems is shown again at the address it was posted to.
 	for _, form := range []string{"/account/name", "/account/password", preferencesPath} {
-		page(r, form, func(w http.ResponseWriter, r *http.Request) { see(w, r, "/account") })
+		page(r, form, func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/account") })
 	}
 	r.Post("/account/password", s.page(s.setPassword))
 	page(r, confirmPath, s.page(s.confirmPage))
@@ -243,14 +245,14 @@ func (s *server) signedIn(r chi.Router) {
 // asking is for people with a session too, and may wait for a provider.
 func (s *server) asking(r chi.Router) {
 	r.Use(mustSignIn)
-	// It waits while the provider is told of a disconnection.
+	// It waits while an earlier connection is being revoked.
 	r.With(s.limited(s.consents)).Post("/connect/{provider}", s.page(s.connect))
 	r.Post("/connections/{provider}/check", s.page(s.check))
 	r.Post(confirmPath, s.page(s.confirm)) // may go on to connect
 }
 
-// page serves a path for reading: GET, and HEAD for clients that only ask whether it is there.
-// Callbacks are not served by it, because a scanner's HEAD would spend the attempt.
+// page serves GET and HEAD of a path. It is not for callbacks: a scanner's HEAD would consume the
+// attempt.
 func page(r chi.Router, path string, h http.HandlerFunc) {
 	r.Get(path, h)
 	r.Head(path, h)

@@ -30,7 +30,7 @@ type device struct {
 }
 
 // maxDevices is how many sessions a person's list shows. There may be any number, and a page of
-// thousands would cost others their memory.
+// thousands would take too much memory.
 const maxDevices = 100
 
 // devices lists a person's sessions, this one first, and says how many more there are.
@@ -56,8 +56,8 @@ func (s *server) devices(
 	return devices, all - len(devices), nil
 }
 
-// browserInWords names a browser and its system as far as the header tells. Anyone can send
-// anything, so it is a help to remember and nothing more.
+// browserInWords names a browser and its system by the header. Anyone can send any header, so this only
+// helps people remember.
 func browserInWords(header string) string {
 	ua := useragent.Parse(header)
 	name, system := ua.Name, ua.OS
@@ -73,7 +73,8 @@ func browserInWords(header string) string {
 	return name + " on " + system
 }
 
-// plainWord keeps what can be the name of a thing: for a header it does not know, the library returns its beginning.
+// plainWord returns a name if it looks like one, and "" if not: for a header that it does not know, the library returns
+// the header's beginning.
 func plainWord(name string) string {
 	strange := func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(" .-", r)
@@ -84,7 +85,7 @@ func plainWord(name string) string {
 	return name
 }
 
-// endSession ends one of the person's own sessions. Another one's is as if it were not there.
+// endSession ends one of the person's own sessions. It answers 404 for someone else's.
 func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
 	if err != nil {
@@ -106,7 +107,7 @@ func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.Log.InfoContext(r.Context(), "session ended", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atSessions, good, "Signed out "+browserInWords(d.UserAgent)+".")
-	see(w, r, "/account#sessions")
+	redirect(w, r, "/account#sessions")
 	return nil
 }
 
@@ -119,7 +120,7 @@ func (s *server) endOtherSessions(w http.ResponseWriter, r *http.Request) error 
 	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "other sessions ended", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atSessions, good, "You’re signed out on your other devices.")
-	see(w, r, "/account#sessions")
+	redirect(w, r, "/account#sessions")
 	return nil
 }
 

@@ -29,7 +29,7 @@ type signInView struct {
 func (s *server) signUpPage(w http.ResponseWriter, r *http.Request) error {
 	next := returnPath(cmp.Or(r.URL.Query().Get("next"), "/"))
 	if _, ok := session.Current(r.Context()); ok {
-		see(w, r, next)
+		redirect(w, r, next)
 		return nil
 	}
 	return s.showSignUp(w, r, http.StatusOK, signUpView{Next: next})
@@ -37,7 +37,7 @@ func (s *server) signUpPage(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) showSignUp(w http.ResponseWriter, r *http.Request, status int, v signUpView) error {
 	v.view, v.Providers = s.view(r, formTitle("Create your account", v.Errors)), s.providerViews()
-	return s.render(w, r, status, "signup", v)
+	return s.render(w, status, "signup", v)
 }
 
 func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
@@ -62,17 +62,17 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 	s.Log.InfoContext(r.Context(), "signed up",
 		"id", requestID(r.Context()), "user", done.UserID, "method", access.PasswordMethod)
 	s.tell(r, good, "Your account is ready")
-	see(w, r, v.Next)
+	redirect(w, r, v.Next)
 	return nil
 }
 
-// maxEmail is what the fields take.
+// maxEmail is the longest e-mail address that the fields take.
 const maxEmail = 254
 
 func (s *server) signInPage(w http.ResponseWriter, r *http.Request) error {
 	next := returnPath(cmp.Or(r.URL.Query().Get("next"), "/"))
 	if _, ok := session.Current(r.Context()); ok {
-		see(w, r, next)
+		redirect(w, r, next)
 		return nil
 	}
 	v := signInView{Next: next, Keep: true}
@@ -84,7 +84,7 @@ func (s *server) signInPage(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) showSignIn(w http.ResponseWriter, r *http.Request, status int, v signInView) error {
 	v.view, v.Providers = s.view(r, formTitle("Sign in", v.Errors)), s.providerViews()
-	return s.render(w, r, status, "login", v)
+	return s.render(w, status, "login", v)
 }
 
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
@@ -112,11 +112,11 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	s.rememberBrowser(w, done.Browser)
 	s.Log.InfoContext(r.Context(), "signed in",
 		"id", requestID(r.Context()), "user", done.UserID, "method", access.PasswordMethod)
-	see(w, r, v.Next)
+	redirect(w, r, v.Next)
 	return nil
 }
 
-// refuseCredentials is for what can't be in anybody's e-mail or password.
+// refuseCredentials refuses text that no e-mail or password can contain.
 func (s *server) refuseCredentials(w http.ResponseWriter, r *http.Request) error {
 	s.Observer.SignIn(access.PasswordMethod, signInResult(auth.ErrCredentials))
 	status, messages, _ := formProblem(w, auth.ErrCredentials)
@@ -134,7 +134,7 @@ func (s *server) rememberBrowser(w http.ResponseWriter, token string) {
 	s.setCookie(w, browserCookie, token, auth.BrowserLife)
 }
 
-// signOut works for everybody: a person who presses the button twice is signed out all the same.
+// signOut works without a session too: people press the button twice.
 func (s *server) signOut(w http.ResponseWriter, r *http.Request) error {
 	current, ok := session.Current(r.Context())
 	if err := s.Sessions.SignOut(r.Context()); err != nil {
@@ -143,12 +143,12 @@ func (s *server) signOut(w http.ResponseWriter, r *http.Request) error {
 	if ok {
 		s.Log.InfoContext(r.Context(), "signed out", "id", requestID(r.Context()), "user", current.UserID)
 	}
-	see(w, r, "/?notice=signed-out")
+	redirect(w, r, "/?notice=signed-out")
 	return nil
 }
 
-// formProblem turns what is wrong with a form into the status and the messages with which it is shown again; the key
-// "form" stands above the fields.
+// formProblem returns the status and the messages, by field, with which a form is shown again; the message "form" is
+// shown above the fields. ok is false if err is not about the form.
 func formProblem(w http.ResponseWriter, err error) (status int, messages map[string]string, ok bool) {
 	if field, ok := errors.AsType[*auth.FieldError](err); ok {
 		return http.StatusUnprocessableEntity, map[string]string{field.Field: field.Message}, true

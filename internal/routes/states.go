@@ -13,7 +13,7 @@ type event struct {
 	Text string
 }
 
-// shortStates are how a connection is in two words, with the icon and the class that say the same.
+// shortStates are the states of connections in two words, each with an icon and a class.
 var shortStates = map[string]struct{ Words, Icon, Mood string }{
 	"":                {"Not connected", "plug-connected", ""},
 	"fetching":        {"Fetching", "hourglass", info},
@@ -32,8 +32,7 @@ func (c card) Short() struct{ Words, Icon, Mood string } {
 	return shortStates[c.State]
 }
 
-// stateOf says how a connection is by its last real result: the card's state, what happened, and what that means for
-// its owner.
+// stateOf returns the card's state, what happened, and what that means for the owner.
 func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem string) {
 	switch c.State {
 	case connection.NeedsReconnect:
@@ -74,7 +73,7 @@ func suspendedInWords(p *oauth.Provider, cause connection.Cause) (words, problem
 	return p.Name + " isn’t serving Cairn at the moment", everyone
 }
 
-// inWords tells a cause as a line of a connection's history.
+// inWords puts a cause into words, as a line of a connection's history.
 func inWords(p *oauth.Provider, cause connection.Cause) string {
 	switch cause {
 	case connection.Connected:

@@ -15,7 +15,7 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// asset is one file of the site's looks, with the address that changes when its content does.
+// asset is a static file, with an address that changes when its content does.
 type asset struct {
 	body []byte
 	hash string
@@ -50,7 +50,7 @@ func newAsset(name string, body []byte) asset {
 
 var cssURL = regexp.MustCompile(`url\(([a-z0-9.-]+)\)`)
 
-// hashedURLs gives the stylesheet the addresses of the files it names, so that they are cached for ever, too.
+// hashedURLs gives the stylesheet the addresses of the files it names, so that they are cached for ever too.
 func hashedURLs(sheet []byte, assets map[string]asset) []byte {
 	return cssURL.ReplaceAllFunc(sheet, func(match []byte) []byte {
 		a, ok := assets[string(match[len("url("):len(match)-1])]
@@ -61,20 +61,20 @@ func hashedURLs(sheet []byte, assets map[string]asset) []byte {
 	})
 }
 
-// static answers with an asset. Only the address with the right hash may be cached for ever: during
-// a deploy, an instance of the other version may be asked.
+// static serves an asset. Only the address with the right hash may be cached for ever: during a
+// deploy, an instance of the other version may answer.
 func (s *server) static(w http.ResponseWriter, r *http.Request) {
 	s.serveAsset(w, r, chi.URLParam(r, "file"))
 }
 
-// atRoot are the assets that browsers and crawlers look for at an address of their own.
+// atRoot serves the assets that browsers and crawlers look for at the root.
 func (s *server) atRoot(r chi.Router) {
 	for _, name := range []string{"favicon.ico", "robots.txt", "apple-touch-icon.png", "manifest.webmanifest"} {
 		page(r, "/"+name, func(w http.ResponseWriter, r *http.Request) { s.serveAsset(w, r, name) })
 	}
 }
 
-// assetTypes are those that net/http does not know by the name.
+// assetTypes are content types that net/http does not know.
 var assetTypes = map[string]string{
 	".webmanifest": "application/manifest+json", ".woff2": "font/woff2", ".ico": "image/x-icon",
 }
@@ -92,7 +92,7 @@ func (s *server) serveAsset(w http.ResponseWriter, r *http.Request, name string)
 	if r.URL.RawQuery == "v="+a.hash {
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
-	w.Header().Set("ETag", `W/"`+a.hash+`"`) // weak: it names the compressed bytes, too
+	w.Header().Set("ETag", `W/"`+a.hash+`"`) // weak: it is for the compressed bytes too
 	r.Header.Del("Range")                    // an asset is small: thousands of ranges of one byte would make it large
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(a.body))
 }

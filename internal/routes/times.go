@@ -19,7 +19,7 @@ func (s *server) zoneOf(r *http.Request) *time.Location {
 	return s.zone(current.TimeZone)
 }
 
-// zone finds a zone by its name, and keeps it: reading one takes longer than a page has.
+// zone finds a zone by its name, and caches it: loading one reads a file.
 func (s *server) zone(name string) *time.Location {
 	if name == "" {
 		return time.UTC
@@ -44,7 +44,7 @@ func day(t time.Time) template.HTML { return timeElement(t, t.Format("2 January 
 // ago is date in words that say how long ago it was.
 func ago(t time.Time) template.HTML { return timeElement(t, agoInWords(t, time.Now())) }
 
-// moment is date for one that is near, and to come.
+// moment is date for a time in the near future.
 func moment(t time.Time) template.HTML { return timeElement(t, clock(t)) }
 
 func timeElement(t time.Time, words string) template.HTML {
@@ -74,7 +74,7 @@ func agoInWords(t, now time.Time) string {
 	return t.Format("2 Jan 2006")
 }
 
-// clock names the day only if it is another one.
+// clock is the time of day, with the date unless it is today.
 func clock(t time.Time) string {
 	t = t.Round(time.Second).Add(59 * time.Second).Truncate(time.Minute) // not too early
 	if t.Format(time.DateOnly) == time.Now().In(t.Location()).Format(time.DateOnly) {
@@ -83,7 +83,7 @@ func clock(t time.Time) string {
 	return t.Format("15:04") + utc(t) + t.Format(" on 2 Jan")
 }
 
-// utc names UTC, which few people live by; a person's own zone need not be named to them.
+// utc names the zone if it is UTC; people need no name for their own zone.
 func utc(t time.Time) string {
 	if t.Location() == time.UTC {
 		return " UTC"

@@ -16,25 +16,25 @@ import (
 	"cairn/internal/session"
 )
 
-// warningView is the page before something that can't be taken back: what it is, what is lost, one button that does
-// it, and a way back. The form goes to the address of the page.
+// warningView is the page before something irreversible: what it is, what is lost, a button that does it, and a link
+// back. The form posts to the address of the page.
 type warningView struct {
 	view
 	Provider *providerView // nil: it is about none
 	Heading  string
 	Lead     string
 	Losses   []loss
-	Manage   link // where only the person can take Cairn's access away; without a label: we do it
+	Manage   link // where only the person can revoke Cairn's access; without a label: we do it
 	Button   string
 	Keep     link
 }
 
-// loss is one thing that happens then.
+// loss is one of the consequences.
 type loss struct{ Icon, Text, Detail string }
 
 func (s *server) warn(w http.ResponseWriter, r *http.Request, v warningView) error {
 	v.view = s.view(r, v.Heading)
-	return s.render(w, r, http.StatusOK, "warning", v)
+	return s.render(w, http.StatusOK, "warning", v)
 }
 
 func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
@@ -68,7 +68,7 @@ func connectedInWords(c connection.Connection, zone *time.Location) string {
 	return lead + "."
 }
 
-// lostWith says what goes with the connection to a provider.
+// lostWith lists what is lost with the connection to a provider.
 func lostWith(p *oauth.Provider) []loss {
 	losses := []loss{{"trash", "What came from " + p.Name + " leaves Cairn", "Cairn deletes its access, too"}}
 	if connection.Revocable(p) {
@@ -78,7 +78,7 @@ func lostWith(p *oauth.Provider) []loss {
 	return losses
 }
 
-// manageAt is for providers that let only the person take Cairn's access away.
+// manageAt links to the provider if only the person can revoke Cairn's access there.
 func manageAt(p *oauth.Provider) link {
 	if connection.Revocable(p) {
 		return link{}
@@ -86,7 +86,7 @@ func manageAt(p *oauth.Provider) link {
 	return link{"Remove Cairn at " + p.Name, p.ManageURL}
 }
 
-// removeIdentityPage warns before a provider is no sign-in method any more, and not connected either.
+// removeIdentityPage warns before a provider is removed as a sign-in method, and disconnected.
 func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
 	if err != nil {

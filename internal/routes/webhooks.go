@@ -41,7 +41,7 @@ func (s *server) webhooks(r chi.Router) {
 	}
 }
 
-// withWebhookKey makes an address without the right key one that does not exist.
+// withWebhookKey answers 404 to an address without the right key.
 func (s *server) withWebhookKey(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(chi.URLParam(r, "key")), []byte(s.WebhookKey)) != 1 {
@@ -52,8 +52,7 @@ func (s *server) withWebhookKey(next http.Handler) http.Handler {
 	})
 }
 
-// withAddress refuses an address that can't be read in one way only. Bodies are read, and refused,
-// by those who know them.
+// withAddress refuses an ambiguous address. Bodies are read, and refused, by their receivers.
 func withAddress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if readAddress(r.URL) != nil {
@@ -64,7 +63,7 @@ func withAddress(next http.Handler) http.Handler {
 	})
 }
 
-// challenge answers a provider that makes sure that its messages are wanted.
+// challenge answers a provider that verifies a subscription.
 func challenge(p *oauth.Provider, c webhook.Challenger) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		answer, ok := c.Challenge(r.URL.Query(), p)
@@ -76,8 +75,8 @@ func challenge(p *oauth.Provider, c webhook.Challenger) http.HandlerFunc {
 	}
 }
 
-// webhook answers at once: what is said is enqueued. A database that is away is answered 503, after
-// which providers try again.
+// webhook enqueues what a message says, and answers at once. If the database is unavailable the answer
+// is 503, after which providers try again.
 func (s *server) webhook(p *oauth.Provider, receiver webhook.Receiver) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch err := s.receive(r, p, receiver); {
@@ -115,5 +114,5 @@ func (s *server) receive(r *http.Request, p *oauth.Provider, receiver webhook.Re
 	return err
 }
 
-// isWebhook tells the requests that may be larger than a form.
+// isWebhook reports whether a request may be larger than a form.
 func isWebhook(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, webhookPath) }

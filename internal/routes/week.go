@@ -11,7 +11,7 @@ import (
 type weekView struct {
 	Facts template.HTML
 	Bars  []bar
-	Label string // for those who don't see the bars
+	Label string // for screen readers
 }
 
 // bar is a day's time in motion, in per cent of the chart.
@@ -21,8 +21,8 @@ type bar struct {
 	Today, Empty       bool
 }
 
-// newWeek sums up the week in which its reader is. It is nil for a week without anything, and for one of which some may
-// be missing: a connection keeps only its newest entries.
+// newWeek sums up this week. It is nil if nothing happened yet, or if entries may be missing: only the newest ones of a
+// connection are kept.
 func newWeek(cards []card, entries []found, r reader) *weekView {
 	monday := r.now.AddDate(0, 0, -(int(r.now.Weekday())+6)%7).Format(time.DateOnly)
 	for _, c := range cards {
@@ -66,7 +66,7 @@ func barsOf(moving [7]int, now time.Time) (bars []bar, label string) {
 	for _, seconds := range moving {
 		longest = max(longest, seconds)
 	}
-	var said []string
+	var words []string
 	for i, seconds := range moving {
 		weekday := time.Weekday((i + 1) % 7)
 		height := 70 * float64(seconds) / float64(longest)
@@ -77,8 +77,8 @@ func barsOf(moving [7]int, now time.Time) (bars []bar, label string) {
 		})
 		if seconds > 0 {
 			value, unit := hours(seconds)
-			said = append(said, weekday.String()+" "+value+" "+unit)
+			words = append(words, weekday.String()+" "+value+" "+unit)
 		}
 	}
-	return bars, "Time in motion this week: " + strings.Join(said, ", ")
+	return bars, "Time in motion this week: " + strings.Join(words, ", ")
 }
