@@ -72,7 +72,7 @@ func TestSignInMethods(t *testing.T) {
 	stranger := signedUp(t, s, "moss@example.org")
 	stranger.post(way("garmin")).want(404, "h1", "")
 	b.post(way("garmin")).to("/account#methods")
-	testkit.Eventually(t, "Garmin is told", func() bool { return grantsOf(t, s, "garmin") == 0 })
+	testkit.Eventually(t, "Garmin has revoked our access", func() bool { return grantsOf(t, s, "garmin") == 0 })
 	testkit.Eventually(t, "the card says so", func() bool {
 		return b.get("/connections").Find("#card-garmin[data-state=none]").Length() == 1
 	})

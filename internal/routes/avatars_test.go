@@ -9,7 +9,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// A person's picture comes from our own origin, to them alone, and goes with its connection.
+// A person's picture is served by us, to them alone, and is deleted with its connection.
 func TestAvatars(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true})
@@ -63,7 +63,7 @@ func TestAvatars(t *testing.T) {
 	}
 }
 
-// A picture is asked for once a day, and not for a connection that its owner has to mend.
+// A picture is fetched once a day, and not for a connection that has to be reconnected.
 func TestPicturesAreDueOnceADay(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true})
@@ -99,6 +99,6 @@ func TestPicturesAreDueOnceADay(t *testing.T) {
 		}
 	}
 	if err := s.connections.SweepPictures(t.Context()); err != nil || fetched() != 0 {
-		t.Errorf("a picture that its person has removed stays (error %v)", err)
+		t.Errorf("the picture is still there after the person removed it at the provider (error %v)", err)
 	}
 }

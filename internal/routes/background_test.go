@@ -30,7 +30,7 @@ func awaitSyncs(t *testing.T, s site) {
 	})
 }
 
-// retryNow lets the time for the next try of every job come.
+// retryNow makes every job due for its next try.
 func retryNow(t *testing.T, s site) {
 	t.Helper()
 	_, err := s.pool.Exec(t.Context(), `
@@ -76,8 +76,8 @@ func TestSyncWhoseJobWasLostIsListed(t *testing.T) {
 	}
 }
 
-// A provider that is down while somebody disconnects is told when it is back, and the card says so then.
-func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
+// If a provider is down while a person disconnects, our access is revoked when it is back, and the card says so.
+func TestRevocationOutlastsAnOutage(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true})
 	b := signedUp(t, s, "ada@example.org")
@@ -97,19 +97,19 @@ func TestDisconnectedProviderIsToldInTheEnd(t *testing.T) {
 	})
 	b.get("/connections").want(200, "#card-garmin[data-state=revoking]", "until it confirms")
 	set(sandbox.ModeNone)
-	testkit.Eventually(t, "Garmin is told", func() bool {
+	testkit.Eventually(t, "Garmin has revoked our access", func() bool {
 		retryNow(t, s)
 		return grantsOf(t, s, sandbox.Garmin) == 0
 	})
-	testkit.Eventually(t, "nothing is left to tell", func() bool {
+	testkit.Eventually(t, "no revocation is left", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.withdrawals`) == 0
 	})
 	b.get("/connections").
 		want(200, "#card-garmin[data-state=none] .events", "confirmed that Cairn’s access is removed")
 }
 
-// A person who has left is gone from the queue too: finished jobs are removed, because they name
-// the account at the provider.
+// Finished jobs are deleted when a person disconnects, because they name the account at the
+// provider.
 func TestFinishedJobsAreForgotten(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -141,11 +141,11 @@ func TestLostJobIsFound(t *testing.T) {
 		t.Fatalf("%d jobs were enqueued, want 1", n)
 	}
 	newSiteWith(t, options{pool: idle.pool, works: true})
-	testkit.Eventually(t, "nothing is left to tell", func() bool {
+	testkit.Eventually(t, "no revocation is left", func() bool {
 		return count(t, idle, `SELECT count(*) FROM cairn.withdrawals`) == 0
 	})
 	if n := grantsOf(t, idle, sandbox.Strava); n != 0 {
-		t.Errorf("Strava was not told: it has %d grants", n)
+		t.Errorf("Strava still has %d grants", n)
 	}
 	queued := count(t, idle, `SELECT count(*) FROM cairn.river_job WHERE kind = 'withdraw' AND queue = 'strava'`)
 	if queued != 1 {
@@ -153,8 +153,8 @@ func TestLostJobIsFound(t *testing.T) {
 	}
 }
 
-// After a week of tries the tokens go all the same, and the person knows that the provider did not confirm.
-func TestGivingUpIsSaid(t *testing.T) {
+// After a week of tries the tokens are deleted all the same, and the card says that the provider did not confirm.
+func TestGivingUpIsShown(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
@@ -173,7 +173,7 @@ func TestGivingUpIsSaid(t *testing.T) {
 	b.get("/connections").want(200, "#card-garmin[data-state=none] .events", "didn’t confirm")
 }
 
-// Tokens that nobody uses are refreshed in time.
+// Tokens that are not used are refreshed before they expire.
 func TestIdleConnectionIsKeptAlive(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -195,8 +195,8 @@ func TestIdleConnectionIsKeptAlive(t *testing.T) {
 	})
 }
 
-// A person who signs in with a provider while it is being told to forget them may lose the new
-// connection. The card says so, although only we have noticed.
+// A person who signs in with a provider during a revocation may lose the new connection. The card says
+// so, although only we have noticed.
 func TestRevocationThatComesTooLate(t *testing.T) {
 	t.Parallel()
 	for _, provider := range []string{sandbox.Strava, sandbox.Garmin} {

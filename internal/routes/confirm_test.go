@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// aged makes all sessions older than what counts as having just signed in.
+// aged makes all sessions too old to count as a recent sign-in.
 func aged(t *testing.T, s site) {
 	t.Helper()
 	_, err := s.pool.Exec(t.Context(), `UPDATE cairn.sessions SET created = created - interval '11 minutes'`)
@@ -16,10 +16,10 @@ func aged(t *testing.T, s site) {
 	}
 }
 
-// confirming is where somebody is sent who has to show who they are.
+// confirming is where people are sent to re-authenticate.
 func confirming(next string) string { return "/account/confirm?" + url.Values{"next": {next}}.Encode() }
 
-// asked presses a button that makes the site ask who the person is, and returns the address of the page that does.
+// asked presses a button that requires re-authentication, and returns the address of the page for that.
 func (b browser) asked(path string, fields ...string) string {
 	b.t.Helper()
 	a := b.post(path, fields...)
@@ -35,7 +35,7 @@ func methods(t *testing.T, s site) int {
 	return count(t, s, `SELECT (SELECT count(*) FROM cairn.identities) + (SELECT count(*) FROM cairn.passwords)`)
 }
 
-// Whoever finds a browser open can't change how its owner gets in.
+// Someone who finds a browser open can't change its owner's sign-in methods.
 func TestMethodsChangeOnlyAfterSigningInAgain(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -78,7 +78,7 @@ func TestMethodsChangeOnlyAfterSigningInAgain(t *testing.T) {
 	b.post("/account/password/remove").to("/account#methods")
 }
 
-// Signing in again keeps a session that is not to outlive the browser as brief as it was.
+// Re-authenticating in a session that ends with the browser doesn't make it persistent.
 func TestConfirmKeepsASessionNonPersistent(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -119,7 +119,7 @@ func TestAddPasswordOnlyAfterSigningInAgain(t *testing.T) {
 
 // Connecting the same account again takes one click, however old the session is. With another
 // account the same attempt would add a sign-in method, so that takes more.
-func TestReconnectIsOneClickButNoWayIn(t *testing.T) {
+func TestReconnectAddsNoSignInMethod(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
@@ -134,8 +134,8 @@ func TestReconnectIsOneClickButNoWayIn(t *testing.T) {
 	b.get("/connections").want(200, "#card-strava[data-state=active]", "Ada")
 }
 
-// Who has just signed in when they set out may come back later.
-func TestConnectCountsFromItsBeginning(t *testing.T) {
+// A sign-in that was recent when the attempt began still counts when the person comes back.
+func TestRecentSignInCountsWhenConnectingBegins(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")

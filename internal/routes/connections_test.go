@@ -37,7 +37,7 @@ func TestConnectCheckDisconnect(t *testing.T) {
 				t.Error("the card leads to the picture at the provider")
 			}
 			if page.Find(selector+" time").Length() == 0 {
-				t.Error("the card does not say since when")
+				t.Error("the card does not say when it was connected")
 			}
 			b.post("/connections/" + tt.provider + "/check").to("/connections#card-" + tt.provider)
 			b.get("/connections").want(200, selector+" > #notice", "the connection works")
@@ -151,7 +151,7 @@ func TestRevokedAtTheProvider(t *testing.T) {
 	})
 	want := []string{"You reconnected Strava", "Strava refused to renew our access", "You connected Strava"}
 	if !slices.Equal(story, want) {
-		t.Errorf("the card tells %q, want %q", story, want)
+		t.Errorf("the history is %q, want %q", story, want)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestNamesFromProvidersAreEscaped(t *testing.T) {
 	}
 }
 
-// Nothing changes on a GET, and a scanner's HEAD does not spend an attempt.
+// A GET changes nothing, and a scanner's HEAD does not consume an attempt.
 func TestSafeMethodsChangeNothing(t *testing.T) {
 	t.Parallel()
 	b := signedUp(t, newSite(t), "ada@example.org")

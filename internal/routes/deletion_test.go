@@ -8,7 +8,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// left counts all rows that are about anybody.
+// left counts all rows about users.
 func left(t *testing.T, s site) int {
 	t.Helper()
 	return int(count(t, s, `
@@ -51,7 +51,7 @@ func TestDeleteAccount(t *testing.T) {
 		t.Error("a session of the account is left")
 	}
 	b.post("/login", "email", "ada@example.org", "password", password).want(422, "#form-error", "")
-	testkit.Eventually(t, "Garmin and Strava are told", func() bool {
+	testkit.Eventually(t, "Garmin and Strava have revoked our access", func() bool {
 		return grantsOf(t, s, sandbox.Garmin) == 0 && grantsOf(t, s, sandbox.Strava) == 1
 	})
 	other.get("/connections").want(200, "#card-strava[data-state=active]", "Moss")
@@ -62,7 +62,7 @@ func TestDeleteAccount(t *testing.T) {
 		t.Error("the page names a provider that is not connected")
 	}
 	other.post("/account/delete").to("/account/deleted")
-	newBrowser(t, s).get("/account/deleted").to("/") // it is told to nobody else
+	newBrowser(t, s).get("/account/deleted").to("/") // other browsers don't see it
 	if n := left(t, s); n != 0 {
 		t.Errorf("%d rows are left of two accounts", n)
 	}
@@ -74,7 +74,7 @@ func TestDeleteAccount(t *testing.T) {
 	b.get("/account/deleted").to("/")
 }
 
-// Who has only a provider as a sign-in method shows with it that it is them.
+// A person whose only sign-in method is a provider re-authenticates with that.
 func TestDeleteAccountWithoutAPassword(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

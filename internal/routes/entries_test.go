@@ -34,13 +34,13 @@ func (b browser) updated(provider string) {
 	})
 }
 
-// title renames a person's newest outing to something to look for, and returns its id.
+// outing adds an activity with a title to look for, and returns its id.
 func outing(t *testing.T, s site, person, title string) int64 {
 	t.Helper()
 	id, err := s.sandbox.NewActivity(t.Context(), person)
 	if err == nil {
 		// Two posts about one activity may overtake each other, and neither says which is the newer.
-		testkit.Eventually(t, "the providers have told of it", func() bool {
+		testkit.Eventually(t, "the webhooks are delivered", func() bool {
 			return count(t, s, `SELECT count(*) FROM cairn_sandbox.deliveries WHERE tries = 0`) == 0
 		})
 		err = s.sandbox.ChangeActivity(t.Context(), person, id, sandbox.ActivityChange{Title: &title})
@@ -84,7 +84,7 @@ func testLatestWithoutEntries(t *testing.T, s site) {
 // newest is the thing that began last.
 const newest = ".day:first-of-type .line > li:last-child"
 
-// Connecting brings the newest entries of each provider, with what it wants to be said beside them.
+// Connecting brings the newest entries of each provider, with the credits that it asks for.
 func TestLatestOfEachProvider(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true, hooked: true})
@@ -154,7 +154,7 @@ func TestLatestOfEachProvider(t *testing.T) {
 	}
 }
 
-// What is new, changed or gone shows without anybody pressing anything.
+// New, changed and deleted activities show without a click.
 func TestLatestFollowsTheProviders(t *testing.T) {
 	t.Parallel()
 	for _, by := range []string{sandbox.Push, sandbox.Ping} {
@@ -197,7 +197,7 @@ func TestCheckinIsPushed(t *testing.T) {
 		return count(t, s, `SELECT count(*) FROM cairn.latest WHERE entries->0->>'id' = $1`, id) == 1
 	})
 	push := func(form url.Values) int {
-		return tell(t, s, "/webhooks/foursquare/"+webhookKey, form.Encode(),
+		return postWebhook(t, s, "/webhooks/foursquare/"+webhookKey, form.Encode(),
 			"Content-Type", "application/x-www-form-urlencoded")
 	}
 	checkin := `{"id":"x","user":{"id":"1234567"}}`
@@ -218,7 +218,7 @@ func TestCheckinIsPushed(t *testing.T) {
 	}
 }
 
-// A person who asks for what is new sees it coming, and the notice of the last page is not lost meanwhile.
+// A person who refreshes sees the progress, and the notice of the last page is not lost meanwhile.
 func TestRefreshShowsItsProgress(t *testing.T) {
 	t.Parallel()
 	idle := newSite(t)
@@ -235,7 +235,7 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 			want(200, "#card-strava .fetching", "Fetching").
 			want(200, "#connections[data-fetching='/connections/now'] .more a[href='/connections']", "Show")
 		if a.Find("#notice").Length() > 0 || a.Find("form[action='/connections/strava/refresh']").Length() > 0 {
-			t.Error("the page tells its notice twice, or offers to do what is being done")
+			t.Error("the page shows the notice twice, or offers a refresh during one")
 		}
 		reload := meta.FindStringSubmatch(a.body)
 		if last := i >= 5; last != (reload == nil) || last != (a.Find(".more[hidden]").Length() == 0) {
@@ -258,7 +258,7 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	for _, sql := range []string{
 		`UPDATE cairn.latest
 		SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`,
-		// A sync that was put off until later does not keep anybody waiting.
+		// A sync that was put off until later does not delay a refresh.
 		`UPDATE cairn.river_job SET state = 'retryable', finalized_at = NULL, scheduled_at = now() + interval '2 hours'
 		WHERE kind = 'revisit'`,
 	} {
@@ -274,8 +274,8 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	b.post("/connections/foursquare/refresh").want(404, "h1", "")
 }
 
-// What a provider can't give now leaves what is there, says how it is, and is fetched later.
-func TestLatestOutlivesTrouble(t *testing.T) {
+// If a provider can't be reached, the entries stay, the card says so, and they are fetched later.
+func TestLatestOutlivesAnOutage(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true})
 	b := signedUp(t, s, "ada@example.org")
@@ -310,7 +310,7 @@ func TestLatestOutlivesTrouble(t *testing.T) {
 	})
 }
 
-// What may not be kept is not shown, and gone with the next reconcile or the connection.
+// Entries that may not be kept any longer are not shown, and are deleted by the next reconcile or with the connection.
 func TestLatestIsNotKeptForEver(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true, hooked: true})
@@ -369,8 +369,8 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	}
 }
 
-// A hint that comes while the provider answers has it asked again.
-func TestHintDuringAnAnswer(t *testing.T) {
+// A webhook that comes while the provider answers causes another fetch.
+func TestWebhookDuringAnAnswer(t *testing.T) {
 	t.Parallel()
 	answered, release := make(chan struct{}, 10), make(chan struct{})
 	s := newSiteWith(t, options{works: true, hooked: true, heard: func(simulated http.Handler) http.Handler {
@@ -399,8 +399,8 @@ func TestHintDuringAnAnswer(t *testing.T) {
 	b.shows(newest+" .title", "while it answered")
 }
 
-// No hint is lost between two instances whose jobs begin and end while others come.
-func TestNoHintIsLost(t *testing.T) {
+// No webhook is lost between two instances whose jobs begin and end meanwhile.
+func TestNoWebhookIsLost(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
 	s := newSiteWith(t, options{works: true, hooked: true})
@@ -441,7 +441,7 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 	item := func(fields string) string { return `{"activities":[{"userId":"` + ada + `",` + fields + `}]}` }
 	there := strings.Replace(s.url, "localhost", "127.0.0.1", 1) + "/sandbox/garmin"
 	for name, body := range map[string]string{
-		"somebody else":      `{"activities":[{"userId":"nobody","summaryId":"1","startTimeInSeconds":1760770192}]}`,
+		"someone else":       `{"activities":[{"userId":"nobody","summaryId":"1","startTimeInSeconds":1760770192}]}`,
 		"another host":       item(`"callbackURL":"` + elsewhere.URL + `/wellness-api/rest/activities?token=x"`),
 		"a token of no use":  item(`"callbackURL":"` + there + `/wellness-api/rest/activities?token=x"`),
 		"no time":            item(`"summaryId":"1"`),
@@ -450,7 +450,7 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 		"a part of another":  item(`"summaryId":"1","parentSummaryId":"2","startTimeInSeconds":1760770192`),
 		"not even an object": `{"activities":[7,null,[]]}`,
 	} {
-		if status := tell(t, s, garminPath, body, "garmin-client-id", "garmin-id"); status != 200 {
+		if status := postWebhook(t, s, garminPath, body, "garmin-client-id", "garmin-id"); status != 200 {
 			t.Errorf("%s: answered %d", name, status)
 		}
 	}
@@ -467,7 +467,7 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 		`"startTimeInSeconds":1760770192,"startTimeOffsetInSeconds":-12600,"activityType":"CROSS_COUNTRY_SKIING",` +
 		`"activityName":"<b>\u0000bold</b>\u202e","durationInSeconds":3725.6,"distanceInMeters":-4`)
 	for range 2 { // a repeat
-		if status := tell(t, s, garminPath, odd, "garmin-client-id", "garmin-id"); status != 200 {
+		if status := postWebhook(t, s, garminPath, odd, "garmin-client-id", "garmin-id"); status != 200 {
 			t.Errorf("answered %d", status)
 		}
 	}
@@ -492,7 +492,7 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 	b.get("/").want(200, ".day h2", "Saturday 18 October 2025")
 }
 
-// Ten thousand people's activities in one post are stored before it is answered.
+// Ten thousand people's activities in one post are stored before the answer.
 func TestManyActivitiesAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -520,7 +520,7 @@ func TestManyActivitiesAtOnce(t *testing.T) {
 	var posts sync.WaitGroup
 	for range 3 { // repeats, at the same time
 		posts.Go(func() {
-			status := tell(t, s, garminPath, body.String(), "garmin-client-id", "garmin-id")
+			status := postWebhook(t, s, garminPath, body.String(), "garmin-client-id", "garmin-id")
 			if status != http.StatusOK {
 				t.Errorf("answered %d", status)
 			}
@@ -535,9 +535,9 @@ func TestManyActivitiesAtOnce(t *testing.T) {
 	}
 }
 
-// Refresh is a person's button: it works when the share of background work is spent, which waits
-// for the next quarter hour.
-func TestRefreshHasTheShareOfButtons(t *testing.T) {
+// Refresh works when background work has used up its share of the budget and waits for the next quarter
+// of an hour.
+func TestRefreshHasItsOwnShareOfTheBudget(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true})
 	b := signedUp(t, s, "ada@example.org")
@@ -560,7 +560,7 @@ func TestRefreshHasTheShareOfButtons(t *testing.T) {
 	exec(`UPDATE cairn.budgets SET day = date_bin('1 day', now(), 'epoch'), day_used = 600 WHERE provider = 'strava'`)
 	before := fetched()
 	event := `{"object_type":"activity","object_id":1,"aspect_type":"create","owner_id":5000000101,"subscription_id":1}`
-	status := tell(t, s, "/webhooks/strava/"+webhookKey, event, "Content-Type", "application/json")
+	status := postWebhook(t, s, "/webhooks/strava/"+webhookKey, event, "Content-Type", "application/json")
 	if status != http.StatusOK {
 		t.Fatalf("the webhook was answered %d", status)
 	}

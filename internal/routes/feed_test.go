@@ -91,8 +91,8 @@ func TestOrderOfDays(t *testing.T) {
 	}
 }
 
-// Two providers that tell of one activity make one thing of it, and a check-in on the way belongs to it.
-func TestThingsAreToldOnce(t *testing.T) {
+// An activity that two providers have is shown once, with the check-ins during it.
+func TestSameActivityIsShownOnce(t *testing.T) {
 	t.Parallel()
 	ride := entry("Before the rain", activity.Ride, at(0, 9, 0), 150)
 	ride.Elapsed, ride.Page = 3*3600, "https://www.strava.com/activities/1"
@@ -112,7 +112,7 @@ func TestThingsAreToldOnce(t *testing.T) {
 	}
 	one := home.Find("li[data-from='strava garmin']")
 	if one.Find(".device").Text() != "Garmin Edge 840" || !strings.Contains(one.Find(".facts").Text(), "142 bpm") {
-		t.Errorf("what only Garmin tells is missing: %s", one.Text())
+		t.Errorf("what only Garmin has is missing: %s", one.Text())
 	}
 	if on := one.Find(".within"); on.Length() != 1 || !strings.Contains(on.Text(), "11:45") ||
 		on.Find("a[href='https://foursquare.com/v/1']").Length() != 1 {
@@ -123,7 +123,7 @@ func TestThingsAreToldOnce(t *testing.T) {
 	}
 }
 
-// What people and places are called is text, in whatever direction it is written.
+// Names of activities and places are text, in either direction of writing.
 func TestTitlesAreText(t *testing.T) {
 	t.Parallel()
 	odd := entry(`<b>"جولة"</b> حول البحيرة`, activity.Run, at(0, 9, 0), 30)
@@ -269,8 +269,8 @@ func BenchmarkHome(b *testing.B) {
 	b.ReportMetric(float64(body.Len()), "bytes/page")
 }
 
-// Whose zone is not known reads "Today" by the clock of the place they were last.
-func TestTodayIsThePlaces(t *testing.T) {
+// "Today" is by the clock of the last place if the person's zone is not known.
+func TestTodayWithoutAZoneIsThePlaces(t *testing.T) {
 	t.Parallel()
 	cards := []card{connected("strava",
 		entry("Night ride", activity.Ride, at(-1, 0, 20), 10), entry("Ride", activity.Ride, at(0, 9, 0), 10))}

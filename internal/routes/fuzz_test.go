@@ -25,10 +25,10 @@ import (
 	"cairn/web"
 )
 
-// FuzzRequests sends arbitrary requests to each route, from somebody who is signed in, has just
-// been, and has connected all providers. The routes are the router's own and the fields those of
-// our pages, so that a new form is tried by itself. No request may be answered with 500 or more,
-// but for those that ask a provider, which may have refused.
+// FuzzRequests sends arbitrary requests to each route, from a person who has just signed in and has
+// connected all providers. The routes are the router's own and the fields those of
+// our pages, so that a new form is included without a change here. No answer may be 500 or more,
+// except where a provider is called, which may have refused.
 func FuzzRequests(f *testing.F) {
 	testkit.Long(f)
 	simulated := &simulatedProviders{}
@@ -104,14 +104,14 @@ const (
 	theState   = "AAAAAAAAAAAAAAAAAAAAAAAAAA"
 )
 
-// oddTexts are what has surprised programs before.
+// oddTexts have surprised programs before.
 var oddTexts = []string{
 	"a\x00b", "\xff\xfe", "\xed\xa0\x80", "\\u0000", "\\ud800", "\u202eevil",
 	"a\r\nX-Evil: 1", "%zz&&==;;", "//../etc/passwd", "9223372036854775808", "<script>alert('1')</script>",
 	strings.Repeat("x", 9000), strings.Repeat("ü", 30_000),
 }
 
-// route is one of the router's.
+// route is a route of the router.
 type route struct{ method, pattern string }
 
 func routesOf(t testing.TB, s site) (all []route) {
@@ -132,7 +132,7 @@ func routesOf(t testing.TB, s site) (all []route) {
 
 var placeholder = regexp.MustCompile(`\{\w+\}`)
 
-// path is an address of the route, with param in it; "": with what leads somewhere.
+// path is an address of the route, with param in it; "": one that leads somewhere.
 func (r route) path(param string) string {
 	usual := map[string]string{"{provider}": "strava", "{key}": webhookKey, "{id}": "1", "{file}": "cairn.css"}
 	return placeholder.ReplaceAllStringFunc(r.pattern, func(name string) string {
@@ -152,7 +152,7 @@ func (r route) asksProvider() bool {
 // fields are the names of the fields of all our pages.
 var fields = regexp.MustCompile(`<(?:input|textarea|select|button)[^>]*\sname="?([\w.-]+)`)
 
-// filled is a form with a value in every field there is.
+// filled is a form with a value in every field.
 func filled(escaped string) string {
 	form := map[string]bool{"checkin": true, "user": true}
 	_ = fs.WalkDir(web.Files, ".", func(path string, d fs.DirEntry, err error) error {
@@ -208,10 +208,10 @@ func (s site) raw(t testing.TB, request string) (status int, heading string) {
 	return resp.StatusCode, heading
 }
 
-// people are the tables that hold what a person has here; all of it goes with the first.
+// people are the tables with people's rows, which are all deleted with those of the first.
 var people = []string{"users", "passwords", "identities", "sessions", "connections"}
 
-// keep remembers all people, and everything that is theirs.
+// keep stores copies of all rows of people.
 func (s site) keep(t testing.TB) (restore string) {
 	t.Helper()
 	restore = `DELETE FROM cairn.rate_limits; DELETE FROM cairn.users; DELETE FROM cairn.oauth_attempts;`
@@ -228,7 +228,7 @@ func (s site) keep(t testing.TB) (restore string) {
 		SELECT sha256('` + theState + `'), 'strava', 'connect', user_id, id, 'x', '/' FROM cairn.sessions;`
 }
 
-// restore makes everything as it was when it was kept.
+// restore brings the copies back.
 func (s site) restore(t testing.TB, kept string) {
 	t.Helper()
 	if _, err := s.pool.Exec(t.Context(), kept); err != nil {
@@ -236,7 +236,7 @@ func (s site) restore(t testing.TB, kept string) {
 	}
 }
 
-// simulatedProviders answer what they are told to, once they are told.
+// simulatedProviders give the answers that are set, once some are.
 type simulatedProviders struct {
 	mu       sync.Mutex
 	speaking bool
@@ -271,8 +271,8 @@ func (p *simulatedProviders) instead(sandbox http.Handler) http.Handler {
 	})
 }
 
-// FuzzAnswers has the providers give arbitrary answers. What they say is kept and shown, or it is
-// an answer that can't be used: no page ends in 500, and PostgreSQL refuses nothing.
+// FuzzAnswers makes the providers give arbitrary answers. Each is either stored and shown, or rejected:
+// no page is answered 500, and PostgreSQL refuses nothing.
 func FuzzAnswers(f *testing.F) {
 	testkit.Long(f)
 	simulated := &simulatedProviders{}

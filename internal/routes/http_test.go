@@ -134,7 +134,7 @@ func TestErrorPages(t *testing.T) {
 	b.get("/healthz").want(200, "", "")
 }
 
-// shutDatabase cuts all connections to the site's database and lets no new one in.
+// shutDatabase closes all connections to the site's database and refuses new ones.
 func shutDatabase(t *testing.T, s site) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), os.Getenv("TEST_DATABASE_URL"))
@@ -153,8 +153,8 @@ func shutDatabase(t *testing.T, s site) {
 	}
 }
 
-// Where callbacks are is configured: one in the place of a page, or of another callback, is refused at start.
-func TestCallbacksTakeNoOtherPlace(t *testing.T) {
+// Callback paths are configured: one that is the path of a page, or of another callback, is refused at start.
+func TestCallbackPathsMustBeFree(t *testing.T) {
 	t.Parallel()
 	at := func(path string) *oauth.Provider {
 		return strava.New(oauth.App{RedirectURL: "http://localhost" + path})
@@ -194,7 +194,7 @@ func TestPanicsAreAnswered(t *testing.T) {
 		t.Errorf("the reference %q does not lead to the cause in the log", reference)
 	}
 	if strings.Contains(a.body, "on purpose") || strings.Contains(a.body, "goroutine") {
-		t.Error("the page tells internals")
+		t.Error("the page shows internals")
 	}
 }
 
@@ -302,7 +302,7 @@ func TestFilesAtTheRoot(t *testing.T) {
 	b.get("/.well-known/change-password").to("/account#h-password")
 }
 
-// What is worth it goes out compressed, with a length that says less than the page does.
+// Pages are compressed, and the length is padded.
 func TestAnswersAreCompressed(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -330,8 +330,8 @@ func TestAnswersAreCompressed(t *testing.T) {
 	}
 }
 
-// A whole visit, with refusals, leaves nothing in the log that opens anything.
-func TestLogTellsNoSecrets(t *testing.T) {
+// A whole visit, with refusals, leaves no secret in the log.
+func TestLogHasNoSecrets(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
@@ -358,7 +358,7 @@ func TestLogTellsNoSecrets(t *testing.T) {
 	log := s.log.String()
 	for _, secret := range secrets {
 		if strings.Contains(log, secret) {
-			t.Errorf("the log tells %q", secret)
+			t.Errorf("the log has %q", secret)
 		}
 	}
 	for _, want := range []string{

@@ -26,8 +26,8 @@ func (b browser) send(method, path string, body io.Reader, kind string) answer {
 	return b.answer(r)
 }
 
-// What can't be read in one way only is refused before anything happens, and the page says so to
-// somebody who stays signed in.
+// What is ambiguous is refused before anything happens, on a page that shows that the person is still
+// signed in.
 func TestInputThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -45,7 +45,7 @@ func TestInputThatCannotBeRead(t *testing.T) {
 			"POST", "/account/name", "name=A%ffda", formType,
 			400, "form could not be read",
 		},
-		"NUL in a field nobody reads": {
+		"NUL in an unknown field": {
 			"POST", "/account/name", "name=Eve&x=%00", formType,
 			400, "form could not be read",
 		},
@@ -109,8 +109,8 @@ func TestInputThatCannotBeRead(t *testing.T) {
 	b.send("POST", "/logout", strings.NewReader(""), "").to("/?notice=signed-out") // a button needs no fields
 }
 
-// No account has an e-mail address or a password with NUL in it, or that is no UTF-8: that is what people are told.
-func TestSignInWithTextThatIsNone(t *testing.T) {
+// No e-mail address and no password has NUL in it or is not UTF-8, so these are wrong ones.
+func TestSignInWithInvalidText(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t, newSite(t))
 	for _, body := range []string{
@@ -129,9 +129,9 @@ func TestSignInWithTextThatIsNone(t *testing.T) {
 		want(400, "h1", "form could not be read")
 }
 
-// A callback that says something twice was not made by the provider: nothing is asked there, and
-// the attempt is not spent, so that the provider's own answer still arrives.
-func TestCallbackThatSaysSomethingTwice(t *testing.T) {
+// A callback that names something twice is not the provider's: the provider is not called, and the
+// attempt is not consumed, so that its own answer still works.
+func TestCallbackThatNamesSomethingTwice(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
 	s := newSiteWith(t, options{heard: func(sandbox http.Handler) http.Handler {
@@ -172,7 +172,7 @@ func TestCallbackThatSaysSomethingTwice(t *testing.T) {
 	}
 }
 
-// Bodies may come in pieces, as proxies and Go's client send what they do not know the length of.
+// Bodies may be chunked, as proxies and Go's client send them if they don't know the length.
 func TestBodiesInPieces(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -191,7 +191,7 @@ func TestBodiesInPieces(t *testing.T) {
 }
 
 // Where a proxy in front may have read another length, the connection is closed after the answer,
-// and what is left on it is not taken for a request.
+// and what is left on it does not count as a request.
 func TestNothingIsSmuggled(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -275,7 +275,7 @@ func TestNothingIsSmuggled(t *testing.T) {
 }
 
 // An item that PostgreSQL would refuse costs only itself, and not what else is in the post.
-func TestWebhooksWithTextThatIsNone(t *testing.T) {
+func TestWebhooksWithInvalidText(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
@@ -298,7 +298,7 @@ func TestWebhooksWithTextThatIsNone(t *testing.T) {
 		forgetSyncs(t, s)
 		body := `{"activities":[` + odd + `,` + item(ada, "good", `,"activityName":"`+name+`"`) + `],` +
 			`"deregistrations":[{"userId":"\u0000"},{"userId":"` + ada + `"}]}`
-		if status := tell(t, s, garminPath, body, "garmin-client-id", "garmin-id"); status != 200 {
+		if status := postWebhook(t, s, garminPath, body, "garmin-client-id", "garmin-id"); status != 200 {
 			t.Errorf("%s: answered %d", name, status)
 		}
 		good := count(t, s, `
@@ -314,7 +314,7 @@ func TestWebhooksWithTextThatIsNone(t *testing.T) {
 	push := func(query string, fields url.Values, status, want int) {
 		t.Helper()
 		forgetSyncs(t, s)
-		got := tell(t, s, "/webhooks/foursquare/"+webhookKey+query, fields.Encode(), "Content-Type", formType)
+		got := postWebhook(t, s, "/webhooks/foursquare/"+webhookKey+query, fields.Encode(), "Content-Type", formType)
 		if got != status || syncs(t, s) != want {
 			t.Errorf("%v: answered %d with %d syncs, want %d with %d", fields, got, syncs(t, s), status, want)
 		}
@@ -335,13 +335,13 @@ func TestWebhooksWithTextThatIsNone(t *testing.T) {
 	} {
 		forgetSyncs(t, s)
 		want := strings.Count(body, `"5000000101"`) / 2
-		if got := tell(t, s, stravaPath, body); got != status || syncs(t, s) != want {
+		if got := postWebhook(t, s, stravaPath, body); got != status || syncs(t, s) != want {
 			t.Errorf("%s: answered %d with %d syncs, want %d with %d", body, got, syncs(t, s), status, want)
 		}
 	}
 	twice := "?hub.mode=subscribe&hub.verify_token=verify-me&hub.challenge=x&hub.challenge=y"
 	a := newBrowser(t, s).get(stravaPath + twice)
 	if a.status != 400 {
-		t.Errorf("a challenge that says something twice is answered %d", a.status)
+		t.Errorf("a challenge that names something twice is answered %d", a.status)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// carried is the return path that the page which asks who a person is sends along.
+// carried is the return path that the page for re-authentication sends along.
 func (b browser) carried(page string) string {
 	b.t.Helper()
 	next, ok := b.get(page).want(200, "h1", "Confirm it’s you").Find("input[name=next]").Attr("value")
@@ -19,7 +19,7 @@ func (b browser) carried(page string) string {
 	return next
 }
 
-// After a password, what the person wanted is done in the same request.
+// After a password, the intent is carried out in the same request.
 func TestPasswordCarriesOutTheIntent(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -54,7 +54,7 @@ func TestPasswordCarriesOutTheIntent(t *testing.T) {
 	b.get(b.asked("/account/password/remove")).want(200, "main", "Continue with Garmin")
 }
 
-// After a provider's callback, which is a GET, one button is left; only connecting goes on to the next provider.
+// After a provider's callback, which is a GET, the person presses the button; only connecting goes on by itself.
 func TestProviderLeadsOnToTheIntent(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -107,7 +107,7 @@ func (b browser) confirmingNow() string {
 	return "/account/confirm?intent=" + id
 }
 
-// An intent is its session's and its person's, waits for ten minutes, and is done only from the page that named it.
+// An intent belongs to its session and its user, lasts for ten minutes, and is done only from the page that named it.
 func TestIntentsCannotBePlantedOrMoved(t *testing.T) {
 	t.Parallel()
 	confirmed := func(b browser, next string) {
@@ -164,7 +164,7 @@ func TestIntentsCannotBePlantedOrMoved(t *testing.T) {
 			confirmed(b, next)
 		},
 		"a page's that names another task": func(t *testing.T, s site, b browser) {
-			b.asked("/connect/garmin") // as somebody with the cookie would
+			b.asked("/connect/garmin") // as a thief with the cookie would
 			b.post("/account/confirm", "next", "/account/delete", "password", password).to("/account/delete")
 		},
 	} {
@@ -187,7 +187,7 @@ func TestIntentsCannotBePlantedOrMoved(t *testing.T) {
 	}
 }
 
-// However many requests bring the password at once, to two instances, what waits is done once.
+// If many requests bring the password at once, to two instances, the intent is carried out once.
 func TestIntentIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	sites := twins(t)

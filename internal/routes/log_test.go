@@ -9,8 +9,8 @@ import (
 	"cairn/db/dbtest"
 )
 
-// While the database is away, the log has one line about it and not one for each request. What
-// providers do wrong has its own.
+// While the database is unavailable, the log has one line about it and not one for each request.
+// Failures of providers have their own lines.
 func TestOutageIsOneLine(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -41,7 +41,7 @@ func TestOutageIsOneLine(t *testing.T) {
 	}
 }
 
-// The id of a trace is taken from a proxy that is trusted, and from nobody else.
+// The id of a trace is taken from a trusted proxy only.
 func TestTraceOfTrustedProxy(t *testing.T) {
 	t.Parallel()
 	const trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

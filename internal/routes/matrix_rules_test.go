@@ -10,10 +10,10 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// notPermitted is what a call comes to that says something about a permission and nothing about the connection.
+// notPermitted is the result of a call that says something about a permission and nothing about the connection.
 const notPermitted connection.Cause = "not_permitted"
 
-// rule says what comes of calls that go wrong in one of the modes, in the state machine's words.
+// rule says what a call in one of the modes leads to, as a cause of the state machine.
 type rule struct {
 	modes string // patterns as in path.Match
 	at    string // a provider; "": all
@@ -27,14 +27,14 @@ type rule struct {
 
 // rules are tried from the top. Those of one provider go before those of all.
 var rules = []rule{
-	// What is unusual and can be understood is understood.
+	// Unusual answers that can be understood.
 	{
 		modes:    "none text expires_* id_* name_*",
 		exchange: connection.Connected, introduce: connection.Connected,
 		refresh: connection.Works, ask: connection.Works, revoke: connection.Revoked,
 	},
 
-	// No answer, or being asked to slow down, says nothing about a connection.
+	// No answer, and a rate limit, say nothing about a connection.
 	{
 		modes:    "slow hang reset lost",
 		exchange: connection.NoAnswer, introduce: connection.NoAnswer,
@@ -69,7 +69,7 @@ var rules = []rule{
 		ask: connection.SlowDown,
 	},
 
-	// Definite refusals, in the provider's own words. What it does not know any more it has forgotten.
+	// Definite refusals, in the provider's own words.
 	{
 		modes:    "400",
 		exchange: connection.AccessRefused, introduce: connection.BadAnswer,
@@ -101,7 +101,7 @@ var rules = []rule{
 		refresh: connection.BadAnswer, ask: notPermitted, revoke: connection.Disconnected,
 	},
 
-	// Everything else is no answer that can be used. Only revoking needs none: no content confirms it.
+	// All other answers can't be used. Only a revocation needs no content in its answer.
 	{
 		modes:    "empty wrong_types",
 		exchange: connection.BadAnswer, introduce: connection.BadAnswer,
@@ -154,12 +154,12 @@ func outcome(provider string, s scene, call, mode string) (connection.Cause, boo
 	return rules[i].ask, true
 }
 
-// otherwhere are the calls that are in no scene, and where they are tested.
+// otherwhere are the calls that are in no scene, with where they are tested.
 var otherwhere = map[string]string{
 	sandbox.Subscriptions: "cmd/server: an operator's command",
 }
 
-// Whatever the sandbox learns, the matrix has to know.
+// Everything that the sandbox can do is in the matrix.
 func TestMatrixIsComplete(t *testing.T) {
 	t.Parallel()
 	used := make([]bool, len(rules))

@@ -28,7 +28,7 @@ var scenes = []scene{
 	{"revoking", []string{sandbox.Refresh, sandbox.Revoke}, false, (*lane).revoking},
 }
 
-// shown is what people see of what a call has come to.
+// shown is what people see of a call's result.
 var shown = map[connection.Cause]struct {
 	status  int    // of the page that answers them; of an attempt's only where it differs
 	heading string // on that page, or the notice on the next
@@ -49,7 +49,7 @@ var shown = map[connection.Cause]struct {
 	connection.NotRevoked:     {303, "", "none", "didn’t confirm that Cairn’s access is removed"},
 }
 
-// connecting is somebody signed in who comes back from a provider.
+// connecting is a signed-in person who comes back from a provider.
 func (l *lane) connecting(mode string, want connection.Cause) {
 	again := "form[action='/connect/" + l.provider + "'] button"
 	l.comesBack(l.person, l.person.consent("/connect/"+l.provider), mode, want, again)
@@ -107,11 +107,11 @@ func (l *lane) comesBack(b browser, consent, mode string, want connection.Cause,
 			l.t.Error("the account's id is not the one that came")
 		}
 	}
-	// What is called connected works.
+	// A connection that is shown as connected works.
 	b.post("/connections/" + l.provider + "/check").to("/connections#card-" + l.provider)
 }
 
-// waits tells whether another try is of no use yet.
+// waits reports whether another try is of no use yet.
 func (l *lane) waits(cause connection.Cause) bool {
 	return cause == connection.SlowDown || cause == connection.AppRefused || cause == connection.AthleteLimit
 }
@@ -131,8 +131,8 @@ func (l *lane) refused(a answer, want connection.Cause, again string) {
 	}
 }
 
-// checking is somebody who wants to know whether a connection works. If the call is a refresh, the
-// access token has run out.
+// checking is a person who checks whether a connection works. If the call is a refresh, the access
+// token has expired.
 func (l *lane) checking(mode string, want connection.Cause) {
 	l.connected()
 	before := l.requests()[l.call]
@@ -158,8 +158,8 @@ func (l *lane) checking(mode string, want connection.Cause) {
 	l.recovers(mode, page.state)
 }
 
-// recovers checks that a connection goes on where it can, and that connecting again mends it where
-// it can't. Refresh tokens that were lost on their way are no longer usable.
+// recovers checks that a connection goes on where it can, and that reconnecting mends it where it
+// can't. Refresh tokens that were lost on their way are no longer usable.
 func (l *lane) recovers(mode, state string) {
 	lost := l.call == sandbox.Refresh && l.provider != sandbox.Foursquare &&
 		(mode == sandbox.ModeLost || mode == sandbox.ModeWrongTypes)
@@ -183,7 +183,7 @@ func (l *lane) recovers(mode, state string) {
 	}
 }
 
-// fetching is the background, which fetches the newest entries. Garmin's come from an address that it gave.
+// fetching is a background fetch of the newest entries. Garmin's come from an address that it gave.
 func (l *lane) fetching(mode string, want connection.Cause) {
 	l.connected()
 	l.set(mode)
@@ -210,7 +210,7 @@ func (l *lane) fetching(mode string, want connection.Cause) {
 	}
 }
 
-// backfilling is the background, which asks Garmin for what is older. It comes by webhook then, or not at all.
+// backfilling is a background request to Garmin for older activities, which come by webhook, or not at all.
 func (l *lane) backfilling(mode string, want connection.Cause) {
 	l.person.connect(l.provider, "ada").to("/")
 	l.set(mode)
@@ -271,7 +271,7 @@ func (l *lane) connected() {
 	}
 }
 
-// problems are what a card adds to a state that is not good.
+// problems are what a card says of a state that is not good.
 var problems = map[string]string{
 	"degraded":        "You’re still connected",
 	"suspended":       "You’re still connected",
@@ -296,7 +296,7 @@ func (l *lane) wantCard(b browser, state, history string) answer {
 	return page
 }
 
-// shownEntries counts the lane's on the home page.
+// shownEntries counts the lane's entries on the home page.
 func (l *lane) shownEntries() int {
 	return l.person.get("/").Find("[data-from~=" + l.provider + "]").Length()
 }

@@ -21,8 +21,8 @@ var slowModes = []string{sandbox.ModeHang, sandbox.ModeDrip, sandbox.ModeSlow}
 
 const soon = 3 * time.Second
 
-// TestProviderMatrix lets every call to every provider go wrong in every way, and looks at what
-// people see of it. Each call of a scene has a site of its own, where one way comes after the
+// TestProviderMatrix makes every call to every provider go wrong in every way, and checks what people
+// see of it. Each call of a scene has a site of its own, where one way comes after the
 // other. Few lanes are at work at once, so that a good call is not given up on a busy machine.
 func TestProviderMatrix(t *testing.T) {
 	testkit.Long(t)
@@ -63,7 +63,7 @@ func modesFor(call string, turn int) []string {
 	return slices.Concat(slow, modes)
 }
 
-// playable tells whether a provider has a call in a scene.
+// playable reports whether a provider has a call in a scene.
 func playable(provider string, s scene, call string) bool {
 	if s.name == "backfilling" {
 		return provider == sandbox.Garmin
@@ -145,19 +145,19 @@ func (l *lane) run(s scene, modes []string) {
 				t.Errorf("another host received %d requests", n)
 			}
 		})
-		l.tellsNothing(mode)
+		l.hasNoSecrets(mode)
 	}
 	l.rests()
 }
 
-// tellsNothing looks at the pages and log lines of one way to go wrong.
-func (l *lane) tellsNothing(mode string) {
+// hasNoSecrets checks that pages and log lines of one mode have no secret.
+func (l *lane) hasNoSecrets(mode string) {
 	log := l.log.String() + l.hasty.log.String()
-	for _, secret := range l.wire.told(l.reader.pages.String()) {
-		l.t.Errorf("%s: a page tells %.12s…", mode, secret)
+	for _, secret := range l.wire.found(l.reader.pages.String()) {
+		l.t.Errorf("%s: a page has %.12s…", mode, secret)
 	}
-	for _, secret := range l.wire.told(log) {
-		l.t.Errorf("%s: the log tells %.12s…", mode, secret)
+	for _, secret := range l.wire.found(log) {
+		l.t.Errorf("%s: the log has %.12s…", mode, secret)
 	}
 	l.wire.forget()
 	l.reader.pages.Reset()
@@ -165,16 +165,16 @@ func (l *lane) tellsNothing(mode string) {
 	l.hasty.log.forget()
 }
 
-// rests checks that all that was begun is over.
+// rests checks that no goroutine is left.
 func (l *lane) rests() {
 	l.server.Config.SetKeepAlivesEnabled(false) // which closes what is idle, at both ends
 	l.hasty.server.Config.SetKeepAlivesEnabled(false)
 	l.reader.CloseIdleConnections()
-	told := fmt.Sprintf("no more goroutines than the %d from the beginning are left", l.baseline)
-	testkit.Eventually(l.t, told, func() bool { return marked(l.t, l.t.Name()) <= l.baseline })
+	what := fmt.Sprintf("no more goroutines than the %d from the beginning are left", l.baseline)
+	testkit.Eventually(l.t, what, func() bool { return marked(l.t, l.t.Name()) <= l.baseline })
 }
 
-// set has the lane's call go wrong from now on. Nobody waits because of what it did before.
+// set makes the lane's call go wrong from now on, and ends all waits that it caused before.
 func (l *lane) set(mode string) {
 	l.t.Helper()
 	l.setSwitch(l.call, mode)
@@ -195,7 +195,7 @@ func (l *lane) exec(sql string, args ...any) {
 	}
 }
 
-// clear leaves nothing in our tables but the person who is signed in.
+// clear empties our tables but for the person who is signed in.
 func (l *lane) clear() {
 	l.t.Helper()
 	l.exec(`DELETE FROM cairn.users WHERE id <> $1`, l.owner)
@@ -254,7 +254,7 @@ func (l *lane) expire() {
 func (l *lane) fetch() {
 	l.t.Helper()
 	id := count(l.t, l.site, `SELECT identity_id FROM cairn.connections WHERE provider = $1`, l.provider)
-	_ = l.entries.Fetch(l.t.Context(), l.at(l.provider), int64(id)) // the card tells what came of it
+	_ = l.entries.Fetch(l.t.Context(), l.at(l.provider), int64(id)) // the card shows the result
 }
 
 // ping is Garmin revoking of an address.
@@ -269,7 +269,7 @@ func (l *lane) ping() {
 		l.t.Fatal(err)
 	}
 	body := `{"activities":[{"userId":"d3315b1072e84c1f9a7c1f0e5b6a9c01","callbackURL":"` + address + `"}]}`
-	if status := tell(l.t, l.site, garminPath, body, "garmin-client-id", "garmin-id"); status != http.StatusOK {
+	if status := postWebhook(l.t, l.site, garminPath, body, "garmin-client-id", "garmin-id"); status != http.StatusOK {
 		l.t.Errorf("a ping was answered %d", status)
 	}
 }
@@ -278,7 +278,7 @@ func (s site) at(provider string) *oauth.Provider {
 	return s.providers[slices.IndexFunc(s.providers, func(p *oauth.Provider) bool { return p.Key == provider })]
 }
 
-// revokes does what the background does, and tells whether it is done with.
+// revokes runs the revocation, and reports whether it is over.
 func (l *lane) revokes() (done bool) {
 	l.t.Helper()
 	pending, err := l.connections.PendingRevocations(l.t.Context(), l.provider)

@@ -18,7 +18,7 @@ import (
 // Two providers that hang and drip hold up a few calls each. Pages, the third provider and its
 // background work do not notice, and afterwards nothing is left behind. The test runs alone,
 // because it counts the goroutines of the process.
-func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
+func TestProvidersThatHangDelayNoOthers(t *testing.T) {
 	calls := patientCalls
 	calls.Call, calls.Queue = 6*time.Second, 2*time.Second
 	s := newSiteWith(t, options{works: true, calls: calls})
@@ -70,7 +70,7 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 		}
 	}
 	if slowest >= calls.Call {
-		t.Errorf("somebody else waited for %v, which is as long as a call that hangs", slowest)
+		t.Errorf("someone else waited for %v, as long as a call that hangs", slowest)
 	}
 	testkit.Eventually(t, "Garmin's job is done", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.river_job WHERE queue = 'garmin' AND state = 'completed'`) == 1
@@ -106,7 +106,7 @@ func TestProvidersThatHangHoldUpNobodyElse(t *testing.T) {
 	})
 }
 
-// press presses a button and tells the status of the answer, 0 if there was none.
+// press presses a button and returns the status of the answer, 0 if there was none.
 func press(b browser, path string) int {
 	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, b.site.url+path, nil)
 	if err != nil {
@@ -120,7 +120,7 @@ func press(b browser, path string) int {
 	return resp.StatusCode
 }
 
-// enqueueSyncs adds jobs that ask a provider about the first connection.
+// enqueueSyncs adds jobs that call a provider about the first connection.
 func enqueueSyncs(t *testing.T, s site, provider string, n int) {
 	t.Helper()
 	_, err := s.pool.Exec(t.Context(), `
@@ -133,7 +133,7 @@ func enqueueSyncs(t *testing.T, s site, provider string, n int) {
 	}
 }
 
-// underWay is how many goroutines wait for a provider's API.
+// underWay counts the goroutines that wait for a provider's API.
 func underWay() int {
 	var stacks strings.Builder
 	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 2)
@@ -161,8 +161,8 @@ func openFiles(t *testing.T) int {
 	return len(files)
 }
 
-// A job whose provider names a time waits for it, and that is no failed try. The card tells the time.
-func TestJobWaitsAsItIsAsked(t *testing.T) {
+// If a provider says when to try again, the job waits until then, without a failed try. The card shows the time.
+func TestJobWaitsUntilRetryAfter(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
@@ -188,7 +188,7 @@ func TestJobWaitsAsItIsAsked(t *testing.T) {
 	at, _ := card.Find("#card-garmin .next time").Attr("datetime")
 	when, err := time.Parse(time.RFC3339, at)
 	if err != nil || time.Until(when) < 8*time.Minute || time.Until(when) > 10*time.Minute {
-		t.Errorf("it tells the time %q", at)
+		t.Errorf("it shows the time %q", at)
 	}
 	signIn := newBrowser(t, s).post("/login/garmin").want(503, "h1", "Garmin has rate-limited us")
 	if signIn.Find("a[href='/']").Length() == 0 {
@@ -200,7 +200,7 @@ func TestJobWaitsAsItIsAsked(t *testing.T) {
 	}
 }
 
-// A person who finds Strava's places taken reads why.
+// A person who can't connect because Strava's limit of athletes is reached reads why.
 func TestTooManyAthletes(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

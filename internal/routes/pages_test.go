@@ -12,7 +12,7 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// A page for an error that comes before the session is known, or because of it, looks neither signed in nor signed out.
+// An error page looks neither signed in nor signed out if the session is not known.
 func TestErrorsBeforeTheSessionTakeNoSide(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -21,7 +21,7 @@ func TestErrorsBeforeTheSessionTakeNoSide(t *testing.T) {
 		t.Helper()
 		sides := a.Find("header a[href='/login'], header a[href='/signup'], header a[href='/account']")
 		if sides.Length() != 0 {
-			t.Errorf("%s: the header takes a side", what)
+			t.Errorf("%s: the header looks signed in or signed out", what)
 		}
 	}
 	neither("another site", b.do(http.MethodPost, "/account/name", url.Values{}, "Sec-Fetch-Site", "cross-site").
@@ -36,8 +36,8 @@ func TestErrorsBeforeTheSessionTakeNoSide(t *testing.T) {
 	b.get("//evil.example/x").want(503, "main a.go[href='/']", "Try again")
 }
 
-// Why somebody is signed out is told on the sign-in page, once.
-func TestSignedOutReasonIsToldOnce(t *testing.T) {
+// The sign-in page says once why a person is signed out.
+func TestSignedOutReasonIsShownOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
@@ -48,7 +48,7 @@ func TestSignedOutReasonIsToldOnce(t *testing.T) {
 	b.get("/").to("/login")
 	b.get("/login").want(200, "#notice", "You’d been signed in for a year, so please sign in again.")
 	if b.get("/login").Find("#notice").Length() != 0 {
-		t.Error("it is told again")
+		t.Error("it is shown again")
 	}
 	b.get("/").want(200, "main a[href='/signup']", "Create account")
 }
@@ -92,8 +92,8 @@ func TestFailedFormsSayErrorFirst(t *testing.T) {
 	}
 }
 
-// What can't be taken back is a page away from what can, and only the person's own.
-func TestLossesAreAskedFirst(t *testing.T) {
+// Irreversible actions have a page that warns first, for the person's own things only.
+func TestLossesNeedConfirmation(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b, other := signedUp(t, s, "ada@example.org"), signedUp(t, s, "moss@example.org")
@@ -145,7 +145,7 @@ func TestLossesAreAskedFirst(t *testing.T) {
 	alone.get("/account/password/remove").want(404, "", "")
 }
 
-// A notice stands at the place it is about, and above the page if that place is not on it.
+// A notice is shown at the place it is about, or at the top of a page without that place.
 func TestNoticesFindTheirPlace(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -158,7 +158,7 @@ func TestNoticesFindTheirPlace(t *testing.T) {
 	b.post("/connections/strava/check").to("/connections#card-strava")
 	a := b.get("/connections").want(200, "#card-strava > #notice", "works")
 	if a.Find(".notice").Length() != 1 || b.get("/").Find("#notice").Length() != 0 {
-		t.Error("the notice is told twice")
+		t.Error("the notice is shown twice")
 	}
 	if err := s.sandbox.SetSwitch(t.Context(), sandbox.Strava, sandbox.API, "500"); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ func (a answer) has(selector string) answer {
 	return a
 }
 
-// zones returns the zone of each time on a page that is by the reader's clock.
+// zones returns the zone of each time on a page that is in the reader's zone.
 func (a answer) zones() map[string]int {
 	zones := map[string]int{}
 	a.Find("main time[title]").Each(func(_ int, shown *goquery.Selection) {
@@ -26,7 +26,7 @@ func (a answer) zones() map[string]int {
 	return zones
 }
 
-// A person in Tokyo reads all times by Tokyo's clock, once a browser or they have said so.
+// A person in Tokyo reads all times by Tokyo's clock, once their browser or they have set the zone.
 func TestTimesAreByThePersonsClock(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true})
@@ -37,7 +37,7 @@ func TestTimesAreByThePersonsClock(t *testing.T) {
 	for _, page := range pages {
 		a := b.get(page).has("meta[name=zone-to][content='/account/zone']")
 		if zones := a.zones(); len(zones) != 1 || zones["UTC"] == 0 {
-			t.Errorf("%s of somebody whose zone is not known: %v", page, zones)
+			t.Errorf("%s without a zone: %v", page, zones)
 		}
 	}
 	for _, odd := range []string{"", "Local", "Nowhere/At_All", "../../etc/passwd", "<b>", strings.Repeat("A", 99)} {
@@ -48,7 +48,7 @@ func TestTimesAreByThePersonsClock(t *testing.T) {
 	for _, page := range pages {
 		a := b.get(page)
 		if zones := a.zones(); len(zones) != 1 || zones["JST"] == 0 || a.Find("meta[name=zone-to]").Length() > 0 {
-			t.Errorf("%s of somebody in Tokyo: %v", page, zones)
+			t.Errorf("%s in Tokyo: %v", page, zones)
 		}
 		if strings.Contains(a.Find("main time[title]").Text(), "UTC") {
 			t.Errorf("%s has times in UTC", page)

@@ -18,7 +18,7 @@ func twins(t *testing.T) [2]site {
 	return [2]site{one, newSiteWith(t, options{pool: one.pool})}
 }
 
-// unlimited forgets all counts of limits and of calls to providers, which are not what the test is about.
+// unlimited resets all counts of limits and of calls to providers, which the test is not about.
 func unlimited(t *testing.T, s site) {
 	t.Helper()
 	exec(t, s, `DELETE FROM cairn.rate_limits`)
@@ -40,7 +40,7 @@ func (b browser) stolen() browser {
 	return c
 }
 
-// together does all of these at the same moment.
+// together calls all of these at once.
 func together(all ...func()) {
 	var wg sync.WaitGroup
 	begin := make(chan struct{})
@@ -111,7 +111,7 @@ func TestRemovalEvictsOverlappingSignIns(t *testing.T) {
 	}
 }
 
-// Removing a sign-in method signs out those who came in by it, and what they had begun leads nowhere.
+// Removing a sign-in method ends the sessions that began with it, and their attempts.
 func TestRemovalEvictsIntruders(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(s site, owner browser){
@@ -146,7 +146,7 @@ func TestRemovalEvictsIntruders(t *testing.T) {
 	}
 }
 
-// A session that a removed method began is no proof of who uses it.
+// A session that began with a removed method does not count as a recent sign-in.
 func TestSessionOfARemovedMethodIsNotRecent(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -160,7 +160,7 @@ func TestSessionOfARemovedMethodIsNotRecent(t *testing.T) {
 	b.connect("garmin", "ada").to("/")
 }
 
-// A session that ends while a provider is asked about its person connects nothing.
+// A session that ends during a call to the provider connects nothing.
 func TestSessionThatEndsMeanwhileConnectsNothing(t *testing.T) {
 	t.Parallel()
 	var owner browser
@@ -186,7 +186,7 @@ func TestSessionThatEndsMeanwhileConnectsNothing(t *testing.T) {
 	}
 }
 
-// An account is made together with its session, so that who reads that it failed can try again.
+// An account is created together with its session, so that a sign-up that fails can be tried again.
 func TestFailedSignUpLeavesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -203,7 +203,7 @@ func TestFailedSignUpLeavesNothing(t *testing.T) {
 	b.post("/signup", "name", "Ada", "email", "ada@example.org", "password", password).to("/")
 }
 
-// Strangers who guess lock themselves out, and not a browser that the owner has signed in with.
+// Strangers who guess passwords lock themselves out, and not a browser that the owner has signed in with.
 func TestStrangersDoNotLockOutAKnownBrowser(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -276,7 +276,7 @@ func TestKnownBrowsersAreBounded(t *testing.T) {
 	}
 }
 
-// The cookie of a known browser opens nothing.
+// The cookie of a known browser signs no one in.
 func TestKnownBrowserIsNoSignIn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -299,8 +299,8 @@ func cookieOf(b browser, name string) string {
 	return ""
 }
 
-// A dead cookie is told of once, and cleared.
-func TestReasonIsToldOnce(t *testing.T) {
+// A stale cookie is explained once, and cleared.
+func TestReasonIsShownOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	owner := signedUp(t, s, "ada@example.org")
@@ -311,12 +311,12 @@ func TestReasonIsToldOnce(t *testing.T) {
 		t.Error("the dead cookie is kept")
 	}
 	if phone.get("/login").Find("#notice").Length() != 0 {
-		t.Error("the reason is told again")
+		t.Error("the reason is shown again")
 	}
 }
 
-// An address that can't be one is nobody's, and no failure of ours.
-func TestSignInWithAddressesThatCannotBe(t *testing.T) {
+// An invalid e-mail address is a wrong one, and no failure of ours.
+func TestSignInWithInvalidAddresses(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for _, email := range []string{"ada\x00@example.org", "\xff\xfe@example.org"} {

@@ -14,7 +14,7 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// limitedSite has the limits of the real world, and believes the test where its visitors are.
+// limitedSite has the default limits, and trusts the test to name its visitors' addresses.
 func limitedSite(t *testing.T) site {
 	t.Helper()
 	limits := auth.DefaultLimits()
@@ -41,7 +41,7 @@ func (e elsewhere) RoundTrip(r *http.Request) (*http.Response, error) {
 	return e.RoundTripper.RoundTrip(r)
 }
 
-// tally counts answers by status, and checks that those that are one too many say for how long.
+// tally counts answers by status, and checks that refusals say when to try again.
 type tally struct {
 	t  *testing.T
 	mu sync.Mutex
@@ -67,7 +67,7 @@ func (c *tally) add(a answer) {
 // hardest is a password whose strength takes long to estimate.
 const hardest = "907@&3|/6!%+$?[&{2<49061)57@738[1(44||["
 
-// storm has many requests made at once, while somebody else, elsewhere, reads a page. That page has to come each time.
+// storm makes many requests at once while someone else, in another network, reads a page, which must not fail.
 func storm(t *testing.T, reader browser, n int, request func(i int) answer) map[int]int {
 	t.Helper()
 	counts := tally{t: t}
@@ -84,7 +84,7 @@ func storm(t *testing.T, reader browser, n int, request func(i int) answer) map[
 	}
 	for left.Load() > 0 {
 		if a := reader.get("/account"); a.status != http.StatusOK {
-			t.Errorf("somebody else's page was answered %d", a.status)
+			t.Errorf("someone else's page was answered %d", a.status)
 			break
 		}
 	}
@@ -92,7 +92,7 @@ func storm(t *testing.T, reader browser, n int, request func(i int) answer) map[
 	return counts.by
 }
 
-// Somebody who sends passwords without end takes no page from others, and learns no list of e-mails.
+// A flood of passwords takes no page from others, and does not reveal which e-mails have accounts.
 func TestAddingPasswordsIsNotFeltByOthers(t *testing.T) {
 	t.Parallel()
 	s := limitedSite(t)
@@ -110,7 +110,7 @@ func TestAddingPasswordsIsNotFeltByOthers(t *testing.T) {
 		want(422, "#password-error", "at least 12") // costs nothing
 }
 
-// So does somebody who signs up without end.
+// Nor does a flood of sign-ups.
 func TestSignUpsAreNotFeltByOthers(t *testing.T) {
 	t.Parallel()
 	s := limitedSite(t)
@@ -125,7 +125,7 @@ func TestSignUpsAreNotFeltByOthers(t *testing.T) {
 	}
 }
 
-// The thief of a cookie tries passwords until nobody with that session may from there. The owner, at home, still can.
+// A thief with the cookie tries passwords up to the limit. The owner, in another network, still can.
 func TestStolenCookieDoesNotKeepTheOwnerOut(t *testing.T) {
 	t.Parallel()
 	s := limitedSite(t)
@@ -149,7 +149,7 @@ func TestStolenCookieDoesNotKeepTheOwnerOut(t *testing.T) {
 	}
 	owner.post("/account/password", "current", password, "password", "a different heap of pebbles").
 		to("/account#h-password")
-	for range 9 { // success was forgiving
+	for range 9 { // success has reset the count
 		owner.post("/account/password", "current", "not the one", "password", password).
 			want(422, "#current-error", "Wrong password")
 	}
@@ -158,8 +158,8 @@ func TestStolenCookieDoesNotKeepTheOwnerOut(t *testing.T) {
 	}
 }
 
-// One person who checks, refreshes and signs in without end leaves others most of what Strava
-// allows for signing in, which is at least 20 calls of 100: half of them if Strava names the person
+// One person who checks, refreshes and signs in all the time leaves others most of what Strava allows
+// for signing in, which is at least 20 calls of 100: half of them if Strava names the person
 // with the tokens, as it does, and else what a network may.
 func TestOnePersonDoesNotSpendTheQuota(t *testing.T) {
 	t.Parallel()
@@ -198,7 +198,7 @@ func TestOnePersonDoesNotSpendTheQuota(t *testing.T) {
 	}
 }
 
-// A button that is pressed too often says when it works again, and leads back.
+// A button that is pressed too often leads to a page that says when it works again.
 func TestCallsAboutAConnectionRest(t *testing.T) {
 	t.Parallel()
 	s := limitedSite(t)
@@ -222,7 +222,7 @@ func TestCallsAboutAConnectionRest(t *testing.T) {
 	b.post("/connections/strava/check").want(429, "h1", "asked often").want(429, "main", "again in 60 minutes")
 }
 
-// rested lets the pause between two calls about a connection be over.
+// rested ends the pause between two calls about a connection.
 func rested(t *testing.T, s site) {
 	t.Helper()
 	_, err := s.pool.Exec(t.Context(), `
@@ -263,7 +263,7 @@ func TestFinishedAttemptsAreLimited(t *testing.T) {
 	if exchanged() != before {
 		t.Error("the code was sent all the same")
 	}
-	one.post("/login/strava").want(429, "main", "try again in 15 minutes") // and nobody goes there in vain
+	one.post("/login/strava").want(429, "main", "try again in 15 minutes") // before the consent page
 	one.consent("/login/garmin")
 	for i := range 3 { // ada has signed in three times
 		b := newBrowser(t, s).from(fmt.Sprintf("198.51.100.%d", i))

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A failure that repeats has a line at once, and then one a minute with the count, until a minute passes without it.
+// A repeated failure is logged at once, and then once a minute with the count, until a minute passes without it.
 func TestRepeatedFailuresAreCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestRepeatedFailuresAreCounted(t *testing.T) {
 		want("times=1 error=d")
 		time.Sleep(time.Minute)
 		want()
-		fail("e") // the next outage is told of at once
+		fail("e") // the next outage is logged at once
 		want("times=1 error=e")
 		time.Sleep(2 * time.Minute)
 		want()

@@ -29,7 +29,7 @@ func FuzzReturnPath(f *testing.F) {
 		}
 		unescaped, err := url.PathUnescape(got)
 		if err != nil || strings.HasPrefix(unescaped, "//") || strings.ContainsAny(unescaped, "\\\t\r\n") {
-			t.Errorf("%q is %q to whoever unescapes it once more", path, unescaped)
+			t.Errorf("%q is %q when it is unescaped once more", path, unescaped)
 		}
 	})
 }

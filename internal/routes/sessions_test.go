@@ -14,7 +14,7 @@ const (
 		"Version/18.5 Mobile/15E148 Safari/604.1"
 )
 
-// signedIn is a browser of a known person that says what it is.
+// signedIn is a browser of an existing user, with a User-Agent.
 func signedIn(t *testing.T, s site, email, agent string) browser {
 	t.Helper()
 	b := newBrowser(t, s)
@@ -66,7 +66,7 @@ func TestSeeAndEndSessions(t *testing.T) {
 	laptop.post(button("Safari on iPhone")).to("/account#sessions")
 	laptop.get("/account").want(200, "#sessions #notice", "Signed out Safari on iPhone")
 	phone.get("/account").to("/login?next=%2Faccount&notice=sign-in")
-	phone.get("/nothing").want(404, "", "") // which tells nobody why
+	phone.get("/nothing").want(404, "", "") // which does not say why
 	phone.get("/").to("/login")
 	phone.get("/login?next=%2Faccount&notice=sign-in").want(200, "#notice", "from another of your devices")
 
@@ -79,7 +79,7 @@ func TestSeeAndEndSessions(t *testing.T) {
 		}
 	}
 	if !stranger.signedIn() {
-		t.Error("somebody else was signed out")
+		t.Error("someone else was signed out")
 	}
 }
 
@@ -117,7 +117,7 @@ func TestKeepMeSignedIn(t *testing.T) {
 	}
 }
 
-func TestPasswordChangeTellsTheOthersWhy(t *testing.T) {
+func TestPasswordChangeIsTheReasonOnOtherDevices(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
@@ -128,7 +128,7 @@ func TestPasswordChangeTellsTheOthersWhy(t *testing.T) {
 	b.get("/account").want(200, "#notice", "signed out on your other devices")
 }
 
-// Somebody who has signed in a thousand times has a page of the usual size: others need the memory.
+// A person with a thousand sessions has a page of the usual size: others need the memory.
 func TestManySessionsAreNotAllListed(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

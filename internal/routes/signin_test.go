@@ -95,7 +95,7 @@ func TestFormProblemsKeepWhatWasTyped(t *testing.T) {
 }
 
 // A failed sign-in answers the same, byte for byte, whether the account exists or not.
-func TestSignInDoesNotTellWhoHasAnAccount(t *testing.T) {
+func TestSignInDoesNotRevealWhoHasAnAccount(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	signedUp(t, s, "ada@example.org")
@@ -168,7 +168,7 @@ func TestSignInWithAProvider(t *testing.T) {
 	}
 }
 
-// Identity is the provider's account and nothing else: an e-mail or name that somebody else has here opens nothing.
+// The provider's account alone is the identity: an e-mail or a name that another user has here signs no one in.
 func TestProviderAccountOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -246,7 +246,7 @@ func TestSignInCookieOverHTTPS(t *testing.T) {
 
 func TestAddressesBehindProxies(t *testing.T) {
 	t.Parallel()
-	s := newSite(t) // trusts nobody
+	s := newSite(t) // trusts no proxy
 	b := newBrowser(t, s)
 	form := url.Values{"email": {"ada@example.org"}, "password": {password}}
 	b.do(http.MethodPost, "/signup", form,

@@ -42,7 +42,7 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 
 const webhookKey = "k3y-of-the-webhooks"
 
-// webhookSecrets are what providers' webhooks prove themselves with.
+// webhookSecrets authenticate the providers' webhooks.
 var webhookSecrets = map[string]string{"foursquare": "push-s3cr3t", "strava": "verify-me"}
 
 const password = "granite lichen and slow rain"
@@ -71,14 +71,14 @@ type options struct {
 	calls   oauth.Limits  // zero: patient
 	pages   routes.Limits // zero: patient
 	limits  auth.Limits   // zero: untiring
-	hooked  bool          // the providers tell it what happens
-	// more makes one more provider for a site at public; nil: there are the three.
+	hooked  bool          // the providers send it webhooks
+	// more makes another provider for a site at public; nil: there are three.
 	more func(public string) *oauth.Provider
-	// heard listens to what goes to the providers and comes back; nil: nobody does.
+	// heard records what goes to the providers and comes back; nil: nothing does.
 	heard func(sandbox http.Handler) http.Handler
 }
 
-// untiring are the limits of people, but for what a test does in a moment.
+// untiring are the default limits, but for those that a test would reach at once.
 func untiring() auth.Limits {
 	l := auth.DefaultLimits()
 	for _, often := range []*auth.Limit{
@@ -89,7 +89,7 @@ func untiring() auth.Limits {
 	return l
 }
 
-// The limits of tests that are about something else: a busy machine does not reach them.
+// The time limits of tests that are about something else: they are not reached on a busy machine.
 var (
 	patientCalls = oauth.Limits{Call: testkit.Patience, Queue: testkit.Patience, Statement: testkit.Patience}
 	patientPages = routes.Limits{Probe: testkit.Patience, Page: testkit.Patience, Provider: testkit.Patience,
@@ -250,7 +250,7 @@ func newProviders(t testing.TB, s *site, base, public string, hooked bool) (oaut
 	return providers, s.sandbox.Handler()
 }
 
-// output is a test's until the test is over: what a site has to say later nobody hears.
+// output writes to a test's output until the test is over, and drops the rest.
 type output struct {
 	mu   sync.Mutex
 	test io.Writer // nil: it is over
@@ -398,7 +398,7 @@ func (a answer) want(status int, selector, text string) answer {
 	return a
 }
 
-// to checks that the answer sends the browser to an address.
+// to checks that the answer redirects to an address.
 func (a answer) to(location string) answer {
 	a.t.Helper()
 	if a.status != http.StatusSeeOther || a.header.Get("Location") != location {
@@ -418,7 +418,7 @@ func (a answer) sessionCookie() string {
 	return ""
 }
 
-// later lets the next quarter hour and day begin for providers' quotas, and all waits be over.
+// later begins the next quarter of an hour and day of the providers' budgets, and ends all waits.
 func (s site) later(t testing.TB) {
 	t.Helper()
 	for _, sql := range []string{
@@ -482,7 +482,7 @@ func (b browser) failed(callback string) answer {
 	a := b.get(callback)
 	location := a.header.Get("Location")
 	if a.status != http.StatusSeeOther || strings.Contains(location, "state") || strings.Contains(location, "code") {
-		b.t.Fatalf("%d leads to %q, want a page whose address tells nothing", a.status, location)
+		b.t.Fatalf("%d leads to %q, want a page whose address has neither code nor state", a.status, location)
 	}
 	return b.get(location)
 }

@@ -53,7 +53,7 @@ func TestTimesInWords(t *testing.T) {
 	}
 }
 
-// Whatever can be chosen is known to the server.
+// Each zone that can be chosen is known to the server.
 func TestZonesToChooseFrom(t *testing.T) {
 	t.Parallel()
 	options, lines := string(zoneOptions()), bufio.NewScanner(strings.NewReader(zonesText))

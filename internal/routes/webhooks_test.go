@@ -11,8 +11,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// tell posts a webhook as a provider would and returns the status.
-func tell(t *testing.T, s site, path, body string, header ...string) int {
+// postWebhook posts a webhook as a provider would and returns the status.
+func postWebhook(t *testing.T, s site, path, body string, header ...string) int {
 	t.Helper()
 	return tellFrom(t, s, path, strings.NewReader(body), header...)
 }
@@ -62,8 +62,8 @@ func revokeThere(t *testing.T, s site, provider string) {
 	}
 }
 
-// A connection that is revoked at the provider shows on the card without anybody pressing anything.
-// A mere claim that it is revoked changes nothing.
+// A connection that was revoked at the provider shows on the card without a click. A webhook that only
+// claims so changes nothing.
 func TestDeauthorizedAtTheProvider(t *testing.T) {
 	t.Parallel()
 	deregistered := `{"deregistrations":[{"userId":7},{"userId":"nobody"},` +
@@ -82,7 +82,7 @@ func TestDeauthorizedAtTheProvider(t *testing.T) {
 			forgetSyncs(t, s)
 			send := func() {
 				t.Helper()
-				if status := tell(t, s, tt.path, tt.body, "garmin-client-id", "garmin-id"); status != 200 {
+				if status := postWebhook(t, s, tt.path, tt.body, "garmin-client-id", "garmin-id"); status != 200 {
 					t.Fatalf("answered %d", status)
 				}
 			}
@@ -158,7 +158,7 @@ func TestHarmlessWebhooks(t *testing.T) {
 		"more than 10 MB":      {garminPath, `{"activities":["` + strings.Repeat("x", 10<<20) + `"]}`, id, 413},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if status := tell(t, s, tt.path, tt.body, tt.header...); status != tt.status {
+			if status := postWebhook(t, s, tt.path, tt.body, tt.header...); status != tt.status {
 				t.Errorf("answered %d, want %d", status, tt.status)
 			}
 			if n := syncs(t, s); n != 0 {
@@ -168,7 +168,7 @@ func TestHarmlessWebhooks(t *testing.T) {
 	}
 }
 
-// Many repeats, and a large body in pieces, become one job; in make race-test ten thousand, and one of seven megabytes.
+// Many repeats, and a large chunked body, become one job; in make race-test ten thousand, and one of seven megabytes.
 func TestBurstOfWebhooks(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -188,7 +188,7 @@ func TestBurstOfWebhooks(t *testing.T) {
 	for range 50 {
 		wg.Go(func() {
 			for range rounds {
-				if status := tell(t, s, garminPath, gone, "garmin-client-id", "garmin-id"); status != 200 {
+				if status := postWebhook(t, s, garminPath, gone, "garmin-client-id", "garmin-id"); status != 200 {
 					t.Error(fmt.Sprint("answered ", status))
 				}
 			}

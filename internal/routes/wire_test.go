@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// wire hears what goes to the providers and what they answer, and keeps what must be told to nobody else.
+// wire records the secrets in requests to the providers and in their answers.
 type wire struct {
 	mu      sync.Mutex
 	secrets map[string]bool
@@ -28,7 +28,7 @@ var secretFields = []string{
 func (w *wire) hear(sandbox http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		said := &overheard{ResponseWriter: rw}
-		defer func() { // also when the connection is to be cut
+		defer func() { // also when the connection is aborted
 			for _, name := range secretFields {
 				w.keep(r.Form.Get(name), r.URL.Query().Get(name), said.field(name))
 			}
@@ -55,16 +55,16 @@ func (w *wire) forget() {
 	clear(w.secrets)
 }
 
-// told returns the secrets that stand in a text.
-func (w *wire) told(text string) (told []string) {
+// found returns the secrets in a text.
+func (w *wire) found(text string) (found []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for secret := range w.secrets {
 		if strings.Contains(text, secret) {
-			told = append(told, secret)
+			found = append(found, secret)
 		}
 	}
-	return told
+	return found
 }
 
 // overheard keeps the beginning of an answer.
