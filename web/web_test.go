@@ -9,7 +9,7 @@ import (
 	"cairn/web"
 )
 
-// A page that names an icon which is not there would fail when somebody asks for it.
+// A page that names a missing icon would fail when it is requested.
 func TestIconsAreThere(t *testing.T) {
 	t.Parallel()
 	sprite, err := fs.ReadFile(web.Files, "static/icons.svg")

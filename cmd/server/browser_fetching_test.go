@@ -57,7 +57,7 @@ func TestFetchingGivesUpInChromium(t *testing.T) {
 	b.signUpAndConnect(server.url, "strava")
 	b.run("wait", visible(`.more a[href="/connections"]`), visible(`#card-strava .fetching`))
 	b.capture("connections-fetching-more")
-	b.wantTrue("it is announced", `document.querySelector("#live").textContent === "Show what has come"`)
+	b.wantTrue("it is announced", `document.querySelector("#live").textContent === "Show what’s new"`)
 }
 
 // Without scripts the browser loads the page again, even if the address has a fragment.

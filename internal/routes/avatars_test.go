@@ -42,7 +42,7 @@ func TestAvatars(t *testing.T) {
 	b.get("/avatars/nobody").want(404, "h1", "")
 	max := signedUp(t, s, "max@example.org")
 	if kind := max.get("/avatars/strava").header.Get("Content-Type"); kind != "image/svg+xml" {
-		t.Errorf("somebody else gets %s", kind)
+		t.Errorf("someone else gets %s", kind)
 	}
 	_, err = s.pool.Exec(t.Context(), `UPDATE cairn.avatars SET fetched_at = now() - interval '8 days'`)
 	if err != nil {

@@ -287,13 +287,13 @@ func TestWebhooksWithInvalidText(t *testing.T) {
 		return `{"userId":"` + user + `","summaryId":"` + id + `","startTimeInSeconds":1760770192` + fields + `}`
 	}
 	for name, odd := range map[string]string{
-		"NUL in its id":     item(ada, `x\u0000`, ""),
-		"NUL in its person": item(ada+`\u0000`, "x", ""),
-		"no UTF-8":          item(ada, "x", ",\"activityName\":\"\xff\""),
-		"half a character":  item(ada, `\ud800`, ""),
-		"twice a name":      item(ada, "x", `,"summaryId":"y"`),
-		"two persons":       item("nobody", "x", `,"USERID":"`+ada+`"`),
-		"a long id":         item(ada, strings.Repeat("x", 1000), ""),
+		"NUL in its id":    item(ada, `x\u0000`, ""),
+		"NUL in its user":  item(ada+`\u0000`, "x", ""),
+		"no UTF-8":         item(ada, "x", ",\"activityName\":\"\xff\""),
+		"half a character": item(ada, `\ud800`, ""),
+		"twice a name":     item(ada, "x", `,"summaryId":"y"`),
+		"two users":        item("nobody", "x", `,"USERID":"`+ada+`"`),
+		"a long id":        item(ada, strings.Repeat("x", 1000), ""),
 	} {
 		forgetSyncs(t, s)
 		body := `{"activities":[` + odd + `,` + item(ada, "good", `,"activityName":"`+name+`"`) + `],` +

@@ -1,8 +1,8 @@
-// Brings pages up to date where they stand. Without it they work too: browsers without scripts load them again.
+// Updates pages in place. They work without it too: browsers without scripts load them again.
 
 const region = document.getElementById("live");
 
-// Screen readers say what changes in a live region, not what stood there when the page came.
+// Screen readers announce what changes in a live region, not what was there when the page loaded.
 function announce(text) {
   region.textContent = text.trim().replace(/\s+/g, " ");
 }
@@ -10,7 +10,7 @@ function announce(text) {
 const notice = document.getElementById("notice");
 if (notice) setTimeout(announce, 300, notice.textContent);
 
-// The server knows no clock of the person's before a browser or the person has told which.
+// The server does not know the person's time zone until a browser sends it or the person chooses one.
 const zoneTo = document.querySelector("meta[name=zone-to]");
 if (zoneTo) {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -22,7 +22,7 @@ const waits = [1, 1, 1, 2, 2, 3, 3, 5, 5, 5, 10, 10, 10]; // seconds: a minute, 
 const fetching = document.querySelector("[data-fetching]");
 if (fetching) follow(fetching);
 
-// follow shows what is fetched as it comes. When that takes too long it leaves looking again to the person.
+// follow shows what is fetched as it arrives. If that takes too long, it shows a link to look again.
 async function follow(shown) {
   for (const wait of waits) {
     await new Promise((done) => setTimeout(done, wait * 1000));
@@ -39,7 +39,7 @@ async function follow(shown) {
   announce(more.textContent);
 }
 
-// sources are the names of the providers that are being asked.
+// sources are the names of the providers from which something is being fetched.
 function sources(shown) {
   return new Set([...shown.querySelectorAll("[data-source]:has(.fetching)")].map((part) => part.dataset.source));
 }
@@ -50,8 +50,8 @@ async function ask(address, id) {
   return new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(id);
 }
 
-// morph makes an element like a fresh one and leaves in place what the two have in common: so the focus stays where it is,
-// and what a person has opened stays open. A notice is not taken away: it is to be read in peace.
+// morph makes an element like a fresh one but keeps what the two have in common, so that the focus stays where it is and
+// what is open stays open. A notice stays too: there has to be time to read it.
 function morph(old, fresh) {
   if (old.isEqualNode(fresh)) return;
   for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
