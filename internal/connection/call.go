@@ -15,7 +15,7 @@ import (
 func (s *Store) Check(ctx context.Context, p *oauth.Provider, userID int64) error {
 	var account oauth.Account
 	row, err := s.call(ctx, p, userID, func(c *oauth.Caller, accessToken string) (err error) {
-		account, err = p.WhoAmI(ctx, c, accessToken)
+		account, err = p.UserInfo(ctx, c, accessToken)
 		return err
 	})
 	if err != nil {

@@ -16,13 +16,13 @@ func TestObserve(t *testing.T) {
 		provider, token, api string // how the provider answers
 		want                 []string
 	}{
-		{sandbox.Strava, "none", "none", []string{"strava refresh ok", "strava who-am-I ok", "strava revoke ok"}},
+		{sandbox.Strava, "none", "none", []string{"strava refresh ok", "strava userinfo ok", "strava revoke ok"}},
 		{sandbox.Strava, "400", "none", []string{"strava refresh refused", "strava revoke ok"}},
-		{sandbox.Strava, "none", "429", []string{"strava refresh ok", "strava who-am-I rate_limited"}},
+		{sandbox.Strava, "none", "429", []string{"strava refresh ok", "strava userinfo rate_limited"}},
 		{sandbox.Strava, "reset", "500", []string{"strava refresh unavailable", "strava revoke unavailable"}},
 		{sandbox.Garmin, "none", "403", []string{
-			"garmin refresh ok", "garmin who-am-I refused",
-			"garmin refresh ok", "garmin who-am-I refused",
+			"garmin refresh ok", "garmin userinfo refused",
+			"garmin refresh ok", "garmin userinfo refused",
 			"garmin revoke refused",
 		}},
 	} {

@@ -55,7 +55,7 @@ func New(pool *pgxpool.Pool, timeout time.Duration) *Metrics {
 			"Requests that a rate limit refused, by the name of the limit.",
 			"limit"),
 		calls: counter("cairn_provider_calls_total",
-			"Calls to providers by call (exchange, refresh, revoke, who-am-I, …) and result: "+
+			"Calls to providers by call (exchange, refresh, revoke, userinfo, …) and result: "+
 				"ok, refused, not_permitted, rate_limited, unavailable.",
 			"provider", "call", "result"),
 		callTimes: histogram("cairn_provider_call_duration_seconds",

@@ -153,7 +153,7 @@ func (c *Caller) account(ctx context.Context, t *oauth2.Token, allow func(subjec
 			return account, allow(account.Subject)
 		}
 	}
-	return c.WhoAmI(ctx, c, t.AccessToken)
+	return c.UserInfo(ctx, c, t.AccessToken)
 }
 
 // Sweep deletes one batch of attempts that are too old and reports whether more may be left.

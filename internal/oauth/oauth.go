@@ -25,7 +25,7 @@ import (
 // Error is a call to a provider that failed. It has none of the answer's text, which may contain tokens.
 type Error struct {
 	Provider string
-	Call     string // "exchange", "refresh", "who-am-I", "permissions", "data", "revoke"
+	Call     string // "exchange", "refresh", "userinfo", "permissions", "data", "revoke"
 	Kind     error  // one of the kinds below
 	Status   int    // HTTP status, 0 if there was no answer
 	Code     string // the provider's short code, if it is a known one

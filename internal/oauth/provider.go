@@ -66,11 +66,11 @@ type Provider struct {
 	Adapter
 }
 
-// Adapter makes a provider's calls. What else it can do, features find out by interfaces of their own:
+// Adapter makes a provider's calls. Features ask it for what else they need by interfaces of their own:
 // connection.Revoker, activity.Source, webhook.Receiver.
 type Adapter interface {
-	// WhoAmI asks which account an access token is for. Errors: *Error.
-	WhoAmI(ctx context.Context, c *Caller, accessToken string) (Account, error)
+	// UserInfo asks whose account an access token is for. Errors: *Error.
+	UserInfo(ctx context.Context, c *Caller, accessToken string) (Account, error)
 }
 
 // Permission is something a person can grant, in the provider's word and in ours.

@@ -33,9 +33,9 @@ func newFourth(app oauth.App) *oauth.Provider {
 	}.For(app, oauth.Endpoints{})
 }
 
-func (fourth) WhoAmI(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
+func (fourth) UserInfo(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
 	var me struct{ ID, Name string }
-	if err := c.Get(ctx, "who-am-I", "/me", nil, accessToken, &me); err != nil {
+	if err := c.Get(ctx, "userinfo", "/me", nil, accessToken, &me); err != nil {
 		return oauth.Account{}, err
 	}
 	return oauth.Account{Subject: me.ID, Name: me.Name}, nil

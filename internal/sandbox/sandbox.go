@@ -1,5 +1,5 @@
 // Package sandbox simulates Strava, Garmin Connect and Foursquare on this machine, over HTTP, for development without
-// keys and for tests. It has their consent pages, token endpoints, who-am-I, recent data, revocation and failures. It
+// keys and for tests. It has their consent pages, token endpoints, user info, recent data, revocation and failures. It
 // imports no other package of Cairn.
 //
 //	sandbox.go     Options, New, the URL map

@@ -44,8 +44,8 @@ func New(app oauth.App) *oauth.Provider {
 
 type adapter struct{}
 
-// WhoAmI implements oauth.Adapter.
-func (adapter) WhoAmI(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
+// UserInfo implements oauth.Adapter.
+func (adapter) UserInfo(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
 	var answer struct {
 		Meta     struct{ Code int }
 		Response struct {
@@ -56,12 +56,12 @@ func (adapter) WhoAmI(ctx context.Context, c *oauth.Caller, accessToken string) 
 			}
 		}
 	}
-	if err := c.Get(ctx, "who-am-I", "/users/self", nil, accessToken, &answer); err != nil {
+	if err := c.Get(ctx, "userinfo", "/users/self", nil, accessToken, &answer); err != nil {
 		return oauth.Account{}, err
 	}
 	user := answer.Response.User
 	if user.ID == "" {
-		return oauth.Account{}, c.Fail("who-am-I", oauth.ErrUnavailable, http.StatusOK, "")
+		return oauth.Account{}, c.Fail("userinfo", oauth.ErrUnavailable, http.StatusOK, "")
 	}
 	account := oauth.Account{
 		Subject: string(user.ID),

@@ -70,14 +70,14 @@ func apiError(call string, status int, _ []byte) (code string, kind error) {
 // unfit are the answers to a request for data that was served already, or is not for us (docs/providers.md, 3.5).
 var unfit = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGone}
 
-// WhoAmI implements oauth.Adapter.
-func (adapter) WhoAmI(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
+// UserInfo implements oauth.Adapter.
+func (adapter) UserInfo(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
 	var user struct{ UserID text.ID }
-	if err := c.Get(ctx, "who-am-I", "/wellness-api/rest/user/id", nil, accessToken, &user); err != nil {
+	if err := c.Get(ctx, "userinfo", "/wellness-api/rest/user/id", nil, accessToken, &user); err != nil {
 		return oauth.Account{}, err
 	}
 	if user.UserID == "" {
-		return oauth.Account{}, c.Fail("who-am-I", oauth.ErrUnavailable, http.StatusOK, "")
+		return oauth.Account{}, c.Fail("userinfo", oauth.ErrUnavailable, http.StatusOK, "")
 	}
 	granted, err := permissions(ctx, c, accessToken)
 	return oauth.Account{Subject: string(user.UserID), Granted: granted}, err

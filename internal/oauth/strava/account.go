@@ -13,15 +13,15 @@ import (
 	"cairn/internal/text"
 )
 
-// WhoAmI implements oauth.Adapter.
-func (adapter) WhoAmI(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
+// UserInfo implements oauth.Adapter.
+func (adapter) UserInfo(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
 	var athlete athlete
-	if err := c.Get(ctx, "who-am-I", "/athlete", nil, accessToken, &athlete); err != nil {
+	if err := c.Get(ctx, "userinfo", "/athlete", nil, accessToken, &athlete); err != nil {
 		return oauth.Account{}, err
 	}
 	account, ok := athlete.account(c.Provider)
 	if !ok {
-		return oauth.Account{}, c.Fail("who-am-I", oauth.ErrUnavailable, http.StatusOK, "")
+		return oauth.Account{}, c.Fail("userinfo", oauth.ErrUnavailable, http.StatusOK, "")
 	}
 	return account, nil
 }
