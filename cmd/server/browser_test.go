@@ -29,6 +29,8 @@ func TestMainPathInChromium(t *testing.T) {
 	b := newChromium(t)
 
 	b.run("open the site", chromedp.Navigate(server.URL+"/"), visible(`a[href="/signup"]`))
+	b.wantTrue("the example shows its route",
+		`document.querySelector(".shown .land").getBoundingClientRect().height === 180`)
 	b.capture("landing")
 	b.run("go to sign-up", click(`main a[href="/signup"]`), visible(`#email`))
 	b.capture("signup")
