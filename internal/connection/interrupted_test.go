@@ -19,8 +19,8 @@ type interrupted struct {
 	meanwhile func()
 }
 
-func (i interrupted) WhoAmI(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
-	account, err := i.Adapter.WhoAmI(ctx, c, accessToken)
+func (i interrupted) UserInfo(ctx context.Context, c *oauth.Caller, accessToken string) (oauth.Account, error) {
+	account, err := i.Adapter.UserInfo(ctx, c, accessToken)
 	i.meanwhile()
 	return account, err
 }

@@ -25,6 +25,15 @@ type deletedView struct {
 	Manual   []*oauth.Provider // where only the person can revoke it
 }
 
+// RevokingNames names the providers that are asked to revoke our access.
+func (v deletedView) RevokingNames() string {
+	names := make([]string, len(v.Revoking))
+	for i, p := range v.Revoking {
+		names[i] = p.Name
+	}
+	return enumerated(names, "and")
+}
+
 func (s *server) deletion(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	overview, err := s.Connections.Overview(r.Context(), current.UserID)

@@ -208,7 +208,7 @@ func timeOf(f found) template.HTML {
 	}
 	local := f.Local()
 	return template.HTML(local.Format(`<time datetime="2006-01-02T15:04:05Z07:00" `+
-		`title="Monday 2 January 2006, 15:04 `) + zone(f.Offset) + local.Format(`">15:04</time>`))
+		`title="Monday 2 January 2006, 15:04 `) + offsetName(f.Offset) + local.Format(`">15:04</time>`))
 }
 
 // routeOf draws a route, with a dot where it begins and one where it ends elsewhere.

@@ -37,7 +37,7 @@ func (v homeView) FetchingFrom() string {
 			names = append(names, c.Name)
 		}
 	}
-	return inWordsAnd(names)
+	return enumerated(names, "and")
 }
 
 type connectionsView struct{ cardsView }
@@ -91,7 +91,7 @@ func (v cardsView) UpToDate() string {
 	case 1:
 		return names[0] + " is up to date."
 	}
-	return inWordsAnd(names) + " are up to date."
+	return enumerated(names, "and") + " are up to date."
 }
 
 // Attributions are the credits that providers ask for where their data is shown.
@@ -105,12 +105,13 @@ func (v cardsView) Attributions() string {
 	return strings.Join(credits, " · ")
 }
 
-func inWordsAnd(names []string) string {
+// enumerated is "A", "A and B", "A, B and C", with the word given for "and".
+func enumerated(names []string, word string) string {
 	last := len(names) - 1
 	if last < 1 {
 		return strings.Join(names, "")
 	}
-	return strings.Join(names[:last], ", ") + " and " + names[last]
+	return strings.Join(names[:last], ", ") + " " + word + " " + names[last]
 }
 
 // card is one provider on the page of connections.

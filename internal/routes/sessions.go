@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/mileusna/useragent"
 
 	"cairn/internal/session"
@@ -87,18 +85,15 @@ func plainWord(name string) string {
 
 // endSession ends one of the person's own sessions. It answers 404 for someone else's.
 func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
-	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
+	d, err := s.ownDevice(r)
 	if err != nil {
-		return errNoPage
+		return err
 	}
 	current, _ := session.Current(r.Context())
-	if id == current.ID {
+	if d.ID == current.ID {
 		return s.signOut(w, r)
 	}
-	d, err := s.ownDevice(r)
-	if err == nil {
-		err = s.Sessions.End(r.Context(), current.UserID, id)
-	}
+	err = s.Sessions.End(r.Context(), current.UserID, d.ID)
 	if errors.Is(err, session.ErrNoSession) {
 		return errNoPage
 	}

@@ -95,13 +95,13 @@ func utc(t time.Time) string {
 func zoneName(t time.Time) string {
 	name, offset := t.Zone()
 	if name == "" || strings.ContainsAny(name[:1], "+-") {
-		return zone(offset)
+		return offsetName(offset)
 	}
 	return name
 }
 
-// zone is "UTC", "UTC+2", "UTC−3:30".
-func zone(offset int) string {
+// offsetName is "UTC", "UTC+2", "UTC−3:30".
+func offsetName(offset int) string {
 	if offset == 0 {
 		return "UTC"
 	}

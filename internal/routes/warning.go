@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -155,11 +154,7 @@ func stillSignsIn(account auth.Account, methods []signInMethod, without int64) s
 			left = append(left, m.Name)
 		}
 	}
-	last := len(left) - 1
-	if last == 0 {
-		return "You can still sign in with " + left[0]
-	}
-	return "You can still sign in with " + strings.Join(left[:last], ", ") + " or " + left[last]
+	return "You can still sign in with " + enumerated(left, "or")
 }
 
 func (s *server) endSessionPage(w http.ResponseWriter, r *http.Request) error {
