@@ -13,7 +13,8 @@
 //	signin.go       sign up, sign in, sign out
 //	cookies.go      cookies by which browsers are recognised
 //	connections.go  the three providers: begin, come back, check, disconnect
-//	pages.go        the home page and what its cards say
+//	pages.go        home, the page of connections, and the parts that their script loads
+//	cards.go        what pages show of each connection
 //	entries.go      the newest entries of a provider, and fetching them
 //	feed.go         days made of them; stones.go, facts.go and week.go have their drawings and figures
 //	states.go       states and history of connections, in words
