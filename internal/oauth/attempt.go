@@ -31,9 +31,6 @@ type Attempt struct {
 	verifier   string
 }
 
-// AttemptLife is how long a person has at the provider.
-func (c *Client) AttemptLife() time.Duration { return c.limits.Attempt }
-
 // maxCode is how many bytes a code may have: more than any provider sends, and fewer than any provider refuses.
 const maxCode = 2048
 

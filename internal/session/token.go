@@ -24,9 +24,9 @@ func validToken(value string) bool {
 	return err == nil
 }
 
-// CookieName is "__Host-session" over https, where browsers guard that prefix, and "session" on plain http, where they
+// cookieName is "__Host-session" over https, where browsers guard that prefix, and "session" on plain http, where they
 // refuse it.
-func CookieName(secure bool) string {
+func cookieName(secure bool) string {
 	if secure {
 		return "__Host-session"
 	}
@@ -36,7 +36,7 @@ func CookieName(secure bool) string {
 // readToken returns the token in the request's cookie, "" if there is none. A value of another shape is not worth a
 // query.
 func (m *Manager) readToken(r *http.Request) string {
-	for _, cookie := range r.CookiesNamed(CookieName(m.Secure)) {
+	for _, cookie := range r.CookiesNamed(cookieName(m.Secure)) {
 		if validToken(cookie.Value) {
 			return cookie.Value
 		}
@@ -79,7 +79,7 @@ func (m *Manager) writeCookie(w http.ResponseWriter, cookie *http.Cookie) {
 
 func (m *Manager) cookie(value string) *http.Cookie {
 	return &http.Cookie{
-		Name:     CookieName(m.Secure),
+		Name:     cookieName(m.Secure),
 		Value:    value,
 		Path:     "/",
 		HttpOnly: true,
