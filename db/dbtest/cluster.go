@@ -163,7 +163,7 @@ func (c *Cluster) Freeze() { c.signalAll(syscall.SIGSTOP) }
 // Thaw ends a Freeze.
 func (c *Cluster) Thaw() { c.signalAll(syscall.SIGCONT) }
 
-// signalAll tells the postmaster first, so that it has no new children afterwards.
+// signalAll signals the postmaster first, so that it starts no children afterwards.
 func (c *Cluster) signalAll(signal syscall.Signal) {
 	if c.server == nil || c.server.Process == nil || c.server.Process.Signal(signal) != nil {
 		return

@@ -197,7 +197,7 @@ func TestSignInAttemptBelongsToItsBrowser(t *testing.T) {
 	for name, by := range map[string]oauth.Owner{
 		"another browser":              theirs,
 		"no cookie":                    {},
-		"somebody signed in elsewhere": r.owner(),
+		"a person signed in elsewhere": r.owner(),
 	} {
 		back := r.decide(r.begin(sandbox.Strava, mine), "ada", "allow")
 		if _, err := r.finish(sandbox.Strava, by, back); kindOf(err) != oauth.ErrOtherBrowser.Error() {

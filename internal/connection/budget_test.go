@@ -329,7 +329,7 @@ func TestFoursquareLimitsOnePerson(t *testing.T) {
 		t.Errorf("error %v, want that it is not asked yet", err)
 	}
 	if err := r.Check(t.Context(), p, max.UserID); err != nil {
-		t.Errorf("somebody else: %v", err)
+		t.Errorf("another person: %v", err)
 	}
 	c := r.connection(sandbox.Foursquare, ada)
 	if c.State != connection.Degraded || c.Cause != connection.SlowDown || time.Until(c.RetryAt) < 4*time.Minute {

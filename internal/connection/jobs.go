@@ -128,7 +128,7 @@ func (w *revocationWorker) Work(ctx context.Context, job *river.Job[revocationJo
 	return err
 }
 
-// keepAliveJob refreshes a connection's tokens before they lapse.
+// keepAliveJob refreshes a connection's tokens before they expire unused.
 type keepAliveJob struct {
 	Provider   string `json:"provider" river:"unique"`
 	UserID     int64  `json:"user" river:"unique"`
@@ -194,7 +194,7 @@ func (w *pictureWorker) Work(ctx context.Context, job *river.Job[pictureJob]) er
 	}
 	picture, err := w.store.pictures.Fetch(ctx, due.address, p.PictureHosts)
 	if err != nil && !errors.Is(err, avatar.ErrUnfit) {
-		w.store.log.InfoContext(ctx, "picture not fetched", "provider", p.Key, "error", err)
+		w.store.log.InfoContext(ctx, "a picture was not fetched", "provider", p.Key, "error", err)
 		return nil
 	}
 	return w.store.storePicture(ctx, due.identityID, Picture(picture))

@@ -127,7 +127,7 @@ func (s *Sandbox) failWith(w http.ResponseWriter, r *http.Request, key, call, mo
 	number, _, _ := strings.Cut(mode, " ")
 	status, err := strconv.Atoi(number)
 	if err != nil {
-		return fmt.Errorf("sandbox: switch %s %s stands at %q, which is no mode", key, call, mode)
+		return fmt.Errorf("sandbox: switch %s %s has the value %q, which is no mode", key, call, mode)
 	}
 	if mode == ModeRetryAfter || status == http.StatusServiceUnavailable {
 		after, err := s.setting(r.Context(), key, RetryAfter)

@@ -29,14 +29,14 @@ CREATE TABLE IF NOT EXISTS cairn_sandbox.tokens (
 );
 CREATE INDEX IF NOT EXISTS tokens_grant_id ON cairn_sandbox.tokens (grant_id, kind);
 
--- What the control page has set; a switch without a row stands at its default.
+-- What the control page has set; a switch without a row has its default.
 CREATE TABLE IF NOT EXISTS cairn_sandbox.switches (
     provider text NOT NULL,
     name     text NOT NULL,
     value    text NOT NULL,
     PRIMARY KEY (provider, name)
 );
--- A failure that is to happen so many times more; NULL: until the switch is set again.
+-- How many more times the call fails; NULL: until the switch is set again.
 ALTER TABLE cairn_sandbox.switches ADD COLUMN IF NOT EXISTS remaining integer;
 
 -- Every request of ours, refused ones included.
@@ -88,7 +88,7 @@ CREATE TABLE IF NOT EXISTS cairn_sandbox.entries (
 );
 CREATE INDEX IF NOT EXISTS entries_person ON cairn_sandbox.entries (person);
 
--- Garmin answers 409 to who asks for the same time again.
+-- Garmin answers 409 if the same time is asked for again.
 CREATE TABLE IF NOT EXISTS cairn_sandbox.backfills (
     grant_id bigint NOT NULL REFERENCES cairn_sandbox.grants ON DELETE CASCADE,
     asked    text NOT NULL,
