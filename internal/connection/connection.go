@@ -138,11 +138,14 @@ func storeConnection(
 	if granted == nil {
 		granted = []string{}
 	}
+	// A generation is never used again, not even after disconnecting: a call that began before must not be taken for one
+	// about the new connection. So the first is the time.
 	err = tx.QueryRow(ctx, `
 		INSERT INTO cairn.connections AS c
 			(identity_id, user_id, provider, subject, account_name, picture_url, granted,
-			 sealed_tokens, token_expires_at, cause)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9::interval, 'connected')
+			 sealed_tokens, token_expires_at, cause, generation)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9::interval, 'connected',
+		        (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
 		ON CONFLICT (identity_id) DO UPDATE SET
 			account_name = EXCLUDED.account_name, picture_url = EXCLUDED.picture_url, granted = EXCLUDED.granted,
 			sealed_tokens = EXCLUDED.sealed_tokens, token_expires_at = EXCLUDED.token_expires_at,

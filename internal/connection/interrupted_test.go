@@ -40,13 +40,24 @@ func (r rig) interrupt(provider string, meanwhile func()) *oauth.Provider {
 // An answer for the old tokens does not overwrite the account of a connection that was renewed meanwhile.
 func TestLateAnswerDoesNotOverwriteARenewedConnection(t *testing.T) {
 	t.Parallel()
-	r, owner := newConnected(t, sandbox.Garmin)
-	p := r.interrupt(sandbox.Garmin, func() { r.connect(sandbox.Garmin, owner, "ada", "HEALTH_EXPORT") })
-	if err := r.Check(t.Context(), p, owner.UserID); err != nil {
-		t.Fatal(err)
-	}
-	if c := r.connection(sandbox.Garmin, owner); !slices.Equal(c.Granted, []string{"HEALTH_EXPORT"}) {
-		t.Errorf("granted are %q, want what the person has just permitted", c.Granted)
+	for name, before := range map[string]func(r rig, owner oauth.Owner){
+		"connected again":            func(rig, oauth.Owner) {},
+		"disconnected and connected": func(r rig, owner oauth.Owner) { r.disconnect(sandbox.Garmin, owner) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, owner := newConnected(t, sandbox.Garmin)
+			p := r.interrupt(sandbox.Garmin, func() {
+				before(r, owner)
+				r.connect(sandbox.Garmin, owner, "ada", "HEALTH_EXPORT")
+			})
+			if err := r.Check(t.Context(), p, owner.UserID); err != nil {
+				t.Fatal(err)
+			}
+			if c := r.connection(sandbox.Garmin, owner); !slices.Equal(c.Granted, []string{"HEALTH_EXPORT"}) {
+				t.Errorf("granted are %q, want what the person has just permitted", c.Granted)
+			}
+		})
 	}
 }
 

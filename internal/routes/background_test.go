@@ -173,13 +173,14 @@ func TestGivingUpIsShown(t *testing.T) {
 	b.get("/connections").want(200, "#card-garmin[data-state=none] .events", "didn’t confirm")
 }
 
-// Tokens that are not used are refreshed before they expire.
+// Unused tokens are refreshed before they expire.
 func TestIdleConnectionIsKeptAlive(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("garmin", "ada").to("/")
-	_, err := s.pool.Exec(t.Context(), `UPDATE cairn.connections SET tokens_at = now() - interval '31 days'`)
+	_, err := s.pool.Exec(t.Context(), `
+		UPDATE cairn.connections SET tokens_at = now() - interval '31 days', generation = 1`)
 	if err != nil {
 		t.Fatal(err)
 	}
