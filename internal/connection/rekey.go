@@ -90,14 +90,14 @@ func (s *Store) Rekey(ctx context.Context) (done int, err error) {
 			return done, err
 		}
 		for _, last = range batch {
-			switch err := s.rekey(ctx, last); {
+			n, err := s.rekey(ctx, last)
+			switch {
 			case errors.Is(err, seal.ErrOpen):
 				damaged = append(damaged, err)
 			case err != nil:
 				return done, err
-			default:
-				done++
 			}
+			done += n
 		}
 		if len(batch) < rekeyBatch {
 			return done, errors.Join(damaged...)
@@ -126,17 +126,19 @@ func (s *Store) sealedBefore(ctx context.Context, last sealedRow) ([]sealedRow, 
 	return batch, nil
 }
 
-func (s *Store) rekey(ctx context.Context, r sealedRow) error {
+// rekey returns 1 if it has sealed the value of a row again, 0 if the value has changed since it was read.
+func (s *Store) rekey(ctx context.Context, r sealedRow) (n int, err error) {
 	plain, err := s.sealer.Open(r.Sealed, r.associatedData())
 	if err != nil {
-		return fmt.Errorf("connection: rekey %s: %w", r.associatedData(), err)
+		return 0, fmt.Errorf("connection: rekey %s: %w", r.associatedData(), err)
 	}
 	update := `UPDATE cairn.connections SET sealed_tokens = $3 WHERE identity_id = $1 AND sealed_tokens = $2`
 	if r.Revocation {
 		update = `UPDATE cairn.withdrawals SET sealed_tokens = $3 WHERE id = $1 AND sealed_tokens = $2`
 	}
-	if _, err := s.pool.Exec(ctx, update, r.ID, r.Sealed, s.sealer.Seal(plain, r.associatedData())); err != nil {
-		return fmt.Errorf("connection: rekey %s: %w", r.associatedData(), err)
+	tag, err := s.pool.Exec(ctx, update, r.ID, r.Sealed, s.sealer.Seal(plain, r.associatedData()))
+	if err != nil {
+		return 0, fmt.Errorf("connection: rekey %s: %w", r.associatedData(), err)
 	}
-	return nil
+	return int(tag.RowsAffected()), nil
 }
