@@ -138,8 +138,8 @@ func storeConnection(
 	if granted == nil {
 		granted = []string{}
 	}
-	// A generation is never used again, not even after disconnecting: a call that began before must not be taken for one
-	// about the new connection. So the first is the time.
+	// A generation is never used again, not even after disconnecting: a call that began before must not be taken for
+	// one about the new connection. So the first is the time.
 	err = tx.QueryRow(ctx, `
 		INSERT INTO cairn.connections AS c
 			(identity_id, user_id, provider, subject, account_name, picture_url, granted,

@@ -18,7 +18,9 @@ func TestOldPicturesAreSwept(t *testing.T) {
 		)
 		INSERT INTO cairn.avatars (identity_id, fetched_at, media_type, image)
 		SELECT identity_id, now() - interval '8 days', 'image/png', 'x' FROM c`)
-	r.exec(`UPDATE cairn.avatars SET fetched_at = now() WHERE identity_id = (SELECT min(identity_id) FROM cairn.avatars)`)
+	r.exec(`
+		UPDATE cairn.avatars SET fetched_at = now()
+		WHERE identity_id = (SELECT min(identity_id) FROM cairn.avatars)`)
 	if err := r.SweepPictures(t.Context()); err != nil {
 		t.Fatal(err)
 	}

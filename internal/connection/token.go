@@ -24,7 +24,7 @@ type stored struct {
 	fresh                          bool       // good for a call now
 	leased                         bool       // an instance is refreshing it
 	abandoned                      bool       // an instance was refreshing it, and died
-	retryAt                        *time.Time // the provider has asked for no calls about it until then; nil: it has not
+	retryAt                        *time.Time // no call about it may be made before; nil: one may be made now
 }
 
 // Token returns a usable access token of a person's connection. One instance at a time refreshes a
