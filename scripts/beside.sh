@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a command beside as many busy processes, and says how long it took: sh scripts/beside.sh 8 make test
+# Runs a command beside a number of busy processes, and prints how long it took: sh scripts/beside.sh 8 make test
 set -u
 
 count=$1
@@ -9,7 +9,7 @@ for _ in $(seq "$count"); do
 	sh -c 'while :; do :; done' &
 	busy="$busy $!"
 done
-trap '[ -z "$busy" ] || kill $busy' EXIT # theirs are the only ids in it
+trap '[ -z "$busy" ] || kill $busy' EXIT # $busy has only the ids of these processes
 trap 'exit 130' INT TERM
 began=$(date +%s)
 "$@"

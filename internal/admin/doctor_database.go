@@ -144,7 +144,7 @@ func checkClock(_ context.Context, e examined) []finding {
 			word = "behind"
 		}
 		return []finding{{warning, "clock", fmt.Sprintf("this machine is %v %s the database: "+
-			"synchronise both (NTP). That signs nobody out, "+
+			"synchronise both (NTP). That signs no one out, "+
 			"but logs show wrong times, and certificates may be refused", ahead.Abs(), word)}}
 	}
 	return []finding{{well, "clock", fmt.Sprintf("this machine and the database differ by %v", ahead.Abs())}}
