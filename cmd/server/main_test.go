@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -114,19 +113,12 @@ func (s *serving) ask(b testkit.Browser, path string) (answered chan int) {
 func TestFiveInstancesStartAtOnceOnAnEmptyDatabase(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
-	env := []string{"DATA_DIR=" + testkit.DataDir(t), "PORT=0", "DATABASE_URL=" + dbtest.NewEmptyURL(t)}
-	var wg sync.WaitGroup
-	for range 5 {
-		wg.Go(func() {
-			server := start(t, env...)
-			if resp, err := http.Get(server.url + "/readyz"); err != nil || resp.StatusCode != http.StatusOK {
-				t.Errorf("not ready: %v", err)
-			} else {
-				_ = resp.Body.Close()
-			}
-		})
+	env := []string{"DATA_DIR=" + testkit.DataDir(t), "DATABASE_URL=" + dbtest.NewEmptyURL(t)}
+	for _, server := range startTogether(t, 5, env) {
+		if status, _ := testkit.NewBrowser(t).Send(http.MethodGet, server.url+"/readyz", nil); status != http.StatusOK {
+			t.Errorf("/readyz answers %d", status)
+		}
 	}
-	wg.Wait()
 }
 
 func TestMigrateAlone(t *testing.T) {

@@ -93,15 +93,12 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 func startTogether(t *testing.T, n int, env []string) []*serving {
 	t.Helper()
 	servers := make([]*serving, n)
-	var group errgroup.Group
 	for i := range servers {
-		port := testkit.LastingPort(t)
-		group.Go(func() error {
-			servers[i] = start(t, append([]string{"PORT=" + port}, env...)...)
-			return nil
-		})
+		servers[i] = launch(t, append([]string{"PORT=" + testkit.LastingPort(t)}, env...)...)
 	}
-	_ = group.Wait()
+	for _, s := range servers {
+		s.await()
+	}
 	return servers
 }
 

@@ -58,6 +58,14 @@ type serving struct {
 // start starts a server with these variables and waits until it logs its address.
 func start(t *testing.T, env ...string) *serving {
 	t.Helper()
+	s := launch(t, env...)
+	s.await()
+	return s
+}
+
+// launch is start without the wait, so that several servers can start at the same time.
+func launch(t *testing.T, env ...string) *serving {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	s := &serving{t: t, stop: stop, ended: make(chan struct{})}
 	env = append([]string{"DATA_DIR=" + testkit.DataDir(t)}, env...)
@@ -66,16 +74,20 @@ func start(t *testing.T, env ...string) *serving {
 		s.code = execute(ctx, env, nil, io.Discard, &s.log)
 	}()
 	t.Cleanup(func() { stop(); <-s.ended })
-	testkit.Eventually(t, "the server is ready", func() bool {
+	return s
+}
+
+func (s *serving) await() {
+	s.t.Helper()
+	testkit.Eventually(s.t, "the server is ready", func() bool {
 		select {
 		case <-s.ended:
-			t.Fatalf("the server ended before it was ready:\n%s", s.logged())
+			s.t.Fatalf("the server ended before it was ready:\n%s", s.logged())
 		default:
 		}
 		s.url = s.log.ReadyAt()
 		return s.url != ""
 	})
-	return s
 }
 
 // end stops the server as SIGTERM does, and returns the exit code that a process would have.
