@@ -19,8 +19,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// fourth is a provider that the program doesn't know: plain OAuth 2 with PKCE, JSON, and revocation of RFC 7009. This is
-// all that a provider's folder needs.
+// fourth is a provider that the program doesn't know: OAuth 2 with PKCE, JSON, and revocation. This is all that a
+// provider's folder needs.
 type fourth struct{}
 
 func newFourth(app oauth.App) *oauth.Provider {
@@ -133,7 +133,9 @@ func newFourthSite(t *testing.T) (site, *simulation) {
 	t.Cleanup(server.Close)
 	s := newSiteWith(t, options{works: true, more: func(public string) *oauth.Provider {
 		return newFourth(oauth.App{ClientID: "id", ClientSecret: "s3cr3t", RedirectURL: public + "/api/fourth/callback",
-			Endpoints: oauth.Endpoints{Authorize: server.URL + "/authorize", Token: server.URL + "/token", API: server.URL}})
+			Endpoints: oauth.Endpoints{
+				Authorize: server.URL + "/authorize", Token: server.URL + "/token", API: server.URL,
+			}})
 	}})
 	if _, err := s.pool.Exec(t.Context(), `INSERT INTO cairn.providers (key) VALUES ('fourth')`); err != nil {
 		t.Fatal(err)
@@ -173,7 +175,8 @@ func TestFourthProvider(t *testing.T) {
 	})
 	b.post("/connections/fourth/check").want(503, "h1", "Fourth has rate-limited us")
 	b.get("/connections").want(200, "#card-fourth[data-state=trouble]", "Fourth")
-	if n := count(t, s, `SELECT count(*) FROM cairn.budgets WHERE provider = 'fourth' AND paused_until > now()`); n != 1 {
+	paused := `SELECT count(*) FROM cairn.budgets WHERE provider = 'fourth' AND paused_until > now()`
+	if count(t, s, paused) != 1 {
 		t.Error("the provider is called before the time that it named")
 	}
 

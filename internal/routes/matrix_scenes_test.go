@@ -259,6 +259,8 @@ func (l *lane) revoking(mode string, want connection.Cause) {
 }
 
 func (l *lane) connected() {
+	// On a busy machine a lane may take longer than a sign-in counts as recent.
+	l.exec(`UPDATE cairn.sessions SET created = now()`)
 	switch l.call {
 	case sandbox.Data: // without older ones, which would be another call
 		l.person.connect(l.provider, "ada", "read", "activity:read_all", "ACTIVITY_EXPORT").to("/")

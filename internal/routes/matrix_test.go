@@ -257,7 +257,7 @@ func (l *lane) fetch() {
 	_ = l.entries.Fetch(l.t.Context(), l.at(l.provider), int64(id)) // the card shows the result
 }
 
-// ping is Garmin revoking of an address.
+// ping is a message of Garmin's with an address to fetch from.
 func (l *lane) ping() {
 	l.t.Helper()
 	grants, err := l.sandbox.Grants(l.t.Context(), sandbox.Garmin)

@@ -55,7 +55,7 @@ func freeze(t *testing.T, postgres *dbtest.Cluster, address string, begin, end f
 	b.SignUp(server.URL, "ada@example.org")
 	people := newCanaries(t, server.URL, postgres.URL(), 50)
 	watch := watchConnections(t, postgres)
-	stop := people.walk(12)
+	stop := people.walk(walkers())
 	defer stop()
 	people.awaitVisits(visitsInPeace())
 

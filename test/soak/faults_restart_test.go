@@ -38,6 +38,15 @@ func crowdInPeace() int {
 	return 50
 }
 
+// walkers is how many of them are on their way at once: more than a pool of 4 has connections. Beside other tests on a
+// busy machine, twelve pages at once may each take longer than the ten seconds that a page has.
+func walkers() int {
+	if faultTime() > 0 {
+		return 12
+	}
+	return 6
+}
+
 // visitsInPeace is how many visits there are before and after a fault.
 func visitsInPeace() int {
 	if faultTime() > 0 {
