@@ -24,7 +24,8 @@ func TestProvidersBecomeRows(t *testing.T) {
 		           SELECT id, 'strava', 'ada' FROM u RETURNING id, user_id),
 		     s AS (INSERT INTO cairn.sessions (token, data, expiry, user_id, method)
 		           SELECT 'token', '', now(), id, 'strava' FROM u)
-		INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens) SELECT id, user_id, 'strava', '' FROM i`)
+		INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens)
+		SELECT id, user_id, 'strava', '' FROM i`)
 	migrateTo(t, pool, 18)
 	execute(t, pool, `DELETE FROM cairn.goose_db_version WHERE version_id > 16`)
 	if err := db.Migrate(t.Context(), pool, quiet()); err != nil {
@@ -34,7 +35,8 @@ func TestProvidersBecomeRows(t *testing.T) {
 	wantOne(t, pool, `SELECT count(*) FROM cairn.budgets WHERE provider = 'strava' AND day_limit = 1000`)
 	var unsure int
 	err := pool.QueryRow(t.Context(), `
-		SELECT count(*) FROM pg_constraint WHERE connamespace = 'cairn'::regnamespace AND NOT convalidated`).Scan(&unsure)
+		SELECT count(*) FROM pg_constraint
+		WHERE connamespace = 'cairn'::regnamespace AND NOT convalidated`).Scan(&unsure)
 	if err != nil || unsure != 0 {
 		t.Errorf("%d constraints were not checked (error %v)", unsure, err)
 	}
@@ -69,7 +71,8 @@ func TestErrandsAreSyncRequests(t *testing.T) {
 		WITH u AS (INSERT INTO cairn.users (display_name) VALUES ('Ada') RETURNING id),
 		     i AS (INSERT INTO cairn.identities (user_id, provider, subject)
 		           SELECT id, 'strava', 'ada' FROM u RETURNING id, user_id)
-		INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens) SELECT id, user_id, 'strava', '' FROM i`)
+		INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens)
+		SELECT id, user_id, 'strava', '' FROM i`)
 	request := `
 		INSERT INTO cairn.errands (identity_id, what) SELECT identity_id, 'fetch' FROM cairn.connections
 		ON CONFLICT (identity_id, what) DO UPDATE SET reason = EXCLUDED.reason, at = EXCLUDED.at`
@@ -77,9 +80,11 @@ func TestErrandsAreSyncRequests(t *testing.T) {
 	execute(t, pool, `UPDATE cairn.sync_requests SET requested_at = now() - interval '1 hour'`)
 	execute(t, pool, request)
 	wantOne(t, pool, `
-		SELECT count(*) FROM cairn.sync_requests WHERE kind = 'fetch' AND number > 1 AND requested_at > now() - interval '5 min'`)
+		SELECT count(*) FROM cairn.sync_requests
+		WHERE kind = 'fetch' AND number > 1 AND requested_at > now() - interval '5 minutes'`)
 	execute(t, pool, `
-		UPDATE cairn.errands e SET awaited = true FROM cairn.identities i WHERE i.id = e.identity_id AND e.what = 'fetch'`)
+		UPDATE cairn.errands e SET awaited = true FROM cairn.identities i
+		WHERE i.id = e.identity_id AND e.what = 'fetch'`)
 	wantOne(t, pool, `SELECT count(*) FROM cairn.sync_requests WHERE awaited`)
 	execute(t, pool, `DELETE FROM cairn.errands WHERE what = 'fetch' AND at < now() + interval '1 minute'`)
 	wantOne(t, pool, `SELECT 1 - count(*) FROM cairn.sync_requests`)

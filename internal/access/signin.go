@@ -37,7 +37,8 @@ func (a *Access) SignUp(ctx context.Context, n auth.NewAccount, in SignIn) (Sign
 	})
 }
 
-// SignInWithPassword signs in with a password that was compared, if it is still the account's. Errors: auth.ErrCredentials.
+// SignInWithPassword signs in with a password that was checked, if it is still the account's. Errors:
+// auth.ErrCredentials.
 func (a *Access) SignInWithPassword(ctx context.Context, proof auth.Proof, in SignIn) (SignedIn, error) {
 	return a.signIn(ctx, PasswordMethod, in, func(ctx context.Context, tx pgx.Tx, _ *SignedIn) (int64, error) {
 		return proof.UserID, a.Accounts.StillProven(ctx, tx, proof)

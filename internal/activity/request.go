@@ -58,7 +58,8 @@ func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string,
 func markAwaited(ctx context.Context, tx pgx.Tx, provider, subject string, what Sync) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE cairn.sync_requests r SET awaited = true FROM cairn.connections c
-		WHERE c.identity_id = r.identity_id AND c.provider = $1 AND c.subject = $2 AND r.kind = $3`, provider, subject, what)
+		WHERE c.identity_id = r.identity_id AND c.provider = $1 AND c.subject = $2 AND r.kind = $3`,
+		provider, subject, what)
 	if err != nil {
 		return fmt.Errorf("activity: mark a sync request for %s as awaited: %w", provider, err)
 	}

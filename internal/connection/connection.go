@@ -153,7 +153,8 @@ func storeConnection(
 			generation = c.generation + 1, tokens_at = now(),
 			refresh_lease = NULL, refresh_lease_until = NULL, retry_at = NULL
 		RETURNING cause`,
-		identityID, userID, g.Provider.Key, g.Subject, g.Name, g.PictureURL, granted, sealed, lifeOf(g.Token)).Scan(&cause)
+		identityID, userID, g.Provider.Key, g.Subject, g.Name, g.PictureURL, granted, sealed, lifeOf(g.Token)).
+		Scan(&cause)
 	if db.Violates(err, "connections_user_id_provider") {
 		return "", ErrOtherAccount
 	}
