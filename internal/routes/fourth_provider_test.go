@@ -174,7 +174,7 @@ func TestFourthProvider(t *testing.T) {
 		simulated.refusing = true
 	})
 	b.post("/connections/fourth/check").want(503, "h1", "Fourth has rate-limited us")
-	b.get("/connections").want(200, "#card-fourth[data-state=trouble]", "Fourth")
+	b.get("/connections").want(200, "#card-fourth[data-state=degraded]", "Fourth")
 	paused := `SELECT count(*) FROM cairn.budgets WHERE provider = 'fourth' AND paused_until > now()`
 	if count(t, s, paused) != 1 {
 		t.Error("the provider is called before the time that it named")

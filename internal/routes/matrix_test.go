@@ -207,7 +207,8 @@ func (l *lane) prepareClearing() {
 	l.t.Helper()
 	err := l.pool.QueryRow(l.t.Context(), `
 		SELECT string_agg(format('DELETE FROM cairn.%I', tablename), ';') FROM pg_tables
-		WHERE schemaname = 'cairn' AND tablename NOT IN ('users', 'sessions', 'budgets', 'goose_db_version')
+		WHERE schemaname = 'cairn'
+		  AND tablename NOT IN ('users', 'sessions', 'budgets', 'providers', 'sign_in_methods', 'goose_db_version')
 		  AND (tablename NOT LIKE 'river%' OR tablename = 'river_job')`).Scan(&l.clearing)
 	if err != nil {
 		l.t.Fatal(err)
