@@ -182,15 +182,15 @@ func (a auditor) connections() {
 	a.submit("/connections/garmin/check", "#card-garmin #notice")
 	a.run("open the history", click("#card-garmin summary"))
 	a.audit("connections-checked")
-	for _, state := range []struct{ name, state, cause string }{
+	for _, state := range []struct{ state, stored, cause string }{
 		{"degraded", "trouble", "no_answer"}, {"suspended", "paused", "app_refused"},
-		{"reconnect", "needs_reconnect", "refresh_refused"},
+		{"needs_reconnect", "needs_reconnect", "refresh_refused"},
 	} {
 		a.execute(fmt.Sprintf(`
 			UPDATE cairn.connections SET state = '%s', cause = '%s', retry_at = now() + interval '1 hour'`,
-			state.state, state.cause))
-		a.see("connections-"+state.name, "/connections", "li#card-strava[data-state="+state.state+"]")
-		a.see("home-"+state.name, "/", "#days")
+			state.stored, state.cause))
+		a.see("connections-"+state.state, "/connections", "li#card-strava[data-state="+state.state+"]")
+		a.see("home-"+state.state, "/", "#days")
 	}
 	a.execute(`UPDATE cairn.connections SET state = 'active', cause = 'works', retry_at = NULL`,
 		`UPDATE cairn.connections SET granted = '{read}' WHERE provider = 'strava'`)
