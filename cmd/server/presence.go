@@ -64,18 +64,9 @@ func (p *presence) announce(ctx context.Context) error {
 // repeat keeps the server announced until ctx is done, and then deletes the announcement. It has a goroutine of its
 // own, because other upkeep may take minutes.
 func (p *presence) repeat(ctx context.Context) error {
-	next := time.NewTimer(vary(p.every))
-	defer next.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			p.leave(context.WithoutCancel(ctx))
-			return nil
-		case <-next.C:
-			p.refresh(ctx)
-			next.Reset(vary(p.every))
-		}
-	}
+	repeat(ctx, p.every, p.refresh)
+	p.leave(context.WithoutCancel(ctx))
+	return nil
 }
 
 // refresh announces the server and checks its keys. While the database can't be reached, the last result holds. It

@@ -89,7 +89,8 @@ func (s server) serve(ctx context.Context, out io.Writer) error {
 	group, ctx := errgroup.WithContext(ctx)
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return stop.serve(answering, s.listener) })
-	group.Go(func() error { return own.repeat(working) })
+	group.Go(func() error { return own.repeatSweeps(working) })
+	group.Go(func() error { return own.repeatRecords(working) })
 	group.Go(func() error { return own.presence.repeat(working) })
 	worked := make(chan struct{})
 	if s.Sandbox() {

@@ -31,23 +31,31 @@ const (
 	recordEvery = time.Minute
 )
 
-// repeat does the upkeep until ctx is done, and then records once more. Intervals vary by half, so that instances that
-// started together spread out.
-func (u upkeep) repeat(ctx context.Context) error {
-	sweep, record := time.NewTimer(vary(sweepEvery)), time.NewTimer(vary(recordEvery))
-	defer sweep.Stop()
-	defer record.Stop()
+// repeatSweeps deletes expired rows until ctx is done.
+func (u upkeep) repeatSweeps(ctx context.Context) error {
+	repeat(ctx, sweepEvery, u.sweepAll)
+	return nil
+}
+
+// repeatRecords records when sessions were last seen until ctx is done, and then once more. It has a goroutine of its
+// own, because sweeps may take minutes.
+func (u upkeep) repeatRecords(ctx context.Context) error {
+	repeat(ctx, recordEvery, u.record)
+	u.record(context.WithoutCancel(ctx))
+	return nil
+}
+
+// repeat calls do until ctx is done. Intervals vary by half, so that instances that started together spread out.
+func repeat(ctx context.Context, interval time.Duration, do func(context.Context)) {
+	next := time.NewTimer(vary(interval))
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			u.record(context.WithoutCancel(ctx))
-			return nil
-		case <-record.C:
-			u.record(ctx)
-			record.Reset(vary(recordEvery))
-		case <-sweep.C:
-			u.sweepAll(ctx)
-			sweep.Reset(vary(sweepEvery))
+			return
+		case <-next.C:
+			do(ctx)
+			next.Reset(vary(interval))
 		}
 	}
 }

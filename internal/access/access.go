@@ -1,5 +1,5 @@
-// Package access is who gets into an account: the use cases that cross sessions, accounts and connections. Each is one
-// transaction, in the lock order that package session writes down.
+// Package access decides who gets into an account: the use cases that cross sessions, accounts and connections. Each is
+// one transaction, in the lock order that package session writes down.
 //
 //	access.go   what all have in common
 //	signin.go   beginning a session: by a new account, a password, or a provider's account

@@ -12,7 +12,7 @@ import (
 	"cairn/internal/session"
 )
 
-// AddPassword adds a password to an account that has none. Errors: auth.ErrEmailTaken.
+// AddPassword adds a password to an account that has none. Errors: auth.ErrEmailTaken, *auth.FieldError.
 func (a *Access) AddPassword(ctx context.Context, userID int64, n auth.NewPassword) error {
 	return a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
 		return "", a.Accounts.AddPassword(ctx, tx, userID, n)

@@ -195,7 +195,10 @@ func (s *Store) sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := s.pool.Exec(ctx, `DELETE FROM cairn.pulls WHERE created_at < now() - $1::interval`, pullLife)
+	err := s.inBatches(ctx, `
+		DELETE FROM cairn.pulls WHERE id IN (
+			SELECT id FROM cairn.pulls
+			WHERE created_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, pullLife, sweepBatch)
 	if err != nil {
 		return fmt.Errorf("activity: sweep addresses: %w", err)
 	}
@@ -208,22 +211,28 @@ const sweepBatch = 500
 
 func (s *Store) sweepEntries(ctx context.Context, p *oauth.Provider) error {
 	rules, _ := rulesOf(p)
+	err := s.inBatches(ctx, `
+		UPDATE cairn.latest SET entries = '[]', as_of = NULL WHERE identity_id IN (
+			SELECT l.identity_id FROM cairn.latest l
+			JOIN cairn.connections c USING (identity_id)
+			WHERE l.as_of IS NOT NULL AND c.provider = $1
+			  AND ($2::interval > '0' AND l.as_of < now() - $2::interval
+			       OR $3::text[] <> '{}' AND NOT c.granted && $3::text[]
+			       OR c.state = 'needs_reconnect' AND c.state_since < now() - $4::interval)
+			LIMIT $5 FOR SHARE OF c SKIP LOCKED FOR UPDATE OF l SKIP LOCKED)`,
+		p.Key, rules.Keep, slices.Concat([]string{}, rules.Needs), keepWithoutConsent, sweepBatch)
+	if err != nil {
+		return fmt.Errorf("activity: sweep entries of %s: %w", p.Key, err)
+	}
+	return nil
+}
+
+// inBatches repeats a statement that sweeps at most sweepBatch rows until there are no more.
+func (s *Store) inBatches(ctx context.Context, statement string, args ...any) error {
 	for {
-		tag, err := s.pool.Exec(ctx, `
-			UPDATE cairn.latest SET entries = '[]', as_of = NULL WHERE identity_id IN (
-				SELECT l.identity_id FROM cairn.latest l
-				JOIN cairn.connections c USING (identity_id)
-				WHERE l.as_of IS NOT NULL AND c.provider = $1
-				  AND ($2::interval > '0' AND l.as_of < now() - $2::interval
-				       OR $3::text[] <> '{}' AND NOT c.granted && $3::text[]
-				       OR c.state = 'needs_reconnect' AND c.state_since < now() - $4::interval)
-				LIMIT $5 FOR UPDATE OF l SKIP LOCKED)`,
-			p.Key, rules.Keep, slices.Concat([]string{}, rules.Needs), keepWithoutConsent, sweepBatch)
-		if err != nil {
-			return fmt.Errorf("activity: sweep entries of %s: %w", p.Key, err)
-		}
-		if tag.RowsAffected() < sweepBatch {
-			return nil
+		tag, err := s.pool.Exec(ctx, statement, args...)
+		if err != nil || tag.RowsAffected() < sweepBatch {
+			return err
 		}
 	}
 }

@@ -107,10 +107,11 @@ func (s *Store) replace(ctx context.Context, t target, entries []Entry) error {
 	return nil
 }
 
-// forget removes entries that the person no longer permits.
+// forget removes entries that the person no longer permits, unless another fetch has begun since.
 func (s *Store) forget(ctx context.Context, t target) error {
 	_, err := s.pool.Exec(ctx, `
-		UPDATE cairn.latest SET entries = '[]', as_of = NULL, failed_at = NULL WHERE identity_id = $1`, t.identityID)
+		UPDATE cairn.latest SET entries = '[]', as_of = NULL, failed_at = NULL
+		WHERE identity_id = $1 AND tried_at = $2`, t.identityID, t.began)
 	if err != nil {
 		return fmt.Errorf("activity: forget entries of identity %d: %w", t.identityID, err)
 	}

@@ -156,19 +156,24 @@ func (r requests) noneLeft(ctx context.Context, tx pgx.Tx) error {
 
 // sweepRequests deletes stale requests.
 func (s *Store) sweepRequests(ctx context.Context) error {
-	_, err := s.pool.Exec(ctx, `DELETE FROM cairn.sync_requests WHERE requested_at < now() - $1::interval`, stale)
+	err := s.inBatches(ctx, `
+		DELETE FROM cairn.sync_requests WHERE (identity_id, kind) IN (
+			SELECT identity_id, kind FROM cairn.sync_requests
+			WHERE requested_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, stale, sweepBatch)
 	if err != nil {
 		return fmt.Errorf("activity: delete stale sync requests: %w", err)
 	}
 	return nil
 }
 
-// overdueSyncs returns a job for each connection whose requests are overdue.
+// overdueSyncs returns a job for each connection whose requests are overdue: at most 1,000, chosen at random, so that none
+// waits behind those of a provider that is paused.
 func (s *Store) overdueSyncs(ctx context.Context) (jobs []river.JobArgs, err error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT DISTINCT c.provider, c.subject FROM cairn.sync_requests r
+		SELECT c.provider, c.subject FROM cairn.sync_requests r
 		JOIN cairn.connections c USING (identity_id)
-		WHERE r.requested_at < now() - $1::interval LIMIT 1000`, overdue)
+		WHERE r.requested_at < now() - $1::interval
+		GROUP BY c.provider, c.subject ORDER BY random() LIMIT 1000`, overdue)
 	if err != nil {
 		return nil, fmt.Errorf("activity: list overdue sync requests: %w", err)
 	}

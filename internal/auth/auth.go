@@ -1,15 +1,16 @@
 // Package auth is about accounts and their sign-in methods. It speaks no HTTP.
 //
-//	account.go   users: their name, their sign-in methods, their deletion
-//	password.go  sign-in by e-mail and password: sign up, sign in, set, change, remove
-//	identity.go  sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
-//	proof.go     checking a credential again in the transaction that acts on it
+//	account.go      users: their name, their sign-in methods, their deletion
+//	password.go     sign-in by e-mail and password: sign up, sign in, set, change, remove
+//	identity.go     sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
+//	contact.go      how to write to a user
+//	proof.go        checking a credential again in the transaction that acts on it
 //	preferences.go  the time zone and the units of a user
-//	browser.go   browsers that have signed in to an account before
-//	hash.go      argon2id, with a limit on how many hashes run at once
-//	strength.go  which passwords are refused
-//	limits.go    all rate limits, and what they are counted for: a person, a session, a network
-//	limit.go     counting in PostgreSQL for all instances
+//	browser.go      browsers that have signed in to an account before
+//	hash.go         argon2id, with a limit on how many hashes run at once
+//	strength.go     which passwords are refused
+//	limits.go       all rate limits, and what they are counted for: a person, a session, a network
+//	limit.go        counting in PostgreSQL for all instances
 //
 // An e-mail address is not verified: it selects the password to compare with, and nothing else. Rules that must hold
 // together run in one transaction; the schema ensures uniqueness.

@@ -110,10 +110,23 @@ func (a *Accounts) NewPassword(
 	return NewPassword{email, key, hash}, err
 }
 
-// AddPassword adds the sign-in method to an account without a password. Errors: ErrEmailTaken, ErrNotFound.
+// errHasPassword is for a form that was sent twice, or in two tabs.
+var errHasPassword = &FieldError{Field: "current",
+	Message: "You have a password already. To change it, please enter it here."}
+
+// AddPassword adds the sign-in method to an account without a password. Errors: ErrEmailTaken, ErrNotFound; a
+// *FieldError if it has one.
 func (a *Accounts) AddPassword(ctx context.Context, tx pgx.Tx, userID int64, n NewPassword) error {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return err
+	}
+	var has bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.passwords WHERE user_id = $1)`, userID).Scan(&has)
+	if err != nil {
+		return fmt.Errorf("auth: look for the password of user %d: %w", userID, err)
+	}
+	if has {
+		return errHasPassword
 	}
 	return insertPassword(ctx, tx, userID, n)
 }

@@ -367,3 +367,22 @@ func TestOddQuotaHeaders(t *testing.T) {
 		})
 	}
 }
+
+// While a provider wants no calls about a connection, its tokens aren't refreshed either.
+func TestRefreshWaitsWithTheConnection(t *testing.T) {
+	t.Parallel()
+	r, owner := newExpired(t, sandbox.Strava)
+	r.exec(`UPDATE cairn.connections SET state = 'trouble', cause = 'slow_down', retry_at = now() + interval '1 hour'`)
+	_, err := r.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID)
+	refused, ok := errors.AsType[*oauth.Error](err)
+	if !ok || !errors.Is(err, oauth.ErrRateLimited) || !refused.Unsent || refused.Until.IsZero() {
+		t.Errorf("got error %v, want a call that was not made", err)
+	}
+	if n := r.requests(sandbox.Strava, "refresh_token"); n != 0 {
+		t.Errorf("%d refreshes", n)
+	}
+	r.later()
+	if _, err := r.Token(t.Context(), r.providers[sandbox.Strava], owner.UserID); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}

@@ -63,8 +63,7 @@ func (s *Store) call(
 			return stored{}, err
 		}
 		if row.retryAt != nil {
-			return row, &oauth.Error{
-				Provider: p.Key, Call: "data", Kind: oauth.ErrRateLimited, Until: *row.retryAt, Unsent: true}
+			return row, row.tooSoon(p, "data")
 		}
 		err = call(s.client.At(p), row.token.AccessToken)
 		switch {

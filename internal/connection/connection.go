@@ -1,8 +1,8 @@
 // Package connection keeps people's connections to providers, and their sealed tokens.
 //
-//	connection.go  storing a connection, and the seal of its tokens
+//	connection.go  storing a connection, and sealing its tokens
 //	state.go       the state of a connection, its cause and its history
-//	token.go       a usable access token; the one way to refresh
+//	token.go       a usable access token; the one way to refresh (oauth/client.go says what a failure means)
 //	call.go        calls about a connection, and what their answers say about it
 //	overview.go    what people see of their connections
 //	picture.go     our copies of the pictures of connected accounts
@@ -15,8 +15,8 @@
 //	limits.go      time limits that follow from those of a call
 //
 // The instance that holds a connection's lease refreshes its tokens. It gets the lease only if they are still the
-// ones it has read, and stores the new pair, fenced by the lease, before anyone uses it. If the database is away at
-// that moment, it tries again until the lease runs out. Others wait for as long as a call can take, and share a
+// ones it has read, and stores the new pair, fenced by the lease, before anyone uses it. If the database can't be
+// reached at that moment, it tries again until the lease runs out. Others wait for as long as a call can take, and share a
 // failure. No database connection is held during a call to a provider.
 package connection
 

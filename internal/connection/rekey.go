@@ -105,16 +105,18 @@ func (s *Store) Rekey(ctx context.Context) (done int, err error) {
 	}
 }
 
-// sealedBefore returns the next batch after last of rows that are not sealed with the newest key.
+// sealedBefore returns the next batch after last of rows that are not sealed with the newest key: connections first, and
+// each table in the order of an index, so that a batch does not read what was done before.
 func (s *Store) sealedBefore(ctx context.Context, last sealedRow) ([]sealedRow, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT * FROM (
-			SELECT false AS revocation, identity_id AS id, user_id, provider, '' AS subject, sealed_tokens
-			FROM cairn.connections
-			UNION ALL
-			SELECT true, id, user_id, provider, subject, sealed_tokens FROM cairn.withdrawals
-		) t
-		WHERE encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') <> $1 AND (revocation, id) > ($2, $3)
+		(SELECT false AS revocation, identity_id AS id, user_id, provider, '' AS subject, sealed_tokens
+		 FROM cairn.connections
+		 WHERE encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') <> $1 AND NOT $2::boolean AND identity_id > $3
+		 ORDER BY identity_id LIMIT $4)
+		UNION ALL
+		(SELECT true, id, user_id, provider, subject, sealed_tokens FROM cairn.withdrawals
+		 WHERE encode(substring(sealed_tokens FROM 2 FOR 4), 'hex') <> $1 AND (NOT $2::boolean OR id > $3)
+		 ORDER BY id LIMIT $4)
 		ORDER BY revocation, id LIMIT $4`, s.sealer.KeyIDs()[0], last.Revocation, last.ID, rekeyBatch)
 	if err != nil {
 		return nil, fmt.Errorf("connection: find what to rekey: %w", err)

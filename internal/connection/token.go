@@ -60,6 +60,8 @@ func (s *Store) tokenAfter(ctx context.Context, p *oauth.Provider, userID, refus
 			awaited = row.generation
 		case row.generation == awaited && !row.abandoned: // it failed; those who waited don't each try again
 			return stored{}, row.shared(p)
+		case row.retryAt != nil:
+			return stored{}, row.tooSoon(p, "refresh")
 		default:
 			refreshed, err := s.refresh(ctx, p, row)
 			if !errors.Is(err, ErrHeld) {
@@ -85,6 +87,11 @@ func (row stored) shared(p *oauth.Provider) error {
 		failure.Until = *row.retryAt
 	}
 	return failure
+}
+
+// tooSoon returns the failure of a call that is not made, because the provider does not want it yet.
+func (row stored) tooSoon(p *oauth.Provider, call string) error {
+	return &oauth.Error{Provider: p.Key, Call: call, Kind: oauth.ErrRateLimited, Until: *row.retryAt, Unsent: true}
 }
 
 func (s *Store) read(ctx context.Context, p *oauth.Provider, userID int64) (stored, error) {
@@ -153,7 +160,7 @@ func (s *Store) refresh(ctx context.Context, p *oauth.Provider, row stored) (sto
 }
 
 // storeTokens stores a new pair if the lease still holds, and returns ErrHeld otherwise. The old pair may
-// no longer be valid, so if the database is away, it tries until the lease runs out.
+// no longer be valid, so if the database can't be reached, it tries until the lease runs out.
 func (s *Store) storeTokens(ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token) error {
 	for {
 		n, err := s.tryToStore(ctx, row, lease, sealed, token)

@@ -3,8 +3,9 @@
 //
 //	oauth.go      kinds of errors
 //	provider.go   what a provider is: a description, and an Adapter that makes its calls
-//	client.go     calls to providers: bounded in time and size, no redirects, errors without secrets
-//	answer.go     odd token answers that can be understood
+//	client.go     calls to providers: bounded in time and size, no redirects, errors without secrets; which status is
+//	              which kind of error
+//	answer.go     unusual token answers, made readable for x/oauth2
 //	semaphore.go  how many calls to a provider may be under way at the same time
 //	budget.go     how many calls are allowed: one budget for all instances
 //	ratelimit.go  what answers say about that: quotas, Retry-After

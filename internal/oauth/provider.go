@@ -24,8 +24,10 @@ type Provider struct {
 	Revoke    string // address of revocation; unused if that is part of the API
 	ManageURL string // where people see our access at the provider
 	// OtherNames are further names that people use.
-	OtherNames  []string
-	Offer       string // what connecting it brings, in a sentence
+	OtherNames []string
+	Offer      string // what connecting it brings, in a sentence
+	// Button is what its brand rules want on a button that leads to it, with the class KEY-connect; "": they want nothing.
+	Button      string
 	Attribution string // that its brand rules want beside its data; "": none
 	Hosts       string // CSP source of pages that the consent page may lead through; "": none are known
 	// WebhookSecret proves that a webhook comes from the provider, if it sends such a secret; "": none is known.

@@ -160,7 +160,11 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 		problems = map[string]string{"current": "Wrong password"}
 	}
 	if ok {
-		return s.showAccount(w, r, status, problems, func(v *accountView) { v.Email = email })
+		return s.showAccount(w, r, status, problems, func(v *accountView) {
+			if !v.HasPassword {
+				v.Email = email
+			}
+		})
 	}
 	if err != nil {
 		return err

@@ -51,6 +51,35 @@ func TestChangePasswordEndsOtherSessions(t *testing.T) {
 	phone.post("/login", "email", "ada@example.org", "password", next).to("/")
 }
 
+// Two tabs add a password at once: one does, and the other is refused with a reason.
+func TestPasswordIsAddedOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	other := newSiteWith(t, options{pool: s.pool})
+	for round := range testkit.Rounds(t) {
+		b := newBrowser(t, s)
+		b.get(b.decide(b.consent("/login/foursquare"), "ada", "allow")).to("/")
+		answers := make(chan answer, 2)
+		for i, tab := range []browser{b, b.at(other)} {
+			go func() {
+				answers <- tab.post("/account/password",
+					"email", fmt.Sprintf("%d.%d@example.org", round, i), "password", password)
+			}()
+		}
+		for range cap(answers) {
+			if a := <-answers; a.status != 303 && a.status != 422 && a.status != 401 {
+				t.Errorf("round %d: answered %d (%q)", round, a.status, a.Find("h1").Text())
+			}
+		}
+		if n := count(t, s, `WITH gone AS (DELETE FROM cairn.passwords RETURNING 1) SELECT count(*) FROM gone`); n != 1 {
+			t.Errorf("round %d: %d passwords", round, n)
+		}
+		if _, err := s.pool.Exec(t.Context(), `DELETE FROM cairn.rate_limits`); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestSignInMethods(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true})

@@ -89,6 +89,7 @@ func enumerated(names []string, word string) string {
 type card struct {
 	Key, Name   string
 	FullName    string
+	Button      string // as the brand rules want it; "": ours
 	Notice      *notice
 	Connected   bool
 	State       string // "active", "limited", "degraded", "suspended" or "needs_reconnect"
@@ -160,7 +161,8 @@ func (s *server) cards(
 	zone := s.zoneOf(r)
 	for _, p := range s.Providers {
 		v := card{
-			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Offers: p.Offer,
+			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Button: p.Button,
+			Offers:   p.Offer,
 			Revoking: overview.Revoking(p.Key), Events: eventsInWords(p, overview.History[p.Key], zone),
 		}
 		if at, connected := overview.Connections[p.Key]; connected {

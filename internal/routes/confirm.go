@@ -69,7 +69,7 @@ func (s *server) showConfirm(w http.ResponseWriter, r *http.Request, status int,
 		act := parseIntent(s.Sessions.Intent(r.Context(), id))
 		v.Task = s.task(act, account)
 		if act.verb == toConnect {
-			v.Provider = &providerView{act.object, s.providerName(act.object)}
+			v.Provider = &providerView{Key: act.object, Name: s.providerName(act.object)}
 		}
 	}
 	title := strings.TrimSuffix("Confirm it’s you to "+v.Task, " to ")

@@ -34,7 +34,7 @@ type view struct {
 
 type viewer struct{ Name string }
 
-type providerView struct{ Key, Name string }
+type providerView struct{ Key, Name, Button string }
 
 // parsePages parses the pages, with functions for times and for assets: their addresses, icons, and providers' marks.
 func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error) {
@@ -99,7 +99,7 @@ func formTitle(title string, problems map[string]string) string {
 func (s *server) providerViews() []providerView {
 	views := make([]providerView, len(s.Providers))
 	for i, p := range s.Providers {
-		views[i] = providerView{Key: p.Key, Name: p.Name}
+		views[i] = providerView{Key: p.Key, Name: p.Name, Button: p.Button}
 	}
 	return views
 }

@@ -6,7 +6,8 @@
 //	limits.go       how long an answer may take
 //	identity.go     the ids of a request in the log
 //	repeated.go     failures that are logged once a minute with a count
-//	middleware.go   the log line, panics, security headers, time limits, pages that require a session
+//	headers.go      security headers
+//	middleware.go   the log line, panics, time limits, pages that require a session
 //	ratelimits.go   what each rate limit counts
 //	framing.go      requests whose bodies have two lengths
 //	input.go        reads what browsers send, once, or refuses it

@@ -51,7 +51,7 @@ func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
 		return &providerError{p, connection.ErrNotFound}
 	}
 	v := warningView{
-		Provider: &providerView{p.Key, p.Name}, Heading: "Disconnect " + p.Name + "?",
+		Provider: &providerView{Key: p.Key, Name: p.Name}, Heading: "Disconnect " + p.Name + "?",
 		Lead: connectedInWords(c, s.zoneOf(r)), Losses: lostWith(p), Manage: manageAt(p),
 		Button: "Disconnect " + p.Name, Keep: link{"Keep it connected", cardPath(p.Key)},
 	}
@@ -106,7 +106,7 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 	}
 	m := methods[i]
 	v := warningView{
-		Provider: &providerView{m.Key, m.Name}, Heading: "Remove " + m.Name + " as a sign-in method?", Lead: m.Label(),
+		Provider: &providerView{Key: m.Key, Name: m.Name}, Heading: "Remove " + m.Name + " as a sign-in method?", Lead: m.Label(),
 		Losses: []loss{{"key", "You can no longer sign in with this " + m.Name + " account",
 			stillSignsIn(account, methods, id)}},
 		Button: "Remove " + m.Name, Keep: link{"Keep it", "/account#" + atMethods},

@@ -13,11 +13,11 @@
 //	codec.go    the data column: JSON; data that does not decode is no session
 //	intent.go   what a person wants to do once they have re-authenticated
 //	ending.go   ending sessions, and why one ended
-//	list.go     the sessions of a person, and of all people
+//	list.go     one person's sessions, and everyone's
 //	upkeep.go   removing expired rows, and recording when a session was last seen
 //
-// A credential (a password, a provider's account) or a recent session is valid when it is checked, and may be invalid
-// when a transaction acts on it. So that transaction checks it again, under a lock on its row. The owner of the row
+// A credential (a password, a provider's account) or a recent session may become invalid between its check and the
+// transaction that relies on it. So that transaction checks it again, under a lock on its row. The owner of the row
 // does that: auth.StillProven for credentials, Manager.StillLive for sessions. SignIn and ChangeAccess lead such
 // transactions, and package access puts them together. All lock in the same order, so that there is no deadlock: user,
 // credential, connection, session. The removal of an account locks the user's row first, FOR UPDATE. A change of

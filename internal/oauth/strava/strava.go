@@ -31,6 +31,7 @@ func New(app oauth.App) *oauth.Provider {
 	return oauth.Provider{
 		Key: Key, Name: "Strava", ManageURL: "https://www.strava.com/settings/apps",
 		Offer:       "Lets Cairn see your profile and your activities. You choose at Strava which.",
+		Button:      "Connect with Strava",
 		Attribution: "Powered by Strava",
 		Config:      oauth2.Config{Scopes: []string{"read,activity:read_all"}},
 		Permissions: []oauth.Permission{
