@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -263,7 +264,11 @@ func TestFinishedAttemptsAreLimited(t *testing.T) {
 	if exchanged() != before {
 		t.Error("the code was sent all the same")
 	}
-	one.post("/login/strava").want(429, "main", "try again in 15 minutes") // before the consent page
+	refused := one.post("/login/strava") // before the consent page
+	seconds, err := strconv.Atoi(refused.want(429, "main", "Too many attempts").header.Get("Retry-After"))
+	if err != nil || seconds < 1 || seconds > 15*60 {
+		t.Errorf("Retry-After is %d s (error %v), want up to a quarter of an hour", seconds, err)
+	}
 	one.consent("/login/garmin")
 	for i := range 3 { // ada has signed in three times
 		b := newBrowser(t, s).from(fmt.Sprintf("198.51.100.%d", i))

@@ -53,7 +53,7 @@ func Patient() Limits {
 		Pages: routes.Limits{
 			Probe: long, Page: long, Provider: long, Webhook: long, Bulk: long,
 		},
-		Jobs:    jobs.Limits{Job: long},
+		Jobs:    jobs.Limits{Job: 4 * time.Minute}, // less than Rescue, for which a test may have to wait
 		Sandbox: patientSandbox(),
 
 		// RequestHeader keeps its default, because a server that stops waits this long for silent connections.
