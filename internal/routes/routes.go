@@ -111,6 +111,27 @@ type server struct {
 
 // New returns the handler of the whole site. It fails when a page does not parse.
 func New(d Deps) (http.Handler, error) {
+	s, err := newServer(d)
+	if err != nil {
+		return nil, err
+	}
+	crossOrigin := http.NewCrossOriginProtection()
+	if err := crossOrigin.AddTrustedOrigin(d.PublicURL.Scheme + "://" + d.PublicURL.Host); err != nil {
+		return nil, err
+	}
+	crossOrigin.SetDenyHandler(s.page(func(http.ResponseWriter, *http.Request) error { return errCrossSite }))
+	compressed, err := compression()
+	if err != nil {
+		return nil, err
+	}
+	r := chi.NewRouter()
+	r.Use(s.identified, clientIP(d.TrustedProxies), s.observeProxies, s.logged)
+	r.Use(s.headers, compressed, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
+	return r, s.mount(r)
+}
+
+// newServer makes what requests share.
+func newServer(d Deps) (*server, error) {
 	s := &server{Deps: d, zoneOptions: zoneOptions()}
 	s.access = access.Access{
 		Sessions: d.Sessions, Accounts: d.Accounts, Connections: d.Connections, Providers: d.Providers,
@@ -130,27 +151,17 @@ func New(d Deps) (http.Handler, error) {
 	if s.pages, err = parsePages(d.Web, s.assets); err != nil {
 		return nil, err
 	}
-	if s.broken, err = s.renderBroken(); err != nil {
-		return nil, err
-	}
-	crossOrigin := http.NewCrossOriginProtection()
-	if err := crossOrigin.AddTrustedOrigin(d.PublicURL.Scheme + "://" + d.PublicURL.Host); err != nil {
-		return nil, err
-	}
-	crossOrigin.SetDenyHandler(s.page(func(http.ResponseWriter, *http.Request) error { return errCrossSite }))
+	s.broken, err = s.renderBroken()
+	return s, err
+}
 
-	compressed, err := compression()
-	if err != nil {
-		return nil, err
-	}
+// mount is the URL map. It fails if the callback of a provider has the path of something else.
+func (s *server) mount(r chi.Router) (err error) {
 	hooks := session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail}
 	within := func(limit time.Duration) func(http.Handler) http.Handler { // the session's lookup included
-		return func(next http.Handler) http.Handler { return deadline(limit)(d.Sessions.Handler(hooks)(next)) }
+		return func(next http.Handler) http.Handler { return deadline(limit)(s.Sessions.Handler(hooks)(next)) }
 	}
 	pages, atProviders := within(s.Limits.Page), within(s.Limits.Provider)
-	r := chi.NewRouter()
-	r.Use(s.identified, clientIP(d.TrustedProxies), s.observeProxies, s.logged)
-	r.Use(s.headers, compressed, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
 	r.NotFound(pages(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
 	r.MethodNotAllowed(pages(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
 	page(r, "/health", s.health)
@@ -161,8 +172,8 @@ func New(d Deps) (http.Handler, error) {
 	page(r, "/.well-known/change-password", func(w http.ResponseWriter, r *http.Request) {
 		redirect(w, r, passwordPath)
 	})
-	if d.Sandbox != nil {
-		r.Mount("/sandbox", d.Sandbox.Handler)
+	if s.Sandbox != nil {
+		r.Mount("/sandbox", s.Sandbox.Handler)
 	}
 	r.Group(s.webhooks)
 	r.Group(func(r chi.Router) {
@@ -176,7 +187,7 @@ func New(d Deps) (http.Handler, error) {
 		r.Group(s.asking)
 		err = s.callbacks(r)
 	})
-	return r, err
+	return err
 }
 
 // open is for everyone.

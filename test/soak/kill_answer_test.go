@@ -148,7 +148,7 @@ type storedConnection struct {
 	IdentityID int64
 	Subject    string
 	Since      time.Time
-	Generation int64 // counts stored token pairs; 0: there is no connection
+	Generation int64 // grows with each stored token pair; 0: there is no connection
 }
 
 func (k *killing) connection(provider string) storedConnection {

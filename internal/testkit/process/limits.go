@@ -56,7 +56,8 @@ func Patient() Limits {
 		Jobs:    jobs.Limits{Job: 4 * time.Minute}, // less than Rescue, for which a test may have to wait
 		Sandbox: patientSandbox(),
 
-		// RequestHeader keeps its default, because a server that stops waits this long for silent connections.
+		// A server that stops waits this long for silent connections, so it is less than SHUTDOWN_TIMEOUT.
+		RequestHeader: 20 * time.Second,
 		SessionLookup: long, SessionStatement: long, Request: long, Response: 2 * long,
 		SandboxWork: long, Upkeep: long, Health: long,
 		Doctor: long, Message: long, Counting: long,
