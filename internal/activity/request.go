@@ -166,8 +166,8 @@ func (s *Store) sweepRequests(ctx context.Context) error {
 	return nil
 }
 
-// overdueSyncs returns a job for each connection whose requests are overdue: at most 1,000, chosen at random, so that none
-// waits behind those of a provider that is paused.
+// overdueSyncs returns a job for each connection whose requests are overdue: at most 1,000, chosen at random, so that
+// none waits behind those of a provider that is paused.
 func (s *Store) overdueSyncs(ctx context.Context) (jobs []river.JobArgs, err error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT c.provider, c.subject FROM cairn.sync_requests r

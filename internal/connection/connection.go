@@ -16,8 +16,8 @@
 //
 // The instance that holds a connection's lease refreshes its tokens. It gets the lease only if they are still the
 // ones it has read, and stores the new pair, fenced by the lease, before anyone uses it. If the database can't be
-// reached at that moment, it tries again until the lease runs out. Others wait for as long as a call can take, and share a
-// failure. No database connection is held during a call to a provider.
+// reached at that moment, it tries again until the lease runs out. Others wait for as long as a call can take, and
+// share a failure. No database connection is held during a call to a provider.
 package connection
 
 import (

@@ -105,8 +105,8 @@ func (s *Store) Rekey(ctx context.Context) (done int, err error) {
 	}
 }
 
-// sealedBefore returns the next batch after last of rows that are not sealed with the newest key: connections first, and
-// each table in the order of an index, so that a batch does not read what was done before.
+// sealedBefore returns the next batch after last of rows that are not sealed with the newest key: connections first,
+// and each table in the order of an index, so that a batch does not read what was done before.
 func (s *Store) sealedBefore(ctx context.Context, last sealedRow) ([]sealedRow, error) {
 	rows, err := s.pool.Query(ctx, `
 		(SELECT false AS revocation, identity_id AS id, user_id, provider, '' AS subject, sealed_tokens

@@ -26,7 +26,7 @@ type Provider struct {
 	// OtherNames are further names that people use.
 	OtherNames []string
 	Offer      string // what connecting it brings, in a sentence
-	// Button is what its brand rules want on a button that leads to it, with the class KEY-connect; "": they want nothing.
+	// Button is what its brand rules want on a button that leads to it, with the class KEY-connect; "": nothing.
 	Button      string
 	Attribution string // that its brand rules want beside its data; "": none
 	Hosts       string // CSP source of pages that the consent page may lead through; "": none are known

@@ -71,7 +71,8 @@ func TestPasswordIsAddedOnce(t *testing.T) {
 				t.Errorf("round %d: answered %d (%q)", round, a.status, a.Find("h1").Text())
 			}
 		}
-		if n := count(t, s, `WITH gone AS (DELETE FROM cairn.passwords RETURNING 1) SELECT count(*) FROM gone`); n != 1 {
+		gone := `WITH gone AS (DELETE FROM cairn.passwords RETURNING 1) SELECT count(*) FROM gone`
+		if n := count(t, s, gone); n != 1 {
 			t.Errorf("round %d: %d passwords", round, n)
 		}
 		if _, err := s.pool.Exec(t.Context(), `DELETE FROM cairn.rate_limits`); err != nil {

@@ -106,7 +106,8 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 	}
 	m := methods[i]
 	v := warningView{
-		Provider: &providerView{Key: m.Key, Name: m.Name}, Heading: "Remove " + m.Name + " as a sign-in method?", Lead: m.Label(),
+		Provider: &providerView{Key: m.Key, Name: m.Name}, Lead: m.Label(),
+		Heading: "Remove " + m.Name + " as a sign-in method?",
 		Losses: []loss{{"key", "You can no longer sign in with this " + m.Name + " account",
 			stillSignsIn(account, methods, id)}},
 		Button: "Remove " + m.Name, Keep: link{"Keep it", "/account#" + atMethods},
