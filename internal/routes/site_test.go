@@ -80,7 +80,7 @@ type options struct {
 func untiring() auth.Limits {
 	l := auth.DefaultLimits()
 	for _, often := range []*auth.Limit{
-		&l.CallPause, &l.CallHour, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork,
+		&l.CallPause, &l.CallHour, &l.CallNetwork, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork,
 	} {
 		often.Max = 1000
 	}
