@@ -140,7 +140,7 @@ func (v *visitor) me(ctx context.Context) error {
 func (v *visitor) signUp(ctx context.Context) error {
 	form := url.Values{"name": {v.name}, "email": {v.email}, "password": {testkit.Password}}
 	p, err := v.member(ctx, v.site.url+"/signup", form)
-	if strings.Contains(p.body, "There is an account with this e-mail already") {
+	if strings.Contains(p.body, "There is already an account with this e-mail") {
 		return errTaken
 	}
 	return err
