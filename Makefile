@@ -33,7 +33,7 @@ matrix-test: postgres ## make every call to a provider fail in every way, the sl
 	MATRIX=all go test -race -count=1 -run '^Test(ProviderMatrix|MatrixIsComplete)$$' ./internal/routes
 
 deploy-test: postgres $(if $(PREVIOUS),previous) ## replace and kill servers under load and print the figures; PREVIOUS=commit mixes that version in
-	DEPLOY_PREVIOUS=$(if $(PREVIOUS),$(CURDIR)/bin/previous/server) DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 DEPLOY_ANSWER_KILLS=200 go test -count=1 -v -parallel 1 -timeout 30m \
+	DEPLOY_PREVIOUS=$(if $(PREVIOUS),$(CURDIR)/bin/previous/server.test) DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 DEPLOY_ANSWER_KILLS=200 go test -count=1 -v -parallel 1 -timeout 30m \
 		-run '^(TestRollingRestart|TestPassedSocketOutlivesServers|TestKillAtRandom|TestKillAround(Refresh|Exchange)|TestRush.*)$$' ./test/soak
 
 fault-test: postgres ## restart, freeze and lose PostgreSQL under load for ten minutes, and print what people notice
@@ -69,6 +69,8 @@ screenshots: postgres chromium axe ## take pictures of every page into screensho
 previous:
 	@rm -rf bin/previous && mkdir -p bin/previous && git archive $(PREVIOUS) | tar -x -C bin/previous
 	@cd bin/previous && CGO_ENABLED=0 go build -o server ./cmd/server
+# Its rate limits have to be those of the test, like this version's.
+	@cd bin/previous && CGO_ENABLED=0 go test -c -o server.test ./cmd/server
 
 # These install what is missing, and say so first.
 postgres:
