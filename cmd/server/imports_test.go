@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"cairn/internal/metrics": {"cairn/db", "cairn/internal/auth", "cairn/internal/connection",
 		"cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/oauth", "cairn/internal/session"},
 	"cairn/internal/webhook": {"cairn/internal/activity", "cairn/internal/oauth"},
-	"cairn/internal/activity": {"cairn/internal/connection", "cairn/internal/oauth", "cairn/internal/seal",
+	"cairn/internal/activity": {"cairn/db", "cairn/internal/connection", "cairn/internal/oauth", "cairn/internal/seal",
 		"cairn/internal/text"},
 	"cairn/internal/connection": {"cairn/db", "cairn/internal/auth", "cairn/internal/avatar", "cairn/internal/oauth",
 		"cairn/internal/seal"},

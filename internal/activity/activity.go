@@ -25,6 +25,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn/db"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
@@ -195,23 +196,19 @@ func (s *Store) sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	err := s.inBatches(ctx, `
+	err := db.InBatches(ctx, s.pool, `
 		DELETE FROM cairn.pulls WHERE id IN (
 			SELECT id FROM cairn.pulls
-			WHERE created_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, pullLife, sweepBatch)
+			WHERE created_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, pullLife)
 	if err != nil {
 		return fmt.Errorf("activity: sweep addresses: %w", err)
 	}
 	return nil
 }
 
-// sweepBatch is how many rows one statement sweeps, so that none exceeds its time limit, however much is left over from
-// an outage.
-const sweepBatch = 500
-
 func (s *Store) sweepEntries(ctx context.Context, p *oauth.Provider) error {
 	rules, _ := rulesOf(p)
-	err := s.inBatches(ctx, `
+	err := db.InBatches(ctx, s.pool, `
 		UPDATE cairn.latest SET entries = '[]', as_of = NULL WHERE identity_id IN (
 			SELECT l.identity_id FROM cairn.latest l
 			JOIN cairn.connections c USING (identity_id)
@@ -220,19 +217,9 @@ func (s *Store) sweepEntries(ctx context.Context, p *oauth.Provider) error {
 			       OR $3::text[] <> '{}' AND NOT c.granted && $3::text[]
 			       OR c.state = 'needs_reconnect' AND c.state_since < now() - $4::interval)
 			LIMIT $5 FOR SHARE OF c SKIP LOCKED FOR UPDATE OF l SKIP LOCKED)`,
-		p.Key, rules.Keep, slices.Concat([]string{}, rules.Needs), keepWithoutConsent, sweepBatch)
+		p.Key, rules.Keep, slices.Concat([]string{}, rules.Needs), keepWithoutConsent)
 	if err != nil {
 		return fmt.Errorf("activity: sweep entries of %s: %w", p.Key, err)
 	}
 	return nil
-}
-
-// inBatches repeats a statement that sweeps at most sweepBatch rows until there are no more.
-func (s *Store) inBatches(ctx context.Context, statement string, args ...any) error {
-	for {
-		tag, err := s.pool.Exec(ctx, statement, args...)
-		if err != nil || tag.RowsAffected() < sweepBatch {
-			return err
-		}
-	}
 }

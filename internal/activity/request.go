@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 
+	"cairn/db"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
 )
@@ -156,10 +157,10 @@ func (r requests) noneLeft(ctx context.Context, tx pgx.Tx) error {
 
 // sweepRequests deletes stale requests.
 func (s *Store) sweepRequests(ctx context.Context) error {
-	err := s.inBatches(ctx, `
+	err := db.InBatches(ctx, s.pool, `
 		DELETE FROM cairn.sync_requests WHERE (identity_id, kind) IN (
 			SELECT identity_id, kind FROM cairn.sync_requests
-			WHERE requested_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, stale, sweepBatch)
+			WHERE requested_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, stale)
 	if err != nil {
 		return fmt.Errorf("activity: delete stale sync requests: %w", err)
 	}

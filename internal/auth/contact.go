@@ -10,24 +10,24 @@ import (
 
 // Contact is how to write to a user.
 type Contact struct {
-	Email    string // as they typed it: not verified; "": none is known
+	Email    string // as they typed it: not verified
 	TimeZone string // a name of the IANA database; "": not known
 }
 
-// ContactOf returns a user's contact. It is empty if the user is gone.
-func ContactOf(ctx context.Context, pool *pgxpool.Pool, userID int64) (Contact, error) {
+// Contacts returns the contacts of those of these users who have an e-mail address.
+func Contacts(ctx context.Context, pool *pgxpool.Pool, userIDs []int64) (map[int64]Contact, error) {
 	rows, _ := pool.Query(ctx, `
-		SELECT COALESCE(p.email, ''), COALESCE(u.time_zone, '')
-		FROM cairn.users u LEFT JOIN cairn.passwords p ON p.user_id = u.id
-		WHERE u.id = $1`, userID) // CollectRows returns its error
-	contacts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Contact])
+		SELECT u.id, p.email, COALESCE(u.time_zone, '')
+		FROM cairn.users u JOIN cairn.passwords p ON p.user_id = u.id
+		WHERE u.id = ANY($1)`, userIDs) // ForEachRow returns its error
+	contacts := map[int64]Contact{}
+	var id int64
+	var c Contact
+	_, err := pgx.ForEachRow(rows, []any{&id, &c.Email, &c.TimeZone}, func() error { contacts[id] = c; return nil })
 	if err != nil {
-		return Contact{}, fmt.Errorf("auth: read the contact of user %d: %w", userID, err)
+		return nil, fmt.Errorf("auth: read contacts: %w", err)
 	}
-	if len(contacts) == 0 {
-		return Contact{}, nil
-	}
-	return contacts[0], nil
+	return contacts, nil
 }
 
 // CountWithoutEmail counts the ids of users without an e-mail address. An id that stands twice counts twice.

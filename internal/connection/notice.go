@@ -19,8 +19,8 @@ type Notice struct {
 	UserID     int64
 	Provider   string
 	Cause      Cause
-	Since      time.Time    // of this state
-	Owner      auth.Contact // with an e-mail address
+	Since      time.Time // of this state
+	Owner      auth.Contact
 }
 
 // ErrNotifying means that another process is handing notices over.
@@ -61,32 +61,73 @@ const unnoticed = `
 	FROM cairn.connections
 	WHERE state = 'needs_reconnect' AND noticed_since IS DISTINCT FROM state_since AND provider = ANY($1)`
 
-// Notices calls show with every notice about connections to these providers, and marks none. It reads them one at a
-// time, so that an owner who has just connected again is left out, and so is one without an e-mail address. Errors: the
-// first one of show.
+// noticeBatch is how many connections are listed at once.
+const noticeBatch = 100
+
+// Notices calls show with every notice about connections to these providers whose owner has an e-mail address, and marks
+// none. Errors: the first one of show.
 func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show func(Notice) error) error {
-	var n Notice
+	last := int64(0)
 	for {
-		err := pool.QueryRow(ctx, `
-			SELECT identity_id, user_id, provider, cause, state_since`+unnoticed+`
-			AND identity_id > $2 ORDER BY identity_id LIMIT 1`, providers, n.IdentityID).
-			Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Cause, &n.Since)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
+		batch, err := listNotices(ctx, pool, providers, last)
 		if err != nil {
-			return fmt.Errorf("connection: read notices: %w", err)
-		}
-		if n.Owner, err = auth.ContactOf(ctx, pool, n.UserID); err != nil {
-			return fmt.Errorf("connection: read notices: %w", err)
-		}
-		if n.Owner.Email == "" {
-			continue
-		}
-		if err := show(n); err != nil {
 			return err
 		}
+		for _, n := range batch {
+			if err := showStill(ctx, pool, n, show); err != nil {
+				return err
+			}
+			last = n.IdentityID
+		}
+		if len(batch) < noticeBatch {
+			return nil
+		}
 	}
+}
+
+// listNotices returns the next notices after the identity with the id last. An owner without an e-mail address has an
+// empty contact.
+func listNotices(ctx context.Context, pool *pgxpool.Pool, providers []string, last int64) ([]Notice, error) {
+	rows, _ := pool.Query(ctx, `
+		SELECT identity_id, user_id, provider, cause, state_since`+unnoticed+`
+		AND identity_id > $2 ORDER BY identity_id LIMIT $3`, providers, last, noticeBatch) // CollectRows returns its error
+	batch, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n Notice, err error) {
+		err = row.Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Cause, &n.Since)
+		return n, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connection: read notices: %w", err)
+	}
+	owners := make([]int64, len(batch))
+	for i, n := range batch {
+		owners[i] = n.UserID
+	}
+	contacts, err := auth.Contacts(ctx, pool, owners)
+	if err != nil {
+		return nil, fmt.Errorf("connection: read notices: %w", err)
+	}
+	for i, n := range batch {
+		batch[i].Owner = contacts[n.UserID]
+	}
+	return batch, nil
+}
+
+// showStill shows a notice unless its owner can't be written to, or has connected again since it was listed.
+func showStill(ctx context.Context, pool *pgxpool.Pool, n Notice, show func(Notice) error) error {
+	if n.Owner.Email == "" {
+		return nil
+	}
+	var due bool
+	err := pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT`+unnoticed+` AND identity_id = $2 AND state_since = $3)`,
+		[]string{n.Provider}, n.IdentityID, n.Since).Scan(&due)
+	if err != nil {
+		return fmt.Errorf("connection: read notices: %w", err)
+	}
+	if !due {
+		return nil
+	}
+	return show(n)
 }
 
 // noticed marks a notice, even if the process is stopping. If the connection has changed state since, there is nothing

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/db"
 	"cairn/internal/oauth"
 )
 
@@ -97,24 +98,16 @@ func (s *Store) Picture(ctx context.Context, userID int64, provider string) (p P
 	return p, nil
 }
 
-// sweepBatch is how many rows one statement sweeps, so that none exceeds its time limit, however much is left over from
-// an outage.
-const sweepBatch = 500
-
 // SweepPictures removes pictures that may no longer be kept, and those that people have removed at the provider.
 func (s *Store) SweepPictures(ctx context.Context) error {
-	for {
-		tag, err := s.pool.Exec(ctx, `
-			UPDATE cairn.avatars SET image = NULL, media_type = NULL, fetched_at = NULL WHERE identity_id IN (
-				SELECT a.identity_id FROM cairn.avatars a
-				JOIN cairn.connections c USING (identity_id)
-				WHERE a.fetched_at < now() - $1::interval OR a.fetched_at IS NOT NULL AND c.picture_url = ''
-				LIMIT $2 FOR UPDATE OF a SKIP LOCKED)`, pictureLife, sweepBatch)
-		if err != nil {
-			return fmt.Errorf("connection: sweep pictures: %w", err)
-		}
-		if tag.RowsAffected() < sweepBatch {
-			return nil
-		}
+	err := db.InBatches(ctx, s.pool, `
+		UPDATE cairn.avatars SET image = NULL, media_type = NULL, fetched_at = NULL WHERE identity_id IN (
+			SELECT a.identity_id FROM cairn.avatars a
+			JOIN cairn.connections c USING (identity_id)
+			WHERE a.fetched_at < now() - $1::interval OR a.fetched_at IS NOT NULL AND c.picture_url = ''
+			LIMIT $2 FOR SHARE OF c SKIP LOCKED FOR UPDATE OF a SKIP LOCKED)`, pictureLife)
+	if err != nil {
+		return fmt.Errorf("connection: sweep pictures: %w", err)
 	}
+	return nil
 }
