@@ -45,6 +45,7 @@ ifdef PREVIOUS
 endif
 	go test -run '^$$' -bench 'SignedIn|Storm|Expired' -benchtime 1x -timeout 90m ./internal/bench
 	go test -run '^$$' -bench Request -benchtime 3s ./internal/bench
+	go test -run '^$$' -bench Home -benchtime 3s ./internal/routes
 
 lint: ## check formatting, line length, vet, staticcheck, modern Go
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run: gofmt -w .'; exit 1; }

@@ -64,8 +64,8 @@ const unnoticed = `
 // noticeBatch is how many connections are listed at once.
 const noticeBatch = 100
 
-// Notices calls show with every notice about connections to these providers whose owner has an e-mail address, and marks
-// none. Errors: the first one of show.
+// Notices calls show with every notice about connections to these providers whose owner has an e-mail address, and
+// marks none. Errors: the first one of show.
 func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show func(Notice) error) error {
 	last := int64(0)
 	for {
@@ -88,9 +88,9 @@ func Notices(ctx context.Context, pool *pgxpool.Pool, providers []string, show f
 // listNotices returns the next notices after the identity with the id last. An owner without an e-mail address has an
 // empty contact.
 func listNotices(ctx context.Context, pool *pgxpool.Pool, providers []string, last int64) ([]Notice, error) {
-	rows, _ := pool.Query(ctx, `
-		SELECT identity_id, user_id, provider, cause, state_since`+unnoticed+`
-		AND identity_id > $2 ORDER BY identity_id LIMIT $3`, providers, last, noticeBatch) // CollectRows returns its error
+	rows, _ := pool.Query(ctx, // CollectRows returns its error
+		`SELECT identity_id, user_id, provider, cause, state_since`+unnoticed+`
+		AND identity_id > $2 ORDER BY identity_id LIMIT $3`, providers, last, noticeBatch)
 	batch, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n Notice, err error) {
 		err = row.Scan(&n.IdentityID, &n.UserID, &n.Provider, &n.Cause, &n.Since)
 		return n, err
