@@ -8,6 +8,7 @@
 //	providers.go  the list of providers; registration.go has what an entry means
 //	guessable.go  secrets that are refused
 //	secrets.go    secrets that development generates, and secrets derived from SESSION_SECRET
+//	node.go       the change-over from the Node server
 //
 // It reads variables through a function. No other package reads any of them.
 package config
@@ -47,7 +48,8 @@ type Config struct {
 	MaxLifetime       time.Duration // of a session, from its sign-in; 0: the default
 	Stop              StopTimes
 	Apps              map[string]oauth.App // by provider key
-	pushSecretOf      map[string]string    // by provider key
+	Node              Node
+	pushSecretOf      map[string]string // by provider key
 }
 
 // StopTimes say how long stopping takes.
@@ -66,7 +68,9 @@ func (c Config) Site() *url.URL { return cmp.Or(c.PublicURL, LocalSite(c.Port)) 
 func (c Config) Public() bool { return c.PublicURL != nil && !IsLoopback(c.PublicURL.Hostname()) }
 
 // Load reads the environment. Its error lists every problem, each with the name of its variable.
-func Load(getenv func(string) string) (Config, error) {
+func Load(getenv func(string) string) (Config, error) { return loadAt(getenv, time.Now()) }
+
+func loadAt(getenv func(string) string, now time.Time) (Config, error) {
 	c := newReader(getenv)
 	config := Config{
 		Production:    c.production(),
@@ -90,6 +94,7 @@ func Load(getenv func(string) string) (Config, error) {
 	config.LogLevel = c.logLevel()
 	config.NoticeFrom = c.noticeFrom()
 	config.Apps = c.apps(config)
+	config.Node = c.node(config, now)
 	if config.Lifetime > 0 && config.MaxLifetime > 0 && config.Lifetime > config.MaxLifetime {
 		c.problem("SESSION_LIFETIME is longer than SESSION_MAX_LIFETIME")
 	}

@@ -10,7 +10,10 @@ func TestMisspeltVariables(t *testing.T) {
 		"DATABSE_URL":      "DATABASE_URL", "ENCRIPTION_KEYS": "ENCRYPTION_KEY", "SESION_LIFETIME": "SESSION_LIFETIME",
 		"GARMIN_WEBHOOK": "ours", "PORT_FILE": "", "NOTICE_FROM_FILE": "ours", // no secret
 		"PATH": "", "HOME": "", "PWD": "", "TERM": "", "USER": "", "SHELL": "", "SESSION_MANAGER": "",
-		"LISTEN_FDS": "", "LISTEN_PID": "", "GOGC": "", "FRONTEND_URL": "", "TEST_DATABASE_URL": "",
+		"NODE_SESSION_UNTIL": "NODE_SESSIONS_UNTIL", "NODE_LINK_UNTIL": "NODE_LINKS_UNTIL",
+		"FRONTEND_URI": "FRONTEND_URL",
+		"LISTEN_FDS":   "", "LISTEN_PID": "", "GOGC": "", "TEST_DATABASE_URL": "", "NODE_SESSION_SECRET_FILE": "",
+		"NODE_OPTIONS": "", "NODE_PATH": "", "NODE_VERSION": "", "NODE_EXTRA_CA_CERTS": "", // Node's own
 		"CREDENTIALS_DIRECTORY": "", "PGDATA": "", "XDG_SESSION_ID": "", "DBUS_SESSION_BUS_ADDRESS": "",
 	} {
 		meant, suspect := Misspelt(name)

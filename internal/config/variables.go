@@ -52,6 +52,16 @@ func variables() []variable {
 		{name: "METRICS_ADDR"},
 		{name: "LOG_LEVEL"},
 		{name: "NOTICE_FROM"},
+		{name: "NODE_IMPORT"},
+		{name: "NODE_ENCRYPTION_KEY", secret: true},
+		{name: "NODE_LINKS_UNTIL"},
+		{name: "NODE_SESSIONS_UNTIL"},
+		{name: "NODE_SESSION_SECRET", secret: true},
+		{name: "NODE_SESSION_COOKIE"},
+		{name: "NODE_SESSION_TABLE"},
+		{name: "NODE_SESSION_USER"},
+		{name: "NODE_WINDOW"},
+		{name: "FRONTEND_URL"},
 	}
 	for _, p := range Providers() {
 		list = append(list, p.variables()...)
