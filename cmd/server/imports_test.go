@@ -15,11 +15,15 @@ import (
 var mayImport = map[string][]string{
 	"cairn/cmd/server": {"cairn/db", "cairn/db/embedded", "cairn/web", "cairn/internal/admin", "cairn/internal/auth",
 		"cairn/internal/avatar", "cairn/internal/config", "cairn/internal/connection", "cairn/internal/instance",
-		"cairn/internal/jobs", "cairn/internal/activity", "cairn/internal/metrics", "cairn/internal/oauth",
+		"cairn/internal/jobs", "cairn/internal/activity", "cairn/internal/metrics", "cairn/internal/node",
+		"cairn/internal/oauth",
 		"cairn/internal/sandbox", "cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session"},
 	"cairn/internal/admin": {"cairn/db", "cairn/db/embedded", "cairn/internal/auth", "cairn/internal/config",
 		"cairn/internal/connection", "cairn/internal/instance", "cairn/internal/jobs", "cairn/internal/oauth",
 		"cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session", "cairn/internal/webhook"},
+	"cairn/internal/node": {"cairn/db", "cairn/internal/access", "cairn/internal/admin", "cairn/internal/auth",
+		"cairn/internal/config", "cairn/internal/connection", "cairn/internal/instance", "cairn/internal/oauth",
+		"cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session", "cairn/internal/text"},
 	"cairn/internal/config": {"cairn/internal/oauth", providerFolder},
 	// A provider's folder implements the interfaces of features.
 	providerFolder: {"cairn/internal/activity", "cairn/internal/connection", "cairn/internal/oauth",

@@ -19,6 +19,7 @@ import (
 var namesProviders = []string{
 	"internal/oauth/*/*.go", "internal/sandbox/*.go", "internal/config/providers.go",
 	"internal/admin/doctor_oldtokens.go", // Garmin's tokens in the Node server's tables
+	"internal/node/*.go",                 // the providers of that server
 }
 
 func TestProvidersAreNamedInFewPlaces(t *testing.T) {

@@ -4,11 +4,10 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
-	"golang.org/x/term"
+	"cairn/internal/admin"
 )
 
 // newLogger returns a logger that writes text to a terminal and JSON to everything else. Lines of JSON are buffered for
@@ -16,7 +15,7 @@ import (
 // is written at once, together with the lines before it. flush writes the lines that are still buffered.
 func newLogger(w io.Writer, level slog.Level) (log *slog.Logger, flush func()) {
 	options := &slog.HandlerOptions{Level: level}
-	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+	if admin.IsTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, options)), func() {}
 	}
 	lines := &gathered{out: w}

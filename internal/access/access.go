@@ -1,11 +1,12 @@
 // Package access decides who gets into an account: the use cases that cross sessions, accounts and connections. Each is
 // one transaction, in the lock order that package session writes down.
 //
-//	access.go   what all have in common
-//	signin.go   beginning a session: by a new account, a password, or a provider's account
-//	connect.go  connecting an account of a provider to the account that is signed in
-//	change.go   changing sign-in methods, and locking others out
-//	delete.go   deleting the account
+//	access.go      what all have in common
+//	signin.go      beginning a session: by a new account, a password, or a provider's account
+//	connect.go     connecting an account of a provider to the account that is signed in
+//	disconnect.go  disconnecting it
+//	change.go      changing sign-in methods, and locking others out
+//	delete.go      deleting the account
 //
 // The context is that of a request behind session.Manager.Handler, which writes the session's cookie. Known browsers
 // (auth.RememberBrowser) are named by tokens, whose cookie is the caller's.

@@ -43,7 +43,7 @@ func (a *Access) RemoveIdentity(ctx context.Context, userID, id int64) (provider
 			if p == nil {
 				return nil // we have no keys of this provider any more: the connection goes with the identity
 			}
-			_, err := a.Connections.DisconnectTx(ctx, tx, p, userID, id)
+			_, err := a.Connections.Disconnect(ctx, tx, p, userID, id)
 			if errors.Is(err, connection.ErrNotFound) {
 				return nil
 			}
@@ -52,6 +52,16 @@ func (a *Access) RemoveIdentity(ctx context.Context, userID, id int64) (provider
 		return provider, err
 	})
 	return provider, browser, err
+}
+
+// ConfirmIdentity makes an unconfirmed identity a sign-in method, and returns its provider's key. The caller makes sure
+// that the sign-in is recent. Errors: auth.ErrNotFound.
+func (a *Access) ConfirmIdentity(ctx context.Context, userID, id int64) (provider string, err error) {
+	err = a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
+		provider, err = a.Accounts.Confirm(ctx, tx, userID, id)
+		return "", err
+	})
+	return provider, err
 }
 
 // EndOtherSessions locks others out. It returns the token of this browser.

@@ -34,7 +34,7 @@ func (a *Access) Delete(ctx context.Context, userID int64) (d Deleted, err error
 
 func (a *Access) disconnectAll(ctx context.Context, tx pgx.Tx, userID int64, d *Deleted) error {
 	for _, p := range a.Providers {
-		revoking, err := a.Connections.DisconnectTx(ctx, tx, p, userID, 0)
+		revoking, err := a.Connections.Disconnect(ctx, tx, p, userID, 0)
 		switch {
 		case errors.Is(err, connection.ErrNotFound):
 		case err != nil:

@@ -91,8 +91,8 @@ func ParseListing(args []string) (asJSON bool, err error) {
 	return asJSON, err
 }
 
-// verb cuts off the first argument, which must be one of words. Errors: flag.ErrHelp, UsageError.
-func verb(args []string, words ...string) (word string, rest []string, err error) {
+// Verb cuts off the first argument, which must be one of words. Errors: flag.ErrHelp, UsageError.
+func Verb(args []string, words ...string) (word string, rest []string, err error) {
 	switch {
 	case len(args) == 0:
 		return "", nil, UsageError("one of these has to follow: " + strings.Join(words, ", "))

@@ -89,9 +89,9 @@ func openDirect(ctx context.Context, c config.Config, pool *pgxpool.Pool, log *s
 	return direct, nil
 }
 
-// database reads the environment and opens the database, which it neither makes nor migrates. It fails if the schema is
+// Database reads the environment and opens the database, which it neither makes nor migrates. It fails if the schema is
 // older than this program.
-func (e Env) database(ctx context.Context, use func(config.Config, *pgxpool.Pool) error) error {
+func (e Env) Database(ctx context.Context, use func(config.Config, *pgxpool.Pool) error) error {
 	c, err := e.Config()
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func Instances(ctx context.Context, e Env, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return e.database(ctx, func(_ config.Config, pool *pgxpool.Pool) error {
+	return e.Database(ctx, func(_ config.Config, pool *pgxpool.Pool) error {
 		all, err := instance.List(ctx, pool)
 		if err != nil {
 			return err

@@ -34,7 +34,7 @@ func Jobs(ctx context.Context, e Env, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return e.database(ctx, func(_ config.Config, pool *pgxpool.Pool) error {
+	return e.Database(ctx, func(_ config.Config, pool *pgxpool.Pool) error {
 		tallies, err := jobs.Count(ctx, pool)
 		if err != nil {
 			return err

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/term"
 )
 
 // list returns a function that writes one row of a listing, and one that ends the listing. It writes a table under
@@ -38,6 +41,12 @@ func writeJSON(out io.Writer, object any) error {
 	lines := json.NewEncoder(out)
 	lines.SetEscapeHTML(false)
 	return lines.Encode(object)
+}
+
+// IsTerminal reports whether a person reads what is written.
+func IsTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // stamp returns a time as tables show it.

@@ -47,7 +47,7 @@ func Notices(ctx context.Context, e Env, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return e.database(ctx, func(c config.Config, pool *pgxpool.Pool) error {
+	return e.Database(ctx, func(c config.Config, pool *pgxpool.Pool) error {
 		n, err := newNotifier(e, c, out)
 		if err != nil {
 			return err

@@ -28,7 +28,7 @@ func Rekey(ctx context.Context, e Env, out io.Writer) error {
 	if err := Parse(e.Args, nil); err != nil {
 		return err
 	}
-	return e.database(ctx, func(c config.Config, pool *pgxpool.Pool) error {
+	return e.Database(ctx, func(c config.Config, pool *pgxpool.Pool) error {
 		c, err := c.WithSecrets()
 		if err != nil {
 			return err

@@ -45,7 +45,7 @@ type order struct {
 }
 
 func parseOrder(args []string) (o order, err error) {
-	if o.verb, args, err = verb(args, "list", "end"); err != nil {
+	if o.verb, args, err = Verb(args, "list", "end"); err != nil {
 		return order{}, err
 	}
 	err = Parse(args, func(f *flag.FlagSet) {
@@ -85,7 +85,7 @@ func Sessions(ctx context.Context, e Env, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return e.database(ctx, func(c config.Config, pool *pgxpool.Pool) error {
+	return e.Database(ctx, func(c config.Config, pool *pgxpool.Pool) error {
 		sessions := session.New(session.Options{
 			Pool: pool, Lifetime: c.Lifetime, MaxLifetime: c.MaxLifetime,
 			LookupTimeout: e.Limits.SessionLookup, StatementTimeout: e.Limits.SessionStatement,

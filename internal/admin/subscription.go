@@ -49,7 +49,7 @@ func (s Subscription) name() string { return s.provider.Make(oauth.App{}).Name }
 
 // Run manages the subscription, of which an application has one.
 func (s Subscription) Run(ctx context.Context, e Env, out io.Writer) error {
-	what, rest, err := verb(e.Args, "subscribe", "show", "unsubscribe")
+	what, rest, err := Verb(e.Args, "subscribe", "show", "unsubscribe")
 	if err != nil {
 		return err
 	}

@@ -24,24 +24,34 @@ type Account struct {
 	Identities []Identity
 }
 
-// Identity is a provider's account as a sign-in method.
+// Identity is a provider's account. It is a sign-in method if it signs in.
 type Identity struct {
 	ID       int64
 	Provider string
 	Subject  string
 	Since    time.Time
+	SignsIn  bool // false: an import said that the account is the user's, and the user has not confirmed that yet
 }
 
 // Methods returns how many sign-in methods the account has.
-func (a Account) Methods() int {
-	n := len(a.Identities)
+func (a Account) Methods() (n int) {
+	for _, i := range a.Identities {
+		if i.SignsIn {
+			n++
+		}
+	}
 	if a.Email != "" {
 		n++
 	}
 	return n
 }
 
-// Has reports whether an account of this provider is a sign-in method.
+// SignsInWith reports whether an account of this provider is a sign-in method.
+func (a Account) SignsInWith(provider string) bool {
+	return slices.ContainsFunc(a.Identities, func(i Identity) bool { return i.Provider == provider && i.SignsIn })
+}
+
+// Has reports whether an account of this provider is the user's, as a sign-in method or not.
 func (a Account) Has(provider string) bool {
 	return slices.ContainsFunc(a.Identities, func(i Identity) bool { return i.Provider == provider })
 }
@@ -61,7 +71,7 @@ func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 		return Account{}, fmt.Errorf("auth: read user %d: %w", userID, err)
 	}
 	rows, _ := a.pool.Query(ctx, `
-		SELECT id, provider, subject, created_at FROM cairn.identities
+		SELECT id, provider, subject, created_at, signs_in FROM cairn.identities
 		WHERE user_id = $1 ORDER BY created_at, id`, userID) // CollectRows returns its error
 	account.Identities, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Identity])
 	if err != nil {
@@ -150,7 +160,7 @@ func lockMethods(ctx context.Context, tx pgx.Tx, userID int64) error {
 func requireMethod(ctx context.Context, tx pgx.Tx, userID int64) error {
 	var left bool
 	err := tx.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM cairn.identities WHERE user_id = $1)
+		SELECT EXISTS (SELECT FROM cairn.identities WHERE user_id = $1 AND signs_in)
 		    OR EXISTS (SELECT FROM cairn.passwords WHERE user_id = $1)`, userID).Scan(&left)
 	switch {
 	case err != nil:

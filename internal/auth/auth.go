@@ -3,6 +3,8 @@
 //	account.go      users: their name, their sign-in methods, their deletion
 //	password.go     sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go     sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
+//	unconfirmed.go  identities that came with an import and don't sign in yet
+//	import.go       making many accounts at once
 //	contact.go      how to write to a user
 //	proof.go        checking a credential again in the transaction that acts on it
 //	preferences.go  the time zone and the units of a user
@@ -30,6 +32,7 @@ var (
 	ErrLastMethod  = errors.New("auth: the last sign-in method cannot be removed")
 	ErrNotFound    = errors.New("auth: not found")
 	ErrLinked      = errors.New("auth: the provider's account belongs to another user")
+	ErrUnconfirmed = errors.New("auth: the provider's account does not sign in until its owner confirms it")
 	ErrNotRecent   = errors.New("auth: a new sign-in method needs a recent sign-in")
 	ErrBusy        = errors.New("auth: too many passwords are being checked")
 )

@@ -9,8 +9,9 @@ import (
 )
 
 // Link makes a provider's account a sign-in method of a signed-in user and returns the identity's id. If it is one
-// already, nothing changes. recent says that the user has just signed in. Errors: ErrLinked if the account is another
-// user's; ErrNotRecent if it would be a new sign-in method and the sign-in is not recent.
+// already, nothing changes. recent says that the user has just signed in: otherwise an unconfirmed identity stays that,
+// and so does the account that takes the place of an unknown one (unconfirmed.go). Errors: ErrLinked if the account is
+// another user's; ErrNotRecent if it would be a new sign-in method and the sign-in is not recent.
 func (a *Accounts) Link(
 	ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, recent bool,
 ) (int64, error) {
@@ -20,34 +21,43 @@ func (a *Accounts) Link(
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return 0, err
 	}
-	id, owner, err := findIdentity(ctx, tx, provider, subject)
+	known, err := findIdentity(ctx, tx, provider, subject)
 	switch {
-	case errors.Is(err, ErrNotFound) && !recent:
-		return 0, ErrNotRecent
 	case errors.Is(err, ErrNotFound):
-		return insertIdentity(ctx, tx, userID, provider, subject)
+		replaced, err := dropUnknown(ctx, tx, userID, provider)
+		switch {
+		case err != nil:
+			return 0, err
+		case !recent && !replaced:
+			return 0, ErrNotRecent
+		}
+		return insertIdentity(ctx, tx, userID, provider, subject, recent)
 	case err != nil:
 		return 0, err
-	case owner != userID:
+	case known.userID != userID:
 		return 0, ErrLinked
+	case recent && !known.signsIn:
+		return known.id, confirmIdentity(ctx, tx, userID, known.id)
 	}
-	return id, nil
+	return known.id, nil
 }
 
 // FindOrCreate returns the user and the identity of a provider's account. It creates both for an account that is new,
-// with this name and avatar. Errors: ErrCredentials if the identity is removed at the same time.
+// with this name and avatar. Errors: ErrCredentials if the identity is removed at the same time, ErrUnconfirmed.
 func (a *Accounts) FindOrCreate(
 	ctx context.Context, tx pgx.Tx, provider, subject, name, avatarURL string,
 ) (userID, identityID int64, err error) {
 	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
 		return 0, 0, err
 	}
-	identityID, userID, err = findIdentity(ctx, tx, provider, subject)
-	if err == nil {
-		err = a.StillProven(ctx, tx, Proof{UserID: userID, identityID: identityID})
-	}
-	if !errors.Is(err, ErrNotFound) {
-		return userID, identityID, err
+	known, err := findIdentity(ctx, tx, provider, subject)
+	switch {
+	case err == nil && !known.signsIn:
+		return 0, 0, ErrUnconfirmed
+	case err == nil:
+		return known.userID, known.id, a.StillProven(ctx, tx, Proof{UserID: known.userID, identityID: known.id})
+	case !errors.Is(err, ErrNotFound):
+		return 0, 0, err
 	}
 	err = tx.QueryRow(ctx, `
 		INSERT INTO cairn.users (display_name, avatar_url) VALUES ($1, NULLIF($2, '')) RETURNING id`,
@@ -55,7 +65,7 @@ func (a *Accounts) FindOrCreate(
 	if err != nil {
 		return 0, 0, fmt.Errorf("auth: insert user: %w", err)
 	}
-	identityID, err = insertIdentity(ctx, tx, userID, provider, subject)
+	identityID, err = insertIdentity(ctx, tx, userID, provider, subject, true)
 	return userID, identityID, err
 }
 
@@ -96,21 +106,31 @@ func lockIdentity(ctx context.Context, tx pgx.Tx, provider, subject string) erro
 	return nil
 }
 
-func findIdentity(ctx context.Context, tx pgx.Tx, provider, subject string) (id, userID int64, err error) {
-	err = tx.QueryRow(ctx, `SELECT id, user_id FROM cairn.identities WHERE provider = $1 AND subject = $2`,
-		provider, subject).Scan(&id, &userID)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, 0, ErrNotFound
-	}
-	if err != nil {
-		return 0, 0, fmt.Errorf("auth: find identity of %s: %w", provider, err)
-	}
-	return id, userID, nil
+// knownIdentity is an identity as it was found.
+type knownIdentity struct {
+	id, userID int64
+	signsIn    bool
 }
 
-func insertIdentity(ctx context.Context, tx pgx.Tx, userID int64, provider, subject string) (id int64, err error) {
-	err = tx.QueryRow(ctx, `INSERT INTO cairn.identities (user_id, provider, subject) VALUES ($1, $2, $3) RETURNING id`,
-		userID, provider, subject).Scan(&id)
+func findIdentity(ctx context.Context, tx pgx.Tx, provider, subject string) (found knownIdentity, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT id, user_id, signs_in FROM cairn.identities WHERE provider = $1 AND subject = $2`,
+		provider, subject).Scan(&found.id, &found.userID, &found.signsIn)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return knownIdentity{}, ErrNotFound
+	}
+	if err != nil {
+		return knownIdentity{}, fmt.Errorf("auth: find identity of %s: %w", provider, err)
+	}
+	return found, nil
+}
+
+func insertIdentity(
+	ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, signsIn bool,
+) (id int64, err error) {
+	err = tx.QueryRow(ctx, `
+		INSERT INTO cairn.identities (user_id, provider, subject, signs_in) VALUES ($1, $2, $3, $4) RETURNING id`,
+		userID, provider, subject, signsIn).Scan(&id)
 	if err != nil {
 		return 0, fmt.Errorf("auth: insert identity of %s: %w", provider, err)
 	}

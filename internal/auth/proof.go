@@ -20,7 +20,7 @@ type Proof struct {
 // StillProven checks, in the transaction that acts on a credential, that it was neither changed nor removed since. It
 // locks the user, then the credential. Errors: ErrCredentials.
 func (a *Accounts) StillProven(ctx context.Context, tx pgx.Tx, p Proof) error {
-	credential := `SELECT true FROM cairn.identities WHERE user_id = $1 AND id = $2 FOR SHARE`
+	credential := `SELECT true FROM cairn.identities WHERE user_id = $1 AND id = $2 AND signs_in FOR SHARE`
 	args := []any{p.UserID, p.identityID}
 	if p.identityID == 0 {
 		credential = `SELECT true FROM cairn.passwords WHERE user_id = $1 AND hash = $2 FOR SHARE`

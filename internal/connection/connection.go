@@ -6,6 +6,7 @@
 //	call.go        calls about a connection, and what their answers say about it
 //	overview.go    what people see of their connections
 //	picture.go     our copies of the pictures of connected accounts
+//	import.go      connections that come from another server
 //	idle.go        tokens that would expire unused, and refreshes that were cut off
 //	notice.go      notices to owners who have to connect again
 //	jobs.go        background jobs: revoking, refreshing idle tokens, fetching pictures

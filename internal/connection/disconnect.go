@@ -12,17 +12,6 @@ import (
 	"cairn/internal/oauth"
 )
 
-// Disconnect ends a person's connection at a provider: it is gone here at once, and its tokens are revoked in the
-// background until the provider confirms. If they can't be, revoking is false, and only the person can remove our
-// access there. Errors: ErrNotFound.
-func (s *Store) Disconnect(ctx context.Context, p *oauth.Provider, userID int64) (revoking bool, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		revoking, err = s.DisconnectTx(ctx, tx, p, userID, 0)
-		return err
-	})
-	return revoking && err == nil, err
-}
-
 // removed is the deleted row of a connection.
 type removed struct {
 	identityID  int64
@@ -33,9 +22,10 @@ type removed struct {
 	leasedUntil *time.Time
 }
 
-// DisconnectTx is Disconnect within a transaction. If identityID is not 0, the connection must belong to that identity.
-// The tokens move to a revocation if the provider revokes tokens.
-func (s *Store) DisconnectTx(
+// Disconnect ends a person's connection at a provider: it is gone here with the transaction, and its tokens are revoked
+// in the background until the provider confirms. If they can't be, revoking is false, and only the person can remove our
+// access there. If identityID is not 0, the connection must belong to that identity. Errors: ErrNotFound.
+func (s *Store) Disconnect(
 	ctx context.Context, tx pgx.Tx, p *oauth.Provider, userID, identityID int64,
 ) (revoking bool, err error) {
 	if err := lockOwner(ctx, tx, userID); err != nil {

@@ -14,7 +14,7 @@ import (
 
 func (r rig) disconnect(provider string, owner oauth.Owner) {
 	r.t.Helper()
-	if _, err := r.Disconnect(r.t.Context(), r.providers[provider], owner.UserID); err != nil {
+	if _, err := r.tryDisconnect(r.providers[provider], owner.UserID); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -84,7 +84,7 @@ func TestDisconnectRevokes(t *testing.T) {
 			if n := len(r.grants(tt.provider)) + r.secrets(); n != 0 {
 				t.Errorf("%d grants and sealed tokens are left", n)
 			}
-			_, err := r.Disconnect(t.Context(), r.providers[tt.provider], owner.UserID)
+			_, err := r.tryDisconnect(r.providers[tt.provider], owner.UserID)
 			if !errors.Is(err, connection.ErrNotFound) {
 				t.Errorf("again: %v, want ErrNotFound", err)
 			}
@@ -237,7 +237,7 @@ func TestDisconnectIsPartOfItsTransaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.DisconnectTx(t.Context(), tx, r.providers[sandbox.Strava], owner.UserID, 0); err != nil {
+	if _, err := r.Disconnect(t.Context(), tx, r.providers[sandbox.Strava], owner.UserID, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := tx.Rollback(context.Background()); err != nil {

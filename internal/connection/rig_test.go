@@ -105,6 +105,15 @@ func (r rig) storeIn(pool *pgxpool.Pool, sealer *seal.Sealer, o oauth.Options) *
 	})
 }
 
+// tryDisconnect is Store.Disconnect in a transaction of its own.
+func (r rig) tryDisconnect(p *oauth.Provider, userID int64) (revoking bool, err error) {
+	err = pgx.BeginFunc(r.t.Context(), r.pool, func(tx pgx.Tx) error {
+		revoking, err = r.Disconnect(r.t.Context(), tx, p, userID, 0)
+		return err
+	})
+	return revoking && err == nil, err
+}
+
 func newSealer(t testing.TB, keys ...byte) *seal.Sealer {
 	t.Helper()
 	var all [][]byte

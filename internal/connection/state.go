@@ -61,6 +61,9 @@ const (
 	RefreshRefused Cause = "refresh_refused" // NeedsReconnect
 	AccessRefused  Cause = "access_refused"  // NeedsReconnect
 	Damaged        Cause = "damaged"         // NeedsReconnect: no key opens the tokens
+	Imported       Cause = "imported"        // Active: it came from another server
+	Unreadable     Cause = "unreadable"      // NeedsReconnect: it came without tokens that can be read
+	AccountUnknown Cause = "account_unknown" // NeedsReconnect: it came without the account's id
 	Disconnected   Cause = "disconnected"    // Revoking, or Ended
 	Revoked        Cause = "told"            // Ended: the provider confirmed
 	NotRevoked     Cause = "not_told"        // Ended: it did not for days, or there is no token left to revoke

@@ -48,6 +48,8 @@ type Provider struct {
 	// RegistersDomain says that the callback is registered at the provider by its domain alone.
 	RegistersDomain bool
 	Deadlines       []Deadline // that the provider has announced
+	// Moved says why people who were connected by another server have to connect again; "": no reason of its own.
+	Moved string
 
 	// The following functions are for providers that differ from most; nil: this one does not.
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/go-chi/chi/v5"
@@ -36,6 +37,7 @@ type signInMethod struct {
 	Subject   string
 	Account   string // the account's name, if it is connected
 	Connected bool
+	SignsIn   bool // false: it has to be allowed first
 }
 
 // Label names the account.
@@ -93,21 +95,25 @@ func (s *server) accountAndCards(r *http.Request, userID int64) (auth.Account, [
 	return account, cards, err
 }
 
+// methodsOf returns the accounts at providers that sign in, and those that could.
 func methodsOf(account auth.Account, cards []card) []signInMethod {
-	methods := make([]signInMethod, len(account.Identities))
-	for i, identity := range account.Identities {
-		methods[i] = signInMethod{
-			ID: identity.ID, Key: identity.Provider, Name: identity.Provider, Subject: identity.Subject,
+	var methods []signInMethod
+	for _, identity := range account.Identities {
+		if !identity.Known() {
+			continue // only its card can mend it
 		}
+		m := signInMethod{ID: identity.ID, Key: identity.Provider, Name: identity.Provider, Subject: identity.Subject,
+			SignsIn: identity.SignsIn}
 		for _, c := range cards {
 			if c.Key != identity.Provider {
 				continue
 			}
-			methods[i].Name = c.Name
+			m.Name = c.Name
 			if c.Connected && c.Subject == identity.Subject {
-				methods[i].Connected, methods[i].Account = true, c.Account
+				m.Connected, m.Account = true, c.Account
 			}
 		}
+		methods = append(methods, m)
 	}
 	return methods
 }
@@ -248,6 +254,59 @@ func (s *server) removeIdentityNow(w http.ResponseWriter, r *http.Request, id in
 	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "sign-in method removed", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atMethods, good, s.providerName(provider)+" was removed. You’re signed out on your other devices.")
+	redirect(w, r, "/account#"+atMethods)
+	return nil
+}
+
+// allowIdentityPage asks whether an account at a provider, which an import brought, may sign in.
+func (s *server) allowIdentityPage(w http.ResponseWriter, r *http.Request) error {
+	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
+	if err != nil {
+		return errNoPage
+	}
+	current, _ := session.Current(r.Context())
+	account, cards, err := s.accountAndCards(r, current.UserID)
+	if err != nil {
+		return err
+	}
+	methods := methodsOf(account, cards)
+	i := slices.IndexFunc(methods, func(m signInMethod) bool { return m.ID == id && !m.SignsIn })
+	if i < 0 {
+		return errNoPage
+	}
+	m := methods[i]
+	return s.warn(w, r, warningView{
+		Provider: &providerView{Key: m.Key, Name: m.Name}, Lead: m.Label(),
+		Heading: "Use " + m.Name + " to sign in too?",
+		Losses: []loss{
+			{"key", "Anyone who can sign in to this " + m.Name + " account can then sign in here",
+				"If it isn’t yours, disconnect it instead"},
+		},
+		Button: "Sign in with " + m.Name + " too", Harmless: true, Keep: link{"Not now", "/account#" + atMethods},
+	})
+}
+
+func (s *server) allowIdentity(w http.ResponseWriter, r *http.Request) error {
+	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
+	if err != nil {
+		return errNoPage
+	}
+	if current, _ := session.Current(r.Context()); !current.Recent {
+		s.confirmFirst(w, r, intent{toAllowIdentity, strconv.FormatInt(id, 10)})
+		return nil
+	}
+	return s.allowIdentityNow(w, r, id)
+}
+
+func (s *server) allowIdentityNow(w http.ResponseWriter, r *http.Request, id int64) error {
+	current, _ := session.Current(r.Context())
+	provider, err := s.access.ConfirmIdentity(r.Context(), current.UserID, id)
+	if err != nil {
+		return err
+	}
+	s.Log.InfoContext(r.Context(), "sign-in method added", "id", requestID(r.Context()), "user", current.UserID,
+		"method", provider)
+	s.tellAt(r, atMethods, good, "You can now sign in with "+s.providerName(provider)+" too.")
 	redirect(w, r, "/account#"+atMethods)
 	return nil
 }

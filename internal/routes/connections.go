@@ -15,8 +15,9 @@ import (
 	"cairn/internal/session"
 )
 
-// connect begins an attempt to connect a provider to the signed-in user's account. A provider that is not a sign-in
-// method yet becomes one, so that requires a recent sign-in.
+// connect begins an attempt to connect a provider to the signed-in user's account. A provider that is new becomes a
+// sign-in method, so that requires a recent sign-in. One that an import brought, and that does not sign in, can be
+// connected again without: it becomes a sign-in method only if the sign-in is recent.
 func (s *server) connect(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.provider(chi.URLParam(r, "provider"))
 	if err != nil {
@@ -232,7 +233,7 @@ func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	current, _ := session.Current(r.Context())
-	revoking, err := s.Connections.Disconnect(r.Context(), p, current.UserID)
+	revoking, err := s.access.Disconnect(r.Context(), p, current.UserID)
 	if err != nil {
 		return &providerError{p, err}
 	}

@@ -38,6 +38,7 @@ const (
 	expired      failure = "expired"
 	elsewhere    failure = "elsewhere"
 	linked       failure = "linked"
+	unconfirmed  failure = "unconfirmed"
 	otherAccount failure = "other-account"
 	tooOften     failure = "too-often"
 	unusable     failure = "unusable"
@@ -58,6 +59,8 @@ func failureOf(r *http.Request, p *oauth.Provider, err error) failure {
 		return elsewhere
 	case errors.Is(err, auth.ErrLinked):
 		return linked
+	case errors.Is(err, auth.ErrUnconfirmed):
+		return unconfirmed
 	case errors.Is(err, connection.ErrOtherAccount):
 		return otherAccount
 	}
@@ -96,6 +99,11 @@ func (f failure) explain(p *oauth.Provider) problem {
 		return problem{Status: http.StatusConflict,
 			Heading: "This " + p.Name + " account is connected to another user here.",
 			Detail:  "If it’s yours, sign out, then sign in with " + p.Name + "."}
+	case unconfirmed:
+		return problem{Status: http.StatusForbidden,
+			Heading: "You can’t sign in with this " + p.Name + " account yet.",
+			Detail: "It came from the old server with an account here. Sign in to that one in another way, and allow " +
+				p.Name + " on its account page. If the account here isn’t yours, please write to the operator of this site."}
 	case otherAccount:
 		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
 			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}
@@ -153,7 +161,7 @@ func (s *server) explainProvider(r *http.Request, p *oauth.Provider, err error) 
 	if _, ok := session.Current(r.Context()); ok {
 		answer.Action = &action{Label: "Start again", URL: "/connect/" + p.Key, Post: true}
 	}
-	if f.waits() || f == linked || f == otherAccount {
+	if f.waits() || f == linked || f == unconfirmed || f == otherAccount {
 		answer.Action = back()
 	}
 	return answer, true

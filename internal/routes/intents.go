@@ -21,6 +21,7 @@ const (
 	toConnect        = "connect"         // a provider, by its key
 	toRemoveIdentity = "remove-identity" // by its id
 	toRemovePassword = "remove-password"
+	toAllowIdentity  = "allow-identity" // to sign in; by its id
 )
 
 func (i intent) String() string { return strings.TrimSpace(i.verb + " " + i.object) }
@@ -63,6 +64,12 @@ func (s *server) carryOut(w http.ResponseWriter, r *http.Request, i intent) erro
 		return s.removeIdentityNow(w, r, id)
 	case toRemovePassword:
 		return s.removePasswordNow(w, r)
+	case toAllowIdentity:
+		id, err := strconv.ParseInt(i.object, 10, 64)
+		if err != nil {
+			return errNoPage
+		}
+		return s.allowIdentityNow(w, r, id)
 	}
 	s.tell(r, good, confirmed)
 	redirect(w, r, "/account")
@@ -93,6 +100,8 @@ func (i intent) page() string {
 		return "/account/ways/" + url.PathEscape(i.object) + "/remove"
 	case toRemovePassword:
 		return "/account/password/remove"
+	case toAllowIdentity:
+		return "/account/methods/" + url.PathEscape(i.object) + "/allow"
 	}
 	return "/account"
 }
@@ -105,14 +114,26 @@ func (s *server) task(i intent, account auth.Account) string {
 	case toRemovePassword:
 		return "remove your password"
 	case toRemoveIdentity:
-		at := slices.IndexFunc(account.Identities, func(one auth.Identity) bool {
-			return strconv.FormatInt(one.ID, 10) == i.object
-		})
-		if at >= 0 {
-			return "remove " + s.providerName(account.Identities[at].Provider)
+		if name := s.identityName(i, account); name != "" {
+			return "remove " + name
+		}
+	case toAllowIdentity:
+		if name := s.identityName(i, account); name != "" {
+			return "sign in with " + name + " too"
 		}
 	}
 	return ""
+}
+
+// identityName names the provider of the identity that an intent is about; "" if the account does not have it.
+func (s *server) identityName(i intent, account auth.Account) string {
+	at := slices.IndexFunc(account.Identities, func(one auth.Identity) bool {
+		return strconv.FormatInt(one.ID, 10) == i.object
+	})
+	if at < 0 {
+		return ""
+	}
+	return s.providerName(account.Identities[at].Provider)
 }
 
 // providerName returns the name of a provider, or its key if it isn't configured any more.

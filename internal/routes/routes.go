@@ -244,6 +244,8 @@ func (s *server) signedIn(r chi.Router) {
 	// The release before has this address in its pages.
 	page(r, "/account/ways/{id}/remove", s.page(s.removeIdentityPage))
 	r.With(s.limited(s.changes)).Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
+	page(r, "/account/methods/{id}/allow", s.page(s.allowIdentityPage))
+	r.With(s.limited(s.changes)).Post("/account/methods/{id}/allow", s.page(s.allowIdentity))
 	page(r, "/connections/{provider}/disconnect", s.page(s.disconnectPage))
 	r.With(s.limited(s.changes)).Post("/connections/{provider}/disconnect", s.page(s.disconnect))
 	r.Post("/connections/{provider}/refresh", s.page(s.refresh))

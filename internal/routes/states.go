@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"time"
 
 	"cairn/internal/connection"
@@ -36,9 +37,15 @@ func (c card) Short() struct{ Words, Icon, Mood string } {
 func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem string) {
 	switch c.State {
 	case connection.NeedsReconnect:
-		if c.Cause == connection.Damaged {
-			return "needs_reconnect", "Cairn can’t read its saved access to " + p.Name,
-				"Reconnect it to go on. Nothing else is lost."
+		const reconnect = "Reconnect it to go on. Nothing else is lost."
+		switch c.Cause {
+		case connection.Damaged:
+			return "needs_reconnect", "Cairn can’t read its saved access to " + p.Name, reconnect
+		case connection.Unreadable:
+			return "needs_reconnect", "The old server’s access to " + p.Name + " can’t be used here", reconnect
+		case connection.AccountUnknown:
+			words, problem = cmp.Or(p.Moved, "The old server didn’t note which "+p.Name+" account is yours"), reconnect
+			return "needs_reconnect", words, problem
 		}
 		return "needs_reconnect", p.Name + " disconnected Cairn",
 			"Access was revoked at " + p.Name + ", or has expired. Reconnect it to go on. Nothing else is lost."
@@ -98,6 +105,10 @@ func inWords(p *oauth.Provider, cause connection.Cause) string {
 		return p.Name + " refused our access"
 	case connection.Damaged:
 		return "Cairn couldn’t read its saved access to " + p.Name
+	case connection.Imported:
+		return p.Name + " came over from the old server"
+	case connection.Unreadable, connection.AccountUnknown:
+		return p.Name + " came over from the old server, without access that works here"
 	case connection.Disconnected:
 		return "You disconnected " + p.Name
 	case connection.Revoked:

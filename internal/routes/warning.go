@@ -25,6 +25,7 @@ type warningView struct {
 	Losses   []loss
 	Manage   link // where only the person can revoke Cairn's access; without a label: we do it
 	Button   string
+	Harmless bool // the button does nothing irreversible
 	Keep     link
 }
 
@@ -55,8 +56,22 @@ func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
 		Lead: connectedInWords(c, s.zoneOf(r)), Losses: lostWith(p), Manage: manageAt(p),
 		Button: "Disconnect " + p.Name, Keep: link{"Keep it connected", cardPath(p.Key)},
 	}
-	v.Losses = append(v.Losses, loss{"key", "You can still sign in with " + p.Name, "And connect it again at any time"})
+	still, err := s.stillSignsInWith(r, p)
+	if err != nil {
+		return err
+	}
+	v.Losses = append(v.Losses, still...)
 	return s.warn(w, r, v)
+}
+
+// stillSignsInWith says that disconnecting a provider leaves it as a sign-in method, if it is one.
+func (s *server) stillSignsInWith(r *http.Request, p *oauth.Provider) ([]loss, error) {
+	current, _ := session.Current(r.Context())
+	account, err := s.Accounts.Get(r.Context(), current.UserID)
+	if err != nil || !account.SignsInWith(p.Key) {
+		return nil, err
+	}
+	return []loss{{"key", "You can still sign in with " + p.Name, "And connect it again at any time"}}, nil
 }
 
 func connectedInWords(c connection.Connection, zone *time.Location) string {
@@ -97,7 +112,7 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 		return err
 	}
 	methods := methodsOf(account, cards)
-	i := slices.IndexFunc(methods, func(m signInMethod) bool { return m.ID == id })
+	i := slices.IndexFunc(methods, func(m signInMethod) bool { return m.ID == id && m.SignsIn })
 	switch {
 	case i < 0:
 		return errNoPage
@@ -112,7 +127,7 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 			stillSignsIn(account, methods, id)}},
 		Button: "Remove " + m.Name, Keep: link{"Keep it", "/account#" + atMethods},
 	}
-	if p, err := s.provider(account.Identities[i].Provider); err == nil && m.Connected {
+	if p, err := s.provider(m.Key); err == nil && m.Connected {
 		v.Button = "Remove and disconnect " + p.Name
 		v.Losses = append(v.Losses, lostWith(p)...)
 		v.Manage = manageAt(p)
@@ -151,7 +166,7 @@ func stillSignsIn(account auth.Account, methods []signInMethod, without int64) s
 		left = append(left, "your password")
 	}
 	for _, m := range methods {
-		if m.ID != without && !slices.Contains(left, m.Name) {
+		if m.SignsIn && m.ID != without && !slices.Contains(left, m.Name) {
 			left = append(left, m.Name)
 		}
 	}

@@ -44,6 +44,7 @@ func New(app oauth.App) *oauth.Provider {
 			Day:   time.Date(2026, time.December, 31, 0, 0, 0, 0, time.UTC),
 			Words: "Garmin ends OAuth 1. Cairn uses OAuth 2",
 		}},
+		Moved:    "Garmin has changed how it lets us in. Connect it again before 31 December 2026",
 		APIError: apiError,
 		Adapter:  adapter{},
 	}.For(app, oauth.Endpoints{

@@ -1,0 +1,179 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db"
+	"cairn/internal/admin"
+	"cairn/internal/config"
+	"cairn/internal/connection"
+	"cairn/internal/instance"
+	"cairn/internal/oauth"
+	"cairn/internal/seal"
+)
+
+// About explains Command.
+const About = `
+import reads public.users in this database, or in the one at --from, and makes an
+account, a sign-in method and connections of each row. It can run while both servers
+run, and again at any time: it brings what is new, and nothing that was ended here.
+--dry-run counts and writes nothing. --json prints the summary as one JSON object.
+It exits with 1 if it refused rows, which it names by their ids.
+`
+
+// Command runs one of the commands for the change-over from the Node server.
+func Command(ctx context.Context, e admin.Env, out io.Writer) error {
+	verb, rest, err := admin.Verb(e.Args, "import")
+	if err != nil {
+		return err
+	}
+	e.Args = rest
+	return map[string]func(context.Context, admin.Env, io.Writer) error{
+		"import": importCommand,
+	}[verb](ctx, e, out)
+}
+
+// importFlags are those of the command import.
+type importFlags struct {
+	from        string
+	dry, asJSON bool
+}
+
+func importCommand(ctx context.Context, e admin.Env, out io.Writer) error {
+	var flags importFlags
+	err := admin.Parse(e.Args, func(f *flag.FlagSet) {
+		f.StringVar(&flags.from, "from", "", "")
+		f.BoolVar(&flags.dry, "dry-run", false, "")
+		f.BoolVar(&flags.asJSON, "json", false, "")
+	})
+	if err != nil {
+		return err
+	}
+	return e.Database(ctx, func(c config.Config, pool *pgxpool.Pool) error {
+		c, err := c.WithSecrets()
+		if err != nil {
+			return err
+		}
+		if err := nobodyOlder(ctx, pool); err != nil {
+			return err
+		}
+		d, err := depsOf(ctx, c, pool, e.Limits.Calls)
+		if err != nil {
+			return err
+		}
+		return flags.run(ctx, d, e.Stderr, out)
+	})
+}
+
+func (f importFlags) run(ctx context.Context, d Deps, stderr, out io.Writer) error {
+	importer, err := NewImporter(d, f.from)
+	if err != nil {
+		return err
+	}
+	r := Run{Source: sourceName(f.from), All: true, Dry: f.dry, Progress: progressOn(stderr)}
+	if f.from != "" {
+		log := d.Log
+		if r.From, err = db.Open(ctx, f.from, log); err != nil {
+			return fmt.Errorf("--from: %w", err)
+		}
+		defer r.From.Close()
+	}
+	if !f.asJSON {
+		r.Refused = func(row int64, why string) { _, _ = fmt.Fprintf(out, "row %d is refused: %s\n", row, why) }
+	}
+	done, err := importer.Import(ctx, r)
+	if errors.Is(err, db.ErrLocked) {
+		return fmt.Errorf("another import is running: %w", err)
+	}
+	if f.asJSON {
+		err = errors.Join(err, json.NewEncoder(out).Encode(done))
+	} else {
+		done.write(out)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("stopped; run it again, and it goes on from here: %w", err)
+	case len(done.Refused) > 0:
+		return errors.New("rows were refused, in whole or in part; everything else was imported")
+	}
+	return nil
+}
+
+// depsOf makes what an import needs in a command. It seals with the newest key that all running servers hold.
+func depsOf(ctx context.Context, c config.Config, pool *pgxpool.Pool, calls oauth.Limits) (Deps, error) {
+	sealer, err := seal.New(c.EncryptionKeys...)
+	if err != nil {
+		return Deps{}, err
+	}
+	for _, id := range sealer.KeyIDs() {
+		lacking, err := instance.Lacking(ctx, pool, id)
+		if err != nil {
+			return Deps{}, err
+		}
+		if len(lacking) == 0 {
+			sealer.SealWith(id)
+			break
+		}
+	}
+	providers, err := c.Registered(c.Apps, c.Site())
+	if err != nil {
+		return Deps{}, err
+	}
+	connections := connection.New(connection.Deps{
+		Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{Limits: calls}), Providers: providers,
+	})
+	return Deps{Pool: pool, Connections: connections, Config: c.Node, DatabaseURL: c.DatabaseURL, Keys: hexKeys(c)}, nil
+}
+
+// hexKeys are ENCRYPTION_KEY's keys as the Node server had them.
+func hexKeys(c config.Config) (keys []string) {
+	for _, key := range c.EncryptionKeys {
+		keys = append(keys, hex.EncodeToString(key))
+	}
+	return keys
+}
+
+// needs is the schema version from which on a server knows that some identities don't sign in.
+const needs = 20
+
+// nobodyOlder fails while servers run that would let an imported Strava account sign in.
+func nobodyOlder(ctx context.Context, pool *pgxpool.Pool) error {
+	servers, err := instance.List(ctx, pool)
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if s.Live && s.Schema < needs {
+			return fmt.Errorf("the server %s at %s is of a version that can't tell imported accounts from proven ones: "+
+				"update it first. A server that was killed counts as running until two minutes after it was last seen",
+				s.ID, s.Hostname)
+		}
+	}
+	return nil
+}
+
+// progressOn returns a function that shows progress on a terminal, nil if out is none.
+func progressOn(out io.Writer) func(done, all int) {
+	if !admin.IsTerminal(out) {
+		return nil
+	}
+	began := time.Now()
+	return func(done, all int) {
+		rate := float64(done) / max(time.Since(began).Seconds(), 0.001)
+		left := time.Duration(float64(all-done) / rate * float64(time.Second)).Round(time.Second)
+		end := "\r"
+		if done >= all {
+			end = "\n"
+		}
+		_, _ = fmt.Fprintf(out, "\r%d of %d rows, %.0f a second, %v left   %s", done, all, rate, left, end)
+	}
+}

@@ -1,0 +1,66 @@
+// Package node is the change-over from the Node server that Cairn replaces: the people of that server are still here,
+// and still signed in.
+//
+//	node.go     what the package needs
+//	source.go   reading the Node server's users, whatever columns their table has
+//	sealed.go   opening what that server sealed
+//	tokens.go   the tokens of providers in it
+//	import.go   importing people and connections, in batches that can be repeated
+//	batch.go    one batch: what to do with each row, in one transaction
+//	summary.go  what an import did
+//	command.go  the commands for operators
+//
+// What becomes of a row of public.users:
+//
+//	a row                                   an account here, whose sign-in method is the Foursquare account
+//	its Foursquare account is here already  that account is the row's, too
+//	no Foursquare id, or one too long       refused
+//	the name is empty, NULL or too long     "Traveller", or the first 100 characters
+//	the picture's address is no https link  no picture
+//	no token                                an account without a connection
+//	a token that opens                      a connection; Strava's does not sign in until its owner confirms it
+//	a token that doesn't open, or is none   a connection that needs its owner
+//	a Strava account of another user        refused: that connection; nobody's connection changes
+//	a Garmin token                          a connection that needs its owner: the row doesn't say whose account it is
+//	a private link that isn't 64 hex digits no private link
+//	the account was deleted here            nothing, ever
+//	its connection was ended here           nothing more of that provider
+//
+// Nothing in the schema public is written.
+//
+// When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go, serve.go);
+// internal/config/node.go; internal/auth/import.go and internal/connection/import.go; docs/change-over.md; and, with a
+// migration, the tables cairn.node_* with their triggers. Identities that don't sign in (auth/unconfirmed.go) stay until
+// there are none.
+package node
+
+import (
+	"log/slog"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/config"
+	"cairn/internal/connection"
+	"cairn/internal/oauth"
+)
+
+// The providers of the Node server.
+const (
+	foursquare = "foursquare"
+	strava     = "strava"
+	garmin     = "garmin"
+)
+
+// stravaPermissions are those that the Node server asked for.
+var stravaPermissions = []string{"read", "activity:read_all"}
+
+// Deps are what the change-over needs.
+type Deps struct {
+	Pool        *pgxpool.Pool
+	Connections *connection.Store
+	Providers   oauth.Registry
+	Log         *slog.Logger
+	Config      config.Node
+	DatabaseURL string   // the Node server may have made its key from it
+	Keys        []string // ENCRYPTION_KEY, in hex: it may be the Node server's, too
+}
