@@ -11,6 +11,7 @@ import (
 	"cairn/internal/connection"
 	"cairn/internal/jobs"
 	"cairn/internal/metrics"
+	"cairn/internal/node"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
 	"cairn/internal/seal"
@@ -63,6 +64,7 @@ func (s server) assemble(
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
 		},
 		Limits: s.limits.Pages,
+		Parts:  []routes.Part{node.New(node.Deps{Pool: s.pool, Connections: own.connections, Config: s.Node}).Part()},
 	})
 	if err != nil {
 		return nil, upkeep{}, err
@@ -88,6 +90,7 @@ func (s server) newUpkeep(providers oauth.Registry, watch *metrics.Metrics) upke
 		batch: s.limits.Upkeep,
 		sessions: session.New(session.Options{
 			Pool: s.pool, Secure: s.site.Scheme == "https", Lifetime: s.Lifetime, MaxLifetime: s.MaxLifetime,
+			Unproven:      node.Unproven,
 			LookupTimeout: s.limits.SessionLookup, StatementTimeout: s.limits.SessionStatement,
 		}),
 		accounts: auth.New(s.pool, s.SessionSecret, auth.Options{

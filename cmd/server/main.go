@@ -87,7 +87,7 @@ func commands(l limits) []command {
 		},
 		{"rekey", "", "Seal all tokens with the newest encryption key", admin.AboutRekey, admin.Rekey},
 	}
-	all = append(all, command{"node", "import", "Change over from the Node server", node.About, node.Command})
+	all = append(all, command{"node", "import|link", "Change over from the Node server", node.About, node.Command})
 	for _, s := range admin.Subscriptions() {
 		all = append(all, command{s.Name(), "subscribe|show|unsubscribe [--json]", s.Summary(), s.About(), s.Run})
 	}

@@ -38,6 +38,14 @@ CREATE TABLE IF NOT EXISTS cairn.node_imports (
     finished_at timestamptz
 );
 
+-- Links that an operator made for people who have no other way in. Each is good once.
+CREATE TABLE IF NOT EXISTS cairn.node_links (
+    token_hash bytea PRIMARY KEY CHECK (length(token_hash) = 32),
+    user_id    bigint NOT NULL REFERENCES cairn.users ON DELETE CASCADE,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS node_links_user_id ON cairn.node_links (user_id);
+
 -- What ends here stays ended, whatever ends it.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION cairn.node_connection_ended() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -13,19 +13,31 @@
 package access
 
 import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
 	"cairn/internal/auth"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
 
-// Access lets people into their accounts. All fields are needed.
+// Access lets people into their accounts. All fields but the last are needed.
 type Access struct {
 	Sessions    *session.Manager
 	Accounts    *auth.Accounts
 	Connections *connection.Store
 	Providers   oauth.Registry
+	LockOut     []LockOut
 }
+
+// Prove checks a credential in the transaction of a sign-in, and returns whose it is.
+type Prove func(context.Context, pgx.Tx) (userID int64, err error)
+
+// LockOut ends what lets others into an account in a way that this package does not know. It is part of the transaction
+// in which a person locks others out, after the account's credentials are locked, and before sessions end.
+type LockOut func(ctx context.Context, tx pgx.Tx, userID int64) error
 
 // PasswordMethod is what the method of a session is that began with a password; otherwise it is a provider's key.
 const PasswordMethod = "password"

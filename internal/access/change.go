@@ -83,6 +83,11 @@ func (a *Access) lockOthersOut(
 		if err != nil {
 			return "", err
 		}
+		for _, lockOut := range a.LockOut {
+			if err := lockOut(ctx, tx, current.UserID); err != nil {
+				return "", err
+			}
+		}
 		if err := a.Accounts.ForgetBrowsers(ctx, tx, current.UserID); err != nil {
 			return "", err
 		}

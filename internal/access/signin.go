@@ -62,6 +62,14 @@ func (a *Access) SignInWithProvider(ctx context.Context, g oauth.Grant, in SignI
 	return a.signIn(ctx, g.Provider.Key, in, prove)
 }
 
+// SignInBy signs in by a method of another package. prove checks the credential, locks the user and then the credential
+// (auth.KeepUser), and returns whose it is. Errors: prove's.
+func (a *Access) SignInBy(ctx context.Context, method string, in SignIn, prove Prove) (SignedIn, error) {
+	return a.signIn(ctx, method, in, func(ctx context.Context, tx pgx.Tx, _ *SignedIn) (int64, error) {
+		return prove(ctx, tx)
+	})
+}
+
 // signIn begins a session. In its transaction prove checks the credential again, this browser becomes a known one, and
 // the intent is consumed.
 func (a *Access) signIn(ctx context.Context, method string, in SignIn,

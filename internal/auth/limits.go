@@ -22,6 +22,7 @@ type Limits struct {
 	BeginPerson, BeginNetwork                               Limit
 	FinishBrowser, FinishAccount, FinishNetwork             Limit
 	CallPause, CallHour, CallNetwork                        Limit
+	LinkSignIn, LinkNetwork                                 Limit
 }
 
 // DefaultLimits are the limits of production. For an e-mail together with a network the limit is low. For an e-mail
@@ -48,6 +49,8 @@ func DefaultLimits() Limits {
 		CallPause:       Limit{"connection call, pause", 1, 15 * time.Second},
 		CallHour:        Limit{"connection call, person", 20, time.Hour},
 		CallNetwork:     Limit{"connection call, network", 200, time.Hour},
+		LinkSignIn:      Limit{"link, sign-in", 10, quarter},
+		LinkNetwork:     Limit{"unknown link, network", 20, quarter},
 	}
 }
 

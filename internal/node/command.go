@@ -14,6 +14,7 @@ import (
 
 	"cairn/db"
 	"cairn/internal/admin"
+	"cairn/internal/auth"
 	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/instance"
@@ -28,17 +29,21 @@ account, a sign-in method and connections of each row. It can run while both ser
 run, and again at any time: it brings what is new, and nothing that was ended here.
 --dry-run counts and writes nothing. --json prints the summary as one JSON object.
 It exits with 1 if it refused rows, which it names by their ids.
+
+link --user ID prints a link that signs in the user with this id once, within half an
+hour, as if with a sign-in method: for somebody whose Foursquare account is gone. Find
+out who asks before you send it.
 `
 
 // Command runs one of the commands for the change-over from the Node server.
 func Command(ctx context.Context, e admin.Env, out io.Writer) error {
-	verb, rest, err := admin.Verb(e.Args, "import")
+	verb, rest, err := admin.Verb(e.Args, "import", "link")
 	if err != nil {
 		return err
 	}
 	e.Args = rest
 	return map[string]func(context.Context, admin.Env, io.Writer) error{
-		"import": importCommand,
+		"import": importCommand, "link": linkCommand,
 	}[verb](ctx, e, out)
 }
 
@@ -176,4 +181,26 @@ func progressOn(out io.Writer) func(done, all int) {
 		}
 		_, _ = fmt.Fprintf(out, "\r%d of %d rows, %.0f a second, %v left   %s", done, all, rate, left, end)
 	}
+}
+
+func linkCommand(ctx context.Context, e admin.Env, out io.Writer) error {
+	var userID int64
+	err := admin.Parse(e.Args, func(f *flag.FlagSet) { f.Int64Var(&userID, "user", 0, "") })
+	switch {
+	case err != nil:
+		return err
+	case userID <= 0:
+		return admin.UsageError("--user ID has to follow, with the id that server sessions list shows")
+	}
+	return e.Database(ctx, func(c config.Config, pool *pgxpool.Pool) error {
+		token, err := newOperatorLink(ctx, pool, userID)
+		if errors.Is(err, auth.ErrNotFound) {
+			return fmt.Errorf("there is no user %d", userID)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out, "%s%s?token=%s\n", c.Site(), linkPage, token)
+		return err
+	})
 }

@@ -8,6 +8,8 @@
 //	import.go   importing people and connections, in batches that can be repeated
 //	batch.go    one batch: what to do with each row, in one transaction
 //	summary.go  what an import did
+//	link.go     private links, and links that an operator makes
+//	pages.go    the pages about them
 //	command.go  the commands for operators
 //
 // What becomes of a row of public.users:
@@ -53,6 +55,16 @@ const (
 
 // stravaPermissions are those that the Node server asked for.
 var stravaPermissions = []string{"read", "activity:read_all"}
+
+// Node is the change-over in a server. Make it with New.
+type Node struct {
+	links links
+}
+
+// New returns the change-over.
+func New(d Deps) *Node {
+	return &Node{links: links{d.Pool, d.Config.LinksUntil}}
+}
 
 // Deps are what the change-over needs.
 type Deps struct {

@@ -26,6 +26,7 @@ type accountView struct {
 	Devices     []device
 	MoreDevices int // that are not listed
 	Preferences preferencesView
+	Sections    []Section
 	Errors      map[string]string
 	Notices     map[string]*notice // by place
 }
@@ -81,6 +82,9 @@ func (s *server) showAccount(
 		v.Notices[place] = v.claim(place)
 	}
 	v.Preferences.Notice = v.claim(atPreferences)
+	if v.Sections, err = s.sections(r, &v.view); err != nil {
+		return err
+	}
 	keep(&v)
 	return s.render(w, status, "account", v)
 }
@@ -118,7 +122,10 @@ func methodsOf(account auth.Account, cards []card) []signInMethod {
 	return methods
 }
 
-func signedInWith(method string, cards []card) string {
+func (s *server) signedInWith(method string, cards []card) string {
+	if words := s.methodInWords(method); words != "" {
+		return words
+	}
 	for _, c := range cards {
 		if c.Key == method {
 			return "with " + c.Name
@@ -275,14 +282,14 @@ func (s *server) allowIdentityPage(w http.ResponseWriter, r *http.Request) error
 		return errNoPage
 	}
 	m := methods[i]
-	return s.warn(w, r, warningView{
+	return s.warn(w, r, Warning{
 		Provider: &providerView{Key: m.Key, Name: m.Name}, Lead: m.Label(),
 		Heading: "Use " + m.Name + " to sign in too?",
-		Losses: []loss{
+		Losses: []Loss{
 			{"key", "Anyone who can sign in to this " + m.Name + " account can then sign in here",
 				"If it isn’t yours, disconnect it instead"},
 		},
-		Button: "Sign in with " + m.Name + " too", Harmless: true, Keep: link{"Not now", "/account#" + atMethods},
+		Button: "Sign in with " + m.Name + " too", Harmless: true, Keep: Link{"Not now", "/account#" + atMethods},
 	})
 }
 

@@ -245,10 +245,10 @@ func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 }
 
 func disconnectedNotice(p *oauth.Provider, revoking bool) notice {
-	n := notice{Kind: info, Place: atCard(p.Key), Link: link{"Remove Cairn at " + p.Name, p.ManageURL}}
+	n := notice{Kind: info, Place: atCard(p.Key), Link: Link{"Remove Cairn at " + p.Name, p.ManageURL}}
 	switch {
 	case revoking:
-		n.Kind, n.Link = good, link{}
+		n.Kind, n.Link = good, Link{}
 		n.Text = p.Name + " is disconnected. We’re asking it to remove Cairn’s access, until it confirms."
 	case connection.Revocable(p):
 		n.Text = p.Name + " is disconnected, but we can’t ask it to remove Cairn’s access: " +

@@ -12,10 +12,11 @@ type notice struct {
 	Kind  string
 	Place string // such as "card-strava"; "": above the page
 	Text  string
-	Link  link // without a label: none
+	Link  Link // without a label: none
 }
 
-type link struct{ Label, URL string }
+// Link is a link on a page, or none without a label.
+type Link struct{ Label, URL string }
 
 // Kinds of notices.
 const (
@@ -63,7 +64,7 @@ func parseNotice(kept string) *notice {
 	n := &notice{Text: lines[1]}
 	n.Kind, n.Place, _ = strings.Cut(lines[0], " ")
 	if len(lines) == 4 {
-		n.Link = link{Label: lines[2], URL: lines[3]}
+		n.Link = Link{Label: lines[2], URL: lines[3]}
 	}
 	return n
 }
@@ -93,6 +94,9 @@ func (s *server) takeNotice(r *http.Request) *notice {
 				return &notice{Kind: info, Text: "You declined at " + p.Name + ". Nothing was changed."}
 			}
 		}
+	}
+	if n := s.noticeOfPart(code); n != nil {
+		return n
 	}
 	return s.failureInAddress(r)
 }

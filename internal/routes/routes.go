@@ -38,6 +38,8 @@
 //	static.go       assets, cached for ever under the hash of their content
 //	compress.go     compression
 //	returnpath.go   where a person may be sent after signing in
+//	secretlink.go   links with a secret
+//	part.go         parts of the site that live in packages of their own
 //
 // A handler gets a request that has been read and checked, calls other packages and answers. It returns
 // errors, and page turns them into error pages. A GET changes nothing, except that a provider's
@@ -66,7 +68,7 @@ import (
 	"cairn/internal/session"
 )
 
-// Deps are what the routes depend on. TrustedProxies, Sandbox, Observer and Limits may be zero.
+// Deps are what the routes depend on. TrustedProxies, Sandbox, Observer, Limits and Parts may be zero.
 type Deps struct {
 	PublicURL      *url.URL // where browsers reach us; nothing is ever built from a request's Host
 	TrustedProxies []netip.Prefix
@@ -84,6 +86,7 @@ type Deps struct {
 	Instance       string                      // the id of this process
 	Observer       Observer
 	Limits         Limits
+	Parts          []Part
 }
 
 // Sandbox simulates the providers below /sandbox, on a host that is another site to browsers than
@@ -126,7 +129,7 @@ func New(d Deps) (http.Handler, error) {
 	}
 	r := chi.NewRouter()
 	r.Use(s.identified, clientIP(d.TrustedProxies), s.observeProxies, s.logged)
-	r.Use(s.headers, compressed, s.recovered, s.bounded, s.knownHosts, s.oneSite, crossOrigin.Handler)
+	r.Use(s.headers, compressed, s.recovered, s.bounded, s.knownHosts, s.oneSite, s.secretLinks, crossOrigin.Handler)
 	return r, s.mount(r)
 }
 
@@ -135,6 +138,11 @@ func newServer(d Deps) (*server, error) {
 	s := &server{Deps: d, zoneOptions: zoneOptions()}
 	s.access = access.Access{
 		Sessions: d.Sessions, Accounts: d.Accounts, Connections: d.Connections, Providers: d.Providers,
+	}
+	for _, p := range d.Parts {
+		if p.LockOut != nil {
+			s.access.LockOut = append(s.access.LockOut, p.LockOut)
+		}
 	}
 	s.Observer, s.Limits = d.Observer.withDefaults(), d.Limits.withDefaults()
 	s.outage = &repeated{
@@ -180,6 +188,7 @@ func (s *server) mount(r chi.Router) (err error) {
 		r.Use(s.checked(pages))
 		r.Get("/api/auth/me", s.me)
 		s.open(r)
+		s.addParts(r)
 		r.Group(s.signedIn)
 	})
 	r.Group(func(r chi.Router) {

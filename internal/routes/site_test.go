@@ -22,8 +22,10 @@ import (
 	"cairn/internal/activity"
 	"cairn/internal/auth"
 	"cairn/internal/avatar"
+	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/jobs"
+	"cairn/internal/node"
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/foursquare"
 	"cairn/internal/oauth/garmin"
@@ -70,6 +72,7 @@ type options struct {
 	pages   routes.Limits // zero: patient
 	limits  auth.Limits   // zero: untiring
 	hooked  bool          // the providers send it webhooks
+	node    config.Node   // the change-over from the Node server
 	// more makes another provider for a site at public; nil: there are three.
 	more func(public string) *oauth.Provider
 	// heard records what goes to the providers and comes back; nil: nothing does.
@@ -171,6 +174,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Sessions: session.New(session.Options{
 			Pool:             o.pool,
 			Secure:           publicURL.Scheme == "https",
+			Unproven:         node.Unproven,
 			LookupTimeout:    testkit.Patience,
 			StatementTimeout: testkit.Patience,
 		}),
@@ -184,6 +188,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Ready:       o.ready,
 		WebhookKey:  webhookKey,
 		Limits:      cmp.Or(o.pages, patientPages),
+		Parts:       []routes.Part{node.New(node.Deps{Pool: o.pool, Config: o.node}).Part()},
 	})
 	if err != nil {
 		t.Fatal(err)

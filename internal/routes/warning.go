@@ -15,24 +15,24 @@ import (
 	"cairn/internal/session"
 )
 
-// warningView is the page before something irreversible: what it is, what is lost, a button that does it, and a link
+// Warning is the page before something irreversible: what it is, what is lost, a button that does it, and a link
 // back. The form posts to the address of the page.
-type warningView struct {
+type Warning struct {
 	view
 	Provider *providerView // nil: it is about none
 	Heading  string
 	Lead     string
-	Losses   []loss
-	Manage   link // where only the person can revoke Cairn's access; without a label: we do it
+	Losses   []Loss
+	Manage   Link // where only the person can revoke Cairn's access; without a label: we do it
 	Button   string
 	Harmless bool // the button does nothing irreversible
-	Keep     link
+	Keep     Link
 }
 
-// loss is one of the consequences.
-type loss struct{ Icon, Text, Detail string }
+// Loss is one of the consequences.
+type Loss struct{ Icon, Text, Detail string }
 
-func (s *server) warn(w http.ResponseWriter, r *http.Request, v warningView) error {
+func (s *server) warn(w http.ResponseWriter, r *http.Request, v Warning) error {
 	v.view = s.view(r, v.Heading)
 	return s.render(w, http.StatusOK, "warning", v)
 }
@@ -51,10 +51,10 @@ func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
 	if !connected {
 		return &providerError{p, connection.ErrNotFound}
 	}
-	v := warningView{
+	v := Warning{
 		Provider: &providerView{Key: p.Key, Name: p.Name}, Heading: "Disconnect " + p.Name + "?",
 		Lead: connectedInWords(c, s.zoneOf(r)), Losses: lostWith(p), Manage: manageAt(p),
-		Button: "Disconnect " + p.Name, Keep: link{"Keep it connected", cardPath(p.Key)},
+		Button: "Disconnect " + p.Name, Keep: Link{"Keep it connected", cardPath(p.Key)},
 	}
 	still, err := s.stillSignsInWith(r, p)
 	if err != nil {
@@ -65,13 +65,13 @@ func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 // stillSignsInWith says that disconnecting a provider leaves it as a sign-in method, if it is one.
-func (s *server) stillSignsInWith(r *http.Request, p *oauth.Provider) ([]loss, error) {
+func (s *server) stillSignsInWith(r *http.Request, p *oauth.Provider) ([]Loss, error) {
 	current, _ := session.Current(r.Context())
 	account, err := s.Accounts.Get(r.Context(), current.UserID)
 	if err != nil || !account.SignsInWith(p.Key) {
 		return nil, err
 	}
-	return []loss{{"key", "You can still sign in with " + p.Name, "And connect it again at any time"}}, nil
+	return []Loss{{"key", "You can still sign in with " + p.Name, "And connect it again at any time"}}, nil
 }
 
 func connectedInWords(c connection.Connection, zone *time.Location) string {
@@ -83,21 +83,21 @@ func connectedInWords(c connection.Connection, zone *time.Location) string {
 }
 
 // lostWith lists what is lost with the connection to a provider.
-func lostWith(p *oauth.Provider) []loss {
-	losses := []loss{{"trash", "What came from " + p.Name + " leaves Cairn", "Cairn deletes its access, too"}}
+func lostWith(p *oauth.Provider) []Loss {
+	losses := []Loss{{"trash", "What came from " + p.Name + " leaves Cairn", "Cairn deletes its access, too"}}
 	if connection.Revocable(p) {
-		losses = append(losses, loss{"plug-connected-x", "We’ll ask " + p.Name + " to remove Cairn’s access",
+		losses = append(losses, Loss{"plug-connected-x", "We’ll ask " + p.Name + " to remove Cairn’s access",
 			"And keep asking until it confirms"})
 	}
 	return losses
 }
 
 // manageAt links to the provider if only the person can revoke Cairn's access there.
-func manageAt(p *oauth.Provider) link {
+func manageAt(p *oauth.Provider) Link {
 	if connection.Revocable(p) {
-		return link{}
+		return Link{}
 	}
-	return link{"Remove Cairn at " + p.Name, p.ManageURL}
+	return Link{"Remove Cairn at " + p.Name, p.ManageURL}
 }
 
 // removeIdentityPage warns before a provider is removed as a sign-in method, and disconnected.
@@ -120,12 +120,12 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 		return auth.ErrLastMethod
 	}
 	m := methods[i]
-	v := warningView{
+	v := Warning{
 		Provider: &providerView{Key: m.Key, Name: m.Name}, Lead: m.Label(),
 		Heading: "Remove " + m.Name + " as a sign-in method?",
-		Losses: []loss{{"key", "You can no longer sign in with this " + m.Name + " account",
+		Losses: []Loss{{"key", "You can no longer sign in with this " + m.Name + " account",
 			stillSignsIn(account, methods, id)}},
-		Button: "Remove " + m.Name, Keep: link{"Keep it", "/account#" + atMethods},
+		Button: "Remove " + m.Name, Keep: Link{"Keep it", "/account#" + atMethods},
 	}
 	if p, err := s.provider(m.Key); err == nil && m.Connected {
 		v.Button = "Remove and disconnect " + p.Name
@@ -136,7 +136,7 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 	return s.warn(w, r, v)
 }
 
-var othersEnd = loss{"logout", "You’ll be signed out on your other devices", "You stay signed in here"}
+var othersEnd = Loss{"logout", "You’ll be signed out on your other devices", "You stay signed in here"}
 
 func (s *server) removePasswordPage(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
@@ -151,11 +151,11 @@ func (s *server) removePasswordPage(w http.ResponseWriter, r *http.Request) erro
 	}
 	without := account
 	without.Email = ""
-	return s.warn(w, r, warningView{
+	return s.warn(w, r, Warning{
 		Heading: "Remove your password?",
-		Losses: []loss{{"password", "You can no longer sign in with " + account.Email + " and your password",
+		Losses: []Loss{{"password", "You can no longer sign in with " + account.Email + " and your password",
 			stillSignsIn(without, methodsOf(account, cards), 0)}, othersEnd},
-		Button: "Remove password", Keep: link{"Keep it", "/account#" + atMethods},
+		Button: "Remove password", Keep: Link{"Keep it", "/account#" + atMethods},
 	})
 }
 
@@ -180,12 +180,12 @@ func (s *server) endSessionPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	name, zone := browserInWords(d.UserAgent), s.zoneOf(r)
 	seen := d.LastSeen.In(zone)
-	v := warningView{
+	v := Warning{
 		Heading: "Sign out " + name + "?",
 		Lead: "Signed in on " + d.Created.In(zone).Format("2 January 2006") +
 			", last seen on " + seen.Format("2 January 2006, 15:04") + utc(seen) + ".",
-		Losses: []loss{{"logout", "That session ends at once", "To go on there, you sign in again"}},
-		Button: "Sign out " + name, Keep: link{"Keep it signed in", "/account#" + atSessions},
+		Losses: []Loss{{"logout", "That session ends at once", "To go on there, you sign in again"}},
+		Button: "Sign out " + name, Keep: Link{"Keep it signed in", "/account#" + atSessions},
 	}
 	return s.warn(w, r, v)
 }
@@ -220,8 +220,8 @@ func (s *server) endOtherSessionsPage(w http.ResponseWriter, r *http.Request) er
 	case others > 1:
 		ending = fmt.Sprintf("Your %d other sessions end at once", others)
 	}
-	return s.warn(w, r, warningView{
-		Heading: "Sign out everywhere else?", Losses: []loss{{"logout", ending, "You stay signed in here"}},
-		Button: "Sign out everywhere else", Keep: link{"Leave them signed in", "/account#" + atSessions},
+	return s.warn(w, r, Warning{
+		Heading: "Sign out everywhere else?", Losses: []Loss{{"logout", ending, "You stay signed in here"}},
+		Button: "Sign out everywhere else", Keep: Link{"Leave them signed in", "/account#" + atSessions},
 	})
 }

@@ -58,6 +58,8 @@ type Options struct {
 	Lifetime    time.Duration // of an unused session, sliding; 30 days if zero
 	MaxLifetime time.Duration // since sign-in, never extended; 365 days if zero
 	Secure      bool          // the site is served over https
+	// Unproven are methods that don't prove who is there. A session that began with one is never recent.
+	Unproven []string
 	// LookupTimeout limits how long a request waits for its session, within the request's own deadline. 10 s if zero.
 	LookupTimeout time.Duration
 	// StatementTimeout is the least time allowed for saving a session, even past the request's deadline. 3 s if zero.
@@ -90,18 +92,19 @@ type Session struct {
 	AvatarURL  string
 	TimeZone   string // the user's, of the IANA database; "": not known
 	Units      string // the user's choice, "metric" or "imperial"; "": none
-	Method     string // the sign-in method: "password" or a provider's key
+	Method     string // the sign-in method: "password", a provider's key, or another of cairn.sign_in_methods
 	Created    time.Time
 	Persistent bool // it outlives the browser: "Keep me signed in"
 	Recent     bool // RecentAt the time of the request
 
 	methodRemoved bool // Method is no longer a sign-in method of the user
+	unproven      bool // Method is one of Options.Unproven
 }
 
 // RecentAt reports whether the sign-in was recent at t, by the database's clock, so that an act at t needs no
-// re-authentication. A sign-in by a method that has been removed is not recent.
+// re-authentication. A sign-in by a method that has been removed, or that proves nothing, is not recent.
 func (s Session) RecentAt(t time.Time) bool {
-	return !s.methodRemoved && t.Before(s.Created.Add(recentSignIn))
+	return !s.methodRemoved && !s.unproven && t.Before(s.Created.Add(recentSignIn))
 }
 
 const (

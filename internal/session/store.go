@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/alexedwards/scs/pgxstore"
@@ -64,6 +65,7 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 	}, func() error {
 		if r.now.Before(r.Created.Add(s.MaxLifetime)) {
 			one := r // its data is not the next row's: pgx allocates for each
+			one.unproven = slices.Contains(s.Unproven, r.Method)
 			one.Recent = one.RecentAt(r.now)
 			found[token] = &one
 		}

@@ -1,0 +1,159 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/access"
+	"cairn/internal/auth"
+)
+
+// Methods by which a session begins without a sign-in method of the account, as in cairn.sign_in_methods.
+const (
+	PrivateLink  = "private_link"  // the permanent link that the Node server gave to each person
+	OperatorLink = "operator_link" // a link that an operator made, good once
+)
+
+// Unproven are the methods that don't prove who is there: a private link may be in many hands by now.
+var Unproven = []string{PrivateLink}
+
+// errLink says that a link is unknown, was ended or used, or is past its time.
+var errLink = errors.New("node: the link does not work")
+
+// links are the links with a secret that people from the Node server may have.
+type links struct {
+	pool  *pgxpool.Pool
+	until time.Time // private links work before then; zero: not at all
+}
+
+// isOperators tells the two kinds of links apart.
+func isOperators(token string) bool { return operatorShape.MatchString(token) }
+
+// validToken reports whether a token has the shape of one of ours.
+func validToken(token string) bool {
+	return linkShape.MatchString(token) || operatorShape.MatchString(token)
+}
+
+// operatorShape is that of rand.Text.
+var operatorShape = regexp.MustCompile(`^[A-Z2-7]{26}$`)
+
+// private finds the user of a private link; $1 is its hash, $2 when they end.
+const private = `SELECT user_id FROM cairn.node_users WHERE link_hash = $1 AND user_id IS NOT NULL AND now() < $2`
+
+// operators is private for a link that an operator made, which has an end of its own.
+const operators = `
+	SELECT user_id FROM cairn.node_links WHERE token_hash = $1 AND now() < expires_at AND $2::timestamptz IS NOT NULL`
+
+// find returns whose link it is. Errors: errLink.
+func (l links) find(ctx context.Context, token string) (userID int64, method string, err error) {
+	statement, method := private, PrivateLink
+	if isOperators(token) {
+		statement, method = operators, OperatorLink
+	}
+	err = l.pool.QueryRow(ctx, statement, digest(token), l.until).Scan(&userID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, "", errLink
+	}
+	if err != nil {
+		return 0, "", fmt.Errorf("node: find a link: %w", err)
+	}
+	return userID, method, nil
+}
+
+// prove returns an access.Prove that checks a link again, and uses up one that is good once.
+func (l links) prove(token string, userID int64) access.Prove {
+	return func(ctx context.Context, tx pgx.Tx) (int64, error) {
+		if err := auth.KeepUser(ctx, tx, userID); errors.Is(err, auth.ErrNotFound) {
+			return 0, errLink
+		} else if err != nil {
+			return 0, err
+		}
+		use := `UPDATE cairn.node_users SET link_used_at = now()
+			WHERE link_hash = $1 AND user_id = $2 AND now() < $3 RETURNING user_id`
+		if isOperators(token) {
+			use = `DELETE FROM cairn.node_links
+			WHERE token_hash = $1 AND user_id = $2 AND now() < expires_at AND $3::timestamptz IS NOT NULL RETURNING user_id`
+		}
+		err := tx.QueryRow(ctx, use, digest(token), userID, l.until).Scan(&userID)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return 0, errLink
+		}
+		if err != nil {
+			return 0, fmt.Errorf("node: use a link: %w", err)
+		}
+		return userID, nil
+	}
+}
+
+// works reports whether a user has a private link that works.
+func (l links) works(ctx context.Context, userID int64) (works bool, err error) {
+	err = l.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM cairn.node_users WHERE user_id = $1 AND link_hash IS NOT NULL) AND now() < $2`,
+		userID, l.until).Scan(&works)
+	if err != nil {
+		return false, fmt.Errorf("node: look for the link of user %d: %w", userID, err)
+	}
+	return works, nil
+}
+
+// end ends the private link of a user.
+func (l links) end(ctx context.Context, userID int64) error {
+	_, err := l.pool.Exec(ctx, `
+		UPDATE cairn.node_users SET link_hash = NULL, link_ended_at = now() WHERE user_id = $1`, userID)
+	if err != nil {
+		return fmt.Errorf("node: end the link of user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// lockOut ends all links of a user, and keeps sessions that the Node server began until now from being adopted.
+func lockOut(ctx context.Context, tx pgx.Tx, userID int64) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE cairn.node_users SET link_hash = NULL, link_ended_at = now(), ended_since = now()
+		WHERE user_id = $1`, userID)
+	if err == nil {
+		_, err = tx.Exec(ctx, `DELETE FROM cairn.node_links WHERE user_id = $1`, userID)
+	}
+	if err != nil {
+		return fmt.Errorf("node: lock others out of user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// operatorLinkLife is how long a link from an operator works.
+const operatorLinkLife = 30 * time.Minute
+
+// newOperatorLink makes a link for a user, which is good once. The user's other such links end. It returns the token.
+// Errors: auth.ErrNotFound.
+func newOperatorLink(ctx context.Context, pool *pgxpool.Pool, userID int64) (token string, err error) {
+	token = rand.Text()
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if err := auth.KeepUser(ctx, tx, userID); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `DELETE FROM cairn.node_links WHERE user_id = $1 OR expires_at < now()`, userID)
+		if err == nil {
+			_, err = tx.Exec(ctx, `
+				INSERT INTO cairn.node_links (token_hash, user_id, expires_at) VALUES ($1, $2, now() + $3::interval)`,
+				digest(token), userID, operatorLinkLife)
+		}
+		if err != nil {
+			return fmt.Errorf("node: make a link for user %d: %w", userID, err)
+		}
+		return nil
+	})
+	return token, err
+}
+
+func digest(token string) []byte {
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}

@@ -1,0 +1,197 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"cairn/internal/auth"
+	"cairn/internal/routes"
+	"cairn/internal/session"
+)
+
+// The page of a link, and the one that ends a private link.
+const (
+	linkPage = "/link"
+	endPage  = "/account/link/end"
+	linkID   = "private-link" // of the section of the account page
+)
+
+// arriving are the links that people from the Node server may have. That server's pages took its private link at four
+// addresses.
+func arriving() []routes.SecretLink {
+	one := routes.SecretLink{Name: "link", Param: "token", Page: linkPage, Valid: validToken, Refused: "unknown-link"}
+	one.From = []string{"/", "/import", "/year-in-review", "/data-sources", linkPage}
+	return []routes.SecretLink{one}
+}
+
+// Part is what the change-over adds to the site.
+func (n *Node) Part() routes.Part {
+	return routes.Part{
+		Links: arriving(), Routes: n.routes, Section: n.section, LockOut: lockOut,
+		Methods: map[string]string{
+			PrivateLink:  "with your private link of the old server",
+			OperatorLink: "with a link from the operator",
+		},
+		Notices: map[string]string{
+			"unknown-link": "This link doesn’t work. It may be incomplete, or was ended or used. " +
+				"Your account is still here: sign in with Foursquare, as you did when you first came.",
+		},
+	}
+}
+
+func (n *Node) routes(site routes.Site, r chi.Router) {
+	p := pages{n.links, site, arriving()[0]}
+	r.Get(linkPage, site.Page(p.ask))
+	r.Head(linkPage, site.Page(p.ask))
+	r.Post(linkPage, site.Page(p.signIn))
+	r.Group(func(r chi.Router) {
+		r.Use(site.MustSignIn)
+		r.Get(endPage, site.Page(p.askToEnd))
+		r.Head(endPage, site.Page(p.askToEnd))
+		r.With(site.Limited()).Post(endPage, site.Page(p.end))
+	})
+}
+
+// pages are the pages about links.
+type pages struct {
+	links
+	site routes.Site
+	link routes.SecretLink
+}
+
+// owner is the user that a link leads to, and how a session would begin.
+type owner struct {
+	userID int64
+	method string
+}
+
+// found returns whose link this browser has opened. Only unknown tokens count for the network. Errors: errLink.
+func (p pages) found(r *http.Request) (owner, error) {
+	token := p.site.Secret(r, p.link)
+	if token == "" {
+		return owner{}, errLink
+	}
+	userID, method, err := p.find(r.Context(), token)
+	if errors.Is(err, errLink) {
+		return owner{}, errors.Join(p.site.Allow(r, p.site.Limits().LinkNetwork.From(p.site.Address(r))), err)
+	}
+	if err != nil {
+		return owner{}, err
+	}
+	return owner{userID, method}, nil
+}
+
+// ask names the account that a link leads to, and asks whether to go on as that person.
+func (p pages) ask(w http.ResponseWriter, r *http.Request) error {
+	of, err := p.found(r)
+	if err != nil {
+		return p.refuse(w, r, err)
+	}
+	name, err := p.site.NameOf(r.Context(), of.userID)
+	if err != nil {
+		return err
+	}
+	v := routes.Warning{
+		Heading: "Continue as " + name + "?", Lead: "This is a link to that account.", Harmless: true,
+		Losses: []routes.Loss{{Icon: "key", Text: "You’ll be signed in on this device", Detail: "As " + name}},
+		Button: "Continue as " + name, Keep: routes.Link{Label: "Not now", URL: "/login"},
+	}
+	if current, ok := session.Current(r.Context()); ok {
+		if current.UserID == of.userID && of.method == PrivateLink {
+			p.site.DropSecret(w, p.link)
+			p.site.Notify(r, "", "You’re signed in already.", routes.Link{})
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return nil
+		}
+		v.Losses = append(v.Losses, routes.Loss{Icon: "logout", Text: "You’ll be signed out as " + current.Name})
+		v.Keep = routes.Link{Label: "Stay signed in as " + current.Name, URL: "/"}
+	}
+	return p.site.Ask(w, r, v)
+}
+
+// refuse answers what found returns.
+func (p pages) refuse(w http.ResponseWriter, r *http.Request, err error) error {
+	if limit, limited := errors.AsType[*auth.LimitError](err); limited {
+		return limit
+	}
+	if !errors.Is(err, errLink) {
+		return err
+	}
+	p.site.RefuseLink(w, r, p.link)
+	return nil
+}
+
+// signIn begins a session of the account that a link leads to.
+func (p pages) signIn(w http.ResponseWriter, r *http.Request) error {
+	of, err := p.found(r)
+	if err == nil {
+		err = p.site.Allow(r, p.site.Limits().LinkSignIn.Of(of.userID))
+	}
+	if err == nil {
+		err = p.site.SignIn(w, r, of.method, p.prove(p.site.Secret(r, p.link), of.userID))
+	}
+	if err != nil {
+		return p.refuse(w, r, err)
+	}
+	p.site.DropSecret(w, p.link)
+	text, next := "You’re signed in. Add a sign-in method now: the link was good once.", "/account#methods"
+	if of.method == PrivateLink {
+		text, next = "You’re signed in with your old private link, which works until "+p.lastDay()+
+			". Add a sign-in method for the time after that.", addMethod
+	}
+	p.site.Notify(r, "", text, routes.Link{Label: "Add a sign-in method", URL: next})
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+	return nil
+}
+
+// addMethod asks for a fresh sign-in first, and then leads to the form for a password.
+const addMethod = "/account/confirm?next=/account%23h-password"
+
+// lastDay is the last day on which private links work.
+func (l links) lastDay() string { return l.until.UTC().Add(-time.Second).Format("2 January 2006") }
+
+// section is about the private link of the signed-in person.
+func (n *Node) section(r *http.Request) (*routes.Section, error) {
+	current, _ := session.Current(r.Context())
+	works, err := n.links.works(r.Context(), current.UserID)
+	if err != nil || !works {
+		return nil, err
+	}
+	return &routes.Section{
+		ID: linkID, Heading: "Your old private link",
+		Text: fmt.Sprintf("It still signs in to this account until %s, wherever it is opened. "+
+			"End it if others may have it.", n.links.lastDay()),
+		Action: routes.Link{Label: "End this link…", URL: endPage},
+	}, nil
+}
+
+func (p pages) askToEnd(w http.ResponseWriter, r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	works, err := p.works(r.Context(), current.UserID)
+	switch {
+	case err != nil:
+		return err
+	case !works:
+		return p.site.NotFound()
+	}
+	return p.site.Ask(w, r, routes.Warning{
+		Heading: "End your old private link?",
+		Losses: []routes.Loss{{Icon: "key", Text: "It signs nobody in here any more",
+			Detail: "Bookmarks of it stop working. The old server, while it runs, still takes it"}},
+		Button: "End this link", Keep: routes.Link{Label: "Keep it", URL: "/account#" + linkID},
+	})
+}
+
+func (p pages) end(w http.ResponseWriter, r *http.Request) error {
+	current, _ := session.Current(r.Context())
+	if err := p.links.end(r.Context(), current.UserID); err != nil {
+		return err
+	}
+	p.site.Notify(r, "sessions", "Your old private link has ended.", routes.Link{})
+	http.Redirect(w, r, "/account#sessions", http.StatusSeeOther)
+	return nil
+}
