@@ -43,7 +43,8 @@ func (s *server) devices(
 	devices = make([]device, len(sessions))
 	for i, d := range sessions {
 		devices[i] = device{
-			ID: d.ID, Browser: browserInWords(d.UserAgent), Address: d.Address, SignedIn: s.signedInWith(d.Method, cards),
+			ID: d.ID, Browser: browserInWords(d.UserAgent), Address: d.Address,
+			SignedIn: s.signedInWith(d.Method, cards),
 			Since: d.Created.In(zone), LastSeen: d.LastSeen.In(zone), Current: d.ID == current.ID,
 			Persistent: d.Persistent, Mobile: useragent.Parse(d.UserAgent).Mobile,
 		}
