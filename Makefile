@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-busy race-test cover matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe systemd
+.PHONY: help run build test test-busy race-test cover matrix-test deploy-test fault-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe express systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ build: ## build bin/server
 
 # Most tests spend most of their time waiting, so more run at once than there are cores.
 testing = -race -shuffle=on -parallel 6
-needed = postgres chromium pgbouncer promtool axe systemd
+needed = postgres chromium pgbouncer promtool axe express systemd
 
 test: $(needed) ## run all tests, in a browser too, with the race detector; 10 rounds of each race, short versions of long tests
 	go test $(testing) -timeout 60m $(TEST_FLAGS) ./...
@@ -88,6 +88,9 @@ promtool:
 
 axe:
 	@sh scripts/install.sh axe
+
+express:
+	@sh scripts/install.sh express
 
 systemd:
 	@sh scripts/install.sh systemd

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs PostgreSQL's server programs, Chromium, PgBouncer, promtool, axe-core or systemd-analyze where they are missing, by
-# apt, Homebrew or npm, and says so first.
+# Installs PostgreSQL's server programs, Chromium, PgBouncer, promtool, axe-core, express-session or systemd-analyze where
+# they are missing, by apt, Homebrew or npm, and says so first.
 #
-#   sh scripts/install.sh postgres|chromium|pgbouncer|promtool|axe|systemd
+#   sh scripts/install.sh postgres|chromium|pgbouncer|promtool|axe|express|systemd
 set -eu
 
 have_postgres() {
@@ -35,12 +35,32 @@ have_promtool() {
 	command -v promtool >/dev/null 2>&1 || [ -x "$bin/promtool" ]
 }
 
-# axe-core checks pages for accessibility, in the browser tests.
+# axe-core checks pages for accessibility, in the browser tests. express-session plays the Node server.
 axe=$(dirname "$0")/../cmd/server/testdata/axe
+express=$(dirname "$0")/../test/express
 
-have_axe() {
-	version=$(sed -n 's/.*"axe-core": "\(.*\)".*/\1/p' "$axe/package.json")
-	[ -f "$axe/node_modules/axe-core/axe.min.js" ] && grep -q "\"version\": \"$version\"" "$axe/node_modules/axe-core/package.json"
+# have_npm DIRECTORY PACKAGE: the version that package.json names is there
+have_npm() {
+	version=$(sed -n "s/.*\"$2\": \"\(.*\)\".*/\1/p" "$1/package.json")
+	[ -f "$1/node_modules/$2/package.json" ] && grep -q "\"version\": \"$version\"" "$1/node_modules/$2/package.json"
+}
+
+# npm_install DIRECTORY PACKAGE
+npm_install() {
+	have_npm "$1" "$2" && return 0
+	if ! command -v npm >/dev/null 2>&1; then
+		if command -v apt-get >/dev/null 2>&1; then
+			apt_install npm npm
+		elif command -v brew >/dev/null 2>&1; then
+			echo 'cairn: npm is missing; installing it with Homebrew.'
+			brew install node
+		else
+			echo "cairn: npm is missing, and the tests need it for $2. Install it with your system's packages." >&2
+			exit 1
+		fi
+	fi
+	echo "cairn: $2 is missing; installing it with npm."
+	npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 }
 
 as_root() {
@@ -124,27 +144,17 @@ promtool)
 	fi
 	;;
 axe)
-	have_axe && exit 0
-	if ! command -v npm >/dev/null 2>&1; then
-		if command -v apt-get >/dev/null 2>&1; then
-			apt_install npm npm
-		elif command -v brew >/dev/null 2>&1; then
-			echo 'cairn: npm is missing; installing it with Homebrew.'
-			brew install node
-		else
-			echo 'cairn: npm is missing, and the browser tests need it for axe-core. Install it with your system'\''s packages.' >&2
-			exit 1
-		fi
-	fi
-	echo 'cairn: axe-core is missing; installing it with npm.'
-	npm ci --prefix "$axe" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	npm_install "$axe" axe-core
+	;;
+express)
+	npm_install "$express" express-session
 	;;
 systemd)
 	# Only to check the units, where units can be; nothing of it runs.
 	command -v systemd-analyze >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1 || apt_install systemd-analyze systemd
 	;;
 *)
-	echo 'usage: sh scripts/install.sh postgres|chromium|pgbouncer|promtool|axe|systemd' >&2
+	echo 'usage: sh scripts/install.sh postgres|chromium|pgbouncer|promtool|axe|express|systemd' >&2
 	exit 2
 	;;
 esac

@@ -35,12 +35,16 @@ func (s server) assemble(
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	own := s.newUpkeep(providers, watch)
+	changeOver := s.newChangeOver(watch)
+	own := s.newUpkeep(providers, watch, changeOver)
 	syncs := activity.NewSyncQueue(s.pool, queue)
 	own.connections = connection.New(connection.Deps{
 		Pool: s.pool, Sealer: sealer, Client: own.oauth, Providers: providers, Queue: queue, Syncs: syncs,
 		Pictures: newPictures(simulated), Log: s.log,
 	})
+	if own.importer, err = changeOver.Importer(own.connections); err != nil {
+		return nil, upkeep{}, err
+	}
 	own.presence = newPresence(s.pool, s.log, sealer, own.connections, s.limits.Upkeep)
 	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err
@@ -64,7 +68,7 @@ func (s server) assemble(
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
 		},
 		Limits: s.limits.Pages,
-		Parts:  []routes.Part{node.New(node.Deps{Pool: s.pool, Connections: own.connections, Config: s.Node}).Part()},
+		Parts:  []routes.Part{changeOver.Part()},
 	})
 	if err != nil {
 		return nil, upkeep{}, err
@@ -83,14 +87,21 @@ func (s server) newQueue(ctx context.Context, providers oauth.Registry) (*jobs.Q
 	})
 }
 
+func (s server) newChangeOver(watch *metrics.Metrics) *node.Node {
+	return node.New(node.Deps{
+		Pool: s.pool, Log: s.log, Config: s.Config, Observe: watch.NodeAdoption,
+	})
+}
+
 // newUpkeep returns an upkeep with the parts that need no others.
-func (s server) newUpkeep(providers oauth.Registry, watch *metrics.Metrics) upkeep {
+func (s server) newUpkeep(providers oauth.Registry, watch *metrics.Metrics, changeOver *node.Node) upkeep {
 	return upkeep{
 		log:   s.log,
 		batch: s.limits.Upkeep,
+		node:  changeOver,
 		sessions: session.New(session.Options{
 			Pool: s.pool, Secure: s.site.Scheme == "https", Lifetime: s.Lifetime, MaxLifetime: s.MaxLifetime,
-			Unproven:      node.Unproven,
+			Unproven: node.Unproven, Adopter: changeOver.Sessions,
 			LookupTimeout: s.limits.SessionLookup, StatementTimeout: s.limits.SessionStatement,
 		}),
 		accounts: auth.New(s.pool, s.SessionSecret, auth.Options{

@@ -92,6 +92,7 @@ func (s server) serve(ctx context.Context, out io.Writer) error {
 	group.Go(func() error { return own.repeatSweeps(working) })
 	group.Go(func() error { return own.repeatRecords(working) })
 	group.Go(func() error { return own.presence.repeat(working) })
+	group.Go(func() error { own.importer.Repeat(working, s.log); return nil })
 	worked := make(chan struct{})
 	if s.Sandbox() {
 		stop.worked = worked

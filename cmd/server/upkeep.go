@@ -9,6 +9,7 @@ import (
 	"cairn/internal/auth"
 	"cairn/internal/connection"
 	"cairn/internal/jobs"
+	"cairn/internal/node"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -24,6 +25,8 @@ type upkeep struct {
 	connections *connection.Store
 	jobs        *jobs.Jobs
 	presence    *presence
+	node        *node.Node
+	importer    *node.Importer // nil: NODE_IMPORT is off
 }
 
 const (
@@ -69,6 +72,7 @@ func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.accounts.Sweep)
 	u.sweep(ctx, u.presence.Sweep)
 	u.sweep(ctx, u.accounts.SweepBrowsers)
+	u.sweep(ctx, u.node.Sessions.Sweep)
 }
 
 // sweep runs batch until nothing is left. After each run it pauses for as long as the run took, because requests come

@@ -38,6 +38,16 @@ CREATE TABLE IF NOT EXISTS cairn.node_imports (
     finished_at timestamptz
 );
 
+-- Sessions of the Node server that went on here, by the SHA-256 of their ids. Each does so once: what ends here does not
+-- begin again.
+CREATE TABLE IF NOT EXISTS cairn.node_sessions (
+    sid_hash   bytea PRIMARY KEY CHECK (length(sid_hash) = 32),
+    user_id    bigint NOT NULL REFERENCES cairn.users ON DELETE CASCADE,
+    adopted_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS node_sessions_user_id ON cairn.node_sessions (user_id);
+CREATE INDEX IF NOT EXISTS node_sessions_adopted_at ON cairn.node_sessions (adopted_at);
+
 -- Links that an operator made for people who have no other way in. Each is good once.
 CREATE TABLE IF NOT EXISTS cairn.node_links (
     token_hash bytea PRIMARY KEY CHECK (length(token_hash) = 32),

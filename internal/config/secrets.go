@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -95,6 +96,18 @@ func (c Config) Derive(purpose string) string {
 	mac := hmac.New(sha256.New, []byte(c.SessionSecret))
 	mac.Write([]byte(purpose))
 	return hex.EncodeToString(mac.Sum(nil)[:20])
+}
+
+// DeriveKey is Derive for a key of 32 bytes, by HKDF.
+func (c Config) DeriveKey(purpose string) []byte {
+	if !c.Production {
+		purpose = "development: " + purpose
+	}
+	key, err := hkdf.Key(sha256.New, []byte(c.SessionSecret), nil, purpose, 32)
+	if err != nil {
+		panic("config: HKDF can't make 32 bytes: " + err.Error())
+	}
+	return key
 }
 
 // WebhookKey returns the key in the webhook addresses that we give to providers. It proves that a provider calls.

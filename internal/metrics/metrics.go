@@ -33,6 +33,7 @@ type Metrics struct {
 	limited       *prometheus.CounterVec
 	calls         *prometheus.CounterVec
 	callTimes     *prometheus.HistogramVec
+	adoptions     *prometheus.CounterVec
 	countsTimeout time.Duration
 }
 
@@ -61,8 +62,12 @@ func New(pool *pgxpool.Pool, timeout time.Duration) *Metrics {
 		callTimes: histogram("cairn_provider_call_duration_seconds",
 			"From dialling a provider to the last byte of its response.",
 			"provider", "call"),
+		adoptions: counter("cairn_node_adoptions_total",
+			"People who came over from the Node server, by kind (session or link) and result: "+
+				"ok, expired, unknown, refused, failed.",
+			"kind", "result"),
 	}
-	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, newPoolStats(pool),
+	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, m.adoptions, newPoolStats(pool),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -137,4 +142,9 @@ func (m *Metrics) Limited(limit string) {
 func (m *Metrics) ProviderCall(provider, call, result string, took time.Duration) {
 	m.calls.WithLabelValues(provider, call, result).Inc()
 	m.callTimes.WithLabelValues(provider, call).Observe(took.Seconds())
+}
+
+// NodeAdoption counts a visit with a session or a link of the Node server.
+func (m *Metrics) NodeAdoption(kind, result string) {
+	m.adoptions.WithLabelValues(kind, result).Inc()
 }

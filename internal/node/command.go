@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -136,15 +135,7 @@ func depsOf(ctx context.Context, c config.Config, pool *pgxpool.Pool, calls oaut
 	connections := connection.New(connection.Deps{
 		Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{Limits: calls}), Providers: providers,
 	})
-	return Deps{Pool: pool, Connections: connections, Config: c.Node, DatabaseURL: c.DatabaseURL, Keys: hexKeys(c)}, nil
-}
-
-// hexKeys are ENCRYPTION_KEY's keys as the Node server had them.
-func hexKeys(c config.Config) (keys []string) {
-	for _, key := range c.EncryptionKeys {
-		keys = append(keys, hex.EncodeToString(key))
-	}
-	return keys
+	return Deps{Pool: pool, Connections: connections, Config: c}, nil
 }
 
 // needs is the schema version from which on a server knows that some identities don't sign in.

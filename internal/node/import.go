@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,25 +14,26 @@ import (
 
 	"cairn/db"
 	"cairn/internal/connection"
-	"cairn/internal/oauth"
 )
 
 // Importer imports people and connections. Make it with NewImporter.
 type Importer struct {
 	pool        *pgxpool.Pool
 	connections *connection.Store
-	providers   oauth.Registry
 	keys        keys
 }
 
 // NewImporter returns an importer. from is the address of the Node server's database if that is not ours.
 func NewImporter(d Deps, from string) (*Importer, error) {
-	texts := append([]string{d.Config.EncryptionKey}, d.Keys...)
-	keys, err := newKeys(append(texts, from, d.DatabaseURL)...)
+	texts := []string{d.Config.Node.EncryptionKey}
+	for _, key := range d.Config.EncryptionKeys { // the Node server may have had one of them
+		texts = append(texts, hex.EncodeToString(key))
+	}
+	keys, err := newKeys(append(texts, from, d.Config.DatabaseURL)...)
 	if err != nil {
 		return nil, err
 	}
-	return &Importer{pool: d.Pool, connections: d.Connections, providers: d.Providers, keys: keys}, nil
+	return &Importer{pool: d.Pool, connections: d.Connections, keys: keys}, nil
 }
 
 // Run says how an import runs.
@@ -163,4 +167,39 @@ func (i *Importer) finish(ctx context.Context, r Run, seen int64) error {
 		return fmt.Errorf("node: note how far imports have come: %w", err)
 	}
 	return nil
+}
+
+// importEvery is the time between two imports of a running server.
+const importEvery = time.Minute
+
+// Repeat imports at once and then every minute, until ctx is done. Servers that do so share the work: one imports, and
+// the others leave it at that. A nil importer imports nothing.
+func (i *Importer) Repeat(ctx context.Context, log *slog.Logger) {
+	if i == nil {
+		return
+	}
+	r := Run{Source: sourceName(""), All: true, Refused: func(row int64, why string) {
+		log.WarnContext(ctx, "a row of the Node server's users is refused", "row", row, "why", why)
+	}}
+	for {
+		done, err := i.Import(ctx, r)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, db.ErrLocked):
+		case err != nil:
+			log.ErrorContext(ctx, "the import from the Node server failed", "error", err)
+		default:
+			r.All = false
+			if !done.Empty() {
+				log.InfoContext(ctx, "imported from the Node server", "rows", done.Rows, "made", done.Made,
+					"renewed", done.Renewed, "refused", done.Refused, "reconnect", done.Reconnect)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(importEvery/2 + rand.N(importEvery)):
+		}
+	}
 }

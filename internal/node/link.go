@@ -23,7 +23,7 @@ const (
 )
 
 // Unproven are the methods that don't prove who is there: a private link may be in many hands by now.
-var Unproven = []string{PrivateLink}
+var Unproven = []string{PrivateLink, NodeSession}
 
 // errLink says that a link is unknown, was ended or used, or is past its time.
 var errLink = errors.New("node: the link does not work")

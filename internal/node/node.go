@@ -10,6 +10,9 @@
 //	summary.go  what an import did
 //	link.go     private links, and links that an operator makes
 //	pages.go    the pages about them
+//	adopt.go    sessions of the Node server that go on here
+//	express.go  what express-session and connect-pg-simple write
+//	trouble.go  what the operator has to mend, in the log
 //	command.go  the commands for operators
 //
 // What becomes of a row of public.users:
@@ -43,7 +46,6 @@ import (
 
 	"cairn/internal/config"
 	"cairn/internal/connection"
-	"cairn/internal/oauth"
 )
 
 // The providers of the Node server.
@@ -58,21 +60,40 @@ var stravaPermissions = []string{"read", "activity:read_all"}
 
 // Node is the change-over in a server. Make it with New.
 type Node struct {
-	links links
+	Sessions *Sessions
+	links    links
+	deps     Deps
 }
 
 // New returns the change-over.
 func New(d Deps) *Node {
-	return &Node{links: links{d.Pool, d.Config.LinksUntil}}
+	if d.Observe == nil {
+		d.Observe = func(string, string) {}
+	}
+	return &Node{
+		deps:  d,
+		links: links{d.Pool, d.Config.Node.LinksUntil},
+		Sessions: &Sessions{
+			NodeSessions: d.Config.Node.Sessions, pool: d.Pool, key: d.Config.DeriveKey("tokens of adopted sessions"), trouble: &trouble{log: d.Log}, observe: d.Observe,
+		},
+	}
+}
+
+// Importer returns what imports while the server runs; nil if NODE_IMPORT is off.
+func (n *Node) Importer(connections *connection.Store) (*Importer, error) {
+	if !n.deps.Config.Node.Import {
+		return nil, nil
+	}
+	d := n.deps
+	d.Connections = connections
+	return NewImporter(d, "")
 }
 
 // Deps are what the change-over needs.
 type Deps struct {
 	Pool        *pgxpool.Pool
-	Connections *connection.Store
-	Providers   oauth.Registry
+	Connections *connection.Store // for an import
 	Log         *slog.Logger
-	Config      config.Node
-	DatabaseURL string   // the Node server may have made its key from it
-	Keys        []string // ENCRYPTION_KEY, in hex: it may be the Node server's, too
+	Config      config.Config
+	Observe     func(kind, result string) // is called for each session that is adopted, or not; may be nil
 }

@@ -35,6 +35,7 @@ func (n *Node) Part() routes.Part {
 		Methods: map[string]string{
 			PrivateLink:  "with your private link of the old server",
 			OperatorLink: "with a link from the operator",
+			NodeSession:  "on the old server",
 		},
 		Notices: map[string]string{
 			"unknown-link": "This link doesn’t work. It may be incomplete, or was ended or used. " +

@@ -45,7 +45,7 @@ func (s *server) devices(
 		devices[i] = device{
 			ID: d.ID, Browser: browserInWords(d.UserAgent), Address: d.Address,
 			SignedIn: s.signedInWith(d.Method, cards),
-			Since: d.Created.In(zone), LastSeen: d.LastSeen.In(zone), Current: d.ID == current.ID,
+			Since:    d.Created.In(zone), LastSeen: d.LastSeen.In(zone), Current: d.ID == current.ID,
 			Persistent: d.Persistent, Mobile: useragent.Parse(d.UserAgent).Mobile,
 		}
 		if devices[i].Current {

@@ -167,12 +167,14 @@ func newSiteWith(t testing.TB, o options) site {
 	if o.works {
 		run(t, background.Run)
 	}
+	changeOver := node.New(node.Deps{Pool: o.pool, Log: log, Config: config.Config{Node: o.node, SessionSecret: "s3cr3t"}})
 	s.handler, err = routes.New(routes.Deps{
 		PublicURL:      publicURL,
 		TrustedProxies: o.proxies,
 		Log:            log,
 		Sessions: session.New(session.Options{
 			Pool:             o.pool,
+			Adopter:          changeOver.Sessions,
 			Secure:           publicURL.Scheme == "https",
 			Unproven:         node.Unproven,
 			LookupTimeout:    testkit.Patience,
@@ -188,7 +190,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Ready:       o.ready,
 		WebhookKey:  webhookKey,
 		Limits:      cmp.Or(o.pages, patientPages),
-		Parts:       []routes.Part{node.New(node.Deps{Pool: o.pool, Config: o.node}).Part()},
+		Parts:       []routes.Part{changeOver.Part()},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ type request struct {
 	staleToken string          // the hash of a token that led to no session
 	data       context.Context // carries scs's data of the session, of the new one after a sign-in
 	ended      bool            // it was signed out
+	adopted    bool            // another server began it
 	clearStale bool            // why the session of the stale token ended was read, so the cookie can be cleared
 	flash      string          // the notice for the next page
 	address    string
@@ -40,7 +41,7 @@ func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	w.Header().Add("Vary", "Cookie")
 	rq := &request{address: hooks.Address(r), userAgent: r.UserAgent()}
 	ctx := context.WithValue(r.Context(), requestKey{}, rq)
-	if err := m.load(ctx, w, rq, m.readToken(r)); err != nil {
+	if err := m.load(ctx, w, r, rq, hooks); err != nil {
 		hooks.Failed(w, r, err)
 		return
 	}
@@ -73,13 +74,22 @@ func (m *Manager) sendTokenAfterPanic(rq *request, b *bufferedResponse) {
 	}
 }
 
-// load finds the session of a token and hands its data to scs. Data that does not decode is no session, and the cookie
-// is cleared.
-func (m *Manager) load(ctx context.Context, w http.ResponseWriter, rq *request, token string) (err error) {
+// load finds the session of a request and hands its data to scs. Data that does not decode is no session, and the
+// cookie is cleared.
+func (m *Manager) load(
+	ctx context.Context, w http.ResponseWriter, r *http.Request, rq *request, hooks Hooks,
+) (err error) {
+	token := m.readToken(r)
 	if token != "" {
 		if err := m.find(ctx, rq, hashToken(token)); err != nil {
 			return err
 		}
+	}
+	if rq.found == nil && m.Adopter != nil && hooks.Adopts != nil && hooks.Adopts(r) {
+		if err := m.adopt(ctx, rq, r); err != nil {
+			return err
+		}
+		token = rq.token.value
 	}
 	if rq.found == nil {
 		token = ""
@@ -88,7 +98,7 @@ func (m *Manager) load(ctx context.Context, w http.ResponseWriter, rq *request, 
 	if !errors.Is(err, errUndecodable) {
 		return err
 	}
-	rq.found, rq.stored = nil, ""
+	rq.found, rq.stored, rq.token = nil, "", newToken{}
 	m.clearCookie(w)
 	rq.data, err = m.scs.Load(ctx, "")
 	return err
@@ -124,6 +134,9 @@ func (m *Manager) save(rq *request, b *bufferedResponse) error {
 		if _, _, err := m.scs.Commit(rq.data); errors.Is(err, ErrEnded) {
 			return err
 		}
+	}
+	if err := m.keepAdopted(rq); err != nil {
+		return err
 	}
 	if rq.token.value != "" {
 		m.setCookie(b, rq.token)

@@ -14,6 +14,7 @@
 //	intent.go   what a person wants to do once they have re-authenticated
 //	ending.go   ending sessions, and why one ended
 //	list.go     one person's sessions, and everyone's
+//	adopt.go    sessions that another server began
 //	upkeep.go   removing expired rows, and recording when a session was last seen
 //
 // A credential (a password, a provider's account) or a recent session may become invalid between its check and the
@@ -60,6 +61,8 @@ type Options struct {
 	Secure      bool          // the site is served over https
 	// Unproven are methods that don't prove who is there. A session that began with one is never recent.
 	Unproven []string
+	// Adopter finds sessions that another server began; nil: there is no other.
+	Adopter Adopter
 	// LookupTimeout limits how long a request waits for its session, within the request's own deadline. 10 s if zero.
 	LookupTimeout time.Duration
 	// StatementTimeout is the least time allowed for saving a session, even past the request's deadline. 3 s if zero.
@@ -72,6 +75,8 @@ type Hooks struct {
 	// Gone answers a request whose session was ended while it ran, Failed one whose session can't be read or saved.
 	Gone   http.HandlerFunc
 	Failed func(http.ResponseWriter, *http.Request, error)
+	// Adopts reports whether a request may bring a session of another server (Options.Adopter). May be nil.
+	Adopts func(*http.Request) bool
 }
 
 // Manager reads, begins, renews and ends sessions. Its methods are safe for concurrent use.

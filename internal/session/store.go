@@ -163,8 +163,11 @@ func (s store) insert(ctx context.Context, tx pgx.Tx, rq *request, in signIn, to
 		VALUES ($2, $3, now() + $4::interval, $5, $6, $7, $8, $9)
 		RETURNING EXTRACT(epoch FROM $10::interval)::float8`,
 		cmp.Or(rq.stored, rq.staleToken), token, data, s.lifetime(in.persistent), in.userID, in.method, in.persistent,
-		rq.address, text.Clean(maxUserAgent, rq.userAgent), s.MaxLifetime, Replaced)
+		rq.address, rq.browser(), s.MaxLifetime, Replaced)
 }
+
+// browser is the browser's name as it is stored.
+func (rq *request) browser() string { return text.Clean(maxUserAgent, rq.userAgent) }
 
 func (s store) lifetime(persistent bool) time.Duration {
 	if !persistent {

@@ -4,6 +4,7 @@
 //	browser.go   a client that goes through the pages like a person
 //	database.go  statements, queries and locks in a database
 //	doctor.go    checks of the doctor's output
+//	express.go   a server with the sessions of the Node server
 //	figures.go   rows of figures for docs/performance.md
 //	journal.go   a server's log
 //	place.go     ports and directories

@@ -1,0 +1,125 @@
+package node
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db"
+	"cairn/internal/auth"
+	"cairn/internal/config"
+	"cairn/internal/session"
+)
+
+// NodeSession is the method of sessions that the Node server began.
+const NodeSession = "node_session"
+
+// Sessions are those of the Node server. It is a session.Adopter.
+type Sessions struct {
+	config.NodeSessions
+	pool    *pgxpool.Pool
+	key     []byte // makes our tokens of its ids
+	trouble *trouble
+	observe func(kind, result string)
+}
+
+// Find implements session.Adopter. A cookie of another shape, or one that isn't signed, causes no query.
+func (s *Sessions) Find(ctx context.Context, r *http.Request) (f session.Foreign, ok bool, err error) {
+	sid := s.sid(r)
+	if sid == "" || s.Until.IsZero() {
+		return session.Foreign{}, false, nil
+	}
+	f, result, err := s.find(ctx, sid)
+	switch {
+	case err != nil && db.Unavailable(err):
+		return session.Foreign{}, false, err
+	case err != nil: // what the operator has to mend signs nobody in, and nobody out
+		s.trouble.note(err)
+		result = "failed"
+	}
+	if !f.Adopted { // later requests of the same browser are nothing new
+		s.observe("session", result)
+	}
+	return f, result == adopted, nil
+}
+
+// Results of a visit with a session of the Node server.
+const (
+	adopted = "ok"
+	expired = "expired"
+	unknown = "unknown" // no such session, or nobody is signed in there
+	refused = "refused" // ended here, or its person's account was deleted or locked
+)
+
+func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, result string, err error) {
+	stored, err := s.read(ctx, sid)
+	if err != nil || stored.nodeID == 0 {
+		return session.Foreign{}, unknown, err
+	}
+	f = session.Foreign{
+		ID: digest(sid), Token: s.token(sid), Method: NodeSession, Created: stored.created, Persistent: stored.persistent,
+	}
+	var locked bool
+	err = s.pool.QueryRow(ctx, `
+		SELECT COALESCE(u.user_id, 0), u.ended_since IS NOT NULL, s.sid_hash IS NOT NULL
+		FROM cairn.node_users u LEFT JOIN cairn.node_sessions s ON s.sid_hash = $2
+		WHERE u.node_id = $1 AND now() < $3`, stored.nodeID, f.ID, s.Until).Scan(&f.UserID, &locked, &f.Adopted)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return session.Foreign{}, unknown, nil // not imported yet, or the last day is over
+	case err != nil:
+		return session.Foreign{}, "", fmt.Errorf("node: find the user of a session: %w", err)
+	case f.UserID == 0, locked && !f.Adopted:
+		return session.Foreign{}, refused, nil
+	case !stored.alive:
+		return session.Foreign{}, expired, nil
+	}
+	return f, adopted, nil
+}
+
+// Claim implements session.Adopter.
+func (s *Sessions) Claim(ctx context.Context, tx pgx.Tx, f session.Foreign) (first bool, err error) {
+	if err := auth.KeepUser(ctx, tx, f.UserID); errors.Is(err, auth.ErrNotFound) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	err = tx.QueryRow(ctx, `
+		WITH open AS (
+			SELECT user_id FROM cairn.node_users WHERE user_id = $2 AND ended_since IS NULL LIMIT 1 FOR SHARE
+		)
+		INSERT INTO cairn.node_sessions (sid_hash, user_id) SELECT $1, user_id FROM open
+		ON CONFLICT (sid_hash) DO NOTHING RETURNING true`, f.ID, f.UserID).Scan(&first)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return false, fmt.Errorf("node: claim a session: %w", err)
+	}
+	return first, nil
+}
+
+// Sweep forgets one batch of adopted sessions that are certainly over, and reports whether more may be left.
+func (s *Sessions) Sweep(ctx context.Context) (more bool, err error) {
+	tag, err := s.pool.Exec(ctx, `
+		DELETE FROM cairn.node_sessions WHERE sid_hash IN (
+			SELECT sid_hash FROM cairn.node_sessions
+			WHERE adopted_at < now() - interval '400 days' LIMIT $1 FOR UPDATE SKIP LOCKED)`, sweepBatch)
+	if err != nil {
+		return false, fmt.Errorf("node: sweep sessions: %w", err)
+	}
+	return tag.RowsAffected() == sweepBatch, nil
+}
+
+const sweepBatch = 500
+
+// token makes the token of our session in place of one of the Node server's. It has the shape of all our tokens.
+func (s *Sessions) token(sid string) string {
+	mac := hmac.New(sha256.New, s.key)
+	mac.Write([]byte(sid))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}

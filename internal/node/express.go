@@ -1,0 +1,160 @@
+package node
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// What express-session and connect-pg-simple write. The cookie is "s:" + id + "." + HMAC-SHA-256 of the id in base64
+// without padding, percent-encoded. With several secrets the first signs, and all are good. The row has the session as
+// JSON, and when it ends twice: in the JSON as a time, and in a column without a time zone, which is that of the Node
+// server's connection.
+
+// sidShape is that of ids: what ends up in a cookie without being changed.
+var sidShape = regexp.MustCompile(`^[A-Za-z0-9_.~+/=-]+$`)
+
+const (
+	minSID = 16
+	maxSID = 128
+)
+
+// sid returns the id in a request's cookie, if one of the secrets has signed it; "" otherwise, and if there are several
+// such cookies.
+func (s *Sessions) sid(r *http.Request) string {
+	cookies := r.CookiesNamed(s.Cookie)
+	if len(cookies) != 1 || len(cookies[0].Value) > 3*(maxSID+64) {
+		return ""
+	}
+	value, err := url.PathUnescape(cookies[0].Value)
+	signed, prefixed := strings.CutPrefix(value, "s:")
+	dot := strings.LastIndexByte(signed, '.')
+	if err != nil || !prefixed || dot < minSID || dot > maxSID || !sidShape.MatchString(signed[:dot]) {
+		return ""
+	}
+	sid, signature := signed[:dot], []byte(signed[dot+1:])
+	good := false
+	for _, secret := range s.Secrets { // all of them: how long this takes must not say which
+		good = hmac.Equal(signature, sign(secret, sid)) || good
+	}
+	if !good {
+		return ""
+	}
+	return sid
+}
+
+func sign(secret, sid string) []byte {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(sid))
+	return []byte(base64.RawStdEncoding.EncodeToString(mac.Sum(nil)))
+}
+
+// expressSession is a row of the table.
+type expressSession struct {
+	nodeID     int64 // 0: there is no such session, or nobody is signed in
+	alive      bool
+	persistent bool // it outlives the browser
+	created    time.Time
+}
+
+// zoneSpread is how far the column can be off: time zones reach from 12 hours behind UTC to 14 ahead of it.
+const zoneSpread = 14 * time.Hour
+
+// read returns the session with an id.
+func (s *Sessions) read(ctx context.Context, sid string) (expressSession, error) {
+	var text string
+	var expire, now time.Time
+	err := s.pool.QueryRow(ctx, `
+		SELECT sess::text, COALESCE(expire::timestamp AT TIME ZONE 'UTC', '-infinity'), now()
+		FROM `+pgx.Identifier(s.Table).Sanitize()+` WHERE sid = $1`, sid).Scan(&text, &expire, &now)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return expressSession{}, nil
+	}
+	if err != nil {
+		return expressSession{}, fmt.Errorf("node: read %s: %w", strings.Join(s.Table, "."), err)
+	}
+	var sess map[string]any
+	if json.Unmarshal([]byte(text), &sess) != nil {
+		return expressSession{}, nil
+	}
+	e := expressSession{nodeID: s.userOf(sess), created: now}
+	ends, known := endOf(sess)
+	if !known {
+		e.alive = now.Add(-zoneSpread).Before(expire)
+		return e, nil
+	}
+	// Each request moves the end, so this is when the session was last used: no later than now, and no earlier than it
+	// began. The beginning itself is not there.
+	e.alive, e.persistent = now.Before(ends), true
+	if age := maxAgeOf(sess); age > 0 && ends.Add(-age).Before(now) {
+		e.created = ends.Add(-age)
+	}
+	return e, nil
+}
+
+// usual are the places where servers keep who is signed in.
+var usual = [][]string{{"userId"}, {"user", "id"}, {"user"}, {"passport", "user"}, {"passport", "user", "id"}}
+
+// userOf returns the id of the user who is signed in, 0 if nobody is.
+func (s *Sessions) userOf(sess map[string]any) int64 {
+	paths := usual
+	if s.UserPath != nil {
+		paths = [][]string{s.UserPath}
+	}
+	for _, path := range paths {
+		if id := userAt(sess, path); id > 0 {
+			return id
+		}
+	}
+	return 0
+}
+
+func userAt(value any, path []string) int64 {
+	for _, name := range path {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return 0
+		}
+		value = object[name]
+	}
+	switch id := value.(type) {
+	case float64:
+		if id == float64(int64(id)) && id < 1<<53 {
+			return int64(id)
+		}
+	case string:
+		if n, err := strconv.ParseInt(id, 10, 64); err == nil && strconv.FormatInt(n, 10) == id {
+			return n
+		}
+	}
+	return 0
+}
+
+// endOf returns when the cookie of a session ends; not known for one that ends with the browser.
+func endOf(sess map[string]any) (time.Time, bool) {
+	cookie, _ := sess["cookie"].(map[string]any)
+	text, _ := cookie["expires"].(string)
+	ends, err := time.Parse(time.RFC3339, text)
+	return ends, err == nil
+}
+
+func maxAgeOf(sess map[string]any) time.Duration {
+	cookie, _ := sess["cookie"].(map[string]any)
+	milliseconds, _ := cookie["originalMaxAge"].(float64)
+	if milliseconds <= 0 || milliseconds > float64(10*365*24*time.Hour/time.Millisecond) {
+		return 0
+	}
+	return time.Duration(milliseconds) * time.Millisecond
+}
