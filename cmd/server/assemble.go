@@ -68,7 +68,7 @@ func (s server) assemble(
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
 		},
 		Limits: s.limits.Pages,
-		Parts:  []routes.Part{changeOver.Part()},
+		Parts:  []routes.Part{changeOver.Part(own.connections, entries)},
 	})
 	if err != nil {
 		return nil, upkeep{}, err

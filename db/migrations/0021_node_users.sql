@@ -56,6 +56,25 @@ CREATE TABLE IF NOT EXISTS cairn.node_links (
 );
 CREATE INDEX IF NOT EXISTS node_links_user_id ON cairn.node_links (user_id);
 
+-- What a person wants to connect from the old front end, until they confirm that on a page of ours.
+CREATE TABLE IF NOT EXISTS cairn.node_consents (
+    token_hash bytea PRIMARY KEY CHECK (length(token_hash) = 32),
+    user_id    bigint NOT NULL REFERENCES cairn.users ON DELETE CASCADE,
+    provider   text NOT NULL REFERENCES cairn.providers,
+    expires_at timestamptz NOT NULL,
+    UNIQUE (user_id, provider)
+);
+
+-- A browser without a session may connect, too: it confirmed on that page.
+ALTER TABLE cairn.oauth_attempts
+    DROP CONSTRAINT IF EXISTS oauth_attempts_check,
+    DROP CONSTRAINT IF EXISTS oauth_attempts_check1,
+    DROP CONSTRAINT IF EXISTS oauth_attempts_owner,
+    ADD CONSTRAINT oauth_attempts_owner CHECK (
+        (purpose = 'connect') = (user_id IS NOT NULL)
+        AND (session_id IS NULL) = (browser_hash IS NOT NULL)
+        AND (purpose = 'connect' OR session_id IS NULL));
+
 -- What ends here stays ended, whatever ends it.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION cairn.node_connection_ended() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -48,18 +48,26 @@ func (a *Access) SignInWithPassword(ctx context.Context, proof auth.Proof, in Si
 // SignInWithProvider signs in the owner of a provider's account, and makes an account at the first visit. It stores the
 // tokens, too, unless that person has connected another account of this provider. Errors: auth.ErrCredentials.
 func (a *Access) SignInWithProvider(ctx context.Context, g oauth.Grant, in SignIn) (SignedIn, error) {
-	prove := func(ctx context.Context, tx pgx.Tx, done *SignedIn) (int64, error) {
-		userID, identityID, err := a.Accounts.FindOrCreate(ctx, tx, g.Provider.Key, g.Subject, g.Name, g.PictureURL)
-		if err != nil {
-			return 0, err
-		}
-		err = a.Connections.Connect(ctx, tx, g, userID, identityID)
-		if done.OtherAccount = errors.Is(err, connection.ErrOtherAccount); done.OtherAccount {
-			err = nil
-		}
+	return a.signIn(ctx, g.Provider.Key, in, func(ctx context.Context, tx pgx.Tx, done *SignedIn) (int64, error) {
+		userID, other, err := a.OwnerOf(ctx, tx, g)
+		done.OtherAccount = other
 		return userID, err
+	})
+}
+
+// OwnerOf returns the owner of a provider's account, with an account here from the first visit on. It stores the tokens,
+// too, unless that person has connected another account of this provider. Errors: auth.ErrCredentials,
+// auth.ErrUnconfirmed.
+func (a *Access) OwnerOf(ctx context.Context, tx pgx.Tx, g oauth.Grant) (userID int64, otherAccount bool, err error) {
+	userID, identityID, err := a.Accounts.FindOrCreate(ctx, tx, g.Provider.Key, g.Subject, g.Name, g.PictureURL)
+	if err != nil {
+		return 0, false, err
 	}
-	return a.signIn(ctx, g.Provider.Key, in, prove)
+	err = a.Connections.Connect(ctx, tx, g, userID, identityID)
+	if errors.Is(err, connection.ErrOtherAccount) {
+		return userID, true, nil
+	}
+	return userID, false, err
 }
 
 // SignInBy signs in by a method of another package. prove checks the credential, locks the user and then the credential

@@ -20,6 +20,7 @@ const maxName = 100
 type Account struct {
 	ID         int64
 	Name       string
+	AvatarURL  string // at a provider; "": none
 	Email      string // of the password; "": there is no password
 	Identities []Identity
 }
@@ -60,10 +61,10 @@ func (a Account) Has(provider string) bool {
 func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 	account := Account{ID: userID}
 	err := a.pool.QueryRow(ctx, `
-		SELECT u.display_name, COALESCE(p.email, '')
+		SELECT u.display_name, COALESCE(u.avatar_url, ''), COALESCE(p.email, '')
 		FROM cairn.users u
 		LEFT JOIN cairn.passwords p ON p.user_id = u.id
-		WHERE u.id = $1`, userID).Scan(&account.Name, &account.Email)
+		WHERE u.id = $1`, userID).Scan(&account.Name, &account.AvatarURL, &account.Email)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Account{}, ErrNotFound
 	}

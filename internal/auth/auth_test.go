@@ -415,7 +415,7 @@ func findOrCreate(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, provider, 
 func link(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user int64, provider, subject string) error {
 	t.Helper()
 	return pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-		_, err := a.Link(t.Context(), tx, user, provider, subject, true)
+		_, err := a.Link(t.Context(), tx, user, provider, subject, auth.Recent)
 		return err
 	})
 }

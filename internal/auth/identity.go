@@ -8,12 +8,24 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Link makes a provider's account a sign-in method of a signed-in user and returns the identity's id. If it is one
-// already, nothing changes. recent says that the user has just signed in: otherwise an unconfirmed identity stays that,
-// and so does the account that takes the place of an unknown one (unconfirmed.go). Errors: ErrLinked if the account is
-// another user's; ErrNotRecent if it would be a new sign-in method and the sign-in is not recent.
+// Linking says how well a user is proven who links a provider's account.
+type Linking int
+
+const (
+	// NotRecent links only accounts that are the user's already, or that take the place of an unknown one
+	// (unconfirmed.go).
+	NotRecent Linking = iota
+	// Recent makes a sign-in method of the account: the user has just signed in.
+	Recent
+	// Unconfirmed links new accounts, too, without making sign-in methods of them.
+	Unconfirmed
+)
+
+// Link makes a provider's account a user's and returns the identity's id. If it is theirs already, nothing changes, but
+// that an unconfirmed one is confirmed by a Recent sign-in. Errors: ErrLinked if the account is another user's;
+// ErrNotRecent.
 func (a *Accounts) Link(
-	ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, recent bool,
+	ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, how Linking,
 ) (int64, error) {
 	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
 		return 0, err
@@ -28,15 +40,15 @@ func (a *Accounts) Link(
 		switch {
 		case err != nil:
 			return 0, err
-		case !recent && !replaced:
+		case how == NotRecent && !replaced:
 			return 0, ErrNotRecent
 		}
-		return insertIdentity(ctx, tx, userID, provider, subject, recent)
+		return insertIdentity(ctx, tx, userID, provider, subject, how == Recent)
 	case err != nil:
 		return 0, err
 	case known.userID != userID:
 		return 0, ErrLinked
-	case recent && !known.signsIn:
+	case how == Recent && !known.signsIn:
 		return known.id, confirmIdentity(ctx, tx, userID, known.id)
 	}
 	return known.id, nil

@@ -13,6 +13,8 @@
 //	adopt.go    sessions of the Node server that go on here
 //	express.go  what express-session and connect-pg-simple write
 //	trouble.go  what the operator has to mend, in the log
+//	frontend.go what the old front end asks for
+//	consent.go  connecting and signing in from it
 //	command.go  the commands for operators
 //
 // What becomes of a row of public.users:
@@ -44,6 +46,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn/internal/activity"
 	"cairn/internal/config"
 	"cairn/internal/connection"
 )
@@ -63,6 +66,9 @@ type Node struct {
 	Sessions *Sessions
 	links    links
 	deps     Deps
+
+	connections *connection.Store
+	entries     *activity.Store
 }
 
 // New returns the change-over.

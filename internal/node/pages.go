@@ -8,7 +8,9 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"cairn/internal/activity"
 	"cairn/internal/auth"
+	"cairn/internal/connection"
 	"cairn/internal/routes"
 	"cairn/internal/session"
 )
@@ -29,9 +31,12 @@ func arriving() []routes.SecretLink {
 }
 
 // Part is what the change-over adds to the site.
-func (n *Node) Part() routes.Part {
+func (n *Node) Part(connections *connection.Store, entries *activity.Store) routes.Part {
+	n.connections, n.entries = connections, entries
 	return routes.Part{
-		Links: arriving(), Routes: n.routes, Section: n.section, LockOut: lockOut,
+		Links: append(arriving(), toContinue), Routes: n.routes, API: n.api, Foreign: foreign,
+		Returns: map[string]routes.Return{continuePage: n.returned(frontend.connected), loginPath: n.returned(frontend.loggedIn)},
+		Section: n.section, LockOut: lockOut,
 		Methods: map[string]string{
 			PrivateLink:  "with your private link of the old server",
 			OperatorLink: "with a link from the operator",
@@ -45,6 +50,11 @@ func (n *Node) Part() routes.Part {
 }
 
 func (n *Node) routes(site routes.Site, r chi.Router) {
+	if f, ok := n.frontend(site); ok {
+		r.Get(continuePage, site.Page(f.askToConnect))
+		r.Head(continuePage, site.Page(f.askToConnect))
+		r.Post(continuePage, site.Page(f.connect))
+	}
 	p := pages{n.links, site, arriving()[0]}
 	r.Get(linkPage, site.Page(p.ask))
 	r.Head(linkPage, site.Page(p.ask))
@@ -92,10 +102,11 @@ func (p pages) ask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return p.refuse(w, r, err)
 	}
-	name, err := p.site.NameOf(r.Context(), of.userID)
+	account, err := p.site.Account(r.Context(), of.userID)
 	if err != nil {
 		return err
 	}
+	name := account.Name
 	v := routes.Warning{
 		Heading: "Continue as " + name + "?", Lead: "This is a link to that account.", Harmless: true,
 		Losses: []routes.Loss{{Icon: "key", Text: "You’ll be signed in on this device", Detail: "As " + name}},

@@ -14,11 +14,11 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Owner is who begins an attempt and may finish it: a signed-in person in one session, or a visitor's browser, which
-// has a short-lived cookie for it.
+// Owner is who begins an attempt and may finish it: a signed-in person in one session, or a browser, which has a
+// short-lived cookie for it. A browser without a session may connect, too, for a user who was proven in another way.
 type Owner struct {
 	UserID, SessionID int64
-	Browser           string // the value of that cookie; used when UserID is 0
+	Browser           string // the value of that cookie; used when SessionID is 0
 }
 
 // Attempt is a consumed attempt.
@@ -46,7 +46,10 @@ func (c *Client) Begin(ctx context.Context, p *Provider, owner Owner, returnPath
 	state, verifier := rand.Text(), oauth2.GenerateVerifier()
 	purpose, browser := "connect", []byte(nil)
 	if owner.UserID == 0 {
-		purpose, browser = "sign_in", digest(owner.Browser)
+		purpose = "sign_in"
+	}
+	if owner.SessionID == 0 {
+		browser = digest(owner.Browser)
 	}
 	_, err := c.pool.Exec(ctx, `
 		WITH forgotten AS (
@@ -94,8 +97,8 @@ func (c *Client) Consume(ctx context.Context, p *Provider, state string, owner O
 		return Attempt{}, ErrAttempt
 	}
 	a.SignIn, a.UserID = purpose == "sign_in", userID
-	if a.SignIn && subtle.ConstantTimeCompare(browser, digest(owner.Browser)) == 0 ||
-		!a.SignIn && (userID != owner.UserID || sessionID != owner.SessionID) {
+	if sessionID == 0 && subtle.ConstantTimeCompare(browser, digest(owner.Browser)) == 0 ||
+		sessionID != 0 && (userID != owner.UserID || sessionID != owner.SessionID) {
 		return Attempt{}, ErrOtherBrowser
 	}
 	return a, nil

@@ -97,6 +97,9 @@ func (s *server) callback(p *oauth.Provider) handler {
 		if err != nil {
 			return s.attemptFailed(w, r, p, "/", err)
 		}
+		if finish := s.returnOf(attempt); finish != nil {
+			return finish(Site{s}, w, r, attempt)
+		}
 		err = s.finish(w, r, attempt)
 		if attempt.SignIn {
 			s.Observer.SignIn(p.Key, signInResult(err))

@@ -96,7 +96,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.retryAfter > 0 {
 		retryAfter(w, p.retryAfter)
 	}
-	if strings.HasPrefix(r.URL.Path, "/api/auth/me") {
+	if strings.HasPrefix(r.URL.Path, mePath) {
 		writeJSON(w, p.Status, map[string]string{"error": p.Heading})
 		return
 	}

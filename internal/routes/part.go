@@ -1,13 +1,19 @@
 package routes
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
+	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/go-chi/chi/v5"
 
 	"cairn/internal/access"
 	"cairn/internal/auth"
+	"cairn/internal/oauth"
+	"cairn/internal/session"
 )
 
 // Part is a part of the site that lives in a package of its own. Each field may be zero.
@@ -16,6 +22,11 @@ type Part struct {
 	Links []SecretLink
 	// Routes adds its routes. They are pages, behind the session.
 	Routes func(Site, chi.Router)
+	// API adds routes that look for no session. Those that Foreign lists, as "POST /path", may be called from other sites.
+	API     func(Site, chi.Router)
+	Foreign []string
+	// Returns finish attempts at providers that the part began, by their return paths.
+	Returns map[string]Return
 	// Section returns what it adds to the account page of the signed-in person, nil if nothing.
 	Section func(*http.Request) (*Section, error)
 	// LockOut is part of locking others out of an account.
@@ -25,6 +36,9 @@ type Part struct {
 	// Notices are what visitors read at an address with ?notice=, by code.
 	Notices map[string]string
 }
+
+// Return finishes an attempt at a provider, and redirects.
+type Return func(Site, http.ResponseWriter, *http.Request, oauth.Attempt) error
 
 // Section is a section of the account page.
 type Section struct {
@@ -61,10 +75,33 @@ func (t Site) Ask(w http.ResponseWriter, r *http.Request, v Warning) error { ret
 // MustSignIn lets only signed-in people through, and asks others to sign in.
 func (t Site) MustSignIn(next http.Handler) http.Handler { return mustSignIn(next) }
 
-// NameOf returns a user's name. Errors: auth.ErrNotFound.
-func (t Site) NameOf(ctx context.Context, userID int64) (string, error) {
-	account, err := t.s.Accounts.Get(ctx, userID)
-	return account.Name, err
+// Account returns an account. Errors: auth.ErrNotFound.
+func (t Site) Account(ctx context.Context, userID int64) (auth.Account, error) {
+	return t.s.Accounts.Get(ctx, userID)
+}
+
+// PublicURL is where browsers reach us.
+func (t Site) PublicURL() *url.URL { return t.s.PublicURL }
+
+// AllowChange counts a change of rows of a user who has no session.
+func (t Site) AllowChange(r *http.Request, userID int64) error {
+	return t.Allow(r, t.Limits().ChangePerson.Of(userID), t.Limits().ChangeNetwork.From(address(r)))
+}
+
+// AllowCall counts a call to a provider about a connection of a user who has no session.
+func (t Site) AllowCall(r *http.Request, userID int64, provider string) error {
+	return t.Allow(r, t.s.connectionCalls(r, userID, provider)...)
+}
+
+// AskAbout is Ask for an act that is about a provider.
+func (t Site) AskAbout(w http.ResponseWriter, r *http.Request, p *oauth.Provider, v Warning) error {
+	v.Provider = &providerView{Key: p.Key, Name: p.Name}
+	return t.s.warn(w, r, v)
+}
+
+// AttemptFailed redirects from a provider's callback to the sign-in page, which says what went wrong.
+func (t Site) AttemptFailed(w http.ResponseWriter, r *http.Request, p *oauth.Provider, err error) error {
+	return t.s.attemptFailed(w, r, p, "/", &providerError{p, err})
 }
 
 // NotFound is the error for a page that does not exist.
@@ -87,13 +124,104 @@ func (t Site) SignIn(w http.ResponseWriter, r *http.Request, method string, prov
 	return nil
 }
 
-// addParts mounts the parts.
+// Access has the use cases of signing in and connecting.
+func (t Site) Access() *access.Access { return &t.s.access }
+
+// Provider returns a provider at which we are registered, nil if we are not.
+func (t Site) Provider(key string) *oauth.Provider { return t.s.Providers.Get(key) }
+
+// Consents are the counts of a redirect to a provider's consent page, for a user, or for a visitor if userID is 0.
+func (t Site) Consents(r *http.Request, userID int64) []auth.Count {
+	limits := t.Limits()
+	counts := []auth.Count{limits.BeginNetwork.From(address(r))}
+	if userID != 0 {
+		counts = append([]auth.Count{limits.BeginPerson.Of(userID)}, counts...)
+	}
+	return counts
+}
+
+// Begin begins an attempt in this browser, without a session, and redirects to the provider's consent page. userID 0
+// signs in.
+func (t Site) Begin(w http.ResponseWriter, r *http.Request, p *oauth.Provider, userID int64, returnPath string) error {
+	browser := cmp.Or(t.s.cookie(r, attemptCookie), rand.Text())
+	consent, err := t.s.Connections.Begin(r.Context(), p, oauth.Owner{UserID: userID, Browser: browser}, returnPath)
+	if err != nil {
+		return &providerError{p, err}
+	}
+	t.s.setCookie(w, attemptCookie, browser, t.s.OAuth.Limits().Attempt)
+	redirect(w, r, consent)
+	return nil
+}
+
+// Exchange exchanges the code of a callback. It does not stop when the browser leaves: the code is good once.
+func (t Site) Exchange(r *http.Request, attempt oauth.Attempt) (oauth.Grant, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), t.s.Limits.Provider)
+	defer cancel()
+	return t.s.OAuth.Exchange(ctx, attempt, r.URL.Query(), func(subject string) error {
+		return t.s.allowFinish(ctx, r, attempt, subject)
+	})
+}
+
+// LogFailure logs a failure that the answer doesn't show.
+func (t Site) LogFailure(r *http.Request, err error) { t.s.logFailure(r, http.StatusBadGateway, err) }
+
+// Me answers who is signed in by a session.
+func (t Site) Me() http.Handler {
+	hooks := session.Hooks{Address: address, Gone: t.s.sessionGone, Failed: t.s.fail}
+	return deadline(t.s.Limits.Page)(t.s.Sessions.Handler(hooks)(http.HandlerFunc(t.s.me)))
+}
+
+// API answers errors of a handler as JSON, without their text, and limits how long it takes.
+func (t Site) API(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return deadline(t.s.Limits.Page)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		err := h(w, r)
+		if err == nil || errors.Is(r.Context().Err(), context.Canceled) {
+			return
+		}
+		p := t.s.explain(r, err)
+		if p.Status >= 500 {
+			t.s.logFailure(r, p.Status, err)
+		}
+		if p.retryAfter > 0 {
+			retryAfter(w, p.retryAfter)
+		}
+		writeJSON(w, p.Status, map[string]string{"error": p.Heading})
+	})).ServeHTTP
+}
+
+// JSON writes an answer.
+func (t Site) JSON(w http.ResponseWriter, status int, answer any) error {
+	writeJSON(w, status, answer)
+	return nil
+}
+
+// addParts mounts the routes of parts that have sessions.
 func (s *server) addParts(r chi.Router) {
 	for _, p := range s.Parts {
 		if p.Routes != nil {
 			p.Routes(Site{s}, r)
 		}
 	}
+}
+
+// addAPIs mounts the routes of parts that have none.
+func (s *server) addAPIs(r chi.Router) {
+	for _, p := range s.Parts {
+		if p.API != nil {
+			p.API(Site{s}, r)
+		}
+	}
+}
+
+// returnOf returns what finishes an attempt of a part; nil: it is no part's.
+func (s *server) returnOf(attempt oauth.Attempt) Return {
+	for _, p := range s.Parts {
+		if finish := p.Returns[attempt.ReturnPath]; finish != nil {
+			return finish
+		}
+	}
+	return nil
 }
 
 // sections are what parts add to the account page.

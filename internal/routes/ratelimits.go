@@ -63,13 +63,17 @@ func (s *server) allowFinish(ctx context.Context, r *http.Request, attempt oauth
 // allowCall limits how often a person can have a provider called about their connection.
 func (s *server) allowCall(r *http.Request, p *oauth.Provider) error {
 	current, _ := session.Current(r.Context())
-	limits := s.Accounts.Limits
-	err := s.Accounts.Allow(r.Context(), limits.CallPause.Of(current.UserID, p.Key),
-		limits.CallHour.Of(current.UserID, p.Key), limits.CallNetwork.From(address(r)))
-	if err != nil {
+	if err := s.Accounts.Allow(r.Context(), s.connectionCalls(r, current.UserID, p.Key)...); err != nil {
 		return &callError{providerError{p, err}}
 	}
 	return nil
+}
+
+// connectionCalls count a call to a provider about a user's connection.
+func (s *server) connectionCalls(r *http.Request, userID int64, provider string) []auth.Count {
+	limits := s.Accounts.Limits
+	return []auth.Count{limits.CallPause.Of(userID, provider), limits.CallHour.Of(userID, provider),
+		limits.CallNetwork.From(address(r))}
 }
 
 // passwordTries counts password checks of a signed-in user. They count for the session in its network, so that a thief

@@ -190,7 +190,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Ready:       o.ready,
 		WebhookKey:  webhookKey,
 		Limits:      cmp.Or(o.pages, patientPages),
-		Parts:       []routes.Part{changeOver.Part()},
+		Parts:       []routes.Part{changeOver.Part(connections, entries)},
 	})
 	if err != nil {
 		t.Fatal(err)
