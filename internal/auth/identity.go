@@ -11,7 +11,8 @@ import (
 // Link makes a provider's account a sign-in method of a signed-in user and returns the identity's id. If it is one
 // already, nothing changes. recent says that the user has just signed in: otherwise an unconfirmed identity stays that,
 // and so does the account that takes the place of an unknown one (unconfirmed.go). Errors: ErrLinked if the account is
-// another user's; ErrNotRecent if it would be a new sign-in method and the sign-in is not recent.
+// another user's, ErrUnconfirmed if only an import says so; ErrNotRecent if it would be a new sign-in method and the
+// sign-in is not recent.
 func (a *Accounts) Link(
 	ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, recent bool,
 ) (int64, error) {
@@ -22,20 +23,24 @@ func (a *Accounts) Link(
 		return 0, err
 	}
 	known, err := findIdentity(ctx, tx, provider, subject)
+	isNew := errors.Is(err, ErrNotFound)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		replaced, err := dropUnknown(ctx, tx, userID, provider)
-		switch {
-		case err != nil:
-			return 0, err
-		case !recent && !replaced:
-			return 0, ErrNotRecent
-		}
-		return insertIdentity(ctx, tx, userID, provider, subject, recent)
+	case isNew:
 	case err != nil:
 		return 0, err
+	case known.userID != userID && !known.signsIn:
+		return 0, ErrUnconfirmed
 	case known.userID != userID:
 		return 0, ErrLinked
+	}
+	replaced, err := dropUnknown(ctx, tx, userID, provider)
+	switch {
+	case err != nil:
+		return 0, err
+	case isNew && !recent && !replaced:
+		return 0, ErrNotRecent
+	case isNew:
+		return insertIdentity(ctx, tx, userID, provider, subject, recent)
 	case recent && !known.signsIn:
 		return known.id, confirmIdentity(ctx, tx, userID, known.id)
 	}
@@ -79,7 +84,7 @@ func (a *Accounts) RemoveIdentity(
 	}
 	err = tx.QueryRow(ctx, `
 		SELECT provider FROM cairn.identities
-		WHERE id = $1 AND user_id = $2 FOR UPDATE`, identityID, userID).Scan(&provider)
+		WHERE id = $1 AND user_id = $2 AND signs_in FOR UPDATE`, identityID, userID).Scan(&provider)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", ErrNotFound
 	}
