@@ -39,6 +39,7 @@ func TestAccessibleInChromium(t *testing.T) {
 	a.connections()
 	a.account()
 	a.losses()
+	a.imported()
 	a.errors()
 	a.leaving()
 }
@@ -240,6 +241,25 @@ func (a auditor) losses() {
 	a.open("/account/sessions/end-others", "form .risk")
 	a.submit("/account/sessions/end-others", "#sessions #notice")
 	a.audit("account-others-ended")
+}
+
+// imported shows what an import can't prove: a Strava account that does not sign in yet, and an unknown one at Garmin.
+func (a auditor) imported() {
+	a.execute(`UPDATE cairn.identities SET signs_in = false WHERE provider = 'strava'`,
+		`UPDATE cairn.identities SET signs_in = false, subject = '?7' WHERE provider = 'garmin'`, `
+		INSERT INTO cairn.connections
+			(identity_id, user_id, provider, subject, state, cause, sealed_tokens, generation)
+		SELECT id, user_id, provider, subject, 'needs_reconnect', 'account_unknown', '', 1
+		FROM cairn.identities WHERE provider = 'garmin'`)
+	a.see("connections-account-unknown", "/connections", "li#card-garmin[data-state=needs_reconnect]")
+	a.see("home-account-unknown", "/", "#days")
+	a.see("account-unconfirmed", "/account", `#methods a[href$="/allow"]`)
+	a.run("ask to allow Strava", click(`#methods a[href$="/allow"]`), visible(`form[action$="/allow"] button`))
+	a.audit("allow")
+	a.run("allow it", click(`form[action$="/allow"] button`), visible(`form[action="/account/confirm"]`))
+	a.audit("confirm-allow")
+	a.submit("/account/confirm", "#methods #notice", "password", testkit.Password)
+	a.audit("account-allowed")
 }
 
 func (a auditor) errors() {

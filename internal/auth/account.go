@@ -95,7 +95,8 @@ func (a *Accounts) Find(ctx context.Context, email string) (userID int64, err er
 	return userID, nil
 }
 
-// FindByProvider returns the user who signs in with this account at a provider, for operators. Errors: ErrNotFound.
+// FindByProvider returns the user whose account at a provider this is, as a sign-in method or not, for operators.
+// Errors: ErrNotFound.
 func (a *Accounts) FindByProvider(ctx context.Context, provider, subject string) (userID int64, err error) {
 	err = a.pool.QueryRow(ctx, `
 		SELECT user_id FROM cairn.identities WHERE provider = $1 AND subject = $2`, provider, subject).Scan(&userID)

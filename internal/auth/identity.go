@@ -22,8 +22,8 @@ const (
 )
 
 // Link makes a provider's account a user's and returns the identity's id. If it is theirs already, nothing changes, but
-// that an unconfirmed one is confirmed by a Recent sign-in. Errors: ErrLinked if the account is another user's;
-// ErrNotRecent.
+// that an unconfirmed one is confirmed by a Recent sign-in. Errors: ErrLinked if the account is another user's,
+// ErrUnconfirmed if only an import says so; ErrNotRecent.
 func (a *Accounts) Link(
 	ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, how Linking,
 ) (int64, error) {
@@ -34,20 +34,24 @@ func (a *Accounts) Link(
 		return 0, err
 	}
 	known, err := findIdentity(ctx, tx, provider, subject)
+	isNew := errors.Is(err, ErrNotFound)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		replaced, err := dropUnknown(ctx, tx, userID, provider)
-		switch {
-		case err != nil:
-			return 0, err
-		case how == NotRecent && !replaced:
-			return 0, ErrNotRecent
-		}
-		return insertIdentity(ctx, tx, userID, provider, subject, how == Recent)
+	case isNew:
 	case err != nil:
 		return 0, err
+	case known.userID != userID && !known.signsIn:
+		return 0, ErrUnconfirmed
 	case known.userID != userID:
 		return 0, ErrLinked
+	}
+	replaced, err := dropUnknown(ctx, tx, userID, provider)
+	switch {
+	case err != nil:
+		return 0, err
+	case isNew && how == NotRecent && !replaced:
+		return 0, ErrNotRecent
+	case isNew:
+		return insertIdentity(ctx, tx, userID, provider, subject, how == Recent)
 	case how == Recent && !known.signsIn:
 		return known.id, confirmIdentity(ctx, tx, userID, known.id)
 	}
@@ -91,7 +95,7 @@ func (a *Accounts) RemoveIdentity(
 	}
 	err = tx.QueryRow(ctx, `
 		SELECT provider FROM cairn.identities
-		WHERE id = $1 AND user_id = $2 FOR UPDATE`, identityID, userID).Scan(&provider)
+		WHERE id = $1 AND user_id = $2 AND signs_in FOR UPDATE`, identityID, userID).Scan(&provider)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", ErrNotFound
 	}

@@ -103,8 +103,8 @@ func LockUsers(ctx context.Context, tx pgx.Tx, userIDs []int64) error {
 	return nil
 }
 
-// LockIdentities lets no other transaction decide whom these accounts at a provider belong to, until the transaction ends.
-// It comes before locks of users.
+// LockIdentities lets no other transaction decide whom these accounts at a provider belong to, until the transaction
+// ends. It comes before locks of users.
 func LockIdentities(ctx context.Context, tx pgx.Tx, provider string, subjects []string) error {
 	_, err := tx.Exec(ctx, `
 		SELECT pg_advisory_xact_lock(key) FROM (

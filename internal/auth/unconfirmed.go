@@ -20,8 +20,8 @@ const unknownSubject = "?"
 // accounts apart. The account that is connected next takes its place (Link).
 func UnknownSubject(id int64) string { return unknownSubject + strconv.FormatInt(id, 10) }
 
-// Known reports whether the id of the account at the provider is known.
-func (i Identity) Known() bool { return !strings.HasPrefix(i.Subject, unknownSubject) }
+// KnownSubject reports whether a subject is the id of an account at its provider.
+func KnownSubject(subject string) bool { return !strings.HasPrefix(subject, unknownSubject) }
 
 // Confirm makes an unconfirmed identity a sign-in method, and returns its provider. The caller makes sure that the user
 // has just signed in. Errors: ErrNotFound.
@@ -30,7 +30,8 @@ func (a *Accounts) Confirm(ctx context.Context, tx pgx.Tx, userID, identityID in
 		return "", err
 	}
 	err = tx.QueryRow(ctx, `
-		SELECT provider FROM cairn.identities WHERE id = $1 AND user_id = $2 AND NOT starts_with(subject, $3) FOR UPDATE`,
+		SELECT provider FROM cairn.identities
+		WHERE id = $1 AND user_id = $2 AND NOT starts_with(subject, $3) FOR UPDATE`,
 		identityID, userID, unknownSubject).Scan(&provider)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", ErrNotFound
@@ -42,7 +43,8 @@ func (a *Accounts) Confirm(ctx context.Context, tx pgx.Tx, userID, identityID in
 }
 
 func confirmIdentity(ctx context.Context, tx pgx.Tx, userID, identityID int64) error {
-	_, err := tx.Exec(ctx, `UPDATE cairn.identities SET signs_in = true WHERE id = $1 AND user_id = $2`, identityID, userID)
+	_, err := tx.Exec(ctx, `
+		UPDATE cairn.identities SET signs_in = true WHERE id = $1 AND user_id = $2`, identityID, userID)
 	if err != nil {
 		return fmt.Errorf("auth: confirm identity %d: %w", identityID, err)
 	}
@@ -50,8 +52,8 @@ func confirmIdentity(ctx context.Context, tx pgx.Tx, userID, identityID int64) e
 }
 
 // RemoveUnconfirmed removes a user's unconfirmed identity at a provider, if there is one: without its connection it is
-// good for nothing, and would keep the account's owner from signing up. It calls disconnect in the transaction before it
-// removes anything. Errors: ErrNotFound, disconnect's.
+// good for nothing, and would keep the account's owner from signing up. It calls disconnect in the transaction before
+// it removes anything. Errors: ErrNotFound, disconnect's.
 func (a *Accounts) RemoveUnconfirmed(
 	ctx context.Context, tx pgx.Tx, userID int64, provider string, disconnect func() error,
 ) error {

@@ -23,8 +23,8 @@ type removed struct {
 }
 
 // Disconnect ends a person's connection at a provider: it is gone here with the transaction, and its tokens are revoked
-// in the background until the provider confirms. If they can't be, revoking is false, and only the person can remove our
-// access there. If identityID is not 0, the connection must belong to that identity. Errors: ErrNotFound.
+// in the background until the provider confirms. If they can't be, revoking is false, and only the person can remove
+// our access there. If identityID is not 0, the connection must belong to that identity. Errors: ErrNotFound.
 func (s *Store) Disconnect(
 	ctx context.Context, tx pgx.Tx, p *oauth.Provider, userID, identityID int64,
 ) (revoking bool, err error) {
@@ -47,7 +47,8 @@ func (s *Store) Disconnect(
 		return false, record(ctx, tx, userID, p.Key, Ended, Disconnected)
 	}
 	token, err := s.openTokens(r.sealed, associatedData(r.identityID, userID, p.Key))
-	if err != nil { // no token is left to revoke, but the connection is gone here, as was asked
+	if err != nil || token.AccessToken+token.RefreshToken == "" {
+		// No token is left to revoke, but the connection is gone here, as was asked.
 		return false, record(ctx, tx, userID, p.Key, Ended, NotRevoked)
 	}
 	if err := record(ctx, tx, userID, p.Key, Revoking, Disconnected); err != nil {

@@ -28,6 +28,11 @@ func Revocable(p *oauth.Provider) bool {
 	return ok
 }
 
+// Revocable reports whether a provider can be asked to revoke the tokens of a connection: some came without any.
+func (c Connection) Revocable(p *oauth.Provider) bool {
+	return Revocable(p) && c.Cause != Unreadable && c.Cause != AccountUnknown
+}
+
 // revocation is a row of cairn.withdrawals: tokens that have to be revoked at a provider.
 type revocation struct {
 	id                int64

@@ -31,6 +31,11 @@ type accountView struct {
 	Notices     map[string]*notice // by place
 }
 
+// Unconfirmed reports whether any of the methods does not sign in yet.
+func (v accountView) Unconfirmed() bool {
+	return slices.ContainsFunc(v.Methods, func(m signInMethod) bool { return !m.SignsIn })
+}
+
 // signInMethod is a sign-in method by a provider.
 type signInMethod struct {
 	ID        int64
@@ -103,7 +108,7 @@ func (s *server) accountAndCards(r *http.Request, userID int64) (auth.Account, [
 func methodsOf(account auth.Account, cards []card) []signInMethod {
 	var methods []signInMethod
 	for _, identity := range account.Identities {
-		if !identity.Known() {
+		if !auth.KnownSubject(identity.Subject) {
 			continue // only its card can mend it
 		}
 		m := signInMethod{ID: identity.ID, Key: identity.Provider, Name: identity.Provider, Subject: identity.Subject,
@@ -282,8 +287,12 @@ func (s *server) allowIdentityPage(w http.ResponseWriter, r *http.Request) error
 		return errNoPage
 	}
 	m := methods[i]
+	lead := "Account number " + m.Subject // a name proves nothing: anyone can take it
+	if m.Account != "" {
+		lead = m.Account + ", account number " + m.Subject
+	}
 	return s.warn(w, r, Warning{
-		Provider: &providerView{Key: m.Key, Name: m.Name}, Lead: m.Label(),
+		Provider: &providerView{Key: m.Key, Name: m.Name}, Lead: lead,
 		Heading: "Use " + m.Name + " to sign in too?",
 		Losses: []Loss{
 			{"key", "Anyone who can sign in to this " + m.Name + " account can then sign in here",

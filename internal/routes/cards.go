@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cairn/internal/activity"
+	"cairn/internal/auth"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
 )
@@ -96,7 +97,7 @@ type card struct {
 	StateText   string
 	Problem     string
 	Account     string
-	Subject     string
+	Subject     string // "": not known
 	Since       time.Time
 	CheckedAt   time.Time
 	InState     time.Time
@@ -175,7 +176,10 @@ func (s *server) cards(
 
 // show fills in what is known of a connection.
 func (v *card) show(p *oauth.Provider, c connection.Connection, kept activity.Latest, zone *time.Location) {
-	v.Connected, v.Account, v.Subject = true, c.Name, c.Subject
+	v.Connected, v.Account = true, c.Name
+	if auth.KnownSubject(c.Subject) {
+		v.Subject = c.Subject
+	}
 	v.Since, v.CheckedAt = c.Since.In(zone), c.CheckedAt.In(zone)
 	v.InState, v.RetryAt = c.InState.In(zone), c.RetryAt.In(zone)
 	v.ManageURL, v.Pictured = p.ManageURL, c.PictureURL != ""

@@ -104,6 +104,10 @@ func (s *server) callback(p *oauth.Provider) handler {
 		if attempt.SignIn {
 			s.Observer.SignIn(p.Key, signInResult(err))
 		}
+		if attempt.SignIn && errors.Is(err, auth.ErrUnconfirmed) {
+			s.Log.InfoContext(r.Context(), "sign-in refused",
+				"id", requestID(r.Context()), "address", address(r), "method", p.Key, "reason", err)
+		}
 		if errors.Is(err, oauth.ErrDenied) {
 			s.declined(w, r, attempt)
 			return nil
@@ -255,7 +259,7 @@ func disconnectedNotice(p *oauth.Provider, revoking bool) notice {
 		n.Text = p.Name + " is disconnected. We’re asking it to remove Cairn’s access, until it confirms."
 	case connection.Revocable(p):
 		n.Text = p.Name + " is disconnected, but we can’t ask it to remove Cairn’s access: " +
-			"the token we saved couldn’t be read."
+			"no token that works is left here."
 	default:
 		n.Text = p.Name + " is disconnected, and its access is deleted here. Only you can remove Cairn there:"
 	}

@@ -101,10 +101,10 @@ func (f failure) explain(p *oauth.Provider) problem {
 			Detail:  "If it’s yours, sign out, then sign in with " + p.Name + "."}
 	case unconfirmed:
 		return problem{Status: http.StatusForbidden,
-			Heading: "You can’t sign in with this " + p.Name + " account yet.",
-			Detail: "It came from the old server with an account here. Sign in to that one in another way, and allow " +
-				p.Name + " on its account page. " +
-				"If the account here isn’t yours, please write to the operator of this site."}
+			Heading: "This " + p.Name + " account doesn’t sign in yet.",
+			Detail: "It belongs to an account from the old server. If that account is yours, sign in to it " +
+				"in another way, and allow " + p.Name + " on its account page. " +
+				"If it isn’t, please write to the operator of this site."}
 	case otherAccount:
 		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
 			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}

@@ -119,7 +119,7 @@ func (s *server) task(i intent, account auth.Account) string {
 		}
 	case toAllowIdentity:
 		if name := s.identityName(i, account); name != "" {
-			return "sign in with " + name + " too"
+			return "let " + name + " sign you in"
 		}
 	}
 	return ""

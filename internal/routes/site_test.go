@@ -67,12 +67,13 @@ type options struct {
 	public  string        // PUBLIC_URL; "": where it really is
 	proxies []netip.Prefix
 	ready   func(context.Context) error
-	works   bool          // does background work
-	calls   oauth.Limits  // zero: patient
-	pages   routes.Limits // zero: patient
-	limits  auth.Limits   // zero: untiring
-	hooked  bool          // the providers send it webhooks
-	node    config.Node   // the change-over from the Node server
+	works   bool                        // does background work
+	calls   oauth.Limits                // zero: patient
+	pages   routes.Limits               // zero: patient
+	limits  auth.Limits                 // zero: untiring
+	hooked  bool                        // the providers send it webhooks
+	signIn  func(method, result string) // is told of every sign-in; nil: nothing is
+	node    config.Node                 // the change-over from the Node server
 	// more makes another provider for a site at public; nil: there are three.
 	more func(public string) *oauth.Provider
 	// heard records what goes to the providers and comes back; nil: nothing does.
@@ -189,6 +190,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Web:         web.Files,
 		Ready:       o.ready,
 		WebhookKey:  webhookKey,
+		Observer:    routes.Observer{SignIn: o.signIn},
 		Limits:      cmp.Or(o.pages, patientPages),
 		Parts:       []routes.Part{changeOver.Part(connections, entries)},
 	})

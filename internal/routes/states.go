@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"cmp"
 	"time"
 
 	"cairn/internal/connection"
@@ -44,8 +43,10 @@ func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem 
 		case connection.Unreadable:
 			return "needs_reconnect", "The old server’s access to " + p.Name + " can’t be used here", reconnect
 		case connection.AccountUnknown:
-			words = cmp.Or(p.Moved, "The old server didn’t note which "+p.Name+" account is yours")
-			return "needs_reconnect", words, reconnect
+			if p.Moved != "" {
+				return "needs_reconnect", p.Moved, "Nothing is lost."
+			}
+			return "needs_reconnect", "The old server didn’t note which " + p.Name + " account is yours", reconnect
 		}
 		return "needs_reconnect", p.Name + " disconnected Cairn",
 			"Access was revoked at " + p.Name + ", or has expired. Reconnect it to go on. Nothing else is lost."

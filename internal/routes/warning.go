@@ -51,9 +51,10 @@ func (s *server) disconnectPage(w http.ResponseWriter, r *http.Request) error {
 	if !connected {
 		return &providerError{p, connection.ErrNotFound}
 	}
+	revocable := c.Revocable(p)
 	v := Warning{
 		Provider: &providerView{Key: p.Key, Name: p.Name}, Heading: "Disconnect " + p.Name + "?",
-		Lead: connectedInWords(c, s.zoneOf(r)), Losses: lostWith(p), Manage: manageAt(p),
+		Lead: connectedInWords(c, s.zoneOf(r)), Losses: lostWith(p, revocable), Manage: manageAt(p, revocable),
 		Button: "Disconnect " + p.Name, Keep: Link{"Keep it connected", cardPath(p.Key)},
 	}
 	still, err := s.stillSignsInWith(r, p)
@@ -82,10 +83,10 @@ func connectedInWords(c connection.Connection, zone *time.Location) string {
 	return lead + "."
 }
 
-// lostWith lists what is lost with the connection to a provider.
-func lostWith(p *oauth.Provider) []Loss {
+// lostWith lists what is lost with the connection to a provider. revocable says that we revoke our access there.
+func lostWith(p *oauth.Provider, revocable bool) []Loss {
 	losses := []Loss{{"trash", "What came from " + p.Name + " leaves Cairn", "Cairn deletes its access, too"}}
-	if connection.Revocable(p) {
+	if revocable {
 		losses = append(losses, Loss{"plug-connected-x", "We’ll ask " + p.Name + " to remove Cairn’s access",
 			"And keep asking until it confirms"})
 	}
@@ -93,8 +94,8 @@ func lostWith(p *oauth.Provider) []Loss {
 }
 
 // manageAt links to the provider if only the person can revoke Cairn's access there.
-func manageAt(p *oauth.Provider) Link {
-	if connection.Revocable(p) {
+func manageAt(p *oauth.Provider, revocable bool) Link {
+	if revocable {
 		return Link{}
 	}
 	return Link{"Remove Cairn at " + p.Name, p.ManageURL}
@@ -129,8 +130,8 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 	}
 	if p, err := s.provider(m.Key); err == nil && m.Connected {
 		v.Button = "Remove and disconnect " + p.Name
-		v.Losses = append(v.Losses, lostWith(p)...)
-		v.Manage = manageAt(p)
+		v.Losses = append(v.Losses, lostWith(p, connection.Revocable(p))...)
+		v.Manage = manageAt(p, connection.Revocable(p))
 	}
 	v.Losses = append(v.Losses, othersEnd)
 	return s.warn(w, r, v)
