@@ -17,6 +17,7 @@ const (
 	invalidCatalogName    = "3D000"
 	invalidSchemaName     = "3F000"
 	insufficientPrivilege = "42501"
+	undefinedColumn       = "42703"
 	undefinedTable        = "42P01"
 	lockNotAvailable      = "55P03"
 	adminShutdown         = "57P01"
@@ -55,6 +56,11 @@ func Unavailable(err error) bool {
 		}
 	}
 	return pgconn.Timeout(err) || pgconn.SafeToRetry(err)
+}
+
+// Forbidden reports whether a statement names a table or a column that does not exist, or that we may not use.
+func Forbidden(err error) bool {
+	return slices.Contains([]string{undefinedTable, undefinedColumn, invalidSchemaName, insufficientPrivilege}, stateOf(err))
 }
 
 // ConnectionBroke reports whether the connection was cut during a statement, by the network or by a PostgreSQL that

@@ -36,11 +36,14 @@ func (s server) assemble(
 		return nil, upkeep{}, err
 	}
 	changeOver := s.newChangeOver(watch)
+	if err := changeOver.Start(ctx); err != nil {
+		return nil, upkeep{}, err
+	}
 	own := s.newUpkeep(providers, watch, changeOver)
 	syncs := activity.NewSyncQueue(s.pool, queue)
 	own.connections = connection.New(connection.Deps{
 		Pool: s.pool, Sealer: sealer, Client: own.oauth, Providers: providers, Queue: queue, Syncs: syncs,
-		Pictures: newPictures(simulated), Log: s.log,
+		Pictures: newPictures(simulated), Log: s.log, Mirror: changeOver.Tokens(),
 	})
 	if own.importer, err = changeOver.Importer(own.connections); err != nil {
 		return nil, upkeep{}, err
@@ -101,7 +104,7 @@ func (s server) newUpkeep(providers oauth.Registry, watch *metrics.Metrics, chan
 		node:  changeOver,
 		sessions: session.New(session.Options{
 			Pool: s.pool, Secure: s.site.Scheme == "https", Lifetime: s.Lifetime, MaxLifetime: s.MaxLifetime,
-			Unproven: node.Unproven, Adopter: changeOver.Sessions,
+			Unproven: node.Unproven, Adopter: changeOver.Sessions, Mirror: changeOver.Mirror(),
 			LookupTimeout: s.limits.SessionLookup, StatementTimeout: s.limits.SessionStatement,
 		}),
 		accounts: auth.New(s.pool, s.SessionSecret, auth.Options{

@@ -6,6 +6,7 @@
 //	call.go        calls about a connection, and what their answers say about it
 //	overview.go    what people see of their connections
 //	picture.go     our copies of the pictures of connected accounts
+//	mirror.go      tokens that another server has, too
 //	import.go      connections that come from another server
 //	idle.go        tokens that would expire unused, and refreshes that were cut off
 //	notice.go      notices to owners who have to connect again
@@ -53,8 +54,9 @@ type Deps struct {
 	Sealer    *seal.Sealer // seals the tokens in the database
 	Client    *oauth.Client
 	Providers oauth.Registry
-	Queue     Queue // nil: nothing is enqueued, and a revocation waits for the next Reconcile
-	Syncs     Syncs // nil if Queue is
+	Mirror    Mirror // nil: no other server has the tokens, too
+	Queue     Queue  // nil: nothing is enqueued, and a revocation waits for the next Reconcile
+	Syncs     Syncs  // nil if Queue is
 
 	// Only jobs use Pictures and Log.
 	Pictures *avatar.Fetcher
@@ -68,7 +70,8 @@ type Store struct {
 	client    *oauth.Client
 	providers oauth.Registry
 	limits    limits
-	queue     Queue // may be nil
+	mirror    Mirror // may be nil
+	queue     Queue  // may be nil
 	syncs     Syncs
 	pictures  *avatar.Fetcher
 	log       *slog.Logger
@@ -78,7 +81,7 @@ type Store struct {
 func New(d Deps) *Store {
 	return &Store{
 		pool: d.Pool, sealer: d.Sealer, client: d.Client, providers: d.Providers, limits: limits{d.Client.Limits()},
-		queue: d.Queue, syncs: d.Syncs, pictures: d.Pictures, log: d.Log,
+		mirror: d.Mirror, queue: d.Queue, syncs: d.Syncs, pictures: d.Pictures, log: d.Log,
 	}
 }
 

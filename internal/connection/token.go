@@ -18,6 +18,7 @@ import (
 // stored is a connection as it was read, with its tokens.
 type stored struct {
 	identityID, userID, generation int64
+	provider                       string
 	token                          *oauth2.Token
 	state                          State
 	cause                          Cause
@@ -95,7 +96,7 @@ func (row stored) tooSoon(p *oauth.Provider, call string) error {
 }
 
 func (s *Store) read(ctx context.Context, p *oauth.Provider, userID int64) (stored, error) {
-	row := stored{userID: userID}
+	row := stored{userID: userID, provider: p.Key}
 	var sealed []byte
 	err := s.pool.QueryRow(ctx, `
 		SELECT identity_id, generation, sealed_tokens, state, cause,
@@ -144,7 +145,7 @@ func (s *Store) refresh(ctx context.Context, p *oauth.Provider, row stored) (sto
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.lease())
 	defer cancel()
-	token, err := s.client.At(p).Refresh(ctx, row.token.RefreshToken)
+	token, theirs, err := s.newTokens(ctx, p, row)
 	if err != nil {
 		return stored{}, errors.Join(s.refreshFailed(ctx, row, err), s.release(ctx, row, lease))
 	}
@@ -152,18 +153,35 @@ func (s *Store) refresh(ctx context.Context, p *oauth.Provider, row stored) (sto
 	if err != nil {
 		return stored{}, err
 	}
-	if err := s.storeTokens(ctx, row, lease, sealed, token); err != nil {
+	if err := s.storeTokens(ctx, row, lease, sealed, token, theirs); err != nil {
 		return stored{}, errors.Join(err, s.release(ctx, row, lease))
 	}
 	row.generation, row.token = row.generation+1, token
 	return row, s.markHealthy(ctx, row)
 }
 
+// newTokens refreshes the tokens. If another server has got others, it takes those, and refreshes them only if they are
+// about to expire.
+func (s *Store) newTokens(ctx context.Context, p *oauth.Provider, row stored) (*oauth2.Token, *Theirs, error) {
+	theirs := s.newer(ctx, row)
+	if theirs == nil {
+		token, err := s.client.At(p).Refresh(ctx, row.token.RefreshToken)
+		return token, nil, err
+	}
+	if time.Until(theirs.Token.Expiry) > p.RefreshEarly {
+		return theirs.Token, theirs, nil
+	}
+	token, err := s.client.At(p).Refresh(ctx, theirs.Token.RefreshToken)
+	return token, theirs, err
+}
+
 // storeTokens stores a new pair if the lease still holds, and returns ErrHeld otherwise. The old pair may
 // no longer be valid, so if the database can't be reached, it tries until the lease runs out.
-func (s *Store) storeTokens(ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token) error {
+func (s *Store) storeTokens(
+	ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token, theirs *Theirs,
+) error {
 	for {
-		n, err := s.tryToStore(ctx, row, lease, sealed, token)
+		n, err := s.tryToStore(ctx, row, lease, sealed, token, theirs)
 		switch {
 		case err == nil && n == 0:
 			// The connection was disconnected or renewed since, or an earlier try stored the pair and its
@@ -181,19 +199,51 @@ func (s *Store) storeTokens(ctx context.Context, row stored, lease string, seale
 }
 
 func (s *Store) tryToStore(
-	ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token,
-) (int64, error) {
+	ctx context.Context, row stored, lease string, sealed []byte, token *oauth2.Token, theirs *Theirs,
+) (n int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Statement)
 	defer cancel()
-	tag, err := s.pool.Exec(ctx, `
+	const store = `
 		UPDATE cairn.connections
 		SET sealed_tokens = $3, token_expires_at = now() + $4::interval, generation = generation + 1,
 		    checked_at = now(), tokens_at = now(), refresh_lease = NULL, refresh_lease_until = NULL
-		WHERE identity_id = $1 AND refresh_lease = $2`, row.identityID, lease, sealed, lifeOf(token))
-	if err == nil && tag.RowsAffected() == 0 {
+		WHERE identity_id = $1 AND refresh_lease = $2`
+	args := []any{row.identityID, lease, sealed, lifeOf(token)}
+	if s.mirror == nil {
+		tag, err := s.pool.Exec(ctx, store, args...)
+		n = tag.RowsAffected()
+		if err != nil {
+			return n, err
+		}
+	} else if n, err = s.storeInBoth(ctx, store, args, Refreshed{row.provider, row.userID, 0, token}, theirs); err != nil {
+		return n, err
+	}
+	if n == 0 {
 		err = s.handOver(ctx, lease, token)
 	}
-	return tag.RowsAffected(), err
+	return n, err
+}
+
+// storeInBoth stores new tokens here and for another server.
+func (s *Store) storeInBoth(
+	ctx context.Context, store string, args []any, to Refreshed, theirs *Theirs,
+) (n int64, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := lockOwner(ctx, tx, to.UserID); err != nil {
+			return err
+		}
+		err := tx.QueryRow(ctx, store+` RETURNING generation`, args...).Scan(&to.Generation)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		n = 1
+		s.writeMirror(ctx, tx, to, theirs)
+		return nil
+	})
+	return n, err
 }
 
 // refreshFailed records what a failed refresh says about the connection. The lease is still held, so the refresh token

@@ -239,6 +239,9 @@ func (l links) tokenOf(ctx context.Context, tx pgx.Tx, userID int64) (token stri
 		ON CONFLICT (node_id) DO UPDATE
 		SET link_hash = EXCLUDED.link_hash, link_ended_at = COALESCE(u.link_ended_at, EXCLUDED.link_ended_at)`,
 		nodeID, userID, linkHash(token))
+	if err == nil && l.both && nodeID > 0 {
+		_, err = tx.Exec(ctx, `UPDATE public.users SET secret_token = $2 WHERE id = $1`, nodeID, token)
+	}
 	if err != nil {
 		return "", fmt.Errorf("node: make a link for user %d: %w", userID, err)
 	}

@@ -25,15 +25,20 @@ type Importer struct {
 
 // NewImporter returns an importer. from is the address of the Node server's database if that is not ours.
 func NewImporter(d Deps, from string) (*Importer, error) {
-	texts := []string{d.Config.Node.EncryptionKey}
-	for _, key := range d.Config.EncryptionKeys { // the Node server may have had one of them
-		texts = append(texts, hex.EncodeToString(key))
-	}
-	keys, err := newKeys(append(texts, from, d.Config.DatabaseURL)...)
+	keys, err := keysOf(d, from)
 	if err != nil {
 		return nil, err
 	}
 	return &Importer{pool: d.Pool, connections: d.Connections, keys: keys}, nil
+}
+
+// keysOf are the keys that the Node server may have had.
+func keysOf(d Deps, from string) (keys, error) {
+	texts := []string{d.Config.Node.EncryptionKey}
+	for _, key := range d.Config.EncryptionKeys { // it may have had one of ours
+		texts = append(texts, hex.EncodeToString(key))
+	}
+	return newKeys(append(texts, from, d.Config.DatabaseURL)...)
 }
 
 // Run says how an import runs.

@@ -32,6 +32,7 @@ var errLink = errors.New("node: the link does not work")
 type links struct {
 	pool  *pgxpool.Pool
 	until time.Time // private links work before then; zero: not at all
+	both  bool      // the Node server takes new ones, too
 }
 
 // isOperators tells the two kinds of links apart.
@@ -110,20 +111,6 @@ func (l links) end(ctx context.Context, userID int64) error {
 		UPDATE cairn.node_users SET link_hash = NULL, link_ended_at = now() WHERE user_id = $1`, userID)
 	if err != nil {
 		return fmt.Errorf("node: end the link of user %d: %w", userID, err)
-	}
-	return nil
-}
-
-// lockOut ends all links of a user, and keeps sessions that the Node server began until now from being adopted.
-func lockOut(ctx context.Context, tx pgx.Tx, userID int64) error {
-	_, err := tx.Exec(ctx, `
-		UPDATE cairn.node_users SET link_hash = NULL, link_ended_at = now(), ended_since = now()
-		WHERE user_id = $1`, userID)
-	if err == nil {
-		_, err = tx.Exec(ctx, `DELETE FROM cairn.node_links WHERE user_id = $1`, userID)
-	}
-	if err != nil {
-		return fmt.Errorf("node: lock others out of user %d: %w", userID, err)
 	}
 	return nil
 }

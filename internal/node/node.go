@@ -15,6 +15,9 @@
 //	trouble.go  what the operator has to mend, in the log
 //	frontend.go what the old front end asks for
 //	consent.go  connecting and signing in from it
+//	window.go   the way back to the Node server
+//	mirror.go   sessions that it can take over
+//	tokenmirror.go  refreshed tokens that it can use
 //	command.go  the commands for operators
 //
 // What becomes of a row of public.users:
@@ -33,7 +36,9 @@
 //	the account was deleted here            nothing, ever
 //	its connection was ended here           nothing more of that provider
 //
-// Nothing in the schema public is written.
+// Nothing in the schema public is written, but with NODE_WINDOW=both: rows of the table of sessions; in public.users
+// secret_token, where a private link ends here or a new one is made, and the columns with sealed tokens, where they are
+// refreshed here or their connection ends.
 //
 // When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go, serve.go);
 // internal/config/node.go; internal/auth/import.go and internal/connection/import.go; docs/change-over.md; and, with a
@@ -65,6 +70,7 @@ var stravaPermissions = []string{"read", "activity:read_all"}
 type Node struct {
 	Sessions *Sessions
 	links    links
+	tokens   *tokens
 	deps     Deps
 
 	connections *connection.Store
@@ -77,8 +83,9 @@ func New(d Deps) *Node {
 		d.Observe = func(string, string) {}
 	}
 	return &Node{
-		deps:  d,
-		links: links{d.Pool, d.Config.Node.LinksUntil},
+		tokens: &tokens{pool: d.Pool, trouble: &trouble{log: d.Log}},
+		deps:   d,
+		links:  links{d.Pool, d.Config.Node.LinksUntil, d.Config.Node.Both},
 		Sessions: &Sessions{
 			NodeSessions: d.Config.Node.Sessions, pool: d.Pool, key: d.Config.DeriveKey("tokens of adopted sessions"), trouble: &trouble{log: d.Log}, observe: d.Observe,
 		},

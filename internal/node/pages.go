@@ -36,7 +36,7 @@ func (n *Node) Part(connections *connection.Store, entries *activity.Store) rout
 	return routes.Part{
 		Links: append(arriving(), toContinue), Routes: n.routes, API: n.api, Foreign: foreign,
 		Returns: map[string]routes.Return{continuePage: n.returned(frontend.connected), loginPath: n.returned(frontend.loggedIn)},
-		Section: n.section, LockOut: lockOut,
+		Section: n.section, LockOut: n.lockOut(),
 		Methods: map[string]string{
 			PrivateLink:  "with your private link of the old server",
 			OperatorLink: "with a link from the operator",

@@ -3,9 +3,11 @@ package node
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/scrypt"
@@ -51,6 +53,26 @@ func newKeys(texts ...string) (keys, error) {
 		all = append(all, aead)
 	}
 	return all, nil
+}
+
+// seal seals as the Node server does, with the first key.
+func (k keys) seal(plain []byte) string {
+	var iv [ivSize]byte
+	_, _ = rand.Read(iv[:]) // never fails
+	sealed := k[0].Seal(nil, iv[:], plain, nil)
+	text, tag := sealed[:len(sealed)-tagSize], sealed[len(sealed)-tagSize:]
+	return hex.EncodeToString(iv[:]) + ":" + hex.EncodeToString(tag) + ":" + hex.EncodeToString(text)
+}
+
+// that returns the one key that opens all of these.  Errors: errSealed.
+func (k keys) that(opens []string) (keys, error) {
+	for i := range k {
+		one := k[i : i+1]
+		if !slices.ContainsFunc(opens, func(text string) bool { _, err := one.open(text); return err != nil }) {
+			return one, nil
+		}
+	}
+	return nil, errSealed
 }
 
 // open returns what was sealed. Errors: errSealed.

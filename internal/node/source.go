@@ -81,16 +81,18 @@ func (s source) read(ctx context.Context, since, last int64) ([]person, error) {
 	rows, _ := s.pool.Query(ctx, `
 		SELECT `+s.columns+` FROM public.users WHERE `+changedSince+` AND id > $2 ORDER BY id LIMIT $3`,
 		since, last, batchSize) // CollectRows returns its error
-	people, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p person, err error) {
-		var f, s, g string
-		err = row.Scan(&p.id, &p.foursquareID, &p.name, &p.avatarURL, &p.link, &p.athleteID, &f, &s, &g)
-		p.sealed = map[string]string{foursquare: f, strava: s, garmin: g}
-		return p, err
-	})
+	people, err := pgx.CollectRows(rows, scanPerson)
 	if err != nil {
 		return nil, fmt.Errorf("node: read public.users: %w", err)
 	}
 	return people, nil
+}
+
+func scanPerson(row pgx.CollectableRow) (p person, err error) {
+	var f, s, g string
+	err = row.Scan(&p.id, &p.foursquareID, &p.name, &p.avatarURL, &p.link, &p.athleteID, &f, &s, &g)
+	p.sealed = map[string]string{foursquare: f, strava: s, garmin: g}
+	return p, err
 }
 
 // count returns how many rows read will return.
@@ -128,6 +130,25 @@ func (s source) snapshot(ctx context.Context, since int64) (now, usable int64, e
 		return 0, 0, fmt.Errorf("node: look at the transactions of the source: %w", err)
 	}
 	return now, usable, nil
+}
+
+// newestSealed returns the newest sealed values of Strava and Foursquare, n at most.
+func (s source) newestSealed(ctx context.Context, n int) ([]string, error) {
+	rows, _ := s.pool.Query(ctx, `
+		SELECT `+s.columns+` FROM public.users ORDER BY id DESC LIMIT $1`, n) // CollectRows returns its error
+	people, err := pgx.CollectRows(rows, scanPerson)
+	if err != nil {
+		return nil, fmt.Errorf("node: read the newest sealed values: %w", err)
+	}
+	var newest []string
+	for _, p := range people {
+		for _, provider := range []string{foursquare, strava} {
+			if p.sealed[provider] != "" && len(newest) < n {
+				newest = append(newest, p.sealed[provider])
+			}
+		}
+	}
+	return newest, nil
 }
 
 var linkShape = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)

@@ -169,6 +169,9 @@ func newSiteWith(t testing.TB, o options) site {
 		run(t, background.Run)
 	}
 	changeOver := node.New(node.Deps{Pool: o.pool, Log: log, Config: config.Config{Node: o.node, SessionSecret: "s3cr3t"}})
+	if err := changeOver.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	s.handler, err = routes.New(routes.Deps{
 		PublicURL:      publicURL,
 		TrustedProxies: o.proxies,
@@ -176,6 +179,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Sessions: session.New(session.Options{
 			Pool:             o.pool,
 			Adopter:          changeOver.Sessions,
+			Mirror:           changeOver.Mirror(),
 			Secure:           publicURL.Scheme == "https",
 			Unproven:         node.Unproven,
 			LookupTimeout:    testkit.Patience,

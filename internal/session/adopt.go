@@ -22,6 +22,7 @@ type Adopter interface {
 // Foreign is a session of another server.
 type Foreign struct {
 	ID         []byte // the hash of its id
+	Theirs     string // its id
 	Token      string // of our session in its place: always the same, so that overlapping requests set one cookie
 	UserID     int64
 	Method     string
@@ -39,6 +40,9 @@ func (m *Manager) adopt(ctx context.Context, rq *request, r *http.Request) error
 	}
 	if !f.Adopted {
 		err := pgx.BeginFunc(ctx, m.Pool, func(tx pgx.Tx) error { return m.beginAdopted(ctx, tx, rq, f) })
+		if errors.Is(err, ErrEnded) { // over there, meanwhile
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -73,7 +77,8 @@ func (m *Manager) beginAdopted(ctx context.Context, tx pgx.Tx, rq *request, f Fo
 	if err != nil {
 		return fmt.Errorf("session: adopt: %w", err)
 	}
-	return nil
+	_, err = m.mirror(ctx, tx, hashToken(f.Token), f.Theirs)
+	return err
 }
 
 // keepAdopted drops the token of an adopted session from the response if the session has ended or got another token

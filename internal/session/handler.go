@@ -19,6 +19,7 @@ type request struct {
 	data       context.Context // carries scs's data of the session, of the new one after a sign-in
 	ended      bool            // it was signed out
 	adopted    bool            // another server began it
+	theirs     *http.Cookie    // of another server, together with a new token; nil: none
 	clearStale bool            // why the session of the stale token ended was read, so the cookie can be cleared
 	flash      string          // the notice for the next page
 	address    string
@@ -70,7 +71,7 @@ func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 func (m *Manager) sendTokenAfterPanic(rq *request, b *bufferedResponse) {
 	if rq.token.value != "" {
 		b.discard()
-		m.setCookie(b, rq.token)
+		m.setCookies(b, rq)
 	}
 }
 
@@ -106,6 +107,9 @@ func (m *Manager) load(
 
 func (m *Manager) find(ctx context.Context, rq *request, hash string) (err error) {
 	rq.found, err = m.store.lookups.find(ctx, hash)
+	if err == nil && rq.found != nil && rq.found.endedElsewhere {
+		rq.found, err = nil, m.endedElsewhere(ctx, hash)
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("session: find: %w", err)
@@ -123,6 +127,9 @@ func (m *Manager) save(rq *request, b *bufferedResponse) error {
 	switch {
 	case rq.ended, rq.clearStale && rq.token.value == "":
 		m.clearCookie(b)
+		if m.Mirror != nil && rq.ended {
+			m.Mirror.Clear(b)
+		}
 		return nil
 	case rq.stored == "":
 		return nil
@@ -139,9 +146,9 @@ func (m *Manager) save(rq *request, b *bufferedResponse) error {
 		return err
 	}
 	if rq.token.value != "" {
-		m.setCookie(b, rq.token)
+		m.setCookies(b, rq)
 	} else if m.store.needsRenewal(rq.found) {
-		m.store.renew(rq.data, rq.stored)
+		m.renew(rq)
 	}
 	return nil
 }

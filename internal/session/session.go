@@ -15,6 +15,7 @@
 //	ending.go   ending sessions, and why one ended
 //	list.go     one person's sessions, and everyone's
 //	adopt.go    sessions that another server began
+//	mirror.go   sessions that another server can take over
 //	upkeep.go   removing expired rows, and recording when a session was last seen
 //
 // A credential (a password, a provider's account) or a recent session may become invalid between its check and the
@@ -63,6 +64,8 @@ type Options struct {
 	Unproven []string
 	// Adopter finds sessions that another server began; nil: there is no other.
 	Adopter Adopter
+	// Mirror keeps sessions where another server finds them; nil: nothing does.
+	Mirror Mirror
 	// LookupTimeout limits how long a request waits for its session, within the request's own deadline. 10 s if zero.
 	LookupTimeout time.Duration
 	// StatementTimeout is the least time allowed for saving a session, even past the request's deadline. 3 s if zero.

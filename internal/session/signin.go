@@ -77,7 +77,10 @@ func (m *Manager) replaceToken(
 		if rq.write, err = prepare(tx); err != nil {
 			return err
 		}
-		token, _, err = m.scs.Commit(data)
+		if token, _, err = m.scs.Commit(data); err != nil {
+			return err
+		}
+		rq.theirs, err = m.mirror(ctx, tx, hashToken(token), "")
 		return err
 	})
 	if err != nil {

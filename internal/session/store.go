@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/pgxstore"
@@ -25,10 +26,16 @@ type store struct {
 	*pgxstore.PostgresStore
 	Options
 	lookups *lookups
+	// The statements that find sessions, without and with a Mirror.
+	plain, mirrored string
 }
 
 func newStore(o Options) store {
-	s := store{PostgresStore: pgxstore.NewWithCleanupInterval(o.Pool, 0), Options: o}
+	s := store{PostgresStore: pgxstore.NewWithCleanupInterval(o.Pool, 0), Options: o, plain: statement("", "")}
+	if o.Mirror != nil {
+		join, ended := o.Mirror.Ended()
+		s.mirrored = statement(", "+ended, " "+join)
+	}
 	s.lookups = &lookups{query: s.query, timeout: o.LookupTimeout}
 	return s
 }
@@ -39,6 +46,7 @@ type row struct {
 	Session
 	data                  []byte
 	now, expiry, lastSeen time.Time
+	endedElsewhere        bool // another server has ended it (Options.Mirror)
 }
 
 // FindCtx hands scs the data of the session that the middleware has found.
@@ -46,23 +54,35 @@ func (s store) FindCtx(ctx context.Context, _ string) (data []byte, found bool, 
 	return requestOf(ctx).found.data, true, nil
 }
 
-// query reads live sessions by the hashes of their tokens. What follows from their times is computed here: PostgreSQL
-// would take longer to set up such expressions than to find the row.
-func (s store) query(ctx context.Context, tokens []string) (map[string]*row, error) {
-	rows, _ := s.Pool.Query(ctx, `
+// selectSession reads live sessions by the hashes of their tokens. {more} and {join} are for a Mirror.
+const selectSession = `
 		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''),
 		       COALESCE(u.time_zone, ''), COALESCE(u.units, ''),
-		       s.method, s.created, s.kept, s.method_removed, now(), s.expiry, s.last_seen
+		       s.method, s.created, s.kept, s.method_removed, now(), s.expiry, s.last_seen{more}
 		FROM cairn.sessions s
-		JOIN cairn.users u ON u.id = s.user_id
-		WHERE s.token = ANY($1) AND now() < s.expiry`, tokens) // ForEachRow returns its error
+		JOIN cairn.users u ON u.id = s.user_id{join}
+		WHERE s.token = ANY($1) AND now() < s.expiry`
+
+// statement is selectSession with what a Mirror adds.
+func statement(more, join string) string {
+	return strings.NewReplacer("{more}", more, "{join}", join).Replace(selectSession)
+}
+
+// read runs one of the statements. What follows from the times of a session is computed here: PostgreSQL would take
+// longer to set up such expressions than to find the row.
+func (s store) read(ctx context.Context, statement string, tokens []string) (map[string]*row, error) {
+	rows, _ := s.Pool.Query(ctx, statement, tokens) // ForEachRow returns its error
 	found := make(map[string]*row, len(tokens))
 	var token string
 	var r row
-	_, err := pgx.ForEachRow(rows, []any{
+	fields := []any{
 		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.TimeZone, &r.Units, &r.Method,
 		&r.Created, &r.Persistent, &r.methodRemoved, &r.now, &r.expiry, &r.lastSeen,
-	}, func() error {
+	}
+	if statement != s.plain {
+		fields = append(fields, &r.endedElsewhere)
+	}
+	_, err := pgx.ForEachRow(rows, fields, func() error {
 		if r.now.Before(r.Created.Add(s.MaxLifetime)) {
 			one := r // its data is not the next row's: pgx allocates for each
 			one.unproven = slices.Contains(s.Unproven, r.Method)
@@ -187,15 +207,32 @@ func (s store) DeleteCtx(ctx context.Context, _ string) error {
 
 // renew extends a sliding session, unless another request has done so. A failure does not fail the page: the next
 // request tries again.
-func (s store) renew(ctx context.Context, token string) {
-	ctx, cancel := s.finishing(ctx)
+func (m *Manager) renew(rq *request) {
+	ctx, cancel := m.store.finishing(rq.data)
 	defer cancel()
-	_, _ = s.Pool.Exec(ctx, `
-		UPDATE cairn.sessions SET expiry = LEAST(now() + $2::interval, created + $3::interval)
-		WHERE token = $1 AND now() < expiry AND kept
-		  AND expiry < CASE WHEN created + $3::interval <= now() + $2::interval THEN created + $3::interval
-		                    ELSE now() + $2::interval - $4::interval END`,
-		token, s.Lifetime, s.MaxLifetime, s.renewAfter())
+	if m.Mirror == nil {
+		_, _ = m.Pool.Exec(ctx, renewStatement, m.store.renewal(rq)...)
+		return
+	}
+	_ = pgx.BeginFunc(ctx, m.Pool, func(tx pgx.Tx) error {
+		var w Mirrored
+		err := tx.QueryRow(ctx, renewStatement+` RETURNING id, user_id, expiry, kept`, m.store.renewal(rq)...).
+			Scan(&w.SessionID, &w.UserID, &w.Expiry, &w.Persistent)
+		if err != nil {
+			return err
+		}
+		return m.Mirror.Renew(ctx, tx, w)
+	})
+}
+
+const renewStatement = `
+	UPDATE cairn.sessions SET expiry = LEAST(now() + $2::interval, created + $3::interval)
+	WHERE token = $1 AND now() < expiry AND kept
+	  AND expiry < CASE WHEN created + $3::interval <= now() + $2::interval THEN created + $3::interval
+	                    ELSE now() + $2::interval - $4::interval END`
+
+func (s store) renewal(rq *request) []any {
+	return []any{rq.stored, s.Lifetime, s.MaxLifetime, s.renewAfter()}
 }
 
 // renewAfter is the time between two renewals: a day, or half of a lifetime that an operator has set shorter.

@@ -66,6 +66,14 @@ func (m *Manager) setCookie(w http.ResponseWriter, token newToken) {
 	m.writeCookie(w, cookie)
 }
 
+// setCookies is setCookie with the cookie of another server, if it has one for this token.
+func (m *Manager) setCookies(w http.ResponseWriter, rq *request) {
+	m.setCookie(w, rq.token)
+	if rq.theirs != nil {
+		http.SetCookie(w, rq.theirs)
+	}
+}
+
 func (m *Manager) clearCookie(w http.ResponseWriter) {
 	cookie := m.cookie("")
 	cookie.MaxAge = -1

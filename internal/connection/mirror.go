@@ -1,0 +1,56 @@
+package connection
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/oauth2"
+)
+
+// Mirror keeps tokens where another server finds them, so that it can take over.
+type Mirror interface {
+	// Newer returns the tokens that the other server has got for a user since we last read or wrote there; nil: none.
+	Newer(ctx context.Context, provider string, userID int64) (*Theirs, error)
+	// Write writes refreshed tokens, with the generation that they are here, unless the other server has got others since
+	// base. base nil: since we last read or wrote there.
+	Write(ctx context.Context, tx pgx.Tx, to Refreshed, base *Theirs) error
+	// Unwritten is called when Newer or Write fails. The connection goes on without.
+	Unwritten(err error)
+}
+
+// Theirs are tokens of another server, and which version of what it has stored they are.
+type Theirs struct {
+	Token   *oauth2.Token
+	Version []byte
+}
+
+// Refreshed are tokens that a user's connection to a provider has got.
+type Refreshed struct {
+	Provider           string
+	UserID, Generation int64
+	Token              *oauth2.Token
+}
+
+// newer returns the tokens that another server has got since; nil: none.
+func (s *Store) newer(ctx context.Context, row stored) *Theirs {
+	if s.mirror == nil {
+		return nil
+	}
+	theirs, err := s.mirror.Newer(ctx, row.provider, row.userID)
+	if err != nil {
+		s.mirror.Unwritten(err)
+		return nil
+	}
+	return theirs
+}
+
+// writeMirror writes refreshed tokens for another server. What fails there must not cost them here.
+func (s *Store) writeMirror(ctx context.Context, tx pgx.Tx, to Refreshed, base *Theirs) {
+	if s.mirror == nil {
+		return
+	}
+	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return s.mirror.Write(ctx, tx, to, base) })
+	if err != nil {
+		s.mirror.Unwritten(err)
+	}
+}

@@ -1,0 +1,211 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/session"
+)
+
+// Mirror writes sessions where the Node server finds them, while NODE_WINDOW is both. It is a session.Mirror. A trigger
+// removes what it has written when the session ends (migration 0022).
+type Mirror struct {
+	*Sessions
+	secure bool // the site is served over https
+}
+
+// Ended implements session.Mirror. That server deletes a row at its sign-out. It deletes rows that are past their ends,
+// too, so a row that is missing then says nothing; and neither does a table without any row.
+func (m *Mirror) Ended() (join, condition string) {
+	table := pgx.Identifier(m.Table).Sanitize()
+	return `LEFT JOIN cairn.node_mirrors m ON m.session_id = s.id LEFT JOIN ` + table + ` n ON n.sid = m.sid`,
+		`m.sid IS NOT NULL AND n.sid IS NULL AND now() < m.expires AND EXISTS (SELECT FROM ` + table + `)`
+}
+
+// Unreadable implements session.Mirror.
+func (m *Mirror) Unreadable(err error) { m.trouble.note(err) }
+
+// Write implements session.Mirror. A user whom that server does not know has no session there.
+func (m *Mirror) Write(ctx context.Context, tx pgx.Tx, w session.Mirrored) (*http.Cookie, error) {
+	row, err := m.rowOf(ctx, tx, w)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	if w.Theirs != "" {
+		there, err := m.update(ctx, tx, w.Theirs, *row)
+		switch {
+		case err != nil:
+			return nil, err
+		case !there:
+			return nil, session.ErrEnded
+		}
+		return nil, m.remember(ctx, tx, w, w.Theirs)
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM cairn.node_mirrors WHERE session_id = $1`, w.SessionID); err != nil {
+		return nil, fmt.Errorf("node: end the mirror of session %d: %w", w.SessionID, err)
+	}
+	sid := newSID()
+	if err := m.insert(ctx, tx, sid, *row); err != nil {
+		return nil, err
+	}
+	return m.cookie(sid, w), m.remember(ctx, tx, w, sid)
+}
+
+// Renew implements session.Mirror. A row that was past its end, and so may be gone, is written again. One that is gone
+// before its end was signed out there.
+func (m *Mirror) Renew(ctx context.Context, tx pgx.Tx, w session.Mirrored) error {
+	row, err := m.rowOf(ctx, tx, w)
+	if err != nil || row == nil {
+		return err
+	}
+	var sid string
+	var over bool
+	err = tx.QueryRow(ctx, `
+		SELECT sid, expires <= now() FROM cairn.node_mirrors WHERE session_id = $1 FOR UPDATE`, w.SessionID).
+		Scan(&sid, &over)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("node: find the mirror of session %d: %w", w.SessionID, err)
+	}
+	there, err := m.update(ctx, tx, sid, *row)
+	switch {
+	case err != nil:
+		return err
+	case !there && !over:
+		return nil
+	case !there:
+		if err := m.insert(ctx, tx, sid, *row); err != nil {
+			return err
+		}
+	}
+	_, err = tx.Exec(ctx, `UPDATE cairn.node_mirrors SET expires = $2 WHERE session_id = $1`, w.SessionID, w.Expiry)
+	if err != nil {
+		return fmt.Errorf("node: renew the mirror of session %d: %w", w.SessionID, err)
+	}
+	return nil
+}
+
+// Clear implements session.Mirror.
+func (m *Mirror) Clear(w http.ResponseWriter) {
+	http.SetCookie(w, &http.Cookie{Name: m.Cookie, Path: "/", MaxAge: -1, HttpOnly: true, Secure: m.secure})
+}
+
+// newSID makes an id as express-session does.
+func newSID() string {
+	var random [24]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+// mirrorRow is a row as connect-pg-simple writes it.
+type mirrorRow struct {
+	sess, cookie string // JSON; the second is part of the first
+	expire       time.Time
+}
+
+// rowOf returns the row for a session; nil: the Node server does not know the user.
+func (m *Mirror) rowOf(ctx context.Context, tx pgx.Tx, w session.Mirrored) (*mirrorRow, error) {
+	var nodeID int64
+	var now time.Time
+	err := tx.QueryRow(ctx, `
+		SELECT node_id, now() FROM cairn.node_users WHERE user_id = $1 AND node_id > 0 ORDER BY node_id LIMIT 1`,
+		w.UserID).Scan(&nodeID, &now)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("node: find the id of user %d: %w", w.UserID, err)
+	}
+	cookie, err := json.Marshal(m.cookieOf(w, now))
+	if err != nil {
+		return nil, fmt.Errorf("node: make a cookie: %w", err)
+	}
+	// The column has no time zone, so the time is late enough in all of them. What counts is the one in the JSON.
+	return &mirrorRow{m.sessionOf(nodeID), string(cookie), w.Expiry.Add(zoneSpread)}, nil
+}
+
+func (m *Mirror) insert(ctx context.Context, tx pgx.Tx, sid string, row mirrorRow) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO `+pgx.Identifier(m.Table).Sanitize()+` (sid, sess, expire)
+		VALUES ($1, jsonb_set($2::jsonb, '{cookie}', $3::jsonb)::json, $4::timestamptz AT TIME ZONE 'UTC')`,
+		sid, row.sess, row.cookie, row.expire)
+	if err != nil {
+		return fmt.Errorf("node: write a session: %w", err)
+	}
+	return nil
+}
+
+// update changes when a row ends, and reports whether it is there.
+func (m *Mirror) update(ctx context.Context, tx pgx.Tx, sid string, row mirrorRow) (there bool, err error) {
+	tag, err := tx.Exec(ctx, `
+		UPDATE `+pgx.Identifier(m.Table).Sanitize()+`
+		SET sess = jsonb_set(sess::jsonb, '{cookie}', $2::jsonb)::json, expire = $3::timestamptz AT TIME ZONE 'UTC'
+		WHERE sid = $1`, sid, row.cookie, row.expire)
+	if err != nil {
+		return false, fmt.Errorf("node: write when a session ends: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// sessionOf is the JSON of a session in which a user is signed in.
+func (m *Mirror) sessionOf(nodeID int64) string {
+	path := m.UserPath
+	if path == nil {
+		path = usual[0]
+	}
+	var value any = nodeID
+	for i := len(path) - 1; i >= 0; i-- {
+		value = map[string]any{path[i]: value}
+	}
+	text, _ := json.Marshal(value) // maps and numbers always do
+	return string(text)
+}
+
+// cookieOf is what express-session keeps of its cookie.
+func (m *Mirror) cookieOf(w session.Mirrored, now time.Time) map[string]any {
+	cookie := map[string]any{"httpOnly": true, "path": "/", "secure": m.secure, "originalMaxAge": nil, "expires": nil}
+	if w.Persistent {
+		cookie["originalMaxAge"], cookie["expires"] = w.Expiry.Sub(now).Milliseconds(), stamp(w.Expiry)
+	}
+	return cookie
+}
+
+// cookie is the cookie of a session, signed with the first secret.
+func (m *Mirror) cookie(sid string, w session.Mirrored) *http.Cookie {
+	value := "s:" + sid + "." + string(sign(m.Secrets[0], sid))
+	c := &http.Cookie{
+		Name: m.Cookie, Value: url.QueryEscape(value), Path: "/", HttpOnly: true, Secure: m.secure,
+		SameSite: http.SameSiteLaxMode,
+	}
+	if w.Persistent {
+		c.Expires = w.Expiry
+	}
+	return c
+}
+
+// remember notes which session of that server is the mirror of ours.
+func (m *Mirror) remember(ctx context.Context, tx pgx.Tx, w session.Mirrored, sid string) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO cairn.node_mirrors (session_id, sid, place, expires) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (session_id) DO NOTHING`, w.SessionID, sid, pgx.Identifier(m.Table).Sanitize(), w.Expiry)
+	if err == nil { // it never begins a session here again
+		_, err = tx.Exec(ctx, `
+			INSERT INTO cairn.node_sessions (sid_hash, user_id) VALUES ($1, $2) ON CONFLICT (sid_hash) DO NOTHING`,
+			digest(sid), w.UserID)
+	}
+	if err != nil {
+		return fmt.Errorf("node: remember the mirror of session %d: %w", w.SessionID, err)
+	}
+	return nil
+}

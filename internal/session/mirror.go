@@ -1,0 +1,74 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/db"
+)
+
+// Mirror keeps sessions where another server finds them, so that it can take over. What it writes in place of a session
+// that ends, or gets another token, it removes in the same transaction, whatever ends the session.
+type Mirror interface {
+	// Ended returns what is joined to the statement that reads sessions, s, and a condition that is true for a session
+	// that the other server has ended.
+	Ended() (join, condition string)
+	// Unreadable is called when that can't be read. It ends no session.
+	Unreadable(err error)
+	// Write writes a session that begins, or has a new token, and returns the other server's cookie; nil: it has none.
+	// Errors: ErrEnded if the other server's session, which goes on here, has ended meanwhile.
+	Write(ctx context.Context, tx pgx.Tx, w Mirrored) (*http.Cookie, error)
+	// Renew writes that a session ends later.
+	Renew(ctx context.Context, tx pgx.Tx, w Mirrored) error
+	// Clear clears the other server's cookie.
+	Clear(w http.ResponseWriter)
+}
+
+// Mirrored is a session as another server has it.
+type Mirrored struct {
+	SessionID, UserID int64
+	Expiry            time.Time
+	Persistent        bool
+	// Theirs is the id of the other server's session that goes on here, which stays; "": it has none yet.
+	Theirs string
+}
+
+// mirror writes the session with a token for the other server.
+func (m *Manager) mirror(ctx context.Context, tx pgx.Tx, token, theirs string) (*http.Cookie, error) {
+	if m.Mirror == nil {
+		return nil, nil
+	}
+	w := Mirrored{Theirs: theirs}
+	err := tx.QueryRow(ctx, `
+		SELECT id, user_id, LEAST(expiry, created + $2::interval), kept FROM cairn.sessions WHERE token = $1`,
+		token, m.MaxLifetime).Scan(&w.SessionID, &w.UserID, &w.Expiry, &w.Persistent)
+	if err != nil {
+		return nil, fmt.Errorf("session: read what to mirror: %w", err)
+	}
+	return m.Mirror.Write(ctx, tx, w)
+}
+
+// query reads live sessions, and whether the other server has ended them. If that can't be read, it ends none.
+func (s store) query(ctx context.Context, tokens []string) (map[string]*row, error) {
+	if s.Mirror == nil {
+		return s.read(ctx, s.plain, tokens)
+	}
+	rows, err := s.read(ctx, s.mirrored, tokens)
+	if db.Forbidden(err) {
+		s.Mirror.Unreadable(err)
+		return s.read(ctx, s.plain, tokens)
+	}
+	return rows, err
+}
+
+// endedElsewhere ends a session that the other server has ended.
+func (m *Manager) endedElsewhere(ctx context.Context, token string) error {
+	join, condition := m.Mirror.Ended()
+	_, err := end(ctx, m.Pool, SignedOut,
+		`id IN (SELECT s.id FROM cairn.sessions s `+join+` WHERE s.token = $2 AND `+condition+`)`, token)
+	return err
+}
