@@ -6,16 +6,18 @@
 -- +goose Up
 
 -- A user of the Node server, by its id. Without user_id the account was deleted here: only the id is left, so that the
--- person is not imported again. link_hash is the SHA-256 of the private link's token. From ended_since on, no session
+-- person is not imported again. person_hash is the SHA-256 of the Foursquare account's id: the same number in another
+-- database is somebody else. link_hash is the SHA-256 of the private link's token. From ended_since on, no session
 -- that the Node server began is adopted: the user has signed out everywhere, or changed the password, since.
 CREATE TABLE IF NOT EXISTS cairn.node_users (
     node_id       bigint PRIMARY KEY,
     user_id       bigint REFERENCES cairn.users ON DELETE SET NULL,
+    person_hash   bytea CHECK (length(person_hash) = 32),
     link_hash     bytea CHECK (length(link_hash) = 32),
     link_ended_at timestamptz,
     link_used_at  timestamptz,
     ended_since   timestamptz,
-    imported_at   timestamptz NOT NULL DEFAULT now()
+    imported_at   timestamptz DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS node_users_user_id ON cairn.node_users (user_id);
 CREATE INDEX IF NOT EXISTS node_users_link_hash ON cairn.node_users (link_hash);
@@ -60,10 +62,12 @@ CREATE TRIGGER node_identity_ended AFTER DELETE ON cairn.identities
 CREATE OR REPLACE FUNCTION cairn.node_user_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM cairn.node_connections WHERE node_id = OLD.node_id;
+    NEW.person_hash := NULL;
     NEW.link_hash := NULL;
     NEW.link_ended_at := NULL;
     NEW.link_used_at := NULL;
     NEW.ended_since := NULL;
+    NEW.imported_at := NULL;
     RETURN NEW;
 END $$;
 -- +goose StatementEnd

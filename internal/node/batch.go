@@ -13,6 +13,7 @@ import (
 
 	"cairn/internal/auth"
 	"cairn/internal/connection"
+	"cairn/internal/text"
 )
 
 // batch imports some rows in one transaction. It locks accounts at providers, then users, then connections, as all
@@ -109,15 +110,17 @@ func (b *batch) makeUsers(ctx context.Context, changed []person) error {
 	for _, p := range changed {
 		k, there := b.known[p.id]
 		switch {
-		case there && k.userID != 0:
+		case there && k.userID == 0: // deleted here
+		case there && !k.isOf(p):
+			b.refuse(p, otherPerson)
+		case there:
 			b.users[p.id] = k.userID
-		case there: // deleted here
 		case p.foursquare() == "":
 			b.refuse(p, noFoursquareID)
 		default:
 			fresh = append(fresh, p)
 			newcomers = append(newcomers,
-				auth.Newcomer{Name: p.name, AvatarURL: p.picture(), Subject: p.foursquare()})
+				auth.Newcomer{Name: p.displayName(), AvatarURL: p.picture(), Subject: p.foursquare()})
 		}
 	}
 	owned, err := b.importPeople(ctx, newcomers)
@@ -192,11 +195,16 @@ func (p person) athlete() string {
 }
 
 func subjectOf(id string) string {
-	if len(id) > 255 || slices.ContainsFunc([]byte(id), func(c byte) bool { return c <= ' ' || c > '~' }) {
+	if !(auth.Identity{Subject: id}).Known() || len(id) > 255 || slices.ContainsFunc([]byte(id), func(c byte) bool { return c <= ' ' || c > '~' }) {
 		return ""
 	}
 	return id
 }
+
+// maxName is how many characters of a name are kept.
+const maxName = 100
+
+func (p person) displayName() string { return text.Clean(maxName, p.name) }
 
 // maxPicture is how long the address of a picture may be.
 const maxPicture = 2048

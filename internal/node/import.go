@@ -11,14 +11,12 @@ import (
 
 	"cairn/db"
 	"cairn/internal/connection"
-	"cairn/internal/oauth"
 )
 
 // Importer imports people and connections. Make it with NewImporter.
 type Importer struct {
 	pool        *pgxpool.Pool
 	connections *connection.Store
-	providers   oauth.Registry
 	keys        keys
 }
 
@@ -29,7 +27,7 @@ func NewImporter(d Deps, from string) (*Importer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Importer{pool: d.Pool, connections: d.Connections, providers: d.Providers, keys: keys}, nil
+	return &Importer{pool: d.Pool, connections: d.Connections, keys: keys}, nil
 }
 
 // Run says how an import runs.

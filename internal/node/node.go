@@ -15,7 +15,8 @@
 //	a row                                   an account here, whose sign-in method is the Foursquare account
 //	its Foursquare account is here already  that account is the row's, too
 //	no Foursquare id, or one too long       refused
-//	the name is empty, NULL or too long     "Traveller", or the first 100 characters
+//	another database's row had its id       refused
+//	the name is empty, NULL or too long     "Traveller", or the first 100 characters; control characters go
 //	the picture's address is no https link  no picture
 //	no token                                an account without a connection
 //	a token that opens                      a connection; Strava's does not sign in until its owner confirms it

@@ -15,7 +15,7 @@ import (
 )
 
 // errNoUsers says that a database is not the Node server's.
-var errNoUsers = errors.New("this database has no table public.users with the columns id and foursquare_user_id: " +
+var errNoUsers = errors.New("this database has no table public.users with the columns id, a number, and foursquare_user_id: " +
 	"it is not the Node server's")
 
 // source reads the users of the Node server.
@@ -44,7 +44,8 @@ var optional = []string{
 func openSource(ctx context.Context, pool *pgxpool.Pool) (source, error) {
 	rows, _ := pool.Query(ctx, `
 		SELECT column_name::text FROM information_schema.columns
-		WHERE table_schema = 'public' AND table_name = 'users'`) // CollectRows returns its error
+		WHERE table_schema = 'public' AND table_name = 'users'
+		  AND (column_name <> 'id' OR data_type IN ('smallint', 'integer', 'bigint'))`) // CollectRows returns its error
 	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return source{}, fmt.Errorf("node: look at public.users: %w", err)
