@@ -79,16 +79,18 @@ func importCommand(ctx context.Context, e admin.Env, out io.Writer) error {
 }
 
 func (f importFlags) run(ctx context.Context, d Deps, stderr, out io.Writer) error {
+	r := Run{Source: sourceName(f.from), All: true, Dry: f.dry, Progress: progressOn(stderr)}
+	if f.from != "" {
+		from, err := db.Open(ctx, f.from, d.Log)
+		if err != nil {
+			return fmt.Errorf("--from: %w", err)
+		}
+		defer from.Close()
+		r.From = from
+	}
 	importer, err := NewImporter(d, f.from)
 	if err != nil {
 		return err
-	}
-	r := Run{Source: sourceName(f.from), All: true, Dry: f.dry, Progress: progressOn(stderr)}
-	if f.from != "" {
-		if r.From, err = db.Open(ctx, f.from, d.Log); err != nil {
-			return fmt.Errorf("--from: %w", err)
-		}
-		defer r.From.Close()
 	}
 	people := out
 	if f.asJSON {

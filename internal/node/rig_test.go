@@ -365,3 +365,10 @@ func grant(p *oauth.Provider, subject, access string) oauth.Grant {
 }
 
 func isNotFound(err error) bool { return errors.Is(err, connection.ErrNotFound) }
+
+func (r rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
