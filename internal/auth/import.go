@@ -106,9 +106,13 @@ func ImportClaims(ctx context.Context, tx pgx.Tx, provider string, claims []Clai
 
 // OwnedBy returns what belongs to whom, by subject. It locks nothing.
 func OwnedBy(ctx context.Context, tx pgx.Tx, provider string, subjects []string) (map[string]Owned, error) {
+	// One look-up for each subject: for all at once, PostgreSQL may choose to read all identities of the provider.
 	rows, _ := tx.Query(ctx, `
-		SELECT subject, user_id, id, signs_in, xmin = pg_current_xact_id()::xid FROM cairn.identities
-		WHERE provider = $1 AND subject = ANY($2)`, provider, subjects) // ForEachRow returns its error
+		SELECT subject, user_id, id, signs_in, xmin = pg_current_xact_id()::xid
+		FROM unnest($2::text[]) AS given (subject) CROSS JOIN LATERAL (
+			SELECT user_id, id, signs_in, xmin FROM cairn.identities i
+			WHERE i.provider = $1 AND i.subject = given.subject OFFSET 0) found`,
+		provider, subjects) // ForEachRow returns its error
 	owned := map[string]Owned{}
 	var subject string
 	var o Owned
@@ -131,8 +135,8 @@ func LockUsers(ctx context.Context, tx pgx.Tx, userIDs []int64) error {
 	return nil
 }
 
-// LockIdentities lets no other transaction decide whom these accounts at a provider belong to, until the transaction ends.
-// It comes before locks of users.
+// LockIdentities lets no other transaction decide whom these accounts at a provider belong to, until the transaction
+// ends. It comes before locks of users.
 func LockIdentities(ctx context.Context, tx pgx.Tx, provider string, subjects []string) error {
 	_, err := tx.Exec(ctx, `
 		SELECT pg_advisory_xact_lock(key) FROM (

@@ -30,7 +30,8 @@ func (a *Accounts) Confirm(ctx context.Context, tx pgx.Tx, userID, identityID in
 		return "", err
 	}
 	err = tx.QueryRow(ctx, `
-		SELECT provider FROM cairn.identities WHERE id = $1 AND user_id = $2 AND NOT starts_with(subject, $3) FOR UPDATE`,
+		SELECT provider FROM cairn.identities
+		WHERE id = $1 AND user_id = $2 AND NOT starts_with(subject, $3) FOR UPDATE`,
 		identityID, userID, unknownSubject).Scan(&provider)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", ErrNotFound
@@ -42,7 +43,8 @@ func (a *Accounts) Confirm(ctx context.Context, tx pgx.Tx, userID, identityID in
 }
 
 func confirmIdentity(ctx context.Context, tx pgx.Tx, userID, identityID int64) error {
-	_, err := tx.Exec(ctx, `UPDATE cairn.identities SET signs_in = true WHERE id = $1 AND user_id = $2`, identityID, userID)
+	_, err := tx.Exec(ctx, `
+		UPDATE cairn.identities SET signs_in = true WHERE id = $1 AND user_id = $2`, identityID, userID)
 	if err != nil {
 		return fmt.Errorf("auth: confirm identity %d: %w", identityID, err)
 	}
@@ -50,8 +52,8 @@ func confirmIdentity(ctx context.Context, tx pgx.Tx, userID, identityID int64) e
 }
 
 // RemoveUnconfirmed removes a user's unconfirmed identity at a provider, if there is one: without its connection it is
-// good for nothing, and would keep the account's owner from signing up. It calls disconnect in the transaction before it
-// removes anything. Errors: ErrNotFound, disconnect's.
+// good for nothing, and would keep the account's owner from signing up. It calls disconnect in the transaction before
+// it removes anything. Errors: ErrNotFound, disconnect's.
 func (a *Accounts) RemoveUnconfirmed(
 	ctx context.Context, tx pgx.Tx, userID int64, provider string, disconnect func() error,
 ) error {

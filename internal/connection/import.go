@@ -39,13 +39,17 @@ func (s *Store) Import(
 		}
 		identities, users, sealed = append(identities, c.IdentityID), append(users, c.UserID), append(sealed, tokens)
 		subjects, names, pictures = append(subjects, c.Subject), append(names, c.Name), append(pictures, c.PictureURL)
-		causes, states, expiries = append(causes, string(c.Cause)), append(states, string(state)), append(expiries, expiryOf(token))
+		causes, states = append(causes, string(c.Cause)), append(states, string(state))
+		expiries = append(expiries, expiryOf(token))
 	}
 	rows, _ := tx.Query(ctx, importStatement, provider, strings.Join(granted, " "), identities, users, subjects, names,
 		pictures, causes, states, sealed, expiries) // ForEachRow returns its error
 	made := map[int64]int64{}
 	var identity, generation int64
-	_, err := pgx.ForEachRow(rows, []any{&identity, &generation}, func() error { made[identity] = generation; return nil })
+	_, err := pgx.ForEachRow(rows, []any{&identity, &generation}, func() error {
+		made[identity] = generation
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("connection: import connections to %s: %w", provider, err)
 	}
@@ -58,10 +62,10 @@ const importStatement = `
 	WITH made AS (
 		INSERT INTO cairn.connections (identity_id, user_id, provider, subject, account_name, picture_url, granted,
 		                               state, cause, sealed_tokens, token_expires_at, generation)
-		SELECT identity_id, user_id, $1, subject, name, picture, string_to_array($2, ' '), state, cause, sealed, expires,
-		       (extract(epoch FROM clock_timestamp()) * 1000)::bigint
-		FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[],
-		            $11::timestamptz[])
+		SELECT identity_id, user_id, $1, subject, name, picture, string_to_array($2, ' '),
+		       state, cause, sealed, expires, (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+		FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+		            $10::bytea[], $11::timestamptz[])
 		     AS given (identity_id, user_id, subject, name, picture, cause, state, sealed, expires)
 		ON CONFLICT DO NOTHING
 		RETURNING identity_id, user_id, state, cause, generation
@@ -131,7 +135,8 @@ func Unchanged(ctx context.Context, tx pgx.Tx, held Held) (same bool, err error)
 func ProvidersOf(ctx context.Context, tx pgx.Tx, userIDs []int64) (map[int64][]string, error) {
 	rows, _ := tx.Query(ctx, `
 		SELECT user_id, provider FROM cairn.connections WHERE user_id = ANY($1)
-		UNION SELECT user_id, provider FROM cairn.connection_events WHERE user_id = ANY($1)`, userIDs) // ForEachRow returns its error
+		UNION SELECT user_id, provider FROM cairn.connection_events WHERE user_id = ANY($1)`,
+		userIDs) // ForEachRow returns its error
 	all := map[int64][]string{}
 	var user int64
 	var provider string

@@ -22,7 +22,8 @@ func TestEndedStaysEnded(t *testing.T) {
 	for _, provider := range []string{"strava", "garmin", "foursquare"} {
 		r.must(r.disconnect(disconnected, provider))
 	}
-	r.exec(`INSERT INTO cairn.passwords (user_id, email, email_key, hash) VALUES ($1, 'a@b.c', 'a@b.c', '$argon2id$')`, removed)
+	r.exec(`INSERT INTO cairn.passwords (user_id, email, email_key, hash)
+		VALUES ($1, 'a@b.c', 'a@b.c', '$argon2id$')`, removed)
 	r.must(r.remove(removed, "foursquare"))
 	r.must(r.remove(removed, "strava"))
 	r.exec(`UPDATE cairn.node_users SET link_ended_at = now(), link_hash = NULL WHERE user_id = $1`, unlinked)
@@ -172,7 +173,8 @@ func TestRenewal(t *testing.T) {
 		}
 		if tt.change.strava != nil {
 			r.nodeExec(`UPDATE public.users SET strava_oauth_tokens_encrypted = $2,
-				strava_athlete_id = COALESCE($3, strava_athlete_id) WHERE id = $1`, id, tt.change.strava, tt.change.athlete)
+				strava_athlete_id = COALESCE($3, strava_athlete_id) WHERE id = $1`,
+				id, tt.change.strava, tt.change.athlete)
 		}
 		dry := r.run(node.Run{Dry: true})
 		for run := range 2 {

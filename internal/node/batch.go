@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -34,6 +35,11 @@ type batch struct {
 
 func (b *batch) run(ctx context.Context) (err error) {
 	b.done.Rows = len(b.people)
+	// PostgreSQL plans our statements once, in the first batches, when the tables may be empty. It would go on reading
+	// whole tables while they grow.
+	if _, err := b.tx.Exec(ctx, `SELECT set_config('enable_seqscan', 'off', true)`); err != nil {
+		return fmt.Errorf("node: prepare a batch: %w", err)
+	}
 	if b.known, err = readKnown(ctx, b.tx, b.people); err != nil {
 		return err
 	}
@@ -78,7 +84,8 @@ func (b *batch) lock(ctx context.Context, changed []person) (err error) {
 	if b.dry {
 		return nil
 	}
-	for provider, subject := range map[string]func(person) string{foursquare: person.foursquare, strava: person.athlete} {
+	subjectsAt := map[string]func(person) string{foursquare: person.foursquare, strava: person.athlete}
+	for provider, subject := range subjectsAt {
 		var subjects []string
 		for _, p := range changed {
 			if s := subject(p); s != "" {
@@ -195,7 +202,8 @@ func (p person) athlete() string {
 }
 
 func subjectOf(id string) string {
-	if !(auth.Identity{Subject: id}).Known() || len(id) > 255 || slices.ContainsFunc([]byte(id), func(c byte) bool { return c <= ' ' || c > '~' }) {
+	odd := slices.ContainsFunc([]byte(id), func(c byte) bool { return c <= ' ' || c > '~' })
+	if odd || len(id) > 255 || !(auth.Identity{Subject: id}).Known() {
 		return ""
 	}
 	return id

@@ -163,8 +163,8 @@ func nobodyOlder(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	for _, s := range servers {
 		if s.Live && s.Schema < needs {
-			return fmt.Errorf("the server %s at %s is of a version that can't tell imported accounts from proven ones: "+
-				"update it first. A server that was killed counts as running until two minutes after it was last seen",
+			return fmt.Errorf("the server %s at %s is of a version that can't tell imported accounts from proven "+
+				"ones: update it first. A server that was killed counts as running for two more minutes",
 				s.ID, s.Hostname)
 		}
 	}

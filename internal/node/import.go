@@ -143,7 +143,8 @@ func (i *Importer) lastSeen(ctx context.Context, r Run) (seen int64, err error) 
 	if r.All {
 		return 0, nil
 	}
-	err = i.pool.QueryRow(ctx, `SELECT COALESCE(seen, 0) FROM cairn.node_imports WHERE source = $1`, r.Source).Scan(&seen)
+	err = i.pool.QueryRow(ctx, `
+		SELECT COALESCE(seen, 0) FROM cairn.node_imports WHERE source = $1`, r.Source).Scan(&seen)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return 0, fmt.Errorf("node: read how far imports have come: %w", err)
 	}

@@ -29,10 +29,10 @@
 //
 // Nothing in the schema public is written.
 //
-// When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go, serve.go);
-// internal/config/node.go; internal/auth/import.go and internal/connection/import.go; docs/change-over.md; and, with a
-// migration, the tables cairn.node_* with their triggers. Identities that don't sign in (auth/unconfirmed.go) stay until
-// there are none.
+// When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go,
+// serve.go); internal/config/node.go; internal/auth/import.go and internal/connection/import.go; docs/change-over.md;
+// and, with a migration, the tables cairn.node_* with their triggers. Identities that don't sign in
+// (auth/unconfirmed.go) stay until there are none.
 package node
 
 import (

@@ -169,8 +169,9 @@ type row struct {
 // person returns a row with everything: Foursquare, Strava and Garmin.
 func person(id int64) row {
 	return row{
-		id: id, foursquare: fmt.Sprint(100_000 + id), name: fmt.Sprint("Ada ", id), avatar: "https://pictures.test/ada.png",
-		link: fmt.Sprintf("%064x", id), token: sealed(fmt.Sprint("FOURSQUARE-", id)),
+		id: id, foursquare: fmt.Sprint(100_000 + id), name: fmt.Sprint("Ada ", id),
+		avatar: "https://pictures.test/ada.png", link: fmt.Sprintf("%064x", id),
+		token:  sealed(fmt.Sprint("FOURSQUARE-", id)),
 		strava: stravaTokens(fmt.Sprint("access-", id), later), athlete: 200_000 + id,
 		garmin: sealed(`{"accessToken":"garmin-1","refreshToken":"garmin-2"}`),
 	}
@@ -180,7 +181,8 @@ func person(id int64) row {
 const later = 4102444800
 
 func stravaTokens(access string, expires int64) string {
-	return sealed(fmt.Sprintf(`{"accessToken":%q,"refreshToken":"refresh-of-%s","expiresAt":%d}`, access, access, expires))
+	return sealed(fmt.Sprintf(`{"accessToken":%q,"refreshToken":"refresh-of-%s","expiresAt":%d}`,
+		access, access, expires))
 }
 
 // insert inserts rows as the Node server does.
@@ -301,9 +303,14 @@ func (r rig) disconnect(userID int64, provider string) error {
 // remove removes the sign-in method of a provider.
 func (r rig) remove(userID int64, provider string) error {
 	p := r.providers.Get(provider)
-	id := ask[int64](r, `SELECT id FROM cairn.identities WHERE user_id = $1 AND provider = $2`, userID, provider)
 	return pgx.BeginFunc(r.t.Context(), r.pool, func(tx pgx.Tx) error {
-		_, err := r.accounts.RemoveIdentity(r.t.Context(), tx, userID, id, func(string) error {
+		var id int64
+		err := tx.QueryRow(r.t.Context(), `SELECT id FROM cairn.identities WHERE user_id = $1 AND provider = $2`,
+			userID, provider).Scan(&id)
+		if err != nil {
+			return err
+		}
+		_, err = r.accounts.RemoveIdentity(r.t.Context(), tx, userID, id, func(string) error {
 			_, err := r.store.Disconnect(r.t.Context(), tx, p, userID, id)
 			return err
 		})
@@ -360,7 +367,9 @@ func has(t *testing.T, text string, want ...string) {
 func grant(p *oauth.Provider, subject, access string) oauth.Grant {
 	return oauth.Grant{
 		Provider: p, Account: oauth.Account{Subject: subject, Granted: []string{"read"}},
-		Token: &oauth2.Token{AccessToken: access, RefreshToken: "refresh-of-" + access, Expiry: time.Now().Add(time.Hour)},
+		Token: &oauth2.Token{
+			AccessToken: access, RefreshToken: "refresh-of-" + access, Expiry: time.Now().Add(time.Hour),
+		},
 	}
 }
 

@@ -23,7 +23,8 @@ func TestIncrementalRun(t *testing.T) {
 		t.Errorf("a run after no change: %+v", done)
 	}
 	r.insert(person(4))
-	r.nodeExec(`UPDATE public.users SET strava_oauth_tokens_encrypted = $1 WHERE id = 2`, stravaTokens("newer-token", later))
+	r.nodeExec(`UPDATE public.users SET strava_oauth_tokens_encrypted = $1 WHERE id = 2`,
+		stravaTokens("newer-token", later))
 	if done := r.run(node.Run{}); done.Rows != 2 || done.Made != 1 || done.Renewed != 1 {
 		t.Errorf("after two changes: %+v", done)
 	}
@@ -45,21 +46,21 @@ func TestRowOfAnOpenTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = tx.Rollback(t.Context()) }()
-	err = pgx.BeginFunc(t.Context(), tx, func(tx pgx.Tx) error { // a savepoint has a transaction id of its own
-		_, err := tx.Exec(t.Context(), `INSERT INTO public.users (id, foursquare_user_id) VALUES (2, 'late')`)
+	const insert = `INSERT INTO public.users (id, foursquare_user_id) VALUES ($1::int, 'late' || $1::int)`
+	_, err = tx.Exec(t.Context(), insert, 2)
+	r.must(err)
+	r.must(pgx.BeginFunc(t.Context(), tx, func(tx pgx.Tx) error { // a savepoint has a transaction id of its own
+		_, err := tx.Exec(t.Context(), insert, 3)
 		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	for range 2 {
 		r.exec(`SELECT pg_current_xact_id()`) // time goes on
-		if done := r.run(node.Run{}); r.user(2) != 0 || r.user(1) == 0 {
+		if done := r.run(node.Run{}); r.user(2)+r.user(3) > 0 || r.user(1) == 0 {
 			t.Errorf("before the commit: %+v", done)
 		}
 	}
 	r.must(tx.Commit(t.Context()))
-	if done := r.run(node.Run{}); done.Made != 1 || r.user(2) == 0 {
+	if done := r.run(node.Run{}); done.Made != 2 || r.user(2) == 0 || r.user(3) == 0 {
 		t.Errorf("after the commit: %+v", done)
 	}
 }
@@ -87,7 +88,8 @@ func TestTableThatLacksColumns(t *testing.T) {
 	t.Parallel()
 	r := newRigWithoutTable(t)
 	r.exec(`CREATE TABLE public.users (id integer, foursquare_user_id text, strava_oauth_tokens_encrypted text)`)
-	r.exec(`INSERT INTO public.users VALUES (1, 'f1', $1), (2, 'f2', NULL), (3, NULL, NULL)`, stravaTokens("access-1", later))
+	r.exec(`INSERT INTO public.users VALUES (1, 'f1', $1), (2, 'f2', NULL), (3, NULL, NULL)`,
+		stravaTokens("access-1", later))
 	done := r.importAll()
 	if done.Made != 2 || len(done.refused) != 1 || done.refused[3] == "" {
 		t.Errorf("%+v", done)
@@ -142,7 +144,8 @@ func TestFromAnotherDatabase(t *testing.T) {
 	if done := r.importAll(); done.Unchanged != 2 {
 		t.Errorf("the second run: %+v", done)
 	}
-	if _, _, err := r.command("import", "--from", "nonsense"); err == nil || !strings.HasPrefix(err.Error(), "--from: ") {
+	_, _, err = r.command("import", "--from", "nonsense")
+	if err == nil || !strings.HasPrefix(err.Error(), "--from: ") {
 		t.Errorf("a wrong address: error %v", err)
 	}
 }

@@ -47,7 +47,8 @@ func (k keys) stravaToken(sealed string) (*oauth2.Token, error) {
 		return nil, errNoToken
 	}
 	// Without an expiry the token would count as good for ever, so it counts as expired.
-	return &oauth2.Token{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Expiry: time.Unix(t.ExpiresAt, 0)}, nil
+	expiry := time.Unix(t.ExpiresAt, 0)
+	return &oauth2.Token{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Expiry: expiry}, nil
 }
 
 // maxExpiry is the year 3000: PostgreSQL stores no time at all after some more.
