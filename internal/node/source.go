@@ -80,10 +80,10 @@ const changedSince = `($1::bigint = 0 OR age(xmin) <= age(($1::bigint & 42949672
 
 // read returns the next rows after the one with the id last, in the order of their ids.
 func (s source) read(ctx context.Context, since, last int64) ([]person, error) {
-	// With the limit in the text PostgreSQL knows how few rows are wanted, and does not sort the whole table.
+	// In the order of the index: id alone would mean the result, and be sorted; a parameter might be a large limit.
 	rows, _ := s.pool.Query(ctx, `
 		SELECT `+s.columns+` FROM public.users WHERE `+changedSince+` AND id > $2
-		ORDER BY id LIMIT `+strconv.Itoa(batchSize), since, last) // CollectRows returns its error
+		ORDER BY users.id LIMIT `+strconv.Itoa(batchSize), since, last) // CollectRows returns its error
 	people, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p person, err error) {
 		var f, s, g string
 		err = row.Scan(&p.id, &p.foursquareID, &p.name, &p.avatarURL, &p.link, &p.athleteID, &f, &s, &g)
