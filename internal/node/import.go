@@ -108,6 +108,9 @@ func (i *Importer) importAll(ctx context.Context, r Run, total *Summary, held fu
 		if r.Progress != nil {
 			r.Progress(total.Rows, max(all, total.Rows))
 		}
+		if len(people) < batchSize {
+			break // the search for more would read the whole table once more
+		}
 	}
 	return i.finish(ctx, r, now)
 }

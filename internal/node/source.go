@@ -79,16 +79,14 @@ const batchSize = 500
 const changedSince = `($1::bigint = 0 OR age(xmin) <= age(($1::bigint & 4294967295)::text::xid))`
 
 // read returns the next rows after the one with the id last, in the order of their ids.
-func (s source) read(ctx context.Context, since, last int64) ([]person, error) {
-	// In the order of the index: id alone would mean the result, and be sorted; a parameter might be a large limit.
-	rows, _ := s.pool.Query(ctx, `
-		SELECT `+s.columns+` FROM public.users WHERE `+changedSince+` AND id > $2
-		ORDER BY users.id LIMIT `+strconv.Itoa(batchSize), since, last) // CollectRows returns its error
-	people, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p person, err error) {
-		var f, s, g string
-		err = row.Scan(&p.id, &p.foursquareID, &p.name, &p.avatarURL, &p.link, &p.athleteID, &f, &s, &g)
-		p.sealed = map[string]string{foursquare: f, strava: s, garmin: g}
-		return p, err
+func (s source) read(ctx context.Context, since, last int64) (people []person, err error) {
+	err = s.patiently(ctx, func(tx pgx.Tx) error {
+		// In the order of the index: id alone would mean the result, and be sorted; a parameter might be a large limit.
+		rows, _ := tx.Query(ctx, `
+			SELECT `+s.columns+` FROM public.users WHERE `+changedSince+` AND id > $2
+			ORDER BY users.id LIMIT `+strconv.Itoa(batchSize), since, last) // CollectRows returns its error
+		people, err = pgx.CollectRows(rows, scanPerson)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("node: read public.users: %w", err)
@@ -96,7 +94,14 @@ func (s source) read(ctx context.Context, since, last int64) ([]person, error) {
 	return people, nil
 }
 
-// patiently runs a query that reads the whole table, which may take longer than other statements are given.
+func scanPerson(row pgx.CollectableRow) (p person, err error) {
+	var f, s, g string
+	err = row.Scan(&p.id, &p.foursquareID, &p.name, &p.avatarURL, &p.link, &p.athleteID, &f, &s, &g)
+	p.sealed = map[string]string{foursquare: f, strava: s, garmin: g}
+	return p, err
+}
+
+// patiently runs a query that may read the whole table, and take longer than other statements are given.
 func (s source) patiently(ctx context.Context, query func(pgx.Tx) error) error {
 	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', $1, true)`, fmt.Sprint(batchTime.Milliseconds()))
