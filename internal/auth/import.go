@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -24,11 +25,46 @@ type Owned struct {
 // Import makes an account for each newcomer whose account at the provider belongs to nobody yet, and returns what
 // belongs to whom by subject. The caller has locked the accounts (LockIdentities); this locks their users.
 func Import(ctx context.Context, tx pgx.Tx, provider string, people []Newcomer) (map[string]Owned, error) {
+	for {
+		owned, err := importOnce(ctx, tx, provider, people)
+		if err != nil {
+			return nil, err
+		}
+		// Until it was locked, an account that was found could be deleted, or lose this sign-in method. Nobody else can
+		// give those to somebody now, so the next round makes their accounts.
+		gone := slices.ContainsFunc(people, func(p Newcomer) bool { _, there := owned[p.Subject]; return !there })
+		if !gone {
+			return owned, nil
+		}
+	}
+}
+
+// importOnce returns what belongs to whom once that is locked.
+func importOnce(ctx context.Context, tx pgx.Tx, provider string, people []Newcomer) (map[string]Owned, error) {
+	subjects, err := insertPeople(ctx, tx, provider, people)
+	if err != nil {
+		return nil, err
+	}
+	found, err := OwnedBy(ctx, tx, provider, subjects)
+	if err != nil {
+		return nil, err
+	}
+	users := make([]int64, 0, len(found))
+	for _, o := range found {
+		users = append(users, o.UserID)
+	}
+	if err := LockUsers(ctx, tx, users); err != nil {
+		return nil, err
+	}
+	return OwnedBy(ctx, tx, provider, subjects)
+}
+
+func insertPeople(ctx context.Context, tx pgx.Tx, provider string, people []Newcomer) (subjects []string, err error) {
 	subjects, names, avatars := make([]string, len(people)), make([]string, len(people)), make([]string, len(people))
 	for i, p := range people {
 		subjects[i], names[i], avatars[i] = p.Subject, nameFrom(p.Name), p.AvatarURL
 	}
-	_, err := tx.Exec(ctx, `
+	_, err = tx.Exec(ctx, `
 		WITH missing AS MATERIALIZED (
 			SELECT nextval(pg_get_serial_sequence('cairn.users', 'id')) AS user_id, subject, name, avatar
 			FROM unnest($2::text[], $3::text[], $4::text[]) AS given (subject, name, avatar)
@@ -42,15 +78,7 @@ func Import(ctx context.Context, tx pgx.Tx, provider string, people []Newcomer) 
 	if err != nil {
 		return nil, fmt.Errorf("auth: import people: %w", err)
 	}
-	owned, err := OwnedBy(ctx, tx, provider, subjects)
-	if err != nil {
-		return nil, err
-	}
-	users := make([]int64, 0, len(owned))
-	for _, o := range owned {
-		users = append(users, o.UserID)
-	}
-	return owned, LockUsers(ctx, tx, users)
+	return subjects, nil
 }
 
 // Claim says, without a proof, that a provider's account is a user's.
@@ -78,9 +106,13 @@ func ImportClaims(ctx context.Context, tx pgx.Tx, provider string, claims []Clai
 
 // OwnedBy returns what belongs to whom, by subject. It locks nothing.
 func OwnedBy(ctx context.Context, tx pgx.Tx, provider string, subjects []string) (map[string]Owned, error) {
+	// One look-up for each subject: for all at once, PostgreSQL may choose to read all identities of the provider.
 	rows, _ := tx.Query(ctx, `
-		SELECT subject, user_id, id, signs_in, xmin = pg_current_xact_id()::xid FROM cairn.identities
-		WHERE provider = $1 AND subject = ANY($2)`, provider, subjects) // ForEachRow returns its error
+		SELECT subject, user_id, id, signs_in, xmin = pg_current_xact_id()::xid
+		FROM unnest($2::text[]) AS given (subject) CROSS JOIN LATERAL (
+			SELECT user_id, id, signs_in, xmin FROM cairn.identities i
+			WHERE i.provider = $1 AND i.subject = given.subject OFFSET 0) found`,
+		provider, subjects) // ForEachRow returns its error
 	owned := map[string]Owned{}
 	var subject string
 	var o Owned

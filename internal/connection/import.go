@@ -39,13 +39,17 @@ func (s *Store) Import(
 		}
 		identities, users, sealed = append(identities, c.IdentityID), append(users, c.UserID), append(sealed, tokens)
 		subjects, names, pictures = append(subjects, c.Subject), append(names, c.Name), append(pictures, c.PictureURL)
-		causes, states, expiries = append(causes, string(c.Cause)), append(states, string(state)), append(expiries, expiryOf(token))
+		causes, states = append(causes, string(c.Cause)), append(states, string(state))
+		expiries = append(expiries, expiryOf(token))
 	}
 	rows, _ := tx.Query(ctx, importStatement, provider, strings.Join(granted, " "), identities, users, subjects, names,
 		pictures, causes, states, sealed, expiries) // ForEachRow returns its error
 	made := map[int64]int64{}
 	var identity, generation int64
-	_, err := pgx.ForEachRow(rows, []any{&identity, &generation}, func() error { made[identity] = generation; return nil })
+	_, err := pgx.ForEachRow(rows, []any{&identity, &generation}, func() error {
+		made[identity] = generation
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("connection: import connections to %s: %w", provider, err)
 	}
@@ -58,10 +62,10 @@ const importStatement = `
 	WITH made AS (
 		INSERT INTO cairn.connections (identity_id, user_id, provider, subject, account_name, picture_url, granted,
 		                               state, cause, sealed_tokens, token_expires_at, generation)
-		SELECT identity_id, user_id, $1, subject, name, picture, string_to_array($2, ' '), state, cause, sealed, expires,
-		       (extract(epoch FROM clock_timestamp()) * 1000)::bigint
-		FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[],
-		            $11::timestamptz[])
+		SELECT identity_id, user_id, $1, subject, name, picture, string_to_array($2, ' '),
+		       state, cause, sealed, expires, (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+		FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+		            $10::bytea[], $11::timestamptz[])
 		     AS given (identity_id, user_id, subject, name, picture, cause, state, sealed, expires)
 		ON CONFLICT DO NOTHING
 		RETURNING identity_id, user_id, state, cause, generation
@@ -77,22 +81,32 @@ func expiryOf(t *oauth2.Token) *time.Time {
 	return &t.Expiry
 }
 
-// ImportTokens replaces the tokens of a connection whose generation is still the given one, and makes it active. It
-// returns the new generation, 0 if the connection has been renewed or disconnected since.
+// Held is a connection as an import has left it.
+type Held struct {
+	UserID            int64
+	Provider, Subject string
+	Generation        int64
+}
+
+// isHeld finds a connection that is still as an import has left it.
+const isHeld = `user_id = $1 AND provider = $2 AND subject = $3 AND generation = $4`
+
+// ImportTokens replaces the tokens of a connection, and makes it active. It returns the new generation, 0 if the
+// connection is not the given one any more: it has been renewed or disconnected, or is to another account.
 func (s *Store) ImportTokens(
-	ctx context.Context, tx pgx.Tx, provider string, userID, generation int64, token *oauth2.Token,
+	ctx context.Context, tx pgx.Tx, held Held, token *oauth2.Token,
 ) (renewed int64, err error) {
 	var identityID int64
 	err = tx.QueryRow(ctx, `
-		SELECT identity_id FROM cairn.connections
-		WHERE user_id = $1 AND provider = $2 AND generation = $3 FOR UPDATE`, userID, provider, generation).Scan(&identityID)
+		SELECT identity_id FROM cairn.connections WHERE `+isHeld+` FOR UPDATE`,
+		held.UserID, held.Provider, held.Subject, held.Generation).Scan(&identityID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("connection: find a connection to renew: %w", err)
 	}
-	sealed, err := s.sealTokens(token, associatedData(identityID, userID, provider))
+	sealed, err := s.sealTokens(token, associatedData(identityID, held.UserID, held.Provider))
 	if err != nil {
 		return 0, err
 	}
@@ -104,23 +118,24 @@ func (s *Store) ImportTokens(
 	if err != nil {
 		return 0, fmt.Errorf("connection: renew identity %d: %w", identityID, err)
 	}
-	return renewed, record(ctx, tx, userID, provider, Active, Imported)
+	return renewed, record(ctx, tx, held.UserID, held.Provider, Active, Imported)
 }
 
-// Unchanged reports whether the generation of a user's connection to a provider is still the given one.
-func Unchanged(ctx context.Context, tx pgx.Tx, provider string, userID, generation int64) (same bool, err error) {
-	err = tx.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM cairn.connections WHERE user_id = $1 AND provider = $2 AND generation = $3)`,
-		userID, provider, generation).Scan(&same)
+// Unchanged reports whether a connection is still the given one.
+func Unchanged(ctx context.Context, tx pgx.Tx, held Held) (same bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.connections WHERE `+isHeld+`)`,
+		held.UserID, held.Provider, held.Subject, held.Generation).Scan(&same)
 	if err != nil {
-		return false, fmt.Errorf("connection: look at a connection of user %d: %w", userID, err)
+		return false, fmt.Errorf("connection: look at a connection of user %d: %w", held.UserID, err)
 	}
 	return same, nil
 }
 
-// ProvidersOf returns the providers that users have connected, by user.
+// ProvidersOf returns the providers that users have connected here, even if they have disconnected them since, by user.
 func ProvidersOf(ctx context.Context, tx pgx.Tx, userIDs []int64) (map[int64][]string, error) {
-	rows, _ := tx.Query(ctx, `SELECT user_id, provider FROM cairn.connections WHERE user_id = ANY($1)`,
+	rows, _ := tx.Query(ctx, `
+		SELECT user_id, provider FROM cairn.connections WHERE user_id = ANY($1)
+		UNION SELECT user_id, provider FROM cairn.connection_events WHERE user_id = ANY($1)`,
 		userIDs) // ForEachRow returns its error
 	all := map[int64][]string{}
 	var user int64

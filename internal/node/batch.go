@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 
 	"cairn/internal/auth"
 	"cairn/internal/connection"
+	"cairn/internal/text"
 )
 
 // batch imports some rows in one transaction. It locks accounts at providers, then users, then connections, as all
@@ -33,6 +35,11 @@ type batch struct {
 
 func (b *batch) run(ctx context.Context) (err error) {
 	b.done.Rows = len(b.people)
+	// PostgreSQL plans our statements once, in the first batches, when the tables may be empty. It would go on reading
+	// whole tables while they grow.
+	if _, err := b.tx.Exec(ctx, `SELECT set_config('enable_seqscan', 'off', true)`); err != nil {
+		return fmt.Errorf("node: prepare a batch: %w", err)
+	}
 	if b.known, err = readKnown(ctx, b.tx, b.people); err != nil {
 		return err
 	}
@@ -77,7 +84,8 @@ func (b *batch) lock(ctx context.Context, changed []person) (err error) {
 	if b.dry {
 		return nil
 	}
-	for provider, subject := range map[string]func(person) string{foursquare: person.foursquare, strava: person.athlete} {
+	subjectsAt := map[string]func(person) string{foursquare: person.foursquare, strava: person.athlete}
+	for provider, subject := range subjectsAt {
 		var subjects []string
 		for _, p := range changed {
 			if s := subject(p); s != "" {
@@ -109,15 +117,17 @@ func (b *batch) makeUsers(ctx context.Context, changed []person) error {
 	for _, p := range changed {
 		k, there := b.known[p.id]
 		switch {
-		case there && k.userID != 0:
+		case there && k.userID == 0: // deleted here
+		case there && !k.isOf(p):
+			b.refuse(p, otherPerson)
+		case there:
 			b.users[p.id] = k.userID
-		case there: // deleted here
 		case p.foursquare() == "":
 			b.refuse(p, noFoursquareID)
 		default:
 			fresh = append(fresh, p)
 			newcomers = append(newcomers,
-				auth.Newcomer{Name: p.name, AvatarURL: p.picture(), Subject: p.foursquare()})
+				auth.Newcomer{Name: p.displayName(), AvatarURL: p.picture(), Subject: p.foursquare()})
 		}
 	}
 	owned, err := b.importPeople(ctx, newcomers)
@@ -192,11 +202,17 @@ func (p person) athlete() string {
 }
 
 func subjectOf(id string) string {
-	if len(id) > 255 || slices.ContainsFunc([]byte(id), func(c byte) bool { return c <= ' ' || c > '~' }) {
+	odd := slices.ContainsFunc([]byte(id), func(c byte) bool { return c <= ' ' || c > '~' })
+	if odd || len(id) > 255 || !auth.KnownSubject(id) {
 		return ""
 	}
 	return id
 }
+
+// maxName is how many characters of a name are kept.
+const maxName = 100
+
+func (p person) displayName() string { return text.Clean(maxName, p.name) }
 
 // maxPicture is how long the address of a picture may be.
 const maxPicture = 2048

@@ -27,7 +27,8 @@ import reads public.users in this database, or in the one at --from, and makes a
 account, a sign-in method and connections of each row. It can run while both servers
 run, and again at any time: it brings what is new, and nothing that was ended here.
 --dry-run counts and writes nothing. --json prints the summary as one JSON object.
-It exits with 1 if it refused rows, which it names by their ids.
+It exits with 1 if it refused rows, which it names by their ids, with --json among
+the errors.
 
 link --user ID prints a link that signs in the user with this id once, within half an
 hour, as if with a sign-in method: for somebody whose Foursquare account is gone. Find
@@ -74,29 +75,38 @@ func importCommand(ctx context.Context, e admin.Env, out io.Writer) error {
 		if err != nil {
 			return err
 		}
+		log, flush := e.Log(c.LogLevel)
+		defer flush()
+		d.Log = log
 		return flags.run(ctx, d, e.Stderr, out)
 	})
 }
 
 func (f importFlags) run(ctx context.Context, d Deps, stderr, out io.Writer) error {
+	r := Run{Source: sourceName(f.from), All: true, Dry: f.dry, Progress: progressOn(stderr)}
+	if f.from != "" {
+		from, err := db.Open(ctx, f.from, d.Log)
+		if err != nil {
+			return fmt.Errorf("--from: %w", err)
+		}
+		defer from.Close()
+		r.From = from
+	}
 	importer, err := NewImporter(d, f.from)
 	if err != nil {
 		return err
 	}
-	r := Run{Source: sourceName(f.from), All: true, Dry: f.dry, Progress: progressOn(stderr)}
-	if f.from != "" {
-		log := d.Log
-		if r.From, err = db.Open(ctx, f.from, log); err != nil {
-			return fmt.Errorf("--from: %w", err)
-		}
-		defer r.From.Close()
+	people := out
+	if f.asJSON {
+		people = stderr
 	}
-	if !f.asJSON {
-		r.Refused = func(row int64, why string) { _, _ = fmt.Fprintf(out, "row %d is refused: %s\n", row, why) }
-	}
+	r.Refused = func(row int64, why string) { _, _ = fmt.Fprintf(people, "row %d is refused: %s\n", row, why) }
 	done, err := importer.Import(ctx, r)
-	if errors.Is(err, db.ErrLocked) {
+	switch {
+	case errors.Is(err, db.ErrLocked):
 		return fmt.Errorf("another import is running: %w", err)
+	case errors.Is(err, errNoUsers):
+		return err
 	}
 	if f.asJSON {
 		err = errors.Join(err, json.NewEncoder(out).Encode(done))
@@ -149,8 +159,8 @@ func nobodyOlder(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	for _, s := range servers {
 		if s.Live && s.Schema < needs {
-			return fmt.Errorf("the server %s at %s is of a version that can't tell imported accounts from proven ones: "+
-				"update it first. A server that was killed counts as running until two minutes after it was last seen",
+			return fmt.Errorf("the server %s at %s is of a version that can't tell imported accounts from proven "+
+				"ones: update it first. A server that was killed counts as running for two more minutes",
 				s.ID, s.Hostname)
 		}
 	}

@@ -119,6 +119,9 @@ func (i *Importer) importAll(ctx context.Context, r Run, total *Summary, held fu
 		if r.Progress != nil {
 			r.Progress(total.Rows, max(all, total.Rows))
 		}
+		if len(people) < batchSize {
+			break // the search for more would read the whole table once more
+		}
 	}
 	return i.finish(ctx, r, now)
 }
@@ -154,7 +157,8 @@ func (i *Importer) lastSeen(ctx context.Context, r Run) (seen int64, err error) 
 	if r.All {
 		return 0, nil
 	}
-	err = i.pool.QueryRow(ctx, `SELECT COALESCE(seen, 0) FROM cairn.node_imports WHERE source = $1`, r.Source).Scan(&seen)
+	err = i.pool.QueryRow(ctx, `
+		SELECT COALESCE(seen, 0) FROM cairn.node_imports WHERE source = $1`, r.Source).Scan(&seen)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return 0, fmt.Errorf("node: read how far imports have come: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 // known is what we remember of a row.
 type known struct {
 	userID      int64 // 0: the account was deleted here
+	personHash  []byte
 	linkHash    []byte
 	linkEnded   bool
 	connections map[string]knownConnection // by provider
@@ -25,6 +26,9 @@ type knownConnection struct {
 // isNew reports whether the row was never imported.
 func (k known) isNew() bool { return k.connections == nil }
 
+// isOf reports whether the row was imported as this person. In another database its id is somebody else's.
+func (k known) isOf(p person) bool { return bytes.Equal(k.personHash, textHash(p.foursquareID)) }
+
 // upToDate reports whether a row has brought all that it can.
 func (k known) upToDate(p person) bool {
 	switch {
@@ -32,6 +36,8 @@ func (k known) upToDate(p person) bool {
 		return false
 	case k.userID == 0:
 		return true
+	case !k.isOf(p):
+		return false
 	case !k.linkEnded && !bytes.Equal(k.linkHash, linkHash(p.link)):
 		return false
 	}
@@ -51,8 +57,8 @@ func readKnown(ctx context.Context, tx pgx.Tx, people []person) (map[int64]known
 		ids[i] = p.id
 	}
 	rows, _ := tx.Query(ctx, `
-		SELECT u.node_id, COALESCE(u.user_id, 0), u.link_hash, u.link_ended_at IS NOT NULL, COALESCE(c.provider, ''),
-		       c.text_hash, COALESCE(c.generation, 0), c.ended_at IS NOT NULL
+		SELECT u.node_id, COALESCE(u.user_id, 0), u.person_hash, u.link_hash, u.link_ended_at IS NOT NULL,
+		       COALESCE(c.provider, ''), c.text_hash, COALESCE(c.generation, 0), c.ended_at IS NOT NULL
 		FROM cairn.node_users u LEFT JOIN cairn.node_connections c USING (node_id)
 		WHERE u.node_id = ANY($1)`, ids) // ForEachRow returns its error
 	all := map[int64]known{}
@@ -61,7 +67,7 @@ func readKnown(ctx context.Context, tx pgx.Tx, people []person) (map[int64]known
 	var k known
 	var c knownConnection
 	_, err := pgx.ForEachRow(rows, []any{
-		&id, &k.userID, &k.linkHash, &k.linkEnded, &provider, &c.textHash, &c.generation, &c.ended,
+		&id, &k.userID, &k.personHash, &k.linkHash, &k.linkEnded, &provider, &c.textHash, &c.generation, &c.ended,
 	}, func() error {
 		one, there := all[id]
 		if !there {
@@ -87,13 +93,14 @@ func (b *batch) insertKnown(ctx context.Context, fresh []person) error {
 		return nil
 	}
 	var rows, users []int64
-	var links [][]byte
+	var people, links [][]byte
 	for _, p := range fresh {
-		rows, users, links = append(rows, p.id), append(users, b.users[p.id]), append(links, linkHash(p.link))
+		rows, users = append(rows, p.id), append(users, b.users[p.id])
+		people, links = append(people, textHash(p.foursquareID)), append(links, linkHash(p.link))
 	}
 	_, err := b.tx.Exec(ctx, `
-		INSERT INTO cairn.node_users (node_id, user_id, link_hash)
-		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])`, rows, users, links)
+		INSERT INTO cairn.node_users (node_id, user_id, person_hash, link_hash)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[])`, rows, users, people, links)
 	if err != nil {
 		return fmt.Errorf("node: remember rows: %w", err)
 	}
@@ -106,7 +113,7 @@ func (b *batch) updateLinks(ctx context.Context, changed []person, touched map[i
 	var links [][]byte
 	for _, p := range changed {
 		k := b.known[p.id]
-		if k.userID != 0 && !k.linkEnded && !bytes.Equal(k.linkHash, linkHash(p.link)) {
+		if k.userID != 0 && k.isOf(p) && !k.linkEnded && !bytes.Equal(k.linkHash, linkHash(p.link)) {
 			rows, links = append(rows, p.id), append(links, linkHash(p.link))
 			touched[p.id] = true
 		}

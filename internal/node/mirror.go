@@ -17,7 +17,7 @@ import (
 )
 
 // Mirror writes sessions where the Node server finds them, while NODE_WINDOW is both. It is a session.Mirror. A trigger
-// removes what it has written when the session ends (migration 0022).
+// removes what it has written when the session ends (migration 0021).
 type Mirror struct {
 	*Sessions
 	secure bool // the site is served over https

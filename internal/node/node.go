@@ -25,7 +25,8 @@
 //	a row                                   an account here, whose sign-in method is the Foursquare account
 //	its Foursquare account is here already  that account is the row's, too
 //	no Foursquare id, or one too long       refused
-//	the name is empty, NULL or too long     "Traveller", or the first 100 characters
+//	another database's row had its id       refused
+//	the name is empty, NULL or too long     "Traveller", or the first 100 characters; control characters go
 //	the picture's address is no https link  no picture
 //	no token                                an account without a connection
 //	a token that opens                      a connection; Strava's does not sign in until its owner confirms it
@@ -40,10 +41,10 @@
 // secret_token, where a private link ends here or a new one is made, and the columns with sealed tokens, where they are
 // refreshed here or their connection ends.
 //
-// When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go, serve.go);
-// internal/config/node.go; internal/auth/import.go and internal/connection/import.go; docs/change-over.md; and, with a
-// migration, the tables cairn.node_* with their triggers. Identities that don't sign in (auth/unconfirmed.go) stay until
-// there are none.
+// When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go,
+// serve.go); internal/config/node.go; internal/auth/import.go and internal/connection/import.go; docs/change-over.md;
+// and, with a migration, the tables cairn.node_* with their triggers. Identities that don't sign in
+// (auth/unconfirmed.go) stay until there are none.
 package node
 
 import (

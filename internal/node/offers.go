@@ -8,7 +8,6 @@ import (
 
 	"cairn/internal/auth"
 	"cairn/internal/connection"
-	"cairn/internal/text"
 )
 
 // origin is a provider whose tokens the Node server kept.
@@ -62,7 +61,7 @@ func (b *batch) importOffers(ctx context.Context, from origin, offers []offer) (
 	for _, o := range fresh {
 		switch holder, there := owned[o.subject]; {
 		case there && holder.UserID == b.users[o.id], !there && b.dry:
-			wanted = append(wanted, b.want(o, holder.IdentityID))
+			wanted = append(wanted, b.want(from, o, holder.IdentityID))
 		case from.provider == foursquare: // removed here
 			all = append(all, noted{row: o.id, textHash: textHash(o.sealed), unchanged: true})
 		default:
@@ -94,7 +93,7 @@ type wanted struct {
 	offer offer
 }
 
-func (b *batch) want(o offer, identityID int64) wanted {
+func (b *batch) want(from origin, o offer, identityID int64) wanted {
 	w := wanted{connection.ImportedConnection{
 		IdentityID: identityID, UserID: b.users[o.id], Subject: o.subject, Token: o.token, Cause: connection.Imported,
 	}, o}
@@ -104,14 +103,11 @@ func (b *batch) want(o offer, identityID int64) wanted {
 	case o.why != "":
 		w.Cause = connection.Unreadable
 	}
-	if o.subject == o.foursquare() {
-		w.Name, w.PictureURL = text.Clean(maxName, o.name), o.picture()
+	if from.provider == foursquare { // the row has the name and the picture from there
+		w.Name, w.PictureURL = o.displayName(), o.picture()
 	}
 	return w
 }
-
-// maxName is how much of the name of an account is kept.
-const maxName = 100
 
 func (b *batch) importWanted(ctx context.Context, from origin, all []wanted) (remember []noted, err error) {
 	connections := make([]connection.ImportedConnection, len(all))
@@ -138,20 +134,23 @@ func (b *batch) importWanted(ctx context.Context, from origin, all []wanted) (re
 }
 
 // renew replaces the tokens of a connection, unless ours was refreshed, replaced or ended since it was imported. Text
-// that does not open replaces nothing.
+// that does not open replaces nothing, and neither do tokens of another account.
 func (b *batch) renew(ctx context.Context, from origin, o offer) (noted, error) {
 	n := noted{row: o.id, textHash: textHash(o.sealed), generation: o.generation, unchanged: true}
 	if o.token == nil || o.generation == 0 {
 		return n, nil
 	}
+	held := connection.Held{
+		UserID: b.users[o.id], Provider: from.provider, Subject: o.subject, Generation: o.generation,
+	}
 	if b.dry {
-		same, err := connection.Unchanged(ctx, b.tx, from.provider, b.users[o.id], o.generation)
+		same, err := connection.Unchanged(ctx, b.tx, held)
 		if n.unchanged = !same; same {
 			b.done.Renewed++
 		}
 		return n, err
 	}
-	generation, err := b.connections.ImportTokens(ctx, b.tx, from.provider, b.users[o.id], o.generation, o.token)
+	generation, err := b.connections.ImportTokens(ctx, b.tx, held, o.token)
 	if err == nil && generation != 0 {
 		b.done.Renewed++
 		n.generation, n.unchanged = generation, false

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -15,8 +16,8 @@ import (
 )
 
 // errNoUsers says that a database is not the Node server's.
-var errNoUsers = errors.New("this database has no table public.users with the columns id and foursquare_user_id: " +
-	"it is not the Node server's")
+var errNoUsers = errors.New("this database has no table public.users with the columns id, a number, and " +
+	"foursquare_user_id: it is not the Node server's")
 
 // source reads the users of the Node server.
 type source struct {
@@ -44,7 +45,8 @@ var optional = []string{
 func openSource(ctx context.Context, pool *pgxpool.Pool) (source, error) {
 	rows, _ := pool.Query(ctx, `
 		SELECT column_name::text FROM information_schema.columns
-		WHERE table_schema = 'public' AND table_name = 'users'`) // CollectRows returns its error
+		WHERE table_schema = 'public' AND table_name = 'users'
+		  AND (column_name <> 'id' OR data_type IN ('smallint', 'integer', 'bigint'))`) // CollectRows returns its error
 	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return source{}, fmt.Errorf("node: look at public.users: %w", err)
@@ -77,11 +79,15 @@ const batchSize = 500
 const changedSince = `($1::bigint = 0 OR age(xmin) <= age(($1::bigint & 4294967295)::text::xid))`
 
 // read returns the next rows after the one with the id last, in the order of their ids.
-func (s source) read(ctx context.Context, since, last int64) ([]person, error) {
-	rows, _ := s.pool.Query(ctx, `
-		SELECT `+s.columns+` FROM public.users WHERE `+changedSince+` AND id > $2 ORDER BY id LIMIT $3`,
-		since, last, batchSize) // CollectRows returns its error
-	people, err := pgx.CollectRows(rows, scanPerson)
+func (s source) read(ctx context.Context, since, last int64) (people []person, err error) {
+	err = s.patiently(ctx, func(tx pgx.Tx) error {
+		// In the order of the index: id alone would mean the result, and be sorted; a parameter might be a large limit.
+		rows, _ := tx.Query(ctx, `
+			SELECT `+s.columns+` FROM public.users WHERE `+changedSince+` AND id > $2
+			ORDER BY users.id LIMIT `+strconv.Itoa(batchSize), since, last) // CollectRows returns its error
+		people, err = pgx.CollectRows(rows, scanPerson)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("node: read public.users: %w", err)
 	}
@@ -95,9 +101,22 @@ func scanPerson(row pgx.CollectableRow) (p person, err error) {
 	return p, err
 }
 
+// patiently runs a query that may read the whole table, and take longer than other statements are given.
+func (s source) patiently(ctx context.Context, query func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', $1, true)`, fmt.Sprint(batchTime.Milliseconds()))
+		if err != nil {
+			return err
+		}
+		return query(tx)
+	})
+}
+
 // count returns how many rows read will return.
 func (s source) count(ctx context.Context, since int64) (n int, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM public.users WHERE `+changedSince, since).Scan(&n)
+	err = s.patiently(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `SELECT count(*) FROM public.users WHERE `+changedSince, since).Scan(&n)
+	})
 	if err != nil {
 		return 0, fmt.Errorf("node: count public.users: %w", err)
 	}
@@ -110,11 +129,15 @@ func (s source) sharedAthletes(ctx context.Context) (map[int64]bool, error) {
 	if !s.athlete {
 		return shared, nil
 	}
-	rows, _ := s.pool.Query(ctx, `
-		SELECT strava_athlete_id::bigint FROM public.users
-		WHERE strava_athlete_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1`) // ForEachRow returns its error
-	var id int64
-	if _, err := pgx.ForEachRow(rows, []any{&id}, func() error { shared[id] = true; return nil }); err != nil {
+	err := s.patiently(ctx, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, `
+			SELECT strava_athlete_id::bigint FROM public.users
+			WHERE strava_athlete_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1`) // ForEachRow returns its error
+		var id int64
+		_, err := pgx.ForEachRow(rows, []any{&id}, func() error { shared[id] = true; return nil })
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("node: look for Strava accounts that several users share: %w", err)
 	}
 	return shared, nil

@@ -13,6 +13,7 @@ const (
 	holdsNoToken    = "what was sealed is no token"
 	accountUnknown  = "the row does not say whose account it is"
 	noFoursquareID  = "it has no Foursquare id that can be stored"
+	otherPerson     = "the row that was imported with its id is of another Foursquare account"
 	sharedAthlete   = "several rows have its Strava account"
 	athleteOfOthers = "its Strava account belongs to another user here"
 )
