@@ -150,11 +150,17 @@ func newSiteWith(t testing.TB, o options) site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	changeOver := node.New(node.Deps{
+		Pool: o.pool, Log: log, Config: config.Config{Node: o.node, SessionSecret: "s3cr3t"},
+	})
+	if err := changeOver.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	client := oauth.NewClient(o.pool, oauth.Options{Limits: cmp.Or(o.calls, patientCalls)})
 	syncs := activity.NewSyncQueue(o.pool, queue)
 	connections := connection.New(connection.Deps{
 		Pool: o.pool, Sealer: sealer, Client: client, Providers: providers, Queue: queue, Syncs: syncs, Log: log,
-		Pictures: avatar.New(avatar.Options{Timeout: testkit.Patience, Simulated: host}),
+		Pictures: avatar.New(avatar.Options{Timeout: testkit.Patience, Simulated: host}), Mirror: changeOver.Tokens(),
 	})
 	entries := activity.New(activity.Deps{
 		Pool: o.pool, Sealer: sealer, Connections: connections, Providers: providers, Syncs: syncs,
@@ -167,10 +173,6 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	if o.works {
 		run(t, background.Run)
-	}
-	changeOver := node.New(node.Deps{Pool: o.pool, Log: log, Config: config.Config{Node: o.node, SessionSecret: "s3cr3t"}})
-	if err := changeOver.Start(t.Context()); err != nil {
-		t.Fatal(err)
 	}
 	s.handler, err = routes.New(routes.Deps{
 		PublicURL:      publicURL,
