@@ -60,7 +60,8 @@ func Unavailable(err error) bool {
 
 // Forbidden reports whether a statement names a table or a column that does not exist, or that we may not use.
 func Forbidden(err error) bool {
-	return slices.Contains([]string{undefinedTable, undefinedColumn, invalidSchemaName, insufficientPrivilege}, stateOf(err))
+	forbidden := []string{undefinedTable, undefinedColumn, invalidSchemaName, insufficientPrivilege}
+	return slices.Contains(forbidden, stateOf(err))
 }
 
 // ConnectionBroke reports whether the connection was cut during a statement, by the network or by a PostgreSQL that

@@ -55,8 +55,8 @@ func (a *Access) SignInWithProvider(ctx context.Context, g oauth.Grant, in SignI
 	})
 }
 
-// OwnerOf returns the owner of a provider's account, with an account here from the first visit on. It stores the tokens,
-// too, unless that person has connected another account of this provider. Errors: auth.ErrCredentials,
+// OwnerOf returns the owner of a provider's account, and makes an account here at the first visit. It stores the
+// tokens, too, unless that person has connected another account of this provider. Errors: auth.ErrCredentials,
 // auth.ErrUnconfirmed.
 func (a *Access) OwnerOf(ctx context.Context, tx pgx.Tx, g oauth.Grant) (userID int64, otherAccount bool, err error) {
 	userID, identityID, err := a.Accounts.FindOrCreate(ctx, tx, g.Provider.Key, g.Subject, g.Name, g.PictureURL)

@@ -15,7 +15,7 @@ type Node struct {
 	EncryptionKey string    // NODE_ENCRYPTION_KEY, in any form that the Node server took; "": not set
 	LinksUntil    time.Time // NODE_LINKS_UNTIL: private links work before then; zero: not at all
 	Sessions      NodeSessions
-	Both          bool     // NODE_WINDOW=both: sessions and connections are also written where the Node server reads them
+	Both          bool     // NODE_WINDOW=both: what that server reads is written there, too
 	FrontendURL   *url.URL // FRONTEND_URL: the site of the old front end, without trailing slash; nil: there is none
 }
 

@@ -168,8 +168,9 @@ func TestNodeProblems(t *testing.T) {
 		},
 		{
 			variable: "NODE_SESSION_TABLE",
-			values:   []string{".session", "public.", "db.public.session", `"session"`, "2fa", "a-b", "sessión", "a b"},
-			want:     "has to be a table like session or public.session",
+			values: []string{".session", "public.", "db.public.session", `"session"`, "2fa", "a-b",
+				"sessión", "a b"},
+			want: "has to be a table like session or public.session",
 		},
 		{
 			variable: "NODE_SESSION_TABLE",
@@ -184,7 +185,8 @@ func TestNodeProblems(t *testing.T) {
 		{
 			variable: "FRONTEND_URL",
 			values: []string{"www.example.org", "ftp://www.example.org", "https://", "https:www", "https://:443", "/",
-				"https://x.example/?a=b", "https://x.example/?", "https://x.example/#a", "https://ada@x.example", "https://*.x.example",
+				"https://x.example/?a=b", "https://x.example/?", "https://x.example/#a", "https://ada@x.example",
+				"https://*.x.example",
 				"https://a.example,https://b.example", "*"},
 			want: "has to be one address like https://www.example.org",
 		},

@@ -189,7 +189,8 @@ func (r rig) finish(provider string, owner oauth.Owner, callback url.Values) (oa
 
 func (r rig) store(owner oauth.Owner, grant oauth.Grant) error {
 	return pgx.BeginFunc(r.t.Context(), r.pool, func(tx pgx.Tx) error {
-		identity, err := r.accounts.Link(r.t.Context(), tx, owner.UserID, grant.Provider.Key, grant.Subject, auth.Recent)
+		identity, err := r.accounts.Link(r.t.Context(), tx, owner.UserID, grant.Provider.Key, grant.Subject,
+			auth.Recent)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/oauth2"
 
 	"cairn/internal/oauth"
@@ -209,16 +210,14 @@ func (s *Store) tryToStore(
 		    checked_at = now(), tokens_at = now(), refresh_lease = NULL, refresh_lease_until = NULL
 		WHERE identity_id = $1 AND refresh_lease = $2`
 	args := []any{row.identityID, lease, sealed, lifeOf(token)}
-	if s.mirror == nil {
-		tag, err := s.pool.Exec(ctx, store, args...)
+	if s.mirror != nil {
+		n, err = s.storeInBoth(ctx, store, args, Refreshed{row.provider, row.userID, 0, token}, theirs)
+	} else {
+		var tag pgconn.CommandTag
+		tag, err = s.pool.Exec(ctx, store, args...)
 		n = tag.RowsAffected()
-		if err != nil {
-			return n, err
-		}
-	} else if n, err = s.storeInBoth(ctx, store, args, Refreshed{row.provider, row.userID, 0, token}, theirs); err != nil {
-		return n, err
 	}
-	if n == 0 {
+	if err == nil && n == 0 {
 		err = s.handOver(ctx, lease, token)
 	}
 	return n, err

@@ -67,8 +67,8 @@ func New(pool *pgxpool.Pool, timeout time.Duration) *Metrics {
 				"ok, expired, unknown, refused, failed.",
 			"kind", "result"),
 	}
-	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, m.adoptions, newPoolStats(pool),
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, m.adoptions,
+		newPoolStats(pool), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

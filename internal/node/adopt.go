@@ -64,7 +64,8 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 		return session.Foreign{}, unknown, err
 	}
 	f = session.Foreign{
-		ID: digest(sid), Theirs: sid, Token: s.token(sid), Method: NodeSession, Created: stored.created, Persistent: stored.persistent,
+		ID: digest(sid), Theirs: sid, Token: s.token(sid), Method: NodeSession,
+		Created: stored.created, Persistent: stored.persistent,
 	}
 	var locked bool
 	err = s.pool.QueryRow(ctx, `

@@ -81,7 +81,8 @@ func (l links) prove(token string, userID int64) access.Prove {
 			WHERE link_hash = $1 AND user_id = $2 AND now() < $3 RETURNING user_id`
 		if isOperators(token) {
 			use = `DELETE FROM cairn.node_links
-			WHERE token_hash = $1 AND user_id = $2 AND now() < expires_at AND $3::timestamptz IS NOT NULL RETURNING user_id`
+			WHERE token_hash = $1 AND user_id = $2 AND now() < expires_at AND $3::timestamptz IS NOT NULL
+			RETURNING user_id`
 		}
 		err := tx.QueryRow(ctx, use, digest(token), userID, l.until).Scan(&userID)
 		if errors.Is(err, pgx.ErrNoRows) {

@@ -88,7 +88,8 @@ func New(d Deps) *Node {
 		deps:   d,
 		links:  links{d.Pool, d.Config.Node.LinksUntil, d.Config.Node.Both},
 		Sessions: &Sessions{
-			NodeSessions: d.Config.Node.Sessions, pool: d.Pool, key: d.Config.DeriveKey("tokens of adopted sessions"), trouble: &trouble{log: d.Log}, observe: d.Observe,
+			NodeSessions: d.Config.Node.Sessions, pool: d.Pool, trouble: &trouble{log: d.Log}, observe: d.Observe,
+			key: d.Config.DeriveKey("tokens of adopted sessions"),
 		},
 	}
 }

@@ -35,7 +35,9 @@ func (n *Node) Part(connections *connection.Store, entries *activity.Store) rout
 	n.connections, n.entries = connections, entries
 	return routes.Part{
 		Links: append(arriving(), toContinue), Routes: n.routes, API: n.api, Foreign: foreign,
-		Returns: map[string]routes.Return{continuePage: n.returned(frontend.connected), loginPath: n.returned(frontend.loggedIn)},
+		Returns: map[string]routes.Return{
+			continuePage: n.returned(frontend.connected), loginPath: n.returned(frontend.loggedIn),
+		},
 		Section: n.section, LockOut: n.lockOut(),
 		Methods: map[string]string{
 			PrivateLink:  "with your private link of the old server",

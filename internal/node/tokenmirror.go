@@ -14,8 +14,9 @@ import (
 	"cairn/internal/connection"
 )
 
-// tokens writes refreshed tokens where the Node server finds them, while NODE_WINDOW is both. It is a connection.Mirror.
-// Only Strava's are refreshed there: Foursquare's never expire, and Garmin's of that server do not work any more.
+// tokens writes refreshed tokens where the Node server finds them, while NODE_WINDOW is both. It is a
+// connection.Mirror. Only Strava's are refreshed there: Foursquare's never expire, and Garmin's of that server do not
+// work any more.
 type tokens struct {
 	pool    *pgxpool.Pool
 	keys    keys // of that server; the first that opens its newest values seals

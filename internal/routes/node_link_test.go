@@ -70,7 +70,8 @@ func TestPrivateLinkSignsInAfterAQuestion(t *testing.T) {
 		}
 		b.post("/link").to("/")
 		sessions++
-		if n := count(t, s, `SELECT count(*) FROM cairn.sessions WHERE method = 'private_link'`); n == 0 || !b.signedIn() {
+		n := count(t, s, `SELECT count(*) FROM cairn.sessions WHERE method = 'private_link'`)
+		if n == 0 || !b.signedIn() {
 			t.Fatalf("%s: %d sessions by link, signed in %t", path, n, b.signedIn())
 		}
 		b.get("/account").want(http.StatusOK, "#sessions", "with your private link of the old server")
@@ -87,7 +88,8 @@ func TestUnknownLinks(t *testing.T) {
 	b := newBrowser(t, s)
 	_, token := fromNode(t, s, 7, "ada")
 	for _, query := range []string{
-		"token=", "token=abc", "token=" + token + "&token=" + token, "token=" + token + "%00", "token=" + token[:63] + "g",
+		"token=", "token=abc", "token=" + token + "&token=" + token, "token=" + token + "%00",
+		"token=" + token[:63] + "g",
 	} {
 		b.get("/?" + query).to("/login?notice=unknown-link")
 	}
@@ -112,7 +114,8 @@ func TestLinkAsksWhichAccountToKeep(t *testing.T) {
 	_, token := fromNode(t, s, 7, "ada")
 	b := signedUp(t, s, "bob@example.org")
 	b.get("/?token=" + token).to("/link")
-	b.get("/link").want(http.StatusOK, "main", "You’ll be signed out as Ada").want(http.StatusOK, "main a.button", "Stay signed in")
+	b.get("/link").want(http.StatusOK, "main", "You’ll be signed out as Ada").
+		want(http.StatusOK, "main a.button", "Stay signed in")
 	b.post("/link").to("/")
 	if n := count(t, s, `SELECT count(*) FROM cairn.ended_sessions WHERE reason = 'replaced'`); n != 1 {
 		t.Errorf("%d sessions were replaced, want the other account's", n)
@@ -126,7 +129,8 @@ func TestPrivateLinkIsNoFreshSignIn(t *testing.T) {
 	t.Parallel()
 	s := linked(t)
 	userID, token := fromNode(t, s, 7, "ada")
-	exec(t, s, `INSERT INTO cairn.identities (user_id, provider, subject, signs_in) VALUES ($1, 'strava', '99', false)`, userID)
+	exec(t, s, `INSERT INTO cairn.identities (user_id, provider, subject, signs_in)
+		VALUES ($1, 'strava', '99', false)`, userID)
 	foursquare := count(t, s, `SELECT id::int FROM cairn.identities WHERE provider = 'foursquare'`)
 	unconfirmed := count(t, s, `SELECT id::int FROM cairn.identities WHERE provider = 'strava'`)
 	b := newBrowser(t, s)
@@ -173,7 +177,8 @@ func TestEndingAPrivateLink(t *testing.T) {
 		},
 		func(b browser) { b.post("/account/sessions/end-others").to("/account#sessions") },
 		func(b browser) {
-			b.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account#h-password")
+			b.post("/account/password", "current", password, "password", "a different heap of pebbles").
+				to("/account#h-password")
 		},
 	} {
 		b := signedUp(t, s, fmt.Sprintf("ada%d@example.org", i))
@@ -234,7 +239,8 @@ func TestOperatorLinkIsGoodOnce(t *testing.T) {
 func TestEndingAllSessionsEvictsOverlappingLinks(t *testing.T) {
 	t.Parallel()
 	one := linked(t)
-	sites := [2]site{one, newSiteWith(t, options{pool: one.pool, node: config.Node{LinksUntil: time.Now().Add(time.Hour)}})}
+	open := config.Node{LinksUntil: time.Now().Add(time.Hour)}
+	sites := [2]site{one, newSiteWith(t, options{pool: one.pool, node: open})}
 	for round := range testkit.Rounds(t) {
 		unlimited(t, one)
 		owner := signedUp(t, one, fmt.Sprintf("ada%d@example.org", round))

@@ -95,7 +95,10 @@ func TestSessionsOfExpressAreAdopted(t *testing.T) {
 		{name: "one secret", express: testkit.Express{Secrets: "the newest secret"}},
 		{name: "three secrets", express: testkit.Express{}},
 		{name: "signed with the oldest", express: testkit.Express{Secrets: "the oldest secret"}},
-		{name: "rolling, in New York", express: testkit.Express{Rolling: true, TimeZone: "America/New_York", UserAt: "user.id"}},
+		{
+			name:    "rolling, in New York",
+			express: testkit.Express{Rolling: true, TimeZone: "America/New_York", UserAt: "user.id"},
+		},
 		{name: "in Kathmandu", express: testkit.Express{TimeZone: "Asia/Kathmandu", UserAt: "user", AsText: true}},
 		{name: "passport", express: testkit.Express{UserAt: "passport.user"}},
 		{
@@ -163,7 +166,10 @@ func TestSessionsThatAreNotAdopted(t *testing.T) {
 		{name: "data, not a page", path: "/api/auth/me"},
 		{name: "a callback", path: "/api/strava/auth/callback?state=abc&code=abc"},
 		{name: "asked for by a script", header: []string{"Sec-Fetch-Mode", "cors"}},
-		{name: "locked out since", before: fmt.Sprintf(`UPDATE cairn.node_users SET ended_since = now() WHERE user_id = %d`, userID)},
+		{
+			name:   "locked out since",
+			before: fmt.Sprintf(`UPDATE cairn.node_users SET ended_since = now() WHERE user_id = %d`, userID),
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := s.atExpress(t, 7)
@@ -235,8 +241,9 @@ func TestAdoptedSessionIsNoFreshSignIn(t *testing.T) {
 	if !strings.HasPrefix(a.header.Get("Location"), "/account/confirm?") {
 		t.Errorf("got %d to %q, want to be asked first", a.status, a.header.Get("Location"))
 	}
-	if n := count(t, s.site, `SELECT round(extract(epoch FROM now() - created) / 86400)::int FROM cairn.sessions`); n != 10 {
-		t.Errorf("the session is %d days old, want 10", n)
+	days := count(t, s.site, `SELECT round(extract(epoch FROM now() - created) / 86400)::int FROM cairn.sessions`)
+	if days != 10 {
+		t.Errorf("the session is %d days old, want 10", days)
 	}
 }
 
@@ -370,7 +377,8 @@ func TestEndingAllSessionsEvictsOverlappingAdoptions(t *testing.T) {
 // A table that is missing or strange signs nobody in or out, and is in the log.
 func TestMisconfiguredAdoption(t *testing.T) {
 	t.Parallel()
-	s := besideExpress(t, testkit.Express{}, adopting(func(n *config.NodeSessions) { n.Table = []string{"public", "sessoin"} }))
+	misspelt := func(n *config.NodeSessions) { n.Table = []string{"public", "sessoin"} }
+	s := besideExpress(t, testkit.Express{}, adopting(misspelt))
 	imported(t, s.site, 7)
 	b := s.atExpress(t, 7)
 	for range 3 {

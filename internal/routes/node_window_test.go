@@ -30,7 +30,9 @@ func withWayBack(t *testing.T) beside {
 	pool := newSite(t).pool
 	s := site{pool: pool}
 	exec(t, s, nodeUsers)
-	express := testkit.Express{DatabaseURL: pool.Config().ConnString(), Secrets: nodeSecrets, MaxAge: "2592000000"}.Start(t)
+	express := testkit.Express{
+		DatabaseURL: pool.Config().ConnString(), Secrets: nodeSecrets, MaxAge: "2592000000",
+	}.Start(t)
 	// connect-pg-simple makes its table with the first session.
 	b := newBrowser(t, s)
 	both := beside{s, express}
@@ -74,7 +76,8 @@ func TestSessionsBegunHereGoOnThere(t *testing.T) {
 	other := s.signIn(t, 7)
 	before := other.stolen()
 	other.there(s, "/me", http.StatusOK)
-	other.post("/account/password", "current", password, "password", "a different heap of pebbles").to("/account#h-password")
+	other.post("/account/password", "current", password, "password", "a different heap of pebbles").
+		to("/account#h-password")
 	other.there(s, "/me", http.StatusOK) // with a new cookie
 	b.there(s, "/me", http.StatusUnauthorized)
 	before.there(s, "/me", http.StatusUnauthorized)
@@ -173,7 +176,8 @@ func TestWhatEndsHereEndsThere(t *testing.T) {
 			node, private(node))
 	}
 	token := func(node int) (text string) {
-		if err := s.pool.QueryRow(t.Context(), `SELECT secret_token FROM public.users WHERE id = $1`, node).Scan(&text); err != nil {
+		err := s.pool.QueryRow(t.Context(), `SELECT secret_token FROM public.users WHERE id = $1`, node).Scan(&text)
+		if err != nil {
 			t.Fatal(err)
 		}
 		return text
@@ -304,7 +308,8 @@ func TestRefreshedTokensGoThere(t *testing.T) {
 	b, userID := s.atBoth(t, 7)
 	b.connect("strava", "ada")
 	text := sealThere(t, `{"accessToken":"first-access","refreshToken":"first-refresh","expiresAt":1}`)
-	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, strava_oauth_tokens_encrypted) VALUES (7, '7', $1)`, text)
+	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, strava_oauth_tokens_encrypted)
+		VALUES (7, '7', $1)`, text)
 	exec(t, s.site, `INSERT INTO cairn.node_connections (node_id, provider, text_hash) VALUES (7, 'strava', $1)
 		ON CONFLICT (node_id, provider) DO UPDATE SET text_hash = $1, ended_at = NULL`, sum(text))
 	there := func() (text string) {
@@ -327,8 +332,9 @@ func TestRefreshedTokensGoThere(t *testing.T) {
 	if strings.Contains(plain, "first") || !strings.Contains(plain, `"refreshToken":`) {
 		t.Fatalf("what is there after a refresh: %s", plain)
 	}
-	if n := count(t, s.site, `SELECT count(*) FROM cairn.node_connections c JOIN cairn.connections o ON o.user_id = $1
-		WHERE c.text_hash = $2 AND c.generation = o.generation AND c.provider = 'strava'`, userID, sum(written)); n != 1 {
+	noted := count(t, s.site, `SELECT count(*) FROM cairn.node_connections c JOIN cairn.connections o ON o.user_id = $1
+		WHERE c.text_hash = $2 AND c.generation = o.generation AND c.provider = 'strava'`, userID, sum(written))
+	if noted != 1 {
 		t.Error("it is not noted what was written")
 	}
 	// The other server has got others meanwhile.

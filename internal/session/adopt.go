@@ -90,7 +90,8 @@ func (m *Manager) keepAdopted(rq *request) error {
 	ctx, cancel := m.store.finishing(rq.data)
 	defer cancel()
 	var live bool
-	err := m.Pool.QueryRow(ctx, `SELECT true FROM cairn.sessions WHERE token = $1 AND now() < expiry`, rq.stored).Scan(&live)
+	err := m.Pool.QueryRow(ctx, `
+		SELECT true FROM cairn.sessions WHERE token = $1 AND now() < expiry`, rq.stored).Scan(&live)
 	if errors.Is(err, pgx.ErrNoRows) {
 		rq.token = newToken{}
 		return nil

@@ -39,8 +39,9 @@ func (e Express) Start(t testing.TB) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PGHOST=" + database.Host, "PGPORT=" + strconv.Itoa(int(database.Port)),
-		"PGUSER=" + database.User, "PGPASSWORD=" + database.Password, "PGDATABASE=" + database.Database, "SECRETS=" + e.Secrets,
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"),
+		"PGHOST=" + database.Host, "PGPORT=" + strconv.Itoa(int(database.Port)), "PGUSER=" + database.User,
+		"PGPASSWORD=" + database.Password, "PGDATABASE=" + database.Database, "SECRETS=" + e.Secrets,
 		"MAX_AGE=" + e.MaxAge, "USER_AT=" + e.UserAt, "TZ=" + zone, "PORT=" + e.Port}
 	if e.Rolling {
 		cmd.Env = append(cmd.Env, "ROLLING=on")
