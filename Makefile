@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-busy race-test cover matrix-test deploy-test fault-test import-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe express systemd
+.PHONY: help run build test test-busy race-test cover matrix-test deploy-test fault-test import-test changeover-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe express systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ fault-test: postgres ## restart, freeze and lose PostgreSQL under load for ten m
 
 import-test: postgres ## import a million people of the Node server, kill that 20 times, and print rate and memory
 	IMPORT_USERS=1000000 IMPORT_KILLS=20 go test -count=1 -v -timeout 120m -run TestKilledImportIsCompleted ./internal/node
+
+changeover-test: postgres express ## move people between the Node server and ours 60 times, and print what they notice
+	CHANGEOVER_ROUNDS=20 go test -count=1 -v -timeout 30m -run '^TestChangeOver$$' ./test/soak
 
 bench: postgres $(if $(PREVIOUS),previous) ## measure the server against others on this machine, in one run; half an hour; PREVIOUS=commit is one of them
 ifdef PREVIOUS

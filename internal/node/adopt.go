@@ -28,6 +28,7 @@ type Sessions struct {
 	key     []byte // makes our tokens of its ids
 	trouble *trouble
 	observe func(kind, result string)
+	people  *Importer // imports somebody who comes before the next import; nil: NODE_IMPORT is off
 }
 
 // Find implements session.Adopter. A cookie of another shape, or one that isn't signed, causes no query.
@@ -67,14 +68,16 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 		ID: digest(sid), Theirs: sid, Token: s.token(sid), Method: NodeSession,
 		Created: stored.created, Persistent: stored.persistent,
 	}
-	var locked bool
-	err = s.pool.QueryRow(ctx, `
-		SELECT COALESCE(u.user_id, 0), u.ended_since IS NOT NULL, s.sid_hash IS NOT NULL
-		FROM cairn.node_users u LEFT JOIN cairn.node_sessions s ON s.sid_hash = $2
-		WHERE u.node_id = $1 AND now() < $3`, stored.nodeID, f.ID, s.Until).Scan(&f.UserID, &locked, &f.Adopted)
+	locked, err := s.owner(ctx, stored.nodeID, &f)
+	if errors.Is(err, pgx.ErrNoRows) && s.people != nil {
+		if err := s.people.ImportPerson(ctx, stored.nodeID); err != nil {
+			return session.Foreign{}, "", err
+		}
+		locked, err = s.owner(ctx, stored.nodeID, &f)
+	}
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return session.Foreign{}, unknown, nil // not imported yet, or the last day is over
+		return session.Foreign{}, unknown, nil // not imported, or the last day is over
 	case err != nil:
 		return session.Foreign{}, "", fmt.Errorf("node: find the user of a session: %w", err)
 	case f.UserID == 0, locked && !f.Adopted:
@@ -83,6 +86,16 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 		return session.Foreign{}, expired, nil
 	}
 	return f, adopted, nil
+}
+
+// owner fills in whose session it is, and whether it was adopted before. locked says that its user has locked others out
+// since. Errors: pgx.ErrNoRows.
+func (s *Sessions) owner(ctx context.Context, nodeID int64, f *session.Foreign) (locked bool, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT COALESCE(u.user_id, 0), u.ended_since IS NOT NULL, s.sid_hash IS NOT NULL
+		FROM cairn.node_users u LEFT JOIN cairn.node_sessions s ON s.sid_hash = $2
+		WHERE u.node_id = $1 AND now() < $3`, nodeID, f.ID, s.Until).Scan(&f.UserID, &locked, &f.Adopted)
+	return locked, err
 }
 
 // Claim implements session.Adopter.

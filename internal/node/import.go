@@ -152,6 +152,21 @@ func (i *Importer) importBatch(
 	return done, err
 }
 
+// ImportPerson makes the account of one row, for somebody who comes before the next import. Connections come with that.
+func (i *Importer) ImportPerson(ctx context.Context, row int64) error {
+	from, err := openSource(ctx, i.pool)
+	if err != nil {
+		return err
+	}
+	people, err := from.read(ctx, 0, row-1)
+	if err != nil || len(people) == 0 || people[0].id != row {
+		return err
+	}
+	people[0].sealed = nil
+	_, err = i.importBatch(ctx, Run{}, people[:1], nil)
+	return err
+}
+
 // lastSeen returns the oldest transaction of the source that the last run may not have seen, 0 for all.
 func (i *Importer) lastSeen(ctx context.Context, r Run) (seen int64, err error) {
 	if r.All {

@@ -83,13 +83,17 @@ func New(d Deps) *Node {
 	if d.Observe == nil {
 		d.Observe = func(string, string) {}
 	}
+	var people *Importer
+	if d.Config.Node.Import {
+		people = &Importer{pool: d.Pool}
+	}
 	return &Node{
 		tokens: &tokens{pool: d.Pool, trouble: &trouble{log: d.Log}},
 		deps:   d,
 		links:  links{d.Pool, d.Config.Node.LinksUntil, d.Config.Node.Both},
 		Sessions: &Sessions{
 			NodeSessions: d.Config.Node.Sessions, pool: d.Pool, trouble: &trouble{log: d.Log}, observe: d.Observe,
-			key: d.Config.DeriveKey("tokens of adopted sessions"),
+			key: d.Config.DeriveKey("tokens of adopted sessions"), people: people,
 		},
 	}
 }

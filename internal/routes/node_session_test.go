@@ -374,6 +374,21 @@ func TestEndingAllSessionsEvictsOverlappingAdoptions(t *testing.T) {
 	}
 }
 
+// Somebody who comes before the next import is imported at once.
+func TestSessionOfSomebodyNotYetImported(t *testing.T) {
+	t.Parallel()
+	n := adopting()
+	n.Import = true
+	s := besideExpress(t, testkit.Express{}, n)
+	exec(t, s.site, nodeUsers)
+	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, display_name) VALUES (7, 'f7', 'Grace')`)
+	b := s.atExpress(t, 7)
+	b.get("/").want(http.StatusOK, "header", "Grace")
+	if a := s.atExpress(t, 8).get("/"); a.sessionCookie() != "" {
+		t.Error("somebody without a row is signed in")
+	}
+}
+
 // A table that is missing or strange signs nobody in or out, and is in the log.
 func TestMisconfiguredAdoption(t *testing.T) {
 	t.Parallel()

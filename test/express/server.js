@@ -34,7 +34,7 @@ function answer (res, status, body) {
 
 const server = http.createServer((req, res) => {
   const url = new URL(req.url, 'http://localhost')
-  if (url.pathname === '/health') return answer(res, 200, { status: 'ok' })
+  if (['/health', '/readyz'].includes(url.pathname)) return answer(res, 200, { status: 'ok' })
   sessions(req, res, err => {
     if (err) return answer(res, 500, { error: 'session' })
     const done = failed => {

@@ -6,6 +6,7 @@
 //	                  that can delay requests (front_test.go)
 //	visitor_test.go   a person at a browser; crowd_test.go has many, and figures_test.go their figures
 //	rolling_test.go   deploys: servers are replaced one by one; socket_test.go has one server on a passed socket
+//	changeover_test.go   moving between the Node server and ours
 //	rush_test.go      many requests need the same expired token
 //	kill_test.go, kill_answer_test.go, exchange_test.go   servers are killed at random, and at the worst moment
 //	faults_*_test.go  PostgreSQL restarts, freezes, fails over, is far away

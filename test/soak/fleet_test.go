@@ -4,9 +4,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -26,6 +28,15 @@ type fleet struct {
 	sandbox   *sandbox.Sandbox
 	balancer  *balancer
 	instances []*member
+	elsewhere atomic.Pointer[httputil.ReverseProxy] // where all requests go instead; nil: to the balancer
+}
+
+func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if other := f.elsewhere.Load(); other != nil {
+		other.ServeHTTP(w, r)
+		return
+	}
+	f.balancer.ServeHTTP(w, r)
 }
 
 // member is a place in a fleet: a port and the process that listens there.
@@ -42,6 +53,12 @@ func newFleet(t *testing.T, size int, env ...string) *fleet {
 // newFleetBehind is newFleet with a front that can delay requests to the providers.
 func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 	t.Helper()
+	return newFleetOn(t, dbtest.NewPatientURL(t), size, way, env...)
+}
+
+// newFleetOn is newFleetBehind with a database that the test has prepared.
+func newFleetOn(t *testing.T, database string, size int, way *front, env ...string) *fleet {
+	t.Helper()
 	ports := make([]string, size)
 	addresses := make([]string, size)
 	for i := range ports {
@@ -49,11 +66,10 @@ func newFleetBehind(t *testing.T, size int, way *front, env ...string) *fleet {
 		addresses[i] = "http://127.0.0.1:" + ports[i]
 	}
 	f := &fleet{t: t, balancer: newBalancer(t, addresses...)}
-	front := httptest.NewServer(f.balancer)
+	front := httptest.NewServer(f)
 	t.Cleanup(front.Close)
 	_, port, _ := net.SplitHostPort(front.Listener.Addr().String())
 	f.url = "http://localhost:" + port // another site than the providers' 127.0.0.1
-	database := dbtest.NewPatientURL(t)
 	var err error
 	if f.pool, err = pgxpool.New(t.Context(), database); err != nil {
 		t.Fatal(err)

@@ -99,5 +99,8 @@ func mortal() process.Limits {
 	return l
 }
 
-// measured reports whether to measure the program with its usual limits (make deploy-test, make fault-test).
-func measured() bool { return os.Getenv("DEPLOY_ROUNDS") != "" || faultTime() > 0 }
+// measured reports whether to measure the program with its usual limits (make deploy-test,
+// make changeover-test, make fault-test).
+func measured() bool {
+	return os.Getenv("DEPLOY_ROUNDS") != "" || os.Getenv("CHANGEOVER_ROUNDS") != "" || faultTime() > 0
+}
