@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,11 +24,7 @@ type Importer struct {
 
 // NewImporter returns an importer. from is the address of the Node server's database if that is not ours.
 func NewImporter(d Deps, from string) (*Importer, error) {
-	texts := []string{d.Config.Node.EncryptionKey}
-	for _, key := range d.Config.EncryptionKeys { // the Node server may have had one of them
-		texts = append(texts, hex.EncodeToString(key))
-	}
-	keys, err := newKeys(append(texts, from, d.Config.DatabaseURL)...)
+	keys, err := newKeys(append(keyTexts(d.Config), from, d.Config.DatabaseURL)...)
 	if err != nil {
 		return nil, err
 	}

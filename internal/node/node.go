@@ -16,6 +16,9 @@
 //	frontend.go what the old front end asks for
 //	consent.go  connecting and signing in from it
 //	command.go  the commands for operators
+//	status.go   how far the change-over has come, with its counts in counts.go
+//	free.go     taking an account at a provider from somebody who only claimed it
+//	doctor.go   what the doctor looks at
 //
 // What becomes of a row of public.users:
 //
@@ -35,10 +38,10 @@
 //
 // Nothing in the schema public is written.
 //
-// When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go, serve.go);
-// internal/config/node.go; internal/auth/import.go and internal/connection/import.go; docs/change-over.md; and, with a
-// migration, the tables cairn.node_* with their triggers. Identities that don't sign in (auth/unconfirmed.go) stay until
-// there are none.
+// When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go,
+// serve.go); internal/config/node.go; internal/auth/import.go and internal/connection/import.go; Env.Checks of
+// internal/admin; docs/change-over.md; and, with a migration, the tables cairn.node_* with their triggers. Identities
+// that don't sign in (auth/unconfirmed.go) stay until there are none.
 package node
 
 import (

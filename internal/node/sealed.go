@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/scrypt"
+
+	"cairn/internal/config"
 )
 
 // errSealed says that a value does not open: it is damaged, or no key is the one that sealed it.
@@ -51,6 +53,15 @@ func newKeys(texts ...string) (keys, error) {
 		all = append(all, aead)
 	}
 	return all, nil
+}
+
+// keyTexts returns the texts of keys that don't depend on a database's address.
+func keyTexts(c config.Config) []string {
+	texts := []string{c.Node.EncryptionKey}
+	for _, key := range c.EncryptionKeys { // the Node server may have had one of them
+		texts = append(texts, hex.EncodeToString(key))
+	}
+	return texts
 }
 
 // open returns what was sealed. Errors: errSealed.
