@@ -36,7 +36,6 @@ func TestDoctorFindsAllWell(t *testing.T) {
 		`ok | providers | the sandbox`,
 		`ok | connections | garmin: 1 work`,
 		`ok | connections | strava: 1 work`,
-		`ok | old Garmin tokens | none`,
 		`ok | dates | 2026-12-31 \(.+\): Garmin`,
 		`(ok|warn) | dates | 2027-06-01 \(.+\): Strava`)
 	if code != 0 {

@@ -18,8 +18,7 @@ import (
 // namesProviders lists where the program names a provider. Other code gets providers from oauth.Registry.
 var namesProviders = []string{
 	"internal/oauth/*/*.go", "internal/sandbox/*.go", "internal/config/providers.go",
-	"internal/admin/doctor_oldtokens.go", // Garmin's tokens in the Node server's tables
-	"internal/node/*.go",                 // the providers of that server
+	"internal/node/*.go", // the providers of that server
 }
 
 func TestProvidersAreNamedInFewPlaces(t *testing.T) {

@@ -87,7 +87,9 @@ func commands(l limits) []command {
 		},
 		{"rekey", "", "Seal all tokens with the newest encryption key", admin.AboutRekey, admin.Rekey},
 	}
-	all = append(all, command{"node", "import|link", "Change over from the Node server", node.About, node.Command})
+	all = append(all, command{
+		"node", "import|link|status|free", "Change over from the Node server", node.About, node.Command,
+	})
 	for _, s := range admin.Subscriptions() {
 		all = append(all, command{s.Name(), "subscribe|show|unsubscribe [--json]", s.Summary(), s.About(), s.Run})
 	}
@@ -118,7 +120,9 @@ func run(ctx context.Context, l limits, args, environ []string, stdout, stderr i
 		return admin.UsageError(fmt.Sprintf("there is no command %q; see: server help", name))
 	}
 	log := func(level slog.Level) (*slog.Logger, func()) { return newLogger(stderr, level) }
-	err := c.run(ctx, admin.Env{Args: rest, Environ: environ, Stderr: stderr, Log: log, Limits: l.admin()}, stdout)
+	err := c.run(ctx, admin.Env{
+		Args: rest, Environ: environ, Stderr: stderr, Log: log, Limits: l.admin(), Checks: node.Checks(),
+	}, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return c.explain(stdout)
 	}

@@ -37,7 +37,12 @@ var guests = map[string][]string{
 		"internal/session",    // a lookup of a session brings its user, in one round trip
 		"internal/connection", // a change of state locks the owner before the connection, and records it for an owner
 	},
-	"connections": {"internal/activity"}, // what there is to fetch depends on the connection's state
+	"connections": {
+		"internal/activity", // what there is to fetch depends on the connection's state
+		"internal/node",     // counts those of people who came from the Node server, as in the next two lines
+	},
+	"identities": {"internal/node"},
+	"passwords":  {"internal/node"},
 }
 
 // testsAlone are packages that only tests use.

@@ -33,6 +33,7 @@ type Env struct {
 	Stderr  io.Writer
 	Log     func(slog.Level) (log *slog.Logger, flush func()) // makes the program's logger
 	Limits  Limits
+	Checks  []Check // of the doctor, beside its own
 }
 
 // getenv returns the value of a variable.

@@ -26,7 +26,7 @@ the exit code 1.
 `
 
 // checks are the doctor's checks, in order. A new check is a function and a line here.
-var checks = []func(context.Context, examined) []finding{
+var checks = []func(context.Context, examined) []Finding{
 	checkConfiguration,
 	checkVariables,
 	checkDatabase,
@@ -42,39 +42,38 @@ var checks = []func(context.Context, examined) []finding{
 	checkWebhooks,
 	checkConnections,
 	checkBudgets,
-	checkOldTokens,
+	checkOthers,
 	checkDates,
 }
 
-// finding is a line of the doctor's output. It contains no secret.
-type finding struct {
-	verdict     verdict
-	what        string // at most 19 characters
-	explanation string // what was found, and what to do if it is not well
+// Finding is a line of the doctor's output. It contains no secret.
+type Finding struct {
+	Verdict Verdict `json:"verdict"`
+	Check   string  `json:"check"` // at most 19 characters
+	Text    string  `json:"text"`  // what was found, and what to do if it is not well
 }
 
-// findingRow is a line of the JSON.
-type findingRow struct {
-	Verdict verdict `json:"verdict"`
-	Check   string  `json:"check"`
-	Text    string  `json:"text"`
-}
-
-func (f finding) write(out io.Writer, asJSON bool) error {
+func (f Finding) write(out io.Writer, asJSON bool) error {
 	if asJSON {
-		return writeJSON(out, findingRow{f.verdict, f.what, f.explanation})
+		return writeJSON(out, f)
 	}
-	_, err := fmt.Fprintf(out, "%-4s  %-19s  %s\n", f.verdict, f.what, f.explanation)
+	_, err := fmt.Fprintf(out, "%-4s  %-19s  %s\n", f.Verdict, f.Check, f.Text)
 	return err
 }
 
-type verdict string
+// Verdict says how bad a finding is.
+type Verdict string
 
+// Verdicts.
 const (
-	well    verdict = "ok"
-	warning verdict = "warn" // look at it; the server works
-	wrong   verdict = "FAIL"
+	Well    Verdict = "ok"
+	Warning Verdict = "warn" // look at it; the server works
+	Wrong   Verdict = "FAIL"
 )
+
+// Check is a check of another package. It is asked if the database has the schema of this program, and c is the
+// configuration as far as it could be read. It has the time that the doctor gives to each thing it asks.
+type Check func(ctx context.Context, c config.Config, pool *pgxpool.Pool) []Finding
 
 // examined is what the checks look at. What could not be read or opened is nil, and its check says why.
 type examined struct {
@@ -91,6 +90,7 @@ type examined struct {
 	providers   oauth.Registry // those with keys
 	callbackErr error
 	today       time.Time
+	others      []Check
 }
 
 // Doctor checks everything that a server needs, changes nothing, and explains its findings. It returns an error if a
@@ -105,7 +105,7 @@ func Doctor(ctx context.Context, e Env, out io.Writer) error {
 	failed := 0
 	for _, check := range checks {
 		for _, f := range check(ctx, found) {
-			if f.verdict == wrong {
+			if f.Verdict == Wrong {
 				failed++
 			}
 			if err := f.write(out, asJSON); err != nil {
@@ -114,7 +114,7 @@ func Doctor(ctx context.Context, e Env, out io.Writer) error {
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("doctor: lines with %s: %d", wrong, failed)
+		return fmt.Errorf("doctor: lines with %s: %d", Wrong, failed)
 	}
 	return nil
 }
@@ -127,6 +127,7 @@ func examine(ctx context.Context, with Env) (e examined, end func()) {
 		getenv: func(name string) string { return cmp.Or(with.getenv(name), file[name]) },
 		names:  namesOf(with.Environ, file),
 		today:  time.Now().UTC(),
+		others: with.Checks,
 	}
 	e.config, e.configErr = config.Load(e.getenv)
 	e.configErr = errors.Join(fileErr, e.configErr)
@@ -167,19 +168,32 @@ func (e *examined) inspect(ctx context.Context, address string) {
 }
 
 // checkConfiguration lists every problem that would keep a server from starting.
-func checkConfiguration(_ context.Context, e examined) (found []finding) {
+func checkConfiguration(_ context.Context, e examined) (found []Finding) {
 	for _, problem := range each(e.configErr) {
-		found = append(found, finding{wrong, "configuration", problem.Error()})
+		found = append(found, Finding{Wrong, "configuration", problem.Error()})
 	}
 	switch {
 	case len(found) > 0:
 	case e.config.Production:
-		found = append(found, finding{well, "configuration", "complete, for production"})
+		found = append(found, Finding{Well, "configuration", "complete, for production"})
 	case e.config.Public():
-		found = append(found, finding{warning, "configuration", "complete, but APP_ENV is not production " +
+		found = append(found, Finding{Warning, "configuration", "complete, but APP_ENV is not production " +
 			"although PUBLIC_URL is public: the requirements of production were not checked"})
 	default:
-		found = append(found, finding{well, "configuration", "complete, for development (APP_ENV is not production)"})
+		found = append(found, Finding{Well, "configuration", "complete, for development (APP_ENV is not production)"})
+	}
+	return found
+}
+
+// checkOthers asks the checks of other packages.
+func checkOthers(ctx context.Context, e examined) (found []Finding) {
+	if !e.hasSchema() || len(e.database.Pending) > 0 {
+		return nil
+	}
+	for _, check := range e.others {
+		ctx, cancel := context.WithTimeout(ctx, e.limits.Doctor)
+		found = append(found, check(ctx, e.config, e.pool)...)
+		cancel()
 	}
 	return found
 }

@@ -15,44 +15,44 @@ import (
 	"cairn/internal/seal"
 )
 
-func checkDatabase(_ context.Context, e examined) []finding {
+func checkDatabase(_ context.Context, e examined) []Finding {
 	switch {
 	case errors.Is(e.databaseErr, errNoDatabase):
-		return []finding{{warning, "database", e.databaseErr.Error()}}
+		return []Finding{{Warning, "database", e.databaseErr.Error()}}
 	case e.databaseErr != nil:
-		return []finding{{wrong, "database", e.databaseErr.Error()}}
+		return []Finding{{Wrong, "database", e.databaseErr.Error()}}
 	case e.database.ReadOnly != "":
-		return []finding{{wrong, "database", fmt.Sprintf("%s can't be written to: %s",
+		return []Finding{{Wrong, "database", fmt.Sprintf("%s can't be written to: %s",
 			e.database.Address, e.database.ReadOnly)}}
 	}
-	return []finding{{well, "database", fmt.Sprintf("PostgreSQL %s at %s answers in %v and can be written to",
+	return []Finding{{Well, "database", fmt.Sprintf("PostgreSQL %s at %s answers in %v and can be written to",
 		e.database.Server, e.database.Address, e.database.Took.Round(100*time.Microsecond))}}
 }
 
-func checkSchema(_ context.Context, e examined) []finding {
+func checkSchema(_ context.Context, e examined) []Finding {
 	d := e.database
 	switch {
 	case e.databaseErr != nil:
 		return nil
 	case d.Version == 0 && !d.MayMigrate:
-		return []finding{{wrong, "schema", "there is none yet, and the user of DATABASE_URL may not make it: " +
+		return []Finding{{Wrong, "schema", "there is none yet, and the user of DATABASE_URL may not make it: " +
 			"run server migrate as its owner (deploy/database.sql)"}}
 	case len(d.Pending) > 0 && !d.MayMigrate:
-		return []finding{{wrong, "schema", fmt.Sprintf("version %d; pending: %s. "+
+		return []Finding{{Wrong, "schema", fmt.Sprintf("version %d; pending: %s. "+
 			"The user of DATABASE_URL may not run them: run server migrate as the schema's owner",
 			d.Version, strings.Join(d.Pending, ", "))}}
 	case d.Version == 0:
-		return []finding{{warning, "schema", "there is none yet: the first start makes it, or server migrate"}}
+		return []Finding{{Warning, "schema", "there is none yet: the first start makes it, or server migrate"}}
 	case len(d.Pending) > 0:
-		return []finding{{warning, "schema", fmt.Sprintf(
+		return []Finding{{Warning, "schema", fmt.Sprintf(
 			"version %d; pending: %s. The next start runs them, or server migrate",
 			d.Version, strings.Join(d.Pending, ", "))}}
 	case d.Version > d.Known:
-		return []finding{{warning, "schema", fmt.Sprintf(
+		return []Finding{{Warning, "schema", fmt.Sprintf(
 			"version %d is newer than this program, which knows %d: fine for going back one release",
 			d.Version, d.Known)}}
 	}
-	return []finding{{well, "schema", fmt.Sprintf("version %d, the newest this program knows", d.Version)}}
+	return []Finding{{Well, "schema", fmt.Sprintf("version %d, the newest this program knows", d.Version)}}
 }
 
 // hasSchema reports whether the tables exist. The first version of the schema has most tables that the doctor reads.
@@ -60,50 +60,50 @@ func checkSchema(_ context.Context, e examined) []finding {
 func (e examined) hasSchema() bool { return e.databaseErr == nil && e.database.Version > 0 }
 
 // checkKeys compares the keys that sealed what is stored with those that are configured.
-func checkKeys(ctx context.Context, e examined) []finding {
+func checkKeys(ctx context.Context, e examined) []Finding {
 	configured, err := e.keyIDs()
 	if err != nil {
-		return []finding{{wrong, "keys", err.Error()}}
+		return []Finding{{Wrong, "keys", err.Error()}}
 	}
 	switch {
 	case !e.hasSchema():
 		return nil
 	case e.database.Version < 4: // the first with withdrawals, whose tokens are sealed, too
-		return []finding{{
-			warning, "keys",
+		return []Finding{{
+			Warning, "keys",
 			"can't be compared with what is stored until the pending migrations have run",
 		}}
 	}
 	used, err := connection.Keys(ctx, e.pool)
 	if err != nil {
-		return []finding{{wrong, "keys", err.Error()}}
+		return []Finding{{Wrong, "keys", err.Error()}}
 	}
-	var found []finding
+	var found []Finding
 	for _, id := range slices.Sorted(maps.Keys(used)) {
 		found = append(found, keyFinding(id, used[id], configured))
 	}
 	for i, id := range configured {
 		if i > 0 && used[id] == 0 {
-			found = append(found, finding{well, "keys", fmt.Sprintf(
+			found = append(found, Finding{Well, "keys", fmt.Sprintf(
 				"%s seals nothing any more: remove it once every server has %s in front", id, configured[0])})
 		}
 	}
 	if len(found) == 0 {
-		found = append(found, finding{well, "keys", "nothing is sealed yet"})
+		found = append(found, Finding{Well, "keys", "nothing is sealed yet"})
 	}
 	return found
 }
 
-func keyFinding(id string, connections int, configured []string) finding {
-	sealed := plural(connections, "connection")
+func keyFinding(id string, connections int, configured []string) Finding {
+	sealed := Plural(connections, "connection")
 	switch slices.Index(configured, id) {
 	case -1:
-		return finding{wrong, "keys", fmt.Sprintf("%s sealed %s and is not configured: "+
+		return Finding{Wrong, "keys", fmt.Sprintf("%s sealed %s and is not configured: "+
 			"add the key with this id to the end of ENCRYPTION_KEY", id, sealed)}
 	case 0:
-		return finding{well, "keys", fmt.Sprintf("%s, the newest, sealed %s", id, sealed)}
+		return Finding{Well, "keys", fmt.Sprintf("%s, the newest, sealed %s", id, sealed)}
 	}
-	return finding{warning, "keys", fmt.Sprintf("%s, an older one, sealed %s: run server rekey", id, sealed)}
+	return Finding{Warning, "keys", fmt.Sprintf("%s, an older one, sealed %s: run server rekey", id, sealed)}
 }
 
 // keyIDs returns the ids of the configured keys, the newest first. It reads the key that development generates, but
@@ -133,7 +133,7 @@ func (e examined) keyIDs() ([]string, error) {
 const allowedSkew = 5 * time.Second
 
 // checkClock compares this machine's clock with the database's, by which sessions and tokens expire.
-func checkClock(_ context.Context, e examined) []finding {
+func checkClock(_ context.Context, e examined) []Finding {
 	if e.databaseErr != nil {
 		return nil
 	}
@@ -143,11 +143,11 @@ func checkClock(_ context.Context, e examined) []finding {
 		if ahead < 0 {
 			word = "behind"
 		}
-		return []finding{{warning, "clock", fmt.Sprintf("this machine is %v %s the database: "+
+		return []Finding{{Warning, "clock", fmt.Sprintf("this machine is %v %s the database: "+
 			"synchronise both (NTP). That signs no one out, "+
 			"but logs show wrong times, and certificates may be refused", ahead.Abs(), word)}}
 	}
-	return []finding{{well, "clock", fmt.Sprintf("this machine and the database differ by %v", ahead.Abs())}}
+	return []Finding{{Well, "clock", fmt.Sprintf("this machine and the database differ by %v", ahead.Abs())}}
 }
 
 // stateWords say what the state of connections means, as part of a sentence.
@@ -158,22 +158,22 @@ var stateWords = map[connection.State]string{
 	connection.NeedsReconnect: "wait for their owner to connect again",
 }
 
-func checkConnections(ctx context.Context, e examined) []finding {
+func checkConnections(ctx context.Context, e examined) []Finding {
 	if !e.hasSchema() {
 		return nil
 	}
 	tallies, err := connection.Count(ctx, e.pool)
 	if err != nil {
-		return []finding{{wrong, "connections", err.Error()}}
+		return []Finding{{Wrong, "connections", err.Error()}}
 	}
 	if len(tallies) == 0 {
-		return []finding{{well, "connections", "none yet"}}
+		return []Finding{{Well, "connections", "none yet"}}
 	}
-	var found []finding
+	var found []Finding
 	for _, t := range tallies {
-		f := finding{well, "connections", fmt.Sprintf("%s: %d %s", t.Provider, t.N, stateWords[t.State])}
+		f := Finding{Well, "connections", fmt.Sprintf("%s: %d %s", t.Provider, t.N, stateWords[t.State])}
 		if t.State == connection.Suspended {
-			f.verdict = warning
+			f.Verdict = Warning
 		}
 		found = append(found, f)
 	}
@@ -181,27 +181,27 @@ func checkConnections(ctx context.Context, e examined) []finding {
 }
 
 // checkBudgets says how much of the providers' quotas is used.
-func checkBudgets(ctx context.Context, e examined) (found []finding) {
+func checkBudgets(ctx context.Context, e examined) (found []Finding) {
 	if e.databaseErr != nil || e.database.Version < 5 {
 		return nil
 	}
 	budgets, err := oauth.Budgets(ctx, e.pool)
 	if err != nil {
-		return []finding{{wrong, "quota", err.Error()}}
+		return []Finding{{Wrong, "quota", err.Error()}}
 	}
 	for _, b := range budgets {
 		what := "quota " + b.Provider
 		if b.QuarterMax > 0 {
-			f := finding{well, what, fmt.Sprintf("%d of %d calls used in this quarter hour, %d of %d today (UTC)",
+			f := Finding{Well, what, fmt.Sprintf("%d of %d calls used in this quarter hour, %d of %d today (UTC)",
 				b.QuarterUsed, b.QuarterMax, b.DayUsed, b.DayMax)}
 			if b.DayUsed >= b.DayMax {
-				f.verdict = warning
+				f.Verdict = Warning
 			}
 			found = append(found, f)
 		}
 		if !b.PausedUntil.IsZero() {
 			until := b.PausedUntil.UTC().Format(time.DateTime)
-			found = append(found, finding{warning, what, "it asked for no calls before " + until + " UTC"})
+			found = append(found, Finding{Warning, what, "it asked for no calls before " + until + " UTC"})
 		}
 	}
 	return found

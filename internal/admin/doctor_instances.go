@@ -9,34 +9,34 @@ import (
 )
 
 // checkInstances lists the running servers, and finds those that lack the newest key, which holds up its rotation.
-func checkInstances(ctx context.Context, e examined) (found []finding) {
+func checkInstances(ctx context.Context, e examined) (found []Finding) {
 	if !e.hasSchema() || len(e.database.Pending) > 0 {
 		return nil
 	}
 	all, err := instance.List(ctx, e.pool)
 	if err != nil {
-		return []finding{{wrong, "instances", err.Error()}}
+		return []Finding{{Wrong, "instances", err.Error()}}
 	}
 	keys, err := e.keyIDs()
 	if err != nil {
 		return nil // the check of keys says why
 	}
 	for _, i := range all {
-		f := finding{well, "instances", fmt.Sprintf("%s at %s runs version %s", i.ID, i.Hostname, i.Version)}
+		f := Finding{Well, "instances", fmt.Sprintf("%s at %s runs version %s", i.ID, i.Hostname, i.Version)}
 		switch {
 		case !i.Live:
-			f.verdict = warning
-			f.explanation = fmt.Sprintf("%s at %s was last seen %s: it was killed, or can't reach the database",
+			f.Verdict = Warning
+			f.Text = fmt.Sprintf("%s at %s was last seen %s: it was killed, or can't reach the database",
 				i.ID, i.Hostname, stamp(i.LastSeen))
 		case len(keys) > 0 && !slices.Contains(i.Keys, keys[0]):
-			f.verdict = warning
-			f.explanation += fmt.Sprintf(" and lacks the key %s, the newest here: "+
+			f.Verdict = Warning
+			f.Text += fmt.Sprintf(" and lacks the key %s, the newest here: "+
 				"put it first in its ENCRYPTION_KEY", keys[0])
 		}
 		found = append(found, f)
 	}
 	if len(found) == 0 {
-		found = append(found, finding{well, "instances", "none is running"})
+		found = append(found, Finding{Well, "instances", "none is running"})
 	}
 	return found
 }

@@ -13,12 +13,12 @@ import (
 )
 
 // checkProviders checks that each provider's hosts answer at all. It asks all hosts at the same time.
-func checkProviders(ctx context.Context, e examined) []finding {
+func checkProviders(ctx context.Context, e examined) []Finding {
 	switch {
 	case e.config.Sandbox():
-		return []finding{{well, "providers", "the sandbox simulates all three: no provider has keys"}}
+		return []Finding{{Well, "providers", "the sandbox simulates all three: no provider has keys"}}
 	case len(e.providers) == 0 && e.callbackErr == nil:
-		return []finding{{warning, "providers",
+		return []Finding{{Warning, "providers",
 			"none has keys: people can only sign in with a password, and can't connect anything"}}
 	}
 	type host struct{ provider, address string }
@@ -28,7 +28,7 @@ func checkProviders(ctx context.Context, e examined) []finding {
 			hosts = append(hosts, host{p.Key, address})
 		}
 	}
-	found := make([]finding, len(hosts))
+	found := make([]Finding, len(hosts))
 	var wg sync.WaitGroup
 	for i, h := range hosts {
 		wg.Go(func() { found[i] = reach(ctx, e.limits.Doctor, h.provider, h.address) })
@@ -51,32 +51,32 @@ func hostsOf(p *oauth.Provider) (hosts []string) {
 	return hosts
 }
 
-func reach(ctx context.Context, limit time.Duration, provider, address string) finding {
+func reach(ctx context.Context, limit time.Duration, provider, address string) Finding {
 	what := "reach " + provider
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodHead, address+"/", nil)
 	if err != nil {
-		return finding{wrong, what, address + " is not a valid address"}
+		return Finding{Wrong, what, address + " is not a valid address"}
 	}
 	began := time.Now()
 	resp, err := http.DefaultTransport.RoundTrip(r) // a redirect is an answer too
 	switch {
 	case ctx.Err() != nil:
-		return finding{wrong, what, fmt.Sprintf("%s does not answer within %v: "+
+		return Finding{Wrong, what, fmt.Sprintf("%s does not answer within %v: "+
 			"check the provider, firewalls and the DNS", address, limit)}
 	case err != nil:
-		return finding{wrong, what, fmt.Sprintf("%s can't be reached: %v", address, err)}
+		return Finding{Wrong, what, fmt.Sprintf("%s can't be reached: %v", address, err)}
 	}
 	_ = resp.Body.Close()
-	return finding{well, what, fmt.Sprintf("%s answers in %v", address, time.Since(began).Round(time.Millisecond))}
+	return Finding{Well, what, fmt.Sprintf("%s answers in %v", address, time.Since(began).Round(time.Millisecond))}
 }
 
 // checkCallbacks shows the callback URLs, which operators have to register at the providers.
-func checkCallbacks(_ context.Context, e examined) (found []finding) {
+func checkCallbacks(_ context.Context, e examined) (found []Finding) {
 	switch {
 	case e.callbackErr != nil:
-		return []finding{{wrong, "callback", e.callbackErr.Error()}}
+		return []Finding{{Wrong, "callback", e.callbackErr.Error()}}
 	case e.config.Production && e.config.PublicURL == nil:
 		return nil // the configuration's problem
 	}
@@ -90,7 +90,7 @@ func checkCallbacks(_ context.Context, e examined) (found []finding) {
 			}
 			words = fmt.Sprintf("%s; register its bare domain, %s", address, u.Hostname())
 		}
-		found = append(found, finding{well, "callback " + p.Key, words})
+		found = append(found, Finding{Well, "callback " + p.Key, words})
 	}
 	return found
 }
@@ -99,13 +99,13 @@ func checkCallbacks(_ context.Context, e examined) (found []finding) {
 const noticeAhead = 90 * 24 * time.Hour
 
 // checkDates lists what providers have announced, and warns of deadlines that concern this site.
-func checkDates(_ context.Context, e examined) (found []finding) {
+func checkDates(_ context.Context, e examined) (found []Finding) {
 	for _, p := range e.known {
 		for _, d := range p.Deadlines {
-			f := finding{well, "dates", fmt.Sprintf("%s (%s): %s",
-				d.Day.Format(time.DateOnly), daysTo(d.Day, e.today), d.Words)}
+			f := Finding{Well, "dates", fmt.Sprintf("%s (%s): %s",
+				d.Day.Format(time.DateOnly), DaysTo(d.Day, e.today), d.Words)}
 			if d.Open != nil && d.Open(p) && slices.Contains(e.providers, p) && d.Day.Sub(e.today) < noticeAhead {
-				f.verdict = warning
+				f.Verdict = Warning
 			}
 			found = append(found, f)
 		}
@@ -113,14 +113,14 @@ func checkDates(_ context.Context, e examined) (found []finding) {
 	return found
 }
 
-// daysTo says how far away a day is.
-func daysTo(day, today time.Time) string {
+// DaysTo says how far away a day is.
+func DaysTo(day, today time.Time) string {
 	days := int(day.Sub(today.Truncate(24*time.Hour)).Hours() / 24)
 	switch {
 	case days == 0:
 		return "today"
 	case days < 0:
-		return plural(-days, "day") + " ago"
+		return Plural(-days, "day") + " ago"
 	}
-	return plural(days, "day") + " left"
+	return Plural(days, "day") + " left"
 }

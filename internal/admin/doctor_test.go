@@ -79,14 +79,6 @@ func TestDoctorExplainsTheDatabase(t *testing.T) {
 			INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens, state)
 			VALUES (1, 1, 'strava', '\x0100000000', 'paused')`, 1,
 			`warn | connections | strava: 1 are refused`},
-		{"old tokens", `
-			CREATE TABLE public.users (id serial, access_token_encrypted text,
-				garmin_oauth_tokens_encrypted text, garmin_connected_at timestamp);
-			INSERT INTO public.users (garmin_oauth_tokens_encrypted) VALUES ('hunter2'), ('hunter2'), (NULL);
-			CREATE TABLE public."Garmin's" (id serial, token text);
-			CREATE TABLE public.garmin_tokens (id serial, oauth_token text, oauth_token_secret text);
-			INSERT INTO public.garmin_tokens (oauth_token) VALUES ('hunter2')`, 0,
-			`warn | old Garmin tokens | 2 in public.users \(garmin_oauth_tokens_encrypted\)(.|\n)*OAuth 1`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -202,7 +194,7 @@ func TestDoctorComparesClocks(t *testing.T) {
 	} {
 		f := checkClock(t.Context(), examined{database: db.Report{Ahead: ahead}})[0]
 		verdict, words, _ := strings.Cut(want, " ")
-		if string(f.verdict) != verdict || !strings.Contains(f.explanation, words) {
+		if string(f.Verdict) != verdict || !strings.Contains(f.Text, words) {
 			t.Errorf("%v: %v", ahead, f)
 		}
 	}
@@ -215,14 +207,14 @@ func TestDoctorKnowsDates(t *testing.T) {
 	for _, tt := range []struct {
 		today    string
 		provider *oauth.Provider
-		verdict  verdict
+		verdict  Verdict
 		words    string
 	}{
-		{"2026-11-23", here, well, "(190 days left)"},
-		{"2027-05-31", here, warning, "(1 day left)"},
-		{"2027-06-01", here, warning, "(today)"},
-		{"2027-06-03", here, warning, "(2 days ago)"},
-		{"2027-06-03", moved, well, "(2 days ago)"},
+		{"2026-11-23", here, Well, "(190 days left)"},
+		{"2027-05-31", here, Warning, "(1 day left)"},
+		{"2027-06-01", here, Warning, "(today)"},
+		{"2027-06-03", here, Warning, "(2 days ago)"},
+		{"2027-06-03", moved, Well, "(2 days ago)"},
 	} {
 		today, err := time.Parse(time.DateOnly, tt.today)
 		if err != nil {
@@ -232,7 +224,7 @@ func TestDoctorKnowsDates(t *testing.T) {
 			known: oauth.Registry{tt.provider}, providers: oauth.Registry{tt.provider},
 			today: today.Add(20 * time.Hour),
 		})
-		if f := found[len(found)-1]; f.verdict != tt.verdict || !strings.Contains(f.explanation, tt.words) {
+		if f := found[len(found)-1]; f.Verdict != tt.verdict || !strings.Contains(f.Text, tt.words) {
 			t.Errorf("%s: %v, want %s and %q", tt.today, f, tt.verdict, tt.words)
 		}
 	}
@@ -271,7 +263,7 @@ func TestDoctorOnProxies(t *testing.T) {
 		c, _ := config.Load(func(name string) string { return tt.env[name] })
 		var said strings.Builder
 		for _, f := range checkProxies(t.Context(), examined{config: c, databaseErr: errNoDatabase}) {
-			said.WriteString(string(f.verdict) + " " + f.explanation)
+			said.WriteString(string(f.Verdict) + " " + f.Text)
 		}
 		if !strings.HasPrefix(said.String(), tt.want) || tt.want == "" && said.String() != "" {
 			t.Errorf("%s: %q, want %q", name, said.String(), tt.want)

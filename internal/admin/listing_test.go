@@ -23,7 +23,7 @@ func TestJSONFieldsAreDocumented(t *testing.T) {
 		"sessions list": {SessionRow{}, AboutSessions}, "instances": {InstanceRow{}, AboutInstances},
 		"jobs": {jobTally{}, AboutJobs}, "notices": {noticeRow{}, AboutNotices},
 		"webhooks": {webhookRow{}, AboutWebhooks()}, "strava show": {subscription{}, Subscriptions()[0].About()},
-		"doctor": {findingRow{}, AboutDoctor},
+		"doctor": {Finding{}, AboutDoctor},
 	} {
 		promised := regexp.MustCompile("(?m)^\\| `" + listing + "` \\|.*$").FindString(string(text))
 		for field := range reflect.TypeOf(row.fields).Fields() {

@@ -145,12 +145,13 @@ func endSessions(ctx context.Context, sessions *session.Manager, o order, userID
 	}
 	ended, err := end(ctx)
 	if err == nil {
-		_, err = fmt.Fprintf(out, "ended %s %s\n", plural(ended, "session"), whose)
+		_, err = fmt.Fprintf(out, "ended %s %s\n", Plural(ended, "session"), whose)
 	}
 	return err
 }
 
-func plural[N int | int64](n N, word string) string {
+// Plural returns a number of things, with an s unless it is one.
+func Plural[N int | int64](n N, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}

@@ -188,7 +188,7 @@ func (s subscription) String() string {
 }
 
 // checkWebhooks checks where providers send their events. To know our own address it needs the server's SESSION_SECRET.
-func checkWebhooks(ctx context.Context, e examined) (found []finding) {
+func checkWebhooks(ctx context.Context, e examined) (found []Finding) {
 	for _, s := range Subscriptions() {
 		calls, err := s.at(e.config)
 		if err != nil || e.config.SessionSecret == "" {
@@ -199,16 +199,16 @@ func checkWebhooks(ctx context.Context, e examined) (found []finding) {
 	return found
 }
 
-func (e examined) checkSubscription(ctx context.Context, s subscribing) finding {
+func (e examined) checkSubscription(ctx context.Context, s subscribing) Finding {
 	ctx, cancel := context.WithTimeout(ctx, e.limits.Doctor)
 	defer cancel()
 	what := "webhooks " + s.calls.Key
 	found, err := s.find(ctx)
 	switch {
 	case err != nil:
-		return finding{warning, what, fmt.Sprintf("%s does not say where it sends its events: %v", s.calls.Name, err)}
+		return Finding{Warning, what, fmt.Sprintf("%s does not say where it sends its events: %v", s.calls.Name, err)}
 	case !found.Here:
-		return finding{warning, what, found.String()}
+		return Finding{Warning, what, found.String()}
 	}
-	return finding{well, what, found.String()}
+	return Finding{Well, what, found.String()}
 }

@@ -74,6 +74,17 @@ func (a *Accounts) RemoveUnconfirmed(
 	return nil
 }
 
+// CountUnconfirmed counts the unconfirmed identities of a provider whose owners can confirm them.
+func CountUnconfirmed(ctx context.Context, tx pgx.Tx, provider string) (n int, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT count(*) FROM cairn.identities
+		WHERE provider = $1 AND NOT signs_in AND NOT starts_with(subject, $2)`, provider, unknownSubject).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("auth: count unconfirmed identities of %s: %w", provider, err)
+	}
+	return n, nil
+}
+
 // dropUnknown removes the user's account at a provider whose id is not known, with its connection, and reports whether
 // there was one.
 func dropUnknown(ctx context.Context, tx pgx.Tx, userID int64, provider string) (dropped bool, err error) {

@@ -154,3 +154,25 @@ func TestRemoveUnconfirmed(t *testing.T) {
 		t.Errorf("the confirmed one signs in to user %d, error %v; want %d", user2, err, user)
 	}
 }
+
+// Accounts whose id is not known, and those of other providers, are nothing that an owner could confirm.
+func TestCountUnconfirmed(t *testing.T) {
+	t.Parallel()
+	a, pool := newAccounts(t)
+	ada := signUp(t, a, pool, "ada@example.org")
+	confirmed := claim(t, pool, ada, "garmin", "1")
+	for _, subject := range []string{"2", "3", auth.UnknownSubject(4)} {
+		claim(t, pool, ada, "garmin", subject)
+	}
+	claim(t, pool, ada, "strava", "5")
+	if _, err := confirm(t, a, pool, ada, confirmed); err != nil {
+		t.Fatal(err)
+	}
+	within(t, pool, func(tx pgx.Tx) error {
+		n, err := auth.CountUnconfirmed(t.Context(), tx, "garmin")
+		if n != 2 {
+			t.Errorf("%d, want 2", n)
+		}
+		return err
+	})
+}

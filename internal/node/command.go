@@ -33,17 +33,27 @@ the errors.
 link --user ID prints a link that signs in the user with this id once, within half an
 hour, as if with a sign-in method: for somebody whose Foursquare account is gone. Find
 out who asks before you send it.
+
+status says how far the change-over has come, and what would be lost by switching the
+Node server off today. --json prints one JSON object: node_users, not_imported,
+accounts, reconnect, unconfirmed, links, links_used, only_link, no_way_in, adopted
+(day, sessions), not_adopted, deleted, deleted_ids (at the Node server, at most 1000),
+import, imported_at, links_end and sessions_end (day, days_left), losses.
+
+free PROVIDER SUBJECT (like strava 1234567) takes an account at a provider, with its
+connection, from the user to whom an import gave it without a proof, so that its owner
+can sign in with it. It says which user had it. Accounts that sign in stay as they are.
 `
 
 // Command runs one of the commands for the change-over from the Node server.
 func Command(ctx context.Context, e admin.Env, out io.Writer) error {
-	verb, rest, err := admin.Verb(e.Args, "import", "link")
+	verb, rest, err := admin.Verb(e.Args, "import", "link", "status", "free")
 	if err != nil {
 		return err
 	}
 	e.Args = rest
 	return map[string]func(context.Context, admin.Env, io.Writer) error{
-		"import": importCommand, "link": linkCommand,
+		"import": importCommand, "link": linkCommand, "status": statusCommand, "free": freeCommand,
 	}[verb](ctx, e, out)
 }
 

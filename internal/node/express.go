@@ -85,15 +85,20 @@ func (s *Sessions) read(ctx context.Context, sid string) (expressSession, error)
 	if err != nil {
 		return expressSession{}, fmt.Errorf("node: read %s: %w", strings.Join(s.Table, "."), err)
 	}
+	return s.parse(text, expire, now), nil
+}
+
+// parse returns what a row says: its JSON, and the column of its end as if that were UTC.
+func (s *Sessions) parse(text string, expire, now time.Time) expressSession {
 	var sess map[string]any
 	if json.Unmarshal([]byte(text), &sess) != nil {
-		return expressSession{}, nil
+		return expressSession{}
 	}
 	e := expressSession{nodeID: s.userOf(sess), created: now}
 	ends, known := endOf(sess)
 	if !known {
 		e.alive = now.Add(-zoneSpread).Before(expire)
-		return e, nil
+		return e
 	}
 	// Each request moves the end, so this is when the session was last used: no later than now, and no earlier than it
 	// began. The beginning itself is not there.
@@ -101,7 +106,7 @@ func (s *Sessions) read(ctx context.Context, sid string) (expressSession, error)
 	if age := maxAgeOf(sess); age > 0 && ends.Add(-age).Before(now) {
 		e.created = ends.Add(-age)
 	}
-	return e, nil
+	return e
 }
 
 // usual are the places where servers keep who is signed in.

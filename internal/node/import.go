@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,11 +33,7 @@ func NewImporter(d Deps, from string) (*Importer, error) {
 
 // keysOf are the keys that the Node server may have had.
 func keysOf(d Deps, from string) (keys, error) {
-	texts := []string{d.Config.Node.EncryptionKey}
-	for _, key := range d.Config.EncryptionKeys { // it may have had one of ours
-		texts = append(texts, hex.EncodeToString(key))
-	}
-	return newKeys(append(texts, from, d.Config.DatabaseURL)...)
+	return newKeys(append(keyTexts(d.Config), from, d.Config.DatabaseURL)...)
 }
 
 // Run says how an import runs.

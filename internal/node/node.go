@@ -19,6 +19,9 @@
 //	mirror.go   sessions that it can take over
 //	tokenmirror.go  refreshed tokens that it can use
 //	command.go  the commands for operators
+//	status.go   how far the change-over has come, with its counts in counts.go
+//	free.go     taking an account at a provider from somebody who only claimed it
+//	doctor.go   what the doctor looks at
 //
 // What becomes of a row of public.users:
 //
@@ -42,9 +45,9 @@
 // refreshed here or their connection ends.
 //
 // When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go,
-// serve.go); internal/config/node.go; internal/auth/import.go and internal/connection/import.go; docs/change-over.md;
-// and, with a migration, the tables cairn.node_* with their triggers. Identities that don't sign in
-// (auth/unconfirmed.go) stay until there are none.
+// serve.go); internal/config/node.go; internal/auth/import.go and internal/connection/import.go; Env.Checks of
+// internal/admin; docs/change-over.md; and, with a migration, the tables cairn.node_* with their triggers. Identities
+// that don't sign in (auth/unconfirmed.go) stay until there are none.
 package node
 
 import (

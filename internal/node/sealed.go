@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/scrypt"
+
+	"cairn/internal/config"
 )
 
 // errSealed says that a value does not open: it is damaged, or no key is the one that sealed it.
@@ -64,7 +66,7 @@ func (k keys) seal(plain []byte) string {
 	return hex.EncodeToString(iv[:]) + ":" + hex.EncodeToString(tag) + ":" + hex.EncodeToString(text)
 }
 
-// that returns the one key that opens all of these.  Errors: errSealed.
+// that returns the one key that opens all of these. Errors: errSealed.
 func (k keys) that(opens []string) (keys, error) {
 	for i := range k {
 		one := k[i : i+1]
@@ -73,6 +75,15 @@ func (k keys) that(opens []string) (keys, error) {
 		}
 	}
 	return nil, errSealed
+}
+
+// keyTexts returns the texts of keys that don't depend on a database's address.
+func keyTexts(c config.Config) []string {
+	texts := []string{c.Node.EncryptionKey}
+	for _, key := range c.EncryptionKeys { // the Node server may have had one of them
+		texts = append(texts, hex.EncodeToString(key))
+	}
+	return texts
 }
 
 // open returns what was sealed. Errors: errSealed.

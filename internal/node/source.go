@@ -155,23 +155,14 @@ func (s source) snapshot(ctx context.Context, since int64) (now, usable int64, e
 	return now, usable, nil
 }
 
-// newestSealed returns the newest sealed values of Strava and Foursquare, n at most.
-func (s source) newestSealed(ctx context.Context, n int) ([]string, error) {
+// newestSealed returns the sealed values of the newest rows.
+func (s source) newestSealed(ctx context.Context) ([]string, error) {
 	rows, _ := s.pool.Query(ctx, `
-		SELECT `+s.columns+` FROM public.users ORDER BY id DESC LIMIT $1`, n) // CollectRows returns its error
-	people, err := pgx.CollectRows(rows, scanPerson)
-	if err != nil {
-		return nil, fmt.Errorf("node: read the newest sealed values: %w", err)
-	}
-	var newest []string
-	for _, p := range people {
-		for _, provider := range []string{foursquare, strava} {
-			if p.sealed[provider] != "" && len(newest) < n {
-				newest = append(newest, p.sealed[provider])
-			}
-		}
-	}
-	return newest, nil
+		SELECT value FROM public.users
+		CROSS JOIN LATERAL (SELECT `+s.columns+`) AS row (i, account, name, picture, link, athlete, f, s, g)
+		CROSS JOIN LATERAL unnest(ARRAY[f, s, g]) AS value
+		WHERE value <> '' ORDER BY users.id DESC LIMIT $1`, sampled) // CollectRows returns its error
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 var linkShape = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)

@@ -35,9 +35,6 @@ func (n *Node) Start(ctx context.Context) error {
 	return nil
 }
 
-// tried is how many of the newest sealed values have to open.
-const tried = 20
-
 func (n *Node) checkWayBack(ctx context.Context) error {
 	if len(n.deps.Config.Node.Sessions.Secrets) == 0 {
 		return errors.New("NODE_SESSION_SECRET is missing: no session could be signed as the Node server does")
@@ -54,7 +51,7 @@ func (n *Node) checkWayBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	newest, err := from.newestSealed(ctx, tried)
+	newest, err := from.newestSealed(ctx)
 	if err != nil {
 		return err
 	}
