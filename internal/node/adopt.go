@@ -45,10 +45,16 @@ func (s *Sessions) Find(ctx context.Context, r *http.Request) (f session.Foreign
 		s.trouble.note(err)
 		result = "failed"
 	}
-	if !f.Adopted { // later requests of the same browser are nothing new
+	if result != adopted {
 		s.observe("session", result)
 	}
 	return f, result == adopted, nil
+}
+
+// Adopted implements session.Adopter.
+func (s *Sessions) Adopted(ctx context.Context, f session.Foreign) {
+	s.observe("session", adopted)
+	s.trouble.log.InfoContext(ctx, "signed in", "user", f.UserID, "method", f.Method)
 }
 
 // Results of a visit with a session of the Node server.

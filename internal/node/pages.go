@@ -57,7 +57,7 @@ func (n *Node) routes(site routes.Site, r chi.Router) {
 		r.Head(continuePage, site.Page(f.askToConnect))
 		r.Post(continuePage, site.Page(f.connect))
 	}
-	p := pages{n.links, site, arriving()[0]}
+	p := pages{n.links, site, arriving()[0], n.deps.Observe}
 	r.Get(linkPage, site.Page(p.ask))
 	r.Head(linkPage, site.Page(p.ask))
 	r.Post(linkPage, site.Page(p.signIn))
@@ -72,8 +72,9 @@ func (n *Node) routes(site routes.Site, r chi.Router) {
 // pages are the pages about links.
 type pages struct {
 	links
-	site routes.Site
-	link routes.SecretLink
+	site    routes.Site
+	link    routes.SecretLink
+	adopted func(kind, result string)
 }
 
 // owner is the user that a link leads to, and how a session would begin.
@@ -152,6 +153,7 @@ func (p pages) signIn(w http.ResponseWriter, r *http.Request) error {
 		return p.refuse(w, r, err)
 	}
 	p.site.DropSecret(w, p.link)
+	p.adopted("link", adopted)
 	text, next := "You’re signed in. Add a sign-in method now: the link was good once.", "/account#methods"
 	if of.method == PrivateLink {
 		text, next = "You’re signed in with your old private link, which works until "+p.lastDay()+

@@ -118,6 +118,9 @@ func TestSessionsOfExpressAreAdopted(t *testing.T) {
 			if !strings.Contains(a.sessionCookie(), "Max-Age=") {
 				t.Errorf("the cookie is %q, want one that outlives the browser", a.sessionCookie())
 			}
+			if n := strings.Count(s.log.String(), "method=node_session"); n != 1 {
+				t.Errorf("the sign-in is in the log %d times, want once", n)
+			}
 			if a := b.get("/account").want(http.StatusOK, "#sessions", "on the old server"); a.sessionCookie() != "" {
 				t.Errorf("the cookie is set again: %q", a.sessionCookie())
 			}

@@ -17,6 +17,8 @@ type Adopter interface {
 	// Claim notes, in the transaction that begins a session here, that the other server's goes on here, and reports
 	// whether it does so for the first time. It checks again what Find has checked. It locks the user.
 	Claim(ctx context.Context, tx pgx.Tx, f Foreign) (first bool, err error)
+	// Adopted is called when a session has begun here in place of the other server's.
+	Adopted(ctx context.Context, f Foreign)
 }
 
 // Foreign is a session of another server.
@@ -39,12 +41,18 @@ func (m *Manager) adopt(ctx context.Context, rq *request, r *http.Request) error
 		return err
 	}
 	if !f.Adopted {
-		err := pgx.BeginFunc(ctx, m.Pool, func(tx pgx.Tx) error { return m.beginAdopted(ctx, tx, rq, f) })
-		if errors.Is(err, ErrEnded) { // over there, meanwhile
-			return nil
-		}
-		if err != nil {
+		var first bool
+		err := pgx.BeginFunc(ctx, m.Pool, func(tx pgx.Tx) (err error) {
+			first, err = m.beginAdopted(ctx, tx, rq, f)
 			return err
+		})
+		switch {
+		case errors.Is(err, ErrEnded): // over there, meanwhile
+			return nil
+		case err != nil:
+			return err
+		case first:
+			m.Adopter.Adopted(ctx, f)
 		}
 	}
 	hash := hashToken(f.Token)
@@ -62,10 +70,10 @@ func (m *Manager) adopt(ctx context.Context, rq *request, r *http.Request) error
 }
 
 // beginAdopted inserts our session in place of another server's, if that is claimed for the first time.
-func (m *Manager) beginAdopted(ctx context.Context, tx pgx.Tx, rq *request, f Foreign) error {
-	first, err := m.Adopter.Claim(ctx, tx, f)
+func (m *Manager) beginAdopted(ctx context.Context, tx pgx.Tx, rq *request, f Foreign) (first bool, err error) {
+	first, err = m.Adopter.Claim(ctx, tx, f)
 	if err != nil || !first {
-		return err
+		return false, err
 	}
 	_, err = tx.Exec(ctx, `
 		INSERT INTO cairn.sessions (token, data, created, expiry, user_id, method, kept, address, user_agent)
@@ -75,10 +83,10 @@ func (m *Manager) beginAdopted(ctx context.Context, tx pgx.Tx, rq *request, f Fo
 		hashToken(f.Token), f.Created, m.store.lifetime(f.Persistent), m.MaxLifetime, f.UserID, f.Method, f.Persistent,
 		rq.address, rq.browser())
 	if err != nil {
-		return fmt.Errorf("session: adopt: %w", err)
+		return false, fmt.Errorf("session: adopt: %w", err)
 	}
 	_, err = m.mirror(ctx, tx, hashToken(f.Token), f.Theirs)
-	return err
+	return true, err
 }
 
 // keepAdopted drops the token of an adopted session from the response if the session has ended or got another token
