@@ -104,14 +104,22 @@ func (l links) works(ctx context.Context, userID int64) (works bool, err error) 
 	return works, nil
 }
 
-// end ends the private link of a user.
+// end ends the private link of a user, and what was begun with it.
 func (l links) end(ctx context.Context, userID int64) error {
-	_, err := l.pool.Exec(ctx, `
-		UPDATE cairn.node_users SET link_hash = NULL, link_ended_at = now() WHERE user_id = $1`, userID)
-	if err != nil {
-		return fmt.Errorf("node: end the link of user %d: %w", userID, err)
-	}
-	return nil
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if err := auth.KeepUser(ctx, tx, userID); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			UPDATE cairn.node_users SET link_hash = NULL, link_ended_at = now() WHERE user_id = $1`, userID)
+		if err == nil {
+			_, err = tx.Exec(ctx, `DELETE FROM cairn.node_consents WHERE user_id = $1`, userID)
+		}
+		if err != nil {
+			return fmt.Errorf("node: end the link of user %d: %w", userID, err)
+		}
+		return nil
+	})
 }
 
 // lockOut ends all links of a user, and keeps sessions that the Node server began until now from being adopted.
@@ -121,6 +129,9 @@ func lockOut(ctx context.Context, tx pgx.Tx, userID int64) error {
 		WHERE user_id = $1`, userID)
 	if err == nil {
 		_, err = tx.Exec(ctx, `DELETE FROM cairn.node_links WHERE user_id = $1`, userID)
+	}
+	if err == nil {
+		_, err = tx.Exec(ctx, `DELETE FROM cairn.node_consents WHERE user_id = $1`, userID)
 	}
 	if err != nil {
 		return fmt.Errorf("node: lock others out of user %d: %w", userID, err)
