@@ -7,7 +7,8 @@
 
 -- A user of the Node server, by its id. Without user_id the account was deleted here: only the id is left, so that the
 -- person is not imported again. link_hash is the SHA-256 of the private link's token. From ended_since on, no session
--- that the Node server began is adopted: the user has signed out everywhere, or changed the password, since.
+-- that the Node server began is adopted: the user has signed out everywhere, or changed the password, since. A row with a
+-- negative id is a link that was made here, for the old front end.
 CREATE TABLE IF NOT EXISTS cairn.node_users (
     node_id       bigint PRIMARY KEY,
     user_id       bigint REFERENCES cairn.users ON DELETE SET NULL,

@@ -93,7 +93,8 @@ func (s *Sessions) Claim(ctx context.Context, tx pgx.Tx, f session.Foreign) (fir
 	}
 	err = tx.QueryRow(ctx, `
 		WITH open AS (
-			SELECT user_id FROM cairn.node_users WHERE user_id = $2 AND ended_since IS NULL LIMIT 1 FOR SHARE
+			SELECT user_id FROM cairn.node_users
+			WHERE user_id = $2 AND node_id > 0 AND ended_since IS NULL LIMIT 1 FOR SHARE
 		)
 		INSERT INTO cairn.node_sessions (sid_hash, user_id) SELECT $1, user_id FROM open
 		ON CONFLICT (sid_hash) DO NOTHING RETURNING true`, f.ID, f.UserID).Scan(&first)

@@ -260,36 +260,52 @@ func (f frontend) loggedIn(w http.ResponseWriter, r *http.Request, attempt oauth
 	return nil
 }
 
-// tokenOf returns the token of a user's private link: the Node server's, if that still works here, and else a new one.
-// A person who came after the last import gets a row without one there: its id is the user's, negative.
+// madeLinks is how many links that were made here a user has: one for each device of theirs, and the next one takes the
+// place of the oldest.
+const madeLinks = 10
+
+// tokenOf returns the token of a user's private link: the Node server's, if that still works here, and else a new one
+// beside those that work, since only hashes of them are kept. A new one is in a row of its own, whose id is negative.
 func (l links) tokenOf(ctx context.Context, tx pgx.Tx, userID int64) (token string, err error) {
-	var nodeID int64
-	var hash []byte
-	err = tx.QueryRow(ctx, `
-		SELECT node_id, link_hash FROM cairn.node_users WHERE user_id = $1 ORDER BY node_id DESC LIMIT 1 FOR UPDATE`,
-		userID).Scan(&nodeID, &hash)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return "", fmt.Errorf("node: find the link of user %d: %w", userID, err)
-	}
-	if nodeID > 0 && hash != nil {
-		token, err = secretTokenOf(ctx, tx, nodeID)
-		if err != nil || string(linkHash(token)) == string(hash) {
-			return token, err
-		}
+	token, err = l.nodeTokenOf(ctx, tx, userID)
+	if err != nil || token != "" {
+		return token, err
 	}
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails
 	token = hex.EncodeToString(random[:])
-	if nodeID == 0 {
-		nodeID = -userID
-	}
 	_, err = tx.Exec(ctx, `
-		INSERT INTO cairn.node_users AS u (node_id, user_id, link_hash, link_ended_at) VALUES ($1, $2, $3, now())
-		ON CONFLICT (node_id) DO UPDATE
-		SET link_hash = EXCLUDED.link_hash, link_ended_at = COALESCE(u.link_ended_at, EXCLUDED.link_ended_at)`,
-		nodeID, userID, linkHash(token))
+		DELETE FROM cairn.node_users WHERE node_id IN (
+			SELECT node_id FROM cairn.node_users WHERE user_id = $1 AND node_id < 0
+			ORDER BY imported_at DESC, node_id OFFSET $2)`, userID, madeLinks-1)
+	if err == nil {
+		_, err = tx.Exec(ctx, `
+			INSERT INTO cairn.node_users (node_id, user_id, link_hash)
+			VALUES (-1 - floor(random() * 9e15)::bigint, $1, $2)`, userID, linkHash(token))
+	}
 	if err != nil {
 		return "", fmt.Errorf("node: make a link for user %d: %w", userID, err)
+	}
+	return token, nil
+}
+
+// nodeTokenOf returns the token of a link that the Node server made and that works here; "" if nobody can know it.
+func (l links) nodeTokenOf(ctx context.Context, tx pgx.Tx, userID int64) (token string, err error) {
+	var nodeID int64
+	var hash []byte
+	err = tx.QueryRow(ctx, `
+		SELECT node_id, link_hash FROM cairn.node_users
+		WHERE user_id = $1 AND node_id > 0 AND link_hash IS NOT NULL
+		ORDER BY node_id DESC LIMIT 1 FOR UPDATE`, userID).Scan(&nodeID, &hash)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("node: find the link of user %d: %w", userID, err)
+	}
+	token, err = secretTokenOf(ctx, tx, nodeID)
+	if err != nil || string(linkHash(token)) != string(hash) {
+		return "", err
 	}
 	return token, nil
 }

@@ -101,8 +101,8 @@ func (n *Node) api(site routes.Site, r chi.Router) {
 	})
 }
 
-// unknown answers what no route is for: if a browser asks whether the front end may call a route, and as the Node server
-// did.
+// unknown answers what no route is for: a browser that asks whether the front end may call something, and everybody
+// else as the Node server did.
 func (n *Node) unknown(site routes.Site, r *http.Request) http.Handler {
 	f, ok := n.frontend(site)
 	if !ok || !strings.HasPrefix(r.URL.Path, "/api/") {

@@ -160,8 +160,8 @@ func TestConnectingFromTheFrontendTakesTenMinutes(t *testing.T) {
 		t.Error("it does not end after ten minutes")
 	}
 	exec(t, s, `UPDATE cairn.node_consents SET expires_at = expires_at - interval '10 minutes'`)
+	b.stolen().get("/connect/continue").to("/login?notice=unknown-link")
 	b.post("/connect/continue", "about", about).to("/login?notice=unknown-link")
-	b.get("/connect/continue").to("/login?notice=unknown-link")
 	callback := b.callbackOf(token, "strava", "allow")
 	exec(t, s, `UPDATE cairn.oauth_attempts SET created_at = created_at - interval '10 minutes'`)
 	b.get(callback).to("/login?notice=expired-strava")

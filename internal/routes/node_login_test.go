@@ -105,11 +105,35 @@ func TestFrontendLoginWithoutTheNodeServersTable(t *testing.T) {
 		exec(t, s, sql)
 		token := b.logsIn(t, "ada")
 		b.knows(token, 200)
+		b.knows(old, 200) // it goes on in a bookmark
 		if token == old {
 			t.Errorf("%s: got the old token, which nobody can know", sql)
 		}
 		unlimited(t, s)
 	}
+}
+
+// Signing in on one device signs out no other, and all of them end together.
+func TestFrontendLoginOnSeveralDevices(t *testing.T) {
+	t.Parallel()
+	s := fronted(t)
+	b := newBrowser(t, s)
+	var tokens []string
+	for range 11 {
+		tokens = append(tokens, b.logsIn(t, "ada"))
+		unlimited(t, s)
+	}
+	b.knows(tokens[0], 401)
+	for _, token := range tokens[1:] {
+		b.knows(token, 200)
+	}
+	b.get(b.decide(b.consent("/login/foursquare"), "ada", "allow")).to("/")
+	b.post("/account/link/end").to("/account#sessions")
+	exec(t, s, `DELETE FROM cairn.rate_limits`)
+	for _, token := range tokens {
+		b.knows(token, 401)
+	}
+	b.knows(b.logsIn(t, "ada"), 200)
 }
 
 func TestFrontendLoginFails(t *testing.T) {
