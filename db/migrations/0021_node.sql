@@ -8,10 +8,11 @@
 -- +goose NO TRANSACTION
 -- +goose Up
 
--- A user of the Node server, by its id; one below zero is for a person who has no row there. Without user_id the account was deleted here: only the id is left, so that the
+-- A user of the Node server, by its id. Without user_id the account was deleted here: only the id is left, so that the
 -- person is not imported again. person_hash is the SHA-256 of the Foursquare account's id: the same number in another
 -- database is somebody else. link_hash is the SHA-256 of the private link's token. From ended_since on, no session
--- that the Node server began is adopted: the user has signed out everywhere, or changed the password, since.
+-- that the Node server began is adopted: the user has signed out everywhere, or changed the password, since. A row with a
+-- negative id is a link that was made here, for the old front end.
 CREATE TABLE IF NOT EXISTS cairn.node_users (
     node_id       bigint PRIMARY KEY,
     user_id       bigint REFERENCES cairn.users ON DELETE SET NULL,
@@ -131,6 +132,19 @@ END $$;
 DROP TRIGGER IF EXISTS node_user_deleted ON cairn.node_users;
 CREATE TRIGGER node_user_deleted BEFORE UPDATE ON cairn.node_users
     FOR EACH ROW WHEN (NEW.user_id IS NULL AND OLD.user_id IS NOT NULL) EXECUTE FUNCTION cairn.node_user_deleted();
+
+-- A link that was made here has nothing that is worth remembering.
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION cairn.node_made_link_ended() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM cairn.node_users WHERE node_id = NEW.node_id;
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+DROP TRIGGER IF EXISTS node_made_link_ended ON cairn.node_users;
+CREATE TRIGGER node_made_link_ended AFTER UPDATE ON cairn.node_users
+    FOR EACH ROW WHEN (NEW.node_id < 0 AND (NEW.user_id IS NULL OR NEW.link_hash IS NULL))
+    EXECUTE FUNCTION cairn.node_made_link_ended();
 
 -- A session that ends here, however it ends, ends there.
 -- +goose StatementBegin

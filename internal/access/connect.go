@@ -22,8 +22,8 @@ func (a *Access) Connect(ctx context.Context, attempt oauth.Attempt, g oauth.Gra
 }
 
 // ConnectUnconfirmed connects an account of a provider for a user without a session. It does not become a sign-in
-// method. prove checks at the end of the transaction that the user may still do that. Errors: those of Connect;
-// prove's.
+// method. prove checks at the end of the transaction that the user may still do that. Errors: those of Connect,
+// auth.ErrUnconfirmed, prove's.
 func (a *Access) ConnectUnconfirmed(
 	ctx context.Context, userID int64, g oauth.Grant, prove func(context.Context, pgx.Tx) error,
 ) error {

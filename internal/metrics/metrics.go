@@ -68,7 +68,8 @@ func New(pool *pgxpool.Pool, timeout time.Duration) *Metrics {
 			"kind", "result"),
 	}
 	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, m.adoptions,
-		newPoolStats(pool), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		newPoolStats(pool), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

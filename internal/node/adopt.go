@@ -94,8 +94,8 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 	return f, adopted, nil
 }
 
-// owner fills in whose session it is, and whether it was adopted before. locked says that its user has locked others out
-// since. Errors: pgx.ErrNoRows.
+// owner fills in whose session it is, and whether it was adopted before. locked says that its user has locked others
+// out since. Errors: pgx.ErrNoRows.
 func (s *Sessions) owner(ctx context.Context, nodeID int64, f *session.Foreign) (locked bool, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT COALESCE(u.user_id, 0), u.ended_since IS NOT NULL, s.sid_hash IS NOT NULL
@@ -113,7 +113,8 @@ func (s *Sessions) Claim(ctx context.Context, tx pgx.Tx, f session.Foreign) (fir
 	}
 	err = tx.QueryRow(ctx, `
 		WITH open AS (
-			SELECT user_id FROM cairn.node_users WHERE user_id = $2 AND ended_since IS NULL LIMIT 1 FOR SHARE
+			SELECT user_id FROM cairn.node_users
+			WHERE user_id = $2 AND node_id > 0 AND ended_since IS NULL LIMIT 1 FOR SHARE
 		)
 		INSERT INTO cairn.node_sessions (sid_hash, user_id) SELECT $1, user_id FROM open
 		ON CONFLICT (sid_hash) DO NOTHING RETURNING true`, f.ID, f.UserID).Scan(&first)

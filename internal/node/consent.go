@@ -12,18 +12,24 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/internal/auth"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
 )
 
 // Connecting from the old front end. Anyone may send anyone a link to a provider's consent page. So the front end gets
-// the address of a page of ours, which names the account. What is confirmed there binds the attempt to that browser, and
-// only that browser can finish it.
+// the address of a page of ours, which names the account. What is confirmed there binds the attempt to that browser,
+// and only that browser can finish it.
 
 const (
 	continuePage = "/connect/continue"
-	loginPath    = "/api/auth/login"
 	consentLife  = 10 * time.Minute
+)
+
+// What attempts of the front end's are, in place of a return path.
+const (
+	toConnect = "frontend: connect"
+	toLogin   = "frontend: log in"
 )
 
 // toContinue is the link to that page.
@@ -43,14 +49,8 @@ func (f frontend) start(provider, field string) func(http.ResponseWriter, *http.
 				return err
 			}
 			token := rand.Text()
-			_, err := f.pool.Exec(r.Context(), `
-				INSERT INTO cairn.node_consents (token_hash, user_id, provider, expires_at)
-				VALUES ($1, $2, $3, now() + $4::interval)
-				ON CONFLICT (user_id, provider) DO UPDATE
-				SET token_hash = EXCLUDED.token_hash, expires_at = EXCLUDED.expires_at`,
-				digest(token), userID, provider, consentLife)
-			if err != nil {
-				return fmt.Errorf("node: store a consent: %w", err)
+			if err := f.storeConsent(r.Context(), token, consent{userID, provider}); err != nil {
+				return err
 			}
 			to := f.site.PublicURL().JoinPath(continuePage)
 			to.RawQuery = url.Values{"token": {token}}.Encode()
@@ -65,11 +65,39 @@ type consent struct {
 	provider string
 }
 
+// storeConsent keeps what a person wants to connect, in place of what they wanted to connect before at that provider,
+// if their private link has not ended meanwhile. Errors: errBadLink, auth.ErrNotFound.
+func (l links) storeConsent(ctx context.Context, token string, c consent) error {
+	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if err := auth.KeepUser(ctx, tx, c.userID); err != nil {
+			return err
+		}
+		if err := l.stillWorks(ctx, tx, c.userID, l.until); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			INSERT INTO cairn.node_consents (token_hash, user_id, provider, expires_at)
+			VALUES ($1, $2, $3, now() + $4::interval)
+			ON CONFLICT (user_id, provider) DO UPDATE
+			SET token_hash = EXCLUDED.token_hash, expires_at = EXCLUDED.expires_at`,
+			digest(token), c.userID, c.provider, consentLife)
+		if err != nil {
+			return fmt.Errorf("node: store a consent: %w", err)
+		}
+		return nil
+	})
+	if errors.Is(err, errLink) {
+		return errBadLink
+	}
+	return err
+}
+
 // consentOf returns what the link in this browser is about. consume uses it up. Errors: errLink.
 func (f frontend) consentOf(r *http.Request, consume bool) (c consent, err error) {
-	statement := `SELECT user_id, provider FROM cairn.node_consents WHERE token_hash = $1 AND now() < expires_at`
+	const found = ` FROM cairn.node_consents WHERE token_hash = $1 AND now() < expires_at`
+	statement := `SELECT user_id, provider` + found
 	if consume {
-		statement = `DELETE FROM cairn.node_consents WHERE token_hash = $1 AND now() < expires_at RETURNING user_id, provider`
+		statement = `DELETE` + found + ` RETURNING user_id, provider`
 	}
 	token := f.site.Secret(r, toContinue)
 	if token == "" {
@@ -109,11 +137,22 @@ func (f frontend) askToConnect(w http.ResponseWriter, r *http.Request) error {
 			{Icon: "plug-connected", Text: "Your " + p.Name + " account is connected to that account", Detail: p.Offer},
 		},
 		Button: "Continue to " + p.Name, Keep: routes.Link{Label: "Not now", URL: f.address + "/data-sources"},
+		About: f.site.About(r, toContinue),
 	})
 }
 
 func (f frontend) connect(w http.ResponseWriter, r *http.Request) error {
-	c, err := f.consentOf(r, true)
+	if !f.site.Asked(r, toContinue) {
+		http.Redirect(w, r, continuePage, http.StatusSeeOther)
+		return nil
+	}
+	c, err := f.consentOf(r, false)
+	if err == nil {
+		err = f.site.Allow(r, f.site.Consents(r, c.userID)...)
+	}
+	if err == nil {
+		c, err = f.consentOf(r, true)
+	}
 	if errors.Is(err, errLink) {
 		f.site.RefuseLink(w, r, toContinue)
 		return nil
@@ -125,22 +164,24 @@ func (f frontend) connect(w http.ResponseWriter, r *http.Request) error {
 	if p == nil {
 		return f.site.NotFound()
 	}
-	if err := f.site.Allow(r, f.site.Consents(r, c.userID)...); err != nil {
-		return err
-	}
 	f.site.DropSecret(w, toContinue)
-	return f.site.Begin(w, r, p, c.userID, continuePage)
+	return f.site.Begin(w, r, p, c.userID, toConnect)
 }
 
-// connected finishes connecting, if the private link still works.
-func (f frontend) connected(_ routes.Site, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
+// connected finishes connecting, if the private link still works and has not ended since.
+func (f frontend) connected(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
 	grant, err := f.site.Exchange(r, attempt)
 	if err == nil {
-		err = f.site.Access().ConnectUnconfirmed(context.WithoutCancel(r.Context()), attempt.UserID, grant,
-			func(ctx context.Context, tx pgx.Tx) error { return f.stillWorks(ctx, tx, attempt.UserID) })
+		err = f.site.Access().ConnectUnconfirmed(r.Context(), attempt.UserID, grant,
+			func(ctx context.Context, tx pgx.Tx) error {
+				return f.stillWorks(ctx, tx, attempt.UserID, attempt.Begun)
+			})
 	}
-	if err != nil && !errors.Is(err, oauth.ErrDenied) {
-		f.site.LogFailure(r, err)
+	switch {
+	case err == nil:
+		f.site.Log(r, "connected", attempt.UserID, attempt.Provider)
+	case !errors.Is(err, oauth.ErrDenied) && !errors.Is(err, errLink):
+		f.site.LogFailure(r, attempt.Provider, err)
 	}
 	http.Redirect(w, r, f.address+"/data-sources?"+resultOf(attempt.Provider.Key, err).Encode(), http.StatusSeeOther)
 	return nil
@@ -159,17 +200,19 @@ func resultOf(provider string, err error) url.Values {
 	return url.Values{"error": {provider + "_failed"}}
 }
 
-// stillWorks checks in a transaction that a user's private link works. Errors: errLink.
-func (l links) stillWorks(ctx context.Context, tx pgx.Tx, userID int64) error {
+// stillWorks checks in a transaction that a user's private link works, and that none of theirs has ended since: whoever
+// began something with that one must not go on after its owner has a new one. Errors: errLink.
+func (l links) stillWorks(ctx context.Context, tx pgx.Tx, userID int64, since time.Time) error {
 	var works bool
 	err := tx.QueryRow(ctx, `
-		SELECT true FROM cairn.node_users WHERE user_id = $1 AND link_hash IS NOT NULL AND now() < $2 LIMIT 1 FOR SHARE`,
-		userID, l.until).Scan(&works)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return errLink
-	}
+		SELECT count(link_hash) > 0 AND count(*) FILTER (WHERE link_ended_at >= $3) = 0 AND now() < $2 FROM (
+			SELECT link_hash, link_ended_at FROM cairn.node_users WHERE user_id = $1 ORDER BY node_id FOR SHARE) own`,
+		userID, l.until, since).Scan(&works)
 	if err != nil {
 		return fmt.Errorf("node: check the link of user %d: %w", userID, err)
+	}
+	if !works {
+		return errLink
 	}
 	return nil
 }
@@ -184,20 +227,25 @@ func (f frontend) login(w http.ResponseWriter, r *http.Request) error {
 	if err := f.site.Allow(r, f.site.Consents(r, 0)...); err != nil {
 		return err
 	}
-	return f.site.Begin(w, r, p, 0, loginPath)
+	return f.site.Begin(w, r, p, 0, toLogin)
 }
 
 // loggedIn returns to the front end with the person's private link. It begins no session.
-func (f frontend) loggedIn(_ routes.Site, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
+func (f frontend) loggedIn(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
+	if !time.Now().Before(f.until) {
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		return nil
+	}
 	grant, err := f.site.Exchange(r, attempt)
 	if errors.Is(err, oauth.ErrDenied) {
 		http.Redirect(w, r, f.address+"/import", http.StatusSeeOther)
 		return nil
 	}
+	var userID int64
 	var token string
 	if err == nil {
-		err = pgx.BeginFunc(context.WithoutCancel(r.Context()), f.pool, func(tx pgx.Tx) error {
-			userID, _, err := f.site.Access().OwnerOf(r.Context(), tx, grant)
+		err = pgx.BeginFunc(r.Context(), f.pool, func(tx pgx.Tx) error {
+			userID, _, err = f.site.Access().OwnerOf(r.Context(), tx, grant)
 			if err == nil {
 				token, err = f.tokenOf(r.Context(), tx, userID)
 			}
@@ -207,43 +255,78 @@ func (f frontend) loggedIn(_ routes.Site, w http.ResponseWriter, r *http.Request
 	if err != nil {
 		return f.site.AttemptFailed(w, r, attempt.Provider, err)
 	}
+	f.site.Log(r, "given the private link", userID, attempt.Provider)
 	http.Redirect(w, r, f.address+"/import?"+url.Values{"token": {token}}.Encode(), http.StatusSeeOther)
 	return nil
 }
 
-// tokenOf returns the token of a user's private link: the Node server's, if that still works here, and else a new one.
-// A person who came after the last import gets a row without one there: its id is the user's, negative.
+// madeLinks is how many links that were made here a user has: one for each device of theirs, and the next one takes the
+// place of the oldest.
+const madeLinks = 10
+
+// tokenOf returns the token of a user's private link: the Node server's, if that still works here, and else a new one
+// beside those that work, since only hashes of them are kept. A new one is in a row of its own, whose id is negative.
 func (l links) tokenOf(ctx context.Context, tx pgx.Tx, userID int64) (token string, err error) {
-	var nodeID int64
-	var hash []byte
-	err = tx.QueryRow(ctx, `
-		SELECT node_id, link_hash FROM cairn.node_users WHERE user_id = $1 ORDER BY node_id DESC LIMIT 1 FOR UPDATE`,
-		userID).Scan(&nodeID, &hash)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return "", fmt.Errorf("node: find the link of user %d: %w", userID, err)
-	}
-	if nodeID > 0 && hash != nil {
-		token, err = secretTokenOf(ctx, tx, nodeID)
-		if err != nil || string(linkHash(token)) == string(hash) {
-			return token, err
-		}
+	token, err = l.nodeTokenOf(ctx, tx, userID)
+	if err != nil || token != "" {
+		return token, err
 	}
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails
 	token = hex.EncodeToString(random[:])
-	if nodeID == 0 {
-		nodeID = -userID
+	if l.both {
+		there, err := l.giveThere(ctx, tx, userID, token)
+		if err != nil || there {
+			return token, err
+		}
 	}
 	_, err = tx.Exec(ctx, `
-		INSERT INTO cairn.node_users AS u (node_id, user_id, link_hash, link_ended_at) VALUES ($1, $2, $3, now())
-		ON CONFLICT (node_id) DO UPDATE
-		SET link_hash = EXCLUDED.link_hash, link_ended_at = COALESCE(u.link_ended_at, EXCLUDED.link_ended_at)`,
-		nodeID, userID, linkHash(token))
-	if err == nil && l.both && nodeID > 0 {
-		_, err = tx.Exec(ctx, `UPDATE public.users SET secret_token = $2 WHERE id = $1`, nodeID, token)
+		DELETE FROM cairn.node_users WHERE node_id IN (
+			SELECT node_id FROM cairn.node_users WHERE user_id = $1 AND node_id < 0
+			ORDER BY imported_at DESC, node_id OFFSET $2)`, userID, madeLinks-1)
+	if err == nil {
+		_, err = tx.Exec(ctx, `
+			INSERT INTO cairn.node_users (node_id, user_id, link_hash)
+			VALUES (-1 - floor(random() * 9e15)::bigint, $1, $2)`, userID, linkHash(token))
 	}
 	if err != nil {
 		return "", fmt.Errorf("node: make a link for user %d: %w", userID, err)
+	}
+	return token, nil
+}
+
+// giveThere makes a token the user's private link at the Node server, too, if that knows the user.
+func (l links) giveThere(ctx context.Context, tx pgx.Tx, userID int64, token string) (there bool, err error) {
+	tag, err := tx.Exec(ctx, `
+		WITH known AS (
+			UPDATE cairn.node_users SET link_hash = $2 WHERE node_id = (
+				SELECT max(node_id) FROM cairn.node_users WHERE user_id = $1 AND node_id > 0)
+			RETURNING node_id
+		)
+		UPDATE public.users SET secret_token = $3 FROM known WHERE id = known.node_id`, userID, linkHash(token), token)
+	if err != nil {
+		return false, fmt.Errorf("node: write the link of user %d: %w", userID, err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// nodeTokenOf returns the token of a link that the Node server made and that works here; "" if nobody can know it.
+func (l links) nodeTokenOf(ctx context.Context, tx pgx.Tx, userID int64) (token string, err error) {
+	var nodeID int64
+	var hash []byte
+	err = tx.QueryRow(ctx, `
+		SELECT node_id, link_hash FROM cairn.node_users
+		WHERE user_id = $1 AND node_id > 0 AND link_hash IS NOT NULL
+		ORDER BY node_id DESC LIMIT 1 FOR UPDATE`, userID).Scan(&nodeID, &hash)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("node: find the link of user %d: %w", userID, err)
+	}
+	token, err = secretTokenOf(ctx, tx, nodeID)
+	if err != nil || string(linkHash(token)) != string(hash) {
+		return "", err
 	}
 	return token, nil
 }

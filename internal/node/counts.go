@@ -31,8 +31,9 @@ const mostIDs = 1000
 func (s *Status) countPeople(ctx context.Context, tx pgx.Tx, c config.Config) error {
 	var now time.Time
 	err := tx.QueryRow(ctx, `
-		SELECT count(DISTINCT user_id), count(link_hash),
-		       count(*) FILTER (WHERE link_used_at > now() - interval '7 days'), count(*) FILTER (WHERE user_id IS NULL), now(), (SELECT max(finished_at) FROM cairn.node_imports)
+		SELECT count(DISTINCT user_id) FILTER (WHERE node_id > 0), count(link_hash),
+		       count(*) FILTER (WHERE link_used_at > now() - interval '7 days'),
+		       count(*) FILTER (WHERE user_id IS NULL), now(), (SELECT max(finished_at) FROM cairn.node_imports)
 		FROM cairn.node_users`).Scan(&s.Accounts, &s.Links, &s.LinksUsed, &s.Deleted, &now, &s.ImportedAt)
 	if err != nil {
 		return fmt.Errorf("node: count people: %w", err)

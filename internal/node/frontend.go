@@ -3,14 +3,18 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 
 	"cairn/internal/activity"
+	"cairn/internal/auth"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/routes"
@@ -29,7 +33,12 @@ type frontend struct {
 }
 
 // foreign are the routes that change something and may be called from the front end's site.
-var foreign = []string{"DELETE /api/strava/disconnect", "DELETE /api/garmin/disconnect", "POST /api/strava/sync"}
+func (n *Node) foreign() []string {
+	if n.deps.Config.Node.FrontendURL == nil {
+		return nil
+	}
+	return []string{"DELETE /api/strava/disconnect", "DELETE /api/garmin/disconnect", "POST /api/strava/sync"}
+}
 
 // frontend returns what serves the old front end; ok is false if there is none.
 func (n *Node) frontend(site routes.Site) (f frontend, ok bool) {
@@ -37,19 +46,31 @@ func (n *Node) frontend(site routes.Site) (f frontend, ok bool) {
 	if at == nil {
 		return frontend{}, false
 	}
-	return frontend{n.links, site, n.connections, n.entries, at.Scheme + "://" + at.Host, at.String()}, true
+	return frontend{n.links, site, n.connections, n.entries, originOf(at), strings.TrimRight(at.String(), "/")}, true
+}
+
+// originOf is what browsers send as Origin from a site: without its path, and without the port that its scheme implies.
+func originOf(site *url.URL) string {
+	host := strings.ToLower(site.Host)
+	if port := map[string]string{"http": ":80", "https": ":443"}[site.Scheme]; port != "" {
+		host = strings.TrimSuffix(host, port)
+	}
+	return site.Scheme + "://" + host
 }
 
 // returned finishes an attempt that the front end began.
 func (n *Node) returned(
-	finish func(frontend, routes.Site, http.ResponseWriter, *http.Request, oauth.Attempt) error,
+	finish func(frontend, http.ResponseWriter, *http.Request, oauth.Attempt) error,
 ) routes.Return {
 	return func(site routes.Site, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
 		f, ok := n.frontend(site)
 		if !ok {
 			return site.NotFound()
 		}
-		return finish(f, site, w, r, attempt)
+		w.Header().Set("Cache-Control", "no-store")
+		r, cancel := site.Lasting(r)
+		defer cancel()
+		return finish(f, w, r, attempt)
 	}
 }
 
@@ -60,13 +81,13 @@ func (n *Node) api(site routes.Site, r chi.Router) {
 	}
 	r.Group(func(r chi.Router) {
 		r.Use(f.crossOrigin)
-		me := site.Me()
-		r.Get("/api/auth/me", func(w http.ResponseWriter, r *http.Request) {
+		byToken, bySession := site.API(f.me), site.Me()
+		r.Get(mePath, func(w http.ResponseWriter, r *http.Request) {
 			if f.foreign(r) {
-				site.API(f.me)(w, r)
+				byToken(w, r)
 				return
 			}
-			me.ServeHTTP(w, r)
+			bySession.ServeHTTP(w, r)
 		})
 		r.Get("/api/auth/login", site.API(f.login))
 		r.Get("/api/strava/auth/start", site.API(f.start(strava, "authorizationUrl")))
@@ -77,16 +98,20 @@ func (n *Node) api(site routes.Site, r chi.Router) {
 		r.Delete("/api/garmin/disconnect", site.API(f.disconnect(garmin)))
 		r.Post("/api/strava/sync", site.API(f.sync))
 		r.Get("/api/strava/sync/status/{job}", site.API(f.syncStatus))
-		for _, path := range []string{
-			"/api/auth/me", "/api/strava/auth/start", "/api/garmin/connect", "/api/strava/status", "/api/garmin/status",
-			"/api/strava/disconnect", "/api/garmin/disconnect", "/api/strava/sync", "/api/strava/sync/status/{job}",
-		} {
-			r.Options(path, f.preflight)
-		}
-		r.Get("/api/*", site.API(f.notFound))
-		r.Post("/api/*", site.API(f.notFound))
-		r.Delete("/api/*", site.API(f.notFound))
 	})
+}
+
+// unknown answers what no route is for: a browser that asks whether the front end may call something, and everybody
+// else as the Node server did.
+func (n *Node) unknown(site routes.Site, r *http.Request) http.Handler {
+	f, ok := n.frontend(site)
+	if !ok || !strings.HasPrefix(r.URL.Path, "/api/") {
+		return nil
+	}
+	if r.Method == http.MethodOptions {
+		return f.crossOrigin(http.HandlerFunc(f.preflight))
+	}
+	return f.crossOrigin(site.API(f.notFound))
 }
 
 // crossOrigin lets the front end's pages, and no others, read the answers.
@@ -107,24 +132,26 @@ func (f frontend) preflight(w http.ResponseWriter, _ *http.Request) {
 
 const tokenHeader = "x-auth-token"
 
-// foreign reports whether a request is to be judged by its token alone.
+// foreign reports whether a request is to be judged by its token alone: it brings one, or is not from our own pages.
 func (f frontend) foreign(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	return r.URL.Query().Has("token") || r.Header.Get(tokenHeader) != "" || origin != "" && origin == f.origin
+	return r.URL.Query().Has("token") || len(r.Header.Values(tokenHeader)) > 0 ||
+		origin != "" && origin != originOf(f.site.PublicURL())
 }
 
 // answerError is an answer that the Node server would have given.
 type answerError struct {
 	status  int
 	message string
+	detail  string // for people; "": none
 }
 
 func (e answerError) Error() string { return "node: " + e.message }
 
 var (
-	errNoToken401 = answerError{http.StatusUnauthorized, "Authentication required"}
-	errBadToken   = answerError{http.StatusUnauthorized, "Invalid token"}
-	errUnknown    = answerError{http.StatusNotFound, "Not found"}
+	errNoLink  = answerError{http.StatusUnauthorized, "Authentication required", "Please open your private link."}
+	errBadLink = answerError{http.StatusUnauthorized, "Invalid token", "This private link doesn’t work."}
+	errUnknown = answerError{http.StatusNotFound, "Not found", ""}
 )
 
 // user returns whose token a request has. A valid token is never refused: the front end forgets it then. Tokens that
@@ -136,13 +163,13 @@ func (f frontend) user(r *http.Request) (userID int64, err error) {
 	}
 	switch {
 	case len(tokens) == 0 || len(tokens) == 1 && tokens[0] == "":
-		return 0, errNoToken401
+		return 0, errNoLink
 	case len(tokens) > 1 || !linkShape.MatchString(tokens[0]):
-		return 0, errBadToken
+		return 0, errBadLink
 	}
 	userID, _, err = f.find(r.Context(), tokens[0])
 	if errors.Is(err, errLink) {
-		err = errBadToken
+		err = errBadLink
 		if limited := f.site.Allow(r, f.site.Limits().LinkNetwork.From(f.site.Address(r))); limited != nil {
 			err = limited
 		}
@@ -156,11 +183,22 @@ func (f frontend) as(w http.ResponseWriter, r *http.Request, h func(userID int64
 	if err == nil {
 		err = h(userID)
 	}
-	if answer, ok := errors.AsType[answerError](err); ok {
-		return f.site.JSON(w, answer.status, map[string]string{"error": answer.message})
+	if errors.Is(err, auth.ErrNotFound) { // the account was deleted meanwhile
+		err = errBadLink
 	}
-	return err
+	answer, ok := errors.AsType[answerError](err)
+	if !ok {
+		return err
+	}
+	body := map[string]string{"error": answer.message}
+	if answer.detail != "" && r.URL.Path != mePath {
+		body["message"] = answer.detail
+	}
+	return f.site.JSON(w, answer.status, body)
 }
+
+// mePath says nothing but what the error is.
+const mePath = "/api/auth/me"
 
 func (f frontend) notFound(w http.ResponseWriter, r *http.Request) error {
 	return f.site.JSON(w, errUnknown.status, map[string]string{"error": errUnknown.message})
@@ -180,6 +218,9 @@ func (f frontend) me(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		if err := f.noteUse(r.Context(), userID); err != nil {
+			return err
+		}
 		return f.site.JSON(w, http.StatusOK, struct {
 			ID          int64   `json:"id"`
 			DisplayName string  `json:"displayName"`
@@ -190,7 +231,9 @@ func (f frontend) me(w http.ResponseWriter, r *http.Request) error {
 }
 
 // connectionOf returns a user's connection to a provider, if it works.
-func (f frontend) connectionOf(ctx context.Context, userID int64, provider string) (connection.Connection, bool, error) {
+func (f frontend) connectionOf(
+	ctx context.Context, userID int64, provider string,
+) (c connection.Connection, works bool, err error) {
 	overview, err := f.connections.Overview(ctx, userID)
 	c, there := overview.Connections[provider]
 	return c, there && c.State != connection.NeedsReconnect, err
@@ -234,7 +277,10 @@ func (f frontend) disconnect(provider string) func(http.ResponseWriter, *http.Re
 				return err
 			}
 			_, err := f.site.Access().Disconnect(r.Context(), p, userID)
-			if err != nil && !errors.Is(err, connection.ErrNotFound) {
+			switch {
+			case err == nil:
+				f.site.Log(r, "disconnected", userID, p)
+			case !errors.Is(err, connection.ErrNotFound):
 				return err
 			}
 			return f.site.JSON(w, http.StatusOK, map[string]bool{"success": true})
@@ -242,20 +288,27 @@ func (f frontend) disconnect(provider string) func(http.ResponseWriter, *http.Re
 	}
 }
 
-// sync enqueues a fetch of the newest activities. The job's id is the time, in milliseconds.
+// sync enqueues a fetch of the newest activities. The job's id is the time in milliseconds, by the database's clock,
+// which is that of fetches.
 func (f frontend) sync(w http.ResponseWriter, r *http.Request) error {
 	return f.as(w, r, func(userID int64) error {
+		if f.site.Provider(strava) == nil {
+			return errUnknown
+		}
 		c, connected, err := f.connectionOf(r.Context(), userID, strava)
 		if err != nil {
 			return err
 		}
 		if !connected {
-			return answerError{http.StatusBadRequest, "Strava not connected"}
+			return answerError{status: http.StatusBadRequest, message: "Strava not connected"}
 		}
 		if err := f.site.AllowCall(r, userID, strava); err != nil {
 			return err
 		}
-		asked := time.Now()
+		var asked time.Time
+		if err := f.pool.QueryRow(r.Context(), `SELECT now()`).Scan(&asked); err != nil {
+			return fmt.Errorf("node: ask for the time: %w", err)
+		}
 		if err := f.activity.EnqueueSyncNow(r.Context(), strava, c.Subject, activity.Fetch); err != nil {
 			return err
 		}
@@ -268,7 +321,7 @@ func (f frontend) sync(w http.ResponseWriter, r *http.Request) error {
 func (f frontend) syncStatus(w http.ResponseWriter, r *http.Request) error {
 	return f.as(w, r, func(userID int64) error {
 		job, err := strconv.ParseInt(chi.URLParam(r, "job"), 10, 64)
-		if err != nil {
+		if err != nil || time.Since(time.UnixMilli(job)).Abs() > jobLife {
 			return errUnknown
 		}
 		kept, err := f.activity.Of(r.Context(), userID)
@@ -285,7 +338,7 @@ func (f frontend) syncStatus(w http.ResponseWriter, r *http.Request) error {
 		}
 		switch {
 		case latest.Fetching:
-		case latest.AsOf.Before(time.UnixMilli(job).Add(-clockSpread)):
+		case latest.AsOf.Before(time.UnixMilli(job)):
 			answer["status"], answer["errorMessage"] = "failed", "Strava did not answer. Please try again later."
 		default:
 			answer["status"], answer["completedAt"] = "completed", stamp(latest.AsOf)
@@ -295,8 +348,8 @@ func (f frontend) syncStatus(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// clockSpread is how far the clocks of servers and the database may be apart.
-const clockSpread = time.Minute
+// jobLife is how long a job is known.
+const jobLife = 24 * time.Hour
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 

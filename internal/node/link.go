@@ -95,6 +95,18 @@ func (l links) prove(token string, userID int64) access.Prove {
 	}
 }
 
+// noteUse notes, once an hour, that a user's private link is in use.
+func (l links) noteUse(ctx context.Context, userID int64) error {
+	_, err := l.pool.Exec(ctx, `
+		UPDATE cairn.node_users SET link_used_at = now()
+		WHERE user_id = $1 AND link_hash IS NOT NULL AND COALESCE(link_used_at < now() - interval '1 hour', true)`,
+		userID)
+	if err != nil {
+		return fmt.Errorf("node: note that the link of user %d is in use: %w", userID, err)
+	}
+	return nil
+}
+
 // works reports whether a user has a private link that works.
 func (l links) works(ctx context.Context, userID int64) (works bool, err error) {
 	err = l.pool.QueryRow(ctx, `
@@ -106,14 +118,22 @@ func (l links) works(ctx context.Context, userID int64) (works bool, err error) 
 	return works, nil
 }
 
-// end ends the private link of a user.
+// end ends the private link of a user, and what was begun with it.
 func (l links) end(ctx context.Context, userID int64) error {
-	_, err := l.pool.Exec(ctx, `
-		UPDATE cairn.node_users SET link_hash = NULL, link_ended_at = now() WHERE user_id = $1`, userID)
-	if err != nil {
-		return fmt.Errorf("node: end the link of user %d: %w", userID, err)
-	}
-	return nil
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if err := auth.KeepUser(ctx, tx, userID); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			UPDATE cairn.node_users SET link_hash = NULL, link_ended_at = now() WHERE user_id = $1`, userID)
+		if err == nil {
+			_, err = tx.Exec(ctx, `DELETE FROM cairn.node_consents WHERE user_id = $1`, userID)
+		}
+		if err != nil {
+			return fmt.Errorf("node: end the link of user %d: %w", userID, err)
+		}
+		return nil
+	})
 }
 
 // operatorLinkLife is how long a link from an operator works.

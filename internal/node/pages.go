@@ -22,21 +22,28 @@ const (
 	linkID   = "private-link" // of the section of the account page
 )
 
-// arriving are the links that people from the Node server may have. That server's pages took its private link at four
+// arriving is the link that people from the Node server may have. That server's pages took its private link at four
 // addresses.
-func arriving() []routes.SecretLink {
-	one := routes.SecretLink{Name: "link", Param: "token", Page: linkPage, Valid: validToken, Refused: "unknown-link"}
-	one.From = []string{"/", "/import", "/year-in-review", "/data-sources", linkPage}
-	return []routes.SecretLink{one}
+var arriving = routes.SecretLink{
+	Name: "link", From: []string{"/", "/import", "/year-in-review", "/data-sources", linkPage}, Param: "token",
+	Page: linkPage, Valid: validToken, Refused: "unknown-link",
+}
+
+// arriving are all links.
+func (n *Node) arriving() []routes.SecretLink {
+	if n.deps.Config.Node.FrontendURL == nil {
+		return []routes.SecretLink{arriving}
+	}
+	return []routes.SecretLink{arriving, toContinue}
 }
 
 // Part is what the change-over adds to the site.
 func (n *Node) Part(connections *connection.Store, entries *activity.Store) routes.Part {
 	n.connections, n.entries = connections, entries
 	return routes.Part{
-		Links: append(arriving(), toContinue), Routes: n.routes, API: n.api, Foreign: foreign,
+		Links: n.arriving(), Routes: n.routes, API: n.api, Foreign: n.foreign(), Unknown: n.unknown,
 		Returns: map[string]routes.Return{
-			continuePage: n.returned(frontend.connected), loginPath: n.returned(frontend.loggedIn),
+			toConnect: n.returned(frontend.connected), toLogin: n.returned(frontend.loggedIn),
 		},
 		Section: n.section, LockOut: n.lockOut(),
 		Methods: map[string]string{
@@ -57,7 +64,7 @@ func (n *Node) routes(site routes.Site, r chi.Router) {
 		r.Head(continuePage, site.Page(f.askToConnect))
 		r.Post(continuePage, site.Page(f.connect))
 	}
-	p := pages{n.links, site, arriving()[0], n.deps.Observe}
+	p := pages{n.links, site, arriving, n.deps.Observe}
 	r.Get(linkPage, site.Page(p.ask))
 	r.Head(linkPage, site.Page(p.ask))
 	r.Post(linkPage, site.Page(p.signIn))
@@ -114,6 +121,7 @@ func (p pages) ask(w http.ResponseWriter, r *http.Request) error {
 		Heading: "Continue as " + name + "?", Lead: "This is a link to that account.", Harmless: true,
 		Losses: []routes.Loss{{Icon: "key", Text: "You’ll be signed in on this device", Detail: "As " + name}},
 		Button: "Continue as " + name, Keep: routes.Link{Label: "Not now", URL: "/login"},
+		About: p.site.About(r, p.link),
 	}
 	if current, ok := session.Current(r.Context()); ok {
 		if current.UserID == of.userID && of.method == PrivateLink {
@@ -142,6 +150,10 @@ func (p pages) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 
 // signIn begins a session of the account that a link leads to.
 func (p pages) signIn(w http.ResponseWriter, r *http.Request) error {
+	if !p.site.Asked(r, p.link) {
+		http.Redirect(w, r, linkPage, http.StatusSeeOther)
+		return nil
+	}
 	of, err := p.found(r)
 	if err == nil {
 		err = p.site.Allow(r, p.site.Limits().LinkSignIn.Of(of.userID))

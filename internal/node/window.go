@@ -92,6 +92,9 @@ func (n *Node) lockOut() access.LockOut {
 		if err == nil {
 			_, err = tx.Exec(ctx, `DELETE FROM cairn.node_links WHERE user_id = $1`, userID)
 		}
+		if err == nil {
+			_, err = tx.Exec(ctx, `DELETE FROM cairn.node_consents WHERE user_id = $1`, userID)
+		}
 		if err != nil {
 			return fmt.Errorf("node: lock others out of user %d: %w", userID, err)
 		}

@@ -33,12 +33,13 @@ func FuzzRequests(f *testing.F) {
 	testkit.Long(f)
 	simulated := &simulatedProviders{}
 	loopback := netip.MustParsePrefix("127.0.0.1/32")
-	s := newSiteWith(f, options{heard: simulated.instead, proxies: []netip.Prefix{loopback}})
+	s := fronted(f, func(o *options) { o.heard, o.proxies = simulated.instead, []netip.Prefix{loopback} })
 	all := routesOf(f, s)
 	b := signedUp(f, s, "ada@example.org")
 	for _, p := range s.providers {
 		b.connect(p.Key, "ada").to("/")
 	}
+	token := giveLink(f, s, 7, count(f, s, `SELECT id::int FROM cairn.users`))
 	before := s.keep(f)
 	cookie := b.Jar.Cookies(mustParse(f, s.url))[0].String()
 	simulated.answer("", "") // from here on they refuse
@@ -89,6 +90,7 @@ func FuzzRequests(f *testing.F) {
 			"X-Forwarded-For: " + line(header) + "\r\n" +
 			"Traceparent: " + line(header) + "\r\n" +
 			"garmin-client-id: garmin-id\r\n" +
+			"X-Auth-Token: " + token + "\r\n" +
 			fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
 		status, heading := s.raw(t, request)
 		gateway := status == http.StatusBadGateway || status == http.StatusGatewayTimeout
@@ -134,7 +136,9 @@ var placeholder = regexp.MustCompile(`\{\w+\}`)
 
 // path is an address of the route, with param in it; "": one that leads somewhere.
 func (r route) path(param string) string {
-	usual := map[string]string{"{provider}": "strava", "{key}": webhookKey, "{id}": "1", "{file}": "cairn.css"}
+	usual := map[string]string{
+		"{provider}": "strava", "{key}": webhookKey, "{id}": "1", "{job}": "1", "{file}": "cairn.css",
+	}
 	return placeholder.ReplaceAllStringFunc(r.pattern, func(name string) string {
 		if param == "" || name == "{key}" {
 			return usual[name]
@@ -208,13 +212,14 @@ func (s site) raw(t testing.TB, request string) (status int, heading string) {
 	return resp.StatusCode, heading
 }
 
-// people are the tables with people's rows, which are all deleted with those of the first.
-var people = []string{"users", "passwords", "identities", "sessions", "connections"}
+// people are the tables with people's rows, which are all deleted with those of the first, but for the last.
+var people = []string{"users", "passwords", "identities", "sessions", "connections", "node_users"}
 
 // keep stores copies of all rows of people.
 func (s site) keep(t testing.TB) (restore string) {
 	t.Helper()
-	restore = `DELETE FROM cairn.rate_limits; DELETE FROM cairn.users; DELETE FROM cairn.oauth_attempts;`
+	restore = `DELETE FROM cairn.rate_limits; DELETE FROM cairn.users; DELETE FROM cairn.node_users;
+		DELETE FROM cairn.oauth_attempts;`
 	for _, table := range people {
 		if _, err := s.pool.Exec(t.Context(), `CREATE TABLE kept_`+table+` AS SELECT * FROM cairn.`+table); err != nil {
 			t.Fatal(err)

@@ -20,7 +20,7 @@ const securityDoc = "../../docs/security.md"
 func TestEveryRouteSaysWhatLimitsIt(t *testing.T) {
 	t.Parallel()
 	var routes []string
-	for _, r := range routesOf(t, newSite(t)) {
+	for _, r := range routesOf(t, fronted(t)) {
 		if r.method != http.MethodHead { // has the line of its GET
 			routes = append(routes, r.method+" "+r.pattern)
 		}

@@ -22,10 +22,14 @@ type Part struct {
 	Links []SecretLink
 	// Routes adds its routes. They are pages, behind the session.
 	Routes func(Site, chi.Router)
-	// API adds routes that look for no session. Those that Foreign lists, as "POST /path", may be called from other sites.
+	// API adds routes that look for no session. Those that Foreign lists, as "POST /path", may be called from other
+	// sites.
 	API     func(Site, chi.Router)
 	Foreign []string
-	// Returns finish attempts at providers that the part began, by their return paths.
+	// Unknown answers a request that no route is for. If it returns nil, our page does.
+	Unknown func(Site, *http.Request) http.Handler
+	// Returns finish attempts at providers that the part began, by what it gave Site.Begin as their return paths. Those
+	// are no paths: people's own begin with a slash, and must not lead here.
 	Returns map[string]Return
 	// Section returns what it adds to the account page of the signed-in person, nil if nothing.
 	Section func(*http.Request) (*Section, error)
@@ -70,7 +74,10 @@ func (t Site) Limits() auth.Limits { return t.s.Accounts.Limits }
 func (t Site) Address(r *http.Request) string { return address(r) }
 
 // Ask shows the page before an act. Its form posts to the address of the page.
-func (t Site) Ask(w http.ResponseWriter, r *http.Request, v Warning) error { return t.s.warn(w, r, v) }
+func (t Site) Ask(w http.ResponseWriter, r *http.Request, v Warning) error {
+	w.Header().Set("Cache-Control", "no-store") // it may name an account to a visitor
+	return t.s.warn(w, r, v)
+}
 
 // MustSignIn lets only signed-in people through, and asks others to sign in.
 func (t Site) MustSignIn(next http.Handler) http.Handler { return mustSignIn(next) }
@@ -96,7 +103,7 @@ func (t Site) AllowCall(r *http.Request, userID int64, provider string) error {
 // AskAbout is Ask for an act that is about a provider.
 func (t Site) AskAbout(w http.ResponseWriter, r *http.Request, p *oauth.Provider, v Warning) error {
 	v.Provider = &providerView{Key: p.Key, Name: p.Name}
-	return t.s.warn(w, r, v)
+	return t.Ask(w, r, v)
 }
 
 // AttemptFailed redirects from a provider's callback to the sign-in page, which says what went wrong.
@@ -153,17 +160,30 @@ func (t Site) Begin(w http.ResponseWriter, r *http.Request, p *oauth.Provider, u
 	return nil
 }
 
-// Exchange exchanges the code of a callback. It does not stop when the browser leaves: the code is good once.
-func (t Site) Exchange(r *http.Request, attempt oauth.Attempt) (oauth.Grant, error) {
+// Lasting is a callback that does not stop when the browser leaves: its code is good once.
+func (t Site) Lasting(r *http.Request) (lasting *http.Request, cancel context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), t.s.Limits.Provider)
-	defer cancel()
-	return t.s.OAuth.Exchange(ctx, attempt, r.URL.Query(), func(subject string) error {
-		return t.s.allowFinish(ctx, r, attempt, subject)
+	return r.WithContext(ctx), cancel
+}
+
+// Exchange exchanges the code of a callback.
+func (t Site) Exchange(r *http.Request, attempt oauth.Attempt) (oauth.Grant, error) {
+	return t.s.OAuth.Exchange(r.Context(), attempt, r.URL.Query(), func(subject string) error {
+		return t.s.allowFinish(r.Context(), r, attempt, subject)
 	})
 }
 
-// LogFailure logs a failure that the answer doesn't show.
-func (t Site) LogFailure(r *http.Request, err error) { t.s.logFailure(r, http.StatusBadGateway, err) }
+// Log logs what a user without a session did that is about a provider.
+func (t Site) Log(r *http.Request, did string, userID int64, p *oauth.Provider) {
+	t.s.Log.InfoContext(r.Context(), did, "id", requestID(r.Context()), "user", userID, "provider", p.Key)
+}
+
+// LogFailure logs a failure of ours or of a provider that the answer doesn't show; refusals are none.
+func (t Site) LogFailure(r *http.Request, p *oauth.Provider, err error) {
+	if answer := t.s.explain(r, &providerError{p, err}); answer.Status >= 500 {
+		t.s.logFailure(r, answer.Status, err)
+	}
+}
 
 // Me answers who is signed in by a session.
 func (t Site) Me() http.Handler {
@@ -211,6 +231,22 @@ func (s *server) addAPIs(r chi.Router) {
 		if p.API != nil {
 			p.API(Site{s}, r)
 		}
+	}
+}
+
+// unknown answers requests that no route is for: as a part does, or with a page.
+func (s *server) unknown(page http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, p := range s.Parts {
+			if p.Unknown == nil {
+				continue
+			}
+			if h := p.Unknown(Site{s}, r); h != nil {
+				h.ServeHTTP(w, r)
+				return
+			}
+		}
+		page.ServeHTTP(w, r)
 	}
 }
 

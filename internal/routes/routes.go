@@ -175,8 +175,8 @@ func (s *server) mount(r chi.Router) (err error) {
 		return func(next http.Handler) http.Handler { return deadline(limit)(s.Sessions.Handler(hooks)(next)) }
 	}
 	pages, atProviders := within(s.Limits.Page), within(s.Limits.Provider)
-	r.NotFound(pages(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage })).ServeHTTP)
-	r.MethodNotAllowed(pages(http.HandlerFunc(s.methodNotAllowed)).ServeHTTP)
+	r.NotFound(s.unknown(pages(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage }))))
+	r.MethodNotAllowed(s.unknown(pages(http.HandlerFunc(s.methodNotAllowed))))
 	page(r, "/health", s.health)
 	page(r, "/healthz", s.healthz)
 	page(r.With(deadline(s.Limits.Probe)), "/readyz", s.readyz)

@@ -1,14 +1,18 @@
 package routes
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
-// A secret link is a link whose token lets its holder do something once they confirm it. Scanners, previews and histories
-// see links, so a GET does nothing: it moves the token from the address into a cookie, and redirects to a page without
-// it. That page names what will happen and to which account. A POST from there does it and clears the cookie.
+// A secret link is a link whose token lets its holder do something once they confirm it. Scanners, previews and
+// histories see links, so a GET does nothing: it moves the token from the address into a cookie, and redirects to a
+// page without it. That page names what will happen and to which account. A POST from there does it and clears the
+// cookie.
 
 // SecretLink is a kind of secret link.
 type SecretLink struct {
@@ -44,12 +48,7 @@ func (l SecretLink) takes(r *http.Request, query url.Values) bool {
 	if r.URL.RawQuery == "" || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
-	for _, path := range l.From {
-		if path == r.URL.Path {
-			return query.Has(l.Param)
-		}
-	}
-	return false
+	return slices.Contains(l.From, r.URL.Path) && query.Has(l.Param)
 }
 
 // takeSecret redirects to the page of a link, with the token in a cookie. A doubled token is none.
@@ -73,6 +72,20 @@ func (t Site) Secret(r *http.Request, l SecretLink) string {
 		return ""
 	}
 	return cookies[0].Value
+}
+
+// About stands for the link that this browser has opened, in the form of the page that asks (Warning.About). Nobody can
+// tell the token from it.
+func (t Site) About(r *http.Request, l SecretLink) string {
+	sum := sha256.Sum256([]byte("about " + t.Secret(r, l)))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Asked reports whether a form is from a page that asked about the link that this browser has opened last. Another site
+// may have opened one since, of another account. A form without the field is none of ours.
+func (t Site) Asked(r *http.Request, l SecretLink) bool {
+	about := r.PostForm.Get("about")
+	return about == "" || about == t.About(r, l)
 }
 
 // DropSecret clears the cookie with the token of a link.

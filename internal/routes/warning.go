@@ -25,7 +25,8 @@ type Warning struct {
 	Losses   []Loss
 	Manage   Link // where only the person can revoke Cairn's access; without a label: we do it
 	Button   string
-	Harmless bool // the button does nothing irreversible
+	Harmless bool   // the button does nothing irreversible
+	About    string // a field of the form that says what was asked; "": the address of the page does
 	Keep     Link
 }
 
