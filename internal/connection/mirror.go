@@ -11,8 +11,8 @@ import (
 type Mirror interface {
 	// Newer returns the tokens that the other server has got for a user since we last read or wrote there; nil: none.
 	Newer(ctx context.Context, provider string, userID int64) (*Theirs, error)
-	// Write writes refreshed tokens, with their generation here, unless the other server has got others since base. A nil
-	// base stands for what we last read or wrote there.
+	// Write writes refreshed tokens, with their generation here, unless the other server has got others since base.
+	// A nil base stands for what we last read or wrote there.
 	Write(ctx context.Context, tx pgx.Tx, to Refreshed, base *Theirs) error
 	// Unwritten is called when Newer or Write fails. The connection goes on without.
 	Unwritten(err error)
