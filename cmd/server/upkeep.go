@@ -72,7 +72,7 @@ func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.accounts.Sweep)
 	u.sweep(ctx, u.presence.Sweep)
 	u.sweep(ctx, u.accounts.SweepBrowsers)
-	u.sweep(ctx, u.node.Sessions.Sweep)
+	u.sweep(ctx, u.node.Sweep)
 }
 
 // sweep runs batch until nothing is left. After each run it pauses for as long as the run took, because requests come

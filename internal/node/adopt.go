@@ -124,8 +124,8 @@ func (s *Sessions) Claim(ctx context.Context, tx pgx.Tx, f session.Foreign) (fir
 	return first, nil
 }
 
-// Sweep forgets one batch of adopted sessions that are certainly over, and reports whether more may be left.
-func (s *Sessions) Sweep(ctx context.Context) (more bool, err error) {
+// sweep forgets one batch of adopted sessions that are certainly over, and reports whether more may be left.
+func (s *Sessions) sweep(ctx context.Context) (more bool, err error) {
 	tag, err := s.pool.Exec(ctx, `
 		DELETE FROM cairn.node_sessions WHERE sid_hash IN (
 			SELECT sid_hash FROM cairn.node_sessions

@@ -136,6 +136,20 @@ func (l links) end(ctx context.Context, userID int64) error {
 	})
 }
 
+// sweep deletes one batch of links that are past their time, and reports whether more may be left.
+func (l links) sweep(ctx context.Context) (more bool, err error) {
+	for _, table := range []string{"cairn.node_links", "cairn.node_consents"} {
+		tag, err := l.pool.Exec(ctx, `
+			DELETE FROM `+table+` WHERE token_hash IN (
+				SELECT token_hash FROM `+table+` WHERE expires_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED)`, sweepBatch)
+		if err != nil {
+			return false, fmt.Errorf("node: sweep links: %w", err)
+		}
+		more = more || tag.RowsAffected() == sweepBatch
+	}
+	return more, nil
+}
+
 // operatorLinkLife is how long a link from an operator works.
 const operatorLinkLife = 30 * time.Minute
 

@@ -51,6 +51,7 @@
 package node
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -99,6 +100,16 @@ func New(d Deps) *Node {
 			key: d.Config.DeriveKey("tokens of adopted sessions"), people: people,
 		},
 	}
+}
+
+// Sweep deletes one batch of what is past its time, and reports whether more may be left.
+func (n *Node) Sweep(ctx context.Context) (more bool, err error) {
+	sessions, err := n.Sessions.sweep(ctx)
+	if err != nil {
+		return false, err
+	}
+	links, err := n.links.sweep(ctx)
+	return sessions || links, err
 }
 
 // Importer returns what imports while the server runs; nil if NODE_IMPORT is off.
