@@ -29,8 +29,8 @@ var arriving = routes.SecretLink{
 	Page: linkPage, Valid: validToken, Refused: "unknown-link",
 }
 
-// arriving are all links.
-func (n *Node) arriving() []routes.SecretLink {
+// linksHere are all links that arrive here.
+func (n *Node) linksHere() []routes.SecretLink {
 	if n.deps.Config.Node.FrontendURL == nil {
 		return []routes.SecretLink{arriving}
 	}
@@ -41,7 +41,7 @@ func (n *Node) arriving() []routes.SecretLink {
 func (n *Node) Part(connections *connection.Store, entries *activity.Store) routes.Part {
 	n.connections, n.entries = connections, entries
 	return routes.Part{
-		Links: n.arriving(), Routes: n.routes, API: n.api, Foreign: n.foreign(), Unknown: n.unknown,
+		Links: n.linksHere(), Routes: n.routes, API: n.api, Foreign: n.foreign(), Unknown: n.unknown,
 		Returns: map[string]routes.Return{
 			toConnect: n.returned(frontend.connected), toLogin: n.returned(frontend.loggedIn),
 		},
