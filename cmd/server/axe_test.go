@@ -32,7 +32,8 @@ func TestAccessibleInChromium(t *testing.T) {
 	strict.Calls.Call, strict.Jobs.Job, strict.Jobs.Rescue = time.Hour, time.Hour, time.Hour
 	strict.Jobs.Stop = time.Millisecond
 	a := auditor{chromium: newChromium(t),
-		site:     start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+database, limited(strict)).url,
+		site: start(t, append(nodeWindow(), "PORT="+testkit.FreePort(t), "DATABASE_URL="+database,
+			limited(strict))...).url,
 		database: database, axe: readAxe(t)}
 	a.visitors()
 	a.member()
@@ -40,6 +41,7 @@ func TestAccessibleInChromium(t *testing.T) {
 	a.account()
 	a.losses()
 	a.imported()
+	a.fromNode()
 	a.errors()
 	a.leaving()
 }

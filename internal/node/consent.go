@@ -35,7 +35,7 @@ const (
 // toContinue is the link to that page.
 var toContinue = routes.SecretLink{
 	Name: "continue", From: []string{continuePage}, Param: "token", Page: continuePage,
-	Valid: operatorShape.MatchString, Refused: "unknown-link",
+	Valid: operatorShape.MatchString, Refused: "old-request",
 }
 
 // start answers with the address of the page that asks.
@@ -132,9 +132,9 @@ func (f frontend) askToConnect(w http.ResponseWriter, r *http.Request) error {
 	}
 	return f.site.AskAbout(w, r, p, routes.Warning{
 		Heading: "Connect " + p.Name + " to " + account.Name + "’s account?", Harmless: true,
-		Lead: "Go on only if you are " + account.Name + ", and have just asked for this.",
+		Lead: "Continue only if you’re " + account.Name + " and have just asked for this.",
 		Losses: []routes.Loss{
-			{Icon: "plug-connected", Text: "Your " + p.Name + " account is connected to that account", Detail: p.Offer},
+			{Icon: "plug-connected", Text: "What comes from " + p.Name + " appears in that account", Detail: p.Offer},
 		},
 		Button: "Continue to " + p.Name, Keep: routes.Link{Label: "Not now", URL: f.address + "/data-sources"},
 		About: f.site.About(r, toContinue),

@@ -47,13 +47,15 @@ func (n *Node) Part(connections *connection.Store, entries *activity.Store) rout
 		},
 		Section: n.section, LockOut: n.lockOut(),
 		Methods: map[string]string{
-			PrivateLink:  "with your private link of the old server",
+			PrivateLink:  "with your old private link",
 			OperatorLink: "with a link from the operator",
-			NodeSession:  "on the old server",
+			NodeSession:  "on the old site",
 		},
 		Notices: map[string]string{
-			"unknown-link": "This link doesn’t work. It may be incomplete, or was ended or used. " +
-				"Your account is still here: sign in with Foursquare, as you did when you first came.",
+			"unknown-link": "This link doesn’t work any more, or part of it is missing. " +
+				"Your account is still here: sign in with Foursquare, as you did the first time.",
+			"old-request": "That page was open for too long, or its button was pressed already. " +
+				"To connect an account, go back to where you began and try again.",
 		},
 	}
 }
@@ -118,8 +120,9 @@ func (p pages) ask(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := account.Name
 	v := routes.Warning{
-		Heading: "Continue as " + name + "?", Lead: "This is a link to that account.", Harmless: true,
-		Losses: []routes.Loss{{Icon: "key", Text: "You’ll be signed in on this device", Detail: "As " + name}},
+		Heading: "Continue as " + name + "?", Lead: "The link you opened signs in to this account.", Harmless: true,
+		Losses: []routes.Loss{{Icon: "key", Text: "You’ll be signed in on this device",
+			Detail: "Continue only if this is your account"}},
 		Button: "Continue as " + name, Keep: routes.Link{Label: "Not now", URL: "/login"},
 		About: p.site.About(r, p.link),
 	}
@@ -130,7 +133,8 @@ func (p pages) ask(w http.ResponseWriter, r *http.Request) error {
 			http.Redirect(w, r, "/", http.StatusSeeOther)
 			return nil
 		}
-		v.Losses = append(v.Losses, routes.Loss{Icon: "logout", Text: "You’ll be signed out as " + current.Name})
+		v.Losses = append(v.Losses, routes.Loss{Icon: "logout", Text: "You’ll be signed out as " + current.Name,
+			Detail: "Nothing changes in that account"})
 		v.Keep = routes.Link{Label: "Stay signed in as " + current.Name, URL: "/"}
 	}
 	return p.site.Ask(w, r, v)
@@ -166,18 +170,22 @@ func (p pages) signIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	p.site.DropSecret(w, p.link)
 	p.adopted("link", adopted)
-	text, next := "You’re signed in. Add a sign-in method now: the link was good once.", "/account#methods"
-	if of.method == PrivateLink {
-		text, next = "You’re signed in with your old private link, which works until "+p.lastDay()+
-			". Add a sign-in method for the time after that.", addMethod
-	}
-	p.site.Notify(r, "", text, routes.Link{Label: "Add a sign-in method", URL: next})
+	p.site.Notify(r, "", p.signedIn(of.method), routes.Link{Label: "Add a password", URL: addPassword})
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 	return nil
 }
 
-// addMethod asks for a fresh sign-in first, and then leads to the form for a password.
-const addMethod = "/account/confirm?next=/account%23h-password"
+// addPassword asks for a fresh sign-in first, if this was none, and then leads to the form for a password.
+const addPassword = "/account/confirm?next=/account%23h-password"
+
+// signedIn says how long a link was good for.
+func (l links) signedIn(method string) string {
+	if method == OperatorLink {
+		return "You’re signed in. The link can’t be used again: next time, use Foursquare or a password."
+	}
+	return "You’re signed in. Your old private link works until " + l.lastDay() +
+		": after that, use Foursquare or a password."
+}
 
 // lastDay is the last day on which private links work.
 func (l links) lastDay() string { return l.until.UTC().Add(-time.Second).Format("2 January 2006") }
@@ -190,9 +198,9 @@ func (n *Node) section(r *http.Request) (*routes.Section, error) {
 		return nil, err
 	}
 	return &routes.Section{
-		ID: linkID, Heading: "Your old private link",
-		Text: fmt.Sprintf("It still signs in to this account until %s, wherever it is opened. "+
-			"End it if others may have it.", n.links.lastDay()),
+		ID: linkID, Icon: "link", Heading: "Your old private link",
+		Text: fmt.Sprintf("It still works until %s: whoever opens it can sign in as you. "+
+			"End it if anyone else may have it.", n.links.lastDay()),
 		Action: routes.Link{Label: "End this link…", URL: endPage},
 	}, nil
 }
@@ -206,12 +214,19 @@ func (p pages) askToEnd(w http.ResponseWriter, r *http.Request) error {
 	case !works:
 		return p.site.NotFound()
 	}
-	return p.site.Ask(w, r, routes.Warning{
+	v := routes.Warning{
 		Heading: "End your old private link?",
-		Losses: []routes.Loss{{Icon: "key", Text: "It signs nobody in here any more",
-			Detail: "Bookmarks of it stop working. The old server, while it runs, still takes it"}},
+		Losses: []routes.Loss{
+			{Icon: "link", Text: "Nobody can sign in with it here any more", Detail: "Bookmarks of it stop working"},
+			{Icon: "key", Text: "You stay signed in", Detail: "Your sign-in methods work as before"},
+		},
 		Button: "End this link", Keep: routes.Link{Label: "Keep it", URL: "/account#" + linkID},
-	})
+	}
+	if !p.both {
+		v.Losses = append(v.Losses, routes.Loss{Icon: "info-circle", Text: "It still works on the old site",
+			Detail: "For as long as that site is there"})
+	}
+	return p.site.Ask(w, r, v)
 }
 
 func (p pages) end(w http.ResponseWriter, r *http.Request) error {

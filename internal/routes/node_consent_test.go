@@ -83,9 +83,9 @@ func TestConnectingFromTheFrontend(t *testing.T) {
 		}
 		about := b.asksAbout(address, "Connect "+name+" to Ada’s account?")
 		callback := b.decide(b.consent("/connect/continue", "about", about), "ada", "allow")
-		b.get("/connect/continue").to("/login?notice=unknown-link")
+		b.get("/connect/continue").to("/login?notice=old-request")
 		b.get(address).to("/connect/continue")
-		b.post("/connect/continue", "about", about).to("/login?notice=unknown-link")
+		b.post("/connect/continue", "about", about).to("/login?notice=old-request")
 		a := b.get(callback).to(dataSources + provider + "=connected")
 		if a.header.Get("Cache-Control") != "no-store" || a.sessionCookie() != "" || b.signedIn() {
 			t.Errorf("%s: headers %v", provider, a.header)
@@ -160,8 +160,8 @@ func TestConnectingFromTheFrontendTakesTenMinutes(t *testing.T) {
 		t.Error("it does not end after ten minutes")
 	}
 	exec(t, s, `UPDATE cairn.node_consents SET expires_at = expires_at - interval '10 minutes'`)
-	b.stolen().get("/connect/continue").to("/login?notice=unknown-link")
-	b.post("/connect/continue", "about", about).to("/login?notice=unknown-link")
+	b.stolen().get("/connect/continue").to("/login?notice=old-request")
+	b.post("/connect/continue", "about", about).to("/login?notice=old-request")
 	callback := b.callbackOf(token, "strava", "allow")
 	exec(t, s, `UPDATE cairn.oauth_attempts SET created_at = created_at - interval '10 minutes'`)
 	b.get(callback).to("/login?notice=expired-strava")
@@ -169,11 +169,11 @@ func TestConnectingFromTheFrontendTakesTenMinutes(t *testing.T) {
 	first, garmin := b.asksFor(token, "strava"), b.asksFor(token, "garmin")
 	second := b.asksFor(token, "strava")
 	b.get(first).to("/connect/continue")
-	b.get("/connect/continue").to("/login?notice=unknown-link")
+	b.get("/connect/continue").to("/login?notice=old-request")
 	b.asksAbout(garmin, "Connect Garmin")
 	b.asksAbout(second, "Connect Strava")
 	for _, query := range []string{"token=", "token=abc", "token=" + private(7), "token=A&token=A"} {
-		b.get("/connect/continue?" + query).to("/login?notice=unknown-link")
+		b.get("/connect/continue?" + query).to("/login?notice=old-request")
 	}
 	if n := connected(t, s); n != 0 {
 		t.Errorf("%d connections", n)
@@ -259,7 +259,7 @@ func TestConnectingEndsWithTheLink(t *testing.T) {
 				fresh := owner.logsIn(t, "ada")
 				owner.withToken(http.MethodGet, "/api/auth/me", fresh).want(200, "", "")
 			}
-			c.post("/connect/continue").to("/login?notice=unknown-link")
+			c.post("/connect/continue").to("/login?notice=old-request")
 			s.log.forget()
 			b.get(callback).to(dataSources + "error=strava_failed")
 			if n := connected(t, s); n != 0 {
@@ -277,7 +277,7 @@ func TestConnectingEndsWithTheLink(t *testing.T) {
 	c.asksAbout(c.asksFor(token, "garmin"), "account?")
 	owner.post("/account/delete").want(303, "", "")
 	b.get(callback).to("/login?notice=expired-strava")
-	c.post("/connect/continue").to("/login?notice=unknown-link")
+	c.post("/connect/continue").to("/login?notice=old-request")
 	if n := connected(t, s); n != 0 {
 		t.Errorf("%d connections of a deleted account", n)
 	}
@@ -302,7 +302,7 @@ func TestConnectingFromTheFrontendOnce(t *testing.T) {
 				a := b.post("/connect/continue", "about", about)
 				if strings.Contains(a.header.Get("Location"), "/sandbox/") {
 					won.Add(1)
-				} else if a.header.Get("Location") != "/login?notice=unknown-link" {
+				} else if a.header.Get("Location") != "/login?notice=old-request" {
 					t.Errorf("round %d: %d to %q", round, a.status, a.header.Get("Location"))
 				}
 			})

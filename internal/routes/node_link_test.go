@@ -69,12 +69,13 @@ func TestPrivateLinkSignsInAfterAQuestion(t *testing.T) {
 			t.Fatalf("%s: looking at the link began %d sessions", path, n-sessions)
 		}
 		b.post("/link").to("/")
+		b.get("/").want(http.StatusOK, "#notice a[href^='/account/confirm']", "Add a password")
 		sessions++
 		n := count(t, s, `SELECT count(*) FROM cairn.sessions WHERE method = 'private_link'`)
 		if n == 0 || !b.signedIn() {
 			t.Fatalf("%s: %d sessions by link, signed in %t", path, n, b.signedIn())
 		}
-		b.get("/account").want(http.StatusOK, "#sessions", "with your private link of the old server")
+		b.get("/account").want(http.StatusOK, "#sessions", "with your old private link")
 		b.get("/link").to("/login?notice=unknown-link") // the cookie is gone
 	}
 	if strings.Contains(s.log.String(), token) {
@@ -171,7 +172,8 @@ func TestEndingAPrivateLink(t *testing.T) {
 	for i, act := range []func(b browser){
 		func(b browser) {
 			b.get("/account").want(http.StatusOK, "#private-link", "until")
-			b.get("/account/link/end").want(http.StatusOK, "h1", "End your old private link?")
+			b.get("/account/link/end").want(http.StatusOK, "h1", "End your old private link?").
+				want(http.StatusOK, ".losses", "still works on the old site")
 			b.post("/account/link/end").to("/account#sessions")
 			b.get("/account/link/end").want(http.StatusNotFound, "", "")
 		},
@@ -193,6 +195,22 @@ func TestEndingAPrivateLink(t *testing.T) {
 	}
 }
 
+// While the way back is open, a link ends on both sites, so the page doesn't say that it still works on the old one.
+func TestEndingAPrivateLinkThereToo(t *testing.T) {
+	t.Parallel()
+	one, node := linked(t), wayBack()
+	exec(t, one, nodeUsers)
+	exec(t, one, `CREATE TABLE public.session (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamp NOT NULL)`)
+	node.LinksUntil = time.Now().Add(24 * time.Hour)
+	s := newSiteWith(t, options{pool: one.pool, node: node})
+	b := signedUp(t, s, "ada@example.org")
+	giveLink(t, s, 7, count(t, s, `SELECT max(id)::int FROM cairn.users`))
+	page := b.get("/account/link/end").want(http.StatusOK, ".losses", "Nobody can sign in with it")
+	if said := page.Find(".losses").Text(); strings.Contains(said, "old site") {
+		t.Errorf("the page says %q", said)
+	}
+}
+
 func TestLinksEndWithTheirDay(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{node: config.Node{LinksUntil: time.Now().Add(-time.Minute)}})
@@ -204,6 +222,7 @@ func TestLinksEndWithTheirDay(t *testing.T) {
 		sum("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), userID)
 	b.get("/link?token=ABCDEFGHIJKLMNOPQRSTUVWXYZ").to("/link")
 	b.post("/link").to("/")
+	b.get("/").want(http.StatusOK, "#notice", "can’t be used again")
 	b.get("/account/delete").want(http.StatusOK, "", "") // an operator's link is a fresh sign-in
 }
 

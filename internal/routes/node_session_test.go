@@ -121,7 +121,7 @@ func TestSessionsOfExpressAreAdopted(t *testing.T) {
 			if n := strings.Count(s.log.String(), "method=node_session"); n != 1 {
 				t.Errorf("the sign-in is in the log %d times, want once", n)
 			}
-			if a := b.get("/account").want(http.StatusOK, "#sessions", "on the old server"); a.sessionCookie() != "" {
+			if a := b.get("/account").want(http.StatusOK, "#sessions", "on the old site"); a.sessionCookie() != "" {
 				t.Errorf("the cookie is set again: %q", a.sessionCookie())
 			}
 			b.there(s, "/me", http.StatusOK) // and goes on there

@@ -46,9 +46,9 @@ type Return func(Site, http.ResponseWriter, *http.Request, oauth.Attempt) error
 
 // Section is a section of the account page.
 type Section struct {
-	ID, Heading, Text string
-	Action            Link
-	Notice            *notice // is filled in
+	ID, Icon, Heading, Text string
+	Action                  Link
+	Notice                  *notice // is filled in
 }
 
 // Site is what a part shares with the rest of the site.
@@ -100,9 +100,9 @@ func (t Site) AllowCall(r *http.Request, userID int64, provider string) error {
 	return t.Allow(r, t.s.connectionCalls(r, userID, provider)...)
 }
 
-// AskAbout is Ask for an act that is about a provider.
+// AskAbout is Ask for an act that leads to a provider, whose brand rules may give the button.
 func (t Site) AskAbout(w http.ResponseWriter, r *http.Request, p *oauth.Provider, v Warning) error {
-	v.Provider = &providerView{Key: p.Key, Name: p.Name}
+	v.Provider = &providerView{Key: p.Key, Name: p.Name, Button: p.Button}
 	return t.Ask(w, r, v)
 }
 

@@ -41,12 +41,12 @@ func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem 
 		case connection.Damaged:
 			return "needs_reconnect", "Cairn can’t read its saved access to " + p.Name, reconnect
 		case connection.Unreadable:
-			return "needs_reconnect", "The old server’s access to " + p.Name + " can’t be used here", reconnect
+			return "needs_reconnect", "The old site’s access to " + p.Name + " can’t be used here", reconnect
 		case connection.AccountUnknown:
 			if p.Moved != "" {
 				return "needs_reconnect", p.Moved, "Nothing is lost."
 			}
-			return "needs_reconnect", "The old server didn’t note which " + p.Name + " account is yours", reconnect
+			return "needs_reconnect", "The old site didn’t note which " + p.Name + " account is yours", reconnect
 		}
 		return "needs_reconnect", p.Name + " disconnected Cairn",
 			"Access was revoked at " + p.Name + ", or has expired. Reconnect it to go on. Nothing else is lost."
@@ -107,9 +107,9 @@ func inWords(p *oauth.Provider, cause connection.Cause) string {
 	case connection.Damaged:
 		return "Cairn couldn’t read its saved access to " + p.Name
 	case connection.Imported:
-		return p.Name + " came over from the old server"
+		return p.Name + " came over from the old site"
 	case connection.Unreadable, connection.AccountUnknown:
-		return p.Name + " came over from the old server, without access that works here"
+		return p.Name + " came over from the old site, without access that works here"
 	case connection.Disconnected:
 		return "You disconnected " + p.Name
 	case connection.Revoked:
