@@ -51,6 +51,21 @@ func (s *Sessions) Find(ctx context.Context, r *http.Request) (f session.Foreign
 	return f, result == adopted, nil
 }
 
+// Leave implements session.Adopter.
+func (s *Sessions) Leave(ctx context.Context, r *http.Request, userID int64) error {
+	sid := s.sid(r)
+	if sid == "" || s.Until.IsZero() {
+		return nil
+	}
+	_, err := s.pool.Exec(ctx, `
+		INSERT INTO cairn.node_sessions (sid_hash, user_id) SELECT $1, id FROM cairn.users WHERE id = $2
+		ON CONFLICT (sid_hash) DO NOTHING`, digest(sid), userID)
+	if err != nil {
+		return fmt.Errorf("node: leave a session: %w", err)
+	}
+	return nil
+}
+
 // Adopted implements session.Adopter.
 func (s *Sessions) Adopted(ctx context.Context, f session.Foreign) {
 	s.observe("session", adopted)

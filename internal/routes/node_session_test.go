@@ -161,7 +161,7 @@ func TestSessionsThatAreNotAdopted(t *testing.T) {
 			return v[:strings.LastIndex(v, ".")] + ".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 		}},
 		{name: "expired there", before: `UPDATE public.session SET
-			sess = jsonb_set(sess::jsonb, '{cookie,expires}', '"2020-01-01T00:00:00.000Z"')`},
+			sess = jsonb_set(sess::jsonb, '{cookie,expires}', '"2020-01-01T00:00:00.000Z"'), expire = '2020-01-01'`},
 		{name: "gone there", before: `DELETE FROM public.session`},
 		{name: "nobody is signed in there", before: `UPDATE public.session SET sess = '{"cookie":{}}'`},
 		{name: "not imported", before: `UPDATE public.session SET
