@@ -35,7 +35,7 @@ const (
 // such cookies.
 func (s *Sessions) sid(r *http.Request) string {
 	cookies := r.CookiesNamed(s.Cookie)
-	if len(cookies) != 1 || len(cookies[0].Value) > 3*(maxSID+64) {
+	if len(cookies) != 1 || times(r, s.Cookie) != 1 || len(cookies[0].Value) > 3*(maxSID+64) {
 		return ""
 	}
 	value, err := url.PathUnescape(cookies[0].Value)
@@ -53,6 +53,18 @@ func (s *Sessions) sid(r *http.Request) string {
 		return ""
 	}
 	return sid
+}
+
+// times counts the cookies with a name, and those with values that net/http leaves out.
+func times(r *http.Request, name string) (n int) {
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			if key, _, _ := strings.Cut(strings.TrimSpace(pair), "="); key == name {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func sign(secret, sid string) []byte {

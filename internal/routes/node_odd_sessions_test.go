@@ -78,6 +78,23 @@ func TestRollingSessionThatIsOlderThanItsAge(t *testing.T) {
 	}
 }
 
+// Two cookies of that name are none, even if the second is no cookie to net/http.
+func TestTwoCookiesOfExpress(t *testing.T) {
+	t.Parallel()
+	s := besideExpress(t, testkit.Express{}, adopting())
+	imported(t, s.site, 7)
+	value := cookieNamed(t, s.atExpress(t, 7), "connect.sid").Value
+	for _, another := range []string{"; connect.sid=\"a\\b", ";connect.sid=", "; connect.sid", ";  connect.sid=\x80"} {
+		b := newBrowser(t, s.site)
+		if b.get("/", "Cookie", "connect.sid="+value+another).sessionCookie() != "" {
+			t.Errorf("adopted beside %q", another)
+		}
+	}
+	if newBrowser(t, s.site).get("/", "Cookie", "a=b; connect.sid="+value+"; c=d").sessionCookie() == "" {
+		t.Error("a single one is not adopted")
+	}
+}
+
 // A session that changed hands there, under the same id, is not its first person's here.
 func TestSessionThatChangedHandsThere(t *testing.T) {
 	t.Parallel()
