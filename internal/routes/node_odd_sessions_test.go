@@ -51,7 +51,7 @@ func TestOddRowsOfExpress(t *testing.T) {
 		}
 		exec(t, s.site, `DELETE FROM public.session`)
 	}
-	if strings.Contains(s.log.String(), "can't be adopted") {
+	if strings.Contains(s.log.String(), "can't be used") {
 		t.Error("an odd row is told as a misconfiguration")
 	}
 }

@@ -402,7 +402,7 @@ func TestMisconfiguredAdoption(t *testing.T) {
 	for range 3 {
 		b.get("/").want(http.StatusOK, "h1", "")
 	}
-	if n := strings.Count(s.log.String(), "sessions of the Node server can't be adopted"); n != 1 {
+	if n := strings.Count(s.log.String(), "tables of the Node server can't be used"); n != 1 {
 		t.Errorf("it is in the log %d times, want once", n)
 	}
 	signedUp(t, s.site, "ada@example.org")

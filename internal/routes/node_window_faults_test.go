@@ -231,3 +231,25 @@ func TestLockOutOverlapsWithRenewalsAndSignOuts(t *testing.T) {
 		t.Error("there was a deadlock")
 	}
 }
+
+// Some keep the table with other types, which that server takes as well.
+func TestMirrorInATableOfOtherTypes(t *testing.T) {
+	t.Parallel()
+	s := withWayBack(t)
+	exec(t, s.site, `ALTER TABLE public.session ALTER sess TYPE jsonb, ALTER expire TYPE timestamptz, ALTER sid TYPE text`)
+	b, _ := s.atBoth(t, 7)
+	b.there(s, "/me", http.StatusOK)
+	b.post("/account/sessions/end-others").to("/account#sessions")
+	b.there(s, "/me", http.StatusOK)
+	adopted := s.atExpress(t, 7)
+	adopted.get("/").want(http.StatusOK, "header", "Your account")
+	exec(t, s.site, `UPDATE cairn.sessions SET expiry = now() + interval '2 days'`)
+	adopted.get("/")
+	adopted.there(s, "/me", http.StatusOK)
+	adopted.post("/logout")
+	adopted.there(s, "/me", http.StatusUnauthorized)
+	b.post("/account/sessions/end-others").to("/account#sessions")
+	if n := count(t, s.site, `SELECT count(*) FROM public.session`); n != 1 {
+		t.Errorf("%d rows, want 1", n)
+	}
+}
