@@ -57,10 +57,16 @@ func (s *Sessions) Leave(ctx context.Context, r *http.Request, userID int64) err
 	if sid == "" || s.Until.IsZero() {
 		return nil
 	}
-	_, err := s.pool.Exec(ctx, `
-		INSERT INTO cairn.node_sessions (sid_hash, user_id) SELECT $1, id FROM cairn.users WHERE id = $2
-		ON CONFLICT (sid_hash) DO NOTHING`, digest(sid), userID)
-	if err != nil {
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := auth.KeepUser(ctx, tx, userID); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			INSERT INTO cairn.node_sessions (sid_hash, user_id) VALUES ($1, $2) ON CONFLICT (sid_hash) DO NOTHING`,
+			digest(sid), userID)
+		return err
+	})
+	if err != nil && !errors.Is(err, auth.ErrNotFound) { // nobody's session is adopted whose account is deleted
 		return fmt.Errorf("node: leave a session: %w", err)
 	}
 	return nil

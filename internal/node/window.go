@@ -162,11 +162,10 @@ func (n *Node) lockOut() access.LockOut {
 // locking others out here.
 func (n *Node) endThere(ctx context.Context, tx pgx.Tx, userID int64) error {
 	// Whatever ends or renews one session locks it, and then that server's.
-	_, err := tx.Exec(ctx, `SELECT FROM cairn.sessions WHERE user_id = $1 ORDER BY id FOR UPDATE`, userID)
-	if err != nil {
-		return fmt.Errorf("node: lock the sessions of user %d: %w", userID, err)
+	if err := session.LockAll(ctx, tx, userID); err != nil {
+		return err
 	}
-	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return n.deleteThere(ctx, tx, userID) })
+	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return n.deleteThere(ctx, tx, userID) })
 	if err == nil || db.Passing(err) {
 		return err
 	}

@@ -236,7 +236,8 @@ func TestLockOutOverlapsWithRenewalsAndSignOuts(t *testing.T) {
 func TestMirrorInATableOfOtherTypes(t *testing.T) {
 	t.Parallel()
 	s := withWayBack(t)
-	exec(t, s.site, `ALTER TABLE public.session ALTER sess TYPE jsonb, ALTER expire TYPE timestamptz, ALTER sid TYPE text`)
+	exec(t, s.site, `ALTER TABLE public.session
+		ALTER sess TYPE jsonb, ALTER expire TYPE timestamptz, ALTER sid TYPE text`)
 	b, _ := s.atBoth(t, 7)
 	b.there(s, "/me", http.StatusOK)
 	b.post("/account/sessions/end-others").to("/account#sessions")
