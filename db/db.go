@@ -90,6 +90,11 @@ func open(ctx context.Context, given *pgxpool.Config, log *slog.Logger) (pool *p
 		}
 		return refused(conn, err)
 	}
+	config.ConnConfig.OnNotice = func(_ *pgconn.PgConn, notice *pgconn.Notice) {
+		if notice.SeverityUnlocalized == "WARNING" {
+			log.Warn("the database warns", "warning", notice.Message)
+		}
+	}
 	pool, err = pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, errors.New(explain(err).text)

@@ -146,7 +146,8 @@ CREATE TRIGGER node_made_link_ended AFTER UPDATE ON cairn.node_users
     FOR EACH ROW WHEN (NEW.node_id < 0 AND (NEW.user_id IS NULL OR NEW.link_hash IS NULL))
     EXECUTE FUNCTION cairn.node_made_link_ended();
 
--- A session that ends here, however it ends, ends there.
+-- A session that ends here, however it ends, ends there. Where that can't be written, it ends here all the same, and the
+-- operator is warned (the doctor says why, too).
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION cairn.node_mirror_ended() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -154,13 +155,20 @@ BEGIN
         EXECUTE format('DELETE FROM %s WHERE sid = $1', OLD.place::regclass) USING OLD.sid;
     END IF;
     RETURN NULL;
+EXCEPTION
+    WHEN transaction_rollback OR insufficient_resources OR lock_not_available THEN
+        RAISE; -- it may succeed on another try
+    WHEN OTHERS THEN
+        RAISE WARNING 'a session that ended here goes on at the Node server: %', SQLERRM;
+        RETURN NULL;
 END $$;
 -- +goose StatementEnd
 DROP TRIGGER IF EXISTS node_mirror_ended ON cairn.node_mirrors;
 CREATE TRIGGER node_mirror_ended AFTER DELETE ON cairn.node_mirrors
     FOR EACH ROW EXECUTE FUNCTION cairn.node_mirror_ended();
 
--- Empties columns of a row of that server's users, those that its table has, while the way back is open. values are SQL.
+-- Gives columns of a row of that server's users a value, those that its table has, while the way back is open. Where that
+-- can't be written, what caused it happens here all the same, and the operator is warned.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION cairn.node_set(node_id bigint, columns text[], value text)
 RETURNS void LANGUAGE plpgsql AS $$
@@ -176,6 +184,11 @@ BEGIN
     LOOP
         EXECUTE format('UPDATE public.users SET %I = $2 WHERE id = $1 AND %1$I IS NOT NULL', name) USING node_id, value;
     END LOOP;
+EXCEPTION
+    WHEN transaction_rollback OR insufficient_resources OR lock_not_available THEN
+        RAISE;
+    WHEN OTHERS THEN
+        RAISE WARNING 'what ended here of user % stays at the Node server: %', node_id, SQLERRM;
 END $$;
 -- +goose StatementEnd
 

@@ -36,7 +36,8 @@ type Access struct {
 type Prove func(context.Context, pgx.Tx) (userID int64, err error)
 
 // LockOut ends what lets others into an account in a way that this package does not know. It is part of the transaction
-// in which a person locks others out, after the account's credentials are locked, and before sessions end.
+// in which a person locks others out, or deletes the account, after the account's credentials are locked, and before
+// sessions end.
 type LockOut func(ctx context.Context, tx pgx.Tx, userID int64) error
 
 // PasswordMethod is what the method of a session is that began with a password; otherwise it is a provider's key.

@@ -83,10 +83,8 @@ func (a *Access) lockOthersOut(
 		if err != nil {
 			return "", err
 		}
-		for _, lockOut := range a.LockOut {
-			if err := lockOut(ctx, tx, current.UserID); err != nil {
-				return "", err
-			}
+		if err := a.endWaysIn(ctx, tx, current.UserID); err != nil {
+			return "", err
 		}
 		if err := a.Accounts.ForgetBrowsers(ctx, tx, current.UserID); err != nil {
 			return "", err
@@ -94,4 +92,13 @@ func (a *Access) lockOthersOut(
 		return removed, a.Accounts.RememberBrowser(ctx, tx, current.UserID, browser)
 	})
 	return browser, err
+}
+
+func (a *Access) endWaysIn(ctx context.Context, tx pgx.Tx, userID int64) error {
+	for _, lockOut := range a.LockOut {
+		if err := lockOut(ctx, tx, userID); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -21,6 +21,9 @@ type Deleted struct {
 func (a *Access) Delete(ctx context.Context, userID int64) (d Deleted, err error) {
 	err = a.Accounts.Delete(ctx, userID, func(tx pgx.Tx) error {
 		d = Deleted{}
+		if err := a.endWaysIn(ctx, tx, userID); err != nil {
+			return err
+		}
 		if err := a.Sessions.StillLive(ctx, tx); err != nil {
 			return err
 		}

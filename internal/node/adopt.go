@@ -51,6 +51,27 @@ func (s *Sessions) Find(ctx context.Context, r *http.Request) (f session.Foreign
 	return f, result == adopted, nil
 }
 
+// Leave implements session.Adopter.
+func (s *Sessions) Leave(ctx context.Context, r *http.Request, userID int64) error {
+	sid := s.sid(r)
+	if sid == "" || s.Until.IsZero() {
+		return nil
+	}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := auth.KeepUser(ctx, tx, userID); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			INSERT INTO cairn.node_sessions (sid_hash, user_id) VALUES ($1, $2) ON CONFLICT (sid_hash) DO NOTHING`,
+			digest(sid), userID)
+		return err
+	})
+	if err != nil && !errors.Is(err, auth.ErrNotFound) { // nobody's session is adopted whose account is deleted
+		return fmt.Errorf("node: leave a session: %w", err)
+	}
+	return nil
+}
+
 // Adopted implements session.Adopter.
 func (s *Sessions) Adopted(ctx context.Context, f session.Foreign) {
 	s.observe("session", adopted)

@@ -130,7 +130,7 @@ func (s *Sessions) waiting(ctx context.Context, tx pgx.Tx) (n int, err error) {
 		return 0, fmt.Errorf("node: list people whose sessions can be adopted: %w", err)
 	}
 	rows, _ = tx.Query(ctx, `
-		SELECT sess::text, COALESCE(expire::timestamp AT TIME ZONE 'UTC', '-infinity'), now()
+		SELECT `+rowColumns+`
 		FROM `+pgx.Identifier(s.Table).Sanitize()+` AS s WHERE NOT EXISTS (
 			SELECT FROM cairn.node_sessions a
 			WHERE a.sid_hash = sha256(convert_to(s.sid, 'UTF8')))`) // ForEachRow returns its error

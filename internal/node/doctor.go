@@ -16,7 +16,7 @@ import (
 
 // Checks are what the doctor looks at of the change-over. They find nothing where there is no trace of a Node server.
 func Checks() []admin.Check {
-	return []admin.Check{checkImport, checkSealed, checkLinks, checkSessions, checkStrava, checkGarmin}
+	return []admin.Check{checkImport, checkSealed, checkLinks, checkSessions, checkWayBack, checkStrava, checkGarmin}
 }
 
 // one is a check's only finding.
@@ -159,6 +159,18 @@ func checkSessions(ctx context.Context, c config.Config, pool *pgxpool.Pool) (fo
 		return found
 	}
 	return checkEnd(end, check, "sessions are adopted", "sessions are not adopted", "NODE_SESSIONS_UNTIL")
+}
+
+func checkWayBack(ctx context.Context, c config.Config, pool *pgxpool.Pool) []admin.Finding {
+	const check = "node way back"
+	if !c.Node.Both {
+		return nil
+	}
+	if err := tryToWrite(ctx, pool, c.Node.Sessions.Table); err != nil {
+		return one(admin.Wrong, check, "NODE_WINDOW is both, but %v: what ends here goes on at the Node server, "+
+			"and servers don't start", err)
+	}
+	return one(admin.Well, check, "the Node server's tables can be written")
 }
 
 func checkStrava(ctx context.Context, _ config.Config, pool *pgxpool.Pool) []admin.Finding {

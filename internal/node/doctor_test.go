@@ -107,6 +107,17 @@ func TestDoctorOnTheChangeOver(t *testing.T) {
 			`FAIL | node sessions | .*public\.session can't be read`,
 		},
 		{
+			"a way back", ``, []string{"NODE_WINDOW=both"}, `ok | node way back | .* can be written`,
+		},
+		{
+			"no way back to sessions", `ALTER TABLE public.session RENAME TO sessions`, []string{"NODE_WINDOW=both"},
+			`FAIL | node way back | .*"public"\."session", can't be written`,
+		},
+		{
+			"no way back to people", `ALTER TABLE public.users ALTER garmin_oauth_tokens_encrypted SET NOT NULL`,
+			[]string{"NODE_WINDOW=both"}, `FAIL | node way back | .*garmin_oauth_tokens_encrypted is NOT NULL`,
+		},
+		{
 			"old tokens of Garmin", statusPerson(1, "", "", value), nil,
 			`ok | node keys | (.|\n)*warn | node garmin | .*: 0 connections here, and 1 more in public\.users`,
 		},

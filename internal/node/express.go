@@ -35,7 +35,7 @@ const (
 // such cookies.
 func (s *Sessions) sid(r *http.Request) string {
 	cookies := r.CookiesNamed(s.Cookie)
-	if len(cookies) != 1 || len(cookies[0].Value) > 3*(maxSID+64) {
+	if len(cookies) != 1 || times(r, s.Cookie) != 1 || len(cookies[0].Value) > 3*(maxSID+64) {
 		return ""
 	}
 	value, err := url.PathUnescape(cookies[0].Value)
@@ -55,6 +55,18 @@ func (s *Sessions) sid(r *http.Request) string {
 	return sid
 }
 
+// times counts the cookies with a name, and those with values that net/http leaves out.
+func times(r *http.Request, name string) (n int) {
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			if key, _, _ := strings.Cut(strings.TrimSpace(pair), "="); key == name {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 func sign(secret, sid string) []byte {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(sid))
@@ -72,12 +84,16 @@ type expressSession struct {
 // zoneSpread is how far the column can be off: time zones reach from 12 hours behind UTC to 14 ahead of it.
 const zoneSpread = 14 * time.Hour
 
+// rowColumns are what parse takes. Neither NULL nor infinity is a time for it.
+const rowColumns = `COALESCE(sess::text, ''),
+	LEAST(GREATEST(expire::timestamp, 'epoch'), '9999-12-31') AT TIME ZONE 'UTC', now()`
+
 // read returns the session with an id.
 func (s *Sessions) read(ctx context.Context, sid string) (expressSession, error) {
 	var text string
 	var expire, now time.Time
 	err := s.pool.QueryRow(ctx, `
-		SELECT sess::text, COALESCE(expire::timestamp AT TIME ZONE 'UTC', '-infinity'), now()
+		SELECT `+rowColumns+`
 		FROM `+pgx.Identifier(s.Table).Sanitize()+` WHERE sid = $1`, sid).Scan(&text, &expire, &now)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return expressSession{}, nil
@@ -100,9 +116,10 @@ func (s *Sessions) parse(text string, expire, now time.Time) expressSession {
 		e.alive = now.Add(-zoneSpread).Before(expire)
 		return e
 	}
-	// Each request moves the end, so this is when the session was last used: no later than now, and no earlier than it
-	// began. The beginning itself is not there.
-	e.alive, e.persistent = now.Before(ends), true
+	// A request that changes nothing moves the end in the column alone. That counts if it is later in all time zones.
+	e.alive, e.persistent = now.Before(ends) || now.Add(zoneSpread).Before(expire), true
+	// So this is when the session was last changed: no later than now, and no earlier than it began. The beginning
+	// itself is not there.
 	if age := maxAgeOf(sess); age > 0 && ends.Add(-age).Before(now) {
 		e.created = ends.Add(-age)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -31,8 +32,8 @@ func (m *Mirror) Ended() (join, condition string) {
 		`m.sid IS NOT NULL AND n.sid IS NULL AND now() < m.expires AND EXISTS (SELECT FROM ` + table + `)`
 }
 
-// Unreadable implements session.Mirror.
-func (m *Mirror) Unreadable(err error) { m.trouble.note(err) }
+// Unusable implements session.Mirror.
+func (m *Mirror) Unusable(err error) { m.trouble.note(err) }
 
 // Write implements session.Mirror. A user whom that server does not know has no session there.
 func (m *Mirror) Write(ctx context.Context, tx pgx.Tx, w session.Mirrored) (*http.Cookie, error) {
@@ -110,8 +111,9 @@ func newSID() string {
 
 // mirrorRow is a row as connect-pg-simple writes it.
 type mirrorRow struct {
-	sess, cookie string // JSON; the second is part of the first
-	expire       time.Time
+	nodeID int64
+	ends   map[string]any // what the session's cookie says about its end
+	expire time.Time
 }
 
 // rowOf returns the row for a session; nil: the Node server does not know the user.
@@ -127,61 +129,92 @@ func (m *Mirror) rowOf(ctx context.Context, tx pgx.Tx, w session.Mirrored) (*mir
 	if err != nil {
 		return nil, fmt.Errorf("node: find the id of user %d: %w", w.UserID, err)
 	}
-	cookie, err := json.Marshal(m.cookieOf(w, now))
-	if err != nil {
-		return nil, fmt.Errorf("node: make a cookie: %w", err)
+	ends := map[string]any{"originalMaxAge": nil, "expires": nil}
+	if w.Persistent {
+		ends["originalMaxAge"], ends["expires"] = w.Expiry.Sub(now).Milliseconds(), stamp(w.Expiry)
 	}
 	// The column has no time zone, so the time is late enough in all of them. What counts is the one in the JSON.
-	return &mirrorRow{m.sessionOf(nodeID), string(cookie), w.Expiry.Add(zoneSpread)}, nil
+	return &mirrorRow{nodeID, ends, w.Expiry.Add(zoneSpread)}, nil
 }
 
 func (m *Mirror) insert(ctx context.Context, tx pgx.Tx, sid string, row mirrorRow) error {
-	_, err := tx.Exec(ctx, `
+	cookie := map[string]any{"httpOnly": true, "path": "/", "secure": m.secure, "sameSite": "lax"}
+	maps.Copy(cookie, row.ends)
+	sess := m.sessionOf(row.nodeID)
+	sess["cookie"] = cookie
+	text, err := json.Marshal(sess)
+	if err != nil {
+		return fmt.Errorf("node: make a session: %w", err)
+	}
+	_, err = tx.Exec(ctx, `
 		INSERT INTO `+pgx.Identifier(m.Table).Sanitize()+` (sid, sess, expire)
-		VALUES ($1, jsonb_set($2::jsonb, '{cookie}', $3::jsonb)::json, $4::timestamptz AT TIME ZONE 'UTC')`,
-		sid, row.sess, row.cookie, row.expire)
+		VALUES ($1, $2, $3::timestamptz AT TIME ZONE 'UTC')`, sid, string(text), row.expire)
 	if err != nil {
 		return fmt.Errorf("node: write a session: %w", err)
 	}
 	return nil
 }
 
-// update changes when a row ends, and reports whether it is there.
+// update changes when a row ends, and nothing else of it. It reports whether the row is there.
 func (m *Mirror) update(ctx context.Context, tx pgx.Tx, sid string, row mirrorRow) (there bool, err error) {
-	tag, err := tx.Exec(ctx, `
-		UPDATE `+pgx.Identifier(m.Table).Sanitize()+`
-		SET sess = jsonb_set(sess::jsonb, '{cookie}', $2::jsonb)::json, expire = $3::timestamptz AT TIME ZONE 'UTC'
-		WHERE sid = $1`, sid, row.cookie, row.expire)
+	table := pgx.Identifier(m.Table).Sanitize()
+	var text string
+	err = tx.QueryRow(ctx, `SELECT sess::text FROM `+table+` WHERE sid = $1 FOR UPDATE`, sid).Scan(&text)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("node: lock a session: %w", err)
+	}
+	changed, err := row.in(text)
+	if err != nil {
+		return false, fmt.Errorf("node: change a session: %w", err)
+	}
+	_, err = tx.Exec(ctx, `
+		UPDATE `+table+` SET sess = $2, expire = $3::timestamptz AT TIME ZONE 'UTC' WHERE sid = $1`,
+		sid, changed, row.expire)
 	if err != nil {
 		return false, fmt.Errorf("node: write when a session ends: %w", err)
 	}
-	return tag.RowsAffected() > 0, nil
+	return true, nil
 }
 
-// sessionOf is the JSON of a session in which a user is signed in.
-func (m *Mirror) sessionOf(nodeID int64) string {
+// in returns the JSON of a session with another end. The rest stays letter by letter: PostgreSQL can't store all of it
+// otherwise.
+func (row mirrorRow) in(text string) (string, error) {
+	var sess, cookie map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &sess); err != nil {
+		return "", err
+	}
+	if old := sess["cookie"]; old != nil && json.Unmarshal(old, &cookie) != nil || cookie == nil {
+		cookie = map[string]json.RawMessage{}
+	}
+	for name, value := range row.ends {
+		cookie[name], _ = json.Marshal(value) // numbers and strings always do
+	}
+	var err error
+	if sess["cookie"], err = json.Marshal(cookie); err != nil {
+		return "", err
+	}
+	changed, err := json.Marshal(sess)
+	return string(changed), err
+}
+
+// sessionOf is a session in which a user is signed in, without its cookie.
+func (m *Mirror) sessionOf(nodeID int64) map[string]any {
 	path := m.UserPath
 	if path == nil {
 		path = usual[0]
 	}
 	var value any = nodeID
-	for i := len(path) - 1; i >= 0; i-- {
+	for i := len(path) - 1; i > 0; i-- {
 		value = map[string]any{path[i]: value}
 	}
-	text, _ := json.Marshal(value) // maps and numbers always do
-	return string(text)
+	return map[string]any{path[0]: value}
 }
 
-// cookieOf is what express-session keeps of its cookie.
-func (m *Mirror) cookieOf(w session.Mirrored, now time.Time) map[string]any {
-	cookie := map[string]any{"httpOnly": true, "path": "/", "secure": m.secure, "originalMaxAge": nil, "expires": nil}
-	if w.Persistent {
-		cookie["originalMaxAge"], cookie["expires"] = w.Expiry.Sub(now).Milliseconds(), stamp(w.Expiry)
-	}
-	return cookie
-}
-
-// cookie is the cookie of a session, signed with the first secret.
+// cookie is the cookie of a session, signed with the first secret. As ours does, it lasts as long as the session can:
+// a renewal sends no cookie.
 func (m *Mirror) cookie(sid string, w session.Mirrored) *http.Cookie {
 	value := "s:" + sid + "." + string(sign(m.Secrets[0], sid))
 	c := &http.Cookie{
@@ -189,7 +222,7 @@ func (m *Mirror) cookie(sid string, w session.Mirrored) *http.Cookie {
 		SameSite: http.SameSiteLaxMode,
 	}
 	if w.Persistent {
-		c.Expires = w.Expiry
+		c.Expires = w.Limit
 	}
 	return c
 }

@@ -16,12 +16,16 @@ import (
 
 // tokens writes refreshed tokens where the Node server finds them, while NODE_WINDOW is both. It is a
 // connection.Mirror. Only Strava's are refreshed there: Foursquare's never expire, and Garmin's of that server do not
-// work any more.
+// work any more. Nor are tokens of another Strava account than that server has for its user: somebody may have
+// connected one here and another there.
 type tokens struct {
 	pool    *pgxpool.Pool
 	keys    keys // of that server; the first that opens its newest values seals
 	trouble *trouble
 }
+
+// athleteThere is whose Strava account that server has for its user n; NULL if its table does not say.
+const athleteThere = `to_jsonb(n) ->> 'strava_athlete_id'`
 
 // Newer implements connection.Mirror.
 func (t *tokens) Newer(ctx context.Context, provider string, userID int64) (*connection.Theirs, error) {
@@ -35,6 +39,7 @@ func (t *tokens) Newer(ctx context.Context, provider string, userID int64) (*con
 		FROM cairn.node_users u
 		JOIN cairn.node_connections c ON c.node_id = u.node_id AND c.provider = $2
 		JOIN public.users n ON n.id = u.node_id
+		JOIN cairn.connections o ON o.user_id = u.user_id AND o.provider = $2 AND o.subject = `+athleteThere+`
 		WHERE u.user_id = $1 AND c.text_hash IS NOT NULL`, userID, strava).Scan(&sealed, &last)
 	if errors.Is(err, pgx.ErrNoRows) || sealed == "" {
 		return nil, nil
@@ -69,6 +74,8 @@ func (t *tokens) Write(ctx context.Context, tx pgx.Tx, to connection.Refreshed, 
 		WITH known AS (
 			SELECT c.node_id, COALESCE($4::bytea, c.text_hash) AS version
 			FROM cairn.node_users u JOIN cairn.node_connections c ON c.node_id = u.node_id AND c.provider = $2
+			JOIN public.users n ON n.id = u.node_id
+			JOIN cairn.connections o ON o.user_id = u.user_id AND o.provider = $2 AND o.subject = `+athleteThere+`
 			WHERE u.user_id = $1 AND c.text_hash IS NOT NULL FOR UPDATE OF c
 		), written AS (
 			UPDATE public.users n SET strava_oauth_tokens_encrypted = $5 FROM known

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// trouble logs what keeps sessions from being adopted, once a minute.
+// trouble logs why that server's tables can't be used, once a minute.
 type trouble struct {
 	log    *slog.Logger
 	mu     sync.Mutex
@@ -21,6 +21,6 @@ func (t *trouble) note(err error) {
 	if time.Since(t.logged) < time.Minute {
 		return
 	}
-	t.log.Error("sessions of the Node server can't be adopted: see server doctor", "error", err, "visits", t.missed)
+	t.log.Error("tables of the Node server can't be used: see server doctor", "error", err, "times", t.missed)
 	t.logged, t.missed = time.Now(), 0
 }

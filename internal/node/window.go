@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn/db"
 	"cairn/internal/access"
 	"cairn/internal/connection"
 	"cairn/internal/session"
@@ -47,6 +49,9 @@ func (n *Node) checkWayBack(ctx context.Context) error {
 	if _, err := n.deps.Pool.Exec(ctx, `SELECT sid, sess, expire FROM `+table+` LIMIT 1`); err != nil {
 		return fmt.Errorf("the table of sessions, %s, can't be read: %w", table, err)
 	}
+	if err := tryToWrite(ctx, n.deps.Pool, n.Sessions.Table); err != nil {
+		return err
+	}
 	keys, err := keysOf(n.deps, "")
 	if err != nil {
 		return err
@@ -58,6 +63,54 @@ func (n *Node) checkWayBack(ctx context.Context) error {
 	if n.tokens.keys, err = keys.that(newest); err != nil {
 		return errors.New("NODE_ENCRYPTION_KEY does not open what the Node server has sealed: " +
 			"give the value of its ENCRYPTION_KEY, or of its DATABASE_URL if it had none")
+	}
+	return nil
+}
+
+// tryToWrite does what the way back takes to the Node server's tables, and takes it back. Without it, what ends here
+// would go on there.
+func tryToWrite(ctx context.Context, pool *pgxpool.Pool, sessions []string) error {
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("node: begin: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	table := pgx.Identifier(sessions).Sanitize()
+	for _, statement := range []string{
+		`INSERT INTO ` + table + ` (sid, sess, expire) VALUES ($1, '{}', now()::timestamp)`,
+		`UPDATE ` + table + ` SET sess = '{}', expire = now()::timestamp WHERE sid = $1`,
+		`DELETE FROM ` + table + ` WHERE sid = $1`,
+	} {
+		if _, err := tx.Exec(ctx, statement, newSID()); err != nil {
+			return fmt.Errorf("the table of sessions, %s, can't be written: %w", table, err)
+		}
+	}
+	return tryToEmpty(ctx, tx)
+}
+
+// tryToEmpty makes sure that the columns with secrets of public.users, those that there are, can be emptied.
+func tryToEmpty(ctx context.Context, tx pgx.Tx) error {
+	rows, _ := tx.Query(ctx, `
+		SELECT attname::text, attnotnull AND attname <> 'secret_token' FROM pg_attribute
+		WHERE attrelid = 'public.users'::regclass AND NOT attisdropped AND attname IN ('secret_token',
+			'access_token_encrypted', 'strava_oauth_tokens_encrypted', 'garmin_oauth_tokens_encrypted')
+		ORDER BY attnum`) // ForEachRow returns its error
+	var name string
+	var full bool
+	statement := `UPDATE public.users SET id = id WHERE false`
+	_, err := pgx.ForEachRow(rows, []any{&name, &full}, func() error {
+		if full {
+			return fmt.Errorf("public.users can't be written: the column %s is NOT NULL, but would have to be emptied "+
+				"for people who disconnect", name)
+		}
+		statement = strings.Replace(statement, " WHERE", ", "+name+" = NULL WHERE", 1)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, strings.Replace(statement, "id = id, ", "", 1)); err != nil {
+		return fmt.Errorf("public.users can't be written: %w", err)
 	}
 	return nil
 }
@@ -105,21 +158,51 @@ func (n *Node) lockOut() access.LockOut {
 	}
 }
 
-// endThere deletes the sessions of a user at the Node server.
+// endThere deletes the sessions of a user at the Node server. What can't be deleted there must not keep anybody from
+// locking others out here.
 func (n *Node) endThere(ctx context.Context, tx pgx.Tx, userID int64) error {
-	paths := usual
-	if n.Sessions.UserPath != nil {
-		paths = [][]string{n.Sessions.UserPath}
+	// Whatever ends or renews one session locks it, and then that server's.
+	if err := session.LockAll(ctx, tx, userID); err != nil {
+		return err
 	}
-	var is []string
-	args := []any{userID}
-	for _, path := range paths {
-		args = append(args, path)
-		is = append(is, `sess::jsonb #>> $`+strconv.Itoa(len(args))+`::text[] = u.node_id::text`)
+	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return n.deleteThere(ctx, tx, userID) })
+	if err == nil || db.Passing(err) {
+		return err
 	}
-	_, err := tx.Exec(ctx, `
-		DELETE FROM `+pgx.Identifier(n.Sessions.Table).Sanitize()+` USING cairn.node_users u
-		WHERE u.user_id = $1 AND (`+strings.Join(is, " OR ")+`)`, args...)
+	n.Sessions.trouble.note(err)
+	if _, err := tx.Exec(ctx, `
+		UPDATE cairn.node_users SET ended_since = now() WHERE user_id = $1`, userID); err != nil {
+		return fmt.Errorf("node: adopt no sessions of user %d any more: %w", userID, err)
+	}
+	return nil
+}
+
+// deleteThere finds a user's sessions by the letters of the id, and reads only those: others may hold JSON that
+// PostgreSQL can't take apart. None of them is adopted any more: a request that is under way there may write its
+// session again.
+func (n *Node) deleteThere(ctx context.Context, tx pgx.Tx, userID int64) error {
+	table := pgx.Identifier(n.Sessions.Table).Sanitize()
+	rows, _ := tx.Query(ctx, `
+		SELECT u.node_id, s.sid, s.sess::text FROM cairn.node_users u JOIN `+table+` s
+		ON s.sess::text ~ ('[:]\s*"?' || u.node_id || '"?\s*[,}]')
+		WHERE u.user_id = $1 AND u.node_id > 0 ORDER BY s.sid`, userID) // ForEachRow returns its error
+	var nodeID int64
+	var sid, text string
+	var theirs []string
+	_, err := pgx.ForEachRow(rows, []any{&nodeID, &sid, &text}, func() error {
+		if n.Sessions.parse(text, time.Time{}, time.Time{}).nodeID == nodeID {
+			theirs = append(theirs, sid)
+		}
+		return nil
+	})
+	if err == nil {
+		_, err = tx.Exec(ctx, `
+			INSERT INTO cairn.node_sessions (sid_hash, user_id) SELECT sha256(convert_to(sid, 'UTF8')), $2
+			FROM unnest($1::text[]) AS n (sid) ON CONFLICT (sid_hash) DO NOTHING`, theirs, userID)
+	}
+	if err == nil {
+		_, err = tx.Exec(ctx, `DELETE FROM `+table+` WHERE sid = ANY($1)`, theirs)
+	}
 	if err != nil {
 		return fmt.Errorf("node: end the sessions of user %d at the Node server: %w", userID, err)
 	}

@@ -161,7 +161,7 @@ func TestSessionsThatAreNotAdopted(t *testing.T) {
 			return v[:strings.LastIndex(v, ".")] + ".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 		}},
 		{name: "expired there", before: `UPDATE public.session SET
-			sess = jsonb_set(sess::jsonb, '{cookie,expires}', '"2020-01-01T00:00:00.000Z"')`},
+			sess = jsonb_set(sess::jsonb, '{cookie,expires}', '"2020-01-01T00:00:00.000Z"'), expire = '2020-01-01'`},
 		{name: "gone there", before: `DELETE FROM public.session`},
 		{name: "nobody is signed in there", before: `UPDATE public.session SET sess = '{"cookie":{}}'`},
 		{name: "not imported", before: `UPDATE public.session SET
@@ -402,7 +402,7 @@ func TestMisconfiguredAdoption(t *testing.T) {
 	for range 3 {
 		b.get("/").want(http.StatusOK, "h1", "")
 	}
-	if n := strings.Count(s.log.String(), "sessions of the Node server can't be adopted"); n != 1 {
+	if n := strings.Count(s.log.String(), "tables of the Node server can't be used"); n != 1 {
 		t.Errorf("it is in the log %d times, want once", n)
 	}
 	signedUp(t, s.site, "ada@example.org")

@@ -308,8 +308,8 @@ func TestRefreshedTokensGoThere(t *testing.T) {
 	b, userID := s.atBoth(t, 7)
 	b.connect("strava", "ada")
 	text := sealThere(t, `{"accessToken":"first-access","refreshToken":"first-refresh","expiresAt":1}`)
-	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, strava_oauth_tokens_encrypted)
-		VALUES (7, '7', $1)`, text)
+	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, strava_oauth_tokens_encrypted, strava_athlete_id)
+		SELECT 7, '7', $1, subject::bigint FROM cairn.connections`, text)
 	exec(t, s.site, `INSERT INTO cairn.node_connections (node_id, provider, text_hash) VALUES (7, 'strava', $1)
 		ON CONFLICT (node_id, provider) DO UPDATE SET text_hash = $1, ended_at = NULL`, sum(text))
 	there := func() (text string) {
@@ -347,6 +347,29 @@ func TestRefreshedTokensGoThere(t *testing.T) {
 	}
 	if got := s.tokensOf(t, userID); !strings.Contains(got, `"refresh":"theirs"`) {
 		t.Errorf("here is %s, want the tokens that the other server had got", got)
+	}
+}
+
+// Somebody who has one Strava account here and another there keeps both.
+func TestTokensOfAnotherAccountStayApart(t *testing.T) {
+	t.Parallel()
+	s := withWayBack(t)
+	b, userID := s.atBoth(t, 7)
+	b.connect("strava", "ada")
+	text := sealThere(t, `{"accessToken":"another-access","refreshToken":"another-refresh","expiresAt":4102444800}`)
+	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, strava_oauth_tokens_encrypted, strava_athlete_id)
+		VALUES (7, '7', $1, 99)`, text)
+	for name, known := range map[string]string{"as the import saw it": text, "changed there since": "before"} {
+		// What an import notes that finds a connection here.
+		exec(t, s.site, `INSERT INTO cairn.node_connections (node_id, provider, text_hash) VALUES (7, 'strava', $1)
+			ON CONFLICT (node_id, provider) DO UPDATE SET text_hash = $1, generation = NULL`, sum(known))
+		unlimited(t, s.site)
+		exec(t, s.site, `UPDATE cairn.connections SET token_expires_at = now() WHERE user_id = $1`, userID)
+		b.post("/connections/strava/check").to("/connections#card-strava")
+		n := count(t, s.site, `SELECT count(*) FROM public.users WHERE strava_oauth_tokens_encrypted = $1`, text)
+		if got := s.tokensOf(t, userID); n != 1 || strings.Contains(got, "another") {
+			t.Errorf("%s: unchanged there %t; here is %s", name, n == 1, got)
+		}
 	}
 }
 

@@ -17,6 +17,8 @@ type Adopter interface {
 	// Claim notes, in the transaction that begins a session here, that the other server's goes on here, and reports
 	// whether it does so for the first time. It checks again what Find has checked. It locks the user.
 	Claim(ctx context.Context, tx pgx.Tx, f Foreign) (first bool, err error)
+	// Leave notes that the session which a request brings does not go on here, because the user has signed out.
+	Leave(ctx context.Context, r *http.Request, userID int64) error
 	// Adopted is called when a session has begun here in place of the other server's.
 	Adopted(ctx context.Context, f Foreign)
 }
@@ -60,7 +62,7 @@ func (m *Manager) adopt(ctx context.Context, rq *request, r *http.Request) error
 	if err != nil {
 		return fmt.Errorf("session: find an adopted session: %w", err)
 	}
-	if rows[hash] == nil {
+	if rows[hash] == nil || rows[hash].UserID != f.UserID { // it changed hands over there
 		return nil
 	}
 	rq.found, rq.stored, rq.staleToken = rows[hash], hash, ""
@@ -87,6 +89,16 @@ func (m *Manager) beginAdopted(ctx context.Context, tx pgx.Tx, rq *request, f Fo
 	}
 	_, err = m.mirror(ctx, tx, hashToken(f.Token), f.Theirs)
 	return true, err
+}
+
+// leave keeps a session of another server that the browser has beside ours from being adopted after a sign-out.
+func (m *Manager) leave(ctx context.Context, rq *request) error {
+	if m.Adopter == nil {
+		return nil
+	}
+	ctx, cancel := m.store.finishing(ctx)
+	defer cancel()
+	return m.Adopter.Leave(ctx, rq.came, rq.found.UserID)
 }
 
 // keepAdopted drops the token of an adopted session from the response if the session has ended or got another token

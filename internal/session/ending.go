@@ -62,6 +62,15 @@ func (m *Manager) EndOthers(ctx context.Context, db DB, userID, except int64, wh
 	return end(ctx, db, why, `user_id = $2 AND id <> $3`, userID, except)
 }
 
+// LockAll locks all sessions of a user until the transaction ends, before what has to be locked after them.
+func LockAll(ctx context.Context, tx pgx.Tx, userID int64) error {
+	_, err := tx.Exec(ctx, `SELECT FROM cairn.sessions WHERE user_id = $1 ORDER BY id FOR UPDATE`, userID)
+	if err != nil {
+		return fmt.Errorf("session: lock those of user %d: %w", userID, err)
+	}
+	return nil
+}
+
 // EndByID ends one session of any user, for an operator. Errors: ErrNoSession.
 func (m *Manager) EndByID(ctx context.Context, id int64) error {
 	ended, err := end(ctx, m.Pool, ByOperator, `id = $2`, id)

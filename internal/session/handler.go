@@ -13,6 +13,7 @@ type requestKey struct{}
 
 // request is the state of one request's session. It belongs to the request's goroutine.
 type request struct {
+	came       *http.Request   // as the middleware got it
 	found      *row            // the session at the start of the request; nil: a visitor
 	stored     string          // the hash of its token, of the new one after a sign-in; "": there is no session
 	staleToken string          // the hash of a token that led to no session
@@ -40,7 +41,7 @@ func (m *Manager) Handler(hooks Hooks) func(http.Handler) http.Handler {
 
 func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handler, hooks Hooks) {
 	w.Header().Add("Vary", "Cookie")
-	rq := &request{address: hooks.Address(r), userAgent: r.UserAgent()}
+	rq := &request{came: r, address: hooks.Address(r), userAgent: r.UserAgent()}
 	ctx := context.WithValue(r.Context(), requestKey{}, rq)
 	if err := m.load(ctx, w, r, rq, hooks); err != nil {
 		hooks.Failed(w, r, err)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -17,8 +18,8 @@ type Mirror interface {
 	// Ended returns what is joined to the statement that reads sessions, s, and a condition that is true for a session
 	// that the other server has ended.
 	Ended() (join, condition string)
-	// Unreadable is called when that can't be read. It ends no session.
-	Unreadable(err error)
+	// Unusable is called when that can't be read, or when Write or Renew fails. Sessions here go on without.
+	Unusable(err error)
 	// Write writes a session that begins, or has a new token, and returns the other server's cookie; nil: it has none.
 	// Errors: ErrEnded if the other server's session, which goes on here, has ended meanwhile.
 	Write(ctx context.Context, tx pgx.Tx, w Mirrored) (*http.Cookie, error)
@@ -31,7 +32,7 @@ type Mirror interface {
 // Mirrored is a session as another server has it.
 type Mirrored struct {
 	SessionID, UserID int64
-	Expiry            time.Time
+	Expiry, Limit     time.Time // Limit is its absolute one
 	Persistent        bool
 	// Theirs is the id of the other server's session that goes on here, which stays; "": it has none yet.
 	Theirs string
@@ -43,13 +44,31 @@ func (m *Manager) mirror(ctx context.Context, tx pgx.Tx, token, theirs string) (
 		return nil, nil
 	}
 	w := Mirrored{Theirs: theirs}
+	var created time.Time
 	err := tx.QueryRow(ctx, `
-		SELECT id, user_id, LEAST(expiry, created + $2::interval), kept FROM cairn.sessions WHERE token = $1`,
-		token, m.MaxLifetime).Scan(&w.SessionID, &w.UserID, &w.Expiry, &w.Persistent)
+		SELECT id, user_id, LEAST(expiry, created + $2::interval), created, kept FROM cairn.sessions WHERE token = $1`,
+		token, m.MaxLifetime).Scan(&w.SessionID, &w.UserID, &w.Expiry, &created, &w.Persistent)
 	if err != nil {
 		return nil, fmt.Errorf("session: read what to mirror: %w", err)
 	}
-	return m.Mirror.Write(ctx, tx, w)
+	w.Limit = created.Add(m.MaxLifetime)
+	var cookie *http.Cookie
+	err = m.despite(ctx, tx, func(tx pgx.Tx) (err error) {
+		cookie, err = m.Mirror.Write(ctx, tx, w)
+		return err
+	})
+	return cookie, err
+}
+
+// despite writes for the other server. What can't be written there must not keep anybody out here; what may succeed on
+// another try, and the end of a session, are the caller's.
+func (m *Manager) despite(ctx context.Context, tx pgx.Tx, write func(pgx.Tx) error) error {
+	err := pgx.BeginFunc(ctx, tx, write)
+	if err == nil || errors.Is(err, ErrEnded) || db.Passing(err) {
+		return err
+	}
+	m.Mirror.Unusable(err)
+	return nil
 }
 
 // query reads live sessions, and whether the other server has ended them. If that can't be read, it ends none.
@@ -58,8 +77,8 @@ func (s store) query(ctx context.Context, tokens []string) (map[string]*row, err
 		return s.read(ctx, s.plain, tokens)
 	}
 	rows, err := s.read(ctx, s.mirrored, tokens)
-	if db.Forbidden(err) {
-		s.Mirror.Unreadable(err)
+	if err != nil && !db.Unavailable(err) {
+		s.Mirror.Unusable(err)
 		return s.read(ctx, s.plain, tokens)
 	}
 	return rows, err

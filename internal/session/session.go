@@ -161,10 +161,14 @@ func Stale(ctx context.Context) bool {
 	return ok && rq.found == nil && rq.staleToken != ""
 }
 
-// SignOut deletes the current session, if there is one, and clears the cookie.
+// SignOut deletes the current session, if there is one, and clears the cookie. A session of another server that the
+// browser has, too, does not sign in again.
 func (m *Manager) SignOut(ctx context.Context) error {
 	rq := requestOf(ctx)
 	if rq.found != nil {
+		if err := m.leave(ctx, rq); err != nil {
+			return err
+		}
 		if err := m.scs.Destroy(ctx); err != nil {
 			return err
 		}

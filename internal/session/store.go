@@ -221,7 +221,7 @@ func (m *Manager) renew(rq *request) {
 		if err != nil {
 			return err
 		}
-		return m.Mirror.Renew(ctx, tx, w)
+		return m.despite(ctx, tx, func(tx pgx.Tx) error { return m.Mirror.Renew(ctx, tx, w) })
 	})
 }
 
