@@ -151,7 +151,9 @@ CREATE TRIGGER node_made_link_ended AFTER UPDATE ON cairn.node_users
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION cairn.node_mirror_ended() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF to_regclass(OLD.place) IS NOT NULL AND EXISTS (SELECT FROM cairn.node_settings WHERE way_back) THEN
+    -- A session that expired here may be in use there.
+    IF OLD.expires > now() AND to_regclass(OLD.place) IS NOT NULL
+       AND EXISTS (SELECT FROM cairn.node_settings WHERE way_back) THEN
         EXECUTE format('DELETE FROM %s WHERE sid = $1', OLD.place::regclass) USING OLD.sid;
     END IF;
     RETURN NULL;

@@ -167,6 +167,17 @@ func TestUnreadableTableSignsNobodyOut(t *testing.T) {
 	}
 }
 
+// A session that expires here, because the other server has taken over, goes on there.
+func TestSessionThatExpiresHereGoesOnThere(t *testing.T) {
+	t.Parallel()
+	s := withWayBack(t)
+	b, _ := s.atBoth(t, 7)
+	exec(t, s.site, `UPDATE cairn.sessions SET expiry = now() - interval '1 minute'`)
+	exec(t, s.site, `UPDATE cairn.node_mirrors SET expires = now() - interval '1 minute'`)
+	exec(t, s.site, `DELETE FROM cairn.sessions`) // as the sweep does
+	b.there(s, "/me", http.StatusOK)
+}
+
 // What ends here is emptied there in the same transaction.
 func TestWhatEndsHereEndsThere(t *testing.T) {
 	t.Parallel()
