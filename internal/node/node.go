@@ -1,27 +1,25 @@
 // Package node is the change-over from the Node server that Cairn replaces: the people of that server are still here,
 // and still signed in.
 //
-//	node.go     what the package needs
-//	source.go   reading the Node server's users, whatever columns their table has
-//	sealed.go   opening what that server sealed
-//	tokens.go   the tokens of providers in it
-//	import.go   importing people and connections, in batches that can be repeated
-//	batch.go    one batch: what to do with each row, in one transaction
-//	summary.go  what an import did
-//	link.go     private links, and links that an operator makes
-//	pages.go    the pages about them
-//	adopt.go    sessions of the Node server that go on here
-//	express.go  what express-session and connect-pg-simple write
-//	trouble.go  what the operator has to mend, in the log
-//	frontend.go what the old front end asks for
-//	consent.go  connecting and signing in from it
-//	window.go   the way back to the Node server
-//	mirror.go   sessions that it can take over
-//	tokenmirror.go  refreshed tokens that it can use
-//	command.go  the commands for operators
-//	status.go   how far the change-over has come, with its counts in counts.go
-//	free.go     taking an account at a provider from somebody who only claimed it
-//	doctor.go   what the doctor looks at
+//	node.go           what the package needs
+//	source.go         reading the Node server's users, whatever columns their table has
+//	sealed.go         opening what that server sealed, and sealing as it does
+//	tokens.go         the tokens of providers in it
+//	import.go         importing people and connections, in batches that can be repeated
+//	batch.go          one batch: what to do with each row, in one transaction; offers.go is about connections
+//	known.go          what is remembered of each row
+//	summary.go        what an import did
+//	link.go           private links, and links that an operator makes; pages.go has the pages about them
+//	adopt.go          sessions of the Node server that go on here
+//	express.go        what express-session and connect-pg-simple write
+//	window.go         the way back to the Node server
+//	mirror.go         sessions that it can take over; tokenmirror.go has refreshed tokens that it can use
+//	frontend.go       what the old front end asks for; frontend_sync.go fetches what is new for it
+//	consent.go        connecting from it; login.go is about signing in from it
+//	command.go        the commands for operators
+//	status.go         how far the change-over has come, with its counts in counts.go
+//	free.go           taking an account at a provider from somebody who only claimed it
+//	doctor.go         what the doctor looks at; trouble.go is what the operator has to mend, in the log
 //
 // What becomes of a row of public.users:
 //
@@ -44,10 +42,11 @@
 // secret_token, where a private link ends here or a new one is made, and the columns with sealed tokens, where they are
 // refreshed here or their connection ends.
 //
-// When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go,
-// serve.go); internal/config/node.go; internal/auth/import.go and internal/connection/import.go; Env.Checks of
-// internal/admin; docs/change-over.md; and, with a migration, the tables cairn.node_* with their triggers. Identities
-// that don't sign in (auth/unconfirmed.go) stay until there are none.
+// When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go, serve.go,
+// upkeep.go); internal/config/node.go; internal/auth/import.go and internal/connection/import.go; adopt.go and mirror.go of
+// internal/session, and mirror.go of internal/connection; Env.Checks of internal/admin; docs/change-over.md; its tests in
+// internal/routes (node_*_test.go), test/soak, internal/testkit and test/express; and, with a migration, the tables
+// cairn.node_* with their triggers. Identities that don't sign in (auth/unconfirmed.go) stay until there are none.
 package node
 
 import (
