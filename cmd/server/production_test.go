@@ -12,7 +12,9 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/auth"
+	"cairn/internal/config"
 	"cairn/internal/instance"
+	"cairn/internal/node"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 	"cairn/internal/testkit"
@@ -155,6 +157,7 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 		log: slog.New(slog.DiscardHandler), batch: testkit.Patience, sessions: session.New(session.Options{Pool: pool}),
 		accounts: auth.New(pool, testkit.Secret, auth.Options{}), oauth: oauth.NewClient(pool, oauth.Options{}),
 		presence: &presence{Self: instance.New(pool, "", "", 0, nil)},
+		node:     node.New(node.Deps{Pool: pool, Config: config.Config{SessionSecret: testkit.Secret}}),
 	}
 	u.sweepAll(t.Context())
 	var left int

@@ -102,8 +102,12 @@ func New(d Deps) *Node {
 	}
 }
 
-// Sweep deletes one batch of what is past its time, and reports whether more may be left.
+// Sweep deletes one batch of what is past its time, and reports whether more may be left. It also repairs the note of
+// whether the way back is open (Start).
 func (n *Node) Sweep(ctx context.Context) (more bool, err error) {
+	if err := n.noteWindow(ctx); err != nil {
+		return false, err
+	}
 	sessions, err := n.Sessions.sweep(ctx)
 	if err != nil {
 		return false, err

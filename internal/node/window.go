@@ -19,18 +19,28 @@ import (
 // window is the way back: while NODE_WINDOW is both, the Node server can take over at any time.
 
 // Start notes whether the way back is open, which triggers read. If it is, that server must be able to read what is
-// written there. Errors say what to mend.
+// written there. Errors say what to mend. If the database is read-only now, Sweep notes it later.
 func (n *Node) Start(ctx context.Context) error {
-	both := n.deps.Config.Node.Both
-	if both {
-		if err := n.checkWayBack(ctx); err != nil {
+	if n.deps.Config.Node.Both {
+		if err := n.checkWayBack(ctx); err != nil && !db.Unavailable(err) {
 			return fmt.Errorf("NODE_WINDOW=both: %w", err)
 		}
 	}
-	_, err := n.deps.Pool.Exec(ctx, `
-		INSERT INTO cairn.node_settings (way_back) VALUES ($1)
-		ON CONFLICT (one) DO UPDATE SET way_back = EXCLUDED.way_back
-		WHERE node_settings.way_back <> EXCLUDED.way_back`, both)
+	if err := n.noteWindow(ctx); err != nil && !db.Unavailable(err) {
+		return err
+	}
+	return nil
+}
+
+// noteWindow notes whether the way back is open, if something else is noted.
+func (n *Node) noteWindow(ctx context.Context) error {
+	var noted bool
+	err := n.deps.Pool.QueryRow(ctx, `SELECT COALESCE((SELECT way_back FROM cairn.node_settings), false)`).Scan(&noted)
+	if err == nil && noted != n.deps.Config.Node.Both {
+		_, err = n.deps.Pool.Exec(ctx, `
+			INSERT INTO cairn.node_settings (way_back) VALUES ($1)
+			ON CONFLICT (one) DO UPDATE SET way_back = EXCLUDED.way_back`, n.deps.Config.Node.Both)
+	}
 	if err != nil {
 		return fmt.Errorf("node: note whether the way back is open: %w", err)
 	}
@@ -49,9 +59,6 @@ func (n *Node) checkWayBack(ctx context.Context) error {
 	if _, err := n.deps.Pool.Exec(ctx, `SELECT sid, sess, expire FROM `+table+` LIMIT 1`); err != nil {
 		return fmt.Errorf("the table of sessions, %s, can't be read: %w", table, err)
 	}
-	if err := tryToWrite(ctx, n.deps.Pool, n.Sessions.Table); err != nil {
-		return err
-	}
 	keys, err := keysOf(n.deps, "")
 	if err != nil {
 		return err
@@ -64,7 +71,7 @@ func (n *Node) checkWayBack(ctx context.Context) error {
 		return errors.New("NODE_ENCRYPTION_KEY does not open what the Node server has sealed: " +
 			"give the value of its ENCRYPTION_KEY, or of its DATABASE_URL if it had none")
 	}
-	return nil
+	return tryToWrite(ctx, n.deps.Pool, n.Sessions.Table)
 }
 
 // tryToWrite does what the way back takes to the Node server's tables, and takes it back. Without it, what ends here

@@ -58,5 +58,6 @@ const server = http.createServer((req, res) => {
     }
   })
 })
+server.keepAliveTimeout = 600000 // a proxy may use a spare connection just when it is closed
 server.listen(Number(env.PORT || 0), '127.0.0.1', () => console.log('port ' + server.address().port))
 process.on('SIGTERM', () => server.close(() => pool.end()))

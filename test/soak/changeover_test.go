@@ -117,14 +117,16 @@ func (c *changeOver) leaveAt(ctx context.Context, v *visitor, there bool) error 
 // make changeover-test does that many times, and prints figures.
 func TestChangeOver(t *testing.T) {
 	t.Parallel()
-	const people = 100
-	rounds := deployRounds(t, "CHANGEOVER_ROUNDS", 1)
+	rounds, people := deployRounds(t, "CHANGEOVER_ROUNDS", 1), 100
+	if !measured() {
+		people = 30 // beside other tests
+	}
 	c := newChangeOver(t, people)
 	c.move(true)
 	leaving := make(chan struct{})
 	var crowd sync.WaitGroup
 	var moves atomic.Int64
-	var looked [people]atomic.Int64 // after how many moves each was last seen
+	looked := make([]atomic.Int64, people) // after how many moves each was last seen
 	for i := range people {
 		v, err := c.signIn(t.Context(), i+1)
 		if err != nil {
