@@ -117,9 +117,9 @@ func (c *changeOver) leaveAt(ctx context.Context, v *visitor, there bool) error 
 // make changeover-test does that many times, and prints figures.
 func TestChangeOver(t *testing.T) {
 	t.Parallel()
-	rounds, people := deployRounds(t, "CHANGEOVER_ROUNDS", 1), 100
+	rounds, people, pace := deployRounds(t, "CHANGEOVER_ROUNDS", 1), 100, 500*time.Millisecond
 	if !measured() {
-		people = 30 // beside other tests
+		people, pace = 20, 2*time.Second // beside other tests
 	}
 	c := newChangeOver(t, people)
 	c.move(true)
@@ -142,7 +142,7 @@ func TestChangeOver(t *testing.T) {
 				after := moves.Load()
 				c.look(context.Background(), v)
 				looked[i].Store(after)
-				testkit.AtRandom(500 * time.Millisecond) // people look at what they see
+				testkit.AtRandom(pace) // people look at what they see
 			}
 		})
 	}
