@@ -83,7 +83,7 @@ const (
 	adopted = "ok"
 	expired = "expired"
 	unknown = "unknown" // no such session, or nobody is signed in there
-	refused = "refused" // ended here, or its person's account was deleted or locked
+	refused = "refused" // ended here, or the user's account was deleted, or the user has locked others out
 )
 
 func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, result string, err error) {

@@ -242,7 +242,7 @@ func (b *batch) offer(p person, from origin) (offer, bool) {
 	_, has := b.users[p.id]
 	sealed := p.sealed[from.provider]
 	c, noted := b.known[p.id].connections[from.provider]
-	if !has || sealed == "" || noted && (c.ended || bytes.Equal(c.textHash, textHash(sealed))) {
+	if !has || sealed == "" || noted && (c.ended || bytes.Equal(c.textHash, digest(sealed))) {
 		return offer{}, false
 	}
 	o := offer{person: p, sealed: sealed, subject: from.subject(p), noted: noted, generation: c.generation}

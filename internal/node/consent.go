@@ -199,8 +199,8 @@ func resultOf(provider string, err error) url.Values {
 	return url.Values{"error": {provider + "_failed"}}
 }
 
-// stillWorks checks in a transaction that a user's private link works, and that none of theirs has ended since: whoever
-// began something with that one must not go on after its owner has a new one. Errors: errLink.
+// stillWorks checks in a transaction that a user's private link works, and that no private link of the user has ended
+// since then: what was begun with an ended link must not go on when the user gets a new one. Errors: errLink.
 func (l links) stillWorks(ctx context.Context, tx pgx.Tx, userID int64, since time.Time) error {
 	var works bool
 	err := tx.QueryRow(ctx, `

@@ -27,7 +27,7 @@ type knownConnection struct {
 func (k known) isNew() bool { return k.connections == nil }
 
 // isOf reports whether the row was imported as this person. In another database its id is somebody else's.
-func (k known) isOf(p person) bool { return bytes.Equal(k.personHash, textHash(p.foursquareID)) }
+func (k known) isOf(p person) bool { return bytes.Equal(k.personHash, digest(p.foursquareID)) }
 
 // upToDate reports whether a row has brought all that it can.
 func (k known) upToDate(p person) bool {
@@ -43,7 +43,7 @@ func (k known) upToDate(p person) bool {
 	}
 	for provider, sealed := range p.sealed {
 		c, noted := k.connections[provider]
-		if sealed != "" && !c.ended && (!noted || !bytes.Equal(c.textHash, textHash(sealed))) {
+		if sealed != "" && !c.ended && (!noted || !bytes.Equal(c.textHash, digest(sealed))) {
 			return false
 		}
 	}
@@ -96,7 +96,7 @@ func (b *batch) insertKnown(ctx context.Context, fresh []person) error {
 	var people, links [][]byte
 	for _, p := range fresh {
 		rows, users = append(rows, p.id), append(users, b.users[p.id])
-		people, links = append(people, textHash(p.foursquareID)), append(links, linkHash(p.link))
+		people, links = append(people, digest(p.foursquareID)), append(links, linkHash(p.link))
 	}
 	_, err := b.tx.Exec(ctx, `
 		INSERT INTO cairn.node_users (node_id, user_id, person_hash, link_hash)

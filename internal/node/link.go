@@ -46,20 +46,17 @@ func validToken(token string) bool {
 // operatorShape is that of rand.Text.
 var operatorShape = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
-// private finds the user of a private link; $1 is its hash, $2 when they end.
-const private = `SELECT user_id FROM cairn.node_users WHERE link_hash = $1 AND user_id IS NOT NULL AND now() < $2`
-
-// operators is private for a link that an operator made, which has an end of its own.
-const operators = `
-	SELECT user_id FROM cairn.node_links WHERE token_hash = $1 AND now() < expires_at AND $2::timestamptz IS NOT NULL`
-
 // find returns whose link it is. Errors: errLink.
 func (l links) find(ctx context.Context, token string) (userID int64, method string, err error) {
-	statement, method := private, PrivateLink
+	statement, args, method := `
+		SELECT user_id FROM cairn.node_users WHERE link_hash = $1 AND user_id IS NOT NULL AND now() < $2`,
+		[]any{digest(token), l.until}, PrivateLink
 	if isOperators(token) {
-		statement, method = operators, OperatorLink
+		statement, args, method = `
+			SELECT user_id FROM cairn.node_links WHERE token_hash = $1 AND now() < expires_at`,
+			[]any{digest(token)}, OperatorLink
 	}
-	err = l.pool.QueryRow(ctx, statement, digest(token), l.until).Scan(&userID)
+	err = l.pool.QueryRow(ctx, statement, args...).Scan(&userID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, "", errLink
 	}
@@ -71,27 +68,29 @@ func (l links) find(ctx context.Context, token string) (userID int64, method str
 
 // prove returns an access.Prove that checks a link again, and uses up one that is good once.
 func (l links) prove(token string, userID int64) access.Prove {
-	return func(ctx context.Context, tx pgx.Tx) (int64, error) {
+	statement, args := `
+		UPDATE cairn.node_users SET link_used_at = now()
+		WHERE link_hash = $1 AND user_id = $2 AND now() < $3 RETURNING user_id`, []any{digest(token), userID, l.until}
+	if isOperators(token) {
+		statement, args = `
+			DELETE FROM cairn.node_links
+			WHERE token_hash = $1 AND user_id = $2 AND now() < expires_at RETURNING user_id`,
+			[]any{digest(token), userID}
+	}
+	return func(ctx context.Context, tx pgx.Tx) (proven int64, err error) {
 		if err := auth.KeepUser(ctx, tx, userID); errors.Is(err, auth.ErrNotFound) {
 			return 0, errLink
 		} else if err != nil {
 			return 0, err
 		}
-		use := `UPDATE cairn.node_users SET link_used_at = now()
-			WHERE link_hash = $1 AND user_id = $2 AND now() < $3 RETURNING user_id`
-		if isOperators(token) {
-			use = `DELETE FROM cairn.node_links
-			WHERE token_hash = $1 AND user_id = $2 AND now() < expires_at AND $3::timestamptz IS NOT NULL
-			RETURNING user_id`
-		}
-		err := tx.QueryRow(ctx, use, digest(token), userID, l.until).Scan(&userID)
+		err = tx.QueryRow(ctx, statement, args...).Scan(&proven)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return 0, errLink
 		}
 		if err != nil {
 			return 0, fmt.Errorf("node: use a link: %w", err)
 		}
-		return userID, nil
+		return proven, nil
 	}
 }
 
@@ -175,7 +174,8 @@ func newOperatorLink(ctx context.Context, pool *pgxpool.Pool, userID int64) (tok
 	return token, err
 }
 
-func digest(token string) []byte {
-	sum := sha256.Sum256([]byte(token))
+// digest returns what is kept of a secret, or of a value that is only compared.
+func digest(text string) []byte {
+	sum := sha256.Sum256([]byte(text))
 	return sum[:]
 }

@@ -2,7 +2,7 @@
 // and still signed in.
 //
 //	node.go           what the package needs
-//	source.go         reading the Node server's users, whatever columns their table has
+//	source.go         reading the Node server's users, whatever columns their table has; read.go is how long reads run
 //	sealed.go         opening what that server sealed, and sealing as it does
 //	tokens.go         the tokens of providers in it
 //	import.go         importing people and connections, in batches that can be repeated

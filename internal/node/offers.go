@@ -46,7 +46,7 @@ func (b *batch) importOffers(ctx context.Context, from origin, offers []offer) (
 			}
 			all = append(all, n)
 		case slices.Contains(b.taken[b.users[o.id]], from.provider): // connected here before the import
-			all = append(all, noted{row: o.id, textHash: textHash(o.sealed), unchanged: true})
+			all = append(all, noted{row: o.id, textHash: digest(o.sealed), unchanged: true})
 		case from.provider == strava && b.shared[o.athleteID]:
 			b.refuse(o.person, sharedAthlete)
 		default:
@@ -63,7 +63,7 @@ func (b *batch) importOffers(ctx context.Context, from origin, offers []offer) (
 		case there && holder.UserID == b.users[o.id], !there && b.dry:
 			wanted = append(wanted, b.want(from, o, holder.IdentityID))
 		case from.provider == foursquare: // removed here
-			all = append(all, noted{row: o.id, textHash: textHash(o.sealed), unchanged: true})
+			all = append(all, noted{row: o.id, textHash: digest(o.sealed), unchanged: true})
 		default:
 			b.refuse(o.person, athleteOfOthers)
 		}
@@ -119,7 +119,7 @@ func (b *batch) importWanted(ctx context.Context, from origin, all []wanted) (re
 		made, err = b.connections.Import(ctx, b.tx, from.provider, from.granted, connections)
 	}
 	for _, w := range all {
-		n := noted{row: w.offer.id, textHash: textHash(w.offer.sealed), generation: made[w.IdentityID]}
+		n := noted{row: w.offer.id, textHash: digest(w.offer.sealed), generation: made[w.IdentityID]}
 		switch {
 		case n.generation == 0 && !b.dry:
 			n.unchanged = true // the user has connected meanwhile
@@ -136,7 +136,7 @@ func (b *batch) importWanted(ctx context.Context, from origin, all []wanted) (re
 // renew replaces the tokens of a connection, unless ours was refreshed, replaced or ended since it was imported. Text
 // that does not open replaces nothing, and neither do tokens of another account.
 func (b *batch) renew(ctx context.Context, from origin, o offer) (noted, error) {
-	n := noted{row: o.id, textHash: textHash(o.sealed), generation: o.generation, unchanged: true}
+	n := noted{row: o.id, textHash: digest(o.sealed), generation: o.generation, unchanged: true}
 	if o.token == nil || o.generation == 0 {
 		return n, nil
 	}

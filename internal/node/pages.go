@@ -199,7 +199,7 @@ func (n *Node) section(r *http.Request) (*routes.Section, error) {
 	}
 	return &routes.Section{
 		ID: linkID, Icon: "link", Heading: "Your old private link",
-		Text: fmt.Sprintf("It still works until %s: whoever opens it can sign in as you. "+
+		Text: fmt.Sprintf("It still works until %s: anyone who opens it can sign in as you. "+
 			"End it if anyone else may have it.", n.links.lastDay()),
 		Action: routes.Link{Label: "End this link…", URL: endPage},
 	}, nil

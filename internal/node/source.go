@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -80,7 +79,7 @@ const changedSince = `($1::bigint = 0 OR age(xmin) <= age(($1::bigint & 42949672
 
 // read returns the next rows after the one with the id last, in the order of their ids.
 func (s source) read(ctx context.Context, since, last int64) (people []person, err error) {
-	err = s.patiently(ctx, func(tx pgx.Tx) error {
+	err = readSnapshot(ctx, s.pool, batchTime, func(tx pgx.Tx) error {
 		// In the order of the index: id alone would mean the result, and be sorted; a parameter might be a large limit.
 		rows, _ := tx.Query(ctx, `
 			SELECT `+s.columns+` FROM public.users WHERE `+changedSince+` AND id > $2
@@ -101,20 +100,9 @@ func scanPerson(row pgx.CollectableRow) (p person, err error) {
 	return p, err
 }
 
-// patiently runs a query that may read the whole table, and take longer than other statements are given.
-func (s source) patiently(ctx context.Context, query func(pgx.Tx) error) error {
-	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', $1, true)`, fmt.Sprint(batchTime.Milliseconds()))
-		if err != nil {
-			return err
-		}
-		return query(tx)
-	})
-}
-
 // count returns how many rows read will return.
 func (s source) count(ctx context.Context, since int64) (n int, err error) {
-	err = s.patiently(ctx, func(tx pgx.Tx) error {
+	err = readSnapshot(ctx, s.pool, batchTime, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `SELECT count(*) FROM public.users WHERE `+changedSince, since).Scan(&n)
 	})
 	if err != nil {
@@ -129,7 +117,7 @@ func (s source) sharedAthletes(ctx context.Context) (map[int64]bool, error) {
 	if !s.athlete {
 		return shared, nil
 	}
-	err := s.patiently(ctx, func(tx pgx.Tx) error {
+	err := readSnapshot(ctx, s.pool, batchTime, func(tx pgx.Tx) error {
 		rows, _ := tx.Query(ctx, `
 			SELECT strava_athlete_id::bigint FROM public.users
 			WHERE strava_athlete_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1`) // ForEachRow returns its error
@@ -172,13 +160,7 @@ func linkHash(token string) []byte {
 	if !linkShape.MatchString(token) {
 		return nil
 	}
-	sum := sha256.Sum256([]byte(token))
-	return sum[:]
-}
-
-func textHash(sealed string) []byte {
-	sum := sha256.Sum256([]byte(sealed))
-	return sum[:]
+	return digest(token)
 }
 
 // sourceName names a source in cairn.node_imports without its credentials.
@@ -186,6 +168,5 @@ func sourceName(from string) string {
 	if from == "" {
 		return "own"
 	}
-	sum := sha256.Sum256([]byte(from))
-	return hex.EncodeToString(sum[:8])
+	return hex.EncodeToString(digest(from)[:8])
 }

@@ -104,7 +104,7 @@ func readStatus(ctx context.Context, c config.Config, pool *pgxpool.Pool) (Statu
 	if err != nil && db.Unavailable(err) {
 		return Status{}, err
 	}
-	err = reading(ctx, pool, func(tx pgx.Tx) error {
+	err = readSnapshot(ctx, pool, countTime, func(tx pgx.Tx) error {
 		// The first reads what the windows are, by the database's clock.
 		counts := []func(context.Context, pgx.Tx, config.Config) error{
 			s.countPeople, s.countAccounts, s.countWaysIn, s.countAdopted,
@@ -131,21 +131,6 @@ func readStatus(ctx context.Context, c config.Config, pool *pgxpool.Pool) (Statu
 	})
 	s.Losses = s.losses()
 	return s, err
-}
-
-// readTime is how long each statement of reading may take.
-const readTime = time.Minute
-
-// reading reads in a transaction that sees one moment. Counting many rows takes longer than other statements may.
-func reading(ctx context.Context, pool *pgxpool.Pool, read func(pgx.Tx) error) error {
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return pgx.BeginTxFunc(ctx, pool, options, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', $1, true)`, fmt.Sprint(readTime.Milliseconds()))
-		if err != nil {
-			return fmt.Errorf("node: begin to read: %w", err)
-		}
-		return read(tx)
-	})
 }
 
 // write prints a status for people.

@@ -47,14 +47,14 @@ func (t *tokens) Newer(ctx context.Context, provider string, userID int64) (*con
 	if err != nil {
 		return nil, fmt.Errorf("node: look for newer tokens of user %d: %w", userID, err)
 	}
-	if bytes.Equal(textHash(sealed), last) {
+	if bytes.Equal(digest(sealed), last) {
 		return nil, nil
 	}
 	token, err := t.keys.stravaToken(sealed)
 	if err != nil {
 		return nil, fmt.Errorf("node: open newer tokens of user %d: %w", userID, err)
 	}
-	return &connection.Theirs{Token: token, Version: textHash(sealed)}, nil
+	return &connection.Theirs{Token: token, Version: digest(sealed)}, nil
 }
 
 // Write implements connection.Mirror. It replaces only the text that was read or written last.
@@ -86,7 +86,7 @@ func (t *tokens) Write(ctx context.Context, tx pgx.Tx, to connection.Refreshed, 
 		UPDATE cairn.node_connections c SET generation = $3,
 			text_hash = CASE WHEN EXISTS (SELECT FROM written) THEN $6::bytea ELSE known.version END
 		FROM known WHERE c.node_id = known.node_id AND c.provider = $2`,
-		to.UserID, strava, to.Generation, version, sealed, textHash(sealed))
+		to.UserID, strava, to.Generation, version, sealed, digest(sealed))
 	if err != nil {
 		return fmt.Errorf("node: write refreshed tokens of user %d: %w", to.UserID, err)
 	}

@@ -82,13 +82,13 @@ func tryToWrite(ctx context.Context, pool *pgxpool.Pool, sessions []string) erro
 		return fmt.Errorf("node: begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	table := pgx.Identifier(sessions).Sanitize()
+	table, sid := pgx.Identifier(sessions).Sanitize(), newSID()
 	for _, statement := range []string{
 		`INSERT INTO ` + table + ` (sid, sess, expire) VALUES ($1, '{}', now()::timestamp)`,
 		`UPDATE ` + table + ` SET sess = '{}', expire = now()::timestamp WHERE sid = $1`,
 		`DELETE FROM ` + table + ` WHERE sid = $1`,
 	} {
-		if _, err := tx.Exec(ctx, statement, newSID()); err != nil {
+		if _, err := tx.Exec(ctx, statement, sid); err != nil {
 			return fmt.Errorf("the table of sessions, %s, can't be written: %w", table, err)
 		}
 	}
@@ -104,19 +104,20 @@ func tryToEmpty(ctx context.Context, tx pgx.Tx) error {
 		ORDER BY attnum`) // ForEachRow returns its error
 	var name string
 	var full bool
-	statement := `UPDATE public.users SET id = id WHERE false`
+	var emptied []string
 	_, err := pgx.ForEachRow(rows, []any{&name, &full}, func() error {
 		if full {
 			return fmt.Errorf("public.users can't be written: the column %s is NOT NULL, but would have to be emptied "+
 				"for people who disconnect", name)
 		}
-		statement = strings.Replace(statement, " WHERE", ", "+name+" = NULL WHERE", 1)
+		emptied = append(emptied, name+" = NULL")
 		return nil
 	})
-	if err != nil {
+	if err != nil || len(emptied) == 0 {
 		return err
 	}
-	if _, err := tx.Exec(ctx, strings.Replace(statement, "id = id, ", "", 1)); err != nil {
+	_, err = tx.Exec(ctx, `UPDATE public.users SET `+strings.Join(emptied, ", ")+` WHERE false`)
+	if err != nil {
 		return fmt.Errorf("public.users can't be written: %w", err)
 	}
 	return nil

@@ -1,13 +1,9 @@
 package routes
 
 import (
-	"cmp"
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
-
-	"github.com/go-chi/chi/v5"
 
 	"cairn/internal/auth"
 	"cairn/internal/session"
@@ -35,19 +31,6 @@ type accountView struct {
 func (v accountView) Unconfirmed() bool {
 	return slices.ContainsFunc(v.Methods, func(m signInMethod) bool { return !m.SignsIn })
 }
-
-// signInMethod is a sign-in method by a provider.
-type signInMethod struct {
-	ID        int64
-	Key, Name string // the provider's
-	Subject   string
-	Account   string // the account's name, if it is connected
-	Connected bool
-	SignsIn   bool // false: it has to be allowed first
-}
-
-// Label names the account.
-func (m signInMethod) Label() string { return cmp.Or(m.Account, m.Subject) }
 
 func (s *server) account(w http.ResponseWriter, r *http.Request) error {
 	return s.showAccount(w, r, http.StatusOK, nil, func(*accountView) {})
@@ -102,29 +85,6 @@ func (s *server) accountAndCards(r *http.Request, userID int64) (auth.Account, [
 	}
 	cards, err := s.cards(r, userID, s.Activity.WithoutEntries)
 	return account, cards, err
-}
-
-// methodsOf returns the accounts at providers that sign in, and those that could.
-func methodsOf(account auth.Account, cards []card) []signInMethod {
-	var methods []signInMethod
-	for _, identity := range account.Identities {
-		if !auth.KnownSubject(identity.Subject) {
-			continue // only its card can mend it
-		}
-		m := signInMethod{ID: identity.ID, Key: identity.Provider, Name: identity.Provider, Subject: identity.Subject,
-			SignsIn: identity.SignsIn}
-		for _, c := range cards {
-			if c.Key != identity.Provider {
-				continue
-			}
-			m.Name = c.Name
-			if c.Connected && c.Subject == identity.Subject {
-				m.Connected, m.Account = true, c.Account
-			}
-		}
-		methods = append(methods, m)
-	}
-	return methods
 }
 
 func (s *server) signedInWith(method string, cards []card) string {
@@ -240,89 +200,6 @@ func (s *server) removePasswordNow(w http.ResponseWriter, r *http.Request) error
 	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "password removed", "id", requestID(r.Context()), "user", current.UserID)
 	s.tellAt(r, atMethods, good, "Your password was removed. You’re signed out on your other devices.")
-	redirect(w, r, "/account#"+atMethods)
-	return nil
-}
-
-// removeIdentity removes a provider as a sign-in method, together with the connection that uses it.
-func (s *server) removeIdentity(w http.ResponseWriter, r *http.Request) error {
-	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
-	if err != nil {
-		return errNoPage
-	}
-	if current, _ := session.Current(r.Context()); !current.Recent {
-		s.confirmFirst(w, r, intent{toRemoveIdentity, strconv.FormatInt(id, 10)})
-		return nil
-	}
-	return s.removeIdentityNow(w, r, id)
-}
-
-func (s *server) removeIdentityNow(w http.ResponseWriter, r *http.Request, id int64) error {
-	current, _ := session.Current(r.Context())
-	provider, browser, err := s.access.RemoveIdentity(r.Context(), current.UserID, id)
-	if err != nil {
-		return err
-	}
-	s.rememberBrowser(w, browser)
-	s.Log.InfoContext(r.Context(), "sign-in method removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atMethods, good, s.providerName(provider)+" was removed. You’re signed out on your other devices.")
-	redirect(w, r, "/account#"+atMethods)
-	return nil
-}
-
-// allowIdentityPage asks whether an account at a provider, which an import brought, may sign in.
-func (s *server) allowIdentityPage(w http.ResponseWriter, r *http.Request) error {
-	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
-	if err != nil {
-		return errNoPage
-	}
-	current, _ := session.Current(r.Context())
-	account, cards, err := s.accountAndCards(r, current.UserID)
-	if err != nil {
-		return err
-	}
-	methods := methodsOf(account, cards)
-	i := slices.IndexFunc(methods, func(m signInMethod) bool { return m.ID == id && !m.SignsIn })
-	if i < 0 {
-		return errNoPage
-	}
-	m := methods[i]
-	lead := "Account number " + m.Subject // a name proves nothing: anyone can take it
-	if m.Account != "" {
-		lead = m.Account + ", account number " + m.Subject
-	}
-	return s.warn(w, r, Warning{
-		Provider: &providerView{Key: m.Key, Name: m.Name}, Lead: lead,
-		Heading: "Use " + m.Name + " to sign in too?",
-		Losses: []Loss{
-			{"key", "Anyone who can sign in to this " + m.Name + " account can then sign in here",
-				"If it isn’t yours, disconnect it instead"},
-		},
-		Button: "Sign in with " + m.Name + " too", Harmless: true, Keep: Link{"Not now", "/account#" + atMethods},
-	})
-}
-
-func (s *server) allowIdentity(w http.ResponseWriter, r *http.Request) error {
-	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
-	if err != nil {
-		return errNoPage
-	}
-	if current, _ := session.Current(r.Context()); !current.Recent {
-		s.confirmFirst(w, r, intent{toAllowIdentity, strconv.FormatInt(id, 10)})
-		return nil
-	}
-	return s.allowIdentityNow(w, r, id)
-}
-
-func (s *server) allowIdentityNow(w http.ResponseWriter, r *http.Request, id int64) error {
-	current, _ := session.Current(r.Context())
-	provider, err := s.access.ConfirmIdentity(r.Context(), current.UserID, id)
-	if err != nil {
-		return err
-	}
-	s.Log.InfoContext(r.Context(), "sign-in method added", "id", requestID(r.Context()), "user", current.UserID,
-		"method", provider)
-	s.tellAt(r, atMethods, good, "You can now sign in with "+s.providerName(provider)+" too.")
 	redirect(w, r, "/account#"+atMethods)
 	return nil
 }

@@ -253,13 +253,13 @@ func TestConnectingEndsWithTheLink(t *testing.T) {
 			exec(t, s, `UPDATE cairn.node_users SET link_hash = $1, link_ended_at = NULL`, sum(token))
 			b, c := newBrowser(t, s), newBrowser(t, s)
 			callback := b.callbackOf(token, "strava", "allow")
-			c.asksAbout(c.asksFor(token, "garmin"), "account?")
+			about := c.asksAbout(c.asksFor(token, "garmin"), "account?")
 			end()
 			if again {
 				fresh := owner.logsIn(t, "ada")
 				owner.withToken(http.MethodGet, "/api/auth/me", fresh).want(200, "", "")
 			}
-			c.post("/connect/continue").to("/login?notice=old-request")
+			c.post("/connect/continue", "about", about).to("/login?notice=old-request")
 			s.log.forget()
 			b.get(callback).to(dataSources + "error=strava_failed")
 			if n := connected(t, s); n != 0 {
@@ -274,10 +274,10 @@ func TestConnectingEndsWithTheLink(t *testing.T) {
 	exec(t, s, `UPDATE cairn.node_users SET link_hash = $1, link_ended_at = NULL`, sum(token))
 	b, c := newBrowser(t, s), newBrowser(t, s)
 	callback := b.callbackOf(token, "strava", "allow")
-	c.asksAbout(c.asksFor(token, "garmin"), "account?")
+	about := c.asksAbout(c.asksFor(token, "garmin"), "account?")
 	owner.post("/account/delete").want(303, "", "")
 	b.get(callback).to("/login?notice=expired-strava")
-	c.post("/connect/continue").to("/login?notice=old-request")
+	c.post("/connect/continue", "about", about).to("/login?notice=old-request")
 	if n := connected(t, s); n != 0 {
 		t.Errorf("%d connections of a deleted account", n)
 	}

@@ -2,6 +2,7 @@ package routes_test
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"strings"
@@ -68,7 +69,7 @@ func TestPrivateLinkSignsInAfterAQuestion(t *testing.T) {
 		if n := count(t, s, `SELECT count(*) FROM cairn.sessions`); n != sessions {
 			t.Fatalf("%s: looking at the link began %d sessions", path, n-sessions)
 		}
-		b.post("/link").to("/")
+		b.post("/link", "about", about(token)).to("/")
 		b.get("/").want(http.StatusOK, "#notice a[href^='/account/confirm']", "Add a password")
 		sessions++
 		n := count(t, s, `SELECT count(*) FROM cairn.sessions WHERE method = 'private_link'`)
@@ -117,7 +118,7 @@ func TestLinkAsksWhichAccountToKeep(t *testing.T) {
 	b.get("/?token=" + token).to("/link")
 	b.get("/link").want(http.StatusOK, "main", "You’ll be signed out as Ada").
 		want(http.StatusOK, "main a.button", "Stay signed in")
-	b.post("/link").to("/")
+	b.post("/link", "about", about(token)).to("/")
 	if n := count(t, s, `SELECT count(*) FROM cairn.ended_sessions WHERE reason = 'replaced'`); n != 1 {
 		t.Errorf("%d sessions were replaced, want the other account's", n)
 	}
@@ -136,7 +137,7 @@ func TestPrivateLinkIsNoFreshSignIn(t *testing.T) {
 	unconfirmed := count(t, s, `SELECT id::int FROM cairn.identities WHERE provider = 'strava'`)
 	b := newBrowser(t, s)
 	b.get("/?token=" + token).to("/link")
-	b.post("/link").to("/")
+	b.post("/link", "about", about(token)).to("/")
 	const confirm = "/account/confirm?"
 	for _, act := range []struct {
 		name string
@@ -217,14 +218,17 @@ func TestLinksEndWithTheirDay(t *testing.T) {
 	userID, token := fromNode(t, s, 7, "ada")
 	b := newBrowser(t, s)
 	b.get("/?token=" + token).to("/link")
-	b.post("/link").to("/login?notice=unknown-link")
+	b.post("/link", "about", about(token)).to("/login?notice=unknown-link")
 	exec(t, s, `INSERT INTO cairn.node_links VALUES ($1, $2, now() + interval '1 minute')`,
 		sum("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), userID)
 	b.get("/link?token=ABCDEFGHIJKLMNOPQRSTUVWXYZ").to("/link")
-	b.post("/link").to("/")
+	b.post("/link", "about", about("ABCDEFGHIJKLMNOPQRSTUVWXYZ")).to("/")
 	b.get("/").want(http.StatusOK, "#notice", "can’t be used again")
 	b.get("/account/delete").want(http.StatusOK, "", "") // an operator's link is a fresh sign-in
 }
+
+// about is what the form of a page says that asks about a link.
+func about(token string) string { return hex.EncodeToString(sum("about " + token)[:8]) }
 
 func sum(token string) []byte {
 	hash := sha256.Sum256([]byte(token))
@@ -245,7 +249,7 @@ func TestOperatorLinkIsGoodOnce(t *testing.T) {
 		for i := range 6 {
 			b := newBrowser(t, sites[i%2])
 			b.get("/link?token=ABCDEFGHIJKLMNOPQRSTUVWXYZ").to("/link")
-			all = append(all, func() { b.post("/link") })
+			all = append(all, func() { b.post("/link", "about", about("ABCDEFGHIJKLMNOPQRSTUVWXYZ")) })
 		}
 		together(all...)
 		if n := count(t, sites[0], `SELECT count(*) FROM cairn.sessions`); n != 1 {
@@ -269,7 +273,7 @@ func TestEndingAllSessionsEvictsOverlappingLinks(t *testing.T) {
 		for i := range 4 {
 			b := newBrowser(t, sites[i%2])
 			b.get("/?token=" + token).to("/link")
-			all = append(all, func() { b.post("/link") })
+			all = append(all, func() { b.post("/link", "about", about(token)) })
 		}
 		together(append(all, func() { owner.post("/account/sessions/end-others").to("/account#sessions") })...)
 		if n := count(t, one, `SELECT count(*) FROM cairn.sessions WHERE user_id = $1`, userID); n != 1 {

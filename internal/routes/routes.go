@@ -21,6 +21,7 @@
 //	states.go       states and history of connections, in words
 //	email.go        the e-mail to an owner whose connection needs them
 //	account.go      the account page and its forms
+//	methods.go      providers as sign-in methods
 //	preferences.go  units and time zone
 //	times.go        times in words
 //	avatars.go      people's pictures

@@ -82,10 +82,9 @@ func (t Site) About(r *http.Request, l SecretLink) string {
 }
 
 // Asked reports whether a form is from a page that asked about the link that this browser has opened last. Another site
-// may have opened one since, of another account. A form without the field is none of ours.
+// may have opened one since, of another account.
 func (t Site) Asked(r *http.Request, l SecretLink) bool {
-	about := r.PostForm.Get("about")
-	return about == "" || about == t.About(r, l)
+	return r.PostForm.Get("about") == t.About(r, l)
 }
 
 // DropSecret clears the cookie with the token of a link.

@@ -104,29 +104,18 @@ func manageAt(p *oauth.Provider, revocable bool) Link {
 
 // removeIdentityPage warns before a provider is removed as a sign-in method, and disconnected.
 func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) error {
-	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
-	if err != nil {
-		return errNoPage
-	}
-	current, _ := session.Current(r.Context())
-	account, cards, err := s.accountAndCards(r, current.UserID)
-	if err != nil {
-		return err
-	}
-	methods := methodsOf(account, cards)
-	i := slices.IndexFunc(methods, func(m signInMethod) bool { return m.ID == id && m.SignsIn })
+	m, methods, account, err := s.ownMethod(r, true)
 	switch {
-	case i < 0:
-		return errNoPage
+	case err != nil:
+		return err
 	case account.Methods() == 1:
 		return auth.ErrLastMethod
 	}
-	m := methods[i]
 	v := Warning{
 		Provider: &providerView{Key: m.Key, Name: m.Name}, Lead: m.Label(),
 		Heading: "Remove " + m.Name + " as a sign-in method?",
 		Losses: []Loss{{"key", "You can no longer sign in with this " + m.Name + " account",
-			stillSignsIn(account, methods, id)}},
+			stillSignsIn(account, methods, m.ID)}},
 		Button: "Remove " + m.Name, Keep: Link{"Keep it", "/account#" + atMethods},
 	}
 	if p, err := s.provider(m.Key); err == nil && m.Connected {
