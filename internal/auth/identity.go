@@ -27,7 +27,7 @@ const (
 func (a *Accounts) Link(
 	ctx context.Context, tx pgx.Tx, userID int64, provider, subject string, how Linking,
 ) (int64, error) {
-	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
+	if err := LockIdentities(ctx, tx, provider, subject); err != nil {
 		return 0, err
 	}
 	if err := lockMethods(ctx, tx, userID); err != nil {
@@ -63,7 +63,7 @@ func (a *Accounts) Link(
 func (a *Accounts) FindOrCreate(
 	ctx context.Context, tx pgx.Tx, provider, subject, name, avatarURL string,
 ) (userID, identityID int64, err error) {
-	if err := lockIdentity(ctx, tx, provider, subject); err != nil {
+	if err := LockIdentities(ctx, tx, provider, subject); err != nil {
 		return 0, 0, err
 	}
 	known, err := findIdentity(ctx, tx, provider, subject)
@@ -112,12 +112,16 @@ func (a *Accounts) RemoveIdentity(
 	return provider, requireMethod(ctx, tx, userID)
 }
 
-// lockIdentity lets one transaction at a time decide which user a provider's account belongs to, even if the account
-// has no row yet. It comes before the lock of the user, who is only known afterwards.
-func lockIdentity(ctx context.Context, tx pgx.Tx, provider, subject string) error {
-	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 7261))`, provider+" "+subject)
+// LockIdentities lets no other transaction decide which users these accounts at a provider belong to until the
+// transaction ends, even if the accounts have no rows yet. It comes before the locks of the users, who are only known
+// afterwards.
+func LockIdentities(ctx context.Context, tx pgx.Tx, provider string, subjects ...string) error {
+	_, err := tx.Exec(ctx, `
+		SELECT pg_advisory_xact_lock(key) FROM (
+			SELECT DISTINCT hashtextextended($1 || ' ' || subject, 7261) AS key FROM unnest($2::text[]) AS subject
+			ORDER BY key) ordered`, provider, subjects)
 	if err != nil {
-		return fmt.Errorf("auth: lock identity of %s: %w", provider, err)
+		return fmt.Errorf("auth: lock identities of %s: %w", provider, err)
 	}
 	return nil
 }

@@ -134,16 +134,3 @@ func LockUsers(ctx context.Context, tx pgx.Tx, userIDs []int64) error {
 	}
 	return nil
 }
-
-// LockIdentities lets no other transaction decide whom these accounts at a provider belong to, until the transaction
-// ends. It comes before locks of users.
-func LockIdentities(ctx context.Context, tx pgx.Tx, provider string, subjects []string) error {
-	_, err := tx.Exec(ctx, `
-		SELECT pg_advisory_xact_lock(key) FROM (
-			SELECT DISTINCT hashtextextended($1 || ' ' || subject, 7261) AS key FROM unnest($2::text[]) AS subject
-			ORDER BY key) ordered`, provider, subjects)
-	if err != nil {
-		return fmt.Errorf("auth: lock identities of %s: %w", provider, err)
-	}
-	return nil
-}

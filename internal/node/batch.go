@@ -92,7 +92,7 @@ func (b *batch) lock(ctx context.Context, changed []person) (err error) {
 				subjects = append(subjects, s)
 			}
 		}
-		if err := auth.LockIdentities(ctx, b.tx, provider, subjects); err != nil {
+		if err := auth.LockIdentities(ctx, b.tx, provider, subjects...); err != nil {
 			return err
 		}
 	}

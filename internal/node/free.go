@@ -64,7 +64,7 @@ func freeCommand(ctx context.Context, e admin.Env, out io.Writer) error {
 func free(ctx context.Context, d Deps, p *oauth.Provider, subject string) (userID int64, err error) {
 	accounts := auth.New(d.Pool, d.Config.SessionSecret, auth.Options{})
 	err = pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
-		if err := auth.LockIdentities(ctx, tx, p.Key, []string{subject}); err != nil {
+		if err := auth.LockIdentities(ctx, tx, p.Key, subject); err != nil {
 			return err
 		}
 		claimed, err := claimedBy(ctx, tx, p, subject)
