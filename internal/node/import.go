@@ -95,7 +95,7 @@ func (i *Importer) importAll(ctx context.Context, r Run, total *Summary, held fu
 		return err
 	}
 	for last := int64(0); ; {
-		people, err := from.read(ctx, since, last)
+		people, err := from.read(ctx, since, last, batchSize)
 		if err != nil {
 			return err
 		}
@@ -153,7 +153,7 @@ func (i *Importer) ImportPerson(ctx context.Context, row int64) error {
 	if err != nil {
 		return err
 	}
-	people, err := from.read(ctx, 0, row-1)
+	people, err := from.read(ctx, 0, row-1, 1)
 	if err != nil || len(people) == 0 || people[0].id != row {
 		return err
 	}

@@ -78,12 +78,12 @@ const batchSize = 500
 const changedSince = `($1::bigint = 0 OR age(xmin) <= age(($1::bigint & 4294967295)::text::xid))`
 
 // read returns the next rows after the one with the id last, in the order of their ids.
-func (s source) read(ctx context.Context, since, last int64) (people []person, err error) {
+func (s source) read(ctx context.Context, since, last int64, limit int) (people []person, err error) {
 	err = readSnapshot(ctx, s.pool, batchTime, func(tx pgx.Tx) error {
 		// In the order of the index: id alone would mean the result, and be sorted; a parameter might be a large limit.
 		rows, _ := tx.Query(ctx, `
 			SELECT `+s.columns+` FROM public.users WHERE `+changedSince+` AND id > $2
-			ORDER BY users.id LIMIT `+strconv.Itoa(batchSize), since, last) // CollectRows returns its error
+			ORDER BY users.id LIMIT `+strconv.Itoa(limit), since, last) // CollectRows returns its error
 		people, err = pgx.CollectRows(rows, scanPerson)
 		return err
 	})
