@@ -12,18 +12,21 @@ build: ## build bin/server
 	@CGO_ENABLED=0 go build -trimpath -o bin/server ./cmd/server
 
 # Most tests spend most of their time waiting, so more run at once than there are cores.
-testing = -race -shuffle=on -parallel 6
+testing = -shuffle=on -parallel 6
 needed = postgres chromium pgbouncer promtool axe express systemd
 
-test: $(needed) ## run all tests, in a browser too, with the race detector; 10 rounds of each race, short versions of long tests
-	go test $(testing) -timeout 60m $(TEST_FLAGS) ./...
+# The race detector makes the whole suite four times slower, so only the tests of races have it here.
+test: $(needed) ## run all tests, in a browser too; 10 rounds of each race with the race detector, short versions of long tests
+	go test $(testing) -skip '^TestRace' -timeout 60m $(TEST_FLAGS) ./...
+	go test -race $(testing) -run '^TestRace' -timeout 60m $(TEST_FLAGS) ./internal/...
 
 test-busy: $(needed) ## build the tests, then run make test beside 8 busy processes and print how long it took
-	@go test -race -run '^$$' ./... >/dev/null
+	@go test -run '^$$' ./... >/dev/null
+	@go test -race -run '^$$' ./internal/... >/dev/null
 	@sh scripts/beside.sh 8 $(MAKE) test TEST_FLAGS=-count=1
 
-race-test: $(needed) ## run all tests with 200 rounds of each race
-	RACE_ROUNDS=200 go test $(testing) -count=1 -timeout 60m ./...
+race-test: $(needed) ## run all tests with the race detector, and 200 rounds of each race
+	RACE_ROUNDS=200 go test -race $(testing) -count=1 -timeout 120m ./...
 
 cover: $(needed) ## run all tests without the race detector, and print how much of each package they reach
 	go test -coverpkg=./cmd/...,./db,./db/embedded,./internal/... -coverprofile=coverage.out -parallel 6 -timeout 60m ./...

@@ -84,7 +84,7 @@ type Deps struct {
 	Connections *connection.Store
 	Providers   oauth.Registry
 	Syncs       *SyncQueue
-	Rest        time.Duration // between two fetches for one connection; 0: 15 s
+	Limits      Limits
 }
 
 // Store keeps the entries of all people, and enqueues their syncs. Make it with New.
@@ -94,22 +94,31 @@ type Store struct {
 	sealer      *seal.Sealer
 	connections *connection.Store
 	providers   oauth.Registry
-	rest        time.Duration
+	limits      Limits
 }
 
 // New returns the store in a database.
 func New(d Deps) *Store {
 	return &Store{
 		SyncQueue: d.Syncs, pool: d.Pool, sealer: d.Sealer, connections: d.Connections, providers: d.Providers,
-		rest: cmp.Or(d.Rest, 15*time.Second),
+		limits: d.Limits.orDefaults(),
 	}
 }
 
-// fresh is how long entries count as Fresh.
-const fresh = 15 * time.Second
+// Limits are the time limits of a store. Where one is 0, the default stands.
+type Limits struct {
+	Rest     time.Duration // between two fetches for one connection: 15 s
+	Fresh    time.Duration // how long entries count as Fresh: 15 s
+	Fetching time.Duration // how long a fetch counts as under way, since a longer one failed or waits: 30 s
+}
 
-// shownFetching is how long a fetch counts as under way: one that takes longer has failed, or waits.
-const shownFetching = 30 * time.Second
+func (l Limits) orDefaults() Limits {
+	return Limits{
+		Rest:     cmp.Or(l.Rest, 15*time.Second),
+		Fresh:    cmp.Or(l.Fresh, 15*time.Second),
+		Fetching: cmp.Or(l.Fetching, 30*time.Second),
+	}
+}
 
 // Of returns what is kept of a person's connections, by provider.
 func (s *Store) Of(ctx context.Context, userID int64) (map[string]Latest, error) {
@@ -130,7 +139,7 @@ func (s *Store) of(ctx context.Context, userID int64, entries bool) (map[string]
 		                   AND r.requested_at > now() - $2::interval
 		                   AND COALESCE(l.failed_at < r.requested_at, true))
 		FROM cairn.connections c LEFT JOIN cairn.latest l USING (identity_id)
-		WHERE c.user_id = $1`, userID, shownFetching, fresh, entries)
+		WHERE c.user_id = $1`, userID, s.limits.Fetching, s.limits.Fresh, entries)
 	if err != nil {
 		return nil, fmt.Errorf("activity: read entries of user %d: %w", userID, err)
 	}

@@ -84,7 +84,7 @@ func (r requests) has(what Sync) bool { _, ok := r.numbers[what]; return ok }
 func (s *Store) requestsOf(ctx context.Context, p *oauth.Provider, subject string) (requests, error) {
 	var rest time.Duration
 	if CanAsk(p) {
-		rest = s.rest
+		rest = s.limits.Rest
 	}
 	rows, err := s.pool.Query(ctx, `
 		SELECT c.identity_id, c.user_id, COALESCE(r.kind, ''), COALESCE(r.number, 0),

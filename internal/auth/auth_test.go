@@ -441,7 +441,7 @@ func TestIdentities(t *testing.T) {
 	}
 }
 
-func TestParallelFirstSignInsCreateOneUser(t *testing.T) {
+func TestRaceParallelFirstSignInsCreateOneUser(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
 	for round := range testkit.Rounds(t) {
@@ -505,7 +505,7 @@ func within(t *testing.T, pool *pgxpool.Pool, do func(pgx.Tx) error) {
 	}
 }
 
-func TestParallelRemovalsLeaveAMethod(t *testing.T) {
+func TestRaceParallelRemovalsLeaveAMethod(t *testing.T) {
 	t.Parallel()
 	a, pool := newAccounts(t)
 	for round := range testkit.Rounds(t) {

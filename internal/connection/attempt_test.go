@@ -211,7 +211,7 @@ func TestSignInAttemptBelongsToItsBrowser(t *testing.T) {
 }
 
 // A state is good once, even when several requests bring it at the same moment.
-func TestAttemptIsTakenOnce(t *testing.T) {
+func TestRaceAttemptIsTakenOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	owner := r.owner()

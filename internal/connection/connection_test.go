@@ -106,7 +106,7 @@ func TestReconnectAndOtherAccounts(t *testing.T) {
 
 // An expired token is refreshed once, however many ask for it at the same moment on however many instances: the second
 // refresh would use a token that the first made invalid.
-func TestRefreshHappensOnce(t *testing.T) {
+func TestRaceRefreshHappensOnce(t *testing.T) {
 	t.Parallel()
 	eachRefreshing(t, func(t *testing.T, provider string) {
 		r, owner := newConnected(t, provider)

@@ -50,7 +50,7 @@ func (r rig) wantToken(provider string, owner oauth.Owner, refreshes int) {
 
 // A token that the provider ends early is refused to everyone who uses it. The first of them
 // refreshes it; anyone who is refused later, with the old token, uses the new one.
-func TestRefusedTokenIsRefreshedOnce(t *testing.T) {
+func TestRaceRefusedTokenIsRefreshedOnce(t *testing.T) {
 	t.Parallel()
 	eachRefreshing(t, func(t *testing.T, provider string) {
 		r, owner := newConnected(t, provider)

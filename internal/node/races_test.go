@@ -46,7 +46,7 @@ func TestOneImportAtATime(t *testing.T) {
 }
 
 // People go on while the import runs: they sign in, disconnect, and delete their accounts.
-func TestImportBesidePeople(t *testing.T) {
+func TestRaceImportBesidePeople(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for round := range testkit.Rounds(t) {

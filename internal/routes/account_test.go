@@ -52,7 +52,7 @@ func TestChangePasswordEndsOtherSessions(t *testing.T) {
 }
 
 // Two tabs add a password at once: one does, and the other is refused with a reason.
-func TestPasswordIsAddedOnce(t *testing.T) {
+func TestRacePasswordIsAddedOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	other := newSiteWith(t, options{pool: s.pool})

@@ -188,7 +188,7 @@ func TestIntentsCannotBePlantedOrMoved(t *testing.T) {
 }
 
 // If many requests bring the password at once, to two instances, the intent is carried out once.
-func TestIntentIsDoneOnce(t *testing.T) {
+func TestRaceIntentIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	sites := twins(t)
 	owner := signedUp(t, sites[0], "ada@example.org")

@@ -284,7 +284,7 @@ func TestConnectingEndsWithTheLink(t *testing.T) {
 }
 
 // Two browsers press the button of one link at once on two servers: one of them goes on.
-func TestConnectingFromTheFrontendOnce(t *testing.T) {
+func TestRaceConnectingFromTheFrontendOnce(t *testing.T) {
 	t.Parallel()
 	sites := twinFronts(t)
 	one := sites[0]
@@ -315,7 +315,7 @@ func TestConnectingFromTheFrontendOnce(t *testing.T) {
 }
 
 // A callback that overlaps with the end of the link, or of the account, connects what it says, and nothing to nobody.
-func TestConnectingOverlapsWithTheEnd(t *testing.T) {
+func TestRaceConnectingOverlapsWithTheEnd(t *testing.T) {
 	t.Parallel()
 	sites := twinFronts(t)
 	for round := range testkit.Rounds(t) {

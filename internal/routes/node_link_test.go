@@ -236,7 +236,7 @@ func sum(token string) []byte {
 }
 
 // A link that is good once signs in once, however many use it at once on two servers.
-func TestOperatorLinkIsGoodOnce(t *testing.T) {
+func TestRaceOperatorLinkIsGoodOnce(t *testing.T) {
 	t.Parallel()
 	sites := twins(t)
 	userID, _ := fromNode(t, sites[0], 7, "ada")
@@ -259,7 +259,7 @@ func TestOperatorLinkIsGoodOnce(t *testing.T) {
 }
 
 // Signing in by a link that overlaps with ending all sessions leaves no session.
-func TestEndingAllSessionsEvictsOverlappingLinks(t *testing.T) {
+func TestRaceEndingAllSessionsEvictsOverlappingLinks(t *testing.T) {
 	t.Parallel()
 	one := linked(t)
 	open := config.Node{LinksUntil: time.Now().Add(time.Hour)}

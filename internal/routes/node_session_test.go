@@ -251,7 +251,7 @@ func TestAdoptedSessionIsNoFreshSignIn(t *testing.T) {
 }
 
 // Overlapping requests of one browser at two servers lead to one session, and all answers sign in.
-func TestOverlappingAdoptions(t *testing.T) {
+func TestRaceOverlappingAdoptions(t *testing.T) {
 	t.Parallel()
 	s := besideExpress(t, testkit.Express{}, adopting())
 	second := newSiteWith(t, options{pool: s.pool, node: adopting()})
@@ -356,7 +356,7 @@ func cookieNamed(t testing.TB, b browser, name string) *http.Cookie {
 }
 
 // Adoption that overlaps with ending all sessions or with signing out leaves nobody in.
-func TestEndingAllSessionsEvictsOverlappingAdoptions(t *testing.T) {
+func TestRaceEndingAllSessionsEvictsOverlappingAdoptions(t *testing.T) {
 	t.Parallel()
 	s := besideExpress(t, testkit.Express{}, adopting())
 	second := newSiteWith(t, options{pool: s.pool, node: adopting()})

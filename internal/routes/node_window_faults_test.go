@@ -192,7 +192,7 @@ func TestMirrorsCookieLastsAsLongAsOurs(t *testing.T) {
 }
 
 // Locking others out overlaps with renewals and sign-outs of the same person's sessions, and all succeed.
-func TestLockOutOverlapsWithRenewalsAndSignOuts(t *testing.T) {
+func TestRaceLockOutOverlapsWithRenewalsAndSignOuts(t *testing.T) {
 	t.Parallel()
 	s := withWayBack(t)
 	second := newSiteWith(t, options{pool: s.pool, node: wayBack()})

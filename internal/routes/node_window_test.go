@@ -243,7 +243,7 @@ func TestNothingIsWrittenThereWithoutTheWayBack(t *testing.T) {
 }
 
 // Signing out on both servers at once leaves nobody in on either.
-func TestOverlappingSignOutsOnBothServers(t *testing.T) {
+func TestRaceOverlappingSignOutsOnBothServers(t *testing.T) {
 	t.Parallel()
 	s := withWayBack(t)
 	second := newSiteWith(t, options{pool: s.pool, node: wayBack()})

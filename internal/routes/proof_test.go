@@ -52,7 +52,7 @@ func together(all ...func()) {
 }
 
 // Sign-ins with the old password that overlap with its change leave no session, whichever comes first.
-func TestPasswordChangeEvictsOverlappingSignIns(t *testing.T) {
+func TestRacePasswordChangeEvictsOverlappingSignIns(t *testing.T) {
 	t.Parallel()
 	sites := twins(t)
 	for round := range testkit.Rounds(t) {
@@ -80,7 +80,7 @@ func TestPasswordChangeEvictsOverlappingSignIns(t *testing.T) {
 }
 
 // Sign-ins with a provider's account that overlap with its removal leave no session of the account that it belonged to.
-func TestRemovalEvictsOverlappingSignIns(t *testing.T) {
+func TestRaceRemovalEvictsOverlappingSignIns(t *testing.T) {
 	t.Parallel()
 	sites := twins(t)
 	owner := signedUp(t, sites[0], "ada@example.org")
@@ -325,7 +325,7 @@ func TestSignInWithInvalidAddresses(t *testing.T) {
 }
 
 // Everything that touches an account at the same moment takes its locks in one order: nothing ends in a deadlock.
-func TestActsOnOneAccountDoNotDeadlock(t *testing.T) {
+func TestRaceActsOnOneAccountDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	sites := twins(t)
 	for round := range testkit.Rounds(t) {

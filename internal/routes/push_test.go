@@ -45,7 +45,7 @@ func TestWebhookDuringAnAnswer(t *testing.T) {
 }
 
 // No webhook is lost between two instances whose jobs begin and end meanwhile.
-func TestNoWebhookIsLost(t *testing.T) {
+func TestRaceNoWebhookIsLost(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
 	s := newSiteWith(t, options{works: true, hooked: true})

@@ -98,7 +98,8 @@ var (
 		Webhook: testkit.Patience, Bulk: testkit.Patience}
 	patientPlayers = sandbox.Limits{Strava: testkit.Patience, Garmin: testkit.Patience, Foursquare: testkit.Patience,
 		Slow: testkit.Patience, Retry: 50 * time.Millisecond}
-	hastyJobs = jobs.Limits{
+	patientEntries = activity.Limits{Rest: 200 * time.Millisecond, Fresh: testkit.Patience, Fetching: testkit.Patience}
+	hastyJobs      = jobs.Limits{
 		PollIdle: 200 * time.Millisecond,
 		PollBusy: 100 * time.Millisecond,
 	}
@@ -164,7 +165,7 @@ func newSiteWith(t testing.TB, o options) site {
 	})
 	entries := activity.New(activity.Deps{
 		Pool: o.pool, Sealer: sealer, Connections: connections, Providers: providers, Syncs: syncs,
-		Rest: 200 * time.Millisecond,
+		Limits: patientEntries,
 	})
 	s.connections, s.entries, s.providers = connections, entries, providers
 	background, err := jobs.New(queue, connections, entries)

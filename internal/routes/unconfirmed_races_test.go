@@ -11,7 +11,7 @@ import (
 
 // An unconfirmed account is allowed, disconnected and signed in with at once, on two instances. Whatever comes first,
 // it ends as a sign-in method of its owner, or as nobody's.
-func TestUnconfirmedAccountsInRaces(t *testing.T) {
+func TestRaceUnconfirmedAccounts(t *testing.T) {
 	t.Parallel()
 	for name, acts := range map[string]struct{ allowed, disconnected, visited bool }{
 		"allowed and disconnected":          {allowed: true, disconnected: true},

@@ -169,7 +169,7 @@ func TestHarmlessWebhooks(t *testing.T) {
 }
 
 // Many repeats, and a large chunked body, become one job; in make race-test ten thousand, and one of seven megabytes.
-func TestBurstOfWebhooks(t *testing.T) {
+func TestRaceBurstOfWebhooks(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")

@@ -16,7 +16,7 @@ import (
 
 // Two hundred people are signed in on two instances. Some sign out, and many requests are cancelled. Each response is
 // for the person who made the request, and after a sign-out there is none.
-func TestResponsesReachTheirOwnUser(t *testing.T) {
+func TestRaceResponsesReachTheirOwnUser(t *testing.T) {
 	t.Parallel()
 	const people, callers = 200, 64
 	pool, sites := fleet(t)

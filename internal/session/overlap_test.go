@@ -66,7 +66,7 @@ func number(r *http.Request, name string) (n int64) {
 
 // Requests of one browser overlap with the end of its session. After the response to that, no instance serves the old
 // token as that user, its row does not come back, and no response has a cookie.
-func TestNothingBringsAnEndedSessionBack(t *testing.T) {
+func TestRaceNothingBringsAnEndedSessionBack(t *testing.T) {
 	t.Parallel()
 	pool, sites := fleet(t)
 	// Each ends the session of b and returns the browser whose session of the user is left, if any.
@@ -138,7 +138,7 @@ func TestNothingBringsAnEndedSessionBack(t *testing.T) {
 }
 
 // Two tabs of one browser sign in and out. The cookie that is left works, or there is none.
-func TestTwoTabs(t *testing.T) {
+func TestRaceTwoTabs(t *testing.T) {
 	t.Parallel()
 	pool, sites := fleet(t)
 	for range testkit.Rounds(t) {
@@ -161,7 +161,7 @@ func TestTwoTabs(t *testing.T) {
 }
 
 // Parallel requests of one browser never sign it out, with or without a renewal.
-func TestParallelRequestsOfOneBrowser(t *testing.T) {
+func TestRaceParallelRequestsOfOneBrowser(t *testing.T) {
 	t.Parallel()
 	pool, sites := fleet(t)
 	for round := range testkit.Rounds(t) {

@@ -19,6 +19,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -61,9 +62,13 @@ func AtRandom(most time.Duration) {
 	}
 }
 
-// Rounds is how often a test repeats a race: 10 times, twice with -short, or as RACE_ROUNDS says (make race-test).
+// Rounds is how often a test repeats a race: 10 times, twice with -short, or as RACE_ROUNDS says (make race-test). The
+// test's name has to begin with TestRace: make test runs those with the race detector.
 func Rounds(t testing.TB) int {
 	t.Helper()
+	if !strings.HasPrefix(t.Name(), "TestRace") {
+		t.Fatal("a test of a race has a name that begins with TestRace")
+	}
 	value := os.Getenv("RACE_ROUNDS")
 	switch {
 	case value != "":

@@ -15,9 +15,14 @@ func TestPassedSocketOutlivesServers(t *testing.T) {
 	t.Parallel()
 	rounds := deployRounds(t, "DEPLOY_ROUNDS", 2)
 	socket, site := process.Listening(t)
+	// Visitors who keep a connection have to be back within this time to hear that it is going to be closed.
+	delay := "3s"
+	if measured() {
+		delay = "500ms"
+	}
 	env := []string{
 		"DATA_DIR=" + testkit.DataDir(t), "PORT=1",
-		"DATABASE_URL=" + dbtest.NewPatientURL(t), "SHUTDOWN_DELAY=500ms",
+		"DATABASE_URL=" + dbtest.NewPatientURL(t), "SHUTDOWN_DELAY=" + delay,
 	}
 	server := process.Start(t, process.Passing(serverCommand(t, nil, env...), socket))
 	if server.URL != site {
