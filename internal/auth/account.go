@@ -21,7 +21,9 @@ type Account struct {
 	ID         int64
 	Name       string
 	AvatarURL  string // at a provider; "": none
-	Email      string // of the password; "": there is no password
+	Email      string // "": none
+	Verified   bool   // somebody has proven that they read mail to Email
+	Password   bool   // there is a password, which signs in together with Email
 	Identities []Identity
 }
 
@@ -41,7 +43,7 @@ func (a Account) Methods() (n int) {
 			n++
 		}
 	}
-	if a.Email != "" {
+	if a.Password {
 		n++
 	}
 	return n
@@ -61,10 +63,12 @@ func (a Account) Has(provider string) bool {
 func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 	account := Account{ID: userID}
 	err := a.pool.QueryRow(ctx, `
-		SELECT u.display_name, COALESCE(u.avatar_url, ''), COALESCE(p.email, '')
+		SELECT u.display_name, COALESCE(u.avatar_url, ''), COALESCE(e.email, ''), e.verified_at IS NOT NULL,
+		       EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id)
 		FROM cairn.users u
-		LEFT JOIN cairn.passwords p ON p.user_id = u.id
-		WHERE u.id = $1`, userID).Scan(&account.Name, &account.AvatarURL, &account.Email)
+		LEFT JOIN cairn.emails e ON e.user_id = u.id
+		WHERE u.id = $1`, userID).
+		Scan(&account.Name, &account.AvatarURL, &account.Email, &account.Verified, &account.Password)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Account{}, ErrNotFound
 	}
@@ -81,11 +85,10 @@ func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 	return account, nil
 }
 
-// Find returns the user whose password has this e-mail, for operators: the address is not verified. Errors:
-// ErrNotFound.
+// Find returns the user who has this e-mail, for operators: the address may not be verified. Errors: ErrNotFound.
 func (a *Accounts) Find(ctx context.Context, email string) (userID int64, err error) {
 	err = a.pool.QueryRow(ctx, `
-		SELECT user_id FROM cairn.passwords WHERE email_key = $1`, emailKey(email)).Scan(&userID)
+		SELECT user_id FROM cairn.emails WHERE email_key = $1`, emailKey(email)).Scan(&userID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, ErrNotFound
 	}
@@ -177,8 +180,9 @@ func requireMethod(ctx context.Context, tx pgx.Tx, userID int64) error {
 // ErrBusy. The caller applies the rate limit (Limits.PasswordSession).
 func (a *Accounts) CheckPassword(ctx context.Context, userID int64, password string) (Proof, error) {
 	proof := Proof{UserID: userID}
-	err := a.pool.QueryRow(ctx, `SELECT email, hash FROM cairn.passwords WHERE user_id = $1`, userID).
-		Scan(&proof.email, &proof.hash)
+	err := a.pool.QueryRow(ctx, `
+		SELECT e.email, p.hash FROM cairn.passwords p JOIN cairn.emails e USING (user_id)
+		WHERE user_id = $1`, userID).Scan(&proof.email, &proof.hash)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Proof{}, ErrCredentials
 	}

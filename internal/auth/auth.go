@@ -1,6 +1,7 @@
 // Package auth is about accounts and their sign-in methods. It speaks no HTTP.
 //
 //	account.go      users: their name, their sign-in methods, their deletion
+//	email.go        the address of a user
 //	password.go     sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go     sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
 //	unconfirmed.go  identities that came with an import and don't sign in yet

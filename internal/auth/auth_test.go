@@ -588,3 +588,38 @@ func TestSweepOfCounters(t *testing.T) {
 		t.Errorf("%d counters are left, want the live one", n)
 	}
 }
+
+// Servers of the release before know addresses by cairn.passwords alone. Those of this release see what they do.
+func TestEmailFollowsPasswordsOfTheReleaseBefore(t *testing.T) {
+	t.Parallel()
+	a, pool := newAccounts(t)
+	id := signUp(t, a, pool, "ada@example.org")
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := pool.Exec(t.Context(), sql, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	email := func() string {
+		t.Helper()
+		account, err := a.Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return account.Email
+	}
+	exec(`DELETE FROM cairn.passwords WHERE user_id = $1`)
+	if got := email(); got != "" {
+		t.Errorf("without a password the address is %q", got)
+	}
+	exec(`INSERT INTO cairn.passwords (user_id, email, email_key, hash) 
+		VALUES ($1, 'Eve@a.org', 'eve@a.org', '$argon2id$v=19$m=64,t=1,p=1$c2FsdA$aGFzaA')`)
+	if got := email(); got != "Eve@a.org" {
+		t.Errorf("with a new password the address is %q", got)
+	}
+	exec(`UPDATE cairn.emails SET verified_at = now() WHERE user_id = $1`)
+	exec(`DELETE FROM cairn.passwords WHERE user_id = $1`)
+	if got := email(); got != "Eve@a.org" {
+		t.Errorf("a verified address is %q without a password", got)
+	}
+}

@@ -17,8 +17,8 @@ type Contact struct {
 // Contacts returns the contacts of those of these users who have an e-mail address.
 func Contacts(ctx context.Context, pool *pgxpool.Pool, userIDs []int64) (map[int64]Contact, error) {
 	rows, _ := pool.Query(ctx, `
-		SELECT u.id, p.email, COALESCE(u.time_zone, '')
-		FROM cairn.users u JOIN cairn.passwords p ON p.user_id = u.id
+		SELECT u.id, e.email, COALESCE(u.time_zone, '')
+		FROM cairn.users u JOIN cairn.emails e ON e.user_id = u.id
 		WHERE u.id = ANY($1)`, userIDs) // ForEachRow returns its error
 	contacts := map[int64]Contact{}
 	var id int64
@@ -34,7 +34,7 @@ func Contacts(ctx context.Context, pool *pgxpool.Pool, userIDs []int64) (map[int
 func CountWithoutEmail(ctx context.Context, pool *pgxpool.Pool, userIDs []int64) (n int, err error) {
 	err = pool.QueryRow(ctx, `
 		SELECT count(*) FROM unnest($1::bigint[]) AS t (user_id)
-		WHERE NOT EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = t.user_id)`, userIDs).Scan(&n)
+		WHERE NOT EXISTS (SELECT FROM cairn.emails e WHERE e.user_id = t.user_id)`, userIDs).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("auth: count users without an e-mail address: %w", err)
 	}

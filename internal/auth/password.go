@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/mail"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 )
 
 // NewPassword is an acceptable e-mail and the hash of an acceptable password. Create and AddPassword store it. It is
@@ -64,8 +60,9 @@ func (a *Accounts) SignIn(ctx context.Context, email, password, address, browser
 	proof := Proof{hash: a.hash.decoy}
 	var known bool
 	err := a.pool.QueryRow(ctx, `
-		SELECT user_id, hash, EXISTS (SELECT FROM cairn.browsers b WHERE b.token_hash = $2 AND b.user_id = p.user_id)
-		FROM cairn.passwords p WHERE email_key = $1`, key, digest(browser)).Scan(&proof.UserID, &proof.hash, &known)
+		SELECT e.user_id, p.hash,
+		       EXISTS (SELECT FROM cairn.browsers b WHERE b.token_hash = $2 AND b.user_id = e.user_id)
+		FROM cairn.emails e JOIN cairn.passwords p USING (user_id) WHERE e.email_key = $1`, key, digest(browser)).Scan(&proof.UserID, &proof.hash, &known)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return Proof{}, fmt.Errorf("auth: find password: %w", err)
 	}
@@ -170,7 +167,8 @@ func (a *Accounts) ChangePassword(ctx context.Context, tx pgx.Tx, c PasswordChan
 	return nil
 }
 
-// RemovePassword removes the password as a sign-in method. Errors: ErrLastMethod, ErrNotFound.
+// RemovePassword removes the password as a sign-in method, and an address that is not verified with it: that would only
+// keep its owner from signing up. Errors: ErrLastMethod, ErrNotFound.
 func (a *Accounts) RemovePassword(ctx context.Context, tx pgx.Tx, userID int64) error {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return err
@@ -182,14 +180,21 @@ func (a *Accounts) RemovePassword(ctx context.Context, tx pgx.Tx, userID int64) 
 	if tag.RowsAffected() == 0 {
 		return ErrNotFound
 	}
+	if _, err := tx.Exec(ctx, `DELETE FROM cairn.emails WHERE user_id = $1 AND verified_at IS NULL`, userID); err != nil {
+		return fmt.Errorf("auth: remove the address of user %d: %w", userID, err)
+	}
 	return requireMethod(ctx, tx, userID)
 }
 
-// insertPassword uses ON CONFLICT for an e-mail that is taken: a unique violation would write it to PostgreSQL's log.
+// insertPassword adds the address, too, unless it is the account's already. Errors: ErrEmailTaken.
 func insertPassword(ctx context.Context, tx pgx.Tx, userID int64, n NewPassword) error {
+	if err := insertEmail(ctx, tx, userID, n.email, n.key); err != nil {
+		return err
+	}
 	tag, err := tx.Exec(ctx, `
-		INSERT INTO cairn.passwords (user_id, email, email_key, hash) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (email_key) DO NOTHING`, userID, n.email, n.key, n.hash)
+		INSERT INTO cairn.passwords (user_id, email, email_key, hash)
+		SELECT user_id, email, email_key, $3 FROM cairn.emails WHERE user_id = $1 AND email_key = $2
+		ON CONFLICT (email_key) DO NOTHING`, userID, n.key, n.hash)
 	if err != nil {
 		return fmt.Errorf("auth: insert password of user %d: %w", userID, err)
 	}
@@ -197,25 +202,4 @@ func insertPassword(ctx context.Context, tx pgx.Tx, userID int64, n NewPassword)
 		return ErrEmailTaken
 	}
 	return nil
-}
-
-// parseEmail returns an address as it is stored, and the key that makes it unique. It normalises before it parses, so
-// that no look-alike of "@" slips through.
-func parseEmail(input string) (email, key string, err error) {
-	email = strings.TrimSpace(norm.NFKC.String(input))
-	parsed, err := mail.ParseAddress(email)
-	_, domain, _ := strings.Cut(email, "@")
-	if err != nil || parsed.Name != "" || parsed.Address != email || len(email) > 254 || !utf8.ValidString(email) ||
-		strings.Count(email, "@") != 1 || !strings.Contains(domain, ".") && domain != "localhost" {
-		return "", "", &FieldError{Field: "email", Message: "Please enter an e-mail address such as ada@example.org."}
-	}
-	return email, emailKey(email), nil
-}
-
-// emailKey returns "", which is no account's key, for text that PostgreSQL can't store.
-func emailKey(email string) string {
-	if !utf8.ValidString(email) || strings.ContainsRune(email, 0) {
-		return ""
-	}
-	return cases.Fold().String(strings.TrimSpace(norm.NFKC.String(email)))
 }

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -12,7 +13,8 @@ import (
 type accountView struct {
 	view
 	Name        string
-	Email       string // "": no password
+	Email       string // "": none
+	AskEmail    bool   // a new password needs an address, which is not known
 	HasPassword bool
 	Recent      bool // has just signed in, so may change the sign-in methods
 	Methods     []signInMethod
@@ -53,7 +55,8 @@ func (s *server) showAccount(
 		view:        s.view(r, formTitle("Your account", problems)),
 		Name:        account.Name,
 		Email:       account.Email,
-		HasPassword: account.Email != "",
+		AskEmail:    account.Email == "",
+		HasPassword: account.Password,
 		Recent:      current.Recent,
 		Methods:     methodsOf(account, cards),
 		LastMethod:  account.Methods() == 1,
@@ -124,14 +127,14 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	email, message := account.Email, "Your password was changed. You’re signed out on your other devices."
 	switch {
-	case email != "":
+	case account.Password:
 		err = s.changePassword(w, r, current.UserID)
 	case !current.Recent:
 		askAgain(w, r, passwordPath)
 		return nil
 	default:
-		email, message = r.PostForm.Get("email"), "You can now sign in with your e-mail and password too."
-		err = s.addPassword(r, current.UserID)
+		email, message = cmp.Or(account.Email, r.PostForm.Get("email")), "You can now sign in with your e-mail and password too."
+		err = s.addPassword(r, current.UserID, email)
 	}
 	status, problems, ok := formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {
@@ -139,7 +142,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	if ok {
 		return s.showAccount(w, r, status, problems, func(v *accountView) {
-			if !v.HasPassword {
+			if v.AskEmail {
 				v.Email = email
 			}
 		})
@@ -153,9 +156,8 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *server) addPassword(r *http.Request, userID int64) error {
-	password, err := s.Accounts.NewPassword(r.Context(), userID,
-		r.PostForm.Get("email"), r.PostForm.Get("password"), address(r))
+func (s *server) addPassword(r *http.Request, userID int64, email string) error {
+	password, err := s.Accounts.NewPassword(r.Context(), userID, email, r.PostForm.Get("password"), address(r))
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (s *server) showConfirm(w http.ResponseWriter, r *http.Request, status int,
 		}
 	}
 	title := strings.TrimSuffix("Confirm it’s you to "+v.Task, " to ")
-	v.view, v.Email, v.HasPassword = s.view(r, formTitle(title, v.Errors)), account.Email, account.Email != ""
+	v.view, v.Email, v.HasPassword = s.view(r, formTitle(title, v.Errors)), account.Email, account.Password
 	for _, p := range s.providerViews() {
 		if account.SignsInWith(p.Key) {
 			v.Providers = append(v.Providers, p)

@@ -135,13 +135,13 @@ func (s *server) removePasswordPage(w http.ResponseWriter, r *http.Request) erro
 	switch {
 	case err != nil:
 		return err
-	case account.Email == "":
+	case !account.Password:
 		return errNoPage
 	case account.Methods() == 1:
 		return auth.ErrLastMethod
 	}
 	without := account
-	without.Email = ""
+	without.Password = false
 	return s.warn(w, r, Warning{
 		Heading: "Remove your password?",
 		Losses: []Loss{{"password", "You can no longer sign in with " + account.Email + " and your password",
@@ -153,7 +153,7 @@ func (s *server) removePasswordPage(w http.ResponseWriter, r *http.Request) erro
 // stillSignsIn names the sign-in methods that are left without one identity.
 func stillSignsIn(account auth.Account, methods []signInMethod, without int64) string {
 	var left []string
-	if account.Email != "" {
+	if account.Password {
 		left = append(left, "your password")
 	}
 	for _, m := range methods {
