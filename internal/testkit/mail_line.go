@@ -1,0 +1,99 @@
+package testkit
+
+import (
+	"net"
+	"strings"
+	"sync"
+	"time"
+)
+
+// line is how a MailServer behaves beneath SMTP.
+type line struct {
+	mu     sync.Mutex
+	hangs  bool
+	hangAt string        // after a client sent this
+	pause  time.Duration // between two bytes of the server; 0: none
+	closed chan struct{} // with the server
+}
+
+// HangAt makes the server say nothing any more once a client has sent some words: like "RCPT TO", or "\r\n.\r\n", the
+// end of a message; with "" from the start. It can't read words that are encrypted.
+func (m *MailServer) HangAt(words string) {
+	m.line.mu.Lock()
+	defer m.line.mu.Unlock()
+	m.line.hangs, m.line.hangAt = true, words
+}
+
+// Drip makes the server pause before each byte that it sends.
+func (m *MailServer) Drip(pause time.Duration) {
+	m.line.mu.Lock()
+	defer m.line.mu.Unlock()
+	m.line.pause = pause
+}
+
+// hangsAfter reports whether the server hangs after what a client has sent.
+func (l *line) hangsAfter(sent string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hangs && strings.Contains(sent, l.hangAt)
+}
+
+// wait waits for a time, and reports false if the server was closed meanwhile.
+func (l *line) wait(pause time.Duration) bool {
+	select {
+	case <-time.After(pause):
+		return true
+	case <-l.closed:
+		return false
+	}
+}
+
+type lineListener struct {
+	net.Listener
+	line *line
+}
+
+func (l lineListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return &lineConn{Conn: conn, line: l.line}, err
+}
+
+// lineConn is a connection that hangs or is slow, as its line says.
+type lineConn struct {
+	net.Conn
+	line *line
+	sent string // the last bytes of the client
+}
+
+func (c *lineConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	sent := c.sent + string(p[:n])
+	c.sent = sent[max(0, len(sent)-16):]
+	if c.line.hangsAfter(sent) {
+		<-c.line.closed
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (c *lineConn) Write(p []byte) (int, error) {
+	if c.line.hangsAfter("") {
+		<-c.line.closed
+		return 0, net.ErrClosed
+	}
+	c.line.mu.Lock()
+	pause := c.line.pause
+	c.line.mu.Unlock()
+	if pause == 0 {
+		return c.Conn.Write(p)
+	}
+	for i := range p {
+		if !c.line.wait(pause) {
+			return i, net.ErrClosed
+		}
+		if _, err := c.Conn.Write(p[i : i+1]); err != nil {
+			return i, err
+		}
+	}
+	return len(p), nil
+}
