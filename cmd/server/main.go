@@ -85,6 +85,7 @@ func commands(l limits) []command {
 			"notices", "[--json | --each COMMAND]", "Mail people who have to connect again",
 			admin.AboutNotices, admin.Notices,
 		},
+		{"mail", "test ADDRESS", "Send a test message", admin.AboutMail, admin.Mail},
 		{"rekey", "", "Seal all tokens with the newest encryption key", admin.AboutRekey, admin.Rekey},
 	}
 	all = append(all, command{

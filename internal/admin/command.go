@@ -7,6 +7,7 @@
 //	doctor.go        the list of the doctor's checks, which are in doctor_*.go
 //	health.go, instances.go, jobs.go, rekey.go, sessions.go   commands
 //	subscription.go  the subscription to a provider's events; webhooks.go prints addresses to enter by hand
+//	mail.go          a test message, and the doctor's check of the mail server
 //	notices.go       e-mails to people who have to connect again; message.go writes them, and hide_linux.go keeps
 //	                 secrets from the command that sends them
 package admin

@@ -37,6 +37,7 @@ var checks = []func(context.Context, examined) []Finding{
 	checkClock,
 	checkPublicURL,
 	checkProxies,
+	checkMail,
 	checkProviders,
 	checkCallbacks,
 	checkWebhooks,

@@ -111,14 +111,11 @@ func (n notifier) notices(ctx context.Context, pool *pgxpool.Pool, each string) 
 // newNotifier returns a notifier for the providers that are on the page, because no other can be connected again.
 func newNotifier(e Env, c config.Config, out io.Writer) (notifier, error) {
 	n := notifier{
-		site: c.Site(), environ: config.WithoutSecrets(slices.Clone(e.Environ)), from: c.NoticeFrom,
+		site: c.Site(), environ: config.WithoutSecrets(slices.Clone(e.Environ)), from: c.Mail.From,
 		out: out, said: e.Stderr, limit: e.Limits.withDefaults().Message,
 	}
 	if n.from == nil {
-		n.from = &mail.Address{Name: "Cairn", Address: "cairn@" + n.site.Hostname()}
-	}
-	if _, err := mail.ParseAddress(n.from.String()); err != nil {
-		return notifier{}, errors.New("NOTICE_FROM is required: PUBLIC_URL has no host name for an e-mail address")
+		return notifier{}, errors.New("MAIL_FROM is required: PUBLIC_URL has no host name for an e-mail address")
 	}
 	apps := c.Apps
 	if c.Sandbox() {

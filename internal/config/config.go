@@ -4,6 +4,7 @@
 //	variables.go  the list of all variables, and reading secrets from files
 //	misspelt.go   variables that are set but not read
 //	network.go    ports and addresses
+//	mail.go       the mail server, the sender, and who answers for the site
 //	values.go     other values: the database, times, levels
 //	providers.go  the list of providers; registration.go has what an entry means
 //	guessable.go  secrets that are refused
@@ -17,7 +18,6 @@ import (
 	"cmp"
 	"errors"
 	"log/slog"
-	"net/mail"
 	"net/netip"
 	"net/url"
 	"os"
@@ -41,8 +41,8 @@ type Config struct {
 	SessionSecret string // "": development keeps one in DataDir
 	// DirectDatabaseURL leads to the same database as DatabaseURL, but not through a connection pooler; "": not set.
 	DirectDatabaseURL string
-	EncryptionKeys    [][]byte      // the newest first; nil: development keeps one in DataDir
-	NoticeFrom        *mail.Address // nil: cairn at PUBLIC_URL's host
+	EncryptionKeys    [][]byte // the newest first; nil: development keeps one in DataDir
+	Mail              Mail
 	TrustedProxies    []netip.Prefix
 	Lifetime          time.Duration // of a session, from its last visit; 0: the default
 	MaxLifetime       time.Duration // of a session, from its sign-in; 0: the default
@@ -92,7 +92,7 @@ func loadAt(getenv func(string) string, now time.Time) (Config, error) {
 	config.PublicURL = c.publicURL()
 	config.MetricsAddr = c.metricsAddr()
 	config.LogLevel = c.logLevel()
-	config.NoticeFrom = c.noticeFrom()
+	config.Mail = c.mail(config)
 	config.Apps = c.apps(config)
 	config.Node = c.node(config, now)
 	if config.Lifetime > 0 && config.MaxLifetime > 0 && config.Lifetime > config.MaxLifetime {

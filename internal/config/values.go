@@ -2,7 +2,6 @@ package config
 
 import (
 	"log/slog"
-	"net/mail"
 	"strconv"
 	"strings"
 	"time"
@@ -22,18 +21,6 @@ func (c *reader) logLevel() slog.Level {
 		c.problem("LOG_LEVEL is none of debug, info, warn and error")
 	}
 	return level
-}
-
-func (c *reader) noticeFrom() *mail.Address {
-	value := c.value("NOTICE_FROM")
-	if value == "" {
-		return nil
-	}
-	from, err := mail.ParseAddress(value)
-	if err != nil {
-		c.problem("NOTICE_FROM is not an e-mail address like cairn@example.org, or Cairn <cairn@example.org>")
-	}
-	return from
 }
 
 func (c *reader) databaseURL(name string) string {

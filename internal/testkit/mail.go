@@ -23,6 +23,8 @@ type MailServer struct {
 	Implicit bool        // it speaks TLS from the start instead
 	User     string      // who may sign in, and has to; "": no one has to
 	Password string
+	// ASCIIOnly leaves out SMTPUTF8.
+	ASCIIOnly bool
 
 	mu       sync.Mutex
 	answers  map[string]*smtp.SMTPError
@@ -52,10 +54,11 @@ func (m *MailServer) Start(t testing.TB) {
 	}
 	m.line.closed = make(chan struct{})
 	listener = lineListener{listener, &m.line}
-	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
-		return &mailSession{server: m}, nil
+	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		_, encrypted := c.TLSConnectionState()
+		return &mailSession{server: m, encrypted: encrypted}, nil
 	}))
-	server.Domain, server.AllowInsecureAuth, server.EnableSMTPUTF8 = "mail.example.org", true, true
+	server.Domain, server.AllowInsecureAuth, server.EnableSMTPUTF8 = "mail.example.org", true, !m.ASCIIOnly
 	server.ErrorLog = log.New(io.Discard, "", 0)
 	server.TLSConfig = m.TLS
 	if m.Implicit {
@@ -129,9 +132,10 @@ func (m *MailServer) WaitFor(t testing.TB, to, subject string) (found Mail) {
 
 // mailSession is one conversation on the server's side.
 type mailSession struct {
-	server   *MailServer
-	signedIn bool
-	mail     Mail
+	server    *MailServer
+	encrypted bool
+	signedIn  bool
+	mail      Mail
 }
 
 func (s *mailSession) AuthMechanisms() []string {
@@ -161,7 +165,7 @@ func (s *mailSession) Mail(from string, options *smtp.MailOptions) error {
 	if s.server.User != "" && !s.signedIn {
 		return smtp.ErrAuthRequired
 	}
-	s.mail = Mail{From: from, UTF8: options.UTF8}
+	s.mail = Mail{From: from, UTF8: options.UTF8, TLS: s.encrypted}
 	return s.server.answer("MAIL")
 }
 

@@ -12,6 +12,7 @@ type line struct {
 	mu     sync.Mutex
 	hangs  bool
 	hangAt string        // after a client sent this
+	hung   bool          // a client waits
 	pause  time.Duration // between two bytes of the server; 0: none
 	closed chan struct{} // with the server
 }
@@ -31,11 +32,20 @@ func (m *MailServer) Drip(pause time.Duration) {
 	m.line.pause = pause
 }
 
+// Hanging reports whether a client waits for an answer that will not come.
+func (m *MailServer) Hanging() bool {
+	m.line.mu.Lock()
+	defer m.line.mu.Unlock()
+	return m.line.hung
+}
+
 // hangsAfter reports whether the server hangs after what a client has sent.
 func (l *line) hangsAfter(sent string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.hangs && strings.Contains(sent, l.hangAt)
+	hangs := l.hangs && strings.Contains(sent, l.hangAt)
+	l.hung = l.hung || hangs
+	return hangs
 }
 
 // wait waits for a time, and reports false if the server was closed meanwhile.

@@ -13,6 +13,7 @@ import (
 type Mail struct {
 	From, To   string // on the envelope
 	UTF8       bool   // the sender asked for SMTPUTF8
+	TLS        bool   // it came encrypted
 	Header     mail.Header
 	Text, HTML string
 	Raw        string

@@ -1,0 +1,100 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"cairn/internal/config"
+	"cairn/internal/mail"
+)
+
+// AboutMail explains Mail.
+const AboutMail = `
+It sends one message to the address at once, and prints what the mail server in
+SMTP_URL answers. That the server took it does not mean that it has arrived: look
+into the mailbox, and into its folder for spam. No database is needed.
+`
+
+// Mail sends a test message.
+func Mail(ctx context.Context, e Env, out io.Writer) error {
+	to, err := parseMail(e.Args)
+	if err != nil {
+		return err
+	}
+	c, err := e.Config()
+	if err != nil {
+		return err
+	}
+	if c.Mail.Server == nil {
+		return errors.New("SMTP_URL is not set, so no mail can be sent")
+	}
+	sender, err := newSender(c, 0)
+	if err != nil {
+		return err
+	}
+	answer, err := sender.Submit(ctx, testMessage(c, to))
+	switch {
+	case errors.Is(err, mail.ErrInvalid):
+		return UsageError("that is not an e-mail address")
+	case err != nil:
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s took the message: %s\n", c.Mail.Server.Host, answer)
+	return err
+}
+
+// parseMail returns the address to which a test message goes.
+func parseMail(args []string) (to string, err error) {
+	_, rest, err := Verb(args, "test")
+	switch {
+	case err != nil:
+		return "", err
+	case len(rest) == 0:
+		return "", UsageError("an e-mail address has to follow")
+	case strings.HasPrefix(rest[0], "-"):
+		return "", Parse(rest, nil)
+	}
+	return rest[0], Parse(rest[1:], nil)
+}
+
+// newSender returns a sender for the mail server in SMTP_URL. limit 0 is the default.
+func newSender(c config.Config, limit time.Duration) (*mail.Sender, error) {
+	return mail.New(mail.Options{
+		URL: c.Mail.Server, From: c.Mail.From, Site: c.Site(), Operator: c.Mail.Operator, Timeout: limit,
+	})
+}
+
+func testMessage(c config.Config, to string) mail.Message {
+	return mail.Message{
+		ID: "test." + rand.Text(), To: to, Subject: "Test message from " + c.Site().Host,
+		Heading: "Mail from this site arrives", Paragraphs: []string{"There is nothing to do."},
+		Action: &mail.Action{Label: "Open the site", URL: c.Site().String() + "/"},
+		Why:    "You get this because an operator of the site sent a test message to this address.",
+	}
+}
+
+// checkMail goes through everything that sending a message takes, without one.
+func checkMail(ctx context.Context, e examined) []Finding {
+	m := e.config.Mail
+	switch {
+	case m.Server == nil && e.config.Production && !config.IsSet(e.getenv, "SMTP_URL"):
+		return []Finding{{Warning, "mail", "SMTP_URL is not set, so no mail is sent: no one can reset a forgotten " +
+			"password, prove that an address is theirs, or get a notice"}}
+	case m.Server == nil || m.From == nil:
+		return nil
+	}
+	sender, err := newSender(e.config, e.limits.Doctor)
+	if err == nil {
+		err = sender.Check(ctx)
+	}
+	if err != nil {
+		return []Finding{{Wrong, "mail", err.Error()}}
+	}
+	return []Finding{{Well, "mail", fmt.Sprintf("%s takes mail from %s; server mail test sends some",
+		m.Server.Host, m.From.Address)}}
+}
