@@ -10,6 +10,7 @@ import (
 	"cairn/internal/avatar"
 	"cairn/internal/connection"
 	"cairn/internal/jobs"
+	"cairn/internal/mail"
 	"cairn/internal/metrics"
 	"cairn/internal/node"
 	"cairn/internal/oauth"
@@ -35,15 +36,21 @@ func (s server) assemble(
 	if err != nil {
 		return nil, upkeep{}, err
 	}
+	words := routes.Words{Site: s.site, Providers: providers, Operator: s.Mail.Operator}
+	transport, err := s.newTransport(simulated)
+	if err != nil {
+		return nil, upkeep{}, err
+	}
 	changeOver := s.newChangeOver(watch)
 	if err := changeOver.Start(ctx); err != nil {
 		return nil, upkeep{}, err
 	}
-	own := s.newUpkeep(providers, watch, changeOver)
+	own := s.newUpkeep(watch, changeOver)
+	own.accounts = s.newAccounts(providers, watch, newOutbox(transport, queue))
 	syncs := activity.NewSyncQueue(s.pool, queue)
 	own.connections = connection.New(connection.Deps{
 		Pool: s.pool, Sealer: sealer, Client: own.oauth, Providers: providers, Queue: queue, Syncs: syncs,
-		Pictures: newPictures(simulated), Log: s.log, Mirror: changeOver.Tokens(),
+		Accounts: own.accounts, Pictures: newPictures(simulated.site), Log: s.log, Mirror: changeOver.Tokens(),
 	})
 	if own.importer, err = changeOver.Importer(own.connections); err != nil {
 		return nil, upkeep{}, err
@@ -55,7 +62,14 @@ func (s server) assemble(
 	entries := activity.New(activity.Deps{
 		Pool: s.pool, Sealer: sealer, Connections: own.connections, Providers: providers, Syncs: syncs,
 	})
-	if own.jobs, err = jobs.New(queue, own.connections, entries); err != nil {
+	features := []jobs.Feature{own.connections, entries}
+	if transport != nil {
+		features = append(features, own.accounts, mail.NewWorker(mail.Deps{
+			Pool: s.pool, Log: s.log, Transport: transport, Accounts: own.accounts, Words: words.Message,
+			Observe: watch.Mail,
+		}))
+	}
+	if own.jobs, err = jobs.New(queue, features...); err != nil {
 		return nil, upkeep{}, err
 	}
 	ready = own.presence.ready(ready)
@@ -65,13 +79,13 @@ func (s server) assemble(
 	handler, err := routes.New(routes.Deps{
 		PublicURL: s.site, TrustedProxies: s.TrustedProxies, Log: s.log,
 		Sessions: own.sessions, Accounts: own.accounts, OAuth: own.oauth, Connections: own.connections,
-		Activity: entries, Providers: providers.Usable(), Sandbox: simulated,
+		Activity: entries, Providers: providers.Usable(), Sandbox: simulated.site,
 		Web: web.Files, Ready: ready, Instance: own.presence.ID, WebhookKey: s.WebhookKey(),
 		Observer: routes.Observer{
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
 		},
-		Limits: s.limits.Pages,
-		Parts:  []routes.Part{changeOver.Part(own.connections, entries)},
+		Limits: s.limits.Pages, Operator: s.Mail.Operator,
+		Parts: []routes.Part{changeOver.Part(own.connections, entries)},
 	})
 	if err != nil {
 		return nil, upkeep{}, err
@@ -85,7 +99,8 @@ func (s server) newQueue(ctx context.Context, providers oauth.Registry) (*jobs.Q
 		return nil, err
 	}
 	return jobs.NewQueue(ctx, jobs.Options{
-		Pool: s.pool, Log: s.log, Limits: s.limits.Jobs, Listen: listen, Queues: providers.Keys(),
+		Pool: s.pool, Log: s.log, Limits: s.limits.Jobs, Listen: listen,
+		Queues: append(providers.Keys(), mail.JobQueue),
 		Serial: []string{connection.PictureQueue},
 	})
 }
@@ -96,8 +111,15 @@ func (s server) newChangeOver(watch *metrics.Metrics) *node.Node {
 	})
 }
 
+func (s server) newAccounts(providers oauth.Registry, watch *metrics.Metrics, outbox *mail.Outbox) *auth.Accounts {
+	return auth.New(s.pool, s.SessionSecret, auth.Options{
+		Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: watch.Limited, Known: providers.Names(),
+		Mail: outbox,
+	})
+}
+
 // newUpkeep returns an upkeep with the parts that need no others.
-func (s server) newUpkeep(providers oauth.Registry, watch *metrics.Metrics, changeOver *node.Node) upkeep {
+func (s server) newUpkeep(watch *metrics.Metrics, changeOver *node.Node) upkeep {
 	return upkeep{
 		log:   s.log,
 		batch: s.limits.Upkeep,
@@ -106,9 +128,6 @@ func (s server) newUpkeep(providers oauth.Registry, watch *metrics.Metrics, chan
 			Pool: s.pool, Secure: s.site.Scheme == "https", Lifetime: s.Lifetime, MaxLifetime: s.MaxLifetime,
 			Unproven: node.Unproven, Adopter: changeOver.Sessions, Mirror: changeOver.Mirror(),
 			LookupTimeout: s.limits.SessionLookup, StatementTimeout: s.limits.SessionStatement,
-		}),
-		accounts: auth.New(s.pool, s.SessionSecret, auth.Options{
-			Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: watch.Limited, Known: providers.Names(),
 		}),
 		oauth: oauth.NewClient(s.pool, oauth.Options{Limits: s.limits.Calls, Observe: watch.ProviderCall}),
 	}

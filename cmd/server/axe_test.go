@@ -37,6 +37,7 @@ func TestAccessibleInChromium(t *testing.T) {
 		database: database, axe: readAxe(t)}
 	a.visitors()
 	a.member()
+	a.forgot()
 	a.connections()
 	a.account()
 	a.losses()
@@ -148,16 +149,23 @@ func (a auditor) visitors() {
 	a.see("signup", "/signup", "#email")
 	a.submit("/signup", "#password-error", "email", "ada@example.org", "password", "short")
 	a.audit("signup-error")
-	testkit.NewBrowser(a.t).SignUp(a.site, "taken@example.org")
-	a.submit("/signup", "#email-error", "email", "taken@example.org", "password", testkit.Password)
-	a.audit("signup-taken")
+	a.submit("/signup", "#email-error", "email", "ada", "password", testkit.Password)
+	a.audit("signup-error-email")
+	a.see("forgot", "/forgot", "#email")
+	a.submit("/forgot", "#email-error", "email", "ada")
+	a.audit("forgot-error")
+	a.submit("/forgot", `a[href$="/sandbox/mail"]`, "email", "nobody@example.org")
+	a.audit("mailed")
 	a.see("error-404-visitor", "/nowhere", "#reference")
 }
 
 func (a auditor) member() {
 	a.open("/signup", "#email")
-	a.submit("/signup", "#card-strava[data-state=none]",
+	a.submit("/signup", `a[href$="/sandbox/mail"]`,
 		"name", "Ada Lovelace", "email", "ada@example.org", "password", testkit.Password)
+	a.openMail(`form[action="/signup/confirm"] button`)
+	a.audit("signup-confirm")
+	a.submit("/signup/confirm", "#card-strava[data-state=none]")
 	a.audit("home-welcome")
 	a.see("home-empty", "/", "#card-strava")
 	a.see("connections-empty", "/connections", "li#card-strava")
@@ -318,4 +326,14 @@ func shut(t *testing.T, address string, do func()) {
 		fmt.Sprintf(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'`, name))
 	do()
 	allow(true)
+}
+
+// forgot shows a new password being chosen.
+func (a auditor) forgot() {
+	a.open("/forgot", "#email")
+	a.submit("/forgot", `a[href$="/sandbox/mail"]`, "email", "ada@example.org")
+	a.openMail(`form[action="/reset"] button`)
+	a.audit("reset")
+	a.submit("/reset", "#password-error", "password", "short")
+	a.audit("reset-error")
 }

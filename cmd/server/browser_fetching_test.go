@@ -81,11 +81,41 @@ func TestFetchingWithoutScriptsInChromium(t *testing.T) {
 	b.wantURL(server.url + "/connections?looks=1")
 }
 
+// confirmSignUp follows the link of a sign-up and makes the account.
+func (b chromium) confirmSignUp() {
+	b.t.Helper()
+	b.openMail(`form[action="/signup/confirm"] button`)
+	b.capture("signup-confirm")
+	b.run("create the account", click(`form[action="/signup/confirm"] button`),
+		visible(`#card-strava[data-state=none]`))
+}
+
+// openMail goes from a page that says so to the sandbox's mailbox, and follows the link in the newest message to a page
+// with an element.
+func (b chromium) openMail(selector string) {
+	b.t.Helper()
+	b.run("go to the mailbox", click(`main a[href$="/sandbox/mail"]`), visible(`main h1`))
+	testkit.Eventually(b.t, "the message has come", func() bool {
+		there, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`document.querySelector("main li a") !== null`))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if !there {
+			b.run("look again", chromedp.Reload(), visible(`main h1`))
+		}
+		return there
+	})
+	b.run("open the message", click(`main li a`), visible(`a.button`))
+	b.capture("mail")
+	b.run("follow its link", click(`a.button`), visible(selector))
+}
+
 func (b chromium) signUpAndConnect(site, provider string) {
 	b.t.Helper()
 	b.run("sign up", chromedp.Navigate(site+"/signup"), chromedp.SendKeys(`#name`, "Ada Lovelace"),
 		chromedp.SendKeys(`#email`, "ada@example.org"), chromedp.SendKeys(`#password`, testkit.Password),
-		click(`form[action="/signup"] button`), visible(`#card-`+provider+`[data-state=none]`))
+		click(`form[action="/signup"] button`))
+	b.confirmSignUp()
 	b.run("connect "+provider, chromedp.Navigate(site+"/connections"),
 		click(`#card-`+provider+` .connect button`),
 		visible(`input[name=person]`), click(`input[name=person][value=ada]`),

@@ -40,8 +40,9 @@ func TestMainPathInChromium(t *testing.T) {
 		visible(`#password-error`))
 	b.capture("signup-error")
 	b.run("choose a better one", chromedp.SendKeys(`#password`, testkit.Password),
-		click(`form[action="/signup"] button`),
-		visible(`#card-strava[data-state=none]`))
+		click(`form[action="/signup"] button`), visible(`main a[href$="/sandbox/mail"]`))
+	b.capture("mailed")
+	b.confirmSignUp()
 	b.capture("home-empty")
 
 	for _, provider := range []string{"garmin", "foursquare", "strava"} {

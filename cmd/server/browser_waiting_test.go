@@ -21,8 +21,8 @@ func TestWaitingInChromium(t *testing.T) {
 		chromedp.SendKeys(`#name`, "Ada Lovelace"),
 		chromedp.SendKeys(`#email`, "ada@example.org"),
 		chromedp.SendKeys(`#password`, testkit.Password),
-		click(`form[action="/signup"] button`),
-		visible(`#card-strava[data-state=none]`))
+		click(`form[action="/signup"] button`))
+	b.confirmSignUp()
 	for _, wait := range []struct{ provider, name, value, state string }{
 		{"garmin", "api", "429 retry-after", "degraded"},
 		{"foursquare", "quota", "1", "degraded"},

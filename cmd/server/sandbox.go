@@ -12,15 +12,21 @@ import (
 	"cairn/internal/sandbox"
 )
 
-// makeProviders returns the real providers, or the simulated ones and the sandbox that simulates them.
-func (s server) makeProviders(ctx context.Context) (oauth.Registry, *routes.Sandbox, error) {
+// simulation is the sandbox that simulates the providers, and where it is. Both are nil if the providers are real.
+type simulation struct {
+	*sandbox.Sandbox
+	site *routes.Sandbox
+}
+
+// makeProviders returns the real providers, or the simulated ones and their sandbox.
+func (s server) makeProviders(ctx context.Context) (oauth.Registry, simulation, error) {
 	if !s.Sandbox() {
 		providers, err := s.Registered(s.Apps, s.site)
-		return providers, nil, err
+		return providers, simulation{}, err
 	}
 	simulated, apps, err := s.startSandbox(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, simulation{}, err
 	}
 	providers, err := s.Registered(apps, s.site)
 	return providers, simulated, err
@@ -28,7 +34,7 @@ func (s server) makeProviders(ctx context.Context) (oauth.Registry, *routes.Sand
 
 // startSandbox simulates the three providers at 127.0.0.1, which to browsers is another site than localhost. Browsers
 // use the port of our site, and we use the port we listen on. In a container these differ.
-func (s server) startSandbox(ctx context.Context) (*routes.Sandbox, map[string]oauth.App, error) {
+func (s server) startSandbox(ctx context.Context) (simulation, map[string]oauth.App, error) {
 	site, host := s.site, s.site.Host
 	if site.Hostname() == "localhost" {
 		host = net.JoinHostPort("127.0.0.1", cmp.Or(site.Port(), "80"))
@@ -59,7 +65,7 @@ func (s server) startSandbox(ctx context.Context) (*routes.Sandbox, map[string]o
 		}),
 	})
 	if err != nil {
-		return nil, nil, err
+		return simulation{}, nil, err
 	}
-	return &routes.Sandbox{Host: host, Handler: made.Handler()}, apps, nil
+	return simulation{made, &routes.Sandbox{Host: host, Handler: made.Handler()}}, apps, nil
 }

@@ -12,7 +12,8 @@ import (
 // owners says which package's SQL may name a table. Tests, and what only they use, may name every table.
 var owners = map[string]string{
 	"users": "internal/auth", "emails": "internal/auth", "passwords": "internal/auth", "identities": "internal/auth",
-	"browsers": "internal/auth", "rate_limits": "internal/auth",
+	"browsers": "internal/auth", "rate_limits": "internal/auth", "links": "internal/auth",
+	"account_events": "internal/auth", "messages": "internal/mail",
 	"sessions": "internal/session", "ended_sessions": "internal/session",
 	"oauth_attempts": "internal/oauth", "budgets": "internal/oauth",
 	"connections": "internal/connection", "connection_events": "internal/connection",

@@ -89,12 +89,17 @@ func (a *Access) lockOthersOut(
 		if err := a.Accounts.ForgetBrowsers(ctx, tx, current.UserID); err != nil {
 			return "", err
 		}
-		return removed, a.Accounts.RememberBrowser(ctx, tx, current.UserID, browser)
+		_, err = a.Accounts.RememberBrowser(ctx, tx, current.UserID, browser)
+		return removed, err
 	})
 	return browser, err
 }
 
+// endWaysIn ends links to an account: those in messages, and what other packages know.
 func (a *Access) endWaysIn(ctx context.Context, tx pgx.Tx, userID int64) error {
+	if err := a.Accounts.EndLinks(ctx, tx, userID); err != nil {
+		return err
+	}
 	for _, lockOut := range a.LockOut {
 		if err := lockOut(ctx, tx, userID); err != nil {
 			return err

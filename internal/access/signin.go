@@ -10,6 +10,7 @@ import (
 
 	"cairn/internal/auth"
 	"cairn/internal/connection"
+	"cairn/internal/mail"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -91,7 +92,11 @@ func (a *Access) signIn(ctx context.Context, method string, in SignIn,
 		if done.Act, err = a.consumeIntent(ctx, tx, done.UserID, in.Intent); err != nil {
 			return 0, err
 		}
-		return done.UserID, a.Accounts.RememberBrowser(ctx, tx, done.UserID, done.Browser)
+		strange, err := a.Accounts.RememberBrowser(ctx, tx, done.UserID, done.Browser)
+		if err == nil && strange {
+			err = a.Accounts.Tell(ctx, tx, done.UserID, mail.NewBrowser, mail.Facts{"method": method})
+		}
+		return done.UserID, err
 	})
 	return done, err
 }

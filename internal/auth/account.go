@@ -12,19 +12,22 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/text/unicode/norm"
+
+	"cairn/internal/mail"
 )
 
 const maxName = 100
 
 // Account is a user with their sign-in methods.
 type Account struct {
-	ID         int64
-	Name       string
-	AvatarURL  string // at a provider; "": none
-	Email      string // "": none
-	Verified   bool   // somebody has proven that they read mail to Email
-	Password   bool   // there is a password, which signs in together with Email
-	Identities []Identity
+	ID          int64
+	Name        string
+	AvatarURL   string // at a provider; "": none
+	Email       string // "": none
+	Verified    bool   // somebody has proven that they read mail to Email
+	MailRefused bool   // by the server of Email, for good
+	Password    bool   // there is a password, which signs in together with Email
+	Identities  []Identity
 }
 
 // Identity is a provider's account. It is a sign-in method if it signs in.
@@ -63,12 +66,14 @@ func (a Account) Has(provider string) bool {
 func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 	account := Account{ID: userID}
 	err := a.pool.QueryRow(ctx, `
-		SELECT u.display_name, COALESCE(u.avatar_url, ''), COALESCE(e.email, ''), e.verified_at IS NOT NULL,
+		SELECT u.display_name, COALESCE(u.avatar_url, ''), COALESCE(e.email, ''),
+		       e.verified_at IS NOT NULL, e.refused_at IS NOT NULL,
 		       EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id)
 		FROM cairn.users u
 		LEFT JOIN cairn.emails e ON e.user_id = u.id
 		WHERE u.id = $1`, userID).
-		Scan(&account.Name, &account.AvatarURL, &account.Email, &account.Verified, &account.Password)
+		Scan(&account.Name, &account.AvatarURL, &account.Email, &account.Verified, &account.MailRefused,
+			&account.Password)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Account{}, ErrNotFound
 	}
@@ -209,6 +214,9 @@ func (a *Accounts) Delete(ctx context.Context, userID int64, before func(tx pgx.
 			return fmt.Errorf("auth: lock user %d: %w", userID, err)
 		}
 		if err := before(tx); err != nil {
+			return err
+		}
+		if err := a.mailTo(ctx, tx, userID, mail.AccountDeleted, nil); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `DELETE FROM cairn.users WHERE id = $1`, userID); err != nil {

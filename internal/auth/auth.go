@@ -7,6 +7,10 @@
 //	unconfirmed.go  identities that came with an import and don't sign in yet
 //	import.go       making many accounts at once
 //	contact.go      how to write to a user
+//	signup.go       signing up by a link that proves the address
+//	reset.go        a new password by a link
+//	link.go         links in messages; linkjob.go decides which are sent
+//	event.go        what happened to an account, and telling its owner
 //	proof.go        checking a credential again in the transaction that acts on it
 //	preferences.go  the time zone and the units of a user
 //	browser.go      browsers that have signed in to an account before
@@ -15,7 +19,7 @@
 //	limits.go       all rate limits, and what they are counted for: a person, a session, a network
 //	limit.go        counting in PostgreSQL for all instances
 //
-// An e-mail address is not verified: it selects the password to compare with, and nothing else. Rules that must hold
+// An e-mail address that is not verified selects the password to compare with, and nothing else. Rules that must hold
 // together run in one transaction; the schema ensures uniqueness.
 package auth
 
@@ -24,6 +28,8 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/mail"
 )
 
 // Kinds of errors. Package routes has the sentences that people read.
@@ -52,6 +58,7 @@ type Accounts struct {
 
 	pool    *pgxpool.Pool
 	secret  []byte
+	mail    *mail.Outbox
 	hash    *hasher
 	refused func(limit string)
 }
@@ -61,6 +68,7 @@ type Options struct {
 	Cost    Cost     // of a password's hash
 	Known   []string // names that passwords must not consist of, because others would guess them first
 	Limits  Limits
+	Mail    *mail.Outbox       // nil: no mail is sent
 	Refused func(limit string) // is called with the name of a limit when it refuses; may be nil
 }
 
@@ -69,6 +77,6 @@ type Options struct {
 func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
 	return &Accounts{
 		Limits: cmp.Or(o.Limits, DefaultLimits()),
-		pool:   pool, secret: []byte(secret), hash: newHasher(o.Cost, o.Known...), refused: o.Refused,
+		pool:   pool, secret: []byte(secret), mail: o.Mail, hash: newHasher(o.Cost, o.Known...), refused: o.Refused,
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/mail"
 )
 
 // Linking says how well a user is proven who links a provider's account.
@@ -51,11 +53,16 @@ func (a *Accounts) Link(
 	case isNew && how == NotRecent && !replaced:
 		return 0, ErrNotRecent
 	case isNew:
-		return insertIdentity(ctx, tx, userID, provider, subject, how == Recent)
+		known.id, err = insertIdentity(ctx, tx, userID, provider, subject, how == Recent)
 	case how == Recent && !known.signsIn:
-		return known.id, confirmIdentity(ctx, tx, userID, known.id)
+		err = confirmIdentity(ctx, tx, userID, known.id)
+	default:
+		return known.id, nil
 	}
-	return known.id, nil
+	if err != nil || how != Recent {
+		return known.id, err
+	}
+	return known.id, a.Tell(ctx, tx, userID, mail.MethodAdded, mail.Facts{"provider": provider})
 }
 
 // FindOrCreate returns the user and the identity of a provider's account. It creates both for an account that is new,
@@ -109,7 +116,10 @@ func (a *Accounts) RemoveIdentity(
 	if err != nil {
 		return "", fmt.Errorf("auth: remove identity %d: %w", identityID, err)
 	}
-	return provider, requireMethod(ctx, tx, userID)
+	if err := requireMethod(ctx, tx, userID); err != nil {
+		return "", err
+	}
+	return provider, a.Tell(ctx, tx, userID, mail.MethodRemoved, mail.Facts{"provider": provider})
 }
 
 // LockIdentities lets no other transaction decide which users these accounts at a provider belong to until the

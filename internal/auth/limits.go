@@ -23,6 +23,8 @@ type Limits struct {
 	FinishBrowser, FinishAccount, FinishNetwork             Limit
 	CallPause, CallHour, CallNetwork                        Limit
 	LinkSignIn, LinkNetwork                                 Limit
+	MailPerson, MailNetwork                                 Limit
+	ConfirmLink, ConfirmNetwork                             Limit
 }
 
 // DefaultLimits are the limits of production. For an e-mail together with a network the limit is low. For an e-mail
@@ -51,6 +53,10 @@ func DefaultLimits() Limits {
 		CallNetwork:     Limit{"connection call, network", 200, time.Hour},
 		LinkSignIn:      Limit{"link, sign-in", 10, quarter},
 		LinkNetwork:     Limit{"unknown link, network", 20, quarter},
+		MailPerson:      Limit{"mail, person", 10, time.Hour},
+		MailNetwork:     Limit{"mail, network", 20, time.Hour},
+		ConfirmLink:     Limit{"mailed link", 10, time.Hour},
+		ConfirmNetwork:  Limit{"mailed link, network", 30, time.Hour},
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/mail"
 )
 
 // NewPassword is an acceptable e-mail and the hash of an acceptable password. Create and AddPassword store it. It is
@@ -62,7 +64,8 @@ func (a *Accounts) SignIn(ctx context.Context, email, password, address, browser
 	err := a.pool.QueryRow(ctx, `
 		SELECT e.user_id, p.hash,
 		       EXISTS (SELECT FROM cairn.browsers b WHERE b.token_hash = $2 AND b.user_id = e.user_id)
-		FROM cairn.emails e JOIN cairn.passwords p USING (user_id) WHERE e.email_key = $1`, key, digest(browser)).Scan(&proof.UserID, &proof.hash, &known)
+		FROM cairn.emails e JOIN cairn.passwords p USING (user_id) WHERE e.email_key = $1`,
+		key, digest(browser)).Scan(&proof.UserID, &proof.hash, &known)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return Proof{}, fmt.Errorf("auth: find password: %w", err)
 	}
@@ -125,7 +128,10 @@ func (a *Accounts) AddPassword(ctx context.Context, tx pgx.Tx, userID int64, n N
 	if has {
 		return errHasPassword
 	}
-	return insertPassword(ctx, tx, userID, n)
+	if err := insertPassword(ctx, tx, userID, n); err != nil {
+		return err
+	}
+	return a.Tell(ctx, tx, userID, mail.PasswordAdded, nil)
 }
 
 // PasswordChange is a new password for an account whose current one was checked.
@@ -164,7 +170,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, tx pgx.Tx, c PasswordChan
 	if tag.RowsAffected() == 0 {
 		return ErrCredentials
 	}
-	return nil
+	return a.Tell(ctx, tx, c.proof.UserID, mail.PasswordChanged, nil)
 }
 
 // RemovePassword removes the password as a sign-in method, and an address that is not verified with it: that would only
@@ -180,10 +186,14 @@ func (a *Accounts) RemovePassword(ctx context.Context, tx pgx.Tx, userID int64) 
 	if tag.RowsAffected() == 0 {
 		return ErrNotFound
 	}
-	if _, err := tx.Exec(ctx, `DELETE FROM cairn.emails WHERE user_id = $1 AND verified_at IS NULL`, userID); err != nil {
+	_, err = tx.Exec(ctx, `DELETE FROM cairn.emails WHERE user_id = $1 AND verified_at IS NULL`, userID)
+	if err != nil {
 		return fmt.Errorf("auth: remove the address of user %d: %w", userID, err)
 	}
-	return requireMethod(ctx, tx, userID)
+	if err := requireMethod(ctx, tx, userID); err != nil {
+		return err
+	}
+	return a.Tell(ctx, tx, userID, mail.PasswordRemoved, nil)
 }
 
 // insertPassword adds the address, too, unless it is the account's already. Errors: ErrEmailTaken.

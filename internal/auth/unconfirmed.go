@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/mail"
 )
 
 // An unconfirmed identity came with an import that could not prove whose account at the provider it is. It has a
@@ -39,7 +41,10 @@ func (a *Accounts) Confirm(ctx context.Context, tx pgx.Tx, userID, identityID in
 	if err != nil {
 		return "", fmt.Errorf("auth: find identity %d: %w", identityID, err)
 	}
-	return provider, confirmIdentity(ctx, tx, userID, identityID)
+	if err := confirmIdentity(ctx, tx, userID, identityID); err != nil {
+		return "", err
+	}
+	return provider, a.Tell(ctx, tx, userID, mail.MethodAdded, mail.Facts{"provider": provider})
 }
 
 func confirmIdentity(ctx context.Context, tx pgx.Tx, userID, identityID int64) error {

@@ -35,6 +35,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"cairn/db"
+	"cairn/internal/auth"
 	"cairn/internal/avatar"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
@@ -54,9 +55,10 @@ type Deps struct {
 	Sealer    *seal.Sealer // seals the tokens in the database
 	Client    *oauth.Client
 	Providers oauth.Registry
-	Mirror    Mirror // nil: no other server has the tokens, too
-	Queue     Queue  // nil: nothing is enqueued, and a revocation waits for the next Reconcile
-	Syncs     Syncs  // nil if Queue is
+	Accounts  *auth.Accounts // nil: owners read on pages alone what they have to do
+	Mirror    Mirror         // nil: no other server has the tokens, too
+	Queue     Queue          // nil: nothing is enqueued, and a revocation waits for the next Reconcile
+	Syncs     Syncs          // nil if Queue is
 
 	// Only jobs use Pictures and Log.
 	Pictures *avatar.Fetcher
@@ -70,8 +72,9 @@ type Store struct {
 	client    *oauth.Client
 	providers oauth.Registry
 	limits    limits
-	mirror    Mirror // may be nil
-	queue     Queue  // may be nil
+	accounts  *auth.Accounts // may be nil
+	mirror    Mirror         // may be nil
+	queue     Queue          // may be nil
 	syncs     Syncs
 	pictures  *avatar.Fetcher
 	log       *slog.Logger
@@ -81,7 +84,7 @@ type Store struct {
 func New(d Deps) *Store {
 	return &Store{
 		pool: d.Pool, sealer: d.Sealer, client: d.Client, providers: d.Providers, limits: limits{d.Client.Limits()},
-		mirror: d.Mirror, queue: d.Queue, syncs: d.Syncs, pictures: d.Pictures, log: d.Log,
+		accounts: d.Accounts, mirror: d.Mirror, queue: d.Queue, syncs: d.Syncs, pictures: d.Pictures, log: d.Log,
 	}
 }
 

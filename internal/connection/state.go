@@ -9,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn/internal/auth"
+	"cairn/internal/mail"
 	"cairn/internal/oauth"
 )
 
@@ -131,13 +133,31 @@ func (s *Store) setState(ctx context.Context, row stored, to State, cause Cause,
 }
 
 // setStateUntil is setState to a state in which the provider must not be called before retryAt; nil: the time
-// is not known. A new time alone is not recorded as a change.
+// is not known. A new time alone is not recorded as a change. The owner is told of NeedsReconnect.
 func (s *Store) setStateUntil(
 	ctx context.Context, row stored, to State, cause Cause, status int, retryAt *time.Time,
 ) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Statement)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, `
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		moved, err := setStateTx(ctx, tx, row, to, cause, status, retryAt)
+		if err != nil || !moved || to != NeedsReconnect || s.accounts == nil {
+			return err
+		}
+		facts := mail.Facts{"provider": row.provider, "cause": string(cause)}
+		return s.accounts.Tell(auth.WithOrigin(ctx, auth.Origin{}), tx, row.userID, mail.NeedsReconnect, facts)
+	})
+	if err != nil {
+		return fmt.Errorf("connection: note that identity %d is in %s: %w", row.identityID, to, err)
+	}
+	return nil
+}
+
+// setStateTx reports whether the state was changed.
+func setStateTx(
+	ctx context.Context, tx pgx.Tx, row stored, to State, cause Cause, status int, retryAt *time.Time,
+) (moved bool, err error) {
+	tag, err := tx.Exec(ctx, `
 		WITH owner AS MATERIALIZED ( -- locked before the connection, because the event refers to it
 			SELECT id FROM cairn.users WHERE id = $8 FOR KEY SHARE
 		), moved AS (
@@ -150,10 +170,7 @@ func (s *Store) setStateUntil(
 		INSERT INTO cairn.connection_events (user_id, provider, state, cause, status, reference)
 		SELECT user_id, provider, $3, $4, $5, $6 FROM moved WHERE state_since = now()`,
 		row.identityID, row.generation, to, cause, status, reference(ctx), retryAt, row.userID)
-	if err != nil {
-		return fmt.Errorf("connection: note that identity %d is in %s: %w", row.identityID, to, err)
-	}
-	return nil
+	return tag.RowsAffected() > 0, err
 }
 
 // record stores what happened to a person's connection.

@@ -1,12 +1,14 @@
 // Package mail writes e-mails and hands them to the operator's mail server.
 //
+//	outbox.go   taking a message into the transaction that causes it
+//	worker.go   the job that sends it, until it is sent or of no use any more
 //	mail.go     the sender, and what it needs to know
 //	message.go  one message, and both forms of it: message.html, message.txt
 //	smtp.go     sending a message, and checking a mail server without one
 //	session.go  the conversation with a mail server, step by step
 //	failure.go  what went wrong, in words that can be logged
 //
-// It neither stores messages nor tries again: whoever calls it decides that, by the kind of the error.
+// A message is stored as what it is about. Its words, which package routes has, are made when it is sent.
 package mail
 
 import (

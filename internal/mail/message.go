@@ -6,6 +6,7 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	"net/mail"
+	"net/url"
 	"regexp"
 	"strings"
 	texttemplate "text/template"
@@ -37,6 +38,20 @@ type Fact struct{ Name, Value string }
 // Action is what a message asks for: a link to our own site.
 type Action struct{ Label, URL string }
 
+// Letterhead is what all messages have in common.
+type Letterhead struct {
+	Site     *url.URL // PUBLIC_URL, where their links lead
+	Operator string   // whom to ask: an e-mail address, a URL or a short text; "": not said
+}
+
+// Render returns both forms of a message, which say the same. Errors: ErrInvalid.
+func (l Letterhead) Render(m Message) (plain, html string, err error) {
+	if err := l.check(m); err != nil {
+		return "", "", err
+	}
+	return l.forms(m)
+}
+
 // longest is how long a paragraph or the value of a fact can be.
 const longest = 2000
 
@@ -60,7 +75,7 @@ func isAddress(s string) bool {
 }
 
 // check refuses a message that could break out of a header, or that leads to another site.
-func (s *Sender) check(m Message) error {
+func (l Letterhead) check(m Message) error {
 	if !validID.MatchString(m.ID) {
 		return fmt.Errorf("%w: ID", ErrInvalid)
 	}
@@ -73,8 +88,8 @@ func (s *Sender) check(m Message) error {
 	}
 	if m.Action != nil {
 		lines = append(lines, m.Action.Label)
-		if !s.isOurs(m.Action.URL) {
-			return fmt.Errorf("%w: its link does not lead to %s", ErrInvalid, s.with.Site.Host)
+		if !l.isOurs(m.Action.URL) {
+			return fmt.Errorf("%w: its link does not lead to %s", ErrInvalid, l.Site.Host)
 		}
 	}
 	for _, line := range lines {
@@ -86,9 +101,9 @@ func (s *Sender) check(m Message) error {
 }
 
 // isOurs reports whether an address is on our site, and can be in a text as it is.
-func (s *Sender) isOurs(address string) bool {
+func (l Letterhead) isOurs(address string) bool {
 	odd := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"<>\`, r) }
-	return strings.HasPrefix(address, s.with.Site.String()+"/") && !strings.ContainsFunc(address, odd)
+	return strings.HasPrefix(address, l.Site.String()+"/") && !strings.ContainsFunc(address, odd)
 }
 
 // view is what the templates see.
@@ -101,8 +116,8 @@ type view struct {
 	OperatorLink string // "": no link
 }
 
-func (s *Sender) view(m Message) view {
-	v := view{Message: m, Site: s.with.Site.Host, Operator: s.with.Operator}
+func (l Letterhead) view(m Message) view {
+	v := view{Message: m, Site: l.Site.Host, Operator: l.Operator}
 	for i, p := range m.Paragraphs {
 		if i == 0 {
 			v.First = text.Clean(longest, p)
@@ -115,17 +130,17 @@ func (s *Sender) view(m Message) view {
 		v.Facts = append(v.Facts, Fact{f.Name, text.Clean(longest, f.Value)})
 	}
 	switch {
-	case isAddress(s.with.Operator):
-		v.OperatorLink = "mailto:" + s.with.Operator
-	case strings.HasPrefix(s.with.Operator, "https://"):
-		v.OperatorLink = s.with.Operator
+	case isAddress(l.Operator):
+		v.OperatorLink = "mailto:" + l.Operator
+	case strings.HasPrefix(l.Operator, "https://"):
+		v.OperatorLink = l.Operator
 	}
 	return v
 }
 
 // forms returns both forms of a message. They say the same.
-func (s *Sender) forms(m Message) (plain, html string, err error) {
-	v := s.view(m)
+func (l Letterhead) forms(m Message) (plain, html string, err error) {
+	v := l.view(m)
 	var out strings.Builder
 	plainForm, err := texttemplate.ParseFS(templates, "message.txt")
 	if err == nil {
@@ -148,10 +163,7 @@ func (s *Sender) forms(m Message) (plain, html string, err error) {
 
 // compose returns a complete message. Errors: ErrInvalid.
 func (s *Sender) compose(m Message) (*gomail.Msg, error) {
-	if err := s.check(m); err != nil {
-		return nil, err
-	}
-	plain, html, err := s.forms(m)
+	plain, html, err := Letterhead{s.with.Site, s.with.Operator}.Render(m)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ type Metrics struct {
 	calls         *prometheus.CounterVec
 	callTimes     *prometheus.HistogramVec
 	adoptions     *prometheus.CounterVec
+	mail          *prometheus.CounterVec
 	countsTimeout time.Duration
 }
 
@@ -66,8 +67,12 @@ func New(pool *pgxpool.Pool, timeout time.Duration) *Metrics {
 			"People who came over from the Node server, by kind (session or link) and result: "+
 				"ok, expired, unknown, refused, failed.",
 			"kind", "result"),
+		mail: counter("cairn_mail_total",
+			"Messages by kind and result: sent, refused (for good), failed (tried again), "+
+				"dropped (of no use any more).",
+			"kind", "result"),
 	}
-	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, m.adoptions,
+	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, m.adoptions, m.mail,
 		newPoolStats(pool), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -132,6 +137,11 @@ func (m *Metrics) Request(method, route string, status int, took time.Duration) 
 // SignIn counts a completed sign-in.
 func (m *Metrics) SignIn(method, result string) {
 	m.signIns.WithLabelValues(method, result).Inc()
+}
+
+// Mail counts a try to send a message.
+func (m *Metrics) Mail(kind, result string) {
+	m.mail.WithLabelValues(kind, result).Inc()
 }
 
 // Limited counts a request that a rate limit refused.

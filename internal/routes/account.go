@@ -25,6 +25,10 @@ type accountView struct {
 	MoreDevices int // that are not listed
 	Preferences preferencesView
 	Sections    []Section
+	Verified    bool // Email is
+	MailRefused bool // by the server of Email
+	MailOn      bool
+	Events      []accountEvent
 	Errors      map[string]string
 	Notices     map[string]*notice // by place
 }
@@ -65,15 +69,21 @@ func (s *server) showAccount(
 		Devices:     devices,
 		MoreDevices: more,
 		Preferences: s.preferences(r),
+		Verified:    account.Verified,
+		MailRefused: account.MailRefused,
+		MailOn:      s.Accounts.MailOn(),
 		Errors:      problems,
 	}
 	v.Path, v.NeedsYou = "/account", len(broken(cards))
 	v.Notices = map[string]*notice{}
-	for _, place := range []string{atProfile, atMethods, atPassword, atSessions} {
+	for _, place := range []string{atProfile, atEmail, atMethods, atPassword, atSessions} {
 		v.Notices[place] = v.claim(place)
 	}
 	v.Preferences.Notice = v.claim(atPreferences)
 	if v.Sections, err = s.sections(r, &v.view); err != nil {
+		return err
+	}
+	if v.Events, err = s.events(r, current.UserID); err != nil {
 		return err
 	}
 	keep(&v)
@@ -133,7 +143,8 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 		askAgain(w, r, passwordPath)
 		return nil
 	default:
-		email, message = cmp.Or(account.Email, r.PostForm.Get("email")), "You can now sign in with your e-mail and password too."
+		email = cmp.Or(account.Email, r.PostForm.Get("email"))
+		message = "You can now sign in with your e-mail and password too."
 		err = s.addPassword(r, current.UserID, email)
 	}
 	status, problems, ok := formProblem(w, err)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"cairn/internal/auth"
 	"cairn/internal/connection"
 )
 
@@ -28,6 +29,14 @@ func (s *server) identified(next http.Handler) http.Handler {
 		id := ids{request: strings.ToLower(rand.Text()[:12]), trace: traceID(r, s.TrustedProxies)}
 		ctx := connection.WithReference(context.WithValue(r.Context(), idsKey{}, id), id.request)
 		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// withOrigin adds where a request comes from, for what its account's owner is told.
+func withOrigin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := auth.Origin{Address: address(r), UserAgent: r.UserAgent()}
+		next.ServeHTTP(w, r.WithContext(auth.WithOrigin(r.Context(), origin)))
 	})
 }
 

@@ -31,6 +31,7 @@ const (
 	atMethods  = "methods"
 	atPassword = "password"
 	atSessions = "sessions"
+	atEmail    = "email"
 
 	atPreferences = "preferences"
 )
@@ -94,6 +95,9 @@ func (s *server) takeNotice(r *http.Request) *notice {
 				return &notice{Kind: info, Text: "You declined at " + p.Name + ". Nothing was changed."}
 			}
 		}
+	}
+	if n, ok := mailedNotices[code]; ok {
+		return &n
 	}
 	if n := s.noticeOfPart(code); n != nil {
 		return n

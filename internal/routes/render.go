@@ -24,6 +24,7 @@ type view struct {
 	User     *viewer // nil: signed out, or not known
 	Visitor  bool    // known to be signed out
 	Sandbox  bool
+	Mailbox  string // where the sandbox shows the mail that it got; "": nowhere
 	Notice   *notice
 	NeedsYou int    // connections to reconnect, on pages that know
 	Script   bool   // the page has a notice to announce, keeps itself up to date, or asks for the time zone
@@ -84,7 +85,11 @@ func (s *server) view(r *http.Request, title string) view {
 
 // bareView is a view without a user.
 func (s *server) bareView(title string) view {
-	return view{Title: title, Sandbox: s.Sandbox != nil}
+	v := view{Title: title, Sandbox: s.Sandbox != nil}
+	if v.Sandbox && s.Accounts.MailOn() {
+		v.Mailbox = s.PublicURL.Scheme + "://" + s.Sandbox.Host + "/sandbox/mail"
+	}
+	return v
 }
 
 // formTitle is the title of a page with a form: screen readers say first that something is

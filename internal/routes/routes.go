@@ -11,7 +11,11 @@
 //	ratelimits.go   what each rate limit counts
 //	framing.go      requests whose bodies have two lengths
 //	input.go        reads what browsers send, once, or refuses it
-//	signin.go       sign up, sign in, sign out
+//	signup.go       signing up; signin.go has signing in and out
+//	reset.go        a forgotten password
+//	verify.go       proving the address of an account
+//	mails.go        what messages say
+//	events.go       what happened to an account, in words
 //	cookies.go      cookies by which browsers are recognised
 //	connections.go  the three providers: begin, come back, check, disconnect
 //	pages.go        home, the page of connections, and the parts that their script loads
@@ -85,6 +89,7 @@ type Deps struct {
 	Web            fs.FS                       // templates/{layout,partials,pages}, static/
 	Ready          func(context.Context) error // nil when we can take traffic
 	Instance       string                      // the id of this process
+	Operator       string                      // whom people can ask; "": not said
 	Observer       Observer
 	Limits         Limits
 	Parts          []Part
@@ -104,6 +109,7 @@ type server struct {
 	access      access.Access
 	pages       map[string]pageSet
 	assets      map[string]asset
+	links       []SecretLink
 	zones       sync.Map // of *time.Location, by name
 	zoneOptions template.HTML
 
@@ -134,7 +140,7 @@ func New(d Deps) (http.Handler, error) {
 		return nil, err
 	}
 	r := chi.NewRouter()
-	r.Use(s.identified, clientIP(d.TrustedProxies), s.observeProxies, s.logged)
+	r.Use(s.identified, clientIP(d.TrustedProxies), withOrigin, s.observeProxies, s.logged)
 	r.Use(s.headers, compressed, s.recovered, s.bounded, s.knownHosts, s.oneSite, s.secretLinks, crossOrigin.Handler)
 	return r, s.mount(r)
 }
@@ -145,7 +151,9 @@ func newServer(d Deps) (*server, error) {
 	s.access = access.Access{
 		Sessions: d.Sessions, Accounts: d.Accounts, Connections: d.Connections, Providers: d.Providers,
 	}
+	s.links = []SecretLink{signUpLink, resetLink, verifyLink}
 	for _, p := range d.Parts {
+		s.links = append(s.links, p.Links...)
 		if p.LockOut != nil {
 			s.access.LockOut = append(s.access.LockOut, p.LockOut)
 		}
@@ -214,6 +222,13 @@ func (s *server) open(r chi.Router) {
 	page(r, "/login", s.page(s.signInPage))
 	r.Post("/login", s.page(s.signIn))
 	r.Post("/login/{provider}", s.page(s.signInAt))
+	page(r, forgotPath, s.page(s.forgotPage))
+	r.Post(forgotPath, s.page(s.forgot))
+	page(r, mailedPath, s.page(s.mailed))
+	page(r, signUpLink.Page, s.page(s.confirmSignUpPage))
+	r.Post(signUpLink.Page, s.page(s.confirmSignUp))
+	page(r, resetLink.Page, s.page(s.resetPage))
+	r.Post(resetLink.Page, s.page(s.reset))
 	r.Post("/logout", s.page(s.signOut))
 	page(r, deletedPath, s.page(s.deleted))
 	page(r, "/privacy", s.page(s.privacy))
@@ -250,6 +265,9 @@ func (s *server) signedIn(r chi.Router) {
 		page(r, form, func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/account") })
 	}
 	r.Post("/account/password", s.page(s.setPassword))
+	r.Post("/account/email/send", s.page(s.sendVerification))
+	page(r, verifyLink.Page, s.page(s.verifyPage))
+	r.With(s.limited(s.changes)).Post(verifyLink.Page, s.page(s.verify))
 	page(r, confirmPath, s.page(s.confirmPage))
 	page(r, "/account/sessions/end-others", s.page(s.endOtherSessionsPage))
 	r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.page(s.endOtherSessions))

@@ -32,12 +32,10 @@ const secretLinkLife = 10 * time.Minute
 // secretLinks takes links with a secret before anything else reads their addresses.
 func (s *server) secretLinks(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, p := range s.Parts {
-			for _, l := range p.Links {
-				if query := r.URL.Query(); l.takes(r, query) {
-					s.takeSecret(w, r, l, query[l.Param])
-					return
-				}
+		for _, l := range s.links {
+			if query := r.URL.Query(); l.takes(r, query) {
+				s.takeSecret(w, r, l, query[l.Param])
+				return
 			}
 		}
 		next.ServeHTTP(w, r)

@@ -10,60 +10,12 @@ import (
 	"cairn/internal/session"
 )
 
-type signUpView struct {
-	view
-	Name, Email, Next string
-	Taken             bool // the e-mail is another account's, which may be this person's
-	Errors            map[string]string
-	Providers         []providerView
-}
-
 type signInView struct {
 	view
 	Email, Next string
 	Keep        bool // "Keep me signed in" is ticked
 	Errors      map[string]string
 	Providers   []providerView
-}
-
-func (s *server) signUpPage(w http.ResponseWriter, r *http.Request) error {
-	next := returnPath(cmp.Or(r.URL.Query().Get("next"), "/"))
-	if _, ok := session.Current(r.Context()); ok {
-		redirect(w, r, next)
-		return nil
-	}
-	return s.showSignUp(w, r, http.StatusOK, signUpView{Next: next})
-}
-
-func (s *server) showSignUp(w http.ResponseWriter, r *http.Request, status int, v signUpView) error {
-	v.view, v.Providers = s.view(r, formTitle("Create your account", v.Errors)), s.providerViews()
-	return s.render(w, status, "signup", v)
-}
-
-func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
-	v := signUpView{
-		Name:  r.PostForm.Get("name"),
-		Email: r.PostForm.Get("email"),
-		Next:  returnPath(r.PostForm.Get("next")),
-	}
-	account, err := s.Accounts.SignUp(r.Context(), v.Name, v.Email, r.PostForm.Get("password"), address(r))
-	var done access.SignedIn
-	if err == nil {
-		done, err = s.access.SignUp(r.Context(), account, s.signInOf(r, true, ""))
-	}
-	if status, messages, ok := formProblem(w, err); ok {
-		v.Errors, v.Taken = messages, errors.Is(err, auth.ErrEmailTaken)
-		return s.showSignUp(w, r, status, v)
-	}
-	if err != nil {
-		return err
-	}
-	s.rememberBrowser(w, done.Browser)
-	s.Log.InfoContext(r.Context(), "signed up",
-		"id", requestID(r.Context()), "user", done.UserID, "method", access.PasswordMethod)
-	s.tell(r, good, "Your account is ready")
-	redirect(w, r, v.Next)
-	return nil
 }
 
 // maxEmail is the longest e-mail address that the fields take.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	netmail "net/mail"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/jobs"
+	"cairn/internal/mail"
 	"cairn/internal/node"
 	"cairn/internal/oauth"
 	"cairn/internal/oauth/foursquare"
@@ -74,6 +76,7 @@ type options struct {
 	hooked  bool                        // the providers send it webhooks
 	signIn  func(method, result string) // is told of every sign-in; nil: nothing is
 	node    config.Node                 // the change-over from the Node server
+	mail    *testkit.MailServer         // nil: no mail is sent
 	// more makes another provider for a site at public; nil: there are three.
 	more func(public string) *oauth.Provider
 	// heard records what goes to the providers and comes back; nil: nothing does.
@@ -85,6 +88,7 @@ func untiring() auth.Limits {
 	l := auth.DefaultLimits()
 	for _, often := range []*auth.Limit{
 		&l.CallPause, &l.CallHour, &l.CallNetwork, &l.FinishBrowser, &l.FinishAccount, &l.FinishNetwork,
+		&l.MailNetwork, &l.ConfirmNetwork,
 	} {
 		often.Max = 1000
 	}
@@ -145,7 +149,7 @@ func newSiteWith(t testing.TB, o options) site {
 		t.Fatal(err)
 	}
 	queue, err := jobs.NewQueue(t.Context(), jobs.Options{
-		Pool: o.pool, Log: log, Limits: hastyJobs, Queues: providers.Keys(),
+		Pool: o.pool, Log: log, Limits: hastyJobs, Queues: append(providers.Keys(), mail.JobQueue),
 		Serial: []string{connection.PictureQueue},
 	})
 	if err != nil {
@@ -159,8 +163,10 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	client := oauth.NewClient(o.pool, oauth.Options{Limits: cmp.Or(o.calls, patientCalls)})
 	syncs := activity.NewSyncQueue(o.pool, queue)
+	accounts, post := newAccounts(t, o, queue, routes.Words{Site: publicURL, Providers: providers})
 	connections := connection.New(connection.Deps{
-		Pool: o.pool, Sealer: sealer, Client: client, Providers: providers, Queue: queue, Syncs: syncs, Log: log,
+		Pool: o.pool, Accounts: accounts, Sealer: sealer, Client: client, Providers: providers, Queue: queue,
+		Syncs: syncs, Log: log,
 		Pictures: avatar.New(avatar.Options{Timeout: testkit.Patience, Simulated: host}), Mirror: changeOver.Tokens(),
 	})
 	entries := activity.New(activity.Deps{
@@ -168,7 +174,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Limits: patientEntries,
 	})
 	s.connections, s.entries, s.providers = connections, entries, providers
-	background, err := jobs.New(queue, connections, entries)
+	background, err := jobs.New(queue, append(post, connections, entries)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +194,7 @@ func newSiteWith(t testing.TB, o options) site {
 			LookupTimeout:    testkit.Patience,
 			StatementTimeout: testkit.Patience,
 		}),
-		Accounts:    auth.New(o.pool, "test", auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cheap}),
+		Accounts:    accounts,
 		OAuth:       client,
 		Connections: connections,
 		Activity:    entries,
@@ -209,6 +215,26 @@ func newSiteWith(t testing.TB, o options) site {
 	server.Start()
 	t.Cleanup(server.Close)
 	return s
+}
+
+// newAccounts returns the accounts of a site, and what does their background work.
+func newAccounts(t testing.TB, o options, queue *jobs.Queue, words routes.Words) (*auth.Accounts, []jobs.Feature) {
+	t.Helper()
+	settings := auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cheap}
+	if o.mail == nil {
+		return auth.New(o.pool, "test", settings), nil
+	}
+	settings.Mail = &mail.Outbox{Queue: queue}
+	accounts := auth.New(o.pool, "test", settings)
+	sender, err := mail.New(mail.Options{URL: o.mail.URL, From: &netmail.Address{Address: "cairn@example.org"},
+		Site: words.Site, Timeout: testkit.Patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return accounts, []jobs.Feature{accounts, mail.NewWorker(mail.Deps{
+		Pool: o.pool, Log: slog.New(slog.DiscardHandler), Transport: sender, Accounts: accounts, Words: words.Message,
+		Observe: func(string, string) {},
+	})}
 }
 
 // run lets something work until the test ends.

@@ -195,6 +195,8 @@ func (s *Sandbox) Handler() http.Handler {
 	handle("GET /style.css", s.asset("style.css"))
 	handle("GET /icon.svg", s.asset("icon.svg"))
 	handle("GET /people/{size}/{picture}", s.picture)
+	handle("GET /mail", s.mailboxPage)
+	handle("GET /mail/{id}", s.openMail)
 	handle("/elsewhere/{provider}", s.atElsewhere)
 	handle("POST /control/{provider}/switches", s.postSwitches)
 	handle("POST /control/{provider}/expire", s.postExpire)

@@ -52,14 +52,41 @@ func (b Browser) Send(method, address string, form url.Values) (int, *goquery.Do
 	return resp.StatusCode, page
 }
 
-// SignUp makes an account and signs in.
+// SignUp makes an account and signs in. If the sandbox takes mail, the link in its message makes the account.
 func (b Browser) SignUp(site, email string) {
 	b.t.Helper()
 	form := url.Values{"name": {"Ada"}, "email": {email}, "password": {Password}}
 	status, page := b.Send(http.MethodPost, site+"/signup", form)
+	if mailbox, ok := page.Find("main a[href$='/sandbox/mail']").Attr("href"); ok {
+		_, page = b.Send(http.MethodGet, b.mailedLink(mailbox, email), nil)
+		about := page.Find("main input[name=about]").AttrOr("value", "")
+		status, page = b.Send(http.MethodPost, site+"/signup/confirm", url.Values{"about": {about}})
+	}
 	if status != http.StatusOK || page.Find("header a[href='/account']").Length() == 0 {
 		b.t.Fatalf("sign-up answered %d: %s", status, page.Find("main").Text())
 	}
+}
+
+// mailedLink returns the link in the newest message to an address in the sandbox's mailbox.
+func (b Browser) mailedLink(mailbox, to string) (link string) {
+	b.t.Helper()
+	Eventually(b.t, "a message to "+to, func() bool {
+		_, list := b.Send(http.MethodGet, mailbox, nil)
+		message := list.Find("li").FilterFunction(func(_ int, li *goquery.Selection) bool {
+			return strings.Contains(li.Text(), "to "+to+" ")
+		}).First().Find("a")
+		if message.Length() == 0 {
+			return false
+		}
+		at, err := list.Url.Parse(message.AttrOr("href", ""))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		_, opened := b.Send(http.MethodGet, at.String(), nil)
+		link = opened.Find("a.button").AttrOr("href", "")
+		return true
+	})
+	return link
 }
 
 // SignIn begins a persistent session.

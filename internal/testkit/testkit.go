@@ -8,8 +8,8 @@
 //	express.go   a server with the sessions of the Node server
 //	figures.go   rows of figures for docs/performance.md
 //	journal.go   a server's log
-//	mail.go          a mail server that keeps what it gets; mail_message.go is a message there, and mail_line.go lets the
-//	                 server hang
+//	mail.go      a mail server that keeps what it gets; mail_message.go is a message there, and mail_line.go lets
+//	             the server hang
 //	place.go     ports and directories
 //	secrets.go   secrets for servers
 //	process/     servers in processes of their own; a package of its own, because it imports the server's parts

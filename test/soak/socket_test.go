@@ -23,6 +23,7 @@ func TestPassedSocketOutlivesServers(t *testing.T) {
 	env := []string{
 		"DATA_DIR=" + testkit.DataDir(t), "PORT=1",
 		"DATABASE_URL=" + dbtest.NewPatientURL(t), "SHUTDOWN_DELAY=" + delay,
+		"STRAVA_CLIENT_ID=id", "STRAVA_CLIENT_SECRET=s3cr3t", // no sandbox, so that a sign-up needs no message
 	}
 	server := process.Start(t, process.Passing(serverCommand(t, nil, env...), socket))
 	if server.URL != site {

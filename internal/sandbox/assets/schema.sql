@@ -94,3 +94,14 @@ CREATE TABLE IF NOT EXISTS cairn_sandbox.backfills (
     asked    text NOT NULL,
     PRIMARY KEY (grant_id, asked)
 );
+
+-- The mail that the server sent, whoever it was for.
+CREATE TABLE IF NOT EXISTS cairn_sandbox.mail (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key       text NOT NULL UNIQUE,
+    recipient text NOT NULL,
+    subject   text NOT NULL,
+    plain     text NOT NULL,
+    html      text NOT NULL,
+    at        timestamptz NOT NULL DEFAULT now()
+);

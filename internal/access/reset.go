@@ -1,0 +1,55 @@
+package access
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/auth"
+	"cairn/internal/session"
+)
+
+// ResetPassword sets a new password, given a link, and locks everybody out of the account. freed is as in
+// auth.ResetPassword. Errors: auth.ErrLink.
+func (a *Access) ResetPassword(ctx context.Context, r auth.Reset) (freed bool, err error) {
+	err = pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
+		if freed, err = a.Accounts.ResetPassword(ctx, tx, r); err != nil {
+			return err
+		}
+		why := session.PasswordChanged
+		if freed {
+			why = session.MethodRemoved
+		}
+		return a.lockEverybodyOut(ctx, tx, r.UserID, why)
+	})
+	return freed, err
+}
+
+// lockEverybodyOut ends all sessions of an account and everything else that lets anybody in, but its sign-in methods.
+func (a *Access) lockEverybodyOut(ctx context.Context, tx pgx.Tx, userID int64, why session.Reason) error {
+	if err := a.endWaysIn(ctx, tx, userID); err != nil {
+		return err
+	}
+	if err := a.Accounts.ForgetBrowsers(ctx, tx, userID); err != nil {
+		return err
+	}
+	_, err := a.Sessions.EndOthers(ctx, tx, userID, 0, why)
+	return err
+}
+
+// SignUpByLink makes the account of a sign-up, given its link, and signs in. Errors: auth.ErrLink, auth.ErrEmailTaken.
+func (a *Access) SignUpByLink(ctx context.Context, l auth.Link, in SignIn) (SignedIn, error) {
+	return a.signIn(ctx, PasswordMethod, in, func(ctx context.Context, tx pgx.Tx, _ *SignedIn) (int64, error) {
+		return a.Accounts.CreateByLink(ctx, tx, l)
+	})
+}
+
+// VerifyEmail proves the address of the account that is signed in. Errors: auth.ErrLink, session.ErrEnded.
+func (a *Access) VerifyEmail(ctx context.Context, l auth.Link) error {
+	return pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
+		if err := a.Accounts.VerifyEmail(ctx, tx, l); err != nil {
+			return err
+		}
+		return a.Sessions.StillLive(ctx, tx)
+	})
+}

@@ -1,0 +1,104 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/mail"
+)
+
+// RequestReset asks for a link with which the owner of an address can choose a new password. It does the same, and
+// takes the same time, whether there is an account or not. browser is as in SignIn. Errors: *FieldError, *LimitError.
+func (a *Accounts) RequestReset(ctx context.Context, email, address, browser string) error {
+	email, key, err := parseEmail(email)
+	if err != nil {
+		return err
+	}
+	if err := a.Allow(ctx, a.Limits.MailNetwork.From(address)); err != nil {
+		return err
+	}
+	return a.requestLink(ctx, Link{Purpose: ToReset, Email: email, key: key}, browser)
+}
+
+// Reset is a new password whose link and text were checked.
+type Reset struct {
+	Link
+	hash string
+}
+
+// CheckReset checks the link and the new password of a reset. Errors: ErrLink, *FieldError, *LimitError, ErrBusy.
+func (a *Accounts) CheckReset(ctx context.Context, token, password, address string) (Reset, error) {
+	l, err := a.FindLink(ctx, ToReset, token)
+	if err != nil {
+		return Reset{}, err
+	}
+	if err := checkLength(password); err != nil {
+		return Reset{}, err
+	}
+	counts := []Count{a.Limits.ConfirmLink.Of(l.ID), a.Limits.ConfirmNetwork.From(address)}
+	if err := a.Allow(ctx, counts...); err != nil {
+		return Reset{}, err
+	}
+	hash, err := a.hash.make(ctx, password, l.Name, l.Email)
+	return Reset{l, hash}, err
+}
+
+// ResetPassword sets the password of a reset, which proves its address. If the address was not verified and others have
+// put something into the account, it is not handed over: the address is taken out of it, and is free. The caller locks
+// everybody out. Errors: ErrLink.
+func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset) (freed bool, err error) {
+	if err := lockMethods(ctx, tx, r.UserID); errors.Is(err, ErrNotFound) {
+		return false, ErrLink
+	} else if err != nil {
+		return false, err
+	}
+	if err := takeLink(ctx, tx, r.Link); err != nil {
+		return false, err
+	}
+	var verified, others bool
+	err = tx.QueryRow(ctx, `
+		SELECT verified_at IS NOT NULL, EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = e.user_id)
+		FROM cairn.emails e WHERE user_id = $1 AND email_key = $2`, r.UserID, r.key).Scan(&verified, &others)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, ErrLink
+	case err != nil:
+		return false, fmt.Errorf("auth: find the address of user %d: %w", r.UserID, err)
+	case !verified && others:
+		return true, a.freeEmail(ctx, tx, r.Link)
+	}
+	return false, a.replacePassword(ctx, tx, r)
+}
+
+// freeEmail removes an address, which its owner did not give to this account, with its password.
+func (a *Accounts) freeEmail(ctx context.Context, tx pgx.Tx, l Link) error {
+	for _, sql := range []string{
+		`DELETE FROM cairn.passwords WHERE user_id = $1`,
+		`DELETE FROM cairn.emails WHERE user_id = $1`,
+	} {
+		if _, err := tx.Exec(ctx, sql, l.UserID); err != nil {
+			return fmt.Errorf("auth: free the address of user %d: %w", l.UserID, err)
+		}
+	}
+	return a.Tell(ctx, tx, l.UserID, mail.EmailFreed, mail.Facts{"email": l.Email})
+}
+
+func (a *Accounts) replacePassword(ctx context.Context, tx pgx.Tx, r Reset) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE cairn.emails SET verified_at = COALESCE(verified_at, now()), refused_at = NULL
+		WHERE user_id = $1`, r.UserID)
+	if err != nil {
+		return fmt.Errorf("auth: verify the address of user %d: %w", r.UserID, err)
+	}
+	_, err = tx.Exec(ctx, `
+		INSERT INTO cairn.passwords (user_id, email, email_key, hash)
+		SELECT user_id, email, email_key, $2 FROM cairn.emails WHERE user_id = $1
+		ON CONFLICT (user_id) DO UPDATE SET hash = EXCLUDED.hash, changed_at = now()`, r.UserID, r.hash)
+	if err != nil {
+		return fmt.Errorf("auth: reset the password of user %d: %w", r.UserID, err)
+	}
+	return a.Tell(ctx, tx, r.UserID, mail.PasswordReset, nil)
+}

@@ -1,0 +1,58 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// MailOn reports whether mail is sent. Then a sign-up makes an account once its address is proven.
+func (a *Accounts) MailOn() bool { return a.mail != nil }
+
+// RequestSignUp asks for a link that makes the account of a sign-up. The same happens for an address that has an
+// account, whose owner is told.
+func (a *Accounts) RequestSignUp(ctx context.Context, n NewAccount, browser string) error {
+	return a.requestLink(ctx, Link{
+		Purpose: ToSignUp, Email: n.email, key: n.key, details: linkDetails{Name: n.name, Hash: n.hash},
+	}, browser)
+}
+
+// CheckSignUp checks the link of a sign-up. In another browser than the one that asked for it, its password has to be
+// given, too: whoever typed a stranger's address must not get an account that the stranger proves. Errors: ErrLink,
+// ErrCredentials, *LimitError, ErrBusy.
+func (a *Accounts) CheckSignUp(ctx context.Context, token, password, address, browser string) (Link, error) {
+	l, err := a.FindLink(ctx, ToSignUp, token)
+	if err != nil || l.AskedIn(browser) {
+		return l, err
+	}
+	counts := []Count{a.Limits.ConfirmLink.Of(l.ID), a.Limits.ConfirmNetwork.From(address)}
+	if err := a.Allow(ctx, counts...); err != nil {
+		return Link{}, err
+	}
+	match, err := a.hash.matches(ctx, password, l.details.Hash)
+	if err == nil && !match {
+		err = ErrCredentials
+	}
+	return l, err
+}
+
+// CreateByLink makes the account of a sign-up whose link was checked. Its address is verified. Errors: ErrLink,
+// ErrEmailTaken.
+func (a *Accounts) CreateByLink(ctx context.Context, tx pgx.Tx, l Link) (userID int64, err error) {
+	if err := takeLink(ctx, tx, l); err != nil {
+		return 0, err
+	}
+	n := NewAccount{l.details.Name, NewPassword{l.Email, l.key, l.details.Hash}}
+	if userID, err = a.Create(ctx, tx, n); err != nil {
+		return 0, err
+	}
+	if _, err := tx.Exec(ctx, `UPDATE cairn.emails SET verified_at = now() WHERE user_id = $1`, userID); err != nil {
+		return 0, fmt.Errorf("auth: verify the address of user %d: %w", userID, err)
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM cairn.links WHERE email_key = $1 AND purpose = 'signup'`, l.key)
+	if err != nil {
+		return 0, fmt.Errorf("auth: end other sign-ups of user %d: %w", userID, err)
+	}
+	return userID, nil
+}

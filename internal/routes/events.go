@@ -1,0 +1,109 @@
+package routes
+
+import (
+	"net/http"
+	"time"
+
+	"cairn/internal/access"
+	"cairn/internal/mail"
+)
+
+// accountEvent is a line of the recent activity on the account page.
+type accountEvent struct {
+	Icon, Text, Where string
+	At                time.Time
+}
+
+// shownEvents is how many lines of the recent activity the account page has.
+const shownEvents = 10
+
+func (s *server) events(r *http.Request, userID int64) (lines []accountEvent, err error) {
+	events, err := s.Accounts.Events(r.Context(), userID, shownEvents)
+	if err != nil {
+		return nil, err
+	}
+	words, zone := s.words(), s.zoneOf(r)
+	for _, e := range events {
+		icon, text := words.happened(e.Kind, e.Facts)
+		lines = append(lines, accountEvent{icon, text, where(e.Facts), e.At.In(zone)})
+	}
+	return lines, nil
+}
+
+// where says from where something was done; "" if it was not done by a browser.
+func where(facts mail.Facts) string {
+	if facts["address"] == "" {
+		return ""
+	}
+	return browserInWords(facts["agent"]) + " from " + facts["address"]
+}
+
+// happened says in a line what happened to an account, with an icon.
+func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
+	switch kind {
+	case mail.PasswordAdded:
+		return "password", "A password was added"
+	case mail.PasswordChanged:
+		return "password", "Your password was changed"
+	case mail.PasswordReset:
+		return "password", "A new password was set by a link in a message"
+	case mail.PasswordRemoved:
+		return "password", "Your password was removed"
+	case mail.MethodAdded:
+		return "key", w.providerName(facts["provider"]) + " was added as a way to sign in"
+	case mail.MethodRemoved:
+		return "key", w.providerName(facts["provider"]) + " was removed as a way to sign in"
+	case mail.NewBrowser:
+		return "device-laptop",
+			"New sign-in " + w.signedInBy(facts["method"]) + ", in a browser we hadn’t seen before"
+	case mail.NeedsReconnect:
+		return "plug-connected-x", w.providerName(facts["provider"]) + " has to be connected again"
+	case mail.EmailVerified:
+		return "mail", "Your e-mail " + facts["email"] + " was confirmed"
+	case mail.EmailFreed:
+		return "mail", facts["email"] + " was removed, because somebody else proved that it is theirs"
+	case mail.EmailRefused:
+		return "mail", "The mail server of " + facts["email"] + " refused a message from us"
+	}
+	return "history", "Something was changed"
+}
+
+// signedInBy says by which method somebody signed in.
+func (w Words) signedInBy(method string) string {
+	if p := w.Providers.Get(method); p != nil {
+		return "with " + p.Name
+	}
+	if method == access.PasswordMethod {
+		return "with your password"
+	}
+	return "with a link"
+}
+
+// providerName returns the name of a provider, or its key if we don't know it any more.
+func (w Words) providerName(key string) string {
+	if p := w.Providers.Get(key); p != nil {
+		return p.Name
+	}
+	return key
+}
+
+func (s *server) words() Words {
+	return Words{Site: s.PublicURL, Providers: s.Providers, Operator: s.Operator}
+}
+
+// lines returns the facts of a message: what, when and where.
+func (w Words) lines(facts mail.Facts) (lines []mail.Fact) {
+	if at, err := time.Parse(time.RFC3339, facts["at"]); err == nil {
+		zone, err := time.LoadLocation(facts["zone"])
+		if err != nil {
+			zone = time.UTC
+		}
+		at = at.In(zone)
+		lines = append(lines, mail.Fact{Name: "When", Value: at.Format("Monday 2 January 2006, 15:04 ") + zoneName(at)})
+	}
+	if facts["address"] != "" {
+		lines = append(lines, mail.Fact{Name: "Browser", Value: browserInWords(facts["agent"])},
+			mail.Fact{Name: "Network address", Value: facts["address"]})
+	}
+	return lines
+}

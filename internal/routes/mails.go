@@ -1,0 +1,120 @@
+package routes
+
+import (
+	"net/url"
+
+	"cairn/internal/connection"
+	"cairn/internal/mail"
+	"cairn/internal/oauth"
+)
+
+// Words are what messages say.
+type Words struct {
+	Site      *url.URL // where browsers reach us
+	Providers oauth.Registry
+	Operator  string // whom people can ask; "": not said
+}
+
+// becauseSafety is why people get messages that they can't choose not to get.
+const becauseSafety = "You get this because it’s about the safety of your account."
+
+// Message says what a draft is about. token is its link's. Nothing that a stranger typed is in a message to an address
+// that nobody has proven, not even a name: we must not deliver a stranger's words.
+func (w Words) Message(d mail.Draft, token string) mail.Message {
+	switch d.Kind {
+	case mail.SignUp:
+		return w.withLink(signUpLink, token, "Create account", mail.Message{
+			Subject: "Confirm your e-mail", Heading: "Welcome to Cairn",
+			Paragraphs: []string{"Open this link in the browser in which you signed up. It works for 24 hours."},
+		})
+	case mail.Taken:
+		return w.with("/login", "Sign in", mail.Message{
+			Subject: "You already have an account", Heading: "You already have an account",
+			Paragraphs: []string{"Somebody, probably you, tried to create an account with this address. There is one " +
+				"already: sign in to it, or choose a new password if you forgot yours."},
+			Why: w.asked(),
+		})
+	case mail.Reset:
+		return w.withLink(resetLink, token, "Choose a new password", mail.Message{
+			Subject: "Choose a new password", Heading: "Choose a new password",
+			Paragraphs: []string{"This link works once, for 30 minutes. Your password stays as it is until you " +
+				"choose a new one."},
+		})
+	case mail.Verify:
+		return w.withLink(verifyLink, token, "Confirm this address", mail.Message{
+			Subject: "Confirm your e-mail", Heading: "Is this your address?",
+			Paragraphs: []string{
+				"Open this link in a browser in which you’re signed in. It works for 24 hours.",
+			},
+		})
+	case mail.NeedsReconnect:
+		return w.reconnect(d.Facts)
+	case mail.AccountDeleted:
+		return mail.Message{
+			Subject: "Your account is deleted", Heading: "Your account is deleted",
+			Paragraphs: []string{"Your account and its data are gone, and you’re signed out everywhere. " +
+				"This is the last message."},
+			Facts: w.lines(d.Facts), Why: becauseSafety,
+		}
+	}
+	return w.happenedTo(d)
+}
+
+// happenedTo is the message about something that happened to an account.
+func (w Words) happenedTo(d mail.Draft) mail.Message {
+	_, text := w.happened(d.Kind, d.Facts)
+	check := "If it was you, there’s nothing to do. If not, change your password, and sign out everywhere else."
+	m := mail.Message{Subject: text, Heading: "Was this you?", Paragraphs: []string{hello(d.Facts) + text + ".", check},
+		Facts: w.lines(d.Facts), Why: becauseSafety}
+	if d.Kind == mail.NewBrowser {
+		return w.with("/account#sessions", "Check where you’re signed in", m)
+	}
+	return w.with("/account#activity", "Check your account", m)
+}
+
+func hello(facts mail.Facts) string {
+	if facts["name"] == "" {
+		return ""
+	}
+	return "Hello " + facts["name"] + ". "
+}
+
+// reconnect is the message about a connection that needs its owner, in the words of its card.
+func (w Words) reconnect(facts mail.Facts) mail.Message {
+	p := w.Providers.Get(facts["provider"])
+	if p == nil {
+		p = &oauth.Provider{Key: facts["provider"], Name: facts["provider"]}
+	}
+	_, what, why := stateOf(p, connection.Connection{
+		State: connection.NeedsReconnect, Cause: connection.Cause(facts["cause"]),
+	})
+	return w.with(cardPath(p.Key), "Reconnect "+p.Name, mail.Message{
+		Subject: "Please connect " + p.Name + " again", Heading: what, Paragraphs: []string{hello(facts) + why},
+		Facts: w.lines(facts),
+		Why:   "You get this once, because nothing new comes from " + p.Name + " until you do.",
+	})
+}
+
+// withLink adds the button of a link with a token.
+func (w Words) withLink(l SecretLink, token, label string, m mail.Message) mail.Message {
+	to := w.Site.JoinPath(l.From[0])
+	to.RawQuery = url.Values{l.Param: {token}}.Encode()
+	m.Action = &mail.Action{Label: label, URL: to.String()}
+	m.Why = w.asked()
+	return m
+}
+
+// with adds the button of a page.
+func (w Words) with(path, label string, m mail.Message) mail.Message {
+	to, err := w.Site.Parse(path)
+	if err != nil {
+		panic("routes: " + path + " is no path")
+	}
+	m.Action = &mail.Action{Label: label, URL: to.String()}
+	return m
+}
+
+func (w Words) asked() string {
+	return "You get this because somebody entered this address at " + w.Site.Host + ". If it wasn’t you, " +
+		"ignore it: nothing happens."
+}
