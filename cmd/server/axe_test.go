@@ -336,4 +336,12 @@ func (a auditor) forgot() {
 	a.audit("reset")
 	a.submit("/reset", "#password-error", "password", "short")
 	a.audit("reset-error")
+	a.see("email", "/account/email", "#email")
+	a.submit("/account/email", "#email-error", "email", "ada")
+	a.audit("email-error")
+	a.submit("/account/email", `a[href$="/sandbox/mail"]`, "email", "new@example.org")
+	a.openMail(`form[action="/account/email/confirm"] button`)
+	a.audit("email-confirm")
+	a.submit("/account/email/confirm", "#email #notice")
+	a.audit("account-email-changed")
 }

@@ -79,7 +79,7 @@ func TestWrongCalls(t *testing.T) {
 	for _, args := range []string{
 		"serv", "--verbose", "serve x", "serve --port 3", "migrate 7", "doctor now", "health x",
 		"instances --all", "jobs x", "rekey --force", "sessions", "sessions foo",
-		"strava", "strava show x", "webhooks x", "version x", "help foo", "help jobs x", "notices x",
+		"strava", "strava show x", "webhooks x", "version x", "help foo", "help jobs x",
 	} {
 		out, said, code := call(t, nil, strings.Fields(args)...)
 		if code != 2 || out != "" {
@@ -171,8 +171,7 @@ func TestCommandsLeaveTheSchemaAlone(t *testing.T) {
 	address := dbtest.NewEmptyURL(t)
 	dir := testkit.DataDir(t)
 	env := []string{"DATABASE_URL=" + address, "DATA_DIR=" + dir}
-	all := []string{"jobs", "sessions list --all", "sessions end --all", "notices", "notices --json",
-		"notices --each cat", "rekey", "instances"}
+	all := []string{"jobs", "sessions list --all", "sessions end --all", "rekey", "instances"}
 	for _, args := range all {
 		wantFailure(t, env, args,
 			"the database has no schema yet: run server migrate")

@@ -31,7 +31,7 @@ type limits struct {
 	Upkeep           time.Duration // for one batch of upkeep: 10 s
 	Health           time.Duration // as in admin.Limits
 	Doctor           time.Duration // likewise
-	Message          time.Duration // likewise
+	Mail             time.Duration // for everything about one message by mail: 30 s
 	Counting         time.Duration // for counting in the database at a scrape: 2 s
 }
 
@@ -48,6 +48,6 @@ func (l limits) withDefaults() limits {
 func (l limits) admin() admin.Limits {
 	return admin.Limits{
 		Calls: l.Calls, SessionLookup: l.SessionLookup, SessionStatement: l.SessionStatement,
-		Health: l.Health, Doctor: l.Doctor, Message: l.Message,
+		Health: l.Health, Doctor: l.Doctor,
 	}
 }

@@ -17,7 +17,7 @@ func (s server) newTransport(simulated simulation) (mail.Transport, error) {
 		return mailbox{simulated.Sandbox, mail.Letterhead{Site: s.site, Operator: s.Mail.Operator}}, nil
 	}
 	return mail.New(mail.Options{
-		URL: s.Mail.Server, From: s.Mail.From, Site: s.site, Operator: s.Mail.Operator, Timeout: s.limits.Message,
+		URL: s.Mail.Server, From: s.Mail.From, Site: s.site, Operator: s.Mail.Operator, Timeout: s.limits.Mail,
 	})
 }
 

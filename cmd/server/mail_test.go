@@ -4,14 +4,16 @@ import (
 	"strings"
 	"testing"
 
+	"cairn/db/dbtest"
 	"cairn/internal/testkit"
 )
 
-// ofProduction are variables for a server in production, without a database that answers.
+// ofProduction are variables for a server in production. Its database does not answer, unless env names another one.
 func ofProduction(env ...string) []string {
 	return append([]string{
-		"APP_ENV=production", "PUBLIC_URL=https://cairn.invalid", "TRUSTED_PROXIES=none", "SESSION_SECRET=" + testkit.Secret,
-		"ENCRYPTION_KEY=" + testkit.Key1, "DATABASE_URL=postgres://127.0.0.1:1/cairn?connect_timeout=1",
+		"APP_ENV=production", "PUBLIC_URL=https://cairn.invalid", "TRUSTED_PROXIES=none",
+		"SESSION_SECRET=" + testkit.Secret, "ENCRYPTION_KEY=" + testkit.Key1,
+		"DATABASE_URL=postgres://127.0.0.1:1/cairn",
 	}, env...)
 }
 
@@ -41,13 +43,15 @@ func TestMailTestWantsOneAddress(t *testing.T) {
 	t.Parallel()
 	server := testkit.NewMailServer(t)
 	env := ofProduction("SMTP_URL=" + server.URL.String())
-	for _, args := range []string{"mail", "mail send", "mail test", "mail test ada", "mail test a@b.example c@d.example",
-		"mail test --now", "mail test a@b.example,c@d.example"} {
-		if out, said, code := call(t, env, strings.Fields(args)...); code != 2 || !strings.Contains(said, "server help mail") {
+	for _, args := range []string{"mail", "mail send", "mail test", "mail test ada",
+		"mail test a@b.example c@d.example", "mail test --now", "mail test a@b.example,c@d.example"} {
+		out, said, code := call(t, env, strings.Fields(args)...)
+		if code != 2 || !strings.Contains(said, "server help mail") {
 			t.Errorf("%s: exit code %d: %s%s", args, code, out, said)
 		}
 	}
-	if out, _, code := call(t, env, "mail", "test", "--help"); code != 0 || !strings.Contains(out, "Usage: server mail") {
+	out, _, code := call(t, env, "mail", "test", "--help")
+	if code != 0 || !strings.Contains(out, "Usage: server mail") {
 		t.Errorf("help: exit code %d: %s", code, out)
 	}
 	if n := len(server.Messages()); n != 0 {
@@ -59,15 +63,17 @@ func TestDoctorChecksMail(t *testing.T) {
 	t.Parallel()
 	server := &testkit.MailServer{User: "cairn", Password: "hunter2"}
 	server.Start(t)
-	env := ofProduction("SMTP_URL=" + server.URL.String())
+	database := "DATABASE_URL=" + dbtest.NewPatientURL(t)
+	env := ofProduction(database, "SMTP_URL="+server.URL.String())
 	_, says := seeDoctor(t, env...)
 	testkit.WantFindings(t, says, `ok | mail | 127\.0\.0\.1:\d+ takes mail from cairn@cairn\.invalid`)
 	server.Answer("MAIL", 553, "5.7.1", "not yours")
 	_, says = seeDoctor(t, env...)
-	testkit.WantFindings(t, says, `FAIL | mail | .* failed at naming the sender \(MAIL FROM\): it answered 553 5\.7\.1 not yours`)
-	_, says = seeDoctor(t, ofProduction()...)
+	testkit.WantFindings(t, says,
+		`FAIL | mail | .* failed at naming the sender \(MAIL FROM\): it answered 553 5\.7\.1 not yours`)
+	_, says = seeDoctor(t, ofProduction(database)...)
 	testkit.WantFindings(t, says, `warn | mail | SMTP_URL is not set, so no mail is sent: no one can reset`)
-	_, says = seeDoctor(t, ofProduction("SMTP_URL=hunter2")...)
+	_, says = seeDoctor(t, ofProduction(database, "SMTP_URL=hunter2")...)
 	testkit.WantFindings(t, says, `FAIL | configuration | SMTP_URL is not an address`)
 	if strings.Contains(says, "SMTP_URL is not set") || len(server.Messages()) != 0 {
 		t.Errorf("%d messages, and it says:\n%s", len(server.Messages()), says)

@@ -81,10 +81,6 @@ func commands(l limits) []command {
 		{"instances", "[--json]", "List the running servers", admin.AboutInstances, admin.Instances},
 		{"sessions", "list|end WHOSE [--json]", "List or end sessions", admin.AboutSessions, admin.Sessions},
 		{"jobs", "[--json]", "Count the background work by kind and state", admin.AboutJobs, admin.Jobs},
-		{
-			"notices", "[--json | --each COMMAND]", "Mail people who have to connect again",
-			admin.AboutNotices, admin.Notices,
-		},
 		{"mail", "test ADDRESS", "Send a test message", admin.AboutMail, admin.Mail},
 		{"rekey", "", "Seal all tokens with the newest encryption key", admin.AboutRekey, admin.Rekey},
 	}

@@ -65,7 +65,6 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 			if strings.Count(out, "password") < 2 {
 				t.Errorf("sessions list prints:\n%s", out)
 			}
-			wantNoticeThroughAPooler(t, env, database)
 			if code := site.end(); code != 0 {
 				t.Errorf("exit code %d:\n%s", code, site.logged())
 			}
@@ -103,19 +102,6 @@ func startTogether(t *testing.T, n int, env []string) []*serving {
 }
 
 func portOf(address string) string { return address[strings.LastIndex(address, ":")+1:] }
-
-// wantNoticeThroughAPooler breaks a connection in the database, hands over the notice about it, and repairs it.
-func wantNoticeThroughAPooler(t *testing.T, env []string, database string) {
-	t.Helper()
-	testkit.Execute(t, database, `
-		UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'refresh_refused', state_since = now()
-		WHERE provider = 'strava'`)
-	out, said, code := call(t, env, "notices", "--each", "cat > /dev/null")
-	if code != 0 || !strings.Contains(said, "handed over 1") {
-		t.Errorf("notices prints %s%s (exit code %d)", out, said, code)
-	}
-	testkit.Execute(t, database, `UPDATE cairn.connections SET state = 'active', cause = '' WHERE provider = 'strava'`)
-}
 
 // wantQuietLog checks that the log has no warnings or errors.
 func wantQuietLog(t *testing.T, server *serving) {

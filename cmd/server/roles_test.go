@@ -53,7 +53,7 @@ func TestServesWithTheLeastRights(t *testing.T) {
 		t.Fatalf("sign-up answered %d: %s", status, page.Find("main").Text())
 	}
 	for _, args := range []string{
-		"sessions list --all", "sessions end --all", "jobs", "instances", "rekey", "notices",
+		"sessions list --all", "sessions end --all", "jobs", "instances", "rekey",
 	} {
 		commandOutput(t, env, strings.Fields(args)...)
 	}

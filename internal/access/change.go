@@ -39,19 +39,24 @@ func (a *Access) RemovePassword(ctx context.Context, userID int64) (browser stri
 func (a *Access) RemoveIdentity(ctx context.Context, userID, id int64) (provider, browser string, err error) {
 	browser, err = a.lockOthersOut(ctx, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
 		provider, err = a.Accounts.RemoveIdentity(ctx, tx, userID, id, func(provider string) error {
-			p := a.Providers.Get(provider)
-			if p == nil {
-				return nil // we have no keys of this provider any more: the connection goes with the identity
-			}
-			_, err := a.Connections.Disconnect(ctx, tx, p, userID, id)
-			if errors.Is(err, connection.ErrNotFound) {
-				return nil
-			}
-			return err
+			return a.disconnectIdentity(ctx, tx, userID, provider, id)
 		})
 		return provider, err
 	})
 	return provider, browser, err
+}
+
+// disconnectIdentity ends the connection of an identity that is about to be removed, if there is one.
+func (a *Access) disconnectIdentity(ctx context.Context, tx pgx.Tx, userID int64, provider string, id int64) error {
+	p := a.Providers.Get(provider)
+	if p == nil {
+		return nil // we have no keys of this provider any more: the connection goes with the identity
+	}
+	_, err := a.Connections.Disconnect(ctx, tx, p, userID, id)
+	if errors.Is(err, connection.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // ConfirmIdentity makes an unconfirmed identity a sign-in method, and returns its provider's key. The caller makes sure

@@ -53,3 +53,27 @@ func (a *Access) VerifyEmail(ctx context.Context, l auth.Link) error {
 		return a.Sessions.StillLive(ctx, tx)
 	})
 }
+
+// ChangeEmail gives the account that is signed in the address of a link. Errors: auth.ErrLink, auth.ErrEmailTaken.
+func (a *Access) ChangeEmail(ctx context.Context, l auth.Link) error {
+	return a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return "", a.Accounts.ChangeEmail(ctx, tx, l)
+	})
+}
+
+// UndoChange restores the address of a link, locks everybody out of the account, and has a link for a new password sent
+// to the address. Errors: auth.ErrLink, auth.ErrEmailTaken.
+func (a *Access) UndoChange(ctx context.Context, l auth.Link) error {
+	return pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
+		err := a.Accounts.UndoChange(ctx, tx, l, func(provider string, id int64) error {
+			return a.disconnectIdentity(ctx, tx, l.UserID, provider, id)
+		})
+		if err != nil {
+			return err
+		}
+		if err := a.lockEverybodyOut(ctx, tx, l.UserID, session.EndedElsewhere); err != nil {
+			return err
+		}
+		return a.Accounts.RequestResetTx(ctx, tx, l)
+	})
+}

@@ -8,8 +8,6 @@
 //	health.go, instances.go, jobs.go, rekey.go, sessions.go   commands
 //	subscription.go  the subscription to a provider's events; webhooks.go prints addresses to enter by hand
 //	mail.go          a test message, and the doctor's check of the mail server
-//	notices.go       e-mails to people who have to connect again; message.go writes them, and hide_linux.go keeps
-//	                 secrets from the command that sends them
 package admin
 
 import (
@@ -54,13 +52,11 @@ type Limits struct {
 	SessionStatement time.Duration // likewise
 	Health           time.Duration // for the server to answer health: 3 s
 	Doctor           time.Duration // for each thing that the doctor asks: 5 s
-	Message          time.Duration // for the command that sends a notice: 1 minute
 }
 
 func (l Limits) withDefaults() Limits {
 	l.Health = cmp.Or(l.Health, 3*time.Second)
 	l.Doctor = cmp.Or(l.Doctor, 5*time.Second)
-	l.Message = cmp.Or(l.Message, time.Minute)
 	return l
 }
 

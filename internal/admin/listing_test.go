@@ -21,7 +21,7 @@ func TestJSONFieldsAreDocumented(t *testing.T) {
 		about  string
 	}{
 		"sessions list": {SessionRow{}, AboutSessions}, "instances": {InstanceRow{}, AboutInstances},
-		"jobs": {jobTally{}, AboutJobs}, "notices": {noticeRow{}, AboutNotices},
+		"jobs":     {jobTally{}, AboutJobs},
 		"webhooks": {webhookRow{}, AboutWebhooks()}, "strava show": {subscription{}, Subscriptions()[0].About()},
 		"doctor": {Finding{}, AboutDoctor},
 	} {

@@ -2,11 +2,11 @@
 //
 //	account.go      users: their name, their sign-in methods, their deletion
 //	email.go        the address of a user
+//	change.go       changing the address, and undoing that
 //	password.go     sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go     sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
 //	unconfirmed.go  identities that came with an import and don't sign in yet
 //	import.go       making many accounts at once
-//	contact.go      how to write to a user
 //	signup.go       signing up by a link that proves the address
 //	reset.go        a new password by a link
 //	link.go         links in messages; linkjob.go decides which are sent

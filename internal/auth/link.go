@@ -59,10 +59,10 @@ type Link struct {
 	UserID  int64  // 0: a sign-up's
 	Name    string // the user's, or that of a sign-up
 	Email   string
-	Old     string // the address that an undo restores
 
 	details linkDetails
 
+	created time.Time
 	key     string
 	browser []byte // the hash of the token of the browser that asked for it
 }
@@ -71,7 +71,6 @@ type Link struct {
 type linkDetails struct {
 	Name string `json:"name,omitempty"` // of the account to make
 	Hash string `json:"hash,omitempty"` // of its password
-	Old  string `json:"old,omitempty"`  // the address that an undo restores
 }
 
 // AskedIn reports whether the browser with this token asked for the link.
@@ -98,7 +97,7 @@ func (a *Accounts) requestLinkTx(ctx context.Context, tx pgx.Tx, l Link, browser
 	err = tx.QueryRow(ctx, `
 		INSERT INTO cairn.links (purpose, user_id, email, email_key, nonce, browser_hash, details, expires_at)
 		VALUES ($1, NULLIF($2, 0), $3, $4, $5, $6, $7, now() + $8::interval) RETURNING id`,
-		l.Purpose, l.UserID, l.Email, l.key, nonce, hash, details, requestLife).Scan(&l.ID)
+		l.Purpose, l.UserID, l.Email, l.key, nonce, hash, string(details), requestLife).Scan(&l.ID)
 	if err != nil {
 		return fmt.Errorf("auth: store the request for a link: %w", err)
 	}
@@ -148,19 +147,18 @@ func (a *Accounts) FindLink(ctx context.Context, purpose Purpose, token string) 
 // selectLink finds the link with a purpose and a token.
 const selectLink = `
 	SELECT l.id, l.purpose, COALESCE(l.user_id, 0), COALESCE(u.display_name, l.details->>'name', ''),
-	       l.email, l.email_key, l.browser_hash, l.details
+	       l.email, l.email_key, l.browser_hash, l.details, l.created_at
 	FROM cairn.links l LEFT JOIN cairn.users u ON u.id = l.user_id
 	WHERE l.purpose = $1 AND l.token_hash = $2 AND l.expires_at > now()`
 
 func scanLink(row pgx.Row) (l Link, err error) {
-	err = row.Scan(&l.ID, &l.Purpose, &l.UserID, &l.Name, &l.Email, &l.key, &l.browser, &l.details)
+	err = row.Scan(&l.ID, &l.Purpose, &l.UserID, &l.Name, &l.Email, &l.key, &l.browser, &l.details, &l.created)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Link{}, ErrLink
 	}
 	if err != nil {
 		return Link{}, fmt.Errorf("auth: find a link: %w", err)
 	}
-	l.Old = l.details.Old
 	return l, nil
 }
 

@@ -32,8 +32,9 @@ func (c *reader) mailServer() *url.URL {
 	}
 	u, err := url.Parse(value)
 	if err != nil || !isMailServer(u) {
-		c.problem("SMTP_URL is not an address like smtps://user:password@host:465, or smtp://user:password@host:587 " +
-			"for STARTTLS, or smtp://host:25?tls=off; signs like @, / and # in the password are written %%40, %%2F and %%23")
+		c.problem("SMTP_URL is not an address like smtps://user:password@host:465, or " +
+			"smtp://user:password@host:587 for STARTTLS, or smtp://host:25?tls=off; " +
+			"signs like @, / and # in the password are written %%40, %%2F and %%23")
 		return nil
 	}
 	if u.User != nil && u.RawQuery != "" && !IsLoopback(u.Hostname()) {
@@ -74,7 +75,8 @@ func (c *reader) operatorContact() string {
 	value := c.value("OPERATOR_CONTACT")
 	if !utf8.ValidString(value) || utf8.RuneCountInString(value) > longest ||
 		strings.ContainsFunc(value, unicode.IsControl) {
-		c.problem("OPERATOR_CONTACT is not one line of at most %d characters: an e-mail address, a URL or a text", longest)
+		c.problem("OPERATOR_CONTACT is not one line of at most %d characters: "+
+			"an e-mail address, a URL or a text", longest)
 		return ""
 	}
 	return value

@@ -51,11 +51,13 @@ func TestMailIsRead(t *testing.T) {
 func TestMailServers(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]string{
-		"smtp://mail.example.org": "", "smtp://mail.example.org:25?tls=off": "", "smtp://u:hunter2@mail.example.org": "",
+		"smtp://mail.example.org": "", "smtp://mail.example.org:25?tls=off": "",
+		"smtp://u:hunter2@mail.example.org":     "",
 		"smtp://u:hunter2@127.0.0.1:25?tls=off": "", "smtp://[::1]:25": "", "smtps://u:hunter2@mail.example.org/": "",
 		"mail.example.org:25": "not an address", "https://u:hunter2@mail.example.org": "not an address",
 		"smtp://": "not an address", "smtp://u@mail.example.org": "not an address",
-		"smtp://:hunter2@mail.example.org": "not an address", "smtp://u:hunter2@mail.example.org/inbox": "not an address",
+		"smtp://:hunter2@mail.example.org":            "not an address",
+		"smtp://u:hunter2@mail.example.org/inbox":     "not an address",
 		"smtp://u:hunter2@mail.example.org?tls=of":    "not an address",
 		"smtps://u:hunter2@mail.example.org?tls=off":  "not an address",
 		"smtp://u:hunter2@mail.example.org:x":         "not an address",

@@ -14,7 +14,7 @@ import (
 type variable struct {
 	name   string
 	also   string // an older name that means the same; "": none
-	secret bool   // it may be in a file, and other programs never get it
+	secret bool   // it may be in a file
 }
 
 // names returns the names under which the value is looked up, in this order.
@@ -186,19 +186,3 @@ func (c *reader) readSecret(p place) string {
 
 // IsSet reports whether a variable has a value, valid or not.
 func IsSet(getenv func(string) string, name string) bool { return newReader(getenv).value(name) != "" }
-
-// WithoutSecrets returns an environment without Cairn's secrets, for other programs.
-func WithoutSecrets(environment []string) []string {
-	ours := []string{credentialsDirectory}
-	for _, v := range variables() {
-		for _, name := range v.names() {
-			if v.secret {
-				ours = append(ours, name, name+fileSuffix)
-			}
-		}
-	}
-	return slices.DeleteFunc(environment, func(variable string) bool {
-		name, _, _ := strings.Cut(variable, "=")
-		return slices.Contains(ours, name)
-	})
-}

@@ -9,7 +9,6 @@
 //	mirror.go      tokens that another server has, too
 //	import.go      connections that come from another server
 //	idle.go        tokens that would expire unused, and refreshes that were cut off
-//	notice.go      notices to owners who have to connect again
 //	jobs.go        background jobs: revoking, refreshing idle tokens, fetching pictures
 //	disconnect.go  disconnecting: a connection becomes a revocation
 //	revocation.go  revoking tokens at the provider until it confirms

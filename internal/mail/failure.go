@@ -34,7 +34,7 @@ var (
 	errNoTLS  = errors.New("it offers no TLS, and without TLS others could read the password and the message")
 	errLate   = errors.New("it did not answer in time")
 	errNoAuth = errors.New("it offers neither AUTH PLAIN nor AUTH LOGIN")
-	errNoUTF8 = fmt.Errorf("%w: the address is not ASCII, and the server lacks SMTPUTF8", ErrRefused)
+	errNoUTF8 = errors.New("the address is not ASCII, and the server lacks SMTPUTF8")
 )
 
 // failed says at which step something went wrong, in words that can be logged. It returns nil for nil.

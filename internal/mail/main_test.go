@@ -54,13 +54,15 @@ func newSender(t *testing.T, o Options) *Sender {
 // example is a message like one that is sent.
 func example() Message {
 	return Message{
-		ID: "signin.17", To: "nora@example.net", Subject: "New sign-in to Cairn – was it you?", Heading: "Was this you?",
+		ID: "signin.17", To: "nora@example.net", Subject: "New sign-in to Cairn – was it you?",
+		Heading: "Was this you?",
 		Paragraphs: []string{
 			"Someone just signed in to your account from a device we hadn’t seen before.",
 			"If it was you, there’s nothing to do.",
 		},
-		Facts:  []Fact{{"Device", "Safari on iPhone"}, {"When", "24 November 2026, 07:51"}},
-		Action: &Action{"Check where you’re signed in", "https://cairn.example.org/account?a=1&code=S3CRETCODE#where"},
-		Why:    "You get this because it’s about the safety of your account.",
+		Facts: []Fact{{"Device", "Safari on iPhone"}, {"When", "24 November 2026, 07:51"}},
+		Action: &Action{"Check where you’re signed in",
+			"https://cairn.example.org/account?a=1&code=S3CRETCODE#where"},
+		Why: "You get this because it’s about the safety of your account.",
 	}
 }

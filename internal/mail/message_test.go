@@ -25,7 +25,8 @@ func TestMessageArrivesInBothForms(t *testing.T) {
 	}
 	got := all[0]
 	for name, want := range map[string]string{
-		"Message-Id": "<signin.17@cairn.example.org>", "From": `"Cairn" <cairn@example.org>`, "To": "<nora@example.net>",
+		"Message-Id": "<signin.17@cairn.example.org>", "From": `"Cairn" <cairn@example.org>`,
+		"To":             "<nora@example.net>",
 		"Auto-Submitted": "auto-generated", "Mime-Version": "1.0",
 	} {
 		if value := got.Header.Get(name); value != want {
@@ -89,7 +90,8 @@ func TestHeadersCannotBeInjected(t *testing.T) {
 	t.Parallel()
 	server := testkit.NewMailServer(t)
 	s := newSender(t, options(t, server))
-	for _, bad := range []string{"\r\nBcc: eve@example.com", "\nBcc: eve@example.com", "\r\n\r\nOther body", "\r", "\x00",
+	for _, bad := range []string{"\r\nBcc: eve@example.com", "\nBcc: eve@example.com",
+		"\r\n\r\nOther body", "\r", "\x00",
 		"\x85", "\u0085"} {
 		for field, change := range map[string]func(*Message){
 			"ID": func(m *Message) { m.ID += bad }, "To": func(m *Message) { m.To += bad },

@@ -3,6 +3,7 @@ package mail
 import (
 	"context"
 	"crypto/rand"
+	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 
@@ -46,6 +47,15 @@ const (
 // Facts are what a message says, by name.
 type Facts map[string]string
 
+// Value makes JSON of the facts. pgx can't do that when it sends statements as text, for a connection pooler.
+func (f Facts) Value() (driver.Value, error) {
+	if f == nil {
+		return "{}", nil
+	}
+	text, err := json.Marshal(map[string]string(f))
+	return string(text), err
+}
+
 // Draft is a message that has no words yet.
 type Draft struct {
 	UserID int64 // the account it is about; 0: none, or one that is deleted in the same transaction
@@ -73,18 +83,11 @@ type Outbox struct{ Queue }
 
 // Put takes a message, in the transaction that causes it.
 func (o *Outbox) Put(ctx context.Context, tx pgx.Tx, d Draft) error {
-	if d.Facts == nil {
-		d.Facts = Facts{}
-	}
-	facts, err := json.Marshal(d.Facts)
-	if err != nil {
-		return fmt.Errorf("mail: encode a message: %w", err)
-	}
 	var id int64
-	err = tx.QueryRow(ctx, `
+	err := tx.QueryRow(ctx, `
 		INSERT INTO cairn.messages (key, user_id, recipient, kind, facts, link_id)
 		VALUES ($1, NULLIF($2, 0), $3, $4, $5, NULLIF($6, 0)) RETURNING id`,
-		rand.Text(), d.UserID, d.To, d.Kind, facts, d.LinkID).Scan(&id)
+		rand.Text(), d.UserID, d.To, d.Kind, d.Facts, d.LinkID).Scan(&id)
 	if err != nil {
 		return fmt.Errorf("mail: store a message: %w", err)
 	}

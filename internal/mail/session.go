@@ -3,6 +3,7 @@ package mail
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -103,14 +104,17 @@ func (c *session) signIn() error {
 	return c.failed(signingIn, errNoAuth)
 }
 
-// from names us as the sender. SMTPUTF8 is only for addresses that need it, because servers further on that lack it
-// would send the message back.
-func (c *session) from(addresses ...string) error {
-	foreign := slices.ContainsFunc(append(addresses, c.with.From.Address), func(a string) bool { return !isASCII(a) })
-	if able, _ := c.client.Extension("SMTPUTF8"); foreign && !able {
-		return c.failed(namingRecipient, errNoUTF8)
+// from names us as the sender of a message to an address, or to nobody. SMTPUTF8 is only for addresses that need it,
+// because servers further on that lack it would send the message back.
+func (c *session) from(to string) error {
+	able, _ := c.client.Extension("SMTPUTF8")
+	switch {
+	case !able && !isASCII(c.with.From.Address):
+		return c.failed(namingSender, errNoUTF8)
+	case !able && !isASCII(to):
+		return c.failed(namingRecipient, fmt.Errorf("%w: %w", ErrRefused, errNoUTF8))
 	}
-	c.client.SkipSMTPUTF8(!foreign)
+	c.client.SkipSMTPUTF8(isASCII(c.with.From.Address) && isASCII(to))
 	return c.failed(namingSender, c.client.Mail("<"+c.with.From.Address+">"))
 }
 

@@ -47,7 +47,7 @@ func (s *Sender) Check(ctx context.Context) error {
 		return err
 	}
 	defer c.end()
-	if err := c.from(); err != nil {
+	if err := c.from(""); err != nil {
 		return err
 	}
 	if err := c.failed(takingBack, c.client.Reset()); err != nil {

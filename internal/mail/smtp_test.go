@@ -83,11 +83,11 @@ func TestNothingIsSentWithoutTrustedTLS(t *testing.T) {
 		server *testkit.MailServer
 		want   string
 	}{
-		"no STARTTLS":                      {&testkit.MailServer{}, "it offers no TLS"},
-		"another name":                     {&testkit.MailServer{TLS: ofAnother}, "certificate is valid for mail.example.com"},
-		"another name, from the start":     {&testkit.MailServer{TLS: ofAnother, Implicit: true}, "valid for mail.example.com"},
-		"unknown authority":                {&testkit.MailServer{TLS: ours}, "unknown authority"},
-		"unknown authority from the start": {&testkit.MailServer{TLS: ours, Implicit: true}, "unknown authority"},
+		"no STARTTLS":               {&testkit.MailServer{}, "it offers no TLS"},
+		"another name":              {&testkit.MailServer{TLS: ofAnother}, "for mail.example.com"},
+		"name, from the start":      {&testkit.MailServer{TLS: ofAnother, Implicit: true}, "for mail.example.com"},
+		"unknown authority":         {&testkit.MailServer{TLS: ours}, "unknown authority"},
+		"authority, from the start": {&testkit.MailServer{TLS: ours, Implicit: true}, "unknown authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -272,6 +272,9 @@ func TestForeignAddressesNeedSMTPUTF8(t *testing.T) {
 	if err := s.Send(t.Context(), example()); err != nil {
 		t.Error(err)
 	}
+	o := options(t, old)
+	o.From.Address = "büro@example.org"
+	wantError(t, newSender(t, o).Check(t.Context()), false, "naming the sender (MAIL FROM): the address is not ASCII")
 }
 
 func TestNewRefusesWhatItCannotUse(t *testing.T) {

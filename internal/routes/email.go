@@ -1,56 +1,149 @@
 package routes
 
 import (
-	"bytes"
-	_ "embed"
-	"fmt"
-	"html/template"
-	"net/url"
-	"time"
+	"errors"
+	"net/http"
 
-	"cairn/internal/connection"
-	"cairn/internal/oauth"
+	"cairn/internal/auth"
+	"cairn/internal/session"
 )
 
-// Email is a message by mail. Text and HTML say the same.
-type Email struct{ Subject, Text, HTML string }
+// emailView is the page on which people enter a new address for their account.
+type emailView struct {
+	view
+	Email  string // as it was typed
+	Old    string // "": none
+	Errors map[string]string
+}
 
-// The style is part of it, because an e-mail can load no stylesheet.
-//
-//go:embed email.html
-var emailHTML string
+const emailPath = "/account/email"
 
-// NewEmail makes the e-mail to the owner of a connection that needs to be reconnected, in the words of its card.
-// site is where browsers reach us. The message holds nothing that users typed, not even a name: the address is
-// unproven, and we must not deliver a stranger's words.
-func NewEmail(p *oauth.Provider, n connection.Notice, site *url.URL) (Email, error) {
-	zone, err := time.LoadLocation(n.Owner.TimeZone)
+func (s *server) changeEmailPage(w http.ResponseWriter, r *http.Request) error {
+	return s.showChangeEmail(w, r, http.StatusOK, emailView{})
+}
+
+func (s *server) showChangeEmail(w http.ResponseWriter, r *http.Request, status int, v emailView) error {
+	current, _ := session.Current(r.Context())
+	account, err := s.Accounts.Get(r.Context(), current.UserID)
 	if err != nil {
-		zone = time.UTC
+		return err
 	}
-	since := n.Since.In(zone)
-	fields := struct{ Subject, What, Why, Since, Provider, Link, Site string }{
-		Subject: "Please connect " + p.Name + " again", Since: since.Format("2 January 2006, 15:04 ") + zoneName(since),
-		Provider: p.Name, Link: site.JoinPath(connectionsPath).String(), Site: site.Host,
+	if !s.Accounts.MailOn() {
+		return errNoPage
 	}
-	_, fields.What, fields.Why = stateOf(p, connection.Connection{State: connection.NeedsReconnect, Cause: n.Cause})
-	text := fmt.Sprintf(`%s.
+	title := "Change your e-mail"
+	if v.Old = account.Email; v.Old == "" {
+		title = "Add an e-mail"
+	}
+	v.view = s.view(r, formTitle(title, v.Errors))
+	return s.render(w, status, "email", v)
+}
 
-%s
-Nothing new has come from %[4]s since %[3]s.
-
-Reconnect %[4]s:
-%[5]s
-
-You get this once, because an account at %[6]s has this address. If it isn’t yours, there is nothing to do.
-`, fields.What, fields.Why, fields.Since, fields.Provider, fields.Link, fields.Site)
-	page, err := template.New("email").Parse(emailHTML)
+func (s *server) requestChange(w http.ResponseWriter, r *http.Request) error {
+	if !s.Accounts.MailOn() {
+		return errNoPage
+	}
+	current, _ := session.Current(r.Context())
+	v := emailView{Email: r.PostForm.Get("email")}
+	err := s.Accounts.RequestChange(r.Context(), current.UserID, v.Email, address(r))
+	if status, problems, ok := formProblem(w, err); ok {
+		v.Errors = problems
+		return s.showChangeEmail(w, r, status, v)
+	}
 	if err != nil {
-		return Email{}, fmt.Errorf("routes: e-mail: %w", err)
+		return err
 	}
-	var html bytes.Buffer
-	if err := page.Execute(&html, fields); err != nil {
-		return Email{}, fmt.Errorf("routes: e-mail: %w", err)
+	redirect(w, r, mailedPath)
+	return nil
+}
+
+// changeLink proves a new address for an account, in a browser that is signed in to it.
+var changeLink = SecretLink{
+	Name: "change-link", From: []string{"/account/email/confirm"}, Param: "token", Page: "/account/email/confirm",
+	Valid: auth.ValidToken, Refused: "mailed-link",
+}
+
+func (s *server) changePage(w http.ResponseWriter, r *http.Request) error {
+	l, err := s.ownLink(r, auth.ToChange, changeLink)
+	if err != nil {
+		return s.refuseMailed(w, r, changeLink, err)
 	}
-	return Email{fields.Subject, text, html.String()}, nil
+	return Site{s}.Ask(w, r, Warning{
+		Heading: "Use " + l.Email + " from now on?", Lead: "You opened the link in our message to it.", Harmless: true,
+		Losses: []Loss{
+			{"mail", "We’ll write to the new address", "We tell the old one, which can undo this for seven days"},
+			{"key", "You sign in with it, if you have a password", "The password stays as it is"},
+		},
+		Button: "Use this e-mail", About: Site{s}.About(r, changeLink), Keep: Link{"Not now", "/account"},
+	})
+}
+
+func (s *server) changeEmail(w http.ResponseWriter, r *http.Request) error {
+	if !(Site{s}).Asked(r, changeLink) {
+		redirect(w, r, changeLink.Page)
+		return nil
+	}
+	l, err := s.ownLink(r, auth.ToChange, changeLink)
+	if err == nil {
+		err = s.access.ChangeEmail(r.Context(), l)
+	}
+	if errors.Is(err, auth.ErrEmailTaken) {
+		Site{s}.DropSecret(w, changeLink)
+		s.tellAt(r, atEmail, bad, "Another account has this e-mail. Nothing was changed.")
+		redirect(w, r, "/account#"+atEmail)
+		return nil
+	}
+	if err != nil {
+		return s.refuseMailed(w, r, changeLink, err)
+	}
+	Site{s}.DropSecret(w, changeLink)
+	s.Log.InfoContext(r.Context(), "e-mail changed", "id", requestID(r.Context()), "user", l.UserID)
+	s.tellAt(r, atEmail, good, "Your e-mail is changed.")
+	redirect(w, r, "/account#"+atEmail)
+	return nil
+}
+
+// undoLink takes back a change of address. It needs no session: whoever changed it may have ended them.
+var undoLink = SecretLink{
+	Name: "undo-link", From: []string{"/undo"}, Param: "token", Page: "/undo",
+	Valid: auth.ValidToken, Refused: "mailed-link",
+}
+
+func (s *server) undoPage(w http.ResponseWriter, r *http.Request) error {
+	l, err := s.Accounts.FindLink(r.Context(), auth.ToUndo, Site{s}.Secret(r, undoLink))
+	if err != nil {
+		return s.refuseMailed(w, r, undoLink, err)
+	}
+	return Site{s}.Ask(w, r, Warning{
+		Heading: "Take your account back?", Lead: l.Email + " becomes its e-mail again.",
+		Losses: []Loss{
+			{"logout", "Everybody is signed out of the account", "You too"},
+			{"key", "Sign-in methods that were added since are removed", "And a password that was changed since"},
+			{"mail", "We send you a link to choose a new password", "To " + l.Email},
+		},
+		Button: "Take it back", About: Site{s}.About(r, undoLink), Keep: Link{"Leave it as it is", "/"},
+	})
+}
+
+func (s *server) undo(w http.ResponseWriter, r *http.Request) error {
+	if !(Site{s}).Asked(r, undoLink) {
+		redirect(w, r, undoLink.Page)
+		return nil
+	}
+	l, err := s.Accounts.FindLink(r.Context(), auth.ToUndo, Site{s}.Secret(r, undoLink))
+	if err == nil {
+		err = s.access.UndoChange(r.Context(), l)
+	}
+	if errors.Is(err, auth.ErrEmailTaken) {
+		Site{s}.DropSecret(w, undoLink)
+		redirect(w, r, "/login?notice=taken-meanwhile")
+		return nil
+	}
+	if err != nil {
+		return s.refuseMailed(w, r, undoLink, err)
+	}
+	Site{s}.DropSecret(w, undoLink)
+	s.Log.InfoContext(r.Context(), "change of e-mail undone", "id", requestID(r.Context()), "user", l.UserID)
+	redirect(w, r, mailedPath)
+	return nil
 }

@@ -60,6 +60,10 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 		return "plug-connected-x", w.providerName(facts["provider"]) + " has to be connected again"
 	case mail.EmailVerified:
 		return "mail", "Your e-mail " + facts["email"] + " was confirmed"
+	case mail.EmailChanged:
+		return "mail", "Your e-mail was changed to " + facts["email"]
+	case mail.EmailRestored:
+		return "mail", "Your e-mail " + facts["email"] + " was restored by a link in a message"
 	case mail.EmailFreed:
 		return "mail", facts["email"] + " was removed, because somebody else proved that it is theirs"
 	case mail.EmailRefused:

@@ -146,7 +146,9 @@ func (s *server) providerName(key string) string {
 }
 
 // tasks name the pages that require re-authentication.
-var tasks = map[string]string{"/account/delete": "delete your account", passwordPath: "add a password"}
+var tasks = map[string]string{
+	"/account/delete": "delete your account", emailPath: "change your e-mail", passwordPath: "add a password",
+}
 
 // passwordPath is the form that adds a password or changes it.
 const passwordPath = "/account#h-password"

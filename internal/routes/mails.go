@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"net/url"
 
 	"cairn/internal/connection"
@@ -46,6 +47,20 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 			Paragraphs: []string{
 				"Open this link in a browser in which you’re signed in. It works for 24 hours.",
 			},
+		})
+	case mail.Change:
+		return w.withLink(changeLink, token, "Use this address", mail.Message{
+			Subject: "Confirm your new e-mail", Heading: "Is this your new address?",
+			Paragraphs: []string{
+				"Open this link in the browser in which you asked for it. It works for 24 hours.",
+			},
+		})
+	case mail.Undo:
+		return w.withLink(undoLink, token, "Take it back", mail.Message{
+			Subject: "Your account has another e-mail now", Heading: "Was this you?",
+			Paragraphs: []string{"It was changed a moment ago, and this address gets no more " +
+				"messages. If it was you, there’s nothing to do. If not, take it back within seven days."},
+			Why: becauseSafety,
 		})
 	case mail.NeedsReconnect:
 		return w.reconnect(d.Facts)
@@ -100,7 +115,7 @@ func (w Words) withLink(l SecretLink, token, label string, m mail.Message) mail.
 	to := w.Site.JoinPath(l.From[0])
 	to.RawQuery = url.Values{l.Param: {token}}.Encode()
 	m.Action = &mail.Action{Label: label, URL: to.String()}
-	m.Why = w.asked()
+	m.Why = cmp.Or(m.Why, w.asked())
 	return m
 }
 

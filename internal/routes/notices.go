@@ -81,6 +81,9 @@ func (s *server) takeNotice(r *http.Request) *notice {
 	if code == "signed-out" {
 		return &notice{Kind: good, Text: "You are signed out."}
 	}
+	if n, ok := mailedNotices[code]; ok {
+		return &n
+	}
 	if r.URL.Path == "/login" {
 		if ending, ok := s.Sessions.Ended(r.Context()); ok && s.endingInWords(ending) != "" {
 			return &notice{Kind: info, Text: s.endingInWords(ending)}
@@ -95,9 +98,6 @@ func (s *server) takeNotice(r *http.Request) *notice {
 				return &notice{Kind: info, Text: "You declined at " + p.Name + ". Nothing was changed."}
 			}
 		}
-	}
-	if n, ok := mailedNotices[code]; ok {
-		return &n
 	}
 	if n := s.noticeOfPart(code); n != nil {
 		return n

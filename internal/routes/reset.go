@@ -18,7 +18,7 @@ const (
 var mailedNotices = map[string]notice{
 	"mailed-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. " +
 		"Ask for a new one."},
-	"taken-meanwhile": {Kind: info, Text: "There is an account with this e-mail by now. Sign in to it."},
+	"taken-meanwhile": {Kind: info, Text: "There is another account with this e-mail by now."},
 	"password-reset": {Kind: good, Text: "Your new password is set, and you’re signed out everywhere. " +
 		"Sign in with it."},
 	"email-freed": {Kind: info, Text: "Somebody else had put your e-mail into their account. " +

@@ -13,7 +13,7 @@
 //	input.go        reads what browsers send, once, or refuses it
 //	signup.go       signing up; signin.go has signing in and out
 //	reset.go        a forgotten password
-//	verify.go       proving the address of an account
+//	verify.go       proving the address of an account; email.go has changing it, and undoing that
 //	mails.go        what messages say
 //	events.go       what happened to an account, in words
 //	cookies.go      cookies by which browsers are recognised
@@ -23,7 +23,6 @@
 //	entries.go      the newest entries of a provider, and fetching them
 //	feed.go         days made of them; stones.go, facts.go and week.go have their drawings and figures
 //	states.go       states and history of connections, in words
-//	email.go        the e-mail to an owner whose connection needs them
 //	account.go      the account page and its forms
 //	methods.go      providers as sign-in methods
 //	preferences.go  units and time zone
@@ -151,7 +150,7 @@ func newServer(d Deps) (*server, error) {
 	s.access = access.Access{
 		Sessions: d.Sessions, Accounts: d.Accounts, Connections: d.Connections, Providers: d.Providers,
 	}
-	s.links = []SecretLink{signUpLink, resetLink, verifyLink}
+	s.links = []SecretLink{signUpLink, resetLink, verifyLink, changeLink, undoLink}
 	for _, p := range d.Parts {
 		s.links = append(s.links, p.Links...)
 		if p.LockOut != nil {
@@ -229,6 +228,8 @@ func (s *server) open(r chi.Router) {
 	r.Post(signUpLink.Page, s.page(s.confirmSignUp))
 	page(r, resetLink.Page, s.page(s.resetPage))
 	r.Post(resetLink.Page, s.page(s.reset))
+	page(r, undoLink.Page, s.page(s.undoPage))
+	r.Post(undoLink.Page, s.page(s.undo))
 	r.Post("/logout", s.page(s.signOut))
 	page(r, deletedPath, s.page(s.deleted))
 	page(r, "/privacy", s.page(s.privacy))
@@ -268,6 +269,8 @@ func (s *server) signedIn(r chi.Router) {
 	r.Post("/account/email/send", s.page(s.sendVerification))
 	page(r, verifyLink.Page, s.page(s.verifyPage))
 	r.With(s.limited(s.changes)).Post(verifyLink.Page, s.page(s.verify))
+	page(r, changeLink.Page, s.page(s.changePage))
+	r.With(s.limited(s.changes)).Post(changeLink.Page, s.page(s.changeEmail))
 	page(r, confirmPath, s.page(s.confirmPage))
 	page(r, "/account/sessions/end-others", s.page(s.endOtherSessionsPage))
 	r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.page(s.endOtherSessions))
@@ -286,6 +289,8 @@ func (s *server) signedIn(r chi.Router) {
 	r.Post("/days/refresh", s.page(s.refreshAll))
 	r.Group(func(r chi.Router) {
 		r.Use(s.mustBeRecent)
+		page(r, emailPath, s.page(s.changeEmailPage))
+		r.Post(emailPath, s.page(s.requestChange))
 		page(r, "/account/delete", s.page(s.deletion))
 		r.With(s.limited(s.changes)).Post("/account/delete", s.page(s.deleteAccount))
 	})

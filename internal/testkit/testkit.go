@@ -1,18 +1,17 @@
 // Package testkit has what the tests of several packages share. No program imports it.
 //
-//	testkit.go   waiting, and how often races are run
-//	browser.go   a client that goes through the pages like a person
+//	testkit.go       waiting, and how often races are run
+//	browser.go       a client that goes through the pages like a person
 //	certificate.go   a certificate that only the test trusts
-//	database.go  statements, queries and locks in a database
-//	doctor.go    checks of the doctor's output
-//	express.go   a server with the sessions of the Node server
-//	figures.go   rows of figures for docs/performance.md
-//	journal.go   a server's log
-//	mail.go      a mail server that keeps what it gets; mail_message.go is a message there, and mail_line.go lets
-//	             the server hang
-//	place.go     ports and directories
-//	secrets.go   secrets for servers
-//	process/     servers in processes of their own; a package of its own, because it imports the server's parts
+//	database.go      statements, queries and locks in a database
+//	doctor.go        checks of the doctor's output
+//	express.go       a server with the sessions of the Node server
+//	figures.go       rows of figures for docs/performance.md
+//	journal.go       a server's log
+//	mail.go          a mail server; mail_message.go is what it gets, and mail_line.go lets it hang
+//	place.go         ports and directories
+//	secrets.go       secrets for servers
+//	process/         servers in processes of their own; a package of its own, because it imports the server's parts
 //
 // A test waits for a condition, never for a time. The condition comes soon unless something is broken, so Patience only
 // matters then, and no test fails because a machine is busy.

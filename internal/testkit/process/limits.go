@@ -30,7 +30,7 @@ type Limits struct {
 	Upkeep           time.Duration
 	Health           time.Duration
 	Doctor           time.Duration
-	Message          time.Duration
+	Mail             time.Duration
 	Counting         time.Duration
 }
 
@@ -60,7 +60,7 @@ func Patient() Limits {
 		RequestHeader: 20 * time.Second,
 		SessionLookup: long, SessionStatement: long, Request: long, Response: 2 * long,
 		SandboxWork: long, Upkeep: long, Health: long,
-		Doctor: long, Message: long, Counting: long,
+		Doctor: long, Mail: long, Counting: long,
 	}
 }
 

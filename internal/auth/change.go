@@ -1,0 +1,150 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/mail"
+)
+
+// An address is changed once the new one is proven. The old one, if it was proven, can take that back for a week: a
+// thief of a session who has passed re-authentication must not be able to take the account away from its owner.
+
+// RequestChange asks for a link that proves a new address for an account. The caller makes sure that the sign-in is
+// recent. Errors: *FieldError, *LimitError, ErrNotFound.
+func (a *Accounts) RequestChange(ctx context.Context, userID int64, email, address string) error {
+	email, key, err := parseEmail(email)
+	if err != nil {
+		return err
+	}
+	account, err := a.Get(ctx, userID)
+	if err != nil {
+		return err
+	}
+	if emailKey(account.Email) == key {
+		return &FieldError{Field: "email", Message: "This is your e-mail already."}
+	}
+	if err := a.Allow(ctx, a.Limits.MailPerson.Of(userID), a.Limits.MailNetwork.From(address)); err != nil {
+		return err
+	}
+	return a.requestLink(ctx, Link{Purpose: ToChange, UserID: userID, Email: email, key: key}, "")
+}
+
+// ChangeEmail gives an account the address of a link. Errors: ErrLink, ErrEmailTaken.
+func (a *Accounts) ChangeEmail(ctx context.Context, tx pgx.Tx, l Link) error {
+	if err := lockMethods(ctx, tx, l.UserID); err != nil {
+		return err
+	}
+	if err := takeLink(ctx, tx, l); err != nil {
+		return err
+	}
+	var old string
+	var verified bool
+	err := tx.QueryRow(ctx, `SELECT email, verified_at IS NOT NULL FROM cairn.emails WHERE user_id = $1`, l.UserID).
+		Scan(&old, &verified)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("auth: find the address of user %d: %w", l.UserID, err)
+	}
+	if err := replaceEmail(ctx, tx, l.UserID, l.Email, l.key); err != nil {
+		return err
+	}
+	if err := a.EndLinks(ctx, tx, l.UserID); err != nil {
+		return err
+	}
+	if verified {
+		undo := Link{Purpose: ToUndo, UserID: l.UserID, Email: old, key: emailKey(old)}
+		if err := a.requestLinkTx(ctx, tx, undo, ""); err != nil {
+			return err
+		}
+	}
+	return a.Tell(ctx, tx, l.UserID, mail.EmailChanged, mail.Facts{"email": l.Email})
+}
+
+// replaceEmail gives an account a proven address in place of the one it has. Errors: ErrEmailTaken.
+func replaceEmail(ctx context.Context, tx pgx.Tx, userID int64, email, key string) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM cairn.emails WHERE user_id = $1`, userID); err != nil {
+		return fmt.Errorf("auth: remove the address of user %d: %w", userID, err)
+	}
+	tag, err := tx.Exec(ctx, `
+		INSERT INTO cairn.emails (user_id, email, email_key, verified_at) VALUES ($1, $2, $3, now())
+		ON CONFLICT DO NOTHING`, userID, email, key)
+	if err != nil {
+		return fmt.Errorf("auth: change the address of user %d: %w", userID, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrEmailTaken
+	}
+	_, err = tx.Exec(ctx, `
+		UPDATE cairn.passwords SET email = $2, email_key = $3 WHERE user_id = $1`, userID, email, key)
+	if err != nil {
+		return fmt.Errorf("auth: change the address of the password of user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// UndoChange restores the address of a link, and removes every sign-in method that was added or changed since it was
+// taken away. disconnect ends a connection first. The caller locks everybody out, and has a link for a new password
+// sent (RequestResetTx). Errors: ErrLink, ErrEmailTaken; disconnect's.
+func (a *Accounts) UndoChange(
+	ctx context.Context, tx pgx.Tx, l Link, disconnect func(provider string, identityID int64) error,
+) error {
+	if err := lockMethods(ctx, tx, l.UserID); errors.Is(err, ErrNotFound) {
+		return ErrLink
+	} else if err != nil {
+		return err
+	}
+	if err := takeLink(ctx, tx, l); err != nil {
+		return err
+	}
+	if err := removeSince(ctx, tx, l, disconnect); err != nil {
+		return err
+	}
+	if err := replaceEmail(ctx, tx, l.UserID, l.Email, l.key); err != nil {
+		return err
+	}
+	// Whoever changed the address again could undo that, too. Undoing an older change stays possible.
+	_, err := tx.Exec(ctx, `
+		DELETE FROM cairn.links WHERE user_id = $1 AND (purpose <> 'undo' OR id > $2)`, l.UserID, l.ID)
+	if err != nil {
+		return fmt.Errorf("auth: end the links of user %d: %w", l.UserID, err)
+	}
+	return a.Tell(ctx, tx, l.UserID, mail.EmailRestored, mail.Facts{"email": l.Email})
+}
+
+// RequestResetTx is RequestReset for the address of a link, in the transaction that uses the link.
+func (a *Accounts) RequestResetTx(ctx context.Context, tx pgx.Tx, l Link) error {
+	return a.requestLinkTx(ctx, tx, Link{Purpose: ToReset, Email: l.Email, key: l.key}, "")
+}
+
+// removeSince removes the sign-in methods that are newer than a link.
+func removeSince(
+	ctx context.Context, tx pgx.Tx, l Link, disconnect func(provider string, identityID int64) error,
+) error {
+	rows, _ := tx.Query(ctx, `
+		SELECT id, provider FROM cairn.identities WHERE user_id = $1 AND created_at > $2
+		ORDER BY id FOR UPDATE`, l.UserID, l.created) // CollectRows returns its error
+	type identity struct {
+		ID       int64
+		Provider string
+	}
+	identities, err := pgx.CollectRows(rows, pgx.RowToStructByPos[identity])
+	if err != nil {
+		return fmt.Errorf("auth: find new identities of user %d: %w", l.UserID, err)
+	}
+	for _, i := range identities {
+		if err := disconnect(i.Provider, i.ID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM cairn.identities WHERE id = $1`, i.ID); err != nil {
+			return fmt.Errorf("auth: remove identity %d: %w", i.ID, err)
+		}
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM cairn.passwords WHERE user_id = $1 AND changed_at > $2`, l.UserID, l.created)
+	if err != nil {
+		return fmt.Errorf("auth: remove a new password of user %d: %w", l.UserID, err)
+	}
+	return nil
+}
