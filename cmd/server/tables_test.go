@@ -22,7 +22,7 @@ var owners = map[string]string{
 	"instances":  "internal/instance",
 	"node_users": "internal/node", "node_connections": "internal/node", "node_imports": "internal/node",
 	"node_links": "internal/node", "node_sessions": "internal/node", "node_consents": "internal/node",
-	"node_settings": "internal/node", "node_mirrors": "internal/node",
+	"node_settings": "internal/node", "node_mirrors": "internal/node", "node_refused": "internal/node",
 	"river_job": "internal/jobs", "river_leader": "internal/jobs", "river_queue": "internal/jobs",
 	"river_client": "internal/jobs", "river_client_queue": "internal/jobs", "river_migration": "internal/jobs",
 	"river_notification": "internal/jobs",

@@ -26,6 +26,13 @@ CREATE TABLE IF NOT EXISTS cairn.node_users (
 CREATE INDEX IF NOT EXISTS node_users_user_id ON cairn.node_users (user_id);
 CREATE INDEX IF NOT EXISTS node_users_link_hash ON cairn.node_users (link_hash);
 
+-- Rows there that an import refused when their owners came here with a session of that server, and ids without a row:
+-- for a while, their visits don't look for them again.
+CREATE TABLE IF NOT EXISTS cairn.node_refused (
+    node_id    bigint PRIMARY KEY,
+    refused_at timestamptz NOT NULL DEFAULT now()
+);
+
 -- The connections of such a user. text_hash is the SHA-256 of the sealed text that was imported last, generation that of
 -- our connection then. Once ended_at is set, the user has disconnected here, and imports leave it at that.
 CREATE TABLE IF NOT EXISTS cairn.node_connections (

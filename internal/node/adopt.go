@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -95,19 +96,16 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 		ID: digest(sid), Theirs: sid, Token: s.token(sid), Method: NodeSession,
 		Created: stored.created, Persistent: stored.persistent,
 	}
-	locked, err := s.owner(ctx, stored.nodeID, &f)
-	if errors.Is(err, pgx.ErrNoRows) && s.people != nil {
-		if err := s.people.ImportPerson(ctx, stored.nodeID); err != nil {
-			return session.Foreign{}, "", err
-		}
-		locked, err = s.owner(ctx, stored.nodeID, &f)
+	of, err := s.owner(ctx, stored.nodeID, &f)
+	if err == nil && !of.known && !of.refused && s.people != nil {
+		of, err = s.comeEarly(ctx, stored.nodeID, &f)
 	}
 	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return session.Foreign{}, unknown, nil // not imported, or the last day is over
-	case err != nil:
-		return session.Foreign{}, "", fmt.Errorf("node: find the user of a session: %w", err)
-	case f.UserID == 0, locked && !f.Adopted:
+	case err != nil && !errors.Is(err, pgx.ErrNoRows):
+		return session.Foreign{}, "", err
+	case !of.known: // not imported, or the last day is over
+		return session.Foreign{}, unknown, nil
+	case f.UserID == 0, of.locked && !f.Adopted:
 		return session.Foreign{}, refused, nil
 	case !stored.alive:
 		return session.Foreign{}, expired, nil
@@ -115,14 +113,50 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 	return f, adopted, nil
 }
 
-// owner fills in whose session it is, and whether it was adopted before. locked says that its user has locked others
-// out since. Errors: pgx.ErrNoRows.
-func (s *Sessions) owner(ctx context.Context, nodeID int64, f *session.Foreign) (locked bool, err error) {
+// visitor is what is known of somebody who brings a session.
+type visitor struct {
+	known   bool // imported
+	locked  bool // has locked others out since
+	refused bool // an import refused the row a short time ago
+}
+
+// owner fills in whose session it is, and whether it was adopted before. Errors: pgx.ErrNoRows after the last day.
+func (s *Sessions) owner(ctx context.Context, nodeID int64, f *session.Foreign) (of visitor, err error) {
 	err = s.pool.QueryRow(ctx, `
-		SELECT COALESCE(u.user_id, 0), u.ended_since IS NOT NULL, s.sid_hash IS NOT NULL
-		FROM cairn.node_users u LEFT JOIN cairn.node_sessions s ON s.sid_hash = $2
-		WHERE u.node_id = $1 AND now() < $3`, nodeID, f.ID, s.Until).Scan(&f.UserID, &locked, &f.Adopted)
-	return locked, err
+		SELECT COALESCE(u.user_id, 0), s.sid_hash IS NOT NULL,
+		       u.node_id IS NOT NULL, u.ended_since IS NOT NULL, r.node_id IS NOT NULL
+		FROM (SELECT $1::bigint AS node_id) v
+		LEFT JOIN cairn.node_users u USING (node_id)
+		LEFT JOIN cairn.node_refused r ON r.node_id = v.node_id AND r.refused_at > now() - $4::interval
+		LEFT JOIN cairn.node_sessions s ON s.sid_hash = $2
+		WHERE now() < $3`, nodeID, f.ID, s.Until, refusedFor).
+		Scan(&f.UserID, &f.Adopted, &of.known, &of.locked, &of.refused)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		err = fmt.Errorf("node: find the user of a session: %w", err)
+	}
+	return of, err
+}
+
+// refusedFor is how long a row that an import refused is not looked at again because its owner visits. Once it is
+// mended, the next import takes it, which is within a minute.
+const refusedFor = time.Hour
+
+// comeEarly imports somebody who comes before the next import, or remembers that there is nobody to import.
+func (s *Sessions) comeEarly(ctx context.Context, nodeID int64, f *session.Foreign) (of visitor, err error) {
+	failed := s.people.ImportPerson(ctx, nodeID)
+	if failed != nil && db.Passing(failed) {
+		return visitor{}, failed
+	}
+	if of, err = s.owner(ctx, nodeID, f); err != nil || of.known {
+		return of, err
+	}
+	_, err = s.pool.Exec(ctx, `
+		INSERT INTO cairn.node_refused (node_id) VALUES ($1)
+		ON CONFLICT (node_id) DO UPDATE SET refused_at = now()`, nodeID)
+	if err != nil { // then the next visit looks again
+		s.trouble.note(fmt.Errorf("node: remember that row %d is refused: %w", nodeID, err))
+	}
+	return of, failed
 }
 
 // Claim implements session.Adopter.
@@ -145,16 +179,24 @@ func (s *Sessions) Claim(ctx context.Context, tx pgx.Tx, f session.Foreign) (fir
 	return first, nil
 }
 
-// sweep forgets one batch of adopted sessions that are certainly over, and reports whether more may be left.
+// sweep forgets one batch of adopted sessions that are certainly over, and of refusals that don't count any more. It
+// reports whether more may be left.
 func (s *Sessions) sweep(ctx context.Context) (more bool, err error) {
-	tag, err := s.pool.Exec(ctx, `
+	adopted, err := s.pool.Exec(ctx, `
 		DELETE FROM cairn.node_sessions WHERE sid_hash IN (
 			SELECT sid_hash FROM cairn.node_sessions
 			WHERE adopted_at < now() - interval '400 days' LIMIT $1 FOR UPDATE SKIP LOCKED)`, sweepBatch)
 	if err != nil {
 		return false, fmt.Errorf("node: sweep sessions: %w", err)
 	}
-	return tag.RowsAffected() == sweepBatch, nil
+	refused, err := s.pool.Exec(ctx, `
+		DELETE FROM cairn.node_refused WHERE node_id IN (
+			SELECT node_id FROM cairn.node_refused
+			WHERE refused_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, refusedFor, sweepBatch)
+	if err != nil {
+		return false, fmt.Errorf("node: sweep refusals: %w", err)
+	}
+	return adopted.RowsAffected() == sweepBatch || refused.RowsAffected() == sweepBatch, nil
 }
 
 const sweepBatch = 500

@@ -392,6 +392,45 @@ func TestSessionOfSomebodyNotYetImported(t *testing.T) {
 	}
 }
 
+// A row that is refused is looked at once an hour, however often its owner comes. The import alone finds it earlier.
+func TestRefusedRowIsRemembered(t *testing.T) {
+	t.Parallel()
+	n := adopting()
+	n.Import = true
+	s := besideExpress(t, testkit.Express{}, n)
+	exec(t, s.site, nodeUsers)
+	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, display_name) VALUES (7, '', 'Grace')`)
+	b := s.atExpress(t, 7)
+	b.get("/")
+	exec(t, s.site, `UPDATE public.users SET foursquare_user_id = 'f7'`)
+	if a := b.get("/"); a.sessionCookie() != "" {
+		t.Fatal("the row is looked at with the second visit")
+	}
+	exec(t, s.site, `UPDATE cairn.node_refused SET refused_at = now() - interval '61 minutes'`)
+	b.get("/").want(http.StatusOK, "header", "Grace")
+}
+
+// Where nothing can be read, that is noticed once for each visitor.
+func TestMissingRowsAreRemembered(t *testing.T) {
+	t.Parallel()
+	n := adopting()
+	n.Import = true
+	s := besideExpress(t, testkit.Express{}, n)
+	b := s.atExpress(t, 7)
+	b.get("/").want(http.StatusOK, "h1", "")
+	exec(t, s.site, nodeUsers)
+	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, display_name) VALUES (7, 'f7', 'Grace')`)
+	if a := b.get("/"); a.sessionCookie() != "" {
+		t.Fatal("the table is looked for with the second visit")
+	}
+	s.atExpress(t, 7).get("/")
+	imported := count(t, s.site, `SELECT count(*) FROM cairn.node_users`)
+	refused := count(t, s.site, `SELECT count(*) FROM cairn.node_refused WHERE node_id = 7`)
+	if imported != 0 || refused != 1 {
+		t.Errorf("%d rows are imported and %d refused, want none and one", imported, refused)
+	}
+}
+
 // A table that is missing or strange signs nobody in or out, and is in the log.
 func TestMisconfiguredAdoption(t *testing.T) {
 	t.Parallel()
