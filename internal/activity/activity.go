@@ -72,6 +72,7 @@ type Latest struct {
 	Entries  []Entry   // newest first
 	Fresh    bool      // so recent that asking again would bring nothing
 	Fetching bool      // a fetch is under way
+	ReadAt   time.Time // by the database's clock, as AsOf
 }
 
 // Full reports whether there may be older entries, which are not kept.
@@ -133,7 +134,7 @@ func (s *Store) WithoutEntries(ctx context.Context, userID int64) (map[string]La
 func (s *Store) of(ctx context.Context, userID int64, entries bool) (map[string]Latest, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT c.provider, COALESCE(l.as_of, '0001-01-01 00:00Z'), COALESCE(l.as_of > now() - $3::interval, false),
-		       CASE WHEN $4 THEN l.entries END, COALESCE(now() - l.as_of, '0'),
+		       CASE WHEN $4 THEN l.entries END, COALESCE(now() - l.as_of, '0'), now(),
 		       c.state <> 'needs_reconnect' AND COALESCE(c.retry_at <= now(), true)
 		       AND EXISTS (SELECT FROM cairn.sync_requests r WHERE r.identity_id = c.identity_id AND r.kind = 'fetch'
 		                   AND r.requested_at > now() - $2::interval
@@ -147,7 +148,9 @@ func (s *Store) of(ctx context.Context, userID int64, entries bool) (map[string]
 	var provider string
 	var l Latest
 	var age time.Duration
-	_, err = pgx.ForEachRow(rows, []any{&provider, &l.AsOf, &l.Fresh, &l.Entries, &age, &l.Fetching}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{
+		&provider, &l.AsOf, &l.Fresh, &l.Entries, &age, &l.ReadAt, &l.Fetching,
+	}, func() error {
 		if keep := s.keep(provider); keep > 0 && age >= keep {
 			l.Entries = nil
 		}

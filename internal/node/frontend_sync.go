@@ -44,24 +44,25 @@ func (f frontend) sync(w http.ResponseWriter, r *http.Request) error {
 func (f frontend) syncStatus(w http.ResponseWriter, r *http.Request) error {
 	return f.as(w, r, func(userID int64) error {
 		job, err := strconv.ParseInt(chi.URLParam(r, "job"), 10, 64)
-		if err != nil || time.Since(time.UnixMilli(job)).Abs() > jobLife {
+		if err != nil {
 			return errUnknown
 		}
+		asked := time.UnixMilli(job)
 		kept, err := f.activity.Of(r.Context(), userID)
 		if err != nil {
 			return err
 		}
 		latest, connected := kept[strava]
-		if !connected {
+		if !connected || latest.ReadAt.Sub(asked).Abs() > jobLife {
 			return errUnknown
 		}
 		answer := map[string]any{
 			"jobId": job, "dataSource": strava, "totalExpected": nil, "totalImported": 0, "currentBatch": 0,
-			"errorMessage": nil, "startedAt": stamp(time.UnixMilli(job)), "completedAt": nil, "status": "running",
+			"errorMessage": nil, "startedAt": stamp(asked), "completedAt": nil, "status": "running",
 		}
 		switch {
 		case latest.Fetching:
-		case latest.AsOf.Before(time.UnixMilli(job)):
+		case latest.AsOf.Before(asked):
 			answer["status"], answer["errorMessage"] = "failed", "Strava did not answer. Please try again later."
 		default:
 			answer["status"], answer["completedAt"] = "completed", stamp(latest.AsOf)

@@ -106,6 +106,14 @@ func (l links) noteUse(ctx context.Context, userID int64) error {
 	return nil
 }
 
+// open reports whether private links work now.
+func (l links) open(ctx context.Context) (open bool, err error) {
+	if err := l.pool.QueryRow(ctx, `SELECT now() < $1`, l.until).Scan(&open); err != nil {
+		return false, fmt.Errorf("node: ask whether links work: %w", err)
+	}
+	return open, nil
+}
+
 // works reports whether a user has a private link that works.
 func (l links) works(ctx context.Context, userID int64) (works bool, err error) {
 	err = l.pool.QueryRow(ctx, `

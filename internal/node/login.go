@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,19 +17,27 @@ import (
 // login begins a sign-in with Foursquare that returns to the front end, while private links work.
 func (f frontend) login(w http.ResponseWriter, r *http.Request) error {
 	p := f.site.Provider(foursquare)
-	if p == nil || !time.Now().Before(f.until) {
+	if p == nil {
 		http.Redirect(w, r, "/login", http.StatusSeeOther)
 		return nil
 	}
 	if err := f.site.Allow(r, f.site.Consents(r, 0)...); err != nil {
 		return err
 	}
+	open, err := f.open(r.Context())
+	if err != nil {
+		return err
+	}
+	if !open {
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		return nil
+	}
 	return f.site.Begin(w, r, p, 0, toLogin)
 }
 
 // loggedIn returns to the front end with the person's private link. It begins no session.
 func (f frontend) loggedIn(w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
-	if !time.Now().Before(f.until) {
+	if !attempt.Consumed.Before(f.until) {
 		http.Redirect(w, r, "/login", http.StatusSeeOther)
 		return nil
 	}

@@ -21,13 +21,14 @@ type Owner struct {
 	Browser           string // the value of that cookie; used when SessionID is 0
 }
 
-// Attempt is a consumed attempt.
+// Attempt is a consumed attempt. Its times are by the database's clock.
 type Attempt struct {
 	Provider   *Provider
 	SignIn     bool // false: connect to the account of UserID
 	UserID     int64
 	ReturnPath string
 	Begun      time.Time
+	Consumed   time.Time
 	verifier   string
 }
 
@@ -85,8 +86,9 @@ func (c *Client) Consume(ctx context.Context, p *Provider, state string, owner O
 	err := c.pool.QueryRow(ctx, `
 		DELETE FROM cairn.oauth_attempts WHERE state_hash = $1
 		RETURNING provider, purpose, COALESCE(user_id, 0), COALESCE(session_id, 0), browser_hash, verifier, return_path,
-		          created_at, created_at > now() - $2::interval`, digest(state), c.limits.Attempt).
-		Scan(&provider, &purpose, &userID, &sessionID, &browser, &a.verifier, &a.ReturnPath, &a.Begun, &live)
+		          created_at, now(), created_at > now() - $2::interval`, digest(state), c.limits.Attempt).
+		Scan(&provider, &purpose, &userID, &sessionID, &browser, &a.verifier, &a.ReturnPath,
+			&a.Begun, &a.Consumed, &live)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Attempt{}, ErrAttempt
 	}
