@@ -117,7 +117,15 @@ func TestFrontendMayCallNothingElse(t *testing.T) {
 			t.Errorf("%s %s: %d", r.method, r.pattern, a.status)
 		}
 	}
-	b.do(http.MethodPost, "/api/nothing", nil, "Origin", frontAt, "X-Auth-Token", token).want(403, "", "")
+	for route, want := range map[string]int{
+		"POST /api/nothing": 404, "PUT /api/strava/status": 404, "DELETE /api/auth/me": 404, "POST /nothing": 403,
+	} {
+		method, path, _ := strings.Cut(route, " ")
+		a := b.do(method, path, nil, "Origin", frontAt, "X-Auth-Token", token)
+		if a.status != want || (a.body == "{\"error\":\"Not found\"}\n") != (want == 404) {
+			t.Errorf("%s: got %d %s, want %d", route, a.status, a.body, want)
+		}
+	}
 	if !b.signedIn() {
 		t.Error("the front end signed us out")
 	}

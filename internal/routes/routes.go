@@ -133,7 +133,8 @@ func New(d Deps) (http.Handler, error) {
 			crossOrigin.AddInsecureBypassPattern(pattern)
 		}
 	}
-	crossOrigin.SetDenyHandler(s.page(func(http.ResponseWriter, *http.Request) error { return errCrossSite }))
+	refused := s.page(func(http.ResponseWriter, *http.Request) error { return errCrossSite })
+	crossOrigin.SetDenyHandler(s.unknown(refused)) // no form of ours is where a part answers what no route is for
 	compressed, err := compression()
 	if err != nil {
 		return nil, err
