@@ -106,6 +106,7 @@ type card struct {
 	Permissions []string
 	Missing     []string
 	Offers      string // not connected: what connecting brings
+	Revocable   bool   // the provider can be asked to revoke our access
 	Revoking    bool   // not connected any more, and the provider has not confirmed yet
 	ManageURL   string
 	Latest      *latestView // nil: none are shown
@@ -176,7 +177,7 @@ func (s *server) cards(
 
 // show fills in what is known of a connection.
 func (v *card) show(p *oauth.Provider, c connection.Connection, kept activity.Latest, zone *time.Location) {
-	v.Connected, v.Account = true, c.Name
+	v.Connected, v.Account, v.Revocable = true, c.Name, c.Revocable(p)
 	if auth.KnownSubject(c.Subject) {
 		v.Subject = c.Subject
 	}

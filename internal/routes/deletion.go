@@ -15,7 +15,13 @@ import (
 type deletionView struct {
 	view
 	Name      string
-	Connected []*oauth.Provider // the person's
+	Connected []leaving
+}
+
+// leaving is a provider that the person has connected.
+type leaving struct {
+	*oauth.Provider
+	Revocable bool // it can be asked to revoke our access
 }
 
 // deletedView is the page after an account was deleted.
@@ -42,8 +48,8 @@ func (s *server) deletion(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := deletionView{view: s.view(r, "Delete your account"), Name: current.Name}
 	for _, p := range s.Providers {
-		if _, ok := overview.Connections[p.Key]; ok {
-			v.Connected = append(v.Connected, p)
+		if c, ok := overview.Connections[p.Key]; ok {
+			v.Connected = append(v.Connected, leaving{p, c.Revocable(p)})
 		}
 	}
 	return s.render(w, http.StatusOK, "delete", v)

@@ -1,6 +1,7 @@
 package routes_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -16,6 +17,28 @@ func left(t *testing.T, s site) int {
 		     + (SELECT count(*) FROM cairn.identities) + (SELECT count(*) FROM cairn.sessions)
 		     + (SELECT count(*) FROM cairn.ended_sessions) + (SELECT count(*) FROM cairn.connections)
 		     + (SELECT count(*) FROM cairn.connection_events) + (SELECT count(*) FROM cairn.oauth_attempts)`))
+}
+
+// A connection without tokens, as the Node server left some, is nothing that we could ask a provider to revoke.
+func TestDeletionPromisesNoMoreThanItCan(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("strava", "ada").to("/")
+	b.connect("garmin", "ada").to("/")
+	exec(t, s, `UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'unreadable', sealed_tokens = ''
+		WHERE provider = 'garmin'`)
+	id := count(t, s, `SELECT id::int FROM cairn.identities WHERE provider = 'garmin'`)
+	for _, page := range []string{"/account/delete", fmt.Sprintf("/account/ways/%d/remove", id)} {
+		main := b.get(page).want(200, "main a[rel]", "Remove Cairn at Garmin").Find("main").Text()
+		if strings.Contains(main, "We’ll ask Garmin") {
+			t.Errorf("%s promises what can't be done: %s", page, main)
+		}
+	}
+	b.get("/account/delete").want(200, "main", "We’ll ask Strava to remove")
+	b.post("/account/delete").to("/account/deleted")
+	b.get("/account/deleted").want(200, "main", "We’re asking Strava to remove").
+		want(200, "main a[rel]", "Remove Cairn at Garmin")
 }
 
 func TestDeleteAccount(t *testing.T) {

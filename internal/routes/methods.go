@@ -19,6 +19,7 @@ type signInMethod struct {
 	Subject   string
 	Account   string // the account's name, if it is connected
 	Connected bool
+	Revocable bool // the provider can be asked to revoke our access
 	SignsIn   bool // false: it has to be allowed first
 }
 
@@ -40,7 +41,7 @@ func methodsOf(account auth.Account, cards []card) []signInMethod {
 			}
 			m.Name = c.Name
 			if c.Connected && c.Subject == identity.Subject {
-				m.Connected, m.Account = true, c.Account
+				m.Connected, m.Account, m.Revocable = true, c.Account, c.Revocable
 			}
 		}
 		methods = append(methods, m)

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -39,7 +38,7 @@ type providerView struct{ Key, Name, Button string }
 
 // parsePages parses the pages, with functions for times and for assets: their addresses, icons, and providers' marks.
 func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error) {
-	funcs := template.FuncMap{"date": date, "day": day, "moment": moment, "ago": ago, "revocable": connection.Revocable,
+	funcs := template.FuncMap{"date": date, "day": day, "moment": moment, "ago": ago,
 		"asset": func(name string) (string, error) { return assetURL(assets, name) },
 		"icon":  newSprite(assets["icons.svg"]).icon,
 		"glyph": newSprite(assets["marks.svg"]).glyph,

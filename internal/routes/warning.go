@@ -120,8 +120,8 @@ func (s *server) removeIdentityPage(w http.ResponseWriter, r *http.Request) erro
 	}
 	if p, err := s.provider(m.Key); err == nil && m.Connected {
 		v.Button = "Remove and disconnect " + p.Name
-		v.Losses = append(v.Losses, lostWith(p, connection.Revocable(p))...)
-		v.Manage = manageAt(p, connection.Revocable(p))
+		v.Losses = append(v.Losses, lostWith(p, m.Revocable)...)
+		v.Manage = manageAt(p, m.Revocable)
 	}
 	v.Losses = append(v.Losses, othersEnd)
 	return s.warn(w, r, v)
