@@ -51,13 +51,22 @@ func (n *Node) Part(connections *connection.Store, entries *activity.Store) rout
 			OperatorLink: "with a link from the operator",
 			NodeSession:  "on the old site",
 		},
-		Notices: map[string]string{
-			"unknown-link": "This link doesn’t work any more, or part of it is missing. " +
-				"Your account is still here: sign in with Foursquare, as you did the first time.",
-			"old-request": "That page was open for too long, or its button was pressed already. " +
-				"To connect an account, go back to where you began and try again.",
-		},
+		Notices: map[string]func(routes.Site) string{"unknown-link": unknownLink, "old-request": oldRequest},
 	}
+}
+
+// unknownLink names Foursquare only where people can sign in with it.
+func unknownLink(site routes.Site) string {
+	way := "ask the operator of this site for another one."
+	if site.Provider(foursquare) != nil {
+		way = "sign in with Foursquare, as you did the first time."
+	}
+	return "This link doesn’t work any more, or part of it is missing. Your account is still here: " + way
+}
+
+func oldRequest(routes.Site) string {
+	return "That page was open for too long, or its button was pressed already. " +
+		"To connect an account, go back to where you began and try again."
 }
 
 func (n *Node) routes(site routes.Site, r chi.Router) {
@@ -179,12 +188,15 @@ func (p pages) signIn(w http.ResponseWriter, r *http.Request) error {
 const addPassword = "/account/confirm?next=/account%23h-password"
 
 // signedIn says how long a link was good for.
-func (l links) signedIn(method string) string {
-	if method == OperatorLink {
-		return "You’re signed in. The link can’t be used again: next time, use Foursquare or a password."
+func (p pages) signedIn(method string) string {
+	way := "a password."
+	if p.site.Provider(foursquare) != nil { // the operator may have no keys of it
+		way = "Foursquare or a password."
 	}
-	return "You’re signed in. Your old private link works until " + l.lastDay() +
-		": after that, use Foursquare or a password."
+	if method == OperatorLink {
+		return "You’re signed in. The link can’t be used again: next time, use " + way
+	}
+	return "You’re signed in. Your old private link works until " + p.lastDay() + ": after that, use " + way
 }
 
 // lastDay is the last day on which private links work.

@@ -110,6 +110,29 @@ func TestUnknownLinks(t *testing.T) {
 	b.get("/link").want(http.StatusOK, "h1", "Continue as")
 }
 
+// Pages don't send people to Foursquare where the operator has no keys of it.
+func TestLinksWithoutFoursquare(t *testing.T) {
+	t.Parallel()
+	for without, wants := range map[string]struct{ unknown, next string }{
+		"strava":     {"sign in with Foursquare", "use Foursquare or a password"},
+		"foursquare": {"ask the operator", "after that, use a password"},
+	} {
+		s := newSiteWith(t, options{without: without, node: config.Node{LinksUntil: time.Now().Add(24 * time.Hour)}})
+		userID := count(t, s, `INSERT INTO cairn.users (display_name) VALUES ('Ada') RETURNING id::int`)
+		token := giveLink(t, s, 7, userID)
+		b := newBrowser(t, s)
+		page := b.get("/login?notice=unknown-link").want(http.StatusOK, ".notice", wants.unknown)
+		b.get("/?token=" + token).to("/link")
+		b.post("/link", "about", about(token)).to("/")
+		notice := b.get("/").want(http.StatusOK, "#notice", wants.next)
+		for _, text := range []string{page.Find("main").Text(), notice.Find("#notice").Text()} {
+			if without == "foursquare" && strings.Contains(text, "Foursquare") {
+				t.Errorf("without Foursquare: %s", text)
+			}
+		}
+	}
+}
+
 func TestLinkAsksWhichAccountToKeep(t *testing.T) {
 	t.Parallel()
 	s := linked(t)

@@ -37,8 +37,8 @@ type Part struct {
 	LockOut access.LockOut
 	// Methods say in words how a session began that has one of its methods: "with your private link".
 	Methods map[string]string
-	// Notices are what visitors read at an address with ?notice=, by code.
-	Notices map[string]string
+	// Notices say what visitors read at an address with ?notice=, by code.
+	Notices map[string]func(Site) string
 }
 
 // Return finishes an attempt at a provider, and redirects.
@@ -291,8 +291,8 @@ func (s *server) methodInWords(method string) string {
 // noticeOfPart is a part's notice for visitors; nil: there is none with this code.
 func (s *server) noticeOfPart(code string) *notice {
 	for _, p := range s.Parts {
-		if text := p.Notices[code]; text != "" {
-			return &notice{Kind: info, Text: text}
+		if text := p.Notices[code]; text != nil {
+			return &notice{Kind: info, Text: text(Site{s})}
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	netmail "net/mail"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +78,7 @@ type options struct {
 	signIn  func(method, result string) // is told of every sign-in; nil: nothing is
 	node    config.Node                 // the change-over from the Node server
 	mail    *testkit.MailServer         // nil: no mail is sent
+	without string                      // a provider of which the operator has no keys
 	// more makes another provider for a site at public; nil: there are three.
 	more func(public string) *oauth.Provider
 	// heard records what goes to the providers and comes back; nil: nothing does.
@@ -138,6 +140,7 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(s.log, outputOf(t)), nil))
 	providers, simulated := newProviders(t, &s, "http://"+host+"/sandbox", public, o.hooked)
+	providers = slices.DeleteFunc(providers, func(p *oauth.Provider) bool { return p.Key == o.without })
 	if o.more != nil {
 		providers = append(providers, o.more(public))
 	}
