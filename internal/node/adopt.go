@@ -11,11 +11,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db"
 	"cairn/internal/auth"
-	"cairn/internal/config"
 	"cairn/internal/session"
 )
 
@@ -24,8 +22,7 @@ const NodeSession = "node_session"
 
 // Sessions are those of the Node server. It is a session.Adopter.
 type Sessions struct {
-	config.NodeSessions
-	pool    *pgxpool.Pool
+	express
 	key     []byte // makes our tokens of its ids
 	trouble *trouble
 	observe func(kind, result string)

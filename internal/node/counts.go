@@ -114,14 +114,14 @@ func (s *Status) countAdopted(ctx context.Context, tx pgx.Tx, _ config.Config) (
 }
 
 // probe reads one session, or fails as adopting would.
-func (s *Sessions) probe(ctx context.Context) error {
+func (s express) probe(ctx context.Context) error {
 	_, err := s.read(ctx, "")
 	return err
 }
 
 // waiting counts the sessions that would be adopted on their people's next visit. Its memory grows with the number of
 // people, by 8 bytes for each, and not with that of sessions.
-func (s *Sessions) waiting(ctx context.Context, tx pgx.Tx) (n int, err error) {
+func (s express) waiting(ctx context.Context, tx pgx.Tx) (n int, err error) {
 	rows, _ := tx.Query(ctx, `
 		SELECT node_id FROM cairn.node_users WHERE user_id IS NOT NULL AND ended_since IS NULL
 		ORDER BY node_id`) // CollectRows returns its error

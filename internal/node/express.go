@@ -16,12 +16,21 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/config"
 )
 
 // What express-session and connect-pg-simple write. The cookie is "s:" + id + "." + HMAC-SHA-256 of the id in base64
 // without padding, percent-encoded. With several secrets the first signs, and all are good. The row has the session as
 // JSON, and when it ends twice: in the JSON as a time, and in a column without a time zone, which is that of the Node
 // server's connection.
+
+// express is the table with the sessions of that server, and what it takes to read them.
+type express struct {
+	config.NodeSessions
+	pool *pgxpool.Pool
+}
 
 // sidShape is that of ids: what ends up in a cookie without being changed.
 var sidShape = regexp.MustCompile(`^[A-Za-z0-9_.~+/=-]+$`)
@@ -33,7 +42,7 @@ const (
 
 // sid returns the id in a request's cookie, if one of the secrets has signed it; "" otherwise, and if there are several
 // such cookies.
-func (s *Sessions) sid(r *http.Request) string {
+func (s express) sid(r *http.Request) string {
 	cookies := r.CookiesNamed(s.Cookie)
 	if len(cookies) != 1 || times(r, s.Cookie) != 1 || len(cookies[0].Value) > 3*(maxSID+64) {
 		return ""
@@ -89,7 +98,7 @@ const rowColumns = `COALESCE(sess::text, ''),
 	LEAST(GREATEST(expire::timestamp, 'epoch'), '9999-12-31') AT TIME ZONE 'UTC', now()`
 
 // read returns the session with an id.
-func (s *Sessions) read(ctx context.Context, sid string) (expressSession, error) {
+func (s express) read(ctx context.Context, sid string) (expressSession, error) {
 	var text string
 	var expire, now time.Time
 	err := s.pool.QueryRow(ctx, `
@@ -105,7 +114,7 @@ func (s *Sessions) read(ctx context.Context, sid string) (expressSession, error)
 }
 
 // parse returns what a row says: its JSON, and the column of its end as if that were UTC.
-func (s *Sessions) parse(text string, expire, now time.Time) expressSession {
+func (s express) parse(text string, expire, now time.Time) expressSession {
 	var sess map[string]any
 	if json.Unmarshal([]byte(text), &sess) != nil {
 		return expressSession{}
@@ -130,7 +139,7 @@ func (s *Sessions) parse(text string, expire, now time.Time) expressSession {
 var usual = [][]string{{"userId"}, {"user", "id"}, {"user"}, {"passport", "user"}, {"passport", "user", "id"}}
 
 // userOf returns the id of the user who is signed in, 0 if nobody is.
-func (s *Sessions) userOf(sess map[string]any) int64 {
+func (s express) userOf(sess map[string]any) int64 {
 	paths := usual
 	if s.UserPath != nil {
 		paths = [][]string{s.UserPath}

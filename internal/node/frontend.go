@@ -39,12 +39,12 @@ func (n *Node) foreign() []string {
 }
 
 // frontend returns what serves the old front end; ok is false if there is none.
-func (n *Node) frontend(site routes.Site) (f frontend, ok bool) {
-	at := n.deps.Config.Node.FrontendURL
+func (p part) frontend(site routes.Site) (f frontend, ok bool) {
+	at := p.deps.Config.Node.FrontendURL
 	if at == nil {
 		return frontend{}, false
 	}
-	return frontend{n.links, site, n.connections, n.entries, originOf(at), strings.TrimRight(at.String(), "/")}, true
+	return frontend{p.links, site, p.connections, p.entries, originOf(at), strings.TrimRight(at.String(), "/")}, true
 }
 
 // originOf is what browsers send as Origin from a site: without its path, and without the port that its scheme implies.
@@ -57,11 +57,11 @@ func originOf(site *url.URL) string {
 }
 
 // returned finishes an attempt that the front end began.
-func (n *Node) returned(
+func (p part) returned(
 	finish func(frontend, http.ResponseWriter, *http.Request, oauth.Attempt) error,
 ) routes.Return {
 	return func(site routes.Site, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt) error {
-		f, ok := n.frontend(site)
+		f, ok := p.frontend(site)
 		if !ok {
 			return site.NotFound()
 		}
@@ -72,15 +72,15 @@ func (n *Node) returned(
 	}
 }
 
-func (n *Node) api(site routes.Site, r chi.Router) {
-	f, ok := n.frontend(site)
+func (p part) api(site routes.Site, r chi.Router) {
+	f, ok := p.frontend(site)
 	if !ok {
 		return
 	}
 	r.Group(func(r chi.Router) {
 		r.Use(f.crossOrigin)
 		byToken, bySession := site.API(f.me), site.Me()
-		r.Get(mePath, func(w http.ResponseWriter, r *http.Request) {
+		r.Get(routes.MePath, func(w http.ResponseWriter, r *http.Request) {
 			if f.foreign(r) {
 				byToken(w, r)
 				return
@@ -101,8 +101,8 @@ func (n *Node) api(site routes.Site, r chi.Router) {
 
 // unknown answers what no route is for: a browser that asks whether the front end may call something, and everybody
 // else as the Node server did.
-func (n *Node) unknown(site routes.Site, r *http.Request) http.Handler {
-	f, ok := n.frontend(site)
+func (p part) unknown(site routes.Site, r *http.Request) http.Handler {
+	f, ok := p.frontend(site)
 	if !ok || !strings.HasPrefix(r.URL.Path, "/api/") {
 		return nil
 	}
@@ -189,14 +189,11 @@ func (f frontend) as(w http.ResponseWriter, r *http.Request, h func(userID int64
 		return err
 	}
 	body := map[string]string{"error": answer.message}
-	if answer.detail != "" && r.URL.Path != mePath {
+	if answer.detail != "" && r.URL.Path != routes.MePath { // which says nothing but what the error is
 		body["message"] = answer.detail
 	}
 	return f.site.JSON(w, answer.status, body)
 }
-
-// mePath says nothing but what the error is.
-const mePath = "/api/auth/me"
 
 func (f frontend) notFound(w http.ResponseWriter, r *http.Request) error {
 	return f.site.JSON(w, errUnknown.status, map[string]string{"error": errUnknown.message})

@@ -56,7 +56,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"cairn/internal/activity"
 	"cairn/internal/config"
 	"cairn/internal/connection"
 )
@@ -77,9 +76,6 @@ type Node struct {
 	links    links
 	tokens   *tokens
 	deps     Deps
-
-	connections *connection.Store
-	entries     *activity.Store
 }
 
 // New returns the change-over.
@@ -96,7 +92,7 @@ func New(d Deps) *Node {
 		deps:   d,
 		links:  links{d.Pool, d.Config.Node.LinksUntil, d.Config.Node.Both},
 		Sessions: &Sessions{
-			NodeSessions: d.Config.Node.Sessions, pool: d.Pool, trouble: &trouble{log: d.Log}, observe: d.Observe,
+			express: express{d.Config.Node.Sessions, d.Pool}, trouble: &trouble{log: d.Log}, observe: d.Observe,
 			key: d.Config.DeriveKey("tokens of adopted sessions"), people: people,
 		},
 	}

@@ -37,13 +37,20 @@ func (n *Node) linksHere() []routes.SecretLink {
 	return []routes.SecretLink{arriving, toContinue}
 }
 
+// part is the change-over in a site, with the stores that are made after it.
+type part struct {
+	*Node
+	connections *connection.Store
+	entries     *activity.Store
+}
+
 // Part is what the change-over adds to the site.
 func (n *Node) Part(connections *connection.Store, entries *activity.Store) routes.Part {
-	n.connections, n.entries = connections, entries
+	p := part{n, connections, entries}
 	return routes.Part{
-		Links: n.linksHere(), Routes: n.routes, API: n.api, Foreign: n.foreign(), Unknown: n.unknown,
+		Links: n.linksHere(), Routes: p.routes, API: p.api, Foreign: n.foreign(), Unknown: p.unknown,
 		Returns: map[string]routes.Return{
-			toConnect: n.returned(frontend.connected), toLogin: n.returned(frontend.loggedIn),
+			toConnect: p.returned(frontend.connected), toLogin: p.returned(frontend.loggedIn),
 		},
 		Section: n.section, LockOut: n.lockOut(),
 		Methods: map[string]string{
@@ -69,21 +76,21 @@ func oldRequest(routes.Site) string {
 		"To connect an account, go back to where you began and try again."
 }
 
-func (n *Node) routes(site routes.Site, r chi.Router) {
-	if f, ok := n.frontend(site); ok {
+func (p part) routes(site routes.Site, r chi.Router) {
+	if f, ok := p.frontend(site); ok {
 		r.Get(continuePage, site.Page(f.askToConnect))
 		r.Head(continuePage, site.Page(f.askToConnect))
 		r.Post(continuePage, site.Page(f.connect))
 	}
-	p := pages{n.links, site, arriving, n.deps.Observe}
-	r.Get(linkPage, site.Page(p.ask))
-	r.Head(linkPage, site.Page(p.ask))
-	r.Post(linkPage, site.Page(p.signIn))
+	l := pages{p.links, site, arriving, p.deps.Observe}
+	r.Get(linkPage, site.Page(l.ask))
+	r.Head(linkPage, site.Page(l.ask))
+	r.Post(linkPage, site.Page(l.signIn))
 	r.Group(func(r chi.Router) {
 		r.Use(site.MustSignIn)
-		r.Get(endPage, site.Page(p.askToEnd))
-		r.Head(endPage, site.Page(p.askToEnd))
-		r.With(site.Limited()).Post(endPage, site.Page(p.end))
+		r.Get(endPage, site.Page(l.askToEnd))
+		r.Head(endPage, site.Page(l.askToEnd))
+		r.With(site.Limited()).Post(endPage, site.Page(l.end))
 	})
 }
 

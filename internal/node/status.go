@@ -98,7 +98,7 @@ func readStatus(ctx context.Context, c config.Config, pool *pgxpool.Pool) (Statu
 	if err != nil && !errors.Is(err, errNoUsers) {
 		return Status{}, err
 	}
-	sessions := Sessions{NodeSessions: c.Node.Sessions, pool: pool}
+	sessions := express{c.Node.Sessions, pool}
 	err = sessions.probe(ctx)
 	hasSessions := err == nil
 	if err != nil && db.Unavailable(err) {

@@ -9,7 +9,8 @@ import (
 	"cairn/internal/session"
 )
 
-const mePath = "/api/auth/me"
+// MePath is where clients ask who is signed in. They get JSON, errors included.
+const MePath = "/api/auth/me"
 
 // me says who is signed in, in the format of the Node server's /api/auth/me.
 func (s *server) me(w http.ResponseWriter, r *http.Request) {

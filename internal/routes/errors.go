@@ -96,7 +96,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.retryAfter > 0 {
 		retryAfter(w, p.retryAfter)
 	}
-	if strings.HasPrefix(r.URL.Path, mePath) {
+	if strings.HasPrefix(r.URL.Path, MePath) {
 		writeJSON(w, p.Status, map[string]string{"error": p.Heading})
 		return
 	}

@@ -200,7 +200,7 @@ func (s *server) mount(r chi.Router) (err error) {
 	r.Group(s.webhooks)
 	r.Group(func(r chi.Router) {
 		r.Use(s.checked(pages))
-		r.Get(mePath, s.me)
+		r.Get(MePath, s.me)
 		s.open(r)
 		s.addParts(r)
 		r.Group(s.signedIn)
