@@ -88,11 +88,14 @@ ALTER TABLE cairn.oauth_attempts
         AND (session_id IS NULL) = (browser_hash IS NOT NULL)
         AND (purpose = 'connect' OR session_id IS NULL));
 
--- What servers run with (NODE_WINDOW).
+-- What servers run with (NODE_WINDOW), and when an operator last ended all sessions: none that may have begun at the Node
+-- server before is adopted.
 CREATE TABLE IF NOT EXISTS cairn.node_settings (
-    one      boolean PRIMARY KEY DEFAULT true CHECK (one),
-    way_back boolean NOT NULL
+    one         boolean PRIMARY KEY DEFAULT true CHECK (one),
+    way_back    boolean NOT NULL,
+    ended_since timestamptz
 );
+INSERT INTO cairn.node_settings (way_back) VALUES (false) ON CONFLICT DO NOTHING;
 
 -- Sessions that are in that server's table, too: under sid, in the table place, until expires as far as we know.
 CREATE TABLE IF NOT EXISTS cairn.node_mirrors (

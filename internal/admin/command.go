@@ -12,6 +12,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,6 +21,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/config"
 	"cairn/internal/oauth"
@@ -33,6 +36,9 @@ type Env struct {
 	Log     func(slog.Level) (log *slog.Logger, flush func()) // makes the program's logger
 	Limits  Limits
 	Checks  []Check // of the doctor, beside its own
+	// EndSessions is part of ending the sessions of a user, or of everybody if userID is 0. It calls end, which ends
+	// ours, and returns a sentence for the operator, or "". nil: there are no others than ours.
+	EndSessions func(ctx context.Context, tx pgx.Tx, c config.Config, userID int64, end func() error) (string, error)
 }
 
 // getenv returns the value of a variable.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/internal/auth"
@@ -27,7 +28,9 @@ WHOSE is one of these:
                       argument ends nothing
 
 Ending takes effect with the next request, on every server. The next page tells
-the person that the operator signed them out.
+the person that the operator signed them out. Sessions that the Node server began
+before don't come over any more, and end there while NODE_WINDOW is both. What
+can't end there, the command says.
 
 --json has "list" print one JSON object a line: id, user_id, method, created,
 last_seen, kept, address, user_agent.
@@ -97,7 +100,10 @@ func Sessions(ctx context.Context, e Env, out io.Writer) error {
 		if o.verb == "list" {
 			return listSessions(ctx, sessions, userID, o.json, out)
 		}
-		return endSessions(ctx, sessions, o, userID, out)
+		if o.id > 0 {
+			return endSession(ctx, sessions, o.id, out)
+		}
+		return endSessions(ctx, e, c, sessions, userID, out)
 	})
 }
 
@@ -125,28 +131,49 @@ func (o order) user(ctx context.Context, accounts *auth.Accounts) (userID int64,
 	return userID, err
 }
 
-// endSessions ends the sessions that o means, and prints what it did.
-func endSessions(ctx context.Context, sessions *session.Manager, o order, userID int64, out io.Writer) error {
-	if o.id > 0 {
-		if err := sessions.EndByID(ctx, o.id); errors.Is(err, session.ErrNoSession) {
-			return fmt.Errorf("there is no session %d", o.id)
-		} else if err != nil {
+func endSession(ctx context.Context, sessions *session.Manager, id int64, out io.Writer) error {
+	err := sessions.EndByID(ctx, id)
+	switch {
+	case errors.Is(err, session.ErrNoSession):
+		return fmt.Errorf("there is no session %d", id)
+	case err == nil:
+		_, err = fmt.Fprintf(out, "ended session %d\n", id)
+	}
+	return err
+}
+
+// endSessions ends the sessions of a user, or of everybody if userID is 0, and prints what it did.
+func endSessions(
+	ctx context.Context, e Env, c config.Config, sessions *session.Manager, userID int64, out io.Writer,
+) error {
+	var ended int64
+	var said string
+	err := pgx.BeginFunc(ctx, sessions.Pool, func(tx pgx.Tx) (err error) {
+		end := func() (err error) {
+			if userID == 0 {
+				ended, err = sessions.EndAll(ctx, tx)
+			} else {
+				ended, err = sessions.EndOthers(ctx, tx, userID, 0, session.ByOperator)
+			}
 			return err
 		}
-		_, err := fmt.Fprintf(out, "ended session %d\n", o.id)
+		if e.EndSessions == nil {
+			return end()
+		}
+		said, err = e.EndSessions(ctx, tx, c, userID, end)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	end, whose := sessions.EndAll, "of all users"
-	if !o.all {
+	whose := "of all users"
+	if userID != 0 {
 		whose = fmt.Sprintf("of user %d", userID)
-		end = func(ctx context.Context) (int64, error) {
-			return sessions.EndOthers(ctx, sessions.Pool, userID, 0, session.ByOperator)
-		}
 	}
-	ended, err := end(ctx)
-	if err == nil {
-		_, err = fmt.Fprintf(out, "ended %s %s\n", Plural(ended, "session"), whose)
+	if said != "" {
+		said = "note: " + said + "\n"
 	}
+	_, err = fmt.Fprintf(out, "ended %s %s\n%s", Plural(ended, "session"), whose, said)
 	return err
 }
 

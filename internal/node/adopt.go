@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/db"
 	"cairn/internal/auth"
@@ -23,6 +24,7 @@ const NodeSession = "node_session"
 // Sessions are those of the Node server. It is a session.Adopter.
 type Sessions struct {
 	express
+	pool    *pgxpool.Pool
 	key     []byte // makes our tokens of its ids
 	trouble *trouble
 	observe func(kind, result string)
@@ -85,7 +87,7 @@ const (
 )
 
 func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, result string, err error) {
-	stored, err := s.read(ctx, sid)
+	stored, err := s.read(ctx, s.pool, sid)
 	if err != nil || stored.nodeID == 0 {
 		return session.Foreign{}, unknown, err
 	}
@@ -94,7 +96,7 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 		Created: stored.created, Persistent: stored.persistent,
 	}
 	of, err := s.owner(ctx, stored.nodeID, &f)
-	if err == nil && !of.known && !of.refused && s.people != nil {
+	if err == nil && !of.known && !of.refused && !stored.staleAt(of.ended) && s.people != nil {
 		of, err = s.comeEarly(ctx, stored.nodeID, &f)
 	}
 	switch {
@@ -102,7 +104,7 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 		return session.Foreign{}, "", err
 	case !of.known: // not imported, or the last day is over
 		return session.Foreign{}, unknown, nil
-	case f.UserID == 0, of.locked && !f.Adopted:
+	case f.UserID == 0, (of.locked || stored.staleAt(of.ended)) && !f.Adopted:
 		return session.Foreign{}, refused, nil
 	case !stored.alive:
 		return session.Foreign{}, expired, nil
@@ -115,19 +117,20 @@ type visitor struct {
 	known   bool // imported
 	locked  bool // has locked others out since
 	refused bool // an import refused the row a short time ago
+	ended   time.Time
 }
 
 // owner fills in whose session it is, and whether it was adopted before. Errors: pgx.ErrNoRows after the last day.
 func (s *Sessions) owner(ctx context.Context, nodeID int64, f *session.Foreign) (of visitor, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT COALESCE(u.user_id, 0), s.sid_hash IS NOT NULL,
-		       u.node_id IS NOT NULL, u.ended_since IS NOT NULL, r.node_id IS NOT NULL
-		FROM (SELECT $1::bigint AS node_id) v
+		       u.node_id IS NOT NULL, u.ended_since IS NOT NULL, r.node_id IS NOT NULL, `+endedUpTo+`
+		FROM cairn.node_settings e CROSS JOIN (SELECT $1::bigint AS node_id) v
 		LEFT JOIN cairn.node_users u USING (node_id)
 		LEFT JOIN cairn.node_refused r ON r.node_id = v.node_id AND r.refused_at > now() - $4::interval
 		LEFT JOIN cairn.node_sessions s ON s.sid_hash = $2
 		WHERE now() < $3`, nodeID, f.ID, s.Until, refusedFor).
-		Scan(&f.UserID, &f.Adopted, &of.known, &of.locked, &of.refused)
+		Scan(&f.UserID, &f.Adopted, &of.known, &of.locked, &of.refused, &of.ended)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		err = fmt.Errorf("node: find the user of a session: %w", err)
 	}
@@ -165,11 +168,12 @@ func (s *Sessions) Claim(ctx context.Context, tx pgx.Tx, f session.Foreign) (fir
 	}
 	err = tx.QueryRow(ctx, `
 		WITH open AS (
-			SELECT user_id FROM cairn.node_users
-			WHERE user_id = $2 AND node_id > 0 AND ended_since IS NULL LIMIT 1 FOR SHARE
+			SELECT u.user_id FROM cairn.node_users u, cairn.node_settings e
+			WHERE u.user_id = $2 AND u.node_id > 0 AND u.ended_since IS NULL
+			  AND $3 > `+endedUpTo+` LIMIT 1 FOR SHARE
 		)
 		INSERT INTO cairn.node_sessions (sid_hash, user_id) SELECT $1, user_id FROM open
-		ON CONFLICT (sid_hash) DO NOTHING RETURNING true`, f.ID, f.UserID).Scan(&first)
+		ON CONFLICT (sid_hash) DO NOTHING RETURNING true`, f.ID, f.UserID, f.Created).Scan(&first)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return false, fmt.Errorf("node: claim a session: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/internal/auth"
 	"cairn/internal/config"
@@ -114,8 +115,8 @@ func (s *Status) countAdopted(ctx context.Context, tx pgx.Tx, _ config.Config) (
 }
 
 // probe reads one session, or fails as adopting would.
-func (s express) probe(ctx context.Context) error {
-	_, err := s.read(ctx, "")
+func (s express) probe(ctx context.Context, pool *pgxpool.Pool) error {
+	_, err := s.read(ctx, pool, "")
 	return err
 }
 
@@ -129,6 +130,10 @@ func (s express) waiting(ctx context.Context, tx pgx.Tx) (n int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("node: list people whose sessions can be adopted: %w", err)
 	}
+	var ended time.Time
+	if err := tx.QueryRow(ctx, `SELECT `+endedUpTo+` FROM cairn.node_settings e`).Scan(&ended); err != nil {
+		return 0, fmt.Errorf("node: ask when all sessions were ended: %w", err)
+	}
 	rows, _ = tx.Query(ctx, `
 		SELECT `+rowColumns+`
 		FROM `+pgx.Identifier(s.Table).Sanitize()+` AS s WHERE NOT EXISTS (
@@ -138,7 +143,8 @@ func (s express) waiting(ctx context.Context, tx pgx.Tx) (n int, err error) {
 	var expire, now time.Time
 	_, err = pgx.ForEachRow(rows, []any{&text, &expire, &now}, func() error {
 		stored := s.parse(text, expire, now)
-		if _, imported := slices.BinarySearch(welcome, stored.nodeID); imported && stored.alive {
+		_, imported := slices.BinarySearch(welcome, stored.nodeID)
+		if imported && stored.alive && !stored.staleAt(ended) {
 			n++
 		}
 		return nil

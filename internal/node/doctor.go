@@ -150,8 +150,8 @@ func checkSessions(ctx context.Context, c config.Config, pool *pgxpool.Pool) (fo
 		found = one(admin.Wrong, check, "NODE_SESSIONS_UNTIL is set, but no secret: "+
 			"set NODE_SESSION_SECRET to the Node server's SESSION_SECRET")
 	}
-	sessions := express{c.Node.Sessions, pool}
-	if err := sessions.probe(ctx); err != nil && end.open() {
+	sessions := express{c.Node.Sessions}
+	if err := sessions.probe(ctx, pool); err != nil && end.open() {
 		found = append(found, one(admin.Wrong, check, "NODE_SESSIONS_UNTIL is set, but %s can't be read: %v",
 			strings.Join(sessions.Table, "."), err)...)
 	}

@@ -26,11 +26,8 @@ import (
 // JSON, and when it ends twice: in the JSON as a time, and in a column without a time zone, which is that of the Node
 // server's connection.
 
-// express is the table with the sessions of that server, and what it takes to read them.
-type express struct {
-	config.NodeSessions
-	pool *pgxpool.Pool
-}
+// express reads the table with the sessions of that server.
+type express struct{ config.NodeSessions }
 
 // sidShape is that of ids: what ends up in a cookie without being changed.
 var sidShape = regexp.MustCompile(`^[A-Za-z0-9_.~+/=-]+$`)
@@ -88,6 +85,12 @@ type expressSession struct {
 	alive      bool
 	persistent bool // it outlives the browser
 	created    time.Time
+	dated      bool // false: created is no more than now
+}
+
+// staleAt reports whether a session may have begun before a moment up to which all were ended; zero: none were.
+func (e expressSession) staleAt(ended time.Time) bool {
+	return !ended.IsZero() && !(e.dated && e.created.After(ended))
 }
 
 // zoneSpread is how far the column can be off: time zones reach from 12 hours behind UTC to 14 ahead of it.
@@ -98,10 +101,10 @@ const rowColumns = `COALESCE(sess::text, ''),
 	LEAST(GREATEST(expire::timestamp, 'epoch'), '9999-12-31') AT TIME ZONE 'UTC', now()`
 
 // read returns the session with an id.
-func (s express) read(ctx context.Context, sid string) (expressSession, error) {
+func (s express) read(ctx context.Context, pool *pgxpool.Pool, sid string) (expressSession, error) {
 	var text string
 	var expire, now time.Time
-	err := s.pool.QueryRow(ctx, `
+	err := pool.QueryRow(ctx, `
 		SELECT `+rowColumns+`
 		FROM `+pgx.Identifier(s.Table).Sanitize()+` WHERE sid = $1`, sid).Scan(&text, &expire, &now)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -130,7 +133,7 @@ func (s express) parse(text string, expire, now time.Time) expressSession {
 	// So this is when the session was last changed: no later than now, and no earlier than it began. The beginning
 	// itself is not there.
 	if age := maxAgeOf(sess); age > 0 && ends.Add(-age).Before(now) {
-		e.created = ends.Add(-age)
+		e.created, e.dated = ends.Add(-age), true
 	}
 	return e
 }

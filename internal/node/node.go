@@ -11,6 +11,7 @@
 //	summary.go        what an import did
 //	link.go           private links, and links that an operator makes; pages.go has the pages about them
 //	adopt.go          sessions of the Node server that go on here
+//	ended.go          sessions that an operator ends
 //	express.go        what express-session and connect-pg-simple write
 //	window.go         the way back to the Node server
 //	mirror.go         sessions that it can take over; tokenmirror.go has refreshed tokens that it can use
@@ -44,7 +45,8 @@
 //
 // When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go,
 // serve.go, upkeep.go); internal/config/node.go; internal/auth/import.go and internal/connection/import.go; adopt.go
-// and mirror.go of internal/session, and mirror.go of internal/connection; Env.Checks of internal/admin;
+// and mirror.go of internal/session, and mirror.go of internal/connection; Env.Checks and
+// Env.EndSessions of internal/admin;
 // docs/change-over.md; its tests in internal/routes (node_*_test.go), test/soak, internal/testkit and test/express;
 // and, with a migration, the tables cairn.node_* with their triggers. Identities that don't sign in
 // (auth/unconfirmed.go) stay until there are none.
@@ -92,8 +94,9 @@ func New(d Deps) *Node {
 		deps:   d,
 		links:  links{d.Pool, d.Config.Node.LinksUntil, d.Config.Node.Both},
 		Sessions: &Sessions{
-			express: express{d.Config.Node.Sessions, d.Pool}, trouble: &trouble{log: d.Log}, observe: d.Observe,
-			key: d.Config.DeriveKey("tokens of adopted sessions"), people: people,
+			express: express{d.Config.Node.Sessions}, pool: d.Pool,
+			trouble: &trouble{log: d.Log}, observe: d.Observe, people: people,
+			key: d.Config.DeriveKey("tokens of adopted sessions"),
 		},
 	}
 }

@@ -98,8 +98,8 @@ func readStatus(ctx context.Context, c config.Config, pool *pgxpool.Pool) (Statu
 	if err != nil && !errors.Is(err, errNoUsers) {
 		return Status{}, err
 	}
-	sessions := express{c.Node.Sessions, pool}
-	err = sessions.probe(ctx)
+	sessions := express{c.Node.Sessions}
+	err = sessions.probe(ctx, pool)
 	hasSessions := err == nil
 	if err != nil && db.Unavailable(err) {
 		return Status{}, err

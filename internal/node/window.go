@@ -173,7 +173,7 @@ func (n *Node) endThere(ctx context.Context, tx pgx.Tx, userID int64) error {
 	if err := session.LockAll(ctx, tx, userID); err != nil {
 		return err
 	}
-	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return n.deleteThere(ctx, tx, userID) })
+	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return n.Sessions.deleteThere(ctx, tx, userID) })
 	if err == nil || db.Passing(err) {
 		return err
 	}
@@ -188,8 +188,8 @@ func (n *Node) endThere(ctx context.Context, tx pgx.Tx, userID int64) error {
 // deleteThere finds a user's sessions by the letters of the id, and reads only those: others may hold JSON that
 // PostgreSQL can't take apart. None of them is adopted any more: a request that is under way there may write its
 // session again.
-func (n *Node) deleteThere(ctx context.Context, tx pgx.Tx, userID int64) error {
-	table := pgx.Identifier(n.Sessions.Table).Sanitize()
+func (s express) deleteThere(ctx context.Context, tx pgx.Tx, userID int64) error {
+	table := pgx.Identifier(s.Table).Sanitize()
 	rows, _ := tx.Query(ctx, `
 		SELECT u.node_id, s.sid, s.sess::text FROM cairn.node_users u JOIN `+table+` s
 		ON s.sess::text ~ ('[:]\s*"?' || u.node_id || '"?\s*[,}]')
@@ -198,7 +198,7 @@ func (n *Node) deleteThere(ctx context.Context, tx pgx.Tx, userID int64) error {
 	var sid, text string
 	var theirs []string
 	_, err := pgx.ForEachRow(rows, []any{&nodeID, &sid, &text}, func() error {
-		if n.Sessions.parse(text, time.Time{}, time.Time{}).nodeID == nodeID {
+		if s.parse(text, time.Time{}, time.Time{}).nodeID == nodeID {
 			theirs = append(theirs, sid)
 		}
 		return nil

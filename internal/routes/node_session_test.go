@@ -316,7 +316,7 @@ func TestAnswerUnderWayWhileTheTokenIsReplaced(t *testing.T) {
 	b := s.atExpress(t, 7)
 	slow := b.stolen()
 	b.get("/privacy").want(http.StatusOK, "header", "Your account")
-	release := lockTable(t, s.site, "cairn.connections")
+	release := holding(t, s.site, `LOCK TABLE cairn.connections IN ACCESS EXCLUSIVE MODE`)
 	late := make(chan string)
 	go func() { late <- slow.get("/").sessionCookie() }()
 	testkit.Eventually(t, "the page waits for the lock", func() bool {
@@ -329,8 +329,8 @@ func TestAnswerUnderWayWhileTheTokenIsReplaced(t *testing.T) {
 	}
 }
 
-// lockTable locks a table until release is called or the test ends.
-func lockTable(t *testing.T, s site, table string) (release func()) {
+// holding executes a statement that locks something, until release is called or the test ends.
+func holding(t *testing.T, s site, statement string) (release func()) {
 	t.Helper()
 	tx, err := s.pool.Begin(t.Context())
 	if err != nil {
@@ -338,7 +338,7 @@ func lockTable(t *testing.T, s site, table string) (release func()) {
 	}
 	release = func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }
 	t.Cleanup(release)
-	if _, err := tx.Exec(t.Context(), `LOCK TABLE `+table+` IN ACCESS EXCLUSIVE MODE`); err != nil {
+	if _, err := tx.Exec(t.Context(), statement); err != nil {
 		t.Fatal(err)
 	}
 	return release

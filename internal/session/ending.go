@@ -80,9 +80,9 @@ func (m *Manager) EndByID(ctx context.Context, id int64) error {
 	return err
 }
 
-// EndAll ends all sessions of all users, for an operator, and returns how many there were.
-func (m *Manager) EndAll(ctx context.Context) (int64, error) {
-	return end(ctx, m.Pool, ByOperator, `true`)
+// EndAll ends all sessions of all users, for an operator, and returns how many there were. db is as in EndOthers.
+func (m *Manager) EndAll(ctx context.Context, db DB) (int64, error) {
+	return end(ctx, db, ByOperator, `true`)
 }
 
 // Ended returns why the session of the request's token has ended, if the token is stale and the reason is known. Only a

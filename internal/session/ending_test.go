@@ -77,7 +77,7 @@ func TestEndedSessionSaysWhy(t *testing.T) {
 			b.copied(s).get(s.URL + "/out")
 		}, session.SignedOut},
 		{"by the operator", func(t *testing.T, _ browser, _ int64) {
-			if _, err := other.EndAll(t.Context()); err != nil {
+			if _, err := other.EndAll(t.Context(), other.Pool); err != nil {
 				t.Fatal(err)
 			}
 		}, session.ByOperator},
