@@ -30,6 +30,10 @@ type Lock struct {
 // ErrLocked says that another process has held a lock for longer than Wait.
 var ErrLocked = errors.New("db: another process holds the lock")
 
+// ErrOneConnection says that a pool has no connection beside the one that holds a lock.
+var ErrOneConnection = errors.New("this takes two connections to the database at once: " +
+	"set pool_max_conns in its address to 2 or more")
+
 var errLockLost = errors.New("db: the lock was lost with its connection")
 
 const (
@@ -40,9 +44,12 @@ const (
 
 // Hold runs work while it holds the lock, which takes a connection of the pool. The context of work ends when the lock
 // is lost. Before a step that must not happen without the lock, work calls held. Errors: ErrLocked, with the process
-// that holds it; work's.
+// that holds it; ErrOneConnection, because work would wait for that connection forever; work's.
 func (l Lock) Hold(ctx context.Context, pool *pgxpool.Pool, work func(ctx context.Context, held func() error) error,
 ) error {
+	if pool.Config().MaxConns < 2 {
+		return ErrOneConnection
+	}
 	tx, err := l.acquire(ctx, pool)
 	if err != nil {
 		return err

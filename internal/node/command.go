@@ -115,7 +115,7 @@ func (f importFlags) run(ctx context.Context, d Deps, stderr, out io.Writer) err
 	switch {
 	case errors.Is(err, db.ErrLocked):
 		return fmt.Errorf("another import is running: %w", err)
-	case errors.Is(err, errNoUsers):
+	case errors.Is(err, errNoUsers), errors.Is(err, db.ErrOneConnection):
 		return err
 	}
 	if f.asJSON {

@@ -2,10 +2,14 @@ package node_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
+	"cairn/db"
 	"cairn/internal/admin"
 	"cairn/internal/node"
 	"cairn/internal/testkit"
@@ -24,6 +28,23 @@ func (r rig) environ() []string {
 	return []string{
 		"DATABASE_URL=" + r.url, "DATA_DIR=" + r.t.TempDir(), "NODE_ENCRYPTION_KEY=" + nodeKey,
 		"ENCRYPTION_KEY=" + testkit.Key1, "SESSION_SECRET=" + testkit.Secret,
+	}
+}
+
+// With one connection the import would wait for itself.
+func TestImportNeedsTwoConnections(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.insert(person(1))
+	r.url += "&pool_max_conns=1"
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := node.Command(ctx, admin.Env{Args: []string{"import"}, Environ: r.environ(), Log: quiet}, io.Discard)
+	if err == nil || err.Error() != db.ErrOneConnection.Error() {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := r.command("import", "--dry-run"); err != nil {
+		t.Errorf("a dry run holds no lock: %v", err)
 	}
 }
 
