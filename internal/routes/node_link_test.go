@@ -223,7 +223,7 @@ func TestEndingAPrivateLink(t *testing.T) {
 func TestEndingAPrivateLinkThereToo(t *testing.T) {
 	t.Parallel()
 	one, node := linked(t), wayBack()
-	exec(t, one, nodeUsers)
+	exec(t, one, testkit.NodeUsers)
 	exec(t, one, `CREATE TABLE public.session (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamp NOT NULL)`)
 	node.LinksUntil = time.Now().Add(24 * time.Hour)
 	s := newSiteWith(t, options{pool: one.pool, node: node})

@@ -383,7 +383,7 @@ func TestSessionOfSomebodyNotYetImported(t *testing.T) {
 	n := adopting()
 	n.Import = true
 	s := besideExpress(t, testkit.Express{}, n)
-	exec(t, s.site, nodeUsers)
+	exec(t, s.site, testkit.NodeUsers)
 	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, display_name) VALUES (7, 'f7', 'Grace')`)
 	b := s.atExpress(t, 7)
 	b.get("/").want(http.StatusOK, "header", "Grace")
@@ -398,7 +398,7 @@ func TestRefusedRowIsRemembered(t *testing.T) {
 	n := adopting()
 	n.Import = true
 	s := besideExpress(t, testkit.Express{}, n)
-	exec(t, s.site, nodeUsers)
+	exec(t, s.site, testkit.NodeUsers)
 	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, display_name) VALUES (7, '', 'Grace')`)
 	b := s.atExpress(t, 7)
 	b.get("/")
@@ -418,7 +418,7 @@ func TestMissingRowsAreRemembered(t *testing.T) {
 	s := besideExpress(t, testkit.Express{}, n)
 	b := s.atExpress(t, 7)
 	b.get("/").want(http.StatusOK, "h1", "")
-	exec(t, s.site, nodeUsers)
+	exec(t, s.site, testkit.NodeUsers)
 	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, display_name) VALUES (7, 'f7', 'Grace')`)
 	if a := b.get("/"); a.sessionCookie() != "" {
 		t.Fatal("the table is looked for with the second visit")

@@ -18,18 +18,12 @@ import (
 	"cairn/internal/testkit"
 )
 
-// nodeUsers are the columns of public.users that matter here.
-const nodeUsers = `
-	CREATE TABLE public.users (id serial PRIMARY KEY, foursquare_user_id varchar NOT NULL UNIQUE, display_name text,
-		access_token_encrypted text, secret_token varchar(64) UNIQUE, strava_oauth_tokens_encrypted text,
-		strava_athlete_id bigint, garmin_oauth_tokens_encrypted text)`
-
 // withWayBack is a site beside express with NODE_WINDOW=both.
 func withWayBack(t *testing.T) beside {
 	t.Helper()
 	pool := newSite(t).pool
 	s := site{pool: pool}
-	exec(t, s, nodeUsers)
+	exec(t, s, testkit.NodeUsers)
 	express := testkit.Express{
 		DatabaseURL: pool.Config().ConnString(), Secrets: nodeSecrets, MaxAge: "2592000000",
 	}.Start(t)
@@ -220,7 +214,7 @@ func TestWhatEndsHereEndsThere(t *testing.T) {
 func TestNothingIsWrittenThereWithoutTheWayBack(t *testing.T) {
 	t.Parallel()
 	s := besideExpress(t, testkit.Express{}, adopting())
-	exec(t, s.site, nodeUsers)
+	exec(t, s.site, testkit.NodeUsers)
 	exec(t, s.site, `INSERT INTO public.users VALUES (7, '7', 'Ada', 'sealed', $1, 'sealed', 99, 'sealed')`, private(7))
 	userID := imported(t, s.site, 7)
 	exec(t, s.site, `UPDATE cairn.node_users SET link_hash = $2 WHERE user_id = $1`, userID, sum(private(7)))
@@ -331,13 +325,7 @@ func TestRefreshedTokensGoThere(t *testing.T) {
 		}
 		return text
 	}
-	check := func() {
-		t.Helper()
-		unlimited(t, s.site)
-		exec(t, s.site, `UPDATE cairn.connections SET token_expires_at = now() WHERE user_id = $1`, userID)
-		b.post("/connections/strava/check").to("/connections#card-strava")
-	}
-	check()
+	s.refresh(t, b, userID)
 	written := there()
 	plain := openThere(t, written)
 	if strings.Contains(plain, "first") || !strings.Contains(plain, `"refreshToken":`) {
@@ -352,7 +340,7 @@ func TestRefreshedTokensGoThere(t *testing.T) {
 	future := regexp.MustCompile(`"expiresAt":\d+`).ReplaceAllString(plain, `"expiresAt":4102444800`)
 	future = regexp.MustCompile(`"refreshToken":"[^"]*"`).ReplaceAllString(future, `"refreshToken":"theirs"`)
 	exec(t, s.site, `UPDATE public.users SET strava_oauth_tokens_encrypted = $1`, sealThere(t, future))
-	check()
+	s.refresh(t, b, userID)
 	if got := openThere(t, there()); got != future {
 		t.Errorf("there is %s, want the tokens that it had got: %s", got, future)
 	}
@@ -374,14 +362,20 @@ func TestTokensOfAnotherAccountStayApart(t *testing.T) {
 		// What an import notes that finds a connection here.
 		exec(t, s.site, `INSERT INTO cairn.node_connections (node_id, provider, text_hash) VALUES (7, 'strava', $1)
 			ON CONFLICT (node_id, provider) DO UPDATE SET text_hash = $1, generation = NULL`, sum(known))
-		unlimited(t, s.site)
-		exec(t, s.site, `UPDATE cairn.connections SET token_expires_at = now() WHERE user_id = $1`, userID)
-		b.post("/connections/strava/check").to("/connections#card-strava")
+		s.refresh(t, b, userID)
 		n := count(t, s.site, `SELECT count(*) FROM public.users WHERE strava_oauth_tokens_encrypted = $1`, text)
 		if got := s.tokensOf(t, userID); n != 1 || strings.Contains(got, "another") {
 			t.Errorf("%s: unchanged there %t; here is %s", name, n == 1, got)
 		}
 	}
+}
+
+// refresh has the tokens of a user's connection to Strava refreshed.
+func (s beside) refresh(t *testing.T, b browser, userID int) {
+	t.Helper()
+	unlimited(t, s.site)
+	exec(t, s.site, `UPDATE cairn.connections SET token_expires_at = now() WHERE user_id = $1`, userID)
+	b.post("/connections/strava/check").to("/connections#card-strava")
 }
 
 // tokensOf opens the tokens of a user's connection to Strava.

@@ -13,6 +13,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// NodeUsers makes the Node server's table of people, with the columns that matter here.
+const NodeUsers = `
+	CREATE TABLE public.users (id serial PRIMARY KEY, foursquare_user_id varchar NOT NULL UNIQUE, display_name text,
+		access_token_encrypted text, secret_token varchar(64) UNIQUE, strava_oauth_tokens_encrypted text,
+		strava_athlete_id bigint, garmin_oauth_tokens_encrypted text)`
+
 // Express is a server with the real express-session and connect-pg-simple (test/express/server.js).
 type Express struct {
 	DatabaseURL string

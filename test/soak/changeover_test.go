@@ -16,12 +16,6 @@ import (
 	"cairn/internal/testkit"
 )
 
-// nodeTables is what the Node server's database has of people.
-const nodeTables = `
-	CREATE TABLE public.users (id serial PRIMARY KEY, foursquare_user_id varchar NOT NULL UNIQUE, display_name text,
-		access_token_encrypted text, secret_token varchar(64) UNIQUE, strava_oauth_tokens_encrypted text,
-		strava_athlete_id bigint, garmin_oauth_tokens_encrypted text)`
-
 // changeOver is two servers of ours and one that plays the Node server, on one database.
 type changeOver struct {
 	*fleet
@@ -35,7 +29,7 @@ func newChangeOver(t *testing.T, people int) *changeOver {
 	t.Helper()
 	const secrets = "the newest secret,an older secret"
 	database := dbtest.NewPatientURL(t)
-	testkit.Execute(t, database, nodeTables, fmt.Sprintf(`
+	testkit.Execute(t, database, testkit.NodeUsers, fmt.Sprintf(`
 		INSERT INTO public.users (foursquare_user_id, display_name)
 		SELECT 'f' || n, 'Ada ' || n FROM generate_series(1, %d) n`, people))
 	c := &changeOver{there: testkit.Express{DatabaseURL: database, Secrets: secrets, MaxAge: "2592000000"}.Start(t)}
