@@ -207,6 +207,10 @@ func TestStatusCounts(t *testing.T) {
 			t.Errorf("%q is missing in:\n%s", want, text)
 		}
 	}
+	at.execute(`UPDATE cairn.node_settings SET ended_since = now()`)
+	if s := at.read(); *s.NotAdopted != 0 {
+		t.Errorf("after an operator has ended all sessions, %d wait to be adopted", *s.NotAdopted)
+	}
 }
 
 func statusText(t *testing.T, s node.Status) string {
