@@ -26,13 +26,6 @@ CREATE TABLE IF NOT EXISTS cairn.node_users (
 CREATE INDEX IF NOT EXISTS node_users_user_id ON cairn.node_users (user_id);
 CREATE INDEX IF NOT EXISTS node_users_link_hash ON cairn.node_users (link_hash);
 
--- Rows there that an import refused when their owners came here with a session of that server, and ids without a row:
--- for a while, their visits don't look for them again.
-CREATE TABLE IF NOT EXISTS cairn.node_refused (
-    node_id    bigint PRIMARY KEY,
-    refused_at timestamptz NOT NULL DEFAULT now()
-);
-
 -- The connections of such a user. text_hash is the SHA-256 of the sealed text that was imported last, generation that of
 -- our connection then. Once ended_at is set, the user has disconnected here, and imports leave it at that.
 CREATE TABLE IF NOT EXISTS cairn.node_connections (
@@ -88,14 +81,11 @@ ALTER TABLE cairn.oauth_attempts
         AND (session_id IS NULL) = (browser_hash IS NOT NULL)
         AND (purpose = 'connect' OR session_id IS NULL));
 
--- What servers run with (NODE_WINDOW), and when an operator last ended all sessions: none that may have begun at the Node
--- server before is adopted.
+-- What servers run with (NODE_WINDOW).
 CREATE TABLE IF NOT EXISTS cairn.node_settings (
-    one         boolean PRIMARY KEY DEFAULT true CHECK (one),
-    way_back    boolean NOT NULL,
-    ended_since timestamptz
+    one      boolean PRIMARY KEY DEFAULT true CHECK (one),
+    way_back boolean NOT NULL
 );
-INSERT INTO cairn.node_settings (way_back) VALUES (false) ON CONFLICT DO NOTHING;
 
 -- Sessions that are in that server's table, too: under sid, in the table place, until expires as far as we know.
 CREATE TABLE IF NOT EXISTS cairn.node_mirrors (
