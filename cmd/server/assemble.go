@@ -22,7 +22,7 @@ import (
 
 // assemble makes every part and hands it what it needs.
 func (s server) assemble(
-	ctx context.Context, ready func(context.Context) error, watch *metrics.Metrics,
+	ctx context.Context, ready func(context.Context) error, cut <-chan struct{}, watch *metrics.Metrics,
 ) (http.Handler, upkeep, error) {
 	sealer, err := seal.New(s.EncryptionKeys...)
 	if err != nil {
@@ -84,7 +84,7 @@ func (s server) assemble(
 		Observer: routes.Observer{
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
 		},
-		Limits: s.limits.Pages, Operator: s.Mail.Operator,
+		Limits: s.limits.Pages, Stop: cut, Operator: s.Mail.Operator,
 		Parts: []routes.Part{changeOver.Part(own.connections, entries)},
 	})
 	if err != nil {

@@ -80,7 +80,7 @@ func (s server) serve(ctx context.Context, out io.Writer) error {
 	defer serveMetrics(s.limits, scrapes, watch, s.log)()
 	stop := newStopping(s.Stop, s.limits.SandboxWork)
 	ready := stop.ready(func(ctx context.Context) error { return db.Ready(ctx, s.pool) })
-	handler, own, err := s.assemble(ctx, ready, watch)
+	handler, own, err := s.assemble(ctx, ready, stop.cut, watch)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ import (
 type stopping struct {
 	config.StopTimes
 	begun  atomic.Bool
+	cut    chan struct{} // closed when downloads are cut off, which could take longer than stopping may
 	closed chan struct{} // closed when no connection is accepted any more
 	worked chan struct{} // closed when background work has ended; nil: stopping does not wait for it
 	work   time.Duration // the longest wait for background work
@@ -35,7 +36,10 @@ type stopping struct {
 }
 
 func newStopping(times config.StopTimes, work time.Duration) *stopping {
-	return &stopping{StopTimes: times, work: work, closed: make(chan struct{}), busy: map[net.Conn]struct{}{}}
+	return &stopping{
+		StopTimes: times, work: work,
+		cut: make(chan struct{}), closed: make(chan struct{}), busy: map[net.Conn]struct{}{},
+	}
 }
 
 // ready returns check, but failing once stopping has begun.
@@ -89,6 +93,7 @@ func (s *stopping) drain(ctx context.Context, server *http.Server, open listener
 	s.begun.Store(true)
 	time.Sleep(s.Delay)
 	s.awaitWork()
+	close(s.cut)
 	_ = open.Close()
 	<-s.closed
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)

@@ -7,6 +7,7 @@
 //	sync.go      the sync job: checking a connection that may have changed, and fetching
 //	request.go   requests for a sync, one row each
 //	push.go      entries that providers send, and addresses of entries
+//	export.go    entries in the archive that a person downloads
 //	reading.go   reading providers' lists of entries
 //	sport.go     kinds of sport, in words and as one of a few
 //	drawing.go   a route as a picture

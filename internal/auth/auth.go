@@ -14,6 +14,7 @@
 //	proof.go        checking a credential again in the transaction that acts on it
 //	preferences.go  the time zone and the units of a user
 //	browser.go      browsers that have signed in to an account before
+//	export.go       what of these is in the archive that a user downloads
 //	hash.go         argon2id, with a limit on how many hashes run at once
 //	strength.go     which passwords are refused
 //	limits.go       all rate limits, and what they are counted for: a person, a session, a network

@@ -22,6 +22,7 @@ type Limits struct {
 	BeginPerson, BeginNetwork                               Limit
 	FinishBrowser, FinishAccount, FinishNetwork             Limit
 	CallPause, CallHour, CallNetwork                        Limit
+	DownloadPerson, DownloadNetwork                         Limit
 	LinkSignIn, LinkNetwork                                 Limit
 	MailPerson, MailNetwork                                 Limit
 	ConfirmLink, ConfirmNetwork                             Limit
@@ -51,6 +52,8 @@ func DefaultLimits() Limits {
 		CallPause:       Limit{"connection call, pause", 1, 15 * time.Second},
 		CallHour:        Limit{"connection call, person", 20, time.Hour},
 		CallNetwork:     Limit{"connection call, network", 200, time.Hour},
+		DownloadPerson:  Limit{"download, person", 10, time.Hour},
+		DownloadNetwork: Limit{"download, network", 100, time.Hour},
 		LinkSignIn:      Limit{"link, sign-in", 10, quarter},
 		LinkNetwork:     Limit{"unknown link, network", 20, quarter},
 		MailPerson:      Limit{"mail, person", 10, time.Hour},

@@ -8,6 +8,7 @@
 //	picture.go     our copies of the pictures of connected accounts
 //	mirror.go      tokens that another server has, too
 //	import.go      connections that come from another server
+//	export.go      what is in the archive that a person downloads
 //	idle.go        tokens that would expire unused, and refreshes that were cut off
 //	jobs.go        background jobs: revoking, refreshing idle tokens, fetching pictures
 //	disconnect.go  disconnecting: a connection becomes a revocation

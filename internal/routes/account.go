@@ -76,7 +76,7 @@ func (s *server) showAccount(
 	}
 	v.Path, v.NeedsYou = "/account", len(broken(cards))
 	v.Notices = map[string]*notice{}
-	for _, place := range []string{atProfile, atEmail, atMethods, atPassword, atSessions} {
+	for _, place := range []string{atProfile, atEmail, atMethods, atPassword, atSessions, atData} {
 		v.Notices[place] = v.claim(place)
 	}
 	v.Preferences.Notice = v.claim(atPreferences)

@@ -192,6 +192,9 @@ func (s *server) explain(r *http.Request, err error) problem {
 			return p
 		}
 	}
+	if p, ok := explainDownload(err); ok {
+		return p
+	}
 	switch {
 	case errors.Is(err, errNoPage), errors.Is(err, auth.ErrNotFound), errors.Is(err, connection.ErrNotFound):
 		return problem{Status: http.StatusNotFound, Heading: "There is nothing here.", Action: back(),

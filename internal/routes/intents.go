@@ -22,6 +22,7 @@ const (
 	toRemoveIdentity = "remove-identity" // by its id
 	toRemovePassword = "remove-password"
 	toAllowIdentity  = "allow-identity" // to sign in; by its id
+	toDownload       = "download"
 )
 
 func (i intent) String() string { return strings.TrimSpace(i.verb + " " + i.object) }
@@ -70,6 +71,11 @@ func (s *server) carryOut(w http.ResponseWriter, r *http.Request, i intent) erro
 			return errNoPage
 		}
 		return s.allowIdentityNow(w, r, id)
+	case toDownload:
+		// The answer is a file, which would leave the browser on the page for re-authentication.
+		s.tellAt(r, atData, good, confirmed)
+		redirect(w, r, i.page())
+		return nil
 	}
 	s.tell(r, good, confirmed)
 	redirect(w, r, "/account")
@@ -84,7 +90,11 @@ func (s *server) carryOn(w http.ResponseWriter, r *http.Request, i intent) error
 		}
 		return s.beginConnecting(w, r, i.object, cardPath(i.object))
 	}
-	s.tell(r, good, confirmed)
+	place := ""
+	if i.verb == toDownload {
+		place = atData
+	}
+	s.tellAt(r, place, good, confirmed)
 	redirect(w, r, i.page())
 	return nil
 }
@@ -102,6 +112,8 @@ func (i intent) page() string {
 		return "/account/password/remove"
 	case toAllowIdentity:
 		return "/account/methods/" + url.PathEscape(i.object) + "/allow"
+	case toDownload:
+		return dataPath
 	}
 	return "/account"
 }
@@ -113,6 +125,8 @@ func (s *server) task(i intent, account auth.Account) string {
 		return "connect " + s.providerName(i.object)
 	case toRemovePassword:
 		return "remove your password"
+	case toDownload:
+		return "download your data"
 	case toRemoveIdentity:
 		if name := s.identityName(i, account); name != "" {
 			return "remove " + name

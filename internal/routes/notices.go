@@ -32,6 +32,7 @@ const (
 	atPassword = "password"
 	atSessions = "sessions"
 	atEmail    = "email"
+	atData     = "data"
 
 	atPreferences = "preferences"
 )

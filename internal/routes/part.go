@@ -12,6 +12,7 @@ import (
 
 	"cairn/internal/access"
 	"cairn/internal/auth"
+	"cairn/internal/export"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -31,6 +32,8 @@ type Part struct {
 	// Returns finish attempts at providers that the part began, by what it gave Site.Begin as their return paths. Those
 	// are no paths: people's own begin with a slash, and must not lead here.
 	Returns map[string]Return
+	// Exports are what it adds to the archive that a person downloads.
+	Exports []export.Part
 	// Section returns what it adds to the account page of the signed-in person, nil if nothing.
 	Section func(*http.Request) (*Section, error)
 	// LockOut is part of locking others out of an account.

@@ -30,6 +30,7 @@
 //	avatars.go      people's pictures
 //	confirm.go      re-authentication, before sign-in methods change or the account goes
 //	intents.go      what a person asked for before that
+//	download.go     the archive of a person's data
 //	warning.go      the pages before something irreversible
 //	deletion.go     deleting the account
 //	sessions.go     the list of a person's sessions, and ending them
@@ -72,7 +73,8 @@ import (
 	"cairn/internal/session"
 )
 
-// Deps are what the routes depend on. TrustedProxies, Sandbox, Observer, Limits and Parts may be zero.
+// Deps are what the routes depend on. TrustedProxies, Sandbox, Observer, Limits, Stop and Parts may be
+// zero.
 type Deps struct {
 	PublicURL      *url.URL // where browsers reach us; nothing is ever built from a request's Host
 	TrustedProxies []netip.Prefix
@@ -91,6 +93,7 @@ type Deps struct {
 	Operator       string                      // whom people can ask; "": not said
 	Observer       Observer
 	Limits         Limits
+	Stop           <-chan struct{} // closed when downloads have to end; nil: never
 	Parts          []Part
 }
 
@@ -111,6 +114,8 @@ type server struct {
 	links       []SecretLink
 	zones       sync.Map // of *time.Location, by name
 	zoneOptions template.HTML
+
+	downloads downloads
 
 	broken []byte // the page for our own failures: rendered at start, so that it can't fail later
 
@@ -166,6 +171,7 @@ func newServer(d Deps) (*server, error) {
 		every:   s.Limits.Repeat,
 	}
 	s.notReady = &repeated{log: d.Log, level: slog.LevelWarn, message: "not ready", every: s.Limits.Repeat}
+	s.downloads = downloads{max: s.Limits.Downloads, busy: map[int64]bool{}}
 	var err error
 	if s.assets, err = readAssets(d.Web); err != nil {
 		return nil, err
@@ -288,6 +294,7 @@ func (s *server) signedIn(r chi.Router) {
 	r.With(s.limited(s.changes)).Post("/connections/{provider}/disconnect", s.page(s.disconnect))
 	r.Post("/connections/{provider}/refresh", s.page(s.refresh))
 	r.Post("/days/refresh", s.page(s.refreshAll))
+	r.Post("/account/data", s.page(s.download))
 	r.Group(func(r chi.Router) {
 		r.Use(s.mustBeRecent)
 		page(r, emailPath, s.page(s.changeEmailPage))

@@ -26,6 +26,7 @@ import (
 	"cairn/internal/avatar"
 	"cairn/internal/config"
 	"cairn/internal/connection"
+	"cairn/internal/export"
 	"cairn/internal/jobs"
 	"cairn/internal/mail"
 	"cairn/internal/node"
@@ -76,6 +77,9 @@ type options struct {
 	limits  auth.Limits                 // zero: untiring
 	hooked  bool                        // the providers send it webhooks
 	signIn  func(method, result string) // is told of every sign-in; nil: nothing is
+	answer  time.Duration               // the server's limit for a whole answer; 0: none
+	stop    <-chan struct{}             // closed: downloads end
+	exports []export.Part               // more of them, in the archive of a person's data
 	node    config.Node                 // the change-over from the Node server
 	mail    *testkit.MailServer         // nil: no mail is sent
 	without string                      // a provider of which the operator has no keys
@@ -101,7 +105,7 @@ func untiring() auth.Limits {
 var (
 	patientCalls = oauth.Limits{Call: testkit.Patience, Queue: testkit.Patience, Statement: testkit.Patience}
 	patientPages = routes.Limits{Probe: testkit.Patience, Page: testkit.Patience, Provider: testkit.Patience,
-		Webhook: testkit.Patience, Bulk: testkit.Patience}
+		Webhook: testkit.Patience, Bulk: testkit.Patience, Write: testkit.Patience}
 	patientPlayers = sandbox.Limits{Strava: testkit.Patience, Garmin: testkit.Patience, Foursquare: testkit.Patience,
 		Slow: testkit.Patience, Retry: 50 * time.Millisecond}
 	patientEntries = activity.Limits{Rest: 200 * time.Millisecond, Fresh: testkit.Patience, Fetching: testkit.Patience}
@@ -208,12 +212,14 @@ func newSiteWith(t testing.TB, o options) site {
 		WebhookKey:  webhookKey,
 		Observer:    routes.Observer{SignIn: o.signIn},
 		Limits:      cmp.Or(o.pages, patientPages),
-		Parts:       []routes.Part{changeOver.Part(connections, entries)},
+		Stop:        o.stop,
+		Parts:       []routes.Part{changeOver.Part(connections, entries), {Exports: o.exports}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server.Config.Handler, server.Config.ConnContext = s.handler, routes.WithFraming
+	server.Config.WriteTimeout = o.answer
 	server.Listener = routes.Framed{Listener: server.Listener}
 	server.Start()
 	t.Cleanup(server.Close)

@@ -8,13 +8,14 @@ import (
 )
 
 // bufferedResponse holds a response back until its session is saved. It is deliberately no Flusher and no Hijacker, and
-// drops 1xx responses: what has been sent can't be taken back.
+// drops 1xx responses: what has been sent can't be taken back. Stream is the way out.
 type bufferedResponse struct {
-	w       http.ResponseWriter
-	before  http.Header // what was set before the handler ran
-	status  int
-	started bool
-	body    bytes.Buffer
+	w        http.ResponseWriter
+	before   http.Header // what was set before the handler ran
+	status   int
+	started  bool
+	streamed bool // it is not held back any more (Stream)
+	body     bytes.Buffer
 }
 
 func newBufferedResponse(w http.ResponseWriter) *bufferedResponse {

@@ -26,6 +26,8 @@ type request struct {
 	address    string
 	userAgent  string
 
+	response *bufferedResponse
+
 	write write    // stores the session while its token is replaced
 	token newToken // the token of that
 }
@@ -51,8 +53,13 @@ func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		w.Header().Set("Cache-Control", "no-store")
 	}
 	response := newBufferedResponse(w)
+	rq.response = response
 	defer m.sendTokenAfterPanic(rq, response)
 	next.ServeHTTP(response, r.WithContext(rq.data))
+	if response.streamed {
+		m.touch(rq)
+		return
+	}
 	switch err := m.save(rq, response); {
 	case errors.Is(err, ErrEnded):
 		response.discard()

@@ -15,6 +15,8 @@
 //	ending.go   ending sessions, and why one ended
 //	list.go     one person's sessions, and everyone's
 //	adopt.go    sessions that another server began
+//	stream.go   answers that are too long to hold back
+//	export.go   a person's sessions in the archive that they download
 //	mirror.go   sessions that another server can take over
 //	upkeep.go   removing expired rows, and recording when a session was last seen
 //

@@ -51,7 +51,7 @@ func Patient() Limits {
 		Rates:     Untiring(),
 		Calls:     oauth.Limits{Call: long, Queue: long, Statement: long},
 		Pages: routes.Limits{
-			Probe: long, Page: long, Provider: long, Webhook: long, Bulk: long,
+			Probe: long, Page: long, Provider: long, Webhook: long, Bulk: long, Write: long,
 		},
 		Jobs:    jobs.Limits{Job: 4 * time.Minute}, // less than Rescue, for which a test may have to wait
 		Sandbox: patientSandbox(),

@@ -1,0 +1,99 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// exportPage is how many records are read at once for a person who downloads their data.
+const exportPage = 200
+
+// ExportedAccount is an account in the archive that its owner downloads, as are the following types.
+type ExportedAccount struct {
+	ID         int64     `json:"id"`
+	Name       string    `json:"name"`
+	PictureURL string    `json:"picture_url"`
+	TimeZone   string    `json:"time_zone"`
+	Units      string    `json:"units"`
+	CreatedAt  time.Time `json:"created_at"`
+}
+
+// ExportedMethod is a sign-in method: the password, or an account at a provider.
+type ExportedMethod struct {
+	Method    string    `json:"method"`
+	Email     string    `json:"email,omitempty"`
+	AccountID string    `json:"account_id,omitempty"` // the provider's
+	SignsIn   bool      `json:"signs_in"`
+	Since     time.Time `json:"since"` // of a password: when it was last changed
+}
+
+// ExportedBrowser is a browser that has signed in before.
+type ExportedBrowser struct {
+	LastSignInAt time.Time `json:"last_sign_in_at"`
+}
+
+// ExportAccount returns a user for their archive. Errors: ErrNotFound.
+func (a *Accounts) ExportAccount(ctx context.Context, userID int64) (u ExportedAccount, err error) {
+	err = a.pool.QueryRow(ctx, `
+		SELECT id, display_name, COALESCE(avatar_url, ''), COALESCE(time_zone, ''), COALESCE(units, ''), created_at
+		FROM cairn.users WHERE id = $1`, userID).
+		Scan(&u.ID, &u.Name, &u.PictureURL, &u.TimeZone, &u.Units, &u.CreatedAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ExportedAccount{}, ErrNotFound
+	}
+	if err != nil {
+		return ExportedAccount{}, fmt.Errorf("auth: export user %d: %w", userID, err)
+	}
+	u.CreatedAt = u.CreatedAt.UTC()
+	return u, nil
+}
+
+// ExportMethods returns a page of a user's sign-in methods, confirmed or not, and the key of the next one; 0: none. The
+// password comes first.
+func (a *Accounts) ExportMethods(
+	ctx context.Context, userID, after int64,
+) (methods []ExportedMethod, next int64, err error) {
+	rows, _ := a.pool.Query(ctx, `
+		SELECT 0, 'password', email, '', true, changed_at FROM cairn.passwords WHERE user_id = $1 AND $2 = 0
+		UNION ALL (
+			SELECT id, provider, '', subject, signs_in, created_at FROM cairn.identities
+			WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3)`,
+		userID, after, exportPage) // ForEachRow returns its error
+	var id int64
+	var m ExportedMethod
+	fields := []any{&id, &m.Method, &m.Email, &m.AccountID, &m.SignsIn, &m.Since}
+	_, err = pgx.ForEachRow(rows, fields, func() error {
+		m.Since = m.Since.UTC()
+		methods = append(methods, m)
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("auth: export sign-in methods of user %d: %w", userID, err)
+	}
+	if len(methods) >= exportPage {
+		next = id
+	}
+	return methods, next, nil
+}
+
+// ExportBrowsers returns the known browsers of an account, which are few (maxBrowsers), so there is no next page.
+func (a *Accounts) ExportBrowsers(
+	ctx context.Context, userID, _ int64,
+) (browsers []ExportedBrowser, next int64, err error) {
+	rows, _ := a.pool.Query(ctx, `
+		SELECT last_used FROM cairn.browsers
+		WHERE user_id = $1 ORDER BY last_used`, userID) // ForEachRow returns its error
+	var b ExportedBrowser
+	_, err = pgx.ForEachRow(rows, []any{&b.LastSignInAt}, func() error {
+		browsers = append(browsers, ExportedBrowser{b.LastSignInAt.UTC()})
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("auth: export browsers of user %d: %w", userID, err)
+	}
+	return browsers, 0, nil
+}

@@ -1,0 +1,120 @@
+package connection
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// exportPage is how many records are read at once for a person who downloads their data.
+const exportPage = 200
+
+// Exported is a connection in the archive that its owner downloads, without its tokens.
+type Exported struct {
+	Provider           string     `json:"provider"`
+	AccountID          string     `json:"account_id"` // the provider's
+	AccountName        string     `json:"account_name"`
+	PictureURL         string     `json:"picture_url"`
+	GrantedPermissions []string   `json:"granted_permissions"`
+	State              State      `json:"state"`
+	Cause              Cause      `json:"cause"`
+	StateSince         time.Time  `json:"state_since"`
+	ConnectedAt        time.Time  `json:"connected_at"`
+	CheckedAt          time.Time  `json:"checked_at"`
+	MailedAbout        *time.Time `json:"mailed_about_state_since"` // null: its owner was never written to
+}
+
+// ExportedEvent is one change of a connection's state, in the same archive.
+type ExportedEvent struct {
+	At        time.Time `json:"at"`
+	Provider  string    `json:"provider"`
+	State     State     `json:"state"`
+	Cause     Cause     `json:"cause"`
+	Status    int       `json:"status"` // the provider's HTTP status, 0 if it gave none
+	RequestID string    `json:"request_id"`
+}
+
+// ExportedRevocation is a provider that has yet to confirm the end of our access, in the same archive.
+type ExportedRevocation struct {
+	Provider  string    `json:"provider"`
+	AccountID string    `json:"account_id"`
+	Since     time.Time `json:"since"`
+}
+
+// Export returns a page of a user's connections, and the key of the next one; 0: none.
+func (s *Store) Export(ctx context.Context, userID, after int64) (connections []Exported, next int64, err error) {
+	rows, _ := s.pool.Query(ctx, `
+		SELECT identity_id, provider, subject, account_name, picture_url, granted, state, cause, state_since,
+		       connected_at, checked_at, noticed_since
+		FROM cairn.connections WHERE user_id = $1 AND identity_id > $2 ORDER BY identity_id LIMIT $3`,
+		userID, after, exportPage) // CollectRows returns its error
+	connections, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e Exported, err error) {
+		err = row.Scan(&next, &e.Provider, &e.AccountID, &e.AccountName, &e.PictureURL, &e.GrantedPermissions, &e.State,
+			&e.Cause, &e.StateSince, &e.ConnectedAt, &e.CheckedAt, &e.MailedAbout)
+		return e.inUTC(), err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("connection: export connections of user %d: %w", userID, err)
+	}
+	if len(connections) < exportPage {
+		next = 0
+	}
+	return connections, next, nil
+}
+
+func (e Exported) inUTC() Exported {
+	e.StateSince, e.ConnectedAt, e.CheckedAt = e.StateSince.UTC(), e.ConnectedAt.UTC(), e.CheckedAt.UTC()
+	if e.MailedAbout != nil {
+		e.MailedAbout = new(e.MailedAbout.UTC())
+	}
+	return e
+}
+
+// ExportHistory returns a page of the history of a user's connections, and the key of the next one; 0: none.
+func (s *Store) ExportHistory(
+	ctx context.Context, userID, after int64,
+) (events []ExportedEvent, next int64, err error) {
+	// The keys are read for each provider, as the index has them: without one it would be read whole for each page.
+	rows, _ := s.pool.Query(ctx, `
+		SELECT e.id, e.at, e.provider, e.state, e.cause, e.status, e.reference
+		FROM cairn.providers p, LATERAL (
+			SELECT * FROM cairn.connection_events
+			WHERE user_id = $1 AND provider = p.key AND id > $2 ORDER BY id LIMIT $3
+		) e ORDER BY e.id LIMIT $3`, userID, after, exportPage) // CollectRows returns its error
+	events, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e ExportedEvent, err error) {
+		err = row.Scan(&next, &e.At, &e.Provider, &e.State, &e.Cause, &e.Status, &e.RequestID)
+		e.At = e.At.UTC()
+		return e, err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("connection: export the history of user %d: %w", userID, err)
+	}
+	if len(events) < exportPage {
+		next = 0
+	}
+	return events, next, nil
+}
+
+// ExportRevocations returns a page of a user's revocations that are under way, and the key of the next one; 0: none.
+func (s *Store) ExportRevocations(
+	ctx context.Context, userID, after int64,
+) (revocations []ExportedRevocation, next int64, err error) {
+	rows, _ := s.pool.Query(ctx, `
+		SELECT id, provider, subject, created_at FROM cairn.withdrawals
+		WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3`,
+		userID, after, exportPage) // CollectRows returns its error
+	revocations, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e ExportedRevocation, err error) {
+		err = row.Scan(&next, &e.Provider, &e.AccountID, &e.Since)
+		e.Since = e.Since.UTC()
+		return e, err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("connection: export revocations of user %d: %w", userID, err)
+	}
+	if len(revocations) < exportPage {
+		next = 0
+	}
+	return revocations, next, nil
+}

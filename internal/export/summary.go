@@ -1,0 +1,58 @@
+package export
+
+import (
+	"fmt"
+	"time"
+)
+
+// format is the version of the files' shapes. Fields may be added in a version; a change of one makes a new version.
+const format = 1
+
+// entry is a file in the manifest.
+type entry struct {
+	Name    string `json:"name"`
+	Bytes   int64  `json:"bytes"`
+	Records int    `json:"records"`
+}
+
+// manifest is the last file, so an archive that has it is whole.
+func (a *Archive) manifest(f *file, files []entry) error {
+	return f.record(struct {
+		Format    int       `json:"format"`
+		CreatedAt time.Time `json:"created_at"`
+		Complete  bool      `json:"complete"`
+		Files     []entry   `json:"files"`
+	}{format, a.At.UTC().Truncate(time.Second), true, files})
+}
+
+const readmeHead = `Your data from Cairn
+====================
+
+This is what Cairn keeps of you, as of %s.
+
+`
+
+const readmeFoot = `
+The files are JSON in UTF-8. Times are in UTC, as RFC 3339 has them. The archive was written while it was read, so files
+may differ by what happened meanwhile.
+
+Left out is what only protects your account or opens others: the hash of your password, the tokens with which Cairn
+reads your accounts, and the hashes of cookies and private links. So are an attempt to sign in or to connect and other
+work that is under way, which is gone within minutes.
+
+manifest.json is the last file. It lists the others with their sizes and numbers of records. If it is missing, the
+download was cut off: please download your data again.
+`
+
+func (a *Archive) readme(f *file) error {
+	f.text(fmt.Sprintf(readmeHead, a.At.UTC().Format("2 January 2006, 15:04 UTC")))
+	width := 0
+	for _, part := range a.Parts {
+		width = max(width, len(part.File))
+	}
+	for _, part := range a.Parts {
+		f.text(fmt.Sprintf("%-*s  %s\n", width, part.File, part.About))
+	}
+	f.text(readmeFoot)
+	return f.err
+}
