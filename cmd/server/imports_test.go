@@ -24,7 +24,8 @@ var mayImport = map[string][]string{
 		"cairn/internal/webhook"},
 	"cairn/internal/node": {"cairn/db", "cairn/internal/access", "cairn/internal/activity", "cairn/internal/admin",
 		"cairn/internal/auth",
-		"cairn/internal/config", "cairn/internal/connection", "cairn/internal/instance", "cairn/internal/oauth",
+		"cairn/internal/config", "cairn/internal/connection", "cairn/internal/export", "cairn/internal/instance",
+		"cairn/internal/oauth",
 		"cairn/internal/routes", "cairn/internal/seal", "cairn/internal/session", "cairn/internal/text"},
 	"cairn/internal/config": {"cairn/internal/oauth", providerFolder},
 	// A provider's folder implements the interfaces of features.

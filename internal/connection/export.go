@@ -72,27 +72,35 @@ func (e Exported) inUTC() Exported {
 	return e
 }
 
-// ExportHistory returns a page of the history of a user's connections, and the key of the next one; 0: none.
+// EventKey is where a page of the history begins.
+type EventKey struct {
+	provider string
+	id       int64
+}
+
+// ExportHistory returns a page of the history of a user's connections, and the key of the next one; the zero key: none.
+// It is in the order of the index, by provider, the newest first: another order would read all of it for each page.
 func (s *Store) ExportHistory(
-	ctx context.Context, userID, after int64,
-) (events []ExportedEvent, next int64, err error) {
-	// The keys are read for each provider, as the index has them: without one it would be read whole for each page.
+	ctx context.Context, userID int64, after EventKey,
+) (events []ExportedEvent, next EventKey, err error) {
 	rows, _ := s.pool.Query(ctx, `
-		SELECT e.id, e.at, e.provider, e.state, e.cause, e.status, e.reference
-		FROM cairn.providers p, LATERAL (
-			SELECT * FROM cairn.connection_events
-			WHERE user_id = $1 AND provider = p.key AND id > $2 ORDER BY id LIMIT $3
-		) e ORDER BY e.id LIMIT $3`, userID, after, exportPage) // CollectRows returns its error
+		(SELECT id, at, provider, state, cause, status, reference FROM cairn.connection_events
+		 WHERE user_id = $1 AND provider = $2 AND id < $3 ORDER BY id DESC LIMIT $4)
+		UNION ALL
+		(SELECT id, at, provider, state, cause, status, reference FROM cairn.connection_events
+		 WHERE user_id = $1 AND provider > $2 ORDER BY provider, id DESC LIMIT $4)
+		ORDER BY provider, id DESC LIMIT $4`,
+		userID, after.provider, after.id, exportPage) // CollectRows returns its error
 	events, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e ExportedEvent, err error) {
-		err = row.Scan(&next, &e.At, &e.Provider, &e.State, &e.Cause, &e.Status, &e.RequestID)
-		e.At = e.At.UTC()
+		err = row.Scan(&next.id, &e.At, &e.Provider, &e.State, &e.Cause, &e.Status, &e.RequestID)
+		next.provider, e.At = e.Provider, e.At.UTC()
 		return e, err
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("connection: export the history of user %d: %w", userID, err)
+		return nil, EventKey{}, fmt.Errorf("connection: export the history of user %d: %w", userID, err)
 	}
 	if len(events) < exportPage {
-		next = 0
+		next = EventKey{}
 	}
 	return events, next, nil
 }

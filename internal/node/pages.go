@@ -52,7 +52,7 @@ func (n *Node) Part(connections *connection.Store, entries *activity.Store) rout
 		Returns: map[string]routes.Return{
 			toConnect: p.returned(frontend.connected), toLogin: p.returned(frontend.loggedIn),
 		},
-		Section: n.section, LockOut: n.lockOut(),
+		Exports: exports(n.deps.Pool), Section: n.section, LockOut: n.lockOut(),
 		Methods: map[string]string{
 			PrivateLink:  "with your old private link",
 			OperatorLink: "with a link from the operator",

@@ -137,6 +137,7 @@ func TestDownload(t *testing.T) {
 		"connection_history.json": `"provider":"foursquare","state":"active","cause":"connected"`,
 		"revocations.json":        "[\n]",
 		"entries.json":            `{"provider":"garmin","id":"`,
+		"old_site.json":           "[\n]",
 		"README.txt":              "entries.json",
 	} {
 		if !strings.Contains(a.files[file], want) {
