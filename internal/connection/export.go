@@ -43,6 +43,14 @@ type ExportedRevocation struct {
 	Since     time.Time `json:"since"`
 }
 
+// ExportedPicture is our copy of the picture of a connected account, in the same archive.
+type ExportedPicture struct {
+	Provider  string    `json:"provider"`
+	MediaType string    `json:"media_type"`
+	FetchedAt time.Time `json:"fetched_at"`
+	Image     []byte    `json:"image"` // in Base64
+}
+
 // Export returns a page of a user's connections, and the key of the next one; 0: none.
 func (s *Store) Export(ctx context.Context, userID, after int64) (connections []Exported, next int64, err error) {
 	rows, _ := s.pool.Query(ctx, `
@@ -103,6 +111,26 @@ func (s *Store) ExportHistory(
 		next = EventKey{}
 	}
 	return events, next, nil
+}
+
+// ExportPictures returns one of a user's pictures, because they are large, and the key of the next one; 0: none.
+func (s *Store) ExportPictures(
+	ctx context.Context, userID, after int64,
+) (pictures []ExportedPicture, next int64, err error) {
+	rows, _ := s.pool.Query(ctx, `
+		SELECT identity_id, c.provider, a.media_type, a.fetched_at, a.image
+		FROM cairn.connections c JOIN cairn.avatars a USING (identity_id)
+		WHERE c.user_id = $1 AND identity_id > $2 AND a.fetched_at > now() - $3::interval
+		ORDER BY identity_id LIMIT 1`, userID, after, pictureLife) // CollectRows returns its error
+	pictures, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e ExportedPicture, err error) {
+		err = row.Scan(&next, &e.Provider, &e.MediaType, &e.FetchedAt, &e.Image)
+		e.FetchedAt = e.FetchedAt.UTC()
+		return e, err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("connection: export pictures of user %d: %w", userID, err)
+	}
+	return pictures, next, nil
 }
 
 // ExportRevocations returns a page of a user's revocations that are under way, and the key of the next one; 0: none.

@@ -23,23 +23,24 @@ var (
 // dataPath is the section of the account page with the button.
 const dataPath = "/account#" + atData
 
-// exported lists what is in a person's archive. The account is the last part: if it is deleted meanwhile, the download
-// fails.
+// exported lists what is in a person's archive.
 func (s *server) exported() []export.Part {
 	parts := []export.Part{
+		export.One("account.json", "your account and preferences", s.Accounts.ExportAccount),
 		export.List("sign_in_methods.json", "how you can sign in", s.Accounts.ExportMethods),
 		export.List("browsers.json", "browsers that have signed in before", s.Accounts.ExportBrowsers),
 		export.List("sessions.json", "where you are signed in", s.Sessions.Export),
 		export.List("ended_sessions.json", "sessions that ended in the last 30 days", s.Sessions.ExportEndings),
 		export.List("connections.json", "the accounts you connected", s.Connections.Export),
 		export.List("connection_history.json", "what happened to them", s.Connections.ExportHistory),
+		export.List("pictures.json", "our copies of your pictures there, in Base64", s.Connections.ExportPictures),
 		export.List("revocations.json", "access that a provider has yet to end", s.Connections.ExportRevocations),
 		export.List("entries.json", "activities and check-ins", s.Activity.Export),
 	}
 	for _, p := range s.Parts {
 		parts = append(parts, p.Exports...)
 	}
-	return append(parts, export.One("account.json", "your account and preferences", s.Accounts.ExportAccount))
+	return parts
 }
 
 // download sends a person's archive while it is read. A failure before the first byte has a page. One after that closes
@@ -71,22 +72,10 @@ func (s *server) download(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// sendArchive writes the archive of a user. It goes on past the deadline of a page, until its own or until the server
-// stops; each of its statements and writes has a limit.
+// sendArchive writes the archive of a user. Each of its statements and writes has a limit.
 func (s *server) sendArchive(r *http.Request, out *stream, userID int64) error {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(r.Context()), s.Limits.Download, errTooSlow)
-	defer cancel()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		select {
-		case <-s.Stop:
-			stop(errStopping)
-		case <-ended:
-		}
-	}()
+	ctx, end := s.downloadContext(r)
+	defer end()
 	out.ctx = ctx
 	defer context.AfterFunc(ctx, out.cut)()
 	archive := export.Archive{
@@ -96,6 +85,21 @@ func (s *server) sendArchive(r *http.Request, out *stream, userID int64) error {
 		return errors.Join(err, context.Cause(ctx))
 	}
 	return nil
+}
+
+// downloadContext goes on past the deadline of a page, until a download's own, until the server stops, or until end is
+// called.
+func (s *server) downloadContext(r *http.Request) (ctx context.Context, end func()) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(r.Context()), s.Limits.Download, errTooSlow)
+	ctx, stop := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-s.Stop:
+			stop(errStopping)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { stop(nil); cancel() }
 }
 
 // beginDownload sends the header.

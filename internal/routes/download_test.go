@@ -110,6 +110,9 @@ func TestDownload(t *testing.T) {
 		b.connect(provider, "ada").want(http.StatusSeeOther, "", "")
 		b.updated(provider)
 	}
+	testkit.Eventually(t, "the pictures have come", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.avatars WHERE image IS NOT NULL`) > 0
+	})
 	other := signedUp(t, s, "moss@example.org")
 	other.connect("strava", "moss").to("/")
 	other.updated("strava")
@@ -137,6 +140,7 @@ func TestDownload(t *testing.T) {
 		"connection_history.json": `"provider":"foursquare","state":"active","cause":"connected"`,
 		"revocations.json":        "[\n]",
 		"entries.json":            `{"provider":"garmin","id":"`,
+		"pictures.json":           `"media_type":"image/`,
 		"old_site.json":           "[\n]",
 		"README.txt":              "entries.json",
 	} {
@@ -372,6 +376,7 @@ func TestDownloadWhenTheServerStops(t *testing.T) {
 	s := newSiteWith(t, options{stop: stop, exports: []export.Part{endless()}})
 	ada, moss := signedUp(t, s, "ada@example.org"), signedUp(t, s, "moss@example.org")
 	reading, waiting := ada.begin(), moss.begin()
+	testkit.Eventually(t, "a write waits for the reader", stalled)
 	close(stop)
 	wantCutOff(t, reading)
 	testkit.Eventually(t, "both downloads have ended", func() bool {
@@ -379,6 +384,17 @@ func TestDownloadWhenTheServerStops(t *testing.T) {
 	})
 	wantCutOff(t, waiting)
 	ada.post(download).want(http.StatusServiceUnavailable, "h1", "restarting")
+}
+
+// stalled reports whether a download waits for its reader, because the buffers of the connection are full.
+func stalled() bool {
+	text := make([]byte, 8<<20)
+	for stack := range strings.SplitSeq(string(text[:runtime.Stack(text, true)]), "\n\n") {
+		if strings.Contains(stack, "[IO wait") && strings.Contains(stack, "routes.(*stream).Write") {
+			return true
+		}
+	}
+	return false
 }
 
 // A session that ends takes its download along, so that somebody who finds a stranger there can stop them.
