@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/mail"
 )
 
 // exportPage is how many records are read at once for a person who downloads their data.
@@ -16,6 +18,8 @@ const exportPage = 200
 type ExportedAccount struct {
 	ID         int64     `json:"id"`
 	Name       string    `json:"name"`
+	Email      string    `json:"email"`
+	Confirmed  bool      `json:"email_confirmed"`
 	PictureURL string    `json:"picture_url"`
 	TimeZone   string    `json:"time_zone"`
 	Units      string    `json:"units"`
@@ -39,9 +43,10 @@ type ExportedBrowser struct {
 // ExportAccount returns a user for their archive. Errors: ErrNotFound.
 func (a *Accounts) ExportAccount(ctx context.Context, userID int64) (u ExportedAccount, err error) {
 	err = a.pool.QueryRow(ctx, `
-		SELECT id, display_name, COALESCE(avatar_url, ''), COALESCE(time_zone, ''), COALESCE(units, ''), created_at
-		FROM cairn.users WHERE id = $1`, userID).
-		Scan(&u.ID, &u.Name, &u.PictureURL, &u.TimeZone, &u.Units, &u.CreatedAt)
+		SELECT u.id, u.display_name, COALESCE(e.email, ''), e.verified_at IS NOT NULL, COALESCE(u.avatar_url, ''),
+		       COALESCE(u.time_zone, ''), COALESCE(u.units, ''), u.created_at
+		FROM cairn.users u LEFT JOIN cairn.emails e ON e.user_id = u.id WHERE u.id = $1`, userID).
+		Scan(&u.ID, &u.Name, &u.Email, &u.Confirmed, &u.PictureURL, &u.TimeZone, &u.Units, &u.CreatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ExportedAccount{}, ErrNotFound
 	}
@@ -96,4 +101,20 @@ func (a *Accounts) ExportBrowsers(
 		return nil, 0, fmt.Errorf("auth: export browsers of user %d: %w", userID, err)
 	}
 	return browsers, 0, nil
+}
+
+// ExportedEvent is something that happened to an account.
+type ExportedEvent struct {
+	At    time.Time  `json:"at"`
+	Kind  mail.Kind  `json:"kind"`
+	Facts mail.Facts `json:"facts"`
+}
+
+// ExportEvents returns what happened to an account, which is little (maxEvents), so there is no next page.
+func (a *Accounts) ExportEvents(ctx context.Context, userID, _ int64) (list []ExportedEvent, next int64, err error) {
+	events, err := a.Events(ctx, userID, maxEvents)
+	for _, e := range events {
+		list = append(list, ExportedEvent{e.At.UTC(), e.Kind, e.Facts})
+	}
+	return list, 0, err
 }

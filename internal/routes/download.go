@@ -29,6 +29,7 @@ func (s *server) exported() []export.Part {
 		export.One("account.json", "your account and preferences", s.Accounts.ExportAccount),
 		export.List("sign_in_methods.json", "how you can sign in", s.Accounts.ExportMethods),
 		export.List("browsers.json", "browsers that have signed in before", s.Accounts.ExportBrowsers),
+		export.List("account_history.json", "what happened to your account", s.Accounts.ExportEvents),
 		export.List("sessions.json", "where you are signed in", s.Sessions.Export),
 		export.List("ended_sessions.json", "sessions that ended in the last 30 days", s.Sessions.ExportEndings),
 		export.List("connections.json", "the accounts you connected", s.Connections.Export),

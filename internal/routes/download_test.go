@@ -134,6 +134,7 @@ func TestDownload(t *testing.T) {
 		"account.json":            `"name": "Ada"`,
 		"sign_in_methods.json":    `{"method":"password","email":"ada@example.org","signs_in":true,"since":"20`,
 		"browsers.json":           `{"last_sign_in_at":"20`,
+		"account_history.json":    `"kind":"method_added"`,
 		"sessions.json":           `"method":"password","signed_in_at":"20`,
 		"ended_sessions.json":     `"reason":"signed_out"}`,
 		"connections.json":        `{"provider":"strava","account_id":"`,

@@ -16,7 +16,7 @@ func TestChangeOfAddressAndUndo(t *testing.T) {
 	b.post("/account/email", "email", "new@example.org").to("/check-your-mail")
 	link := server.WaitFor(t, "new@example.org", "Confirm your new e-mail").Link()
 	newBrowser(t, s).get(strings.TrimPrefix(link, s.url)).to("/account/email/confirm")
-	page := b.open(link).want(200, "h1", "Use new@example.org from now on?")
+	page := b.follow(link).want(200, "h1", "Use new@example.org from now on?")
 	b.press(page).to("/account#email")
 	b.get("/account").want(200, "#email", "new@example.org").want(200, "#activity", "changed to new@example.org")
 	b.connect("strava", "ada").to("/")
@@ -25,18 +25,18 @@ func TestChangeOfAddressAndUndo(t *testing.T) {
 	// The owner's mailbox undoes it, in a browser that is not signed in.
 	undo := server.WaitFor(t, "ada@example.org", "has another e-mail now").Link()
 	owner := newBrowser(t, s)
-	page = owner.open(undo).want(200, "h1", "Take your account back?")
+	page = owner.follow(undo).want(200, "h1", "Take your account back?")
 	owner.press(page).to("/check-your-mail")
 	b.get("/account").to("/login?next=%2Faccount&notice=sign-in")
 	if n := methods(t, s); n != 0 {
 		t.Errorf("%d sign-in methods that were added or changed since are left", n)
 	}
 	reset := server.WaitFor(t, "ada@example.org", "Choose a new password").Link()
-	page = owner.open(reset).want(200, "h1", "Choose a new password")
+	page = owner.follow(reset).want(200, "h1", "Choose a new password")
 	owner.press(page, "password", newPassword).to("/login?notice=password-reset")
 	owner.post("/login", "email", "ada@example.org", "password", newPassword).to("/")
 	owner.get("/account").want(200, "#email", "ada@example.org").want(200, "#activity", "restored")
-	owner.open(undo).want(303, "", "")
+	owner.follow(undo).want(303, "", "")
 }
 
 // Undoing a change ends the undo of every later one, so that a thief can't change back.
@@ -46,14 +46,14 @@ func TestUndoEndsLaterUndos(t *testing.T) {
 	b := joined(t, s, server, "ada@example.org")
 	for _, email := range []string{"thief@example.org", "thief2@example.org"} {
 		b.post("/account/email", "email", email).to("/check-your-mail")
-		b.press(b.open(server.WaitFor(t, email, "Confirm your new").Link())).to("/account#email")
+		b.press(b.follow(server.WaitFor(t, email, "Confirm your new").Link())).to("/account#email")
 	}
 	thief := server.WaitFor(t, "thief@example.org", "has another e-mail now").Link()
 	owner := newBrowser(t, s)
-	page := owner.open(server.WaitFor(t, "ada@example.org", "has another e-mail now").Link())
+	page := owner.follow(server.WaitFor(t, "ada@example.org", "has another e-mail now").Link())
 	owner.press(page).to("/check-your-mail")
 	other := newBrowser(t, s)
-	other.open(thief).to("/login?notice=mailed-link")
+	other.follow(thief).to("/login?notice=mailed-link")
 	if n := count(t, s, `SELECT count(*) FROM cairn.emails WHERE email = 'ada@example.org'`); n != 1 {
 		t.Error("the owner's address is not back")
 	}
@@ -65,7 +65,7 @@ func TestChangeToATakenAddress(t *testing.T) {
 	s, server := newMailSite(t)
 	b := joined(t, s, server, "ada@example.org")
 	b.post("/account/email", "email", "eve@example.org").to("/check-your-mail")
-	page := b.open(server.WaitFor(t, "eve@example.org", "Confirm your new").Link())
+	page := b.follow(server.WaitFor(t, "eve@example.org", "Confirm your new").Link())
 	joined(t, s, server, "eve@example.org")
 	b.press(page).to("/account#email")
 	b.get("/account").want(200, "#email", "Another account has this e-mail").want(200, "#email", "ada@example.org")
@@ -82,8 +82,8 @@ func TestRaceChangeAgainstReset(t *testing.T) {
 		b.post("/account/email", "email", "new-"+email).to("/check-your-mail")
 		other := newBrowser(t, second)
 		other.post("/forgot", "email", email).to("/check-your-mail")
-		change := b.open(server.WaitFor(t, "new-"+email, "Confirm your new").Link())
-		reset := other.open(server.WaitFor(t, email, "Choose a new password").Link())
+		change := b.follow(server.WaitFor(t, "new-"+email, "Confirm your new").Link())
+		reset := other.follow(server.WaitFor(t, email, "Choose a new password").Link())
 		changed, done := make(chan bool), make(chan bool)
 		go func() { changed <- b.press(change).header.Get("Location") == "/account#email" }()
 		go func() {

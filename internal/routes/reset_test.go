@@ -18,8 +18,8 @@ func newMailSite(t testing.TB) (site, *testkit.MailServer) {
 	return newSiteWith(t, options{mail: server, works: true}), server
 }
 
-// open follows a link in a message to the page that it leads to.
-func (b browser) open(link string) answer {
+// follow follows a link in a message to the page that it leads to.
+func (b browser) follow(link string) answer {
 	b.t.Helper()
 	u, err := url.Parse(link)
 	if err != nil {
@@ -43,7 +43,7 @@ func joined(t testing.TB, s site, server *testkit.MailServer, email string) brow
 	t.Helper()
 	b := newBrowser(t, s)
 	b.post("/signup", "name", "Ada", "email", email, "password", password).to("/check-your-mail")
-	page := b.open(server.WaitFor(t, email, "Confirm your e-mail").Link())
+	page := b.follow(server.WaitFor(t, email, "Confirm your e-mail").Link())
 	b.press(page.want(200, "h1", "Create your account")).to("/")
 	return b
 }
@@ -76,7 +76,7 @@ func TestSignUpInAnotherBrowser(t *testing.T) {
 	newBrowser(t, s).post("/signup", "email", "ada@example.org", "password", password).to("/check-your-mail")
 	link := server.WaitFor(t, "ada@example.org", "Confirm").Link()
 	other := newBrowser(t, s)
-	page := other.open(link).want(200, "label[for=password]", "Password")
+	page := other.follow(link).want(200, "label[for=password]", "Password")
 	other.press(page, "password", newPassword).want(422, "#password-error", "Wrong password")
 	other.press(page).want(422, "#password-error", "Wrong password")
 	other.press(page, "password", password).to("/")
@@ -93,7 +93,7 @@ func TestResetByMail(t *testing.T) {
 	other.post("/forgot", "email", "ADA@example.org").to("/check-your-mail")
 	other.post("/forgot", "email", "nobody@example.org").to("/check-your-mail")
 	link := server.WaitFor(t, "ADA@example.org", "Choose a new password").Link()
-	page := other.open(link).want(200, "h1", "Choose a new password")
+	page := other.follow(link).want(200, "h1", "Choose a new password")
 	other.press(page, "password", "short").want(422, "#password-error", "12 characters")
 	other.press(page, "password", newPassword).to("/login?notice=password-reset")
 	b.get("/account").to("/login?next=%2Faccount&notice=sign-in")
@@ -101,7 +101,7 @@ func TestResetByMail(t *testing.T) {
 	b.post("/login", "email", "ada@example.org", "password", newPassword).to("/")
 	b.get("/account").want(200, "#activity", "A new password was set")
 	server.WaitFor(t, "ada@example.org", "A new password was set")
-	other.open(link).want(303, "", "")
+	other.follow(link).want(303, "", "")
 	testkit.Eventually(t, "nothing is left of requests", func() bool {
 		return count(t, s, `SELECT (SELECT count(*) FROM cairn.links) + (SELECT count(*) FROM cairn.messages)`) == 0
 	})
@@ -122,7 +122,7 @@ func TestResetOfAnUnverifiedAddress(t *testing.T) {
 	} {
 		b := newBrowser(t, s)
 		b.post("/forgot", "email", email).to("/check-your-mail")
-		page := b.open(server.WaitFor(t, email, "Choose a new password").Link())
+		page := b.follow(server.WaitFor(t, email, "Choose a new password").Link())
 		b.press(page, "password", newPassword).to(location)
 	}
 	alone.at(s).get("/account").to("/login?next=%2Faccount&notice=sign-in")
@@ -185,7 +185,7 @@ func TestRaceResetIsGoodOnce(t *testing.T) {
 		var presses []func()
 		for i := range results {
 			b := newBrowser(t, []site{s, second}[i%2])
-			page := b.open(link)
+			page := b.follow(link)
 			presses = append(presses, func() {
 				results[i] = b.press(page, "password", newPassword).header.Get("Location")
 			})
@@ -251,8 +251,8 @@ func TestVerifyAnAddress(t *testing.T) {
 	if n := len(server.Messages()); n != 1 {
 		t.Errorf("%d messages were sent, want 1", n)
 	}
-	other.open(link).to("/account")
-	page := b.open(link).want(200, "h1", "Is ada@example.org yours?")
+	other.follow(link).to("/account")
+	page := b.follow(link).want(200, "h1", "Is ada@example.org yours?")
 	b.press(page).to("/account#email")
 	b.get("/account").want(200, "#email", "Confirmed")
 	b.get("/account/email/verify").to("/account")
