@@ -1,6 +1,6 @@
 # make help lists the targets. Nothing here is needed to build: go build ./cmd/server does.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-busy race-test cover matrix-test deploy-test fault-test import-test changeover-test bench lint fuzz screenshots previous postgres chromium pgbouncer promtool axe express systemd
+.PHONY: help run build test test-busy race-test cover matrix-test deploy-test fault-test import-test changeover-test bench timing-test lint fuzz screenshots previous postgres chromium pgbouncer promtool axe express systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ endif
 	go test -run '^$$' -bench 'SignedIn|Storm|Expired' -benchtime 1x -timeout 90m ./internal/bench
 	go test -run '^$$' -bench Request -benchtime 3s ./internal/bench
 	go test -run '^$$' -bench Home -benchtime 3s ./internal/routes
+
+timing-test: postgres ## compare how long forms take for addresses with and without an account, and print the rank test's p
+	go test -run '^$$' -bench KnownAgainstUnknown -benchtime 1x -timeout 30m ./internal/routes
 
 lint: ## check formatting, line length, vet, staticcheck, modern Go
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run: gofmt -w .'; exit 1; }

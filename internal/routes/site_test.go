@@ -82,6 +82,7 @@ type options struct {
 	exports []export.Part               // more of them, in the archive of a person's data
 	node    config.Node                 // the change-over from the Node server
 	mail    *testkit.MailServer         // nil: no mail is sent
+	cost    auth.Cost                   // of a password's hash; zero: cheap
 	without string                      // a provider of which the operator has no keys
 	// more makes another provider for a site at public; nil: there are three.
 	more func(public string) *oauth.Provider
@@ -229,7 +230,7 @@ func newSiteWith(t testing.TB, o options) site {
 // newAccounts returns the accounts of a site, and what does their background work.
 func newAccounts(t testing.TB, o options, queue *jobs.Queue, words routes.Words) (*auth.Accounts, []jobs.Feature) {
 	t.Helper()
-	settings := auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cheap}
+	settings := auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cmp.Or(o.cost, cheap)}
 	if o.mail == nil {
 		return auth.New(o.pool, "test", settings), nil
 	}
