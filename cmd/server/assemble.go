@@ -122,6 +122,7 @@ func (s server) newAccounts(providers oauth.Registry, watch *metrics.Metrics, ou
 func (s server) newUpkeep(watch *metrics.Metrics, changeOver *node.Node) upkeep {
 	return upkeep{
 		log:   s.log,
+		pool:  s.pool,
 		batch: s.limits.Upkeep,
 		node:  changeOver,
 		sessions: session.New(session.Options{

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"net/http"
+	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 
 	"cairn/db/dbtest"
@@ -77,5 +80,42 @@ func TestDoctorChecksMail(t *testing.T) {
 	testkit.WantFindings(t, says, `FAIL | configuration | SMTP_URL is not an address`)
 	if strings.Contains(says, "SMTP_URL is not set") || len(server.Messages()) != 0 {
 		t.Errorf("%d messages, and it says:\n%s", len(server.Messages()), says)
+	}
+}
+
+// A message is not lost if the mail server wants it later and the server is killed meanwhile.
+func TestMessageOutlivesItsServer(t *testing.T) {
+	t.Parallel()
+	mailServer := testkit.NewMailServer(t)
+	mailServer.Answer("RCPT", 451, "4.7.1", "greylisted, try again")
+	database := dbtest.NewURL(t)
+	env := []string{"DATABASE_URL=" + database, "DATA_DIR=" + testkit.DataDir(t), "PORT=" + testkit.FreePort(t),
+		"SMTP_URL=" + mailServer.URL.String()}
+	server := startProcess(t, env...)
+	b := testkit.NewBrowser(t)
+	status, page := b.Send(http.MethodPost, server.URL+"/signup",
+		url.Values{"email": {"ada@example.org"}, "password": {testkit.Password}})
+	if status != http.StatusOK || page.Url.Path != "/check-your-mail" {
+		t.Fatalf("a mail server that takes nothing yet: %d %s", status, page.Url)
+	}
+	testkit.Eventually(t, "a try has failed", func() bool {
+		return testkit.Ask[int](t, database, `
+			SELECT count(*)::int FROM cairn.river_job WHERE kind = 'message' AND state = 'retryable'`) == 1
+	})
+	server.End(syscall.SIGKILL)
+	mailServer.Answer("RCPT", 0, "", "")
+	server = startProcess(t, env...)
+	link := mailServer.WaitFor(t, "ada@example.org", "Confirm your e-mail").Link()
+	_, page = b.Send(http.MethodGet, link, nil)
+	about := page.Find("main input[name=about]").AttrOr("value", "")
+	status, page = b.Send(http.MethodPost, server.URL+"/signup/confirm", url.Values{"about": {about}})
+	if status != http.StatusOK || page.Find("header a[href='/account']").Length() == 0 {
+		t.Errorf("the link is answered %d: %s", status, page.Find("main").Text())
+	}
+	if n := len(mailServer.Messages()); n != 1 {
+		t.Errorf("%d messages came, want 1", n)
+	}
+	if strings.Contains(server.Logged(), "ada@example.org") || strings.Contains(server.Logged(), "token=") {
+		t.Error("the log has the address, or the link")
 	}
 }

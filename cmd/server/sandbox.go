@@ -67,5 +67,6 @@ func (s server) startSandbox(ctx context.Context) (simulation, map[string]oauth.
 	if err != nil {
 		return simulation{}, nil, err
 	}
-	return simulation{made, &routes.Sandbox{Host: host, Handler: made.Handler()}}, apps, nil
+	return simulation{made, &routes.Sandbox{Host: host, Handler: made.Handler(), TakesMail: s.Mail.Server == nil}},
+		apps, nil
 }

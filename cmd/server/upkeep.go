@@ -6,9 +6,12 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"cairn/internal/auth"
 	"cairn/internal/connection"
 	"cairn/internal/jobs"
+	"cairn/internal/mail"
 	"cairn/internal/node"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
@@ -18,6 +21,7 @@ import (
 // when sessions were last seen.
 type upkeep struct {
 	log         *slog.Logger
+	pool        *pgxpool.Pool
 	batch       time.Duration // for one batch
 	sessions    *session.Manager
 	accounts    *auth.Accounts
@@ -74,8 +78,11 @@ func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.accounts.SweepBrowsers)
 	u.sweep(ctx, u.accounts.SweepLinks)
 	u.sweep(ctx, u.accounts.SweepEvents)
+	u.sweep(ctx, u.sweepMail)
 	u.sweep(ctx, u.node.Sweep)
 }
+
+func (u upkeep) sweepMail(ctx context.Context) (more bool, err error) { return mail.Sweep(ctx, u.pool) }
 
 // sweep runs batch until nothing is left. After each run it pauses for as long as the run took, because requests come
 // first.

@@ -20,7 +20,8 @@
 //	limits.go       all rate limits, and what they are counted for: a person, a session, a network
 //	limit.go        counting in PostgreSQL for all instances
 //
-// An e-mail address that is not verified selects the password to compare with, and nothing else. Rules that must hold
+// An e-mail address that is not verified selects the password to compare with, and gets links that somebody asks for.
+// Rules that must hold
 // together run in one transaction; the schema ensures uniqueness.
 package auth
 
@@ -74,7 +75,7 @@ type Options struct {
 }
 
 // New returns the accounts in a database. The secret, the same on all instances, keys the names of rate-limit counters,
-// so that their table reveals no address.
+// so that their table reveals no address, and the tokens of links in messages.
 func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
 	return &Accounts{
 		Limits: cmp.Or(o.Limits, DefaultLimits()),

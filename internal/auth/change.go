@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/mail"
 )
 
-// An address is changed once the new one is proven. The old one, if it was proven, can take that back for a week: a
-// thief of a session who has passed re-authentication must not be able to take the account away from its owner.
+// An address is changed once the new one is proven. The old one, if it was proven, can take that back for a week:
+// whoever got into an account must not be able to take it away from its owner. They knew the password, perhaps, or have
+// just added a way in. So undoing removes the password and what was added since the day before the change.
+
+// undoneBefore is how long before a change sign-in methods count as added by whoever made it.
+const undoneBefore = 24 * time.Hour
 
 // RequestChange asks for a link that proves a new address for an account. The caller makes sure that the sign-in is
 // recent. Errors: *FieldError, *LimitError, ErrNotFound.
@@ -56,7 +61,7 @@ func (a *Accounts) ChangeEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 	}
 	if verified {
 		undo := Link{Purpose: ToUndo, UserID: l.UserID, Email: old, key: emailKey(old)}
-		if err := a.requestLinkTx(ctx, tx, undo, ""); err != nil {
+		if err := a.sendLink(ctx, tx, undo); err != nil {
 			return err
 		}
 	}
@@ -85,9 +90,10 @@ func replaceEmail(ctx context.Context, tx pgx.Tx, userID int64, email, key strin
 	return nil
 }
 
-// UndoChange restores the address of a link, and removes every sign-in method that was added or changed since it was
-// taken away. disconnect ends a connection first. The caller locks everybody out, and has a link for a new password
-// sent (RequestResetTx). Errors: ErrLink, ErrEmailTaken; disconnect's.
+// UndoChange restores the address of a link, which others can't have claimed meanwhile without proof. It removes the
+// password, and the sign-in methods that are newer than a day before the change. disconnect ends a connection first.
+// The caller locks everybody out, and has a link for a new password sent (RequestResetTx). Errors: ErrLink,
+// ErrEmailTaken; disconnect's.
 func (a *Accounts) UndoChange(
 	ctx context.Context, tx pgx.Tx, l Link, disconnect func(provider string, identityID int64) error,
 ) error {
@@ -100,6 +106,9 @@ func (a *Accounts) UndoChange(
 		return err
 	}
 	if err := removeSince(ctx, tx, l, disconnect); err != nil {
+		return err
+	}
+	if err := evictClaim(ctx, tx, l); err != nil {
 		return err
 	}
 	if err := replaceEmail(ctx, tx, l.UserID, l.Email, l.key); err != nil {
@@ -119,13 +128,14 @@ func (a *Accounts) RequestResetTx(ctx context.Context, tx pgx.Tx, l Link) error 
 	return a.requestLinkTx(ctx, tx, Link{Purpose: ToReset, Email: l.Email, key: l.key}, "")
 }
 
-// removeSince removes the sign-in methods that are newer than a link.
+// removeSince removes the sign-in methods that whoever changed the address may know or have added.
 func removeSince(
 	ctx context.Context, tx pgx.Tx, l Link, disconnect func(provider string, identityID int64) error,
 ) error {
 	rows, _ := tx.Query(ctx, `
-		SELECT id, provider FROM cairn.identities WHERE user_id = $1 AND created_at > $2
-		ORDER BY id FOR UPDATE`, l.UserID, l.created) // CollectRows returns its error
+		SELECT id, provider FROM cairn.identities
+		WHERE user_id = $1 AND created_at > $2::timestamptz - $3::interval
+		ORDER BY id FOR UPDATE`, l.UserID, l.created, undoneBefore) // CollectRows returns its error
 	type identity struct {
 		ID       int64
 		Provider string
@@ -142,9 +152,22 @@ func removeSince(
 			return fmt.Errorf("auth: remove identity %d: %w", i.ID, err)
 		}
 	}
-	_, err = tx.Exec(ctx, `DELETE FROM cairn.passwords WHERE user_id = $1 AND changed_at > $2`, l.UserID, l.created)
-	if err != nil {
-		return fmt.Errorf("auth: remove a new password of user %d: %w", l.UserID, err)
+	if _, err := tx.Exec(ctx, `DELETE FROM cairn.passwords WHERE user_id = $1`, l.UserID); err != nil {
+		return fmt.Errorf("auth: remove the password of user %d: %w", l.UserID, err)
+	}
+	return nil
+}
+
+// evictClaim takes the address of a link out of another account that has it without proof.
+func evictClaim(ctx context.Context, tx pgx.Tx, l Link) error {
+	for _, sql := range []string{
+		`DELETE FROM cairn.passwords p USING cairn.emails e
+		 WHERE e.user_id = p.user_id AND e.email_key = $1 AND e.user_id <> $2 AND e.verified_at IS NULL`,
+		`DELETE FROM cairn.emails WHERE email_key = $1 AND user_id <> $2 AND verified_at IS NULL`,
+	} {
+		if _, err := tx.Exec(ctx, sql, l.key, l.UserID); err != nil {
+			return fmt.Errorf("auth: take an unproven address out of another account: %w", err)
+		}
 	}
 	return nil
 }

@@ -15,6 +15,14 @@ import (
 	"cairn/internal/mail"
 )
 
+// lockAddress lets no other transaction sign up with an address, or count the links to it, until this one ends.
+func lockAddress(ctx context.Context, tx pgx.Tx, key string) error {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 7262))`, key); err != nil {
+		return fmt.Errorf("auth: lock an address: %w", err)
+	}
+	return nil
+}
+
 // insertEmail gives an address to a user who has none, if nobody has it. It uses ON CONFLICT for an address that is
 // taken: a unique violation would write it to PostgreSQL's log.
 func insertEmail(ctx context.Context, tx pgx.Tx, userID int64, email, key string) error {
@@ -61,6 +69,16 @@ func (a *Accounts) VerifyEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 		return ErrLink
 	}
 	return a.Tell(ctx, tx, l.UserID, mail.EmailVerified, mail.Facts{"email": l.Email})
+}
+
+// MailTaken notes that a message to an address was sent.
+func (a *Accounts) MailTaken(ctx context.Context, address string) error {
+	_, err := a.pool.Exec(ctx, `
+		UPDATE cairn.emails SET refused_at = NULL WHERE email_key = $1 AND refused_at IS NOT NULL`, emailKey(address))
+	if err != nil {
+		return fmt.Errorf("auth: note a message that was sent: %w", err)
+	}
+	return nil
 }
 
 // MailRefused notes that a message to an address was refused for good, and tells the account's owner on its page.

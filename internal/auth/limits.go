@@ -24,7 +24,7 @@ type Limits struct {
 	CallPause, CallHour, CallNetwork                        Limit
 	DownloadPerson, DownloadNetwork                         Limit
 	LinkSignIn, LinkNetwork                                 Limit
-	MailPerson, MailNetwork                                 Limit
+	MailPerson, MailNetwork, ResetStrangers                 Limit
 	ConfirmLink, ConfirmNetwork                             Limit
 }
 
@@ -58,6 +58,7 @@ func DefaultLimits() Limits {
 		LinkNetwork:     Limit{"unknown link, network", 20, quarter},
 		MailPerson:      Limit{"mail, person", 10, time.Hour},
 		MailNetwork:     Limit{"mail, network", 20, time.Hour},
+		ResetStrangers:  Limit{"reset mail, account", 10, 24 * time.Hour},
 		ConfirmLink:     Limit{"mailed link", 10, time.Hour},
 		ConfirmNetwork:  Limit{"mailed link, network", 30, time.Hour},
 	}

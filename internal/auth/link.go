@@ -19,6 +19,9 @@ import (
 // A link in a message proves that its holder reads the mail of an address, and does what its purpose says once they
 // confirm it. Whoever asks for one only leaves a request, as a row without a token: linkJob finds out whether a message
 // is sent. So the page that takes the request can't tell who has an account.
+//
+// Tokens are computed under SESSION_SECRET: links that were sent under another one go on working, and messages that
+// still wait under another one are dropped.
 
 // Purpose is what a link is for.
 type Purpose string
@@ -46,6 +49,7 @@ func (p Purpose) life() time.Duration {
 const (
 	maxLinks    = 3                // that are good at a time, for one address and purpose
 	linkPause   = 10 * time.Minute // between two resets of one account
+	signUpPause = time.Hour        // before a further sign-up takes the place of one of maxLinks
 	requestLife = time.Hour        // of a request that no job has looked at
 )
 
@@ -84,25 +88,42 @@ func (a *Accounts) requestLink(ctx context.Context, l Link, browser string) erro
 }
 
 func (a *Accounts) requestLinkTx(ctx context.Context, tx pgx.Tx, l Link, browser string) error {
+	r, err := insertLink(ctx, tx, l, browser)
+	if err != nil {
+		return err
+	}
+	_, err = a.mail.InsertTx(ctx, tx, linkJob{r.ID}, nil)
+	return err
+}
+
+// sendLink sends a link that nobody asked for, in the transaction of its cause.
+func (a *Accounts) sendLink(ctx context.Context, tx pgx.Tx, l Link) error {
+	r, err := insertLink(ctx, tx, l, "")
+	if err != nil {
+		return err
+	}
+	return a.send(ctx, tx, r, outcome{mail.Kind(l.Purpose), l.UserID, true})
+}
+
+func insertLink(ctx context.Context, tx pgx.Tx, l Link, browser string) (request, error) {
 	details, err := json.Marshal(l.details)
 	if err != nil {
-		return fmt.Errorf("auth: encode a link: %w", err)
+		return request{}, fmt.Errorf("auth: encode a link: %w", err)
 	}
 	var hash []byte
 	if browser != "" {
 		hash = digest(browser)
 	}
-	nonce := make([]byte, 16)
-	_, _ = rand.Read(nonce) // never fails
+	r := request{l, make([]byte, 16)}
+	_, _ = rand.Read(r.nonce) // never fails
 	err = tx.QueryRow(ctx, `
 		INSERT INTO cairn.links (purpose, user_id, email, email_key, nonce, browser_hash, details, expires_at)
-		VALUES ($1, NULLIF($2, 0), $3, $4, $5, $6, $7, now() + $8::interval) RETURNING id`,
-		l.Purpose, l.UserID, l.Email, l.key, nonce, hash, string(details), requestLife).Scan(&l.ID)
+		VALUES ($1, NULLIF($2::bigint, 0), $3, $4, $5, $6, $7, now() + $8::interval) RETURNING id`,
+		l.Purpose, l.UserID, l.Email, l.key, r.nonce, hash, string(details), requestLife).Scan(&r.ID)
 	if err != nil {
-		return fmt.Errorf("auth: store the request for a link: %w", err)
+		return request{}, fmt.Errorf("auth: store a link: %w", err)
 	}
-	_, err = a.mail.InsertTx(ctx, tx, linkJob{l.ID}, nil)
-	return err
+	return r, nil
 }
 
 // token computes the token of a link. It is the same in every try to send it, and nobody can compute it from the

@@ -39,7 +39,7 @@ func (a *Accounts) Register(workers *river.Workers) {
 	river.AddWorker(workers, &linkWorker{accounts: a})
 }
 
-// Reconcile has nothing to do: a request without a job is swept, and asked for again.
+// Reconcile has nothing to do: a request and its job are stored together, and whoever gets no message asks again.
 func (a *Accounts) Reconcile(context.Context) (now, later []river.JobArgs, err error) {
 	return nil, nil, nil
 }
@@ -71,9 +71,9 @@ func (a *Accounts) answer(ctx context.Context, tx pgx.Tx, id int64) error {
 	case ToSignUp:
 		given, err = answerSignUp(ctx, tx, r)
 	case ToReset:
-		given, err = answerReset(ctx, tx, r)
+		given, err = a.answerReset(ctx, tx, r)
 	default:
-		given = outcome{mail.Kind(r.Purpose), r.UserID, true}
+		given, err = answerOwner(ctx, tx, r)
 	}
 	switch {
 	case err != nil:
@@ -110,27 +110,65 @@ func openRequest(ctx context.Context, tx pgx.Tx, id int64) (r request, err error
 func answerSignUp(ctx context.Context, tx pgx.Tx, r request) (outcome, error) {
 	var owner int64
 	var live int
+	var full bool
 	err := tx.QueryRow(ctx, `
-		SELECT COALESCE((SELECT user_id FROM cairn.emails WHERE email_key = $1), 0),
-		       (SELECT count(*) FROM cairn.links
-		        WHERE email_key = $1 AND purpose = 'signup' AND sent_at IS NOT NULL AND expires_at > now())`, r.key).
-		Scan(&owner, &live)
+		SELECT COALESCE((SELECT user_id FROM cairn.emails WHERE email_key = $1), 0), count(*),
+		       COALESCE(max(sent_at) > now() - $2::interval, false)
+		FROM cairn.links
+		WHERE email_key = $1 AND purpose = 'signup' AND sent_at IS NOT NULL AND expires_at > now()`,
+		r.key, signUpPause).Scan(&owner, &live, &full)
 	switch {
 	case err != nil:
 		return outcome{}, fmt.Errorf("auth: find the owner of an address: %w", err)
-	case live >= maxLinks:
+	case live < maxLinks:
+	case full:
 		return outcome{}, nil
-	case owner != 0:
+	default:
+		// The oldest gives way, so that strangers can't keep the address's owner from signing up.
+		if err := dropOldestSignUp(ctx, tx, r.key); err != nil {
+			return outcome{}, err
+		}
+	}
+	if owner != 0 {
 		return outcome{kind: mail.Taken, userID: owner}, nil
 	}
 	return outcome{kind: mail.SignUp, token: true}, nil
 }
 
+func dropOldestSignUp(ctx context.Context, tx pgx.Tx, key string) error {
+	_, err := tx.Exec(ctx, `
+		DELETE FROM cairn.links WHERE id = (
+			SELECT id FROM cairn.links WHERE email_key = $1 AND purpose = 'signup' AND sent_at IS NOT NULL
+			ORDER BY sent_at LIMIT 1)`, key)
+	if err != nil {
+		return fmt.Errorf("auth: drop a sign-up: %w", err)
+	}
+	return nil
+}
+
+// answerOwner sends a link that somebody who is signed in asked for, unless enough are on their way to its address,
+// which may be a stranger's.
+func answerOwner(ctx context.Context, tx pgx.Tx, r request) (outcome, error) {
+	var live int
+	err := tx.QueryRow(ctx, `
+		SELECT count(*) FROM cairn.links
+		WHERE email_key = $1 AND purpose = $2 AND sent_at IS NOT NULL AND expires_at > now()`, r.key, r.Purpose).
+		Scan(&live)
+	switch {
+	case err != nil:
+		return outcome{}, fmt.Errorf("auth: count links: %w", err)
+	case live >= maxLinks:
+		return outcome{}, nil
+	}
+	return outcome{mail.Kind(r.Purpose), r.UserID, true}, nil
+}
+
 // answerReset sends a link to the owner of an address. A browser that has signed in to the account has an allowance of
 // its own, which strangers can't use up.
-func answerReset(ctx context.Context, tx pgx.Tx, r request) (outcome, error) {
+func (a *Accounts) answerReset(ctx context.Context, tx pgx.Tx, r request) (outcome, error) {
 	var owner int64
 	var live, recent int
+	var known bool
 	err := tx.QueryRow(ctx, `
 		WITH owner AS (SELECT user_id FROM cairn.emails WHERE email_key = $1),
 		     known AS (SELECT token_hash FROM cairn.browsers JOIN owner USING (user_id)),
@@ -140,8 +178,9 @@ func answerReset(ctx context.Context, tx pgx.Tx, r request) (outcome, error) {
 			  AND CASE WHEN $2 IN (SELECT token_hash FROM known) THEN l.browser_hash = $2
 			      ELSE l.browser_hash IS NULL OR l.browser_hash NOT IN (SELECT token_hash FROM known) END)
 		SELECT user_id, (SELECT count(*) FROM asked),
-		       (SELECT count(*) FROM asked WHERE sent_at > now() - $3::interval)
-		FROM owner`, r.key, r.browser, linkPause).Scan(&owner, &live, &recent)
+		       (SELECT count(*) FROM asked WHERE sent_at > now() - $3::interval),
+		       COALESCE($2 IN (SELECT token_hash FROM known), false)
+		FROM owner`, r.key, r.browser, linkPause).Scan(&owner, &live, &recent, &known)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return outcome{}, nil
@@ -149,8 +188,13 @@ func answerReset(ctx context.Context, tx pgx.Tx, r request) (outcome, error) {
 		return outcome{}, fmt.Errorf("auth: find the owner of an address: %w", err)
 	case live >= maxLinks || recent > 0:
 		return outcome{}, nil
+	case !known:
+		err = a.Allow(ctx, a.Limits.ResetStrangers.Of(owner))
 	}
-	return outcome{kind: mail.Reset, userID: owner, token: true}, nil
+	if _, limited := errors.AsType[*LimitError](err); limited {
+		return outcome{}, nil
+	}
+	return outcome{kind: mail.Reset, userID: owner, token: true}, err
 }
 
 // send closes a request and puts its message into the outbox. Without a token the row only stays to be counted.
@@ -162,7 +206,7 @@ func (a *Accounts) send(ctx context.Context, tx pgx.Tx, r request, given outcome
 	}
 	_, err := tx.Exec(ctx, `
 		UPDATE cairn.links
-		SET user_id = NULLIF($2, 0), token_hash = $3, sent_at = now(), expires_at = now() + $4::interval,
+		SET user_id = NULLIF($2::bigint, 0), token_hash = $3, sent_at = now(), expires_at = now() + $4::interval,
 		    details = CASE WHEN $3::bytea IS NULL THEN '{}' ELSE details END
 		WHERE id = $1`, r.ID, given.userID, hash, r.Purpose.life())
 	if err != nil {

@@ -60,7 +60,7 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset) (freed
 	}
 	var verified, others bool
 	err = tx.QueryRow(ctx, `
-		SELECT verified_at IS NOT NULL, EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = e.user_id)
+		SELECT verified_at IS NOT NULL, EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = e.user_id AND signs_in)
 		FROM cairn.emails e WHERE user_id = $1 AND email_key = $2`, r.UserID, r.key).Scan(&verified, &others)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -70,7 +70,25 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset) (freed
 	case !verified && others:
 		return true, a.freeEmail(ctx, tx, r.Link)
 	}
+	if !verified {
+		if err := handOver(ctx, tx, r.UserID); err != nil {
+			return false, err
+		}
+	}
 	return false, a.replacePassword(ctx, tx, r)
+}
+
+// handOver removes what the owner of an address that was never proven did not put into the account that they get.
+func handOver(ctx context.Context, tx pgx.Tx, userID int64) error {
+	for _, sql := range []string{
+		`DELETE FROM cairn.identities WHERE user_id = $1 AND NOT signs_in`,
+		`DELETE FROM cairn.links WHERE user_id = $1`,
+	} {
+		if _, err := tx.Exec(ctx, sql, userID); err != nil {
+			return fmt.Errorf("auth: hand over user %d: %w", userID, err)
+		}
+	}
+	return nil
 }
 
 // freeEmail removes an address, which its owner did not give to this account, with its password.

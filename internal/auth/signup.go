@@ -40,6 +40,9 @@ func (a *Accounts) CheckSignUp(ctx context.Context, token, password, address, br
 // CreateByLink makes the account of a sign-up whose link was checked. Its address is verified. Errors: ErrLink,
 // ErrEmailTaken.
 func (a *Accounts) CreateByLink(ctx context.Context, tx pgx.Tx, l Link) (userID int64, err error) {
+	if err := lockAddress(ctx, tx, l.key); err != nil {
+		return 0, err
+	}
 	if err := takeLink(ctx, tx, l); err != nil {
 		return 0, err
 	}

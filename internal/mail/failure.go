@@ -93,6 +93,9 @@ func (s *Sender) secrets(m Message) (secrets []string) {
 		secrets = append(secrets, password, encode([]byte(password)), encode([]byte("\x00"+user+"\x00"+password)))
 	}
 	secrets = append(secrets, m.To, m.Subject, m.Heading)
+	if local, _, _ := strings.Cut(m.To, "@"); len(local) > 2 {
+		secrets = append(secrets, local)
+	}
 	secrets = append(secrets, m.Paragraphs...)
 	for _, f := range m.Facts {
 		secrets = append(secrets, f.Value)

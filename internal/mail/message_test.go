@@ -80,7 +80,7 @@ func TestMessageNeedsOnlyItsWords(t *testing.T) {
 	if err := newSender(t, o).Send(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	want := "Hello\n\nYou asked for it. Run by the people of cairn.example.org.\n"
+	want := "Hello\n\nYou asked for it. Sent by cairn.example.org.\n"
 	if text := strings.ReplaceAll(server.Messages()[0].Text, "\r\n", "\n"); text != want {
 		t.Errorf("text %q", text)
 	}

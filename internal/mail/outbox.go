@@ -86,7 +86,7 @@ func (o *Outbox) Put(ctx context.Context, tx pgx.Tx, d Draft) error {
 	var id int64
 	err := tx.QueryRow(ctx, `
 		INSERT INTO cairn.messages (key, user_id, recipient, kind, facts, link_id)
-		VALUES ($1, NULLIF($2, 0), $3, $4, $5, NULLIF($6, 0)) RETURNING id`,
+		VALUES ($1, NULLIF($2::bigint, 0), $3, $4, $5, NULLIF($6::bigint, 0)) RETURNING id`,
 		rand.Text(), d.UserID, d.To, d.Kind, d.Facts, d.LinkID).Scan(&id)
 	if err != nil {
 		return fmt.Errorf("mail: store a message: %w", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -21,6 +22,8 @@ type Transport interface {
 type Accounts interface {
 	// LinkToken returns the token of a link. Errors: ErrNoLink.
 	LinkToken(ctx context.Context, id int64) (string, error)
+	// MailTaken notes that a message to an address was sent.
+	MailTaken(ctx context.Context, address string) error
 	// MailRefused notes that a message to an address was refused for good.
 	MailRefused(ctx context.Context, address string) error
 }
@@ -83,7 +86,7 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[messageJob]) error {
 	err = w.send(ctx, d)
 	switch last := job.Attempt >= job.MaxAttempts; {
 	case err == nil:
-		return w.forget(ctx, job.Args.ID, d, "sent")
+		return errors.Join(w.Accounts.MailTaken(ctx, d.To), w.forget(ctx, job.Args.ID, d, "sent"))
 	case errors.Is(err, ErrNoLink):
 		return w.forget(ctx, job.Args.ID, d, "dropped")
 	case errors.Is(err, ErrRefused):
@@ -113,6 +116,18 @@ func (w *Worker) send(ctx context.Context, d Draft) (err error) {
 	m := w.Words(d, token)
 	m.ID, m.To = d.key, d.To
 	return w.Transport.Send(ctx, m)
+}
+
+// keptFor is how long a message is tried, and a little more.
+const keptFor = 3 * 24 * time.Hour
+
+// Sweep forgets messages whose jobs have ended without that, because mail was turned off or the database was away.
+func Sweep(ctx context.Context, pool *pgxpool.Pool) (more bool, err error) {
+	_, err = pool.Exec(ctx, `DELETE FROM cairn.messages WHERE created_at < now() - $1::interval`, keptFor)
+	if err != nil {
+		return false, fmt.Errorf("mail: sweep messages: %w", err)
+	}
+	return false, nil
 }
 
 func (w *Worker) forget(ctx context.Context, id int64, d Draft, result string) error {

@@ -142,6 +142,9 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	case !current.Recent:
 		askAgain(w, r, passwordPath)
 		return nil
+	case account.Email == "" && s.Accounts.MailOn(): // it is proven first
+		redirect(w, r, emailPath)
+		return nil
 	default:
 		email = cmp.Or(account.Email, r.PostForm.Get("email"))
 		message = "You can now sign in with your e-mail and password too."

@@ -53,7 +53,7 @@ func (s *server) requestChange(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	redirect(w, r, mailedPath)
+	redirect(w, r, mailedFor("change"))
 	return nil
 }
 
@@ -68,10 +68,18 @@ func (s *server) changePage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.refuseMailed(w, r, changeLink, err)
 	}
+	account, err := s.Accounts.Get(r.Context(), l.UserID)
+	if err != nil {
+		return err
+	}
+	detail := ""
+	if account.Verified {
+		detail = "We tell " + account.Email + ", which can undo this for seven days"
+	}
 	return Site{s}.Ask(w, r, Warning{
 		Heading: "Use " + l.Email + " from now on?", Lead: "You opened the link in our message to it.", Harmless: true,
 		Losses: []Loss{
-			{"mail", "We’ll write to the new address", "We tell the old one, which can undo this for seven days"},
+			{"mail", "We’ll write to the new address", detail},
 			{"key", "You sign in with it, if you have a password", "The password stays as it is"},
 		},
 		Button: "Use this e-mail", About: Site{s}.About(r, changeLink), Keep: Link{"Not now", "/account"},
@@ -118,8 +126,8 @@ func (s *server) undoPage(w http.ResponseWriter, r *http.Request) error {
 		Heading: "Take your account back?", Lead: l.Email + " becomes its e-mail again.",
 		Losses: []Loss{
 			{"logout", "Everybody is signed out of the account", "You too"},
-			{"key", "Sign-in methods that were added since are removed", "And a password that was changed since"},
-			{"mail", "We send you a link to choose a new password", "To " + l.Email},
+			{"password", "The password is removed", "We send a link to choose a new one to " + l.Email},
+			{"key", "Sign-in methods that were added since are removed", "And those of the day before"},
 		},
 		Button: "Take it back", About: Site{s}.About(r, undoLink), Keep: Link{"Leave it as it is", "/"},
 	})
@@ -144,6 +152,6 @@ func (s *server) undo(w http.ResponseWriter, r *http.Request) error {
 	}
 	Site{s}.DropSecret(w, undoLink)
 	s.Log.InfoContext(r.Context(), "change of e-mail undone", "id", requestID(r.Context()), "user", l.UserID)
-	redirect(w, r, mailedPath)
+	redirect(w, r, mailedFor("undo"))
 	return nil
 }

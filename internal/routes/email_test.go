@@ -1,6 +1,7 @@
 package routes_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ func TestChangeOfAddressAndUndo(t *testing.T) {
 	s, server := newMailSite(t)
 	b := joined(t, s, server, "ada@example.org")
 	b.post("/account/email", "email", "Ada@example.org").want(422, "#email-error", "already")
-	b.post("/account/email", "email", "new@example.org").to("/check-your-mail")
+	b.post("/account/email", "email", "new@example.org").to("/check-your-mail?for=change")
 	link := server.WaitFor(t, "new@example.org", "Confirm your new e-mail").Link()
 	newBrowser(t, s).get(strings.TrimPrefix(link, s.url)).to("/account/email/confirm")
 	page := b.follow(link).want(200, "h1", "Use new@example.org from now on?")
@@ -26,7 +27,7 @@ func TestChangeOfAddressAndUndo(t *testing.T) {
 	undo := server.WaitFor(t, "ada@example.org", "has another e-mail now").Link()
 	owner := newBrowser(t, s)
 	page = owner.follow(undo).want(200, "h1", "Take your account back?")
-	owner.press(page).to("/check-your-mail")
+	owner.press(page).to("/check-your-mail?for=undo")
 	b.get("/account").to("/login?next=%2Faccount&notice=sign-in")
 	if n := methods(t, s); n != 0 {
 		t.Errorf("%d sign-in methods that were added or changed since are left", n)
@@ -45,13 +46,13 @@ func TestUndoEndsLaterUndos(t *testing.T) {
 	s, server := newMailSite(t)
 	b := joined(t, s, server, "ada@example.org")
 	for _, email := range []string{"thief@example.org", "thief2@example.org"} {
-		b.post("/account/email", "email", email).to("/check-your-mail")
+		b.post("/account/email", "email", email).to("/check-your-mail?for=change")
 		b.press(b.follow(server.WaitFor(t, email, "Confirm your new").Link())).to("/account#email")
 	}
 	thief := server.WaitFor(t, "thief@example.org", "has another e-mail now").Link()
 	owner := newBrowser(t, s)
 	page := owner.follow(server.WaitFor(t, "ada@example.org", "has another e-mail now").Link())
-	owner.press(page).to("/check-your-mail")
+	owner.press(page).to("/check-your-mail?for=undo")
 	other := newBrowser(t, s)
 	other.follow(thief).to("/login?notice=mailed-link")
 	if n := count(t, s, `SELECT count(*) FROM cairn.emails WHERE email = 'ada@example.org'`); n != 1 {
@@ -64,7 +65,7 @@ func TestChangeToATakenAddress(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
 	b := joined(t, s, server, "ada@example.org")
-	b.post("/account/email", "email", "eve@example.org").to("/check-your-mail")
+	b.post("/account/email", "email", "eve@example.org").to("/check-your-mail?for=change")
 	page := b.follow(server.WaitFor(t, "eve@example.org", "Confirm your new").Link())
 	joined(t, s, server, "eve@example.org")
 	b.press(page).to("/account#email")
@@ -79,9 +80,9 @@ func TestRaceChangeAgainstReset(t *testing.T) {
 	for round := range testkit.Rounds(t) {
 		email := strings.Repeat("a", round%50+1) + "@example.org"
 		b := joined(t, s, server, email)
-		b.post("/account/email", "email", "new-"+email).to("/check-your-mail")
+		b.post("/account/email", "email", "new-"+email).to("/check-your-mail?for=change")
 		other := newBrowser(t, second)
-		other.post("/forgot", "email", email).to("/check-your-mail")
+		other.post("/forgot", "email", email).to("/check-your-mail?for=reset")
 		change := b.follow(server.WaitFor(t, "new-"+email, "Confirm your new").Link())
 		reset := other.follow(server.WaitFor(t, email, "Choose a new password").Link())
 		changed, done := make(chan bool), make(chan bool)
@@ -92,6 +93,109 @@ func TestRaceChangeAgainstReset(t *testing.T) {
 		}()
 		if c, r := <-changed, <-done; c == r {
 			t.Fatalf("round %d: changed %v, reset %v, want one of them", round, c, r)
+		}
+		exec(t, s, `DELETE FROM cairn.users`)
+		exec(t, s, `DELETE FROM cairn.rate_limits`)
+	}
+}
+
+// Undoing a change leaves nothing to whoever made it: not the password that they knew, not a method that they added
+// just before, and not an unproven claim on the old address.
+func TestUndoLeavesNothingToAThief(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	b := joined(t, s, server, "ada@example.org")
+	b.connect("strava", "max").to("/")
+	b.post("/account/email", "email", "thief@example.org").to("/check-your-mail?for=change")
+	b.press(b.follow(server.WaitFor(t, "thief@example.org", "Confirm your new").Link())).to("/account#email")
+	undo := server.WaitFor(t, "ada@example.org", "has another e-mail now").Link()
+	exec(t, s, `
+		WITH thief AS (INSERT INTO cairn.users (display_name) VALUES ('Thief') RETURNING id)
+		INSERT INTO cairn.emails (user_id, email, email_key)
+		SELECT id, 'ada@example.org', 'ada@example.org' FROM thief`)
+	owner := newBrowser(t, s)
+	owner.press(owner.follow(undo)).to("/check-your-mail?for=undo")
+	if n := methods(t, s); n != 0 {
+		t.Errorf("%d sign-in methods are left", n)
+	}
+	b.post("/login", "email", "ada@example.org", "password", password).want(422, "#form-error", "Wrong")
+	page := owner.follow(server.WaitFor(t, "ada@example.org", "Choose a new password").Link())
+	owner.press(page, "password", newPassword).to("/login?notice=password-reset")
+}
+
+// An address is proven before a password is added that goes with it, so that nobody claims a stranger's.
+func TestPasswordNeedsAProvenAddress(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	b := newBrowser(t, s)
+	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).to("/")
+	b.post("/account/password", "email", "eve@example.org", "password", password).to("/account/email")
+	b.post("/account/email", "email", "ada@example.org").to("/check-your-mail?for=change")
+	b.press(b.follow(server.WaitFor(t, "ada@example.org", "Confirm your new").Link())).to("/account#email")
+	b.post("/account/password", "password", newPassword).to("/account#h-password")
+	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", newPassword).to("/")
+}
+
+// A stranger's address gets few messages, whoever asks for them.
+func TestMessagesToAStrangerAreBounded(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	b := joined(t, s, server, "ada@example.org")
+	for range 5 {
+		b.post("/account/email", "email", "victim@example.org").to("/check-your-mail?for=change")
+	}
+	for range 5 {
+		newBrowser(t, s).post("/signup", "email", "victim@example.org", "password", password).
+			to("/check-your-mail?for=signup")
+	}
+	answered := func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.links WHERE sent_at IS NULL`)+
+			count(t, s, `SELECT count(*) FROM cairn.messages`) == 0
+	}
+	testkit.Eventually(t, "all requests are answered", answered)
+	came := func() (n int) {
+		for _, m := range server.Messages() {
+			if m.To == "victim@example.org" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := came(); n != 6 {
+		t.Errorf("%d messages came, want 3 of each kind", n)
+	}
+	// An hour later, the owner's own sign-up takes the place of a stranger's.
+	exec(t, s, `UPDATE cairn.links SET sent_at = sent_at - interval '61 minutes'`)
+	owner := newBrowser(t, s)
+	owner.post("/signup", "email", "victim@example.org", "password", newPassword).to("/check-your-mail?for=signup")
+	testkit.Eventually(t, "the owner's message comes", func() bool { return answered() && came() == 7 })
+	all := server.Messages()
+	owner.press(owner.follow(all[len(all)-1].Link())).to("/")
+}
+
+// Two sign-ups of one address that are confirmed at once make one account, and neither fails.
+func TestRaceSignUpsOfOneAddress(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	second := newSiteWith(t, options{pool: s.pool, mail: server})
+	for range testkit.Rounds(t) {
+		before := len(server.Messages())
+		browsers := []browser{newBrowser(t, s), newBrowser(t, second)}
+		for _, b := range browsers {
+			b.post("/signup", "email", "ada@example.org", "password", password).to("/check-your-mail?for=signup")
+		}
+		testkit.Eventually(t, "both links come", func() bool { return len(server.Messages()) == before+2 })
+		var pages []answer
+		for i, b := range browsers {
+			pages = append(pages, b.follow(server.Messages()[before+i].Link()))
+		}
+		locations := make(chan string)
+		for i, b := range browsers {
+			go func() { locations <- b.press(pages[i], "password", password).header.Get("Location") }()
+		}
+		got := []string{<-locations, <-locations}
+		if !slices.Contains(got, "/") || !slices.Contains(got, "/login?notice=mailed-link") {
+			t.Fatalf("they lead to %q", got)
 		}
 		exec(t, s, `DELETE FROM cairn.users`)
 		exec(t, s, `DELETE FROM cairn.rate_limits`)

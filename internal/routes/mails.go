@@ -17,7 +17,7 @@ type Words struct {
 }
 
 // becauseSafety is why people get messages that they can't choose not to get.
-const becauseSafety = "You get this because it’s about the safety of your account."
+const becauseSafety = "You’re getting this because it’s about the safety of your account."
 
 // Message says what a draft is about. token is its link's. Nothing that a stranger typed is in a message to an address
 // that nobody has proven, not even a name: we must not deliver a stranger's words.
@@ -32,7 +32,7 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 		return w.with("/login", "Sign in", mail.Message{
 			Subject: "You already have an account", Heading: "You already have an account",
 			Paragraphs: []string{"Somebody, probably you, tried to create an account with this address. There is one " +
-				"already: sign in to it, or choose a new password if you forgot yours."},
+				"already: sign in to it. If you forgot your password, the page helps you."},
 			Why: w.asked(),
 		})
 	case mail.Reset:
@@ -58,7 +58,7 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 	case mail.Undo:
 		return w.withLink(undoLink, token, "Take it back", mail.Message{
 			Subject: "Your account has another e-mail now", Heading: "Was this you?",
-			Paragraphs: []string{"It was changed a moment ago, and this address gets no more " +
+			Paragraphs: []string{"The e-mail of your Cairn account was changed, and this address gets no more " +
 				"messages. If it was you, there’s nothing to do. If not, take it back within seven days."},
 			Why: becauseSafety,
 		})
@@ -78,7 +78,8 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 // happenedTo is the message about something that happened to an account.
 func (w Words) happenedTo(d mail.Draft) mail.Message {
 	_, text := w.happened(d.Kind, d.Facts)
-	check := "If it was you, there’s nothing to do. If not, change your password, and sign out everywhere else."
+	check := "If it was you, there’s nothing to do. If not, remove the sign-in methods that aren’t yours, " +
+		"change your password, and sign out everywhere else."
 	m := mail.Message{Subject: text, Heading: "Was this you?", Paragraphs: []string{hello(d.Facts) + text + ".", check},
 		Facts: w.lines(d.Facts), Why: becauseSafety}
 	if d.Kind == mail.NewBrowser {
@@ -106,7 +107,7 @@ func (w Words) reconnect(facts mail.Facts) mail.Message {
 	return w.with(cardPath(p.Key), "Reconnect "+p.Name, mail.Message{
 		Subject: "Please connect " + p.Name + " again", Heading: what, Paragraphs: []string{hello(facts) + why},
 		Facts: w.lines(facts),
-		Why:   "You get this once, because nothing new comes from " + p.Name + " until you do.",
+		Why:   "You’re getting this once, because nothing new comes from " + p.Name + " until you do.",
 	})
 }
 
@@ -130,6 +131,6 @@ func (w Words) with(path, label string, m mail.Message) mail.Message {
 }
 
 func (w Words) asked() string {
-	return "You get this because somebody entered this address at " + w.Site.Host + ". If it wasn’t you, " +
+	return "You’re getting this because somebody entered this address at " + w.Site.Host + ". If it wasn’t you, " +
 		"ignore it: nothing happens."
 }

@@ -85,7 +85,7 @@ func (s *server) view(r *http.Request, title string) view {
 // bareView is a view without a user.
 func (s *server) bareView(title string) view {
 	v := view{Title: title, Sandbox: s.Sandbox != nil}
-	if v.Sandbox && s.Accounts.MailOn() {
+	if v.Sandbox && s.Sandbox.TakesMail {
 		v.Mailbox = s.PublicURL.Scheme + "://" + s.Sandbox.Host + "/sandbox/mail"
 	}
 	return v

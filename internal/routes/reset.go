@@ -18,11 +18,12 @@ const (
 var mailedNotices = map[string]notice{
 	"mailed-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. " +
 		"Ask for a new one."},
-	"taken-meanwhile": {Kind: info, Text: "There is another account with this e-mail by now."},
+	"taken-meanwhile": {Kind: info, Text: "Another account uses this e-mail now."},
 	"password-reset": {Kind: good, Text: "Your new password is set, and you’re signed out everywhere. " +
 		"Sign in with it."},
-	"email-freed": {Kind: info, Text: "Somebody else had put your e-mail into their account. " +
-		"It is free now: create an account of your own."},
+	"email-freed": {Kind: info, Text: "Nobody had ever confirmed this e-mail, so we couldn’t " +
+		"give you the account that used it. If it’s yours, sign in to it with a provider that you connected, " +
+		"and add your e-mail again. If not, create an account."},
 }
 
 // refuseMailed answers errors about a link: one that is no good leads to the sign-in page, which says so.
@@ -40,10 +41,18 @@ func (s *server) refuseMailed(w http.ResponseWriter, r *http.Request, l SecretLi
 	return nil
 }
 
-// mailed is the page after a form that has a message sent. It is the same for every address.
-func (s *server) mailed(w http.ResponseWriter, r *http.Request) error {
-	return s.render(w, http.StatusOK, "mailed", s.view(r, "Check your mail"))
+// mailedView is the page after a form that has a message sent.
+type mailedView struct {
+	view
+	For string // "signup", "reset", "change" or "undo"
 }
+
+// mailed shows the same for every address.
+func (s *server) mailed(w http.ResponseWriter, r *http.Request) error {
+	return s.render(w, http.StatusOK, "mailed", mailedView{s.view(r, "Check your mail"), r.URL.Query().Get("for")})
+}
+
+func mailedFor(purpose string) string { return mailedPath + "?for=" + purpose }
 
 // forgotView is the page on which people ask for a new password.
 type forgotView struct {
@@ -82,7 +91,7 @@ func (s *server) forgot(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	redirect(w, r, mailedPath)
+	redirect(w, r, mailedFor("reset"))
 	return nil
 }
 

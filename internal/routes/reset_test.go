@@ -42,7 +42,7 @@ func (b browser) press(a answer, fields ...string) answer {
 func joined(t testing.TB, s site, server *testkit.MailServer, email string) browser {
 	t.Helper()
 	b := newBrowser(t, s)
-	b.post("/signup", "name", "Ada", "email", email, "password", password).to("/check-your-mail")
+	b.post("/signup", "name", "Ada", "email", email, "password", password).to("/check-your-mail?for=signup")
 	page := b.follow(server.WaitFor(t, email, "Confirm your e-mail").Link())
 	b.press(page.want(200, "h1", "Create your account")).to("/")
 	return b
@@ -59,7 +59,8 @@ func TestSignUpByMail(t *testing.T) {
 	}
 	// The same for an address with an account, whose owner is told.
 	stranger := newBrowser(t, s)
-	stranger.post("/signup", "name", "Eve", "email", "Ada@example.org", "password", password).to("/check-your-mail")
+	stranger.post("/signup", "name", "Eve", "email", "Ada@example.org", "password", password).
+		to("/check-your-mail?for=signup")
 	taken := server.WaitFor(t, "Ada@example.org", "already have an account")
 	if strings.Contains(taken.Text, "Eve") {
 		t.Error("a stranger's words were delivered")
@@ -73,7 +74,7 @@ func TestSignUpByMail(t *testing.T) {
 func TestSignUpInAnotherBrowser(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
-	newBrowser(t, s).post("/signup", "email", "ada@example.org", "password", password).to("/check-your-mail")
+	newBrowser(t, s).post("/signup", "email", "ada@example.org", "password", password).to("/check-your-mail?for=signup")
 	link := server.WaitFor(t, "ada@example.org", "Confirm").Link()
 	other := newBrowser(t, s)
 	page := other.follow(link).want(200, "label[for=password]", "Password")
@@ -90,8 +91,8 @@ func TestResetByMail(t *testing.T) {
 	s, server := newMailSite(t)
 	b := joined(t, s, server, "ada@example.org")
 	other := newBrowser(t, s)
-	other.post("/forgot", "email", "ADA@example.org").to("/check-your-mail")
-	other.post("/forgot", "email", "nobody@example.org").to("/check-your-mail")
+	other.post("/forgot", "email", "ADA@example.org").to("/check-your-mail?for=reset")
+	other.post("/forgot", "email", "nobody@example.org").to("/check-your-mail?for=reset")
 	link := server.WaitFor(t, "ADA@example.org", "Choose a new password").Link()
 	page := other.follow(link).want(200, "h1", "Choose a new password")
 	other.press(page, "password", "short").want(422, "#password-error", "12 characters")
@@ -121,7 +122,7 @@ func TestResetOfAnUnverifiedAddress(t *testing.T) {
 		"shared@example.org": "/signup?notice=email-freed",
 	} {
 		b := newBrowser(t, s)
-		b.post("/forgot", "email", email).to("/check-your-mail")
+		b.post("/forgot", "email", email).to("/check-your-mail?for=reset")
 		page := b.follow(server.WaitFor(t, email, "Choose a new password").Link())
 		b.press(page, "password", newPassword).to(location)
 	}
@@ -143,9 +144,9 @@ func TestResetsAreBounded(t *testing.T) {
 	s, server := newMailSite(t)
 	b := joined(t, s, server, "ada@example.org")
 	for range 5 {
-		newBrowser(t, s).post("/forgot", "email", "ada@example.org").to("/check-your-mail")
+		newBrowser(t, s).post("/forgot", "email", "ada@example.org").to("/check-your-mail?for=reset")
 	}
-	b.post("/forgot", "email", "ada@example.org").to("/check-your-mail")
+	b.post("/forgot", "email", "ada@example.org").to("/check-your-mail?for=reset")
 	testkit.Eventually(t, "all requests are answered", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.links WHERE sent_at IS NULL`)+
 			count(t, s, `SELECT count(*) FROM cairn.messages`) == 0
@@ -170,7 +171,7 @@ func TestRaceResetIsGoodOnce(t *testing.T) {
 	for range testkit.Rounds(t) {
 		exec(t, s, `UPDATE cairn.links SET sent_at = sent_at - interval '1 hour'`)
 		before := len(server.Messages())
-		newBrowser(t, s).post("/forgot", "email", "ada@example.org").to("/check-your-mail")
+		newBrowser(t, s).post("/forgot", "email", "ada@example.org").to("/check-your-mail?for=reset")
 		var link string
 		testkit.Eventually(t, "a link", func() bool {
 			for _, m := range server.Messages()[before:] {

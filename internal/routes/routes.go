@@ -100,8 +100,9 @@ type Deps struct {
 // Sandbox simulates the providers below /sandbox, on a host that is another site to browsers than
 // ours.
 type Sandbox struct {
-	Host    string // with port: "127.0.0.1:3001"
-	Handler http.Handler
+	Host      string // with port: "127.0.0.1:3001"
+	Handler   http.Handler
+	TakesMail bool // in its mailbox
 }
 
 const maxBody = 64 << 10 // of a form

@@ -69,7 +69,7 @@ func (s *server) requestSignUp(w http.ResponseWriter, r *http.Request, account a
 		return err
 	}
 	s.rememberBrowser(w, browser)
-	redirect(w, r, mailedPath)
+	redirect(w, r, mailedFor("signup"))
 	return nil
 }
 

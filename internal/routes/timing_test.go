@@ -39,7 +39,7 @@ func BenchmarkKnownAgainstUnknown(b *testing.B) {
 	} {
 		b.Run(form.name, func(b *testing.B) {
 			for range b.N {
-				// In random order, so that whatever else happens, like Go's collector after every other hash, befalls both.
+				// In random order, so that whatever else happens, like a garbage collection, befalls both.
 				var known, unknown []time.Duration
 				for _, i := range rand.Perm(2 * timedTries) {
 					if i%2 == 0 {

@@ -17,7 +17,7 @@ import (
 // Mail is a message in the mailbox.
 type Mail struct {
 	ID      int64
-	Key     string // the same in each try: a copy takes the place of the one before
+	Key     string // the same in each try: of copies, one is kept
 	To      string
 	Subject string
 	Text    string
