@@ -80,6 +80,10 @@ func commands(l limits) []command {
 		{"health", "", "Ask the server on this machine whether it is ready", admin.AboutHealth, admin.Health},
 		{"instances", "[--json]", "List the running servers", admin.AboutInstances, admin.Instances},
 		{"sessions", "list|end WHOSE [--json]", "List or end sessions", admin.AboutSessions, admin.Sessions},
+		{
+			"accounts", "list [--json] | show|reset-link|delete WHOSE", "List accounts, and act on one",
+			admin.AboutAccounts, admin.Accounts,
+		},
 		{"jobs", "[--json]", "Count the background work by kind and state", admin.AboutJobs, admin.Jobs},
 		{"mail", "test ADDRESS", "Send a test message", admin.AboutMail, admin.Mail},
 		{"rekey", "", "Seal all tokens with the newest encryption key", admin.AboutRekey, admin.Rekey},
@@ -120,6 +124,7 @@ func run(ctx context.Context, l limits, args, environ []string, stdout, stderr i
 	err := c.run(ctx, admin.Env{
 		Args: rest, Environ: environ, Stderr: stderr, Log: log, Limits: l.admin(),
 		Checks: node.Checks(), EndSessions: node.EndSessions,
+		LockOut: node.LockOut,
 	}, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return c.explain(stdout)

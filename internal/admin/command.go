@@ -5,6 +5,8 @@
 //	database.go      opening the database, with or without migrating it
 //	listing.go       listings: tables for people, JSON for programs
 //	doctor.go        the list of the doctor's checks, which are in doctor_*.go
+//	accounts.go     acts on accounts, with the parts in operator.go
+//	person.go       how commands name a person
 //	health.go, instances.go, jobs.go, rekey.go, sessions.go   commands
 //	subscription.go  the subscription to a provider's events; webhooks.go prints addresses to enter by hand
 //	mail.go          a test message, and the doctor's check of the mail server
@@ -35,7 +37,8 @@ type Env struct {
 	Stderr  io.Writer
 	Log     func(slog.Level) (log *slog.Logger, flush func()) // makes the program's logger
 	Limits  Limits
-	Checks  []Check // of the doctor, beside its own
+	Checks  []Check   // of the doctor, beside its own
+	LockOut LockOutOf // may be nil
 	// EndSessions is part of ending the sessions of a user, or of everybody if userID is 0. It calls end, which ends
 	// ours, and returns a sentence for the operator, or "". nil: there are no others than ours.
 	EndSessions func(ctx context.Context, tx pgx.Tx, c config.Config, userID int64, end func() error) (string, error)

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/term"
 )
 
+// tableRows is how many rows of a table are laid out together, so that a long one needs little memory.
+const tableRows = 1000
+
 // list returns a function that writes one row of a listing, and one that ends the listing. It writes a table under
 // heading, with tabs between cells, or with asJSON one JSON object a line. The fields of these objects are a promise:
 // docs/operations.md lists them.
@@ -22,7 +25,16 @@ func list[T any](
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, heading)
-	return func(r T) error { _, err := fmt.Fprintln(table, cells(r)); return err }, table.Flush
+	rows := 0
+	return func(r T) error {
+		if rows++; rows%tableRows == 0 {
+			if err := table.Flush(); err != nil {
+				return err
+			}
+		}
+		_, err := fmt.Fprintln(table, cells(r))
+		return err
+	}, table.Flush
 }
 
 // listAll writes a listing of rows.

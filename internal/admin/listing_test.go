@@ -20,6 +20,7 @@ func TestJSONFieldsAreDocumented(t *testing.T) {
 		fields any
 		about  string
 	}{
+		"accounts list": {AccountRow{}, AboutAccounts},
 		"sessions list": {SessionRow{}, AboutSessions}, "instances": {InstanceRow{}, AboutInstances},
 		"jobs":     {jobTally{}, AboutJobs},
 		"webhooks": {webhookRow{}, AboutWebhooks()}, "strava show": {subscription{}, Subscriptions()[0].About()},

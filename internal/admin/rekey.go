@@ -51,6 +51,25 @@ func Rekey(ctx context.Context, e Env, out io.Writer) error {
 	})
 }
 
+// NewSealer returns a sealer for a command beside running servers: it seals with the newest key that all of them hold.
+func NewSealer(ctx context.Context, pool *pgxpool.Pool, c config.Config) (*seal.Sealer, error) {
+	sealer, err := seal.New(c.EncryptionKeys...)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range sealer.KeyIDs() {
+		lacking, err := instance.Lacking(ctx, pool, id)
+		if err != nil {
+			return nil, err
+		}
+		if len(lacking) == 0 {
+			sealer.SealWith(id)
+			break
+		}
+	}
+	return sealer, nil
+}
+
 // CheckKeys fails if ENCRYPTION_KEY lacks a key that is in use, and names that key by its id. Errors: seal.ErrKey.
 func CheckKeys(ctx context.Context, connections *connection.Store) error {
 	err := connections.CheckKeys(ctx)

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,15 +35,13 @@ can't end there, the command says.
 last_seen, kept, address, user_agent.
 `
 
-// order is what to do with which sessions. Exactly one of the fields from email to all is set.
+// order is what to do with which sessions: those of a person, one, or all.
 type order struct {
-	verb     string // "list" or "end"
-	email    string
-	userID   int64
-	provider string // "name:id"
-	id       int64
-	all      bool
-	json     bool
+	verb string // "list" or "end"
+	person
+	id   int64
+	all  bool
+	json bool
 }
 
 func parseOrder(args []string) (o order, err error) {
@@ -52,9 +49,7 @@ func parseOrder(args []string) (o order, err error) {
 		return order{}, err
 	}
 	err = Parse(args, func(f *flag.FlagSet) {
-		f.StringVar(&o.email, "user", "", "")
-		f.Int64Var(&o.userID, "user-id", 0, "")
-		f.StringVar(&o.provider, "provider", "", "")
+		o.person.define(f)
 		f.Int64Var(&o.id, "id", 0, "")
 		f.BoolVar(&o.all, "all", false, "")
 		f.BoolVar(&o.json, "json", false, "")
@@ -62,24 +57,21 @@ func parseOrder(args []string) (o order, err error) {
 	if err != nil {
 		return order{}, err
 	}
-	chosen := 0
-	for _, set := range []bool{o.email != "", o.userID > 0, o.provider != "", o.id > 0, o.all} {
+	chosen := o.person.chosen()
+	for _, set := range []bool{o.id > 0, o.all} {
 		if set {
 			chosen++
 		}
 	}
-	_, subject, _ := strings.Cut(o.provider, ":")
 	switch {
-	case chosen != 1 || o.userID < 0 || o.id < 0:
+	case chosen != 1 || o.id < 0 || o.userID < 0:
 		return order{}, UsageError("it takes one of --user, --user-id, --provider, --id and --all")
-	case o.provider != "" && subject == "":
-		return order{}, UsageError("--provider takes a name and an id: NAME:ID")
 	case o.verb == "list" && o.id > 0:
 		return order{}, UsageError("--id is for \"end\" only")
 	case o.verb == "end" && o.json:
 		return order{}, UsageError("--json is for \"list\" only")
 	}
-	return o, nil
+	return o, o.person.check()
 }
 
 // Sessions lists or ends sessions. Ending takes effect with the next request, on every running server.
@@ -93,7 +85,7 @@ func Sessions(ctx context.Context, e Env, out io.Writer) error {
 			Pool: pool, Lifetime: c.Lifetime, MaxLifetime: c.MaxLifetime,
 			LookupTimeout: e.Limits.SessionLookup, StatementTimeout: e.Limits.SessionStatement,
 		})
-		userID, err := o.user(ctx, auth.New(pool, c.SessionSecret, auth.Options{}))
+		userID, err := o.person.find(ctx, auth.New(pool, c.SessionSecret, auth.Options{}))
 		if err != nil {
 			return err
 		}
@@ -105,30 +97,6 @@ func Sessions(ctx context.Context, e Env, out io.Writer) error {
 		}
 		return endSessions(ctx, e, c, sessions, userID, out)
 	})
-}
-
-// user returns the id of the user whose sessions are meant, or 0 if the order is not about one user.
-func (o order) user(ctx context.Context, accounts *auth.Accounts) (userID int64, err error) {
-	switch {
-	case o.email != "":
-		userID, err = accounts.Find(ctx, o.email)
-		if errors.Is(err, auth.ErrNotFound) {
-			return 0, errors.New("no user signs in with this e-mail address and a password")
-		}
-	case o.provider != "":
-		name, subject, _ := strings.Cut(o.provider, ":")
-		userID, err = accounts.FindByProvider(ctx, name, subject)
-		if errors.Is(err, auth.ErrNotFound) {
-			return 0, fmt.Errorf("no user signs in with %s", o.provider)
-		}
-	case o.userID > 0:
-		userID = o.userID
-		_, err = accounts.Get(ctx, userID)
-		if errors.Is(err, auth.ErrNotFound) {
-			return 0, fmt.Errorf("there is no user %d", userID)
-		}
-	}
-	return userID, err
 }
 
 func endSession(ctx context.Context, sessions *session.Manager, id int64, out io.Writer) error {

@@ -27,6 +27,7 @@ type Account struct {
 	Verified    bool   // somebody has proven that they read mail to Email
 	MailRefused bool   // by the server of Email, for good
 	Password    bool   // there is a password, which signs in together with Email
+	Created     time.Time
 	Identities  []Identity
 }
 
@@ -62,32 +63,50 @@ func (a Account) Has(provider string) bool {
 	return slices.ContainsFunc(a.Identities, func(i Identity) bool { return i.Provider == provider })
 }
 
+// selectAccounts reads accounts u without their identities.
+const selectAccounts = `
+	SELECT u.id, u.display_name, COALESCE(u.avatar_url, ''), COALESCE(e.email, ''),
+	       e.verified_at IS NOT NULL, e.refused_at IS NOT NULL,
+	       EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id), u.created_at
+	FROM cairn.users u
+	LEFT JOIN cairn.emails e ON e.user_id = u.id `
+
+func scanAccount(row pgx.CollectableRow) (a Account, err error) {
+	err = row.Scan(&a.ID, &a.Name, &a.AvatarURL, &a.Email, &a.Verified, &a.MailRefused, &a.Password, &a.Created)
+	return a, err
+}
+
 // Get returns an account. Errors: ErrNotFound.
 func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
-	account := Account{ID: userID}
-	err := a.pool.QueryRow(ctx, `
-		SELECT u.display_name, COALESCE(u.avatar_url, ''), COALESCE(e.email, ''),
-		       e.verified_at IS NOT NULL, e.refused_at IS NOT NULL,
-		       EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id)
-		FROM cairn.users u
-		LEFT JOIN cairn.emails e ON e.user_id = u.id
-		WHERE u.id = $1`, userID).
-		Scan(&account.Name, &account.AvatarURL, &account.Email, &account.Verified, &account.MailRefused,
-			&account.Password)
+	rows, _ := a.pool.Query(ctx, selectAccounts+`WHERE u.id = $1`, userID) // CollectExactlyOneRow returns its error
+	account, err := pgx.CollectExactlyOneRow(rows, scanAccount)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Account{}, ErrNotFound
 	}
 	if err != nil {
 		return Account{}, fmt.Errorf("auth: read user %d: %w", userID, err)
 	}
+	of, err := a.identitiesOf(ctx, []int64{userID})
+	account.Identities = of[userID]
+	return account, err
+}
+
+// identitiesOf returns the identities of users, the oldest first.
+func (a *Accounts) identitiesOf(ctx context.Context, userIDs []int64) (map[int64][]Identity, error) {
 	rows, _ := a.pool.Query(ctx, `
-		SELECT id, provider, subject, created_at, signs_in FROM cairn.identities
-		WHERE user_id = $1 ORDER BY created_at, id`, userID) // CollectRows returns its error
-	account.Identities, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Identity])
+		SELECT user_id, id, provider, subject, created_at, signs_in FROM cairn.identities
+		WHERE user_id = ANY($1) ORDER BY created_at, id`, userIDs) // ForEachRow returns its error
+	of := map[int64][]Identity{}
+	var userID int64
+	var i Identity
+	_, err := pgx.ForEachRow(rows, []any{&userID, &i.ID, &i.Provider, &i.Subject, &i.Since, &i.SignsIn}, func() error {
+		of[userID] = append(of[userID], i)
+		return nil
+	})
 	if err != nil {
-		return Account{}, fmt.Errorf("auth: read identities of user %d: %w", userID, err)
+		return nil, fmt.Errorf("auth: read identities: %w", err)
 	}
-	return account, nil
+	return of, nil
 }
 
 // Find returns the user who has this e-mail, for operators: the address may not be verified. Errors: ErrNotFound.
@@ -216,7 +235,7 @@ func (a *Accounts) Delete(ctx context.Context, userID int64, before func(tx pgx.
 		if err := before(tx); err != nil {
 			return err
 		}
-		if err := a.mailTo(ctx, tx, userID, mail.AccountDeleted, nil); err != nil {
+		if err := a.mailTo(ctx, tx, userID, mail.AccountDeleted, origin(ctx)); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `DELETE FROM cairn.users WHERE id = $1`, userID); err != nil {

@@ -10,6 +10,7 @@
 //	signup.go       signing up by a link that proves the address
 //	reset.go        a new password by a link
 //	link.go         links in messages; linkjob.go decides which are sent
+//	operator.go     what only operators do
 //	event.go        what happened to an account, and telling its owner
 //	proof.go        checking a credential again in the transaction that acts on it
 //	preferences.go  the time zone and the units of a user

@@ -29,6 +29,7 @@ const (
 type Origin struct {
 	Address   string // of the client
 	UserAgent string // as the browser sent it
+	Operator  bool   // it is no request, but an act of the operator
 }
 
 type originKey struct{}
@@ -38,13 +39,25 @@ func WithOrigin(ctx context.Context, o Origin) context.Context {
 	return context.WithValue(ctx, originKey{}, o)
 }
 
+// byOperator marks, as the fact "by", what an operator did.
+const byOperator = "operator"
+
+// origin returns the facts about where something comes from.
+func origin(ctx context.Context) mail.Facts {
+	o, _ := ctx.Value(originKey{}).(Origin)
+	switch {
+	case o.Operator:
+		return mail.Facts{"by": byOperator}
+	case o.Address != "":
+		return mail.Facts{"address": o.Address, "agent": text.Clean(300, o.UserAgent)}
+	}
+	return mail.Facts{}
+}
+
 // Tell records an event, and mails it to the account's address if that is verified, in the transaction of its cause.
 func (a *Accounts) Tell(ctx context.Context, tx pgx.Tx, userID int64, kind mail.Kind, facts mail.Facts) error {
-	said := mail.Facts{}
+	said := origin(ctx)
 	maps.Copy(said, facts)
-	if o, _ := ctx.Value(originKey{}).(Origin); o.Address != "" {
-		said["address"], said["agent"] = o.Address, text.Clean(300, o.UserAgent)
-	}
 	if err := record(ctx, tx, userID, kind, said); err != nil {
 		return err
 	}

@@ -75,6 +75,7 @@ type Link struct {
 type linkDetails struct {
 	Name string `json:"name,omitempty"` // of the account to make
 	Hash string `json:"hash,omitempty"` // of its password
+	By   string `json:"by,omitempty"`   // byOperator: it is in no message, and proves no address
 }
 
 // AskedIn reports whether the browser with this token asked for the link.
@@ -124,6 +125,22 @@ func insertLink(ctx context.Context, tx pgx.Tx, l Link, browser string) (request
 		return request{}, fmt.Errorf("auth: store a link: %w", err)
 	}
 	return r, nil
+}
+
+// makeLink makes a link that is good at once, without a message, and returns its token.
+func (a *Accounts) makeLink(ctx context.Context, tx pgx.Tx, l Link) (token string, err error) {
+	r, err := insertLink(ctx, tx, l, "")
+	if err != nil {
+		return "", err
+	}
+	token = a.token(r.ID, r.nonce)
+	_, err = tx.Exec(ctx, `
+		UPDATE cairn.links SET token_hash = $2, sent_at = now(), expires_at = now() + $3::interval WHERE id = $1`,
+		r.ID, digest(token), l.Purpose.life())
+	if err != nil {
+		return "", fmt.Errorf("auth: make link %d good: %w", r.ID, err)
+	}
+	return token, nil
 }
 
 // token computes the token of a link. It is the same in every try to send it, and nobody can compute it from the

@@ -175,6 +175,7 @@ func (a *Accounts) answerReset(ctx context.Context, tx pgx.Tx, r request) (outco
 		     asked AS (
 			SELECT l.sent_at FROM cairn.links l JOIN owner USING (user_id)
 			WHERE l.purpose = 'reset' AND l.sent_at IS NOT NULL AND l.expires_at > now()
+			  AND l.details->>'by' IS NULL
 			  AND CASE WHEN $2 IN (SELECT token_hash FROM known) THEN l.browser_hash = $2
 			      ELSE l.browser_hash IS NULL OR l.browser_hash NOT IN (SELECT token_hash FROM known) END)
 		SELECT user_id, (SELECT count(*) FROM asked),

@@ -47,8 +47,9 @@ func (a *Accounts) CheckReset(ctx context.Context, token, password, address stri
 }
 
 // ResetPassword sets the password of a reset, which proves its address. If the address was not verified and others have
-// put something into the account, it is not handed over: the address is taken out of it, and is free. The caller locks
-// everybody out. Errors: ErrLink.
+// put something into the account, it is not handed over: the address is taken out of it, and is free. An operator's
+// link proves no address, and hands the account over: the operator knows who asked. The caller locks everybody out.
+// Errors: ErrLink.
 func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset) (freed bool, err error) {
 	if err := lockMethods(ctx, tx, r.UserID); errors.Is(err, ErrNotFound) {
 		return false, ErrLink
@@ -67,7 +68,7 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset) (freed
 		return false, ErrLink
 	case err != nil:
 		return false, fmt.Errorf("auth: find the address of user %d: %w", r.UserID, err)
-	case !verified && others:
+	case !verified && others && r.details.By != byOperator:
 		return true, a.freeEmail(ctx, tx, r.Link)
 	}
 	if !verified {
@@ -105,18 +106,29 @@ func (a *Accounts) freeEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 }
 
 func (a *Accounts) replacePassword(ctx context.Context, tx pgx.Tx, r Reset) error {
-	_, err := tx.Exec(ctx, `
-		UPDATE cairn.emails SET verified_at = COALESCE(verified_at, now()), refused_at = NULL
-		WHERE user_id = $1`, r.UserID)
-	if err != nil {
-		return fmt.Errorf("auth: verify the address of user %d: %w", r.UserID, err)
+	facts := mail.Facts{}
+	if r.details.By == byOperator {
+		facts["by"] = byOperator
+	} else if err := verifyByLink(ctx, tx, r.UserID); err != nil {
+		return err
 	}
-	_, err = tx.Exec(ctx, `
+	_, err := tx.Exec(ctx, `
 		INSERT INTO cairn.passwords (user_id, email, email_key, hash)
 		SELECT user_id, email, email_key, $2 FROM cairn.emails WHERE user_id = $1
 		ON CONFLICT (user_id) DO UPDATE SET hash = EXCLUDED.hash, changed_at = now()`, r.UserID, r.hash)
 	if err != nil {
 		return fmt.Errorf("auth: reset the password of user %d: %w", r.UserID, err)
 	}
-	return a.Tell(ctx, tx, r.UserID, mail.PasswordReset, nil)
+	return a.Tell(ctx, tx, r.UserID, mail.PasswordReset, facts)
+}
+
+// verifyByLink notes that the owner of an account reads the mail to its address.
+func verifyByLink(ctx context.Context, tx pgx.Tx, userID int64) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE cairn.emails SET verified_at = COALESCE(verified_at, now()), refused_at = NULL
+		WHERE user_id = $1`, userID)
+	if err != nil {
+		return fmt.Errorf("auth: verify the address of user %d: %w", userID, err)
+	}
+	return nil
 }

@@ -40,8 +40,9 @@ const (
 	EmailVerified   Kind = "email_verified"
 	EmailChanged    Kind = "email_changed"
 	EmailRestored   Kind = "email_restored"
-	EmailFreed      Kind = "email_freed"   // it was not verified, and somebody else proved it
-	EmailRefused    Kind = "email_refused" // its mail server refuses our messages
+	EmailFreed      Kind = "email_freed"     // it was not verified, and somebody else proved it
+	EmailRefused    Kind = "email_refused"   // its mail server refuses our messages
+	ResetLinkMade   Kind = "reset_link_made" // by an operator
 )
 
 // Facts are what a message says, by name.

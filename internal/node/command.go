@@ -18,7 +18,6 @@ import (
 	"cairn/internal/connection"
 	"cairn/internal/instance"
 	"cairn/internal/oauth"
-	"cairn/internal/seal"
 )
 
 // About explains Command.
@@ -132,21 +131,11 @@ func (f importFlags) run(ctx context.Context, d Deps, stderr, out io.Writer) err
 	return nil
 }
 
-// depsOf makes what an import needs in a command. It seals with the newest key that all running servers hold.
+// depsOf makes what an import needs in a command.
 func depsOf(ctx context.Context, c config.Config, pool *pgxpool.Pool, calls oauth.Limits) (Deps, error) {
-	sealer, err := seal.New(c.EncryptionKeys...)
+	sealer, err := admin.NewSealer(ctx, pool, c)
 	if err != nil {
 		return Deps{}, err
-	}
-	for _, id := range sealer.KeyIDs() {
-		lacking, err := instance.Lacking(ctx, pool, id)
-		if err != nil {
-			return Deps{}, err
-		}
-		if len(lacking) == 0 {
-			sealer.SealWith(id)
-			break
-		}
 	}
 	providers, err := c.Registered(c.Apps, c.Site())
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"cairn/db"
 	"cairn/internal/access"
+	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/session"
 )
@@ -138,6 +140,11 @@ func (n *Node) Mirror() session.Mirror {
 	}
 	site := n.deps.Config.PublicURL
 	return &Mirror{Sessions: n.Sessions, secure: site != nil && site.Scheme == "https"}
+}
+
+// LockOut is lockOut for a command.
+func LockOut(c config.Config, pool *pgxpool.Pool, log *slog.Logger) access.LockOut {
+	return New(Deps{Pool: pool, Config: c, Log: log}).lockOut()
 }
 
 // lockOut ends all links of a user, and all sessions that the Node server began until now. While the way back is open,

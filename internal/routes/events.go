@@ -46,7 +46,12 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 	case mail.PasswordChanged:
 		return "password", "Your password was changed"
 	case mail.PasswordReset:
+		if facts["by"] != "" {
+			return "password", "A new password was set by a link from the operator of this site"
+		}
 		return "password", "A new password was set by a link in a message"
+	case mail.ResetLinkMade:
+		return "password", "The operator of this site made a link for a new password"
 	case mail.PasswordRemoved:
 		return "password", "Your password was removed"
 	case mail.MethodAdded:

@@ -65,14 +65,32 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 	case mail.NeedsReconnect:
 		return w.reconnect(d.Facts)
 	case mail.AccountDeleted:
-		return mail.Message{
-			Subject: "Your account is deleted", Heading: "Your account is deleted",
-			Paragraphs: []string{"Your account and its data are gone, and you’re signed out everywhere. " +
-				"This is the last message."},
-			Facts: w.lines(d.Facts), Why: becauseSafety,
-		}
+		return w.deleted(d.Facts)
+	case mail.ResetLinkMade:
+		return w.byOperator(d)
 	}
 	return w.happenedTo(d)
+}
+
+func (w Words) deleted(facts mail.Facts) mail.Message {
+	first := "Your account and its data are gone, and you’re signed out everywhere. "
+	if facts["by"] != "" {
+		first = "The operator of this site deleted your account with its data. "
+	}
+	return mail.Message{
+		Subject: "Your account is deleted", Heading: "Your account is deleted",
+		Paragraphs: []string{first + "This is the last message."}, Facts: w.lines(facts), Why: becauseSafety,
+	}
+}
+
+// byOperator is the message about what the operator of the site did to an account.
+func (w Words) byOperator(d mail.Draft) mail.Message {
+	_, text := w.happened(d.Kind, d.Facts)
+	return mail.Message{
+		Subject: text, Heading: "From the operator of this site",
+		Paragraphs: []string{hello(d.Facts) + text + ".", "If you didn’t expect that, ask the operator."},
+		Facts:      w.lines(d.Facts), Why: becauseSafety,
+	}
 }
 
 // happenedTo is the message about something that happened to an account.
@@ -113,9 +131,7 @@ func (w Words) reconnect(facts mail.Facts) mail.Message {
 
 // withLink adds the button of a link with a token.
 func (w Words) withLink(l SecretLink, token, label string, m mail.Message) mail.Message {
-	to := w.Site.JoinPath(l.From[0])
-	to.RawQuery = url.Values{l.Param: {token}}.Encode()
-	m.Action = &mail.Action{Label: label, URL: to.String()}
+	m.Action = &mail.Action{Label: label, URL: l.at(w.Site, token)}
 	m.Why = cmp.Or(m.Why, w.asked())
 	return m
 }

@@ -26,6 +26,16 @@ type SecretLink struct {
 	Refused string
 }
 
+// at returns the address at which a link with a token arrives.
+func (l SecretLink) at(site *url.URL, token string) string {
+	to := site.JoinPath(l.From[0])
+	to.RawQuery = url.Values{l.Param: {token}}.Encode()
+	return to.String()
+}
+
+// ResetURL returns the address of a link with which a person can choose a new password.
+func ResetURL(site *url.URL, token string) string { return resetLink.at(site, token) }
+
 // secretLinkLife is how long the token stays in the cookie.
 const secretLinkLife = 10 * time.Minute
 

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"cairn/db/dbtest"
+	"cairn/internal/admin"
+	"cairn/internal/testkit"
+)
+
+// operated is a server, and what runs the command accounts on its database.
+type operated struct {
+	*serving
+	t        *testing.T
+	database string
+	env      []string
+}
+
+func newOperated(t *testing.T, env ...string) operated {
+	t.Helper()
+	database := dbtest.NewPatientURL(t)
+	env = append([]string{"PORT=0", "DATA_DIR=" + testkit.DataDir(t), "DATABASE_URL=" + database}, env...)
+	return operated{start(t, env...), t, database, env}
+}
+
+func (o operated) accounts(args string) string {
+	o.t.Helper()
+	return commandOutput(o.t, o.env, append([]string{"accounts"}, strings.Fields(args)...)...)
+}
+
+// activity is the recent activity on a person's account page.
+func (o operated) activity(b testkit.Browser) string {
+	o.t.Helper()
+	_, page := b.Send(http.MethodGet, o.url+"/account", nil)
+	return page.Find("#activity").Text()
+}
+
+func TestOperatorListsAccounts(t *testing.T) {
+	t.Parallel()
+	o := newOperated(t)
+	ada := testkit.NewBrowser(t)
+	ada.SignUp(o.url, "ada@example.org")
+	ada.Connect(o.url, "strava", "ada")
+	testkit.NewBrowser(t).SignUp(o.url, "moss@example.org")
+	testkit.Execute(t, o.database, `
+		INSERT INTO cairn.users (display_name) SELECT 'Person ' || n FROM generate_series(1, 1200) n`)
+	rows := readLines[admin.AccountRow](t, o.accounts("list --json"))
+	if len(rows) != 1202 {
+		t.Fatalf("listed %d accounts", len(rows))
+	}
+	for i, row := range rows {
+		if row.ID != int64(i+1) {
+			t.Fatalf("row %d is user %d", i, row.ID)
+		}
+	}
+	subject := testkit.Ask[string](t, o.database, `SELECT subject FROM cairn.identities`)
+	r, identities := rows[0], strings.Join(rows[0].Identities, "")
+	if r.Email != "ada@example.org" || !r.Password || identities != "strava:"+subject {
+		t.Errorf("listed %+v", r)
+	}
+	if lines := strings.Count(o.accounts("list"), "\n"); lines != 1203 {
+		t.Errorf("the table has %d lines", lines)
+	}
+	for _, whose := range []string{"--user ADA@example.org", "--user-id 1", "--provider strava:" + subject} {
+		out := o.accounts("show " + whose)
+		if !strings.Contains(out, "signs in with: password strava:"+subject) || !strings.Contains(out, "method_added") {
+			t.Errorf("show %s prints\n%s", whose, out)
+		}
+	}
+	for _, args := range []string{"", "show", "show --user-id 0", "show --user-id 1 --user a@b.example",
+		"list --user-id 1", "show --json --user-id 1", "reset-link",
+		"delete --yes", "delete --all --yes", "reset-link --yes --user-id 1",
+		"show --provider strava", "list x"} {
+		wantFailure(t, o.env, "accounts "+args, "see: server help accounts")
+	}
+	wantFailure(t, o.env, "accounts show --user-id 9999", "there is no user 9999")
+}
+
+// An operator's link sets a password once, without a mail server, and proves no address.
+func TestOperatorMakesAResetLink(t *testing.T) {
+	t.Parallel()
+	o := newOperated(t)
+	ada, other := testkit.NewBrowser(t), testkit.NewBrowser(t)
+	ada.SignUp(o.url, "ada@example.org")
+	ada.Connect(o.url, "strava", "ada")
+	testkit.Execute(t, o.database, `UPDATE cairn.emails SET verified_at = NULL`)
+	link := strings.TrimSpace(o.accounts("reset-link --user ada@example.org"))
+	if !strings.HasPrefix(link, "http://localhost") || !strings.Contains(link, "/reset?token=") {
+		t.Fatalf("it prints %q", link)
+	}
+	if said := o.activity(ada); !strings.Contains(said, "The operator of this site made a link") {
+		t.Errorf("the account page says %q", said)
+	}
+	use := func(link string) string {
+		t.Helper()
+		u, err := url.Parse(link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other.Send(http.MethodGet, o.url+u.RequestURI(), nil)
+		_, page := other.Send(http.MethodGet, o.url+"/reset", nil)
+		about := page.Find("input[name=about]").AttrOr("value", "")
+		_, page = other.Send(http.MethodPost, o.url+"/reset",
+			url.Values{"about": {about}, "password": {"harbour mist under seven lamps"}})
+		return page.Find("#notice").Text()
+	}
+	if said := use(link); !strings.Contains(said, "Your new password is set") {
+		t.Errorf("the page says %q", said)
+	}
+	if said := use(link); !strings.Contains(said, "doesn’t work any more") {
+		t.Errorf("a second time the page says %q", said)
+	}
+	other.Send(http.MethodPost, o.url+"/login",
+		url.Values{"email": {"ada@example.org"}, "password": {"harbour mist under seven lamps"}})
+	if said := o.activity(other); !strings.Contains(said, "by a link from the operator") {
+		t.Errorf("the account page says %q", said)
+	}
+	if row := readLines[admin.AccountRow](t, o.accounts("list --json"))[0]; row.Verified || len(row.Identities) != 1 {
+		t.Errorf("afterwards the account is %+v", row)
+	}
+	testkit.Execute(t, o.database, `INSERT INTO cairn.users (display_name) VALUES ('Moss')`)
+	wantFailure(t, o.env, "accounts reset-link --user-id 2", "has no e-mail address")
+}
+
+// A deletion by the operator is the person's: jobs revoke our access where they can.
+func TestOperatorDeletesAnAccount(t *testing.T) {
+	t.Parallel()
+	o := newOperated(t)
+	ada := testkit.NewBrowser(t)
+	ada.SignUp(o.url, "ada@example.org")
+	for _, provider := range []string{"strava", "foursquare"} {
+		ada.Connect(o.url, provider, "ada")
+	}
+	wantFailure(t, o.env, "accounts delete --user-id 1", `--yes deletes user 1, "`)
+	ada.WantConnected(o.url, 2)
+	out := o.accounts("delete --user-id 1 --yes")
+	for _, want := range []string{"deleted user 1\n", "Strava is asked to remove our access",
+		"only the person can remove our access at Foursquare: https://"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it prints\n%s", out)
+		}
+	}
+	testkit.Eventually(t, "Strava has revoked our access", func() bool {
+		return testkit.Ask[int](t, o.database, `
+			SELECT ((SELECT count(*) FROM cairn.withdrawals) + (SELECT count(*) FROM cairn.users)
+				+ (SELECT count(*) FROM cairn.sessions))::int`) == 0
+	})
+	if strings.Contains(o.activity(ada), "Ada") {
+		t.Error("she is signed in")
+	}
+}

@@ -1,0 +1,194 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"cairn/internal/auth"
+	"cairn/internal/routes"
+)
+
+// AboutAccounts explains Accounts.
+const AboutAccounts = `
+WHOSE is one of these:
+  --user E-MAIL       the person who has this e-mail
+  --user-id N         the user with this id
+  --provider NAME:ID  the person who has this account at a provider
+
+list lists all accounts. show prints one, and what happened to it lately.
+reset-link prints a link with which the person can choose a new password: once,
+within half an hour. Until then everything stays as it is. Find out who asks
+before you hand it over.
+delete deletes an account for good, with everything of it, as if the person had
+done so. It wants --yes, and says what only the person can do after that.
+What was done stands in the recent activity of the person's account page.
+
+--json has "list" print one JSON object a line: id, name, email, verified,
+password, identities, created.
+`
+
+// accountOrder is what to do with whose account.
+type accountOrder struct {
+	verb string
+	person
+	yes, json bool
+}
+
+func parseAccountOrder(args []string) (o accountOrder, err error) {
+	if o.verb, args, err = Verb(args, "list", "show", "reset-link", "delete"); err != nil {
+		return accountOrder{}, err
+	}
+	err = Parse(args, func(f *flag.FlagSet) {
+		switch o.verb {
+		case "list":
+			f.BoolVar(&o.json, "json", false, "")
+			return
+		case "delete":
+			f.BoolVar(&o.yes, "yes", false, "")
+		}
+		o.person.define(f)
+	})
+	switch {
+	case err != nil:
+		return accountOrder{}, err
+	case o.verb != "list" && (o.person.chosen() != 1 || o.userID < 0):
+		return accountOrder{}, UsageError("it takes one of --user, --user-id and --provider")
+	}
+	return o, o.person.check()
+}
+
+// Accounts lists accounts, or does to one what only an operator does.
+func Accounts(ctx context.Context, e Env, out io.Writer) error {
+	o, err := parseAccountOrder(e.Args)
+	if err != nil {
+		return err
+	}
+	return e.operate(ctx, func(ctx context.Context, by operator) error {
+		userID, err := o.person.find(ctx, by.Accounts)
+		if err != nil {
+			return err
+		}
+		switch o.verb {
+		case "list":
+			return by.list(ctx, o.json, out)
+		case "show":
+			return by.show(ctx, userID, out)
+		case "reset-link":
+			return by.resetLink(ctx, userID, out)
+		}
+		return by.delete(ctx, userID, o.yes, out)
+	})
+}
+
+// AccountRow is a line of the list.
+type AccountRow struct {
+	ID         int64     `json:"id"`
+	Name       string    `json:"name"`
+	Email      string    `json:"email"`      // "": none
+	Verified   bool      `json:"verified"`   // the e-mail is proven
+	Password   bool      `json:"password"`   // it signs in
+	Identities []string  `json:"identities"` // accounts at providers that sign in, as "name:id"
+	Created    time.Time `json:"created"`
+}
+
+func rowOf(a auth.Account) AccountRow {
+	row := AccountRow{
+		ID: a.ID, Name: a.Name, Email: a.Email, Verified: a.Verified, Password: a.Password, Identities: []string{},
+		Created: a.Created.UTC(),
+	}
+	for _, i := range a.Identities {
+		if i.SignsIn {
+			row.Identities = append(row.Identities, i.Provider+":"+i.Subject)
+		}
+	}
+	return row
+}
+
+// waysIn names the sign-in methods.
+func (r AccountRow) waysIn() string {
+	ways := r.Identities
+	if r.Password {
+		ways = append([]string{"password"}, ways...)
+	}
+	return strings.Join(ways, " ")
+}
+
+func (o operator) list(ctx context.Context, asJSON bool, out io.Writer) error {
+	row, end := list(out, asJSON, "ID\tNAME\tE-MAIL\tSIGNS IN WITH\tCREATED", func(r AccountRow) string {
+		return fmt.Sprintf("%d\t%q\t%s\t%s\t%s", r.ID, r.Name, r.Email, r.waysIn(), stamp(r.Created))
+	})
+	err := o.Accounts.Each(ctx, func(a auth.Account) error { return row(rowOf(a)) })
+	if err != nil {
+		return err
+	}
+	return end()
+}
+
+// shownEvents is how many of the things that happened to an account are shown.
+const shownEvents = 20
+
+func (o operator) show(ctx context.Context, userID int64, out io.Writer) error {
+	account, err := o.Accounts.Get(ctx, userID)
+	if err != nil {
+		return err
+	}
+	happened, err := o.Accounts.Events(ctx, userID, shownEvents)
+	if err != nil {
+		return err
+	}
+	row, email := rowOf(account), account.Email
+	switch {
+	case email == "":
+		email = "none"
+	case !account.Verified:
+		email += " (not confirmed)"
+	}
+	_, err = fmt.Fprintf(out, "user %d, %q\ne-mail: %s\nsigns in with: %s\ncreated: %s\n",
+		row.ID, row.Name, email, row.waysIn(), stamp(row.Created))
+	for _, e := range happened {
+		if err == nil {
+			_, err = fmt.Fprintf(out, "%s  %s\n", stamp(e.At), e.Kind)
+		}
+	}
+	return err
+}
+
+func (o operator) resetLink(ctx context.Context, userID int64, out io.Writer) error {
+	token, err := o.Accounts.MakeResetLink(ctx, userID)
+	if errors.Is(err, auth.ErrNoEmail) {
+		return fmt.Errorf("user %d has no e-mail address, so no password could sign in", userID)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, routes.ResetURL(o.config.Site(), token))
+	return err
+}
+
+func (o operator) delete(ctx context.Context, userID int64, sure bool, out io.Writer) error {
+	account, err := o.Accounts.Get(ctx, userID)
+	if err != nil {
+		return err
+	}
+	if !sure {
+		return fmt.Errorf("nothing is deleted yet: --yes deletes user %d, %q, for good", userID, account.Name)
+	}
+	gone, err := o.DeleteByOperator(ctx, userID)
+	if err != nil {
+		return err
+	}
+	lines := []string{fmt.Sprintf("deleted user %d", userID)}
+	for _, p := range gone.Revoking {
+		lines = append(lines, p.Name+" is asked to remove our access")
+	}
+	for _, p := range gone.Manual {
+		lines = append(lines, "only the person can remove our access at "+p.Name+": "+p.ManageURL)
+	}
+	_, err = fmt.Fprintln(out, strings.Join(lines, "\n"))
+	return err
+}

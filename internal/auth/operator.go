@@ -1,0 +1,78 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/mail"
+)
+
+// accountsBatch is how many accounts are read at once for a list of all.
+const accountsBatch = 500
+
+// Each calls do with each account, in the order of their ids. It reads them in batches, so that a list of many takes
+// neither much memory nor a long statement.
+func (a *Accounts) Each(ctx context.Context, do func(Account) error) error {
+	for after, more := int64(0), true; more; {
+		batch, err := a.accountsAfter(ctx, after)
+		if err != nil {
+			return err
+		}
+		for _, account := range batch {
+			if err := do(account); err != nil {
+				return err
+			}
+			after = account.ID
+		}
+		more = len(batch) == accountsBatch
+	}
+	return nil
+}
+
+func (a *Accounts) accountsAfter(ctx context.Context, after int64) ([]Account, error) {
+	rows, _ := a.pool.Query(ctx, selectAccounts+`WHERE u.id > $1 ORDER BY u.id LIMIT $2`,
+		after, accountsBatch) // CollectRows returns its error
+	batch, err := pgx.CollectRows(rows, scanAccount)
+	if err != nil {
+		return nil, fmt.Errorf("auth: list accounts: %w", err)
+	}
+	ids := make([]int64, len(batch))
+	for i, account := range batch {
+		ids[i] = account.ID
+	}
+	of, err := a.identitiesOf(ctx, ids)
+	for i := range batch {
+		batch[i].Identities = of[batch[i].ID]
+	}
+	return batch, err
+}
+
+// ErrNoEmail says that an account has no e-mail address, with which a password would sign in.
+var ErrNoEmail = errors.New("auth: the account has no e-mail address")
+
+// MakeResetLink makes a link with which a person can choose a new password, for an operator to hand over, and returns
+// its token. It leaves other links as they are. Errors: ErrNotFound, ErrNoEmail.
+func (a *Accounts) MakeResetLink(ctx context.Context, userID int64) (token string, err error) {
+	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		if err := KeepUser(ctx, tx, userID); err != nil {
+			return err
+		}
+		l := Link{Purpose: ToReset, UserID: userID, details: linkDetails{By: byOperator}}
+		err := tx.QueryRow(ctx, `SELECT email, email_key FROM cairn.emails WHERE user_id = $1`, userID).
+			Scan(&l.Email, &l.key)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrNoEmail
+		}
+		if err != nil {
+			return fmt.Errorf("auth: find the address of user %d: %w", userID, err)
+		}
+		if token, err = a.makeLink(ctx, tx, l); err != nil {
+			return err
+		}
+		return a.Tell(ctx, tx, userID, mail.ResetLinkMade, nil)
+	})
+	return token, err
+}
