@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"cairn/db/dbtest"
 	"cairn/internal/admin"
@@ -151,4 +152,43 @@ func TestOperatorDeletesAnAccount(t *testing.T) {
 	if strings.Contains(o.activity(ada), "Ada") {
 		t.Error("she is signed in")
 	}
+}
+
+func TestOperatorDisablesAnAccount(t *testing.T) {
+	t.Parallel()
+	o := newOperated(t, "OPERATOR_CONTACT=help@example.org")
+	ada, phone := testkit.NewBrowser(t), testkit.NewBrowser(t)
+	ada.SignUp(o.url, "ada@example.org")
+	phone.SignIn(o.url, "ada@example.org")
+	ada.Connect(o.url, "strava", "ada")
+	disabledSince := func() *time.Time {
+		return readLines[admin.AccountRow](t, o.accounts("list --json"))[0].Disabled
+	}
+	for _, step := range []struct {
+		verb, says string
+		disabled   bool
+	}{
+		{"disable", "disabled user 1, ended 2 sessions\n", true},
+		{"disable", "user 1 is disabled already\n", true},
+		{"enable", "enabled user 1\n", false},
+		{"enable", "user 1 is not disabled\n", false},
+	} {
+		if out := o.accounts(step.verb + " --user ada@example.org"); out != step.says {
+			t.Errorf("%s prints %q", step.verb, out)
+		}
+		if since := disabledSince(); (since != nil) != step.disabled {
+			t.Errorf("after %s it is disabled since %v", step.verb, since)
+		}
+		if out := o.accounts("show --user-id 1"); strings.Contains(out, "disabled: ") != step.disabled {
+			t.Errorf("show prints\n%s", out)
+		}
+	}
+	phone.SignIn(o.url, "ada@example.org")
+	phone.WantConnected(o.url, 1)
+	if said := o.activity(phone); !strings.Contains(said, "The operator of this site disabled your account") {
+		t.Errorf("the account page says %q", said)
+	}
+	testkit.Execute(t, o.database, `UPDATE cairn.instances SET schema_version = 24`)
+	wantFailure(t, o.env, "accounts disable --user-id 1", "update it first")
+	phone.WantConnected(o.url, 1)
 }

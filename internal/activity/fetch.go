@@ -73,7 +73,8 @@ func (s *Store) fetch(ctx context.Context, p *oauth.Provider, t target) error {
 func (s *Store) begin(ctx context.Context, identityID int64) (t target, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH connection AS (
-			SELECT identity_id, user_id, granted FROM cairn.connections WHERE identity_id = $1 FOR KEY SHARE
+			SELECT identity_id, user_id, granted FROM cairn.connections c
+			WHERE identity_id = $1 AND `+ownerEnabled+` FOR KEY SHARE
 		), begun AS (
 			INSERT INTO cairn.latest (identity_id, tried_at) SELECT identity_id, now() FROM connection
 			ON CONFLICT (identity_id) DO UPDATE SET tried_at = now()

@@ -24,12 +24,14 @@ list lists all accounts. show prints one, and what happened to it lately.
 reset-link prints a link with which the person can choose a new password: once,
 within half an hour. Until then everything stays as it is. Find out who asks
 before you hand it over.
+disable lets nobody in to an account and fetches nothing for it. Its sessions end.
+It keeps all it has, and enable brings everything back.
 delete deletes an account for good, with everything of it, as if the person had
 done so. It wants --yes, and says what only the person can do after that.
 What was done stands in the recent activity of the person's account page.
 
 --json has "list" print one JSON object a line: id, name, email, verified,
-password, identities, created.
+password, identities, created, disabled.
 `
 
 // accountOrder is what to do with whose account.
@@ -40,7 +42,7 @@ type accountOrder struct {
 }
 
 func parseAccountOrder(args []string) (o accountOrder, err error) {
-	if o.verb, args, err = Verb(args, "list", "show", "reset-link", "delete"); err != nil {
+	if o.verb, args, err = Verb(args, "list", "show", "disable", "enable", "reset-link", "delete"); err != nil {
 		return accountOrder{}, err
 	}
 	err = Parse(args, func(f *flag.FlagSet) {
@@ -78,6 +80,10 @@ func Accounts(ctx context.Context, e Env, out io.Writer) error {
 			return by.list(ctx, o.json, out)
 		case "show":
 			return by.show(ctx, userID, out)
+		case "disable":
+			return by.disable(ctx, userID, out)
+		case "enable":
+			return by.enable(ctx, userID, out)
 		case "reset-link":
 			return by.resetLink(ctx, userID, out)
 		}
@@ -87,13 +93,14 @@ func Accounts(ctx context.Context, e Env, out io.Writer) error {
 
 // AccountRow is a line of the list.
 type AccountRow struct {
-	ID         int64     `json:"id"`
-	Name       string    `json:"name"`
-	Email      string    `json:"email"`      // "": none
-	Verified   bool      `json:"verified"`   // the e-mail is proven
-	Password   bool      `json:"password"`   // it signs in
-	Identities []string  `json:"identities"` // accounts at providers that sign in, as "name:id"
-	Created    time.Time `json:"created"`
+	ID         int64      `json:"id"`
+	Name       string     `json:"name"`
+	Email      string     `json:"email"`      // "": none
+	Verified   bool       `json:"verified"`   // the e-mail is proven
+	Password   bool       `json:"password"`   // it signs in
+	Identities []string   `json:"identities"` // accounts at providers that sign in, as "name:id"
+	Created    time.Time  `json:"created"`
+	Disabled   *time.Time `json:"disabled"` // since when; nil: it isn't
 }
 
 func rowOf(a auth.Account) AccountRow {
@@ -101,12 +108,22 @@ func rowOf(a auth.Account) AccountRow {
 		ID: a.ID, Name: a.Name, Email: a.Email, Verified: a.Verified, Password: a.Password, Identities: []string{},
 		Created: a.Created.UTC(),
 	}
+	if !a.DisabledAt.IsZero() {
+		row.Disabled = new(a.DisabledAt.UTC())
+	}
 	for _, i := range a.Identities {
 		if i.SignsIn {
 			row.Identities = append(row.Identities, i.Provider+":"+i.Subject)
 		}
 	}
 	return row
+}
+
+func (r AccountRow) disabledSince() string {
+	if r.Disabled == nil {
+		return ""
+	}
+	return stamp(*r.Disabled)
 }
 
 // waysIn names the sign-in methods.
@@ -119,8 +136,9 @@ func (r AccountRow) waysIn() string {
 }
 
 func (o operator) list(ctx context.Context, asJSON bool, out io.Writer) error {
-	row, end := list(out, asJSON, "ID\tNAME\tE-MAIL\tSIGNS IN WITH\tCREATED", func(r AccountRow) string {
-		return fmt.Sprintf("%d\t%q\t%s\t%s\t%s", r.ID, r.Name, r.Email, r.waysIn(), stamp(r.Created))
+	row, end := list(out, asJSON, "ID\tNAME\tE-MAIL\tSIGNS IN WITH\tCREATED\tDISABLED", func(r AccountRow) string {
+		return fmt.Sprintf("%d\t%q\t%s\t%s\t%s\t%s",
+			r.ID, r.Name, r.Email, r.waysIn(), stamp(r.Created), r.disabledSince())
 	})
 	err := o.Accounts.Each(ctx, func(a auth.Account) error { return row(rowOf(a)) })
 	if err != nil {
@@ -150,6 +168,9 @@ func (o operator) show(ctx context.Context, userID int64, out io.Writer) error {
 	}
 	_, err = fmt.Fprintf(out, "user %d, %q\ne-mail: %s\nsigns in with: %s\ncreated: %s\n",
 		row.ID, row.Name, email, row.waysIn(), stamp(row.Created))
+	if row.Disabled != nil && err == nil {
+		_, err = fmt.Fprintf(out, "disabled: %s\n", row.disabledSince())
+	}
 	for _, e := range happened {
 		if err == nil {
 			_, err = fmt.Fprintf(out, "%s  %s\n", stamp(e.At), e.Kind)
@@ -158,12 +179,47 @@ func (o operator) show(ctx context.Context, userID int64, out io.Writer) error {
 	return err
 }
 
+// knowsDisabled is the schema version from which on a server lets nobody in to a disabled account.
+const knowsDisabled = 25
+
+func (o operator) disable(ctx context.Context, userID int64, out io.Writer) error {
+	err := NoneOlder(ctx, o.Sessions.Pool, knowsDisabled, "lets people in to disabled accounts")
+	if err != nil {
+		return err
+	}
+	ended, changed, err := o.Disable(ctx, userID)
+	switch {
+	case err != nil:
+		return err
+	case !changed:
+		_, err = fmt.Fprintf(out, "user %d is disabled already\n", userID)
+	default:
+		_, err = fmt.Fprintf(out, "disabled user %d, ended %s\n", userID, Plural(ended, "session"))
+	}
+	return err
+}
+
+func (o operator) enable(ctx context.Context, userID int64, out io.Writer) error {
+	changed, err := o.Accounts.Enable(ctx, userID)
+	switch {
+	case err != nil:
+		return err
+	case !changed:
+		_, err = fmt.Fprintf(out, "user %d is not disabled\n", userID)
+	default:
+		_, err = fmt.Fprintf(out, "enabled user %d\n", userID)
+	}
+	return err
+}
+
 func (o operator) resetLink(ctx context.Context, userID int64, out io.Writer) error {
 	token, err := o.Accounts.MakeResetLink(ctx, userID)
-	if errors.Is(err, auth.ErrNoEmail) {
+	switch {
+	case errors.Is(err, auth.ErrNoEmail):
 		return fmt.Errorf("user %d has no e-mail address, so no password could sign in", userID)
-	}
-	if err != nil {
+	case errors.Is(err, auth.ErrDisabled):
+		return fmt.Errorf("user %d is disabled", userID)
+	case err != nil:
 		return err
 	}
 	_, err = fmt.Fprintln(out, routes.ResetURL(o.config.Site(), token))

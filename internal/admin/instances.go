@@ -13,6 +13,21 @@ import (
 	"cairn/internal/instance"
 )
 
+// NoneOlder fails while servers run that know an older schema than needs, and says what such a version does.
+func NoneOlder(ctx context.Context, pool *pgxpool.Pool, needs int64, does string) error {
+	servers, err := instance.List(ctx, pool)
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if s.Live && s.Schema < needs {
+			return fmt.Errorf("the server %s at %s is of a version that %s: update it first. "+
+				"A server that was killed counts as running for two more minutes", s.ID, s.Hostname, does)
+		}
+	}
+	return nil
+}
+
 // AboutInstances explains Instances.
 const AboutInstances = `
 Each server announces itself every 20 seconds until it stops. STATE is live, or

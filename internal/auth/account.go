@@ -28,6 +28,7 @@ type Account struct {
 	MailRefused bool   // by the server of Email, for good
 	Password    bool   // there is a password, which signs in together with Email
 	Created     time.Time
+	DisabledAt  time.Time // zero: it isn't
 	Identities  []Identity
 }
 
@@ -67,12 +68,17 @@ func (a Account) Has(provider string) bool {
 const selectAccounts = `
 	SELECT u.id, u.display_name, COALESCE(u.avatar_url, ''), COALESCE(e.email, ''),
 	       e.verified_at IS NOT NULL, e.refused_at IS NOT NULL,
-	       EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id), u.created_at
+	       EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id), u.created_at, u.disabled_at
 	FROM cairn.users u
 	LEFT JOIN cairn.emails e ON e.user_id = u.id `
 
 func scanAccount(row pgx.CollectableRow) (a Account, err error) {
-	err = row.Scan(&a.ID, &a.Name, &a.AvatarURL, &a.Email, &a.Verified, &a.MailRefused, &a.Password, &a.Created)
+	var disabled *time.Time
+	err = row.Scan(&a.ID, &a.Name, &a.AvatarURL, &a.Email, &a.Verified, &a.MailRefused, &a.Password, &a.Created,
+		&disabled)
+	if disabled != nil {
+		a.DisabledAt = *disabled
+	}
 	return a, err
 }
 
@@ -172,17 +178,10 @@ func nameFrom(candidates ...string) string {
 }
 
 // lockMethods lets one transaction at a time change a user's sign-in methods. Otherwise each of two removals could see
-// the other's method as the one that is left. Errors: ErrNotFound.
+// the other's method as the one that is left. Errors: ErrNotFound, ErrDisabled.
 func lockMethods(ctx context.Context, tx pgx.Tx, userID int64) error {
-	var id int64
-	err := tx.QueryRow(ctx, `SELECT id FROM cairn.users WHERE id = $1 FOR NO KEY UPDATE`, userID).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrNotFound
-	}
-	if err != nil {
-		return fmt.Errorf("auth: lock user %d: %w", userID, err)
-	}
-	return nil
+	return enabled(userID, tx.QueryRow(ctx, `
+		SELECT disabled_at IS NOT NULL FROM cairn.users WHERE id = $1 FOR NO KEY UPDATE`, userID))
 }
 
 // requireMethod returns ErrLastMethod if the user has no sign-in method.

@@ -44,6 +44,7 @@ var (
 	ErrLinked      = errors.New("auth: the provider's account belongs to another user")
 	ErrUnconfirmed = errors.New("auth: the provider's account does not sign in until its owner confirms it")
 	ErrNotRecent   = errors.New("auth: a new sign-in method needs a recent sign-in")
+	ErrDisabled    = errors.New("auth: the operator has disabled the account")
 	ErrBusy        = errors.New("auth: too many passwords are being checked")
 )
 

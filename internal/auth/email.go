@@ -91,7 +91,7 @@ func (a *Accounts) MailRefused(ctx context.Context, address string) error {
 		return err
 	}
 	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
-		if err := KeepUser(ctx, tx, userID); err != nil {
+		if err := KeepUser(ctx, tx, userID); err != nil && !errors.Is(err, ErrDisabled) {
 			return err
 		}
 		tag, err := tx.Exec(ctx, `

@@ -60,7 +60,7 @@ type outcome struct {
 // answer sends the message that a request asked for, or drops the request.
 func (a *Accounts) answer(ctx context.Context, tx pgx.Tx, id int64) error {
 	r, err := openRequest(ctx, tx, id)
-	if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, ErrNotFound) {
+	if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDisabled) {
 		return nil
 	}
 	if err != nil {

@@ -54,7 +54,7 @@ func (a *Accounts) accountsAfter(ctx context.Context, after int64) ([]Account, e
 var ErrNoEmail = errors.New("auth: the account has no e-mail address")
 
 // MakeResetLink makes a link with which a person can choose a new password, for an operator to hand over, and returns
-// its token. It leaves other links as they are. Errors: ErrNotFound, ErrNoEmail.
+// its token. It leaves other links as they are. Errors: ErrNotFound, ErrDisabled, ErrNoEmail.
 func (a *Accounts) MakeResetLink(ctx context.Context, userID int64) (token string, err error) {
 	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 		if err := KeepUser(ctx, tx, userID); err != nil {
@@ -75,4 +75,38 @@ func (a *Accounts) MakeResetLink(ctx context.Context, userID int64) (token strin
 		return a.Tell(ctx, tx, userID, mail.ResetLinkMade, nil)
 	})
 	return token, err
+}
+
+// Disable lets nobody in to an account until Enable, and reports whether that is new. It waits for sign-ins that are
+// under way, so that the caller ends their sessions, too.
+func (a *Accounts) Disable(ctx context.Context, tx pgx.Tx, userID int64) (changed bool, err error) {
+	// This lock conflicts with that of KeepUser, unlike the one that an UPDATE of this column takes by itself.
+	if _, err := tx.Exec(ctx, `SELECT FROM cairn.users WHERE id = $1 FOR UPDATE`, userID); err != nil {
+		return false, fmt.Errorf("auth: lock user %d: %w", userID, err)
+	}
+	return a.setDisabled(ctx, tx, userID, mail.AccountDisabled, `
+		UPDATE cairn.users SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL`)
+}
+
+// Enable takes Disable back, and reports whether there was something to take back.
+func (a *Accounts) Enable(ctx context.Context, userID int64) (changed bool, err error) {
+	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		changed, err = a.setDisabled(ctx, tx, userID, mail.AccountEnabled, `
+			UPDATE cairn.users SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL`)
+		return err
+	})
+	return changed, err
+}
+
+func (a *Accounts) setDisabled(
+	ctx context.Context, tx pgx.Tx, userID int64, kind mail.Kind, statement string,
+) (changed bool, err error) {
+	tag, err := tx.Exec(ctx, statement, userID)
+	if err != nil {
+		return false, fmt.Errorf("auth: disable or enable user %d: %w", userID, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return false, nil
+	}
+	return true, a.Tell(ctx, tx, userID, kind, nil)
 }

@@ -18,7 +18,8 @@ type Proof struct {
 }
 
 // StillProven checks, in the transaction that acts on a credential, that it was neither changed nor removed since. It
-// locks the user, then the credential. Errors: ErrCredentials.
+// locks the user, then the credential. Only the holder of a credential learns that the account is disabled. Errors:
+// ErrCredentials, ErrDisabled.
 func (a *Accounts) StillProven(ctx context.Context, tx pgx.Tx, p Proof) error {
 	credential := `SELECT true FROM cairn.identities WHERE user_id = $1 AND id = $2 AND signs_in FOR SHARE`
 	args := []any{p.UserID, p.identityID}
@@ -26,10 +27,12 @@ func (a *Accounts) StillProven(ctx context.Context, tx pgx.Tx, p Proof) error {
 		credential = `SELECT true FROM cairn.passwords WHERE user_id = $1 AND hash = $2 FOR SHARE`
 		args[1] = p.hash
 	}
-	if err := KeepUser(ctx, tx, p.UserID); errors.Is(err, ErrNotFound) {
+	disabled := KeepUser(ctx, tx, p.UserID)
+	switch {
+	case errors.Is(disabled, ErrNotFound):
 		return ErrCredentials
-	} else if err != nil {
-		return err
+	case disabled != nil && !errors.Is(disabled, ErrDisabled):
+		return disabled
 	}
 	var proven bool
 	err := tx.QueryRow(ctx, credential, args...).Scan(&proven)
@@ -39,18 +42,32 @@ func (a *Accounts) StillProven(ctx context.Context, tx pgx.Tx, p Proof) error {
 	if err != nil {
 		return fmt.Errorf("auth: check a credential of user %d again: %w", p.UserID, err)
 	}
-	return nil
+	return disabled
 }
 
-// KeepUser keeps a user from being deleted until the transaction ends. Errors: ErrNotFound.
+// KeepUser keeps a user from being deleted or disabled until the transaction ends, also if it is disabled already.
+// Every transaction that lets somebody in calls it. Errors: ErrNotFound, ErrDisabled.
 func KeepUser(ctx context.Context, tx pgx.Tx, userID int64) error {
-	var kept bool
-	err := tx.QueryRow(ctx, `SELECT true FROM cairn.users WHERE id = $1 FOR KEY SHARE`, userID).Scan(&kept)
-	if errors.Is(err, pgx.ErrNoRows) {
+	return enabled(userID, tx.QueryRow(ctx, `
+		SELECT disabled_at IS NOT NULL FROM cairn.users WHERE id = $1 FOR KEY SHARE`, userID))
+}
+
+// Enabled checks that a user may use the account. It is for what begins no session and locks nothing. Errors:
+// ErrNotFound, ErrDisabled.
+func (a *Accounts) Enabled(ctx context.Context, userID int64) error {
+	return enabled(userID, a.pool.QueryRow(ctx, `
+		SELECT disabled_at IS NOT NULL FROM cairn.users WHERE id = $1`, userID))
+}
+
+func enabled(userID int64, row pgx.Row) error {
+	var disabled bool
+	switch err := row.Scan(&disabled); {
+	case errors.Is(err, pgx.ErrNoRows):
 		return ErrNotFound
-	}
-	if err != nil {
-		return fmt.Errorf("auth: lock user %d: %w", userID, err)
+	case err != nil:
+		return fmt.Errorf("auth: find user %d: %w", userID, err)
+	case disabled:
+		return ErrDisabled
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (a *Accounts) CheckReset(ctx context.Context, token, password, address stri
 // ResetPassword sets the password of a reset, which proves its address. If the address was not verified and others have
 // put something into the account, it is not handed over: the address is taken out of it, and is free. An operator's
 // link proves no address, and hands the account over: the operator knows who asked. The caller locks everybody out.
-// Errors: ErrLink.
+// Errors: ErrLink, ErrDisabled.
 func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset) (freed bool, err error) {
 	if err := lockMethods(ctx, tx, r.UserID); errors.Is(err, ErrNotFound) {
 		return false, ErrLink

@@ -62,7 +62,7 @@ func confirmIdentity(ctx context.Context, tx pgx.Tx, userID, identityID int64) e
 func (a *Accounts) RemoveUnconfirmed(
 	ctx context.Context, tx pgx.Tx, userID int64, provider string, disconnect func() error,
 ) error {
-	if err := lockMethods(ctx, tx, userID); err != nil {
+	if err := lockMethods(ctx, tx, userID); err != nil && !errors.Is(err, ErrDisabled) {
 		return err
 	}
 	const unconfirmed = `user_id = $1 AND provider = $2 AND NOT signs_in`

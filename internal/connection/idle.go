@@ -19,12 +19,13 @@ type Idle struct {
 
 // Idle returns the connections to a provider whose tokens would soon expire unused (oauth.Provider.RefreshIdle), and
 // those whose refresh was cut off when an instance died: only the next refresh shows whether they still work. It leaves
-// out connections whose owner has to connect again.
+// out connections whose owner has to connect again or is disabled.
 func (s *Store) Idle(ctx context.Context, p *oauth.Provider) ([]Idle, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT user_id, generation, COALESCE(refresh_lease_until < now(), false) AS cut_off FROM cairn.connections
+		SELECT user_id, generation, COALESCE(refresh_lease_until < now(), false) AS cut_off FROM cairn.connections c
 		WHERE provider = $1 AND state <> 'needs_reconnect'
 		  AND ($2::interval > '0' AND tokens_at < now() - $2::interval OR refresh_lease_until < now())
+		  AND `+ownerEnabled+`
 		ORDER BY cut_off DESC, tokens_at LIMIT 1000`, p.Key, p.RefreshIdle)
 	if err != nil {
 		return nil, fmt.Errorf("connection: list idle connections to %s: %w", p.Key, err)

@@ -38,6 +38,7 @@ func (s *Store) PicturesDue(ctx context.Context, p *oauth.Provider) ([]string, e
 		SELECT c.subject FROM cairn.connections c
 		LEFT JOIN cairn.avatars a USING (identity_id)
 		WHERE c.provider = $1 AND c.state <> 'needs_reconnect' AND c.picture_url <> ''
+		  AND `+ownerEnabled+`
 		  AND COALESCE(a.tried_at < now() - $2::interval, true)
 		ORDER BY a.tried_at NULLS FIRST LIMIT 1000`, p.Key, pictureEvery) // CollectRows returns its error
 	subjects, err := pgx.CollectRows(rows, pgx.RowTo[string])
@@ -52,8 +53,8 @@ func (s *Store) PicturesDue(ctx context.Context, p *oauth.Provider) ([]string, e
 func (s *Store) beginPicture(ctx context.Context, provider, subject string) (due pictureToFetch, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH due AS (
-			SELECT identity_id, picture_url FROM cairn.connections
-			WHERE provider = $1 AND subject = $2 AND picture_url <> '' FOR KEY SHARE
+			SELECT identity_id, picture_url FROM cairn.connections c
+			WHERE provider = $1 AND subject = $2 AND picture_url <> '' AND `+ownerEnabled+` FOR KEY SHARE
 		), begun AS (
 			INSERT INTO cairn.avatars AS a (identity_id) SELECT identity_id FROM due
 			ON CONFLICT (identity_id) DO UPDATE SET tried_at = now() WHERE a.tried_at < now() - $3::interval

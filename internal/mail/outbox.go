@@ -43,6 +43,8 @@ const (
 	EmailFreed      Kind = "email_freed"     // it was not verified, and somebody else proved it
 	EmailRefused    Kind = "email_refused"   // its mail server refuses our messages
 	ResetLinkMade   Kind = "reset_link_made" // by an operator
+	AccountDisabled Kind = "account_disabled"
+	AccountEnabled  Kind = "account_enabled"
 )
 
 // Facts are what a message says, by name.

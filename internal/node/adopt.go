@@ -58,7 +58,7 @@ func (s *Sessions) Leave(ctx context.Context, r *http.Request, userID int64) err
 		return nil
 	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := auth.KeepUser(ctx, tx, userID); err != nil {
+		if err := auth.KeepUser(ctx, tx, userID); err != nil && !errors.Is(err, auth.ErrDisabled) {
 			return err
 		}
 		_, err := tx.Exec(ctx, `
@@ -161,9 +161,10 @@ func (s *Sessions) comeEarly(ctx context.Context, nodeID int64, f *session.Forei
 
 // Claim implements session.Adopter.
 func (s *Sessions) Claim(ctx context.Context, tx pgx.Tx, f session.Foreign) (first bool, err error) {
-	if err := auth.KeepUser(ctx, tx, f.UserID); errors.Is(err, auth.ErrNotFound) {
+	switch err := auth.KeepUser(ctx, tx, f.UserID); {
+	case errors.Is(err, auth.ErrNotFound), errors.Is(err, auth.ErrDisabled):
 		return false, nil
-	} else if err != nil {
+	case err != nil:
 		return false, err
 	}
 	err = tx.QueryRow(ctx, `

@@ -16,7 +16,6 @@ import (
 	"cairn/internal/auth"
 	"cairn/internal/config"
 	"cairn/internal/connection"
-	"cairn/internal/instance"
 	"cairn/internal/oauth"
 )
 
@@ -77,7 +76,7 @@ func importCommand(ctx context.Context, e admin.Env, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := nobodyOlder(ctx, pool); err != nil {
+		if err := admin.NoneOlder(ctx, pool, needs, "can't tell imported accounts from proven ones"); err != nil {
 			return err
 		}
 		d, err := depsOf(ctx, c, pool, e.Limits.Calls)
@@ -150,22 +149,6 @@ func depsOf(ctx context.Context, c config.Config, pool *pgxpool.Pool, calls oaut
 // needs is the schema version from which on a server knows that some identities don't sign in.
 const needs = 20
 
-// nobodyOlder fails while servers run that would let an imported Strava account sign in.
-func nobodyOlder(ctx context.Context, pool *pgxpool.Pool) error {
-	servers, err := instance.List(ctx, pool)
-	if err != nil {
-		return err
-	}
-	for _, s := range servers {
-		if s.Live && s.Schema < needs {
-			return fmt.Errorf("the server %s at %s is of a version that can't tell imported accounts from proven "+
-				"ones: update it first. A server that was killed counts as running for two more minutes",
-				s.ID, s.Hostname)
-		}
-	}
-	return nil
-}
-
 // progressOn returns a function that shows progress on a terminal, nil if out is none.
 func progressOn(out io.Writer) func(done, all int) {
 	if !admin.IsTerminal(out) {
@@ -196,6 +179,9 @@ func linkCommand(ctx context.Context, e admin.Env, out io.Writer) error {
 		token, err := newOperatorLink(ctx, pool, userID)
 		if errors.Is(err, auth.ErrNotFound) {
 			return fmt.Errorf("there is no user %d", userID)
+		}
+		if errors.Is(err, auth.ErrDisabled) {
+			return fmt.Errorf("user %d is disabled", userID)
 		}
 		if err != nil {
 			return err

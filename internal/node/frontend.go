@@ -147,9 +147,10 @@ type answerError struct {
 func (e answerError) Error() string { return "node: " + e.message }
 
 var (
-	errNoLink  = answerError{http.StatusUnauthorized, "Authentication required", "Please open your private link."}
-	errBadLink = answerError{http.StatusUnauthorized, "Invalid token", "This private link doesn’t work."}
-	errUnknown = answerError{http.StatusNotFound, "Not found", ""}
+	errNoLink   = answerError{http.StatusUnauthorized, "Authentication required", "Please open your private link."}
+	errBadLink  = answerError{http.StatusUnauthorized, "Invalid token", "This private link doesn’t work."}
+	errDisabled = answerError{http.StatusForbidden, "Account disabled", "This account is disabled."}
+	errUnknown  = answerError{http.StatusNotFound, "Not found", ""}
 )
 
 // user returns whose token a request has. A valid token is never refused: the front end forgets it then. Tokens that
@@ -179,10 +180,16 @@ func (f frontend) user(r *http.Request) (userID int64, err error) {
 func (f frontend) as(w http.ResponseWriter, r *http.Request, h func(userID int64) error) error {
 	userID, err := f.user(r)
 	if err == nil {
+		err = f.site.Enabled(r, userID)
+	}
+	if err == nil {
 		err = h(userID)
 	}
-	if errors.Is(err, auth.ErrNotFound) { // the account was deleted meanwhile
+	switch {
+	case errors.Is(err, auth.ErrNotFound): // the account was deleted meanwhile
 		err = errBadLink
+	case errors.Is(err, auth.ErrDisabled):
+		err = errDisabled
 	}
 	answer, ok := errors.AsType[answerError](err)
 	if !ok {

@@ -116,7 +116,7 @@ func (s *server) rename(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	name := r.PostForm.Get("name")
 	err := s.Accounts.Rename(r.Context(), current.UserID, name)
-	if status, problems, ok := formProblem(w, err); ok {
+	if status, problems, ok := s.formProblem(w, err); ok {
 		return s.showAccount(w, r, status, problems, func(v *accountView) { v.Name = name })
 	}
 	if err != nil {
@@ -150,7 +150,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 		message = "You can now sign in with your e-mail and password too."
 		err = s.addPassword(r, current.UserID, email)
 	}
-	status, problems, ok := formProblem(w, err)
+	status, problems, ok := s.formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {
 		problems = map[string]string{"current": "Wrong password"}
 	}

@@ -104,7 +104,7 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 		done, err = s.access.SignInWithPassword(r.Context(), proof, s.signInOf(r, current.Persistent, intentID(next)))
 	}
 	s.Observer.SignIn(access.PasswordMethod, signInResult(err))
-	status, problems, ok := formProblem(w, err)
+	status, problems, ok := s.formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {
 		problems = map[string]string{"password": "Wrong password"}
 	}

@@ -104,7 +104,7 @@ func (s *server) callback(p *oauth.Provider) handler {
 		if attempt.SignIn {
 			s.Observer.SignIn(p.Key, signInResult(err))
 		}
-		if attempt.SignIn && errors.Is(err, auth.ErrUnconfirmed) {
+		if attempt.SignIn && (errors.Is(err, auth.ErrUnconfirmed) || errors.Is(err, auth.ErrDisabled)) {
 			s.Log.InfoContext(r.Context(), "sign-in refused",
 				"id", requestID(r.Context()), "address", address(r), "method", p.Key, "reason", err)
 		}

@@ -46,7 +46,7 @@ func (s *server) requestChange(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	v := emailView{Email: r.PostForm.Get("email")}
 	err := s.Accounts.RequestChange(r.Context(), current.UserID, v.Email, address(r))
-	if status, problems, ok := formProblem(w, err); ok {
+	if status, problems, ok := s.formProblem(w, err); ok {
 		v.Errors = problems
 		return s.showChangeEmail(w, r, status, v)
 	}

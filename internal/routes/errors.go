@@ -237,6 +237,9 @@ func (s *server) explain(r *http.Request, err error) problem {
 			Heading: "This is your only sign-in method.",
 			Detail:  "Add another one first: a password, or another provider.",
 			Action:  &action{Label: "Back to your account", URL: "/account"}}
+	case errors.Is(err, auth.ErrDisabled):
+		return problem{Status: http.StatusForbidden, Changed: nothingChanged, Action: back(),
+			Heading: s.disabledInWords()}
 	case errors.Is(err, auth.ErrBusy):
 		return problem{Status: http.StatusServiceUnavailable, Changed: nothingChanged, Action: back(),
 			Heading:    "Many people are signing in right now.",

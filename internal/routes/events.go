@@ -50,6 +50,10 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 			return "password", "A new password was set by a link from the operator of this site"
 		}
 		return "password", "A new password was set by a link in a message"
+	case mail.AccountDisabled:
+		return "info-circle", "The operator of this site disabled your account"
+	case mail.AccountEnabled:
+		return "info-circle", "The operator of this site enabled your account again"
 	case mail.ResetLinkMade:
 		return "password", "The operator of this site made a link for a new password"
 	case mail.PasswordRemoved:

@@ -39,6 +39,7 @@ const (
 	elsewhere    failure = "elsewhere"
 	linked       failure = "linked"
 	unconfirmed  failure = "unconfirmed"
+	disabled     failure = "disabled"
 	otherAccount failure = "other-account"
 	tooOften     failure = "too-often"
 	unusable     failure = "unusable"
@@ -61,6 +62,8 @@ func failureOf(r *http.Request, p *oauth.Provider, err error) failure {
 		return linked
 	case errors.Is(err, auth.ErrUnconfirmed):
 		return unconfirmed
+	case errors.Is(err, auth.ErrDisabled):
+		return disabled
 	case errors.Is(err, connection.ErrOtherAccount):
 		return otherAccount
 	}
@@ -105,6 +108,9 @@ func (f failure) explain(p *oauth.Provider) problem {
 			Detail: "It belongs to an account from the old site. If that account is yours, sign in to it " +
 				"in another way, and allow " + p.Name + " on its account page. " +
 				"If it isn’t, please write to the operator of this site."}
+	case disabled:
+		return problem{Status: http.StatusForbidden, Heading: "This account is disabled.",
+			Detail: "Please ask the operator of this site."}
 	case otherAccount:
 		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
 			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}
@@ -162,7 +168,7 @@ func (s *server) explainProvider(r *http.Request, p *oauth.Provider, err error) 
 	if _, ok := session.Current(r.Context()); ok {
 		answer.Action = &action{Label: "Start again", URL: "/connect/" + p.Key, Post: true}
 	}
-	if f.waits() || f == linked || f == unconfirmed || f == otherAccount {
+	if f.waits() || f == linked || f == unconfirmed || f == disabled || f == otherAccount {
 		answer.Action = back()
 	}
 	return answer, true
@@ -255,6 +261,9 @@ func (s *server) failureInAddress(r *http.Request) *notice {
 				reference = ""
 			}
 			n := failureNotice(answer, reference)
+			if failure(f) == disabled {
+				n.Text = s.disabledInWords()
+			}
 			return &n
 		}
 	}

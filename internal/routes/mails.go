@@ -66,7 +66,7 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 		return w.reconnect(d.Facts)
 	case mail.AccountDeleted:
 		return w.deleted(d.Facts)
-	case mail.ResetLinkMade:
+	case mail.ResetLinkMade, mail.AccountDisabled, mail.AccountEnabled:
 		return w.byOperator(d)
 	}
 	return w.happenedTo(d)

@@ -42,7 +42,8 @@ func signInResult(err error) string {
 		return "ok"
 	case limited:
 		return "limited"
-	case errors.Is(err, auth.ErrCredentials), errors.Is(err, auth.ErrUnconfirmed), errors.Is(err, oauth.ErrRefused):
+	case errors.Is(err, auth.ErrCredentials), errors.Is(err, auth.ErrUnconfirmed), errors.Is(err, auth.ErrDisabled),
+		errors.Is(err, oauth.ErrRefused):
 		return "refused"
 	case errors.Is(err, oauth.ErrDenied):
 		return "declined"

@@ -90,6 +90,11 @@ func (t Site) Account(ctx context.Context, userID int64) (auth.Account, error) {
 	return t.s.Accounts.Get(ctx, userID)
 }
 
+// Enabled checks that a user without a session may use the account. Errors: auth.ErrNotFound, auth.ErrDisabled.
+func (t Site) Enabled(r *http.Request, userID int64) error {
+	return t.s.Accounts.Enabled(r.Context(), userID)
+}
+
 // PublicURL is where browsers reach us.
 func (t Site) PublicURL() *url.URL { return t.s.PublicURL }
 

@@ -67,7 +67,7 @@ func (s *server) prefer(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	chosen := auth.Preferences{TimeZone: r.PostForm.Get("zone"), Units: r.PostForm.Get("units")}
 	err := s.Accounts.Prefer(r.Context(), current.UserID, chosen)
-	if status, problems, ok := formProblem(w, err); ok {
+	if status, problems, ok := s.formProblem(w, err); ok {
 		return s.showAccount(w, r, status, nil, func(v *accountView) {
 			v.Title, v.Preferences.Errors = formTitle("Your account", problems), problems
 		})
@@ -84,7 +84,7 @@ func (s *server) prefer(w http.ResponseWriter, r *http.Request) error {
 func (s *server) guessZone(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	err := s.Accounts.GuessTimeZone(r.Context(), current.UserID, r.PostForm.Get("zone"))
-	if status, _, ok := formProblem(w, err); ok {
+	if status, _, ok := s.formProblem(w, err); ok {
 		w.WriteHeader(status)
 		return nil
 	}

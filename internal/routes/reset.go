@@ -84,7 +84,7 @@ func (s *server) forgot(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := forgotView{Email: r.PostForm.Get("email")}
 	err := s.Accounts.RequestReset(r.Context(), v.Email, address(r), s.cookie(r, browserCookie))
-	if status, problems, ok := formProblem(w, err); ok {
+	if status, problems, ok := s.formProblem(w, err); ok {
 		v.Errors = problems
 		return s.showForgot(w, r, status, v)
 	}
@@ -139,7 +139,7 @@ func (s *server) reset(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		freed, err = s.access.ResetPassword(r.Context(), checked)
 	}
-	if status, problems, ok := formProblem(w, err); ok {
+	if status, problems, ok := s.formProblem(w, err); ok {
 		return s.showReset(w, r, status, problems)
 	}
 	if err != nil {

@@ -52,7 +52,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 		done, err = s.access.SignInWithPassword(r.Context(), proof, s.signInOf(r, v.Keep, ""))
 	}
 	s.Observer.SignIn(access.PasswordMethod, signInResult(err))
-	if status, messages, ok := formProblem(w, err); ok {
+	if status, messages, ok := s.formProblem(w, err); ok {
 		s.Log.InfoContext(r.Context(), "sign-in refused",
 			"id", requestID(r.Context()), "address", address(r), "reason", err)
 		v.Errors = messages
@@ -71,7 +71,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 // refuseCredentials refuses text that no e-mail or password can contain.
 func (s *server) refuseCredentials(w http.ResponseWriter, r *http.Request) error {
 	s.Observer.SignIn(access.PasswordMethod, signInResult(auth.ErrCredentials))
-	status, messages, _ := formProblem(w, auth.ErrCredentials)
+	status, messages, _ := s.formProblem(w, auth.ErrCredentials)
 	v := signInView{Next: returnPath(r.PostForm.Get("next")), Keep: r.PostForm.Get("keep") != "", Errors: messages}
 	return s.showSignIn(w, r, status, v)
 }
@@ -99,9 +99,17 @@ func (s *server) signOut(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// disabledInWords says to somebody who has proven that an account is theirs that it is disabled.
+func (s *server) disabledInWords() string {
+	if s.Operator == "" {
+		return "This account is disabled. Please ask the operator of this site."
+	}
+	return "This account is disabled. Please ask the operator of this site: " + s.Operator
+}
+
 // formProblem returns the status and the messages, by field, with which a form is shown again; the message "form" is
 // shown above the fields. ok is false if err is not about the form.
-func formProblem(w http.ResponseWriter, err error) (status int, messages map[string]string, ok bool) {
+func (s *server) formProblem(w http.ResponseWriter, err error) (status int, messages map[string]string, ok bool) {
 	if field, ok := errors.AsType[*auth.FieldError](err); ok {
 		return http.StatusUnprocessableEntity, map[string]string{field.Field: field.Message}, true
 	}
@@ -116,6 +124,8 @@ func formProblem(w http.ResponseWriter, err error) (status int, messages map[str
 		return http.StatusUnprocessableEntity, map[string]string{
 			"form": "Wrong e-mail or password",
 		}, true
+	case errors.Is(err, auth.ErrDisabled):
+		return http.StatusForbidden, map[string]string{"form": s.disabledInWords()}, true
 	case errors.Is(err, auth.ErrEmailTaken):
 		return http.StatusUnprocessableEntity, map[string]string{
 			"email": "There is already an account with this e-mail.",

@@ -47,7 +47,7 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		done, err = s.access.SignUp(r.Context(), account, s.signInOf(r, true, ""))
 	}
-	if status, messages, ok := formProblem(w, err); ok {
+	if status, messages, ok := s.formProblem(w, err); ok {
 		v.Errors, v.Taken = messages, errors.Is(err, auth.ErrEmailTaken)
 		return s.showSignUp(w, r, status, v)
 	}
@@ -118,7 +118,7 @@ func (s *server) confirmSignUp(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		done, err = s.access.SignUpByLink(r.Context(), l, s.signInOf(r, true, ""))
 	}
-	status, problems, ok := formProblem(w, err)
+	status, problems, ok := s.formProblem(w, err)
 	switch {
 	case errors.Is(err, auth.ErrCredentials):
 		return s.showConfirmSignUp(w, r, status, map[string]string{"password": "Wrong password"})

@@ -84,6 +84,7 @@ type options struct {
 	mail    *testkit.MailServer         // nil: no mail is sent
 	cost    auth.Cost                   // of a password's hash; zero: cheap
 	without string                      // a provider of which the operator has no keys
+	contact string                      // OPERATOR_CONTACT
 	// more makes another provider for a site at public; nil: there are three.
 	more func(public string) *oauth.Provider
 	// heard records what goes to the providers and comes back; nil: nothing does.
@@ -214,6 +215,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Observer:    routes.Observer{SignIn: o.signIn},
 		Limits:      cmp.Or(o.pages, patientPages),
 		Stop:        o.stop,
+		Operator:    o.contact,
 		Parts:       []routes.Part{changeOver.Part(connections, entries), {Exports: o.exports}},
 	})
 	if err != nil {
