@@ -192,3 +192,34 @@ func TestOperatorDisablesAnAccount(t *testing.T) {
 	wantFailure(t, o.env, "accounts disable --user-id 1", "update it first")
 	phone.WantConnected(o.url, 1)
 }
+
+// An invitation is printed and mailed. It makes an account where nobody else gets one.
+func TestOperatorInvites(t *testing.T) {
+	t.Parallel()
+	o := newOperated(t, "SIGNUP=closed")
+	out := o.accounts("invite ada@example.org")
+	link, note, _ := strings.Cut(out, "\n")
+	if !strings.HasPrefix(link, "http://localhost") || !strings.Contains(link, "/invitation?token=") ||
+		!strings.Contains(note, "mailed to ada@example.org") {
+		t.Fatalf("it prints %q", out)
+	}
+	u, err := url.Parse(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada := testkit.NewBrowser(t)
+	ada.Send(http.MethodGet, o.url+u.RequestURI(), nil)
+	_, page := ada.Send(http.MethodGet, o.url+"/signup", nil)
+	about := page.Find("form[action='/signup'] input[name=about]").AttrOr("value", "")
+	form := url.Values{"about": {about}, "password": {"granite lichen and slow rain"}}
+	ada.Send(http.MethodPost, o.url+"/signup", form)
+	ada.WantConnected(o.url, 0)
+	rows := readLines[admin.AccountRow](t, o.accounts("list --json"))
+	if len(rows) != 1 || rows[0].Email != "ada@example.org" || rows[0].Verified {
+		t.Errorf("afterwards there are %+v", rows)
+	}
+	wantFailure(t, o.env, "accounts invite ADA@example.org", "there is an account with this address")
+	for _, args := range []string{"", " ada", " a@b.example c@d.example", " --user-id 1"} {
+		wantFailure(t, o.env, "accounts invite"+args, "see: server help accounts")
+	}
+}

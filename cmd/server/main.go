@@ -81,7 +81,8 @@ func commands(l limits) []command {
 		{"instances", "[--json]", "List the running servers", admin.AboutInstances, admin.Instances},
 		{"sessions", "list|end WHOSE [--json]", "List or end sessions", admin.AboutSessions, admin.Sessions},
 		{
-			"accounts", "list [--json] | show|disable|enable|reset-link|delete WHOSE", "List accounts, and act on one",
+			"accounts", "list|show|disable|enable|reset-link|delete|invite …",
+			"List accounts, act on one, invite people",
 			admin.AboutAccounts, admin.Accounts,
 		},
 		{"jobs", "[--json]", "Count the background work by kind and state", admin.AboutJobs, admin.Jobs},

@@ -17,9 +17,10 @@ import (
 
 // SignIn says how a session begins.
 type SignIn struct {
-	Persistent bool   // the session outlives the browser
-	Browser    string // the token of a known browser; "": none
-	Intent     string // the id of what the person wanted to do (session.PutIntent); "": nothing
+	Persistent bool      // the session outlives the browser
+	Browser    string    // the token of a known browser; "": none
+	Intent     string    // the id of what the person wanted to do (session.PutIntent); "": nothing
+	Invitation auth.Link // that this browser holds; the zero Link: none
 }
 
 // SignedIn is what a sign-in led to.
@@ -31,10 +32,10 @@ type SignedIn struct {
 	OtherAccount bool
 }
 
-// SignUp makes an account and signs in. Errors: auth.ErrEmailTaken.
+// SignUp makes an account and signs in. Errors: auth.ErrEmailTaken, auth.ErrUninvited.
 func (a *Access) SignUp(ctx context.Context, n auth.NewAccount, in SignIn) (SignedIn, error) {
 	return a.signIn(ctx, PasswordMethod, in, func(ctx context.Context, tx pgx.Tx, _ *SignedIn) (int64, error) {
-		return a.Accounts.Create(ctx, tx, n)
+		return a.Accounts.Create(ctx, tx, n.By(in.Invitation))
 	})
 }
 
@@ -50,7 +51,7 @@ func (a *Access) SignInWithPassword(ctx context.Context, proof auth.Proof, in Si
 // tokens, too, unless that person has connected another account of this provider. Errors: auth.ErrCredentials.
 func (a *Access) SignInWithProvider(ctx context.Context, g oauth.Grant, in SignIn) (SignedIn, error) {
 	return a.signIn(ctx, g.Provider.Key, in, func(ctx context.Context, tx pgx.Tx, done *SignedIn) (int64, error) {
-		userID, other, err := a.OwnerOf(ctx, tx, g)
+		userID, other, err := a.OwnerOf(ctx, tx, g, in.Invitation)
 		done.OtherAccount = other
 		return userID, err
 	})
@@ -59,8 +60,12 @@ func (a *Access) SignInWithProvider(ctx context.Context, g oauth.Grant, in SignI
 // OwnerOf returns the owner of a provider's account, and makes an account here at the first visit. It stores the
 // tokens, too, unless that person has connected another account of this provider. Errors: auth.ErrCredentials,
 // auth.ErrUnconfirmed.
-func (a *Access) OwnerOf(ctx context.Context, tx pgx.Tx, g oauth.Grant) (userID int64, otherAccount bool, err error) {
-	userID, identityID, err := a.Accounts.FindOrCreate(ctx, tx, g.Provider.Key, g.Subject, g.Name, g.PictureURL)
+func (a *Access) OwnerOf(
+	ctx context.Context, tx pgx.Tx, g oauth.Grant, invitation auth.Link,
+) (userID int64, otherAccount bool, err error) {
+	userID, identityID, err := a.Accounts.FindOrCreate(ctx, tx, auth.Visitor{
+		Provider: g.Provider.Key, Subject: g.Subject, Name: g.Name, AvatarURL: g.PictureURL, Invitation: invitation,
+	})
 	if err != nil {
 		return 0, false, err
 	}

@@ -15,6 +15,14 @@ import (
 
 // AboutAccounts explains Accounts.
 const AboutAccounts = `
+  list [--json]
+  show WHOSE
+  disable WHOSE
+  enable WHOSE
+  reset-link WHOSE
+  delete WHOSE --yes
+  invite ADDRESS
+
 WHOSE is one of these:
   --user E-MAIL       the person who has this e-mail
   --user-id N         the user with this id
@@ -26,6 +34,8 @@ within half an hour. Until then everything stays as it is. Find out who asks
 before you hand it over.
 disable lets nobody in to an account and fetches nothing for it. Its sessions end.
 It keeps all it has, and enable brings everything back.
+invite ADDRESS prints a link that makes one account, within seven days, and mails
+one if mail is on. With SIGNUP=invite or closed there is no other way to get one.
 delete deletes an account for good, with everything of it, as if the person had
 done so. It wants --yes, and says what only the person can do after that.
 What was done stands in the recent activity of the person's account page.
@@ -38,12 +48,18 @@ password, identities, created, disabled.
 type accountOrder struct {
 	verb string
 	person
+	address   string // whom to invite
 	yes, json bool
 }
 
 func parseAccountOrder(args []string) (o accountOrder, err error) {
-	if o.verb, args, err = Verb(args, "list", "show", "disable", "enable", "reset-link", "delete"); err != nil {
+	o.verb, args, err = Verb(args, "list", "show", "disable", "enable", "reset-link", "invite", "delete")
+	if err != nil {
 		return accountOrder{}, err
+	}
+	if o.verb == "invite" {
+		o.address, err = parseAddress(args)
+		return o, err
 	}
 	err = Parse(args, func(f *flag.FlagSet) {
 		switch o.verb {
@@ -84,6 +100,8 @@ func Accounts(ctx context.Context, e Env, out io.Writer) error {
 			return by.disable(ctx, userID, out)
 		case "enable":
 			return by.enable(ctx, userID, out)
+		case "invite":
+			return by.invite(ctx, o.address, out)
 		case "reset-link":
 			return by.resetLink(ctx, userID, out)
 		}
@@ -180,7 +198,7 @@ func (o operator) show(ctx context.Context, userID int64, out io.Writer) error {
 }
 
 // knowsDisabled is the schema version from which on a server lets nobody in to a disabled account.
-const knowsDisabled = 25
+const knowsDisabled = 27
 
 func (o operator) disable(ctx context.Context, userID int64, out io.Writer) error {
 	err := NoneOlder(ctx, o.Sessions.Pool, knowsDisabled, "lets people in to disabled accounts")
@@ -223,6 +241,24 @@ func (o operator) resetLink(ctx context.Context, userID int64, out io.Writer) er
 		return err
 	}
 	_, err = fmt.Fprintln(out, routes.ResetURL(o.config.Site(), token))
+	return err
+}
+
+func (o operator) invite(ctx context.Context, address string, out io.Writer) error {
+	token, mailed, err := o.Accounts.Invite(ctx, address)
+	_, refused := errors.AsType[*auth.FieldError](err)
+	switch {
+	case refused:
+		return UsageError("that is not an e-mail address")
+	case errors.Is(err, auth.ErrEmailTaken):
+		return errors.New("there is an account with this address")
+	case err != nil:
+		return err
+	}
+	_, err = fmt.Fprintln(out, routes.InviteURL(o.config.Site(), token))
+	if mailed && err == nil {
+		_, err = fmt.Fprintf(out, "another one, for the same account, is mailed to %s\n", address)
+	}
 	return err
 }
 

@@ -51,15 +51,21 @@ func Mail(ctx context.Context, e Env, out io.Writer) error {
 // parseMail returns the address to which a test message goes.
 func parseMail(args []string) (to string, err error) {
 	_, rest, err := Verb(args, "test")
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", err
-	case len(rest) == 0:
-		return "", UsageError("an e-mail address has to follow")
-	case strings.HasPrefix(rest[0], "-"):
-		return "", Parse(rest, nil)
 	}
-	return rest[0], Parse(rest[1:], nil)
+	return parseAddress(rest)
+}
+
+// parseAddress reads the arguments of a command that has an e-mail address and no flags.
+func parseAddress(args []string) (address string, err error) {
+	switch {
+	case len(args) == 0:
+		return "", UsageError("an e-mail address has to follow")
+	case strings.HasPrefix(args[0], "-"):
+		return "", Parse(args, nil)
+	}
+	return args[0], Parse(args[1:], nil)
 }
 
 // newSender returns a sender for the mail server in SMTP_URL. limit 0 is the default.

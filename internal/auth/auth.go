@@ -8,6 +8,7 @@
 //	unconfirmed.go  identities that came with an import and don't sign in yet
 //	import.go       making many accounts at once
 //	signup.go       signing up by a link that proves the address
+//	invite.go       for whom accounts are made, and invitations
 //	reset.go        a new password by a link
 //	link.go         links in messages; linkjob.go decides which are sent
 //	operator.go     what only operators do
@@ -45,6 +46,7 @@ var (
 	ErrUnconfirmed = errors.New("auth: the provider's account does not sign in until its owner confirms it")
 	ErrNotRecent   = errors.New("auth: a new sign-in method needs a recent sign-in")
 	ErrDisabled    = errors.New("auth: the operator has disabled the account")
+	ErrUninvited   = errors.New("auth: no account is made without an invitation")
 	ErrBusy        = errors.New("auth: too many passwords are being checked")
 )
 
@@ -60,20 +62,22 @@ func (e *FieldError) Error() string { return "auth: " + e.Field + " refused" }
 type Accounts struct {
 	Limits Limits
 
-	pool    *pgxpool.Pool
-	secret  []byte
-	mail    *mail.Outbox
-	hash    *hasher
-	refused func(limit string)
+	pool      *pgxpool.Pool
+	secret    []byte
+	mail      *mail.Outbox
+	admission Admission
+	hash      *hasher
+	refused   func(limit string)
 }
 
 // Options configure Accounts. The zero value is for production.
 type Options struct {
-	Cost    Cost     // of a password's hash
-	Known   []string // names that passwords must not consist of, because others would guess them first
-	Limits  Limits
-	Mail    *mail.Outbox       // nil: no mail is sent
-	Refused func(limit string) // is called with the name of a limit when it refuses; may be nil
+	Cost      Cost     // of a password's hash
+	Known     []string // names that passwords must not consist of, because others would guess them first
+	Limits    Limits
+	Mail      *mail.Outbox       // nil: no mail is sent
+	Admission Admission          // "": Open
+	Refused   func(limit string) // is called with the name of a limit when it refuses; may be nil
 }
 
 // New returns the accounts in a database. The secret, the same on all instances, keys the names of rate-limit counters,
@@ -81,6 +85,7 @@ type Options struct {
 func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
 	return &Accounts{
 		Limits: cmp.Or(o.Limits, DefaultLimits()),
-		pool:   pool, secret: []byte(secret), mail: o.Mail, hash: newHasher(o.Cost, o.Known...), refused: o.Refused,
+		pool:   pool, secret: []byte(secret), mail: o.Mail, admission: cmp.Or(o.Admission, Open),
+		hash: newHasher(o.Cost, o.Known...), refused: o.Refused,
 	}
 }

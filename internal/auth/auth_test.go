@@ -403,7 +403,8 @@ func TestChangePassword(t *testing.T) {
 func findOrCreate(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, provider, subject string) (user, identity int64) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) (err error) {
-		user, identity, err = a.FindOrCreate(t.Context(), tx, provider, subject, "Ada", "")
+		visitor := auth.Visitor{Provider: provider, Subject: subject, Name: "Ada"}
+		user, identity, err = a.FindOrCreate(t.Context(), tx, visitor)
 		return err
 	})
 	if err != nil {

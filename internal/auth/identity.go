@@ -65,15 +65,21 @@ func (a *Accounts) Link(
 	return known.id, a.Tell(ctx, tx, userID, mail.MethodAdded, mail.Facts{"provider": provider})
 }
 
+// Visitor is somebody who has proven an account at a provider.
+type Visitor struct {
+	Provider, Subject string
+	Name, AvatarURL   string // for a new account
+	Invitation        Link   // the zero Link: none
+}
+
 // FindOrCreate returns the user and the identity of a provider's account. It creates both for an account that is new,
-// with this name and avatar. Errors: ErrCredentials if the identity is removed at the same time, ErrUnconfirmed.
-func (a *Accounts) FindOrCreate(
-	ctx context.Context, tx pgx.Tx, provider, subject, name, avatarURL string,
-) (userID, identityID int64, err error) {
-	if err := LockIdentities(ctx, tx, provider, subject); err != nil {
+// if its owner is admitted. Errors: ErrCredentials if the identity is removed at the same time, ErrUnconfirmed,
+// ErrDisabled, ErrUninvited.
+func (a *Accounts) FindOrCreate(ctx context.Context, tx pgx.Tx, v Visitor) (userID, identityID int64, err error) {
+	if err := LockIdentities(ctx, tx, v.Provider, v.Subject); err != nil {
 		return 0, 0, err
 	}
-	known, err := findIdentity(ctx, tx, provider, subject)
+	known, err := findIdentity(ctx, tx, v.Provider, v.Subject)
 	switch {
 	case err == nil && !known.signsIn:
 		return 0, 0, ErrUnconfirmed
@@ -82,14 +88,25 @@ func (a *Accounts) FindOrCreate(
 	case !errors.Is(err, ErrNotFound):
 		return 0, 0, err
 	}
+	if userID, err = a.createFor(ctx, tx, v); err != nil {
+		return 0, 0, err
+	}
+	identityID, err = insertIdentity(ctx, tx, userID, v.Provider, v.Subject, true)
+	return userID, identityID, err
+}
+
+// createFor makes an account that has no sign-in method yet.
+func (a *Accounts) createFor(ctx context.Context, tx pgx.Tx, v Visitor) (userID int64, err error) {
+	if err := a.admit(ctx, tx, v.Invitation); err != nil {
+		return 0, err
+	}
 	err = tx.QueryRow(ctx, `
 		INSERT INTO cairn.users (display_name, avatar_url) VALUES ($1, NULLIF($2, '')) RETURNING id`,
-		nameFrom(name), avatarURL).Scan(&userID)
+		nameFrom(v.Name), v.AvatarURL).Scan(&userID)
 	if err != nil {
-		return 0, 0, fmt.Errorf("auth: insert user: %w", err)
+		return 0, fmt.Errorf("auth: insert user: %w", err)
 	}
-	identityID, err = insertIdentity(ctx, tx, userID, provider, subject, true)
-	return userID, identityID, err
+	return userID, giveEmail(ctx, tx, userID, v.Invitation)
 }
 
 // RemoveIdentity removes a provider's account as a sign-in method, and with it its connection. It calls disconnect in

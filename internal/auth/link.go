@@ -33,6 +33,7 @@ const (
 	ToVerify Purpose = "verify" // prove the address of an account
 	ToChange Purpose = "change" // prove a new address for an account
 	ToUndo   Purpose = "undo"   // take back a change of address
+	ToInvite Purpose = "invite" // make an account
 )
 
 // life is how long a link is good after it was sent.
@@ -40,7 +41,7 @@ func (p Purpose) life() time.Duration {
 	switch p {
 	case ToReset:
 		return 30 * time.Minute
-	case ToUndo:
+	case ToUndo, ToInvite:
 		return 7 * 24 * time.Hour
 	}
 	return 24 * time.Hour
@@ -60,7 +61,7 @@ var ErrLink = fmt.Errorf("auth: %w", mail.ErrNoLink)
 type Link struct {
 	ID      int64
 	Purpose Purpose
-	UserID  int64  // 0: a sign-up's
+	UserID  int64  // 0: a sign-up's, or an invitation's
 	Name    string // the user's, or that of a sign-up
 	Email   string
 
@@ -127,20 +128,20 @@ func insertLink(ctx context.Context, tx pgx.Tx, l Link, browser string) (request
 	return r, nil
 }
 
-// makeLink makes a link that is good at once, without a message, and returns its token.
-func (a *Accounts) makeLink(ctx context.Context, tx pgx.Tx, l Link) (token string, err error) {
+// makeLink makes a link that is good at once, without a message, and returns its id and token.
+func (a *Accounts) makeLink(ctx context.Context, tx pgx.Tx, l Link) (id int64, token string, err error) {
 	r, err := insertLink(ctx, tx, l, "")
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	token = a.token(r.ID, r.nonce)
 	_, err = tx.Exec(ctx, `
 		UPDATE cairn.links SET token_hash = $2, sent_at = now(), expires_at = now() + $3::interval WHERE id = $1`,
 		r.ID, digest(token), l.Purpose.life())
 	if err != nil {
-		return "", fmt.Errorf("auth: make link %d good: %w", r.ID, err)
+		return 0, "", fmt.Errorf("auth: make link %d good: %w", r.ID, err)
 	}
-	return token, nil
+	return r.ID, token, nil
 }
 
 // token computes the token of a link. It is the same in every try to send it, and nobody can compute it from the

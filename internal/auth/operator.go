@@ -69,7 +69,7 @@ func (a *Accounts) MakeResetLink(ctx context.Context, userID int64) (token strin
 		if err != nil {
 			return fmt.Errorf("auth: find the address of user %d: %w", userID, err)
 		}
-		if token, err = a.makeLink(ctx, tx, l); err != nil {
+		if _, token, err = a.makeLink(ctx, tx, l); err != nil {
 			return err
 		}
 		return a.Tell(ctx, tx, userID, mail.ResetLinkMade, nil)

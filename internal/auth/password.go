@@ -17,8 +17,15 @@ type NewPassword struct{ email, key, hash string }
 
 // NewAccount is an acceptable sign-up. Create makes the account.
 type NewAccount struct {
-	name string
+	name       string
+	invitation Link // zero: none
 	NewPassword
+}
+
+// By is the same account for the owner of an invitation, whose address it has to have.
+func (n NewAccount) By(invitation Link) NewAccount {
+	n.invitation = invitation
+	return n
 }
 
 // SignUp checks a sign-up; an empty name is made from the e-mail. Whether the e-mail is free is known when the account
@@ -42,16 +49,25 @@ func (a *Accounts) SignUp(ctx context.Context, name, email, password, address st
 		return NewAccount{}, err
 	}
 	hash, err := a.hash.make(ctx, password, name, email)
-	return NewAccount{name, NewPassword{email, key, hash}}, err
+	return NewAccount{name, Link{}, NewPassword{email, key, hash}}, err
 }
 
-// Create creates the account of a sign-up. Errors: ErrEmailTaken.
+// Create creates the account of a sign-up. Errors: ErrEmailTaken, ErrUninvited.
 func (a *Accounts) Create(ctx context.Context, tx pgx.Tx, n NewAccount) (userID int64, err error) {
+	if n.invitation.ID != 0 && n.invitation.key != n.key {
+		return 0, ErrUninvited
+	}
+	if err := a.admit(ctx, tx, n.invitation); err != nil {
+		return 0, err
+	}
 	err = tx.QueryRow(ctx, `INSERT INTO cairn.users (display_name) VALUES ($1) RETURNING id`, n.name).Scan(&userID)
 	if err != nil {
 		return 0, fmt.Errorf("auth: insert user: %w", err)
 	}
-	return userID, insertPassword(ctx, tx, userID, n.NewPassword)
+	if err := insertPassword(ctx, tx, userID, n.NewPassword); err != nil {
+		return 0, err
+	}
+	return userID, proveInvited(ctx, tx, userID, n.invitation)
 }
 
 // SignIn checks an e-mail and password. A wrong password and an unknown e-mail give the same error and take the same

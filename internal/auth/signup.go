@@ -38,7 +38,7 @@ func (a *Accounts) CheckSignUp(ctx context.Context, token, password, address, br
 }
 
 // CreateByLink makes the account of a sign-up whose link was checked. Its address is verified. Errors: ErrLink,
-// ErrEmailTaken.
+// ErrEmailTaken, ErrUninvited.
 func (a *Accounts) CreateByLink(ctx context.Context, tx pgx.Tx, l Link) (userID int64, err error) {
 	if err := lockAddress(ctx, tx, l.key); err != nil {
 		return 0, err
@@ -46,7 +46,7 @@ func (a *Accounts) CreateByLink(ctx context.Context, tx pgx.Tx, l Link) (userID 
 	if err := takeLink(ctx, tx, l); err != nil {
 		return 0, err
 	}
-	n := NewAccount{l.details.Name, NewPassword{l.Email, l.key, l.details.Hash}}
+	n := NewAccount{l.details.Name, Link{}, NewPassword{l.Email, l.key, l.details.Hash}}
 	if userID, err = a.Create(ctx, tx, n); err != nil {
 		return 0, err
 	}

@@ -5,6 +5,7 @@
 //	misspelt.go   variables that are set but not read
 //	network.go    ports and addresses
 //	mail.go       the mail server, the sender, and who answers for the site
+//	signup.go     for whom new accounts are made
 //	values.go     other values: the database, times, levels
 //	providers.go  the list of providers; registration.go has what an entry means
 //	guessable.go  secrets that are refused
@@ -43,6 +44,7 @@ type Config struct {
 	DirectDatabaseURL string
 	EncryptionKeys    [][]byte // the newest first; nil: development keeps one in DataDir
 	Mail              Mail
+	SignUp            string // for whom new accounts are made: open, invite or closed
 	TrustedProxies    []netip.Prefix
 	Lifetime          time.Duration // of a session, from its last visit; 0: the default
 	MaxLifetime       time.Duration // of a session, from its sign-in; 0: the default
@@ -93,6 +95,7 @@ func loadAt(getenv func(string) string, now time.Time) (Config, error) {
 	config.MetricsAddr = c.metricsAddr()
 	config.LogLevel = c.logLevel()
 	config.Mail = c.mail(config)
+	config.SignUp = c.signUp()
 	config.Apps = c.apps(config)
 	config.Node = c.node(config, now)
 	if config.Lifetime > 0 && config.MaxLifetime > 0 && config.Lifetime > config.MaxLifetime {

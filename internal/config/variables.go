@@ -54,6 +54,7 @@ func variables() []variable {
 		{name: "SMTP_URL", secret: true},
 		{name: "MAIL_FROM", also: "NOTICE_FROM"},
 		{name: "OPERATOR_CONTACT"},
+		{name: "SIGNUP"},
 		{name: "NODE_IMPORT"},
 		{name: "NODE_ENCRYPTION_KEY", secret: true},
 		{name: "NODE_LINKS_UNTIL"},

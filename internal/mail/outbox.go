@@ -21,6 +21,7 @@ const (
 	Reset  Kind = "reset"  // choose a new password
 	Verify Kind = "verify" // prove the address of an account
 	Change Kind = "change" // prove a new address for an account
+	Invite Kind = "invite" // make an account
 	Undo   Kind = "undo"   // the address was changed; the old one can take that back
 )
 

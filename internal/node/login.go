@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/internal/auth"
 	"cairn/internal/oauth"
 )
 
@@ -50,7 +51,7 @@ func (f frontend) loggedIn(w http.ResponseWriter, r *http.Request, attempt oauth
 	var token string
 	if err == nil {
 		err = pgx.BeginFunc(r.Context(), f.pool, func(tx pgx.Tx) error {
-			userID, _, err = f.site.Access().OwnerOf(r.Context(), tx, grant)
+			userID, _, err = f.site.Access().OwnerOf(r.Context(), tx, grant, auth.Link{})
 			if err == nil {
 				token, err = f.tokenOf(r.Context(), tx, userID)
 			}

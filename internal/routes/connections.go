@@ -154,10 +154,18 @@ func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.
 func (s *server) finishSignIn(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, attempt oauth.Attempt, grant oauth.Grant,
 ) error {
-	p := attempt.Provider
-	done, err := s.access.SignInWithProvider(ctx, grant, s.signInOf(r, true, intentID(attempt.ReturnPath)))
+	p, in := attempt.Provider, s.signInOf(r, true, intentID(attempt.ReturnPath))
+	invitation, err := s.invitation(r)
+	if err != nil {
+		return err
+	}
+	in.Invitation = invitation
+	done, err := s.access.SignInWithProvider(ctx, grant, in)
 	if err != nil {
 		return &providerError{p, err}
+	}
+	if invitation.ID != 0 {
+		Site{s}.DropSecret(w, inviteLink)
 	}
 	s.rememberBrowser(w, done.Browser)
 	s.Log.InfoContext(ctx, "signed in", "id", requestID(ctx), "user", done.UserID, "method", p.Key)

@@ -79,8 +79,8 @@ func TestDisabledAccountIsNotReset(t *testing.T) {
 	s, server := newMailSite(t)
 	joined(t, s, server, "ada@example.org")
 	b := newBrowser(t, s)
-	b.post("/forgot", "email", "ada@example.org").to("/check-your-mail")
-	page := b.open(server.WaitFor(t, "ada@example.org", "Choose a new password").Link())
+	b.post("/forgot", "email", "ada@example.org").to("/check-your-mail?for=reset")
+	page := b.follow(server.WaitFor(t, "ada@example.org", "Choose a new password").Link())
 	disable(t, s, 1)
 	b.press(page, "password", newPassword).want(403, "#form-error", "This account is disabled")
 	if _, err := s.operate().Accounts.MakeResetLink(t.Context(), 1); !errors.Is(err, auth.ErrDisabled) {

@@ -40,6 +40,7 @@ const (
 	linked       failure = "linked"
 	unconfirmed  failure = "unconfirmed"
 	disabled     failure = "disabled"
+	uninvited    failure = "uninvited"
 	otherAccount failure = "other-account"
 	tooOften     failure = "too-often"
 	unusable     failure = "unusable"
@@ -64,6 +65,8 @@ func failureOf(r *http.Request, p *oauth.Provider, err error) failure {
 		return unconfirmed
 	case errors.Is(err, auth.ErrDisabled):
 		return disabled
+	case errors.Is(err, auth.ErrUninvited):
+		return uninvited
 	case errors.Is(err, connection.ErrOtherAccount):
 		return otherAccount
 	}
@@ -111,6 +114,10 @@ func (f failure) explain(p *oauth.Provider) problem {
 	case disabled:
 		return problem{Status: http.StatusForbidden, Heading: "This account is disabled.",
 			Detail: "Please ask the operator of this site."}
+	case uninvited:
+		return problem{Status: http.StatusForbidden,
+			Heading: "There is no account here with this " + p.Name + " account.",
+			Detail:  "No account is made without an invitation. If you have one, open the link in it first."}
 	case otherAccount:
 		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
 			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}
@@ -168,7 +175,8 @@ func (s *server) explainProvider(r *http.Request, p *oauth.Provider, err error) 
 	if _, ok := session.Current(r.Context()); ok {
 		answer.Action = &action{Label: "Start again", URL: "/connect/" + p.Key, Post: true}
 	}
-	if f.waits() || f == linked || f == unconfirmed || f == disabled || f == otherAccount {
+	if f.waits() || f == linked || f == unconfirmed || f == disabled || f == uninvited ||
+		f == otherAccount {
 		answer.Action = back()
 	}
 	return answer, true

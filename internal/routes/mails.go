@@ -62,6 +62,8 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 				"messages. If it was you, there’s nothing to do. If not, take it back within seven days."},
 			Why: becauseSafety,
 		})
+	case mail.Invite:
+		return w.invitation(token)
 	case mail.NeedsReconnect:
 		return w.reconnect(d.Facts)
 	case mail.AccountDeleted:
@@ -70,6 +72,16 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 		return w.byOperator(d)
 	}
 	return w.happenedTo(d)
+}
+
+func (w Words) invitation(token string) mail.Message {
+	m := w.withLink(inviteLink, token, "Create your account", mail.Message{
+		Subject: "You’re invited", Heading: "You’re invited to " + w.Site.Host,
+		Paragraphs: []string{"The operator of this site invites you. The link works once, for seven days."},
+	})
+	m.Why = "You get this because the operator of " + w.Site.Host + " entered this address. " +
+		"If you don’t want an account, ignore it: nothing happens."
+	return m
 }
 
 func (w Words) deleted(facts mail.Facts) mail.Message {

@@ -43,7 +43,7 @@ func signInResult(err error) string {
 	case limited:
 		return "limited"
 	case errors.Is(err, auth.ErrCredentials), errors.Is(err, auth.ErrUnconfirmed), errors.Is(err, auth.ErrDisabled),
-		errors.Is(err, oauth.ErrRefused):
+		errors.Is(err, auth.ErrUninvited), errors.Is(err, oauth.ErrRefused):
 		return "refused"
 	case errors.Is(err, oauth.ErrDenied):
 		return "declined"

@@ -12,6 +12,7 @@
 //	framing.go      requests whose bodies have two lengths
 //	input.go        reads what browsers send, once, or refuses it
 //	signup.go       signing up; signin.go has signing in and out
+//	invite.go       who may sign up, and invitations
 //	reset.go        a forgotten password
 //	verify.go       proving the address of an account; email.go has changing it, and undoing that
 //	mails.go        what messages say
@@ -157,7 +158,7 @@ func newServer(d Deps) (*server, error) {
 	s.access = access.Access{
 		Sessions: d.Sessions, Accounts: d.Accounts, Connections: d.Connections, Providers: d.Providers,
 	}
-	s.links = []SecretLink{signUpLink, resetLink, verifyLink, changeLink, undoLink}
+	s.links = []SecretLink{signUpLink, resetLink, verifyLink, changeLink, undoLink, inviteLink}
 	for _, p := range d.Parts {
 		s.links = append(s.links, p.Links...)
 		if p.LockOut != nil {

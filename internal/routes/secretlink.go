@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -24,6 +25,8 @@ type SecretLink struct {
 	Valid func(token string) bool
 	// Refused is the code of the notice that visitors read on the sign-in page instead (Part.Notices).
 	Refused string
+	// Life is how long the token stays in the cookie; 0: 10 minutes.
+	Life time.Duration
 }
 
 // at returns the address at which a link with a token arrives.
@@ -36,7 +39,10 @@ func (l SecretLink) at(site *url.URL, token string) string {
 // ResetURL returns the address of a link with which a person can choose a new password.
 func ResetURL(site *url.URL, token string) string { return resetLink.at(site, token) }
 
-// secretLinkLife is how long the token stays in the cookie.
+// InviteURL returns the address of a link that makes an account.
+func InviteURL(site *url.URL, token string) string { return inviteLink.at(site, token) }
+
+// secretLinkLife is how long a token stays in the cookie whose link doesn't say that.
 const secretLinkLife = 10 * time.Minute
 
 // secretLinks takes links with a secret before anything else reads their addresses.
@@ -69,7 +75,7 @@ func (s *server) takeSecret(w http.ResponseWriter, r *http.Request, l SecretLink
 		redirect(w, r, "/login?notice="+l.Refused)
 		return
 	}
-	s.setCookie(w, l.Name, tokens[0], secretLinkLife)
+	s.setCookie(w, l.Name, tokens[0], cmp.Or(l.Life, secretLinkLife))
 	redirect(w, r, l.Page)
 }
 

@@ -13,7 +13,8 @@ import (
 type signInView struct {
 	view
 	Email, Next string
-	Keep        bool // "Keep me signed in" is ticked
+	Keep        bool   // "Keep me signed in" is ticked
+	Uninvited   string // why nobody can sign up; "": everybody can
 	Errors      map[string]string
 	Providers   []providerView
 }
@@ -36,6 +37,9 @@ func (s *server) signInPage(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) showSignIn(w http.ResponseWriter, r *http.Request, status int, v signInView) error {
 	v.view, v.Providers = s.view(r, formTitle("Sign in", v.Errors)), s.providerViews()
+	if s.Accounts.Admission() != auth.Open {
+		v.Uninvited = s.uninvitedInWords()
+	}
 	return s.render(w, status, "login", v)
 }
 
@@ -126,6 +130,8 @@ func (s *server) formProblem(w http.ResponseWriter, err error) (status int, mess
 		}, true
 	case errors.Is(err, auth.ErrDisabled):
 		return http.StatusForbidden, map[string]string{"form": s.disabledInWords()}, true
+	case errors.Is(err, auth.ErrUninvited):
+		return http.StatusForbidden, map[string]string{"form": s.uninvitedInWords()}, true
 	case errors.Is(err, auth.ErrEmailTaken):
 		return http.StatusUnprocessableEntity, map[string]string{
 			"email": "There is already an account with this e-mail.",

@@ -14,7 +14,11 @@ import (
 type signUpView struct {
 	view
 	Name, Email, Next string
-	Taken             bool // the e-mail is another account's, which may be this person's
+	Taken             bool   // the e-mail is another account's, which may be this person's
+	Uninvited         string // why there is no form; "": there is one
+	Operator          string // whom to ask then; "": not said
+	Invited           bool   // Email is that of an invitation
+	About             string // the invitation, for the form
 	Errors            map[string]string
 	Providers         []providerView
 }
@@ -29,7 +33,20 @@ func (s *server) signUpPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) showSignUp(w http.ResponseWriter, r *http.Request, status int, v signUpView) error {
-	v.view, v.Providers = s.view(r, formTitle("Create your account", v.Errors)), s.providerViews()
+	invitation, err := s.invitation(r)
+	if err != nil {
+		return err
+	}
+	title := "Create your account"
+	v.Providers, v.Operator = s.providerViews(), s.Operator
+	switch {
+	case s.Accounts.Admits(invitation) != nil:
+		title, v.Uninvited, v.Providers = "New accounts", s.uninvitedInWords(), nil
+	case invitation.ID != 0:
+		v.Invited, v.Email, v.About = true, invitation.Email, Site{s}.About(r, inviteLink)
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	v.view = s.view(r, formTitle(title, v.Errors))
 	return s.render(w, status, "signup", v)
 }
 
@@ -39,13 +56,28 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 		Email: r.PostForm.Get("email"),
 		Next:  returnPath(r.PostForm.Get("next")),
 	}
+	invitation, err := s.invitation(r)
+	switch {
+	case err != nil:
+		return err
+	case s.Accounts.Admits(invitation) != nil:
+		return s.showSignUp(w, r, http.StatusForbidden, v)
+	case invitation.ID == 0:
+	case !(Site{s}).Asked(r, inviteLink):
+		redirect(w, r, inviteLink.Page)
+		return nil
+	default:
+		v.Email = invitation.Email
+	}
 	account, err := s.Accounts.SignUp(r.Context(), v.Name, v.Email, r.PostForm.Get("password"), address(r))
-	if err == nil && s.Accounts.MailOn() {
+	if err == nil && s.Accounts.MailOn() && invitation.ID == 0 {
 		return s.requestSignUp(w, r, account)
 	}
 	var done access.SignedIn
 	if err == nil {
-		done, err = s.access.SignUp(r.Context(), account, s.signInOf(r, true, ""))
+		in := s.signInOf(r, true, "")
+		in.Invitation = invitation
+		done, err = s.access.SignUp(r.Context(), account, in)
 	}
 	if status, messages, ok := s.formProblem(w, err); ok {
 		v.Errors, v.Taken = messages, errors.Is(err, auth.ErrEmailTaken)
@@ -54,12 +86,20 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if invitation.ID != 0 {
+		Site{s}.DropSecret(w, inviteLink)
+	}
+	s.signedUp(w, r, done)
+	redirect(w, r, v.Next)
+	return nil
+}
+
+// signedUp follows a sign-up with a password.
+func (s *server) signedUp(w http.ResponseWriter, r *http.Request, done access.SignedIn) {
 	s.rememberBrowser(w, done.Browser)
 	s.Log.InfoContext(r.Context(), "signed up",
 		"id", requestID(r.Context()), "user", done.UserID, "method", access.PasswordMethod)
 	s.tell(r, good, "Your account is ready")
-	redirect(w, r, v.Next)
-	return nil
 }
 
 // requestSignUp has a link mailed that makes the account. The link knows this browser by its cookie.
@@ -132,10 +172,7 @@ func (s *server) confirmSignUp(w http.ResponseWriter, r *http.Request) error {
 		return s.refuseMailed(w, r, signUpLink, err)
 	}
 	site.DropSecret(w, signUpLink)
-	s.rememberBrowser(w, done.Browser)
-	s.Log.InfoContext(r.Context(), "signed up",
-		"id", requestID(r.Context()), "user", done.UserID, "method", access.PasswordMethod)
-	s.tell(r, good, "Your account is ready")
+	s.signedUp(w, r, done)
 	redirect(w, r, "/")
 	return nil
 }

@@ -61,6 +61,7 @@ type site struct {
 	handler http.Handler
 	server  *httptest.Server
 
+	accounts    *auth.Accounts
 	connections *connection.Store
 	entries     *activity.Store
 	providers   oauth.Registry
@@ -85,6 +86,7 @@ type options struct {
 	cost    auth.Cost                   // of a password's hash; zero: cheap
 	without string                      // a provider of which the operator has no keys
 	contact string                      // OPERATOR_CONTACT
+	admits  auth.Admission              // SIGNUP; "": open
 	// more makes another provider for a site at public; nil: there are three.
 	more func(public string) *oauth.Provider
 	// heard records what goes to the providers and comes back; nil: nothing does.
@@ -182,7 +184,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Pool: o.pool, Sealer: sealer, Connections: connections, Providers: providers, Syncs: syncs,
 		Limits: patientEntries,
 	})
-	s.connections, s.entries, s.providers = connections, entries, providers
+	s.accounts, s.connections, s.entries, s.providers = accounts, connections, entries, providers
 	background, err := jobs.New(queue, append(post, connections, entries)...)
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +234,8 @@ func newSiteWith(t testing.TB, o options) site {
 // newAccounts returns the accounts of a site, and what does their background work.
 func newAccounts(t testing.TB, o options, queue *jobs.Queue, words routes.Words) (*auth.Accounts, []jobs.Feature) {
 	t.Helper()
-	settings := auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cmp.Or(o.cost, cheap)}
+	settings := auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cmp.Or(o.cost, cheap),
+		Admission: o.admits}
 	if o.mail == nil {
 		return auth.New(o.pool, "test", settings), nil
 	}
