@@ -102,7 +102,7 @@ func TestSignInDoesNotRevealWhoHasAnAccount(t *testing.T) {
 	b := newBrowser(t, s)
 	known := b.post("/login", "email", "ada@example.org", "password", "wrong wrong wrong")
 	unknown := b.post("/login", "email", "bob@example.org", "password", "wrong wrong wrong")
-	if known.status != unknown.status || strings.ReplaceAll(known.body, "ada@", "bob@") != unknown.body {
+	if known.status != unknown.status || strings.ReplaceAll(known.body, "ada", "bob") != unknown.body {
 		t.Error("the two answers differ")
 	}
 }
