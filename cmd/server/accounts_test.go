@@ -188,7 +188,7 @@ func TestOperatorDisablesAnAccount(t *testing.T) {
 	if said := o.activity(phone); !strings.Contains(said, "The operator of this site disabled your account") {
 		t.Errorf("the account page says %q", said)
 	}
-	testkit.Execute(t, o.database, `UPDATE cairn.instances SET schema_version = 24`)
+	testkit.Execute(t, o.database, `UPDATE cairn.instances SET schema_version = 26`)
 	wantFailure(t, o.env, "accounts disable --user-id 1", "update it first")
 	phone.WantConnected(o.url, 1)
 }

@@ -114,7 +114,7 @@ func (s server) newChangeOver(watch *metrics.Metrics) *node.Node {
 func (s server) newAccounts(providers oauth.Registry, watch *metrics.Metrics, outbox *mail.Outbox) *auth.Accounts {
 	return auth.New(s.pool, s.SessionSecret, auth.Options{
 		Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: watch.Limited, Known: providers.Names(),
-		Mail: outbox, Admission: auth.Admission(s.SignUp),
+		Mail: outbox, Site: s.site, Admission: auth.Admission(s.SignUp),
 	})
 }
 

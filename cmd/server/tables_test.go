@@ -13,6 +13,7 @@ import (
 var owners = map[string]string{
 	"users": "internal/auth", "emails": "internal/auth", "passwords": "internal/auth", "identities": "internal/auth",
 	"browsers": "internal/auth", "rate_limits": "internal/auth", "links": "internal/auth",
+	"passkeys": "internal/auth", "passkey_users": "internal/auth", "used_challenges": "internal/auth",
 	"account_events": "internal/auth", "messages": "internal/mail",
 	"sessions": "internal/session", "ended_sessions": "internal/session",
 	"oauth_attempts": "internal/oauth", "budgets": "internal/oauth",
@@ -45,6 +46,7 @@ var guests = map[string][]string{
 	},
 	"identities": {"internal/node"},
 	"passwords":  {"internal/node"},
+	"passkeys":   {"internal/node"},
 }
 
 // testsAlone are packages that only tests use.

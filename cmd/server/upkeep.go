@@ -79,6 +79,7 @@ func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.accounts.SweepLinks)
 	u.sweep(ctx, u.accounts.SweepEvents)
 	u.sweep(ctx, u.sweepMail)
+	u.sweep(ctx, u.accounts.SweepChallenges)
 	u.sweep(ctx, u.node.Sweep)
 }
 

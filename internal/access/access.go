@@ -45,3 +45,7 @@ type LockOut func(ctx context.Context, tx pgx.Tx, userID int64) error
 
 // PasswordMethod is what the method of a session is that began with a password; otherwise it is a provider's key.
 const PasswordMethod = "password"
+
+// PasskeyMethod is what the method of a session is that began with a passkey. The authenticator verified the person, so
+// it stands for two factors.
+const PasskeyMethod = "passkey"

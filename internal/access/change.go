@@ -34,6 +34,27 @@ func (a *Access) RemovePassword(ctx context.Context, userID int64) (browser stri
 	})
 }
 
+// AddPasskey adds a passkey, and returns its name. The caller makes sure that the sign-in is recent. Errors:
+// auth.ErrChallenge, auth.ErrPasskeyTaken, auth.ErrTooManyPasskeys.
+func (a *Access) AddPasskey(ctx context.Context, userID int64, n auth.NewPasskey) (name string, err error) {
+	err = a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
+		name, err = a.Accounts.AddPasskey(ctx, tx, userID, n)
+		return "", err
+	})
+	return name, err
+}
+
+// RemovePasskey removes a passkey, and locks others out. It returns the passkey's name and the token of this browser.
+// It isn't known which passkey began this session, so that is no longer recent, if one did. Errors: auth.ErrNotFound,
+// auth.ErrLastMethod.
+func (a *Access) RemovePasskey(ctx context.Context, userID, id int64) (name, browser string, err error) {
+	browser, err = a.lockOthersOut(ctx, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
+		name, err = a.Accounts.RemovePasskey(ctx, tx, userID, id)
+		return PasskeyMethod, err
+	})
+	return name, browser, err
+}
+
 // RemoveIdentity removes a provider's account as a sign-in method, with its connection, and locks others out. It
 // returns the provider's key and the token of this browser. Errors: auth.ErrNotFound, auth.ErrLastMethod.
 func (a *Access) RemoveIdentity(ctx context.Context, userID, id int64) (provider, browser string, err error) {

@@ -47,6 +47,13 @@ func (a *Access) SignInWithPassword(ctx context.Context, proof auth.Proof, in Si
 	})
 }
 
+// SignInWithPasskey signs in with a passkey whose answer was checked. Errors: auth.ErrPasskey, auth.ErrChallenge.
+func (a *Access) SignInWithPasskey(ctx context.Context, proof auth.PasskeyProof, in SignIn) (SignedIn, error) {
+	return a.signIn(ctx, PasskeyMethod, in, func(ctx context.Context, tx pgx.Tx, _ *SignedIn) (int64, error) {
+		return proof.UserID, a.Accounts.UsePasskey(ctx, tx, proof)
+	})
+}
+
 // SignInWithProvider signs in the owner of a provider's account, and makes an account at the first visit. It stores the
 // tokens, too, unless that person has connected another account of this provider. Errors: auth.ErrCredentials.
 func (a *Access) SignInWithProvider(ctx context.Context, g oauth.Grant, in SignIn) (SignedIn, error) {

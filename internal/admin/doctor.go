@@ -36,6 +36,7 @@ var checks = []func(context.Context, examined) []Finding{
 	checkInstances,
 	checkClock,
 	checkPublicURL,
+	checkPasskeys,
 	checkProxies,
 	checkMail,
 	checkProviders,

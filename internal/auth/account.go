@@ -30,6 +30,7 @@ type Account struct {
 	Created     time.Time
 	DisabledAt  time.Time // zero: it isn't
 	Identities  []Identity
+	Passkeys    []Passkey
 }
 
 // Identity is a provider's account. It is a sign-in method if it signs in.
@@ -50,6 +51,11 @@ func (a Account) Methods() (n int) {
 	}
 	if a.Password {
 		n++
+	}
+	for _, k := range a.Passkeys {
+		if k.SignsIn {
+			n++
+		}
 	}
 	return n
 }
@@ -93,7 +99,11 @@ func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 		return Account{}, fmt.Errorf("auth: read user %d: %w", userID, err)
 	}
 	of, err := a.identitiesOf(ctx, []int64{userID})
+	if err != nil {
+		return Account{}, err
+	}
 	account.Identities = of[userID]
+	account.Passkeys, err = a.passkeysOf(ctx, userID)
 	return account, err
 }
 
@@ -185,11 +195,13 @@ func lockMethods(ctx context.Context, tx pgx.Tx, userID int64) error {
 }
 
 // requireMethod returns ErrLastMethod if the user has no sign-in method.
-func requireMethod(ctx context.Context, tx pgx.Tx, userID int64) error {
+func (a *Accounts) requireMethod(ctx context.Context, tx pgx.Tx, userID int64) error {
 	var left bool
 	err := tx.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM cairn.identities WHERE user_id = $1 AND signs_in)
-		    OR EXISTS (SELECT FROM cairn.passwords WHERE user_id = $1)`, userID).Scan(&left)
+		    OR EXISTS (SELECT FROM cairn.passwords WHERE user_id = $1)
+		    OR EXISTS (SELECT FROM cairn.passkeys WHERE user_id = $1 AND host = $2)`,
+		userID, a.passkeyHost()).Scan(&left)
 	switch {
 	case err != nil:
 		return fmt.Errorf("auth: find sign-in methods of user %d: %w", userID, err)

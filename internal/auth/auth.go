@@ -5,6 +5,7 @@
 //	change.go       changing the address, and undoing that
 //	password.go     sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go     sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
+//	passkey.go      sign-in by a passkey; passkeyuse.go has its challenges and answers
 //	unconfirmed.go  identities that came with an import and don't sign in yet
 //	import.go       making many accounts at once
 //	signup.go       signing up by a link that proves the address
@@ -30,10 +31,12 @@ package auth
 import (
 	"cmp"
 	"errors"
+	"net/url"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/internal/mail"
+	"cairn/internal/passkey"
 )
 
 // Kinds of errors. Package routes has the sentences that people read.
@@ -48,6 +51,12 @@ var (
 	ErrDisabled    = errors.New("auth: the operator has disabled the account")
 	ErrUninvited   = errors.New("auth: no account is made without an invitation")
 	ErrBusy        = errors.New("auth: too many passwords are being checked")
+
+	ErrPasskeyTaken    = errors.New("auth: the passkey is there already")
+	ErrTooManyPasskeys = errors.New("auth: the account has as many passkeys as it may have")
+	// ErrPasskey says that a passkey does not prove who is there, ErrChallenge that its answer comes too late or twice.
+	ErrPasskey   = passkey.ErrRefused
+	ErrChallenge = passkey.ErrChallenge
 )
 
 // FieldError says that a value in a form is refused, with a sentence for the person who typed it.
@@ -65,6 +74,7 @@ type Accounts struct {
 	pool      *pgxpool.Pool
 	secret    []byte
 	mail      *mail.Outbox
+	passkeys  *passkey.Site // nil: this server can't have any
 	admission Admission
 	hash      *hasher
 	refused   func(limit string)
@@ -76,6 +86,7 @@ type Options struct {
 	Known     []string // names that passwords must not consist of, because others would guess them first
 	Limits    Limits
 	Mail      *mail.Outbox       // nil: no mail is sent
+	Site      *url.URL           // where browsers reach us; nil: there are no passkeys
 	Admission Admission          // "": Open
 	Refused   func(limit string) // is called with the name of a limit when it refuses; may be nil
 }
@@ -83,9 +94,13 @@ type Options struct {
 // New returns the accounts in a database. The secret, the same on all instances, keys the names of rate-limit counters,
 // so that their table reveals no address, and the tokens of links in messages.
 func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
-	return &Accounts{
+	a := &Accounts{
 		Limits: cmp.Or(o.Limits, DefaultLimits()),
 		pool:   pool, secret: []byte(secret), mail: o.Mail, admission: cmp.Or(o.Admission, Open),
 		hash: newHasher(o.Cost, o.Known...), refused: o.Refused,
 	}
+	if o.Site != nil {
+		a.passkeys = passkey.New(o.Site, secret)
+	}
+	return a
 }

@@ -152,6 +152,12 @@ func removeSince(
 			return fmt.Errorf("auth: remove identity %d: %w", i.ID, err)
 		}
 	}
+	_, err = tx.Exec(ctx, `
+		DELETE FROM cairn.passkeys WHERE user_id = $1 AND created_at > $2::timestamptz - $3::interval`,
+		l.UserID, l.created, undoneBefore)
+	if err != nil {
+		return fmt.Errorf("auth: remove new passkeys of user %d: %w", l.UserID, err)
+	}
 	if _, err := tx.Exec(ctx, `DELETE FROM cairn.passwords WHERE user_id = $1`, l.UserID); err != nil {
 		return fmt.Errorf("auth: remove the password of user %d: %w", l.UserID, err)
 	}

@@ -118,3 +118,26 @@ func (a *Accounts) ExportEvents(ctx context.Context, userID, _ int64) (list []Ex
 	}
 	return list, 0, err
 }
+
+// ExportedPasskey is a passkey. What proves that somebody has it is kept by its owner's device alone.
+type ExportedPasskey struct {
+	Name     string     `json:"name"`
+	Since    time.Time  `json:"since"`
+	LastUsed *time.Time `json:"last_used_at"` // null: never
+}
+
+// ExportPasskeys returns the passkeys of an account, which are few, so there is no next page.
+func (a *Accounts) ExportPasskeys(
+	ctx context.Context, userID, _ int64,
+) (list []ExportedPasskey, next int64, err error) {
+	passkeys, err := a.passkeysOf(ctx, userID)
+	for _, k := range passkeys {
+		one := ExportedPasskey{Name: k.Name, Since: k.Since.UTC()}
+		if k.Used != nil {
+			used := k.Used.UTC()
+			one.LastUsed = &used
+		}
+		list = append(list, one)
+	}
+	return list, 0, err
+}

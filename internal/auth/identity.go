@@ -133,7 +133,7 @@ func (a *Accounts) RemoveIdentity(
 	if err != nil {
 		return "", fmt.Errorf("auth: remove identity %d: %w", identityID, err)
 	}
-	if err := requireMethod(ctx, tx, userID); err != nil {
+	if err := a.requireMethod(ctx, tx, userID); err != nil {
 		return "", err
 	}
 	return provider, a.Tell(ctx, tx, userID, mail.MethodRemoved, mail.Facts{"provider": provider})

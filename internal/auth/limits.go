@@ -18,6 +18,7 @@ type Limits struct {
 	SignInPair, SignInBrowser, SignInNetwork, SignInAccount Limit
 	NewEmailPerson, NewEmailNetwork                         Limit
 	PasswordPair, PasswordSession                           Limit
+	PasskeyPerson                                           Limit
 	ChangePerson, ChangeNetwork                             Limit
 	BeginPerson, BeginNetwork                               Limit
 	FinishBrowser, FinishAccount, FinishNetwork             Limit
@@ -42,6 +43,7 @@ func DefaultLimits() Limits {
 		NewEmailNetwork: Limit{"new e-mail, network", 20, time.Hour},
 		PasswordPair:    Limit{"password check, session and network", 10, quarter},
 		PasswordSession: Limit{"password check, session", 100, time.Hour},
+		PasskeyPerson:   Limit{"passkey sign-in, person", 20, quarter},
 		ChangePerson:    Limit{"change, person", 60, quarter},
 		ChangeNetwork:   Limit{"change, network", 600, quarter},
 		BeginPerson:     Limit{"consent, person", 20, quarter},

@@ -206,7 +206,7 @@ func (a *Accounts) RemovePassword(ctx context.Context, tx pgx.Tx, userID int64) 
 	if err != nil {
 		return fmt.Errorf("auth: remove the address of user %d: %w", userID, err)
 	}
-	if err := requireMethod(ctx, tx, userID); err != nil {
+	if err := a.requireMethod(ctx, tx, userID); err != nil {
 		return err
 	}
 	return a.Tell(ctx, tx, userID, mail.PasswordRemoved, nil)

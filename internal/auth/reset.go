@@ -61,7 +61,9 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset) (freed
 	}
 	var verified, others bool
 	err = tx.QueryRow(ctx, `
-		SELECT verified_at IS NOT NULL, EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = e.user_id AND signs_in)
+		SELECT verified_at IS NOT NULL,
+		       EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = e.user_id AND signs_in)
+		       OR EXISTS (SELECT FROM cairn.passkeys k WHERE k.user_id = e.user_id)
 		FROM cairn.emails e WHERE user_id = $1 AND email_key = $2`, r.UserID, r.key).Scan(&verified, &others)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

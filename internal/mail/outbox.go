@@ -34,9 +34,12 @@ const (
 	PasswordChanged Kind = "password_changed"
 	PasswordRemoved Kind = "password_removed"
 	PasswordReset   Kind = "password_reset"
-	MethodAdded     Kind = "method_added"   // an account at the provider in Facts
-	MethodRemoved   Kind = "method_removed" // likewise
-	NewBrowser      Kind = "new_browser"    // that has not signed in before did
+	MethodAdded     Kind = "method_added"    // an account at the provider in Facts
+	MethodRemoved   Kind = "method_removed"  // likewise
+	PasskeyAdded    Kind = "passkey_added"   // named in Facts
+	PasskeyRemoved  Kind = "passkey_removed" // likewise
+	PasskeyCounter  Kind = "passkey_counter" // its counter went back
+	NewBrowser      Kind = "new_browser"     // that has not signed in before did
 	NeedsReconnect  Kind = "needs_reconnect"
 	EmailVerified   Kind = "email_verified"
 	EmailChanged    Kind = "email_changed"

@@ -70,8 +70,8 @@ func (s *Status) countAccounts(ctx context.Context, tx pgx.Tx, _ config.Config) 
 	return nil
 }
 
-// countWaysIn counts people who have neither a password nor an account at a provider that this site asks. The sandbox
-// asks all.
+// countWaysIn counts people who have neither a password nor a passkey of this site, nor an account at a provider that
+// it asks. The sandbox asks all.
 func (s *Status) countWaysIn(ctx context.Context, tx pgx.Tx, c config.Config) error {
 	known, err := c.Registered(c.Apps, c.Site())
 	if err != nil {
@@ -86,10 +86,11 @@ func (s *Status) countWaysIn(ctx context.Context, tx pgx.Tx, c config.Config) er
 			SELECT bool_or(link_hash IS NOT NULL) AS linked FROM cairn.node_users u
 			WHERE user_id IS NOT NULL
 			  AND NOT EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.user_id)
+			  AND NOT EXISTS (SELECT FROM cairn.passkeys k WHERE k.user_id = u.user_id AND k.host = lower($2))
 			  AND NOT EXISTS (
 				SELECT FROM cairn.identities i WHERE i.user_id = u.user_id AND i.signs_in AND i.provider = ANY($1))
 			GROUP BY user_id
-		) without`, known.Keys()).Scan(&linked, &stranded)
+		) without`, known.Keys(), c.Site().Hostname()).Scan(&linked, &stranded)
 	if err != nil {
 		return fmt.Errorf("node: count ways in: %w", err)
 	}

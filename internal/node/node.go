@@ -46,8 +46,8 @@
 // When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go,
 // serve.go, upkeep.go); internal/config/node.go; internal/auth/import.go and internal/connection/import.go; adopt.go
 // and mirror.go of internal/session, and mirror.go of internal/connection; Env.Checks, Env.EndSessions and Env.LockOut
-// of internal/admin; docs/change-over.md; its tests in internal/routes (node_*_test.go), test/soak, internal/testkit and
-// test/express; and, with a migration, the tables cairn.node_* with their triggers. Identities that don't sign in
+// of internal/admin; docs/change-over.md; its tests in internal/routes (node_*_test.go), test/soak, internal/testkit
+// and test/express; and, with a migration, the tables cairn.node_* with their triggers. Identities that don't sign in
 // (auth/unconfirmed.go) stay until there are none.
 package node
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"cairn/internal/access"
 	"cairn/internal/auth"
 	"cairn/internal/session"
 )
@@ -18,6 +19,8 @@ type accountView struct {
 	HasPassword bool
 	Recent      bool // has just signed in, so may change the sign-in methods
 	Methods     []signInMethod
+	Passkeys    []auth.Passkey
+	PasskeysOn  bool // this server can have passkeys
 	LastMethod  bool
 	Cards       []card
 	Providers   []providerView
@@ -63,6 +66,8 @@ func (s *server) showAccount(
 		HasPassword: account.Password,
 		Recent:      current.Recent,
 		Methods:     methodsOf(account, cards),
+		Passkeys:    account.Passkeys,
+		PasskeysOn:  s.Accounts.PasskeysOn(),
 		LastMethod:  account.Methods() == 1,
 		Cards:       cards,
 		Providers:   s.providerViews(),
@@ -103,6 +108,9 @@ func (s *server) accountAndCards(r *http.Request, userID int64) (auth.Account, [
 func (s *server) signedInWith(method string, cards []card) string {
 	if words := s.methodInWords(method); words != "" {
 		return words
+	}
+	if method == access.PasskeyMethod {
+		return "with a passkey"
 	}
 	for _, c := range cards {
 		if c.Key == method {

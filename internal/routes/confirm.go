@@ -17,6 +17,7 @@ type confirmView struct {
 	view
 	Email       string
 	HasPassword bool
+	Passkey     *passkeyForm   // nil: none
 	Providers   []providerView // to sign in with again
 	Next        string
 	Task        string        // "connect Strava"; "": not named
@@ -74,6 +75,7 @@ func (s *server) showConfirm(w http.ResponseWriter, r *http.Request, status int,
 	}
 	title := strings.TrimSuffix("Confirm it’s you to "+v.Task, " to ")
 	v.view, v.Email, v.HasPassword = s.view(r, formTitle(title, v.Errors)), account.Email, account.Password
+	v.Passkey = s.passkeyConfirm(&v.view, account, v.Next)
 	for _, p := range s.providerViews() {
 		if account.SignsInWith(p.Key) {
 			v.Providers = append(v.Providers, p)
@@ -114,9 +116,12 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.rememberBrowser(w, done.Browser)
-	s.Log.InfoContext(r.Context(), "signed in",
-		"id", requestID(r.Context()), "user", current.UserID, "method", access.PasswordMethod)
+	return s.goOn(w, r, done, access.PasswordMethod, next)
+}
+
+// goOn does what a person asked for who has confirmed by a form of ours.
+func (s *server) goOn(w http.ResponseWriter, r *http.Request, done access.SignedIn, method, next string) error {
+	s.welcome(w, r, done, method)
 	if intentID(next) != "" {
 		return s.carryOut(w, r, parseIntent(done.Act))
 	}

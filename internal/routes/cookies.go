@@ -9,6 +9,7 @@ import (
 // Cookies with a random value, by which we recognise a browser. They sign no one in.
 const (
 	attemptCookie = "signin"  // while a browser signs in with a provider
+	passkeyCookie = "passkey" // while a browser asks for a passkey (passkey.Asked)
 	browserCookie = "browser" // of a browser that has signed in before (auth.RememberBrowser)
 )
 

@@ -28,6 +28,7 @@ func (s *server) exported() []export.Part {
 	parts := []export.Part{
 		export.One("account.json", "your account and preferences", s.Accounts.ExportAccount),
 		export.List("sign_in_methods.json", "how you can sign in", s.Accounts.ExportMethods),
+		export.List("passkeys.json", "your passkeys", s.Accounts.ExportPasskeys),
 		export.List("browsers.json", "browsers that have signed in before", s.Accounts.ExportBrowsers),
 		export.List("account_history.json", "what happened to your account", s.Accounts.ExportEvents),
 		export.List("sessions.json", "where you are signed in", s.Sessions.Export),

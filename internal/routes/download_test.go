@@ -133,6 +133,7 @@ func TestDownload(t *testing.T) {
 	for file, want := range map[string]string{
 		"account.json":            `"name": "Ada"`,
 		"sign_in_methods.json":    `{"method":"password","email":"ada@example.org","signs_in":true,"since":"20`,
+		"passkeys.json":           "[\n]",
 		"browsers.json":           `{"last_sign_in_at":"20`,
 		"account_history.json":    `"kind":"method_added"`,
 		"sessions.json":           `"method":"password","signed_in_at":"20`,

@@ -235,7 +235,7 @@ func (s *server) explain(r *http.Request, err error) problem {
 	case errors.Is(err, auth.ErrLastMethod):
 		return problem{Status: http.StatusConflict, Changed: nothingChanged,
 			Heading: "This is your only sign-in method.",
-			Detail:  "Add another one first: a password, or another provider.",
+			Detail:  "Add another one first: a password, a passkey, or another provider.",
 			Action:  &action{Label: "Back to your account", URL: "/account"}}
 	case errors.Is(err, auth.ErrDisabled):
 		return problem{Status: http.StatusForbidden, Changed: nothingChanged, Action: back(),

@@ -62,6 +62,13 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 		return "key", w.providerName(facts["provider"]) + " was added as a way to sign in"
 	case mail.MethodRemoved:
 		return "key", w.providerName(facts["provider"]) + " was removed as a way to sign in"
+	case mail.PasskeyAdded:
+		return "fingerprint", "The passkey “" + facts["passkey"] + "” was added"
+	case mail.PasskeyRemoved:
+		return "fingerprint", "The passkey “" + facts["passkey"] + "” was removed"
+	case mail.PasskeyCounter:
+		return "alert-triangle",
+			"The passkey “" + facts["passkey"] + "” may have been copied: its counter went back"
 	case mail.NewBrowser:
 		return "device-laptop",
 			"New sign-in " + w.signedInBy(facts["method"]) + ", in a browser we hadn’t seen before"
@@ -86,8 +93,11 @@ func (w Words) signedInBy(method string) string {
 	if p := w.Providers.Get(method); p != nil {
 		return "with " + p.Name
 	}
-	if method == access.PasswordMethod {
+	switch method {
+	case access.PasswordMethod:
 		return "with your password"
+	case access.PasskeyMethod:
+		return "with a passkey"
 	}
 	return "with a link"
 }

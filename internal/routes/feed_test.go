@@ -38,7 +38,7 @@ func rendered(t testing.TB, cards []card, imperial bool) *goquery.Document {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := homeView{cardsView{Cards: cards}, newFeed(cards, reader{at(0, 18, 30), imperial})}
+	v := homeView{cardsView: cardsView{Cards: cards}, Feed: newFeed(cards, reader{at(0, 18, 30), imperial})}
 	var body bytes.Buffer
 	if err := pages["home"].ExecuteTemplate(&body, "days", v); err != nil {
 		t.Fatal(err)
@@ -260,7 +260,8 @@ func BenchmarkHome(b *testing.B) {
 	for b.Loop() {
 		body.Reset()
 		v := homeView{
-			cardsView{view: view{User: &viewer{"Ada"}}, Cards: cards}, newFeed(cards, reader{at(0, 18, 30), false}),
+			cardsView: cardsView{view: view{User: &viewer{"Ada"}}, Cards: cards},
+			Feed:      newFeed(cards, reader{at(0, 18, 30), false}),
 		}
 		if err := pages["home"].ExecuteTemplate(&body, "layout", v); err != nil {
 			b.Fatal(err)

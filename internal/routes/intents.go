@@ -12,15 +12,16 @@ import (
 
 // An intent is what a person asked for with a form, where that requires re-authentication. It waits in the session
 // under an id, which the page for re-authentication passes on: so what that page names is done, and not what another
-// tab, or a thief with the cookie, asked for. After a password it is done in the same request. A provider's callback is
-// a GET, so it leads to a page with the button for the intent; only connecting goes on by itself, to the provider's
-// consent page.
+// tab, or a thief with the cookie, asked for. After a password or a passkey it is done in the same request. A callback
+// of a provider is a GET, so it leads to a page with the button for the intent; only connecting goes on by itself, to
+// the provider's consent page.
 type intent struct{ verb, object string }
 
 const (
 	toConnect        = "connect"         // a provider, by its key
 	toRemoveIdentity = "remove-identity" // by its id
 	toRemovePassword = "remove-password"
+	toRemovePasskey  = "remove-passkey" // by the id of its row
 	toAllowIdentity  = "allow-identity" // to sign in; by its id
 	toDownload       = "download"
 )
@@ -49,7 +50,7 @@ func intentID(next string) string {
 	return u.Query().Get("intent")
 }
 
-// carryOut does what a person asked for who has just confirmed with a password.
+// carryOut does what a person asked for who has just confirmed with a password or a passkey.
 func (s *server) carryOut(w http.ResponseWriter, r *http.Request, i intent) error {
 	if err := s.Sessions.Reload(r.Context()); err != nil {
 		return err
@@ -65,6 +66,12 @@ func (s *server) carryOut(w http.ResponseWriter, r *http.Request, i intent) erro
 		return s.removeIdentityNow(w, r, id)
 	case toRemovePassword:
 		return s.removePasswordNow(w, r)
+	case toRemovePasskey:
+		id, err := strconv.ParseInt(i.object, 10, 64)
+		if err != nil {
+			return errNoPage
+		}
+		return s.removePasskeyNow(w, r, id)
 	case toAllowIdentity:
 		id, err := strconv.ParseInt(i.object, 10, 64)
 		if err != nil {
@@ -110,6 +117,8 @@ func (i intent) page() string {
 		return "/account/ways/" + url.PathEscape(i.object) + "/remove"
 	case toRemovePassword:
 		return "/account/password/remove"
+	case toRemovePasskey:
+		return "/account/passkeys/" + url.PathEscape(i.object) + "/remove"
 	case toAllowIdentity:
 		return "/account/methods/" + url.PathEscape(i.object) + "/allow"
 	case toDownload:
@@ -127,6 +136,8 @@ func (s *server) task(i intent, account auth.Account) string {
 		return "remove your password"
 	case toDownload:
 		return "download your data"
+	case toRemovePasskey:
+		return "remove a passkey"
 	case toRemoveIdentity:
 		if name := s.identityName(i, account); name != "" {
 			return "remove " + name
@@ -162,6 +173,7 @@ func (s *server) providerName(key string) string {
 // tasks name the pages that require re-authentication.
 var tasks = map[string]string{
 	"/account/delete": "delete your account", emailPath: "change your e-mail", passwordPath: "add a password",
+	newPasskeyPath: "add a passkey",
 }
 
 // passwordPath is the form that adds a password or changes it.

@@ -110,6 +110,13 @@ func (w Words) happenedTo(d mail.Draft) mail.Message {
 	_, text := w.happened(d.Kind, d.Facts)
 	check := "If it was you, there’s nothing to do. If not, remove the sign-in methods that aren’t yours, " +
 		"change your password, and sign out everywhere else."
+	switch d.Kind {
+	case mail.PasskeyAdded:
+		check = "If it was you, there’s nothing to do. If not, remove it, and change your password."
+	case mail.PasskeyCounter:
+		check = "Some devices don’t count well, so this can be harmless. If you’re not sure, remove the " +
+			"passkey, and add a new one."
+	}
 	m := mail.Message{Subject: text, Heading: "Was this you?", Paragraphs: []string{hello(d.Facts) + text + ".", check},
 		Facts: w.lines(d.Facts), Why: becauseSafety}
 	if d.Kind == mail.NewBrowser {

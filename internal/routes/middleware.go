@@ -205,7 +205,8 @@ func signInURL(next string) string {
 // pageOf is where a person returns after signing in: the page that was requested, or the one that the form was on.
 func pageOf(r *http.Request) string {
 	switch {
-	case r.Method == http.MethodGet || r.Method == http.MethodHead || r.URL.Path == "/account/delete":
+	case r.Method == http.MethodGet || r.Method == http.MethodHead || r.URL.Path == "/account/delete",
+		r.URL.Path == newPasskeyPath:
 		return returnPath(r.URL.EscapedPath())
 	case strings.HasPrefix(r.URL.Path, "/account"):
 		return "/account"

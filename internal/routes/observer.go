@@ -14,7 +14,7 @@ type Observer struct {
 	// Request is called after every request. The route is a pattern, or "(none)" where there is none; the status is 0
 	// if the browser had left.
 	Request func(method, route string, status int, took time.Duration)
-	// SignIn is called after every sign-in. The method is "password" or the key of a provider, and the
+	// SignIn is called after every sign-in. The method is "password", "passkey" or the key of a provider, and the
 	// result is "ok", "refused", "limited", "declined" or "failed".
 	SignIn func(method, result string)
 	// Untrusted is called for each request with X-Forwarded-For from a peer that is not in TrustedProxies.
@@ -43,7 +43,8 @@ func signInResult(err error) string {
 	case limited:
 		return "limited"
 	case errors.Is(err, auth.ErrCredentials), errors.Is(err, auth.ErrUnconfirmed), errors.Is(err, auth.ErrDisabled),
-		errors.Is(err, auth.ErrUninvited), errors.Is(err, oauth.ErrRefused):
+		errors.Is(err, auth.ErrUninvited), errors.Is(err, oauth.ErrRefused),
+		errors.Is(err, auth.ErrPasskey), errors.Is(err, auth.ErrChallenge):
 		return "refused"
 	case errors.Is(err, oauth.ErrDenied):
 		return "declined"

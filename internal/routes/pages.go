@@ -17,7 +17,8 @@ type landingView struct {
 
 type homeView struct {
 	cardsView
-	Feed feed
+	Feed         feed
+	OfferPasskey bool
 }
 
 // Refreshable reports whether anything can be fetched.
@@ -52,12 +53,15 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := s.newHome(r, s.view(r, "Your days"), cards)
 	v.follow(r, "/")
+	if v.OfferPasskey, err = s.offersPasskey(r, current); err != nil {
+		return err
+	}
 	return s.render(w, http.StatusOK, "home", v)
 }
 
 func (s *server) newHome(r *http.Request, v view, cards []card) homeView {
 	by := reader{time.Now().In(s.zoneOf(r)), unitsOf(r) == auth.Imperial}
-	return homeView{newCardsView(v, cards), newFeed(cards, by)}
+	return homeView{cardsView: newCardsView(v, cards), Feed: newFeed(cards, by)}
 }
 
 // connections is the page on which each connection has its card.

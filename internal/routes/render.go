@@ -27,6 +27,7 @@ type view struct {
 	Notice   *notice
 	NeedsYou int    // connections to reconnect, on pages that know
 	Script   bool   // the page has a notice to announce, keeps itself up to date, or asks for the time zone
+	Passkeys bool   // the page has a form for passkeys, which needs its own script
 	ZoneTo   string // where the script sends the browser's time zone; "": it is known
 	Reload   string // the address that a browser without scripts loads next; "": none
 	Path     string

@@ -26,6 +26,7 @@
 //	states.go       states and history of connections, in words
 //	account.go      the account page and its forms
 //	methods.go      providers as sign-in methods
+//	passkeys.go     signing in with passkeys; ownpasskeys.go is about adding and removing them
 //	preferences.go  units and time zone
 //	times.go        times in words
 //	avatars.go      people's pictures
@@ -229,6 +230,9 @@ func (s *server) open(r chi.Router) {
 	r.Post("/signup", s.page(s.signUp))
 	page(r, "/login", s.page(s.signInPage))
 	r.Post("/login", s.page(s.signIn))
+	r.Post("/login/passkey/options", s.page(s.passkeyOptions))
+	r.Post("/login/passkey", s.page(s.signInWithPasskey))
+	page(r, "/login/passkey", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/login") })
 	r.Post("/login/{provider}", s.page(s.signInAt))
 	page(r, forgotPath, s.page(s.forgotPage))
 	r.Post(forgotPath, s.page(s.forgot))
@@ -281,6 +285,11 @@ func (s *server) signedIn(r chi.Router) {
 	page(r, changeLink.Page, s.page(s.changePage))
 	r.With(s.limited(s.changes)).Post(changeLink.Page, s.page(s.changeEmail))
 	page(r, confirmPath, s.page(s.confirmPage))
+	r.Post(confirmPath+"/passkey/options", s.page(s.passkeyConfirmOptions))
+	page(r, confirmPath+"/passkey", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/account") })
+	page(r, "/account/passkeys/{id}/remove", s.page(s.removePasskeyPage))
+	r.With(s.limited(s.changes)).Post("/account/passkeys/{id}/remove", s.page(s.removePasskey))
+	r.With(s.limited(s.changes)).Post("/account/passkeys/decline", s.page(s.declinePasskey))
 	page(r, "/account/sessions/end-others", s.page(s.endOtherSessionsPage))
 	r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.page(s.endOtherSessions))
 	page(r, "/account/sessions/{id}/end", s.page(s.endSessionPage))
@@ -301,6 +310,9 @@ func (s *server) signedIn(r chi.Router) {
 		r.Use(s.mustBeRecent)
 		page(r, emailPath, s.page(s.changeEmailPage))
 		r.Post(emailPath, s.page(s.requestChange))
+		page(r, newPasskeyPath, s.page(s.newPasskeyPage))
+		r.With(s.limited(s.changes)).Post(newPasskeyPath, s.page(s.addPasskey))
+		r.With(s.limited(s.changes)).Post(newPasskeyPath+"/options", s.page(s.newPasskeyOptions))
 		page(r, "/account/delete", s.page(s.deletion))
 		r.With(s.limited(s.changes)).Post("/account/delete", s.page(s.deleteAccount))
 	})
@@ -313,6 +325,7 @@ func (s *server) asking(r chi.Router) {
 	r.With(s.limited(s.consents)).Post("/connect/{provider}", s.page(s.connect))
 	r.Post("/connections/{provider}/check", s.page(s.check))
 	r.Post(confirmPath, s.page(s.confirm)) // may go on to connect
+	r.Post(confirmPath+"/passkey", s.page(s.confirmWithPasskey))
 }
 
 // page serves GET and HEAD of a path. It is not for callbacks: a scanner's HEAD would consume the

@@ -16,6 +16,7 @@ type signInView struct {
 	Keep        bool   // "Keep me signed in" is ticked
 	Uninvited   string // why nobody can sign up; "": everybody can
 	Errors      map[string]string
+	Passkey     *passkeyForm // nil: this server can't have passkeys
 	Providers   []providerView
 }
 
@@ -40,6 +41,8 @@ func (s *server) showSignIn(w http.ResponseWriter, r *http.Request, status int, 
 	if s.Accounts.Admission() != auth.Open {
 		v.Uninvited = s.uninvitedInWords()
 	}
+	v.Passkey = s.passkeySignIn(&v.view, v.Next)
+	v.Path = "/login" // also after a passkey
 	return s.render(w, status, "login", v)
 }
 
@@ -65,11 +68,16 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.rememberBrowser(w, done.Browser)
-	s.Log.InfoContext(r.Context(), "signed in",
-		"id", requestID(r.Context()), "user", done.UserID, "method", access.PasswordMethod)
+	s.welcome(w, r, done, access.PasswordMethod)
 	redirect(w, r, v.Next)
 	return nil
+}
+
+// welcome makes the browser that has signed in a known one, and logs the sign-in.
+func (s *server) welcome(w http.ResponseWriter, r *http.Request, done access.SignedIn, method string) {
+	s.rememberBrowser(w, done.Browser)
+	s.Log.InfoContext(r.Context(), "signed in",
+		"id", requestID(r.Context()), "user", done.UserID, "method", method)
 }
 
 // refuseCredentials refuses text that no e-mail or password can contain.
@@ -132,6 +140,9 @@ func (s *server) formProblem(w http.ResponseWriter, err error) (status int, mess
 		return http.StatusForbidden, map[string]string{"form": s.disabledInWords()}, true
 	case errors.Is(err, auth.ErrUninvited):
 		return http.StatusForbidden, map[string]string{"form": s.uninvitedInWords()}, true
+	case errors.Is(err, auth.ErrPasskey), errors.Is(err, auth.ErrChallenge),
+		errors.Is(err, auth.ErrPasskeyTaken), errors.Is(err, auth.ErrTooManyPasskeys):
+		return http.StatusUnprocessableEntity, map[string]string{"form": passkeyProblem(err)}, true
 	case errors.Is(err, auth.ErrEmailTaken):
 		return http.StatusUnprocessableEntity, map[string]string{
 			"email": "There is already an account with this e-mail.",

@@ -235,7 +235,7 @@ func newSiteWith(t testing.TB, o options) site {
 func newAccounts(t testing.TB, o options, queue *jobs.Queue, words routes.Words) (*auth.Accounts, []jobs.Feature) {
 	t.Helper()
 	settings := auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cmp.Or(o.cost, cheap),
-		Admission: o.admits}
+		Admission: o.admits, Site: words.Site}
 	if o.mail == nil {
 		return auth.New(o.pool, "test", settings), nil
 	}

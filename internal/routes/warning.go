@@ -156,6 +156,9 @@ func stillSignsIn(account auth.Account, methods []signInMethod, without int64) s
 	if account.Password {
 		left = append(left, "your password")
 	}
+	if slices.ContainsFunc(account.Passkeys, func(k auth.Passkey) bool { return k.SignsIn }) {
+		left = append(left, "a passkey")
+	}
 	for _, m := range methods {
 		if m.SignsIn && m.ID != without && !slices.Contains(left, m.Name) {
 			left = append(left, m.Name)

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/webauthn"
+	"github.com/chromedp/chromedp"
+
+	"cairn/db/dbtest"
+	"cairn/internal/testkit"
+)
+
+// pressed is the button of a form for a passkey once its script is there.
+const pressed = `form.passkey[data-ready] button`
+
+// authenticator is a device of Chromium's that has passkeys, and whose owner is always there.
+type authenticator struct {
+	auditor
+	id webauthn.AuthenticatorID
+}
+
+func (a auditor) newAuthenticator() authenticator {
+	a.t.Helper()
+	a.run("start", chromedp.Navigate("about:blank"))
+	if _, err := chromedp.Call(a.ctx, webauthn.Enable, webauthn.EnableParams{}); err != nil {
+		a.t.Fatal(err)
+	}
+	made, err := chromedp.Call(a.ctx, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{
+		Options: &webauthn.VirtualAuthenticatorOptions{
+			Protocol: webauthn.AuthenticatorProtocolCtap2, Transport: webauthn.AuthenticatorTransportInternal,
+			HasResidentKey: true, HasUserVerification: true, IsUserVerified: true,
+			AutomaticPresenceSimulation: true,
+		}})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return authenticator{a, made.AuthenticatorID}
+}
+
+// withoutAutofill makes new pages believe that the browser can't offer passkeys in a field: the virtual authenticator
+// would answer that at once, before the button is pressed.
+func (a authenticator) withoutAutofill() {
+	a.t.Helper()
+	_, err := chromedp.Call(a.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: `if (self.PublicKeyCredential)
+			PublicKeyCredential.isConditionalMediationAvailable = async () => false;`,
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// verifies says whether the authenticator verifies its owner, and whether it only claims that it doesn't.
+func (a authenticator) verifies(yes, claimsNot bool) {
+	a.t.Helper()
+	_, err := chromedp.Call(a.ctx, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{
+		AuthenticatorID: a.id, IsUserVerified: yes})
+	if err == nil {
+		_, err = chromedp.Call(a.ctx, webauthn.SetResponseOverrideBits, webauthn.SetResponseOverrideBitsParams{
+			AuthenticatorID: a.id, IsBadUV: &claimsNot})
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a authenticator) signOut() {
+	a.t.Helper()
+	a.run("sign out", chromedp.Navigate(a.site+"/account"), click(`form[action="/logout"] button`),
+		visible(`main a[href="/signup"]`))
+}
+
+// press presses the button of the sign-in page and waits for an element.
+func (a authenticator) press(step, selector string) {
+	a.t.Helper()
+	a.run(step, chromedp.Navigate(a.site+"/login?next=/account"), click(pressed), visible(selector))
+}
+
+// Passkeys in a real browser, under the real Content-Security-Policy. axe-core finds no violation on their pages.
+func TestPasskeysInChromium(t *testing.T) {
+	testkit.Long(t)
+	t.Parallel()
+	database := dbtest.NewPatientURL(t)
+	site := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+database).url
+	testkit.NewBrowser(t).SignUp(site, "ada@example.org")
+	a := auditor{newChromium(t), site, database, readAxe(t)}.newAuthenticator()
+
+	a.run("open", chromedp.Navigate(site+"/login"), visible(`form.passkey button`))
+	a.audit("login-passkey")
+	a.run("sign in", chromedp.SendKeys(`#email`, "ada@example.org"), chromedp.SendKeys(`#password`, testkit.Password),
+		click(`form[action="/login"] button`), visible(`main a[href="/account/passkeys/new"]`))
+	a.audit("home-offer")
+	a.run("be offered a passkey", click(`main a[href="/account/passkeys/new"]`), visible(`form.passkey button`))
+	a.audit("passkey-new")
+	a.run("add it", click(pressed), visible(`#methods #notice`))
+	a.audit("account-passkey")
+	a.run("have it already", chromedp.Navigate(site+"/account/passkeys/new"), click(pressed),
+		visible(`form.passkey .wrong`))
+	a.audit("passkey-there")
+
+	a.signOut()
+	a.run("sign in by the e-mail field", chromedp.Navigate(site+"/login?next=/account"), visible(`#methods`))
+	a.signOut()
+	a.withoutAutofill()
+	a.press("sign in by the button", `#methods`)
+	a.signOut()
+
+	a.verifies(false, false)
+	a.press("be somebody else", `form.passkey .wrong`)
+	a.verifies(true, true)
+	a.press("claim to be nobody", `#form-error`)
+	a.audit("login-passkey-refused")
+	a.verifies(true, false)
+
+	testkit.Execute(t, database, `UPDATE cairn.passkeys SET counter = 99`)
+	a.press("use a copy", `#activity`)
+	a.wantTrue("the owner is told", `document.querySelector("#activity").textContent.includes("may have been copied")`)
+	a.audit("account-passkey-copied")
+
+	testkit.Execute(t, database, `UPDATE cairn.sessions SET created = created - interval '11 minutes'`)
+	a.run("want to remove it", chromedp.Navigate(site+"/account"), click(`#methods a[href*="/passkeys/"].bad`),
+		visible(`form[action$="/remove"] button`))
+	a.audit("passkey-remove")
+	a.run("be asked", click(`form[action$="/remove"] button`), visible(`form.passkey button`))
+	a.audit("confirm-passkey")
+	a.run("confirm with it", click(pressed), visible(`#methods #notice`))
+	a.signOut()
+	a.press("use it all the same", `#form-error`)
+	a.wantNoComplaints()
+}

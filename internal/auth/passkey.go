@@ -1,0 +1,203 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/internal/mail"
+	"cairn/internal/passkey"
+	"cairn/internal/text"
+)
+
+// maxPasskeys is how many passkeys an account may have.
+const maxPasskeys = 20
+
+// Passkey is a passkey of an account. It is a sign-in method if it signs in.
+type Passkey struct {
+	passkey.Passkey
+	RowID   int64
+	Name    string // "Chrome on Android"
+	SignsIn bool   // false: it is for a host that was PUBLIC_URL's before
+	Since   time.Time
+	Used    *time.Time // nil: never
+}
+
+// PasskeysOn reports whether this server can have passkeys. Otherwise its host is an IP address.
+func (a *Accounts) PasskeysOn() bool { return a.passkeys != nil }
+
+// passkeyHost is the host whose passkeys sign in here; "": none do.
+func (a *Accounts) passkeyHost() string {
+	if a.passkeys == nil {
+		return ""
+	}
+	return a.passkeys.Host
+}
+
+const passkeyColumns = `k.credential_id, k.public_key, k.host, k.aaguid, k.transports, k.counter, k.backup_eligible,
+	k.backed_up, k.id, k.name, k.created_at, k.last_used_at`
+
+// columns are where passkeyColumns go.
+func (k *Passkey) columns() []any {
+	return []any{&k.ID, &k.PublicKey, &k.Host, &k.AAGUID, &k.Transports, &k.Counter, &k.BackupEligible, &k.BackedUp,
+		&k.RowID, &k.Name, &k.Since, &k.Used}
+}
+
+// passkeysOf returns an account's passkeys.
+func (a *Accounts) passkeysOf(ctx context.Context, userID int64) ([]Passkey, error) {
+	rows, _ := a.pool.Query(ctx, `
+		SELECT `+passkeyColumns+` FROM cairn.passkeys k
+		WHERE user_id = $1 ORDER BY created_at, id`, userID) // CollectRows returns its error
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k Passkey, err error) {
+		err = row.Scan(k.columns()...)
+		k.SignsIn = k.Host == a.passkeyHost()
+		return k, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("auth: read passkeys of user %d: %w", userID, err)
+	}
+	return all, nil
+}
+
+// passkeyOwner returns by what authenticators know a user, and makes that at the first time.
+func (a *Accounts) passkeyOwner(ctx context.Context, account Account) (owner passkey.Owner, err error) {
+	owner.Name = account.Email
+	if owner.Name == "" {
+		owner.Name = account.Name
+	}
+	err = a.pool.QueryRow(ctx, `
+		INSERT INTO cairn.passkey_users AS p (user_id, handle) VALUES ($1, $2)
+		ON CONFLICT (user_id) DO UPDATE SET handle = p.handle RETURNING handle`,
+		account.ID, newHandle()).Scan(&owner.Handle)
+	if err != nil {
+		return passkey.Owner{}, fmt.Errorf("auth: make a handle for user %d: %w", account.ID, err)
+	}
+	return owner, nil
+}
+
+func newHandle() []byte {
+	handle := make([]byte, 32)
+	_, _ = rand.Read(handle) // never fails
+	return handle
+}
+
+// NewPasskey is a passkey that was checked, and is not stored yet.
+type NewPasskey struct {
+	passkey.Passkey
+	to   passkey.Answered
+	name string
+}
+
+// AddPasskey adds a passkey to an account, under its name, or with a number behind that. Errors: ErrNotFound,
+// ErrChallenge, ErrPasskeyTaken, ErrTooManyPasskeys.
+func (a *Accounts) AddPasskey(ctx context.Context, tx pgx.Tx, userID int64, n NewPasskey) (name string, err error) {
+	if err := useChallenge(ctx, tx, n.to); err != nil {
+		return "", err
+	}
+	if err := lockMethods(ctx, tx, userID); err != nil {
+		return "", err
+	}
+	if name, err = nameOfPasskey(ctx, tx, userID, n.name); err != nil {
+		return "", err
+	}
+	tag, err := tx.Exec(ctx, `
+		INSERT INTO cairn.passkeys (user_id, credential_id, public_key, host, name, aaguid, transports, counter,
+		                            backup_eligible, backed_up)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
+		userID, n.ID, n.PublicKey, n.Host, name, n.AAGUID, n.Transports, n.Counter, n.BackupEligible, n.BackedUp)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("auth: insert a passkey of user %d: %w", userID, err)
+	case tag.RowsAffected() == 0:
+		return "", ErrPasskeyTaken
+	}
+	return name, a.Tell(ctx, tx, userID, mail.PasskeyAdded, mail.Facts{"passkey": name})
+}
+
+// nameOfPasskey returns the name for a new passkey: if there is one with that name, the next number goes behind it.
+// Errors: ErrTooManyPasskeys.
+func nameOfPasskey(ctx context.Context, tx pgx.Tx, userID int64, wanted string) (string, error) {
+	wanted = text.Clean(60, wanted)
+	rows, _ := tx.Query(ctx, `
+		SELECT name FROM cairn.passkeys WHERE user_id = $1`, userID) // CollectRows returns its error
+	taken, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("auth: read names of passkeys of user %d: %w", userID, err)
+	case len(taken) >= maxPasskeys:
+		return "", ErrTooManyPasskeys
+	}
+	return numbered(wanted, taken), nil
+}
+
+// numbered returns a name, with the lowest number behind it that makes it another than those that are taken.
+func numbered(name string, taken []string) string {
+	candidate := name
+	for n := 2; slices.Contains(taken, candidate); n++ {
+		candidate = name + " " + strconv.Itoa(n)
+	}
+	return candidate
+}
+
+// RemovePasskey removes a passkey. Errors: ErrNotFound, ErrLastMethod.
+func (a *Accounts) RemovePasskey(ctx context.Context, tx pgx.Tx, userID, rowID int64) (name string, err error) {
+	if err := lockMethods(ctx, tx, userID); err != nil {
+		return "", err
+	}
+	err = tx.QueryRow(ctx, `
+		DELETE FROM cairn.passkeys WHERE id = $1 AND user_id = $2 RETURNING name`, rowID, userID).Scan(&name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", ErrNotFound
+	}
+	if err != nil {
+		return "", fmt.Errorf("auth: remove passkey %d: %w", rowID, err)
+	}
+	if err := a.requireMethod(ctx, tx, userID); err != nil {
+		return "", err
+	}
+	return name, a.Tell(ctx, tx, userID, mail.PasskeyRemoved, mail.Facts{"passkey": name})
+}
+
+// OffersPasskey reports whether a passkey is worth offering to a user: they have none, and have not declined.
+func (a *Accounts) OffersPasskey(ctx context.Context, userID int64) (offer bool, err error) {
+	if !a.PasskeysOn() {
+		return false, nil
+	}
+	err = a.pool.QueryRow(ctx, `
+		SELECT NOT EXISTS (SELECT FROM cairn.passkey_users WHERE user_id = $1 AND offer_declined)
+		   AND NOT EXISTS (SELECT FROM cairn.passkeys WHERE user_id = $1 AND host = $2)`,
+		userID, a.passkeyHost()).Scan(&offer)
+	if err != nil {
+		return false, fmt.Errorf("auth: look for passkeys of user %d: %w", userID, err)
+	}
+	return offer, nil
+}
+
+// DeclinePasskey ends that offer.
+func (a *Accounts) DeclinePasskey(ctx context.Context, userID int64) error {
+	_, err := a.pool.Exec(ctx, `
+		INSERT INTO cairn.passkey_users (user_id, handle, offer_declined) VALUES ($1, $2, true)
+		ON CONFLICT (user_id) DO UPDATE SET offer_declined = true`, userID, newHandle())
+	if err != nil {
+		return fmt.Errorf("auth: note that user %d wants no passkey: %w", userID, err)
+	}
+	return nil
+}
+
+// CountPasskeys counts the passkeys of a host, and all others, for operators.
+func CountPasskeys(ctx context.Context, pool *pgxpool.Pool, host string) (there, elsewhere int, err error) {
+	err = pool.QueryRow(ctx, `
+		SELECT count(*) FILTER (WHERE host = $1), count(*) FILTER (WHERE host <> $1) FROM cairn.passkeys`,
+		host).Scan(&there, &elsewhere)
+	if err != nil {
+		return 0, 0, fmt.Errorf("auth: count passkeys: %w", err)
+	}
+	return there, elsewhere, nil
+}
