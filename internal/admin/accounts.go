@@ -41,7 +41,7 @@ done so. It wants --yes, and says what only the person can do after that.
 What was done stands in the recent activity of the person's account page.
 
 --json has "list" print one JSON object a line: id, name, email, verified,
-password, identities, created, disabled.
+password, passkeys, identities, created, disabled.
 `
 
 // accountOrder is what to do with whose account.
@@ -116,6 +116,7 @@ type AccountRow struct {
 	Email      string     `json:"email"`      // "": none
 	Verified   bool       `json:"verified"`   // the e-mail is proven
 	Password   bool       `json:"password"`   // it signs in
+	Passkeys   int        `json:"passkeys"`   // how many there are
 	Identities []string   `json:"identities"` // accounts at providers that sign in, as "name:id"
 	Created    time.Time  `json:"created"`
 	Disabled   *time.Time `json:"disabled"` // since when; nil: it isn't
@@ -123,8 +124,9 @@ type AccountRow struct {
 
 func rowOf(a auth.Account) AccountRow {
 	row := AccountRow{
-		ID: a.ID, Name: a.Name, Email: a.Email, Verified: a.Verified, Password: a.Password, Identities: []string{},
-		Created: a.Created.UTC(),
+		ID: a.ID, Name: a.Name, Email: a.Email, Verified: a.Verified, Password: a.Password, Passkeys: len(a.Passkeys),
+		Identities: []string{},
+		Created:    a.Created.UTC(),
 	}
 	if !a.DisabledAt.IsZero() {
 		row.Disabled = new(a.DisabledAt.UTC())
@@ -147,6 +149,9 @@ func (r AccountRow) disabledSince() string {
 // waysIn names the sign-in methods.
 func (r AccountRow) waysIn() string {
 	ways := r.Identities
+	if r.Passkeys > 0 {
+		ways = append([]string{"passkey"}, ways...)
+	}
 	if r.Password {
 		ways = append([]string{"password"}, ways...)
 	}

@@ -103,7 +103,8 @@ func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 		return Account{}, err
 	}
 	account.Identities = of[userID]
-	account.Passkeys, err = a.passkeysOf(ctx, userID)
+	passkeys, err := a.passkeysOf(ctx, []int64{userID})
+	account.Passkeys = passkeys[userID]
 	return account, err
 }
 

@@ -44,8 +44,12 @@ func (a *Accounts) accountsAfter(ctx context.Context, after int64) ([]Account, e
 		ids[i] = account.ID
 	}
 	of, err := a.identitiesOf(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	passkeys, err := a.passkeysOf(ctx, ids)
 	for i := range batch {
-		batch[i].Identities = of[batch[i].ID]
+		batch[i].Identities, batch[i].Passkeys = of[batch[i].ID], passkeys[batch[i].ID]
 	}
 	return batch, err
 }

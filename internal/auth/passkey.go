@@ -50,20 +50,23 @@ func (k *Passkey) columns() []any {
 		&k.RowID, &k.Name, &k.Since, &k.Used}
 }
 
-// passkeysOf returns an account's passkeys.
-func (a *Accounts) passkeysOf(ctx context.Context, userID int64) ([]Passkey, error) {
+// passkeysOf returns the passkeys of users, the oldest first.
+func (a *Accounts) passkeysOf(ctx context.Context, userIDs []int64) (map[int64][]Passkey, error) {
 	rows, _ := a.pool.Query(ctx, `
-		SELECT `+passkeyColumns+` FROM cairn.passkeys k
-		WHERE user_id = $1 ORDER BY created_at, id`, userID) // CollectRows returns its error
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k Passkey, err error) {
-		err = row.Scan(k.columns()...)
+		SELECT user_id, `+passkeyColumns+` FROM cairn.passkeys k
+		WHERE user_id = ANY($1) ORDER BY created_at, id`, userIDs) // CollectRows returns its error
+	of := map[int64][]Passkey{}
+	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k Passkey, err error) {
+		var userID int64
+		err = row.Scan(append([]any{&userID}, k.columns()...)...)
 		k.SignsIn = k.Host == a.passkeyHost()
+		of[userID] = append(of[userID], k)
 		return k, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("auth: read passkeys of user %d: %w", userID, err)
+		return nil, fmt.Errorf("auth: read passkeys: %w", err)
 	}
-	return all, nil
+	return of, nil
 }
 
 // passkeyOwner returns by what authenticators know a user, and makes that at the first time.

@@ -70,8 +70,8 @@ func (a *Accounts) challengeExpires(ctx context.Context) (expires time.Time, err
 
 // signingIn returns the passkeys of a user that sign in here.
 func (a *Accounts) signingIn(ctx context.Context, userID int64) (own []passkey.Passkey, err error) {
-	all, err := a.passkeysOf(ctx, userID)
-	for _, k := range all {
+	all, err := a.passkeysOf(ctx, []int64{userID})
+	for _, k := range all[userID] {
 		if k.SignsIn {
 			own = append(own, k.Passkey)
 		}
