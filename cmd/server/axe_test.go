@@ -350,4 +350,6 @@ func (a auditor) forgot() {
 	a.audit("email-confirm")
 	a.submit("/account/email/confirm", "#email #notice")
 	a.audit("account-email-changed")
+	a.execute(`UPDATE cairn.emails SET email = 'ada@example.org', email_key = 'ada@example.org'`,
+		`UPDATE cairn.passwords SET email = 'ada@example.org', email_key = 'ada@example.org'`)
 }
