@@ -149,6 +149,7 @@ func (a auditor) visitors() {
 	a.see("signup", "/signup", "#email")
 	a.submit("/signup", "#password-error", "email", "ada@example.org", "password", "short")
 	a.audit("signup-error")
+	testkit.NewBrowser(a.t).SignUp(a.site, "taken@example.org")
 	a.submit("/signup", "#email-error", "email", "ada", "password", testkit.Password)
 	a.audit("signup-error-email")
 	a.see("forgot", "/forgot", "#email")
