@@ -164,7 +164,7 @@ func (a auditor) member() {
 	a.open("/signup", "#email")
 	a.submit("/signup", `a[href$="/sandbox/mail"]`,
 		"name", "Ada Lovelace", "email", "ada@example.org", "password", testkit.Password)
-	a.openMail(`form[action="/signup/confirm"] button`)
+	a.openMail("ada@example.org", "Confirm your e-mail", `form[action="/signup/confirm"] button`)
 	a.audit("signup-confirm")
 	a.submit("/signup/confirm", "#card-strava[data-state=none]")
 	a.audit("home-welcome")
@@ -339,7 +339,7 @@ func shut(t *testing.T, address string, do func()) {
 func (a auditor) forgot() {
 	a.open("/forgot", "#email")
 	a.submit("/forgot", `a[href$="/sandbox/mail"]`, "email", "ada@example.org")
-	a.openMail(`form[action="/reset"] button`)
+	a.openMail("ada@example.org", "Choose a new password", `form[action="/reset"] button`)
 	a.audit("reset")
 	a.submit("/reset", "#password-error", "password", "short")
 	a.audit("reset-error")
@@ -347,10 +347,12 @@ func (a auditor) forgot() {
 	a.submit("/account/email", "#email-error", "email", "ada")
 	a.audit("email-error")
 	a.submit("/account/email", `a[href$="/sandbox/mail"]`, "email", "new@example.org")
-	a.openMail(`form[action="/account/email/confirm"] button`)
+	a.openMail("new@example.org", "Confirm your new e-mail", `form[action="/account/email/confirm"] button`)
 	a.audit("email-confirm")
 	a.submit("/account/email/confirm", "#email #notice")
 	a.audit("account-email-changed")
-	a.execute(`UPDATE cairn.emails SET email = 'ada@example.org', email_key = 'ada@example.org'`,
-		`UPDATE cairn.passwords SET email = 'ada@example.org', email_key = 'ada@example.org'`)
+	for _, table := range []string{"cairn.emails", "cairn.passwords"} {
+		a.execute(`UPDATE ` + table + ` SET email = 'ada@example.org', email_key = 'ada@example.org'
+			WHERE email_key = 'new@example.org'`)
+	}
 }

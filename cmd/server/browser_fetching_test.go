@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -84,19 +85,25 @@ func TestFetchingWithoutScriptsInChromium(t *testing.T) {
 // confirmSignUp follows the link of a sign-up and makes the account.
 func (b chromium) confirmSignUp() {
 	b.t.Helper()
-	b.openMail(`form[action="/signup/confirm"] button`)
+	b.openMail("ada@example.org", "Confirm your e-mail", `form[action="/signup/confirm"] button`)
 	b.capture("signup-confirm")
 	b.run("create the account", click(`form[action="/signup/confirm"] button`),
 		visible(`#card-strava[data-state=none]`))
 }
 
-// openMail goes from a page that says so to the sandbox's mailbox, and follows the link in the newest message to a page
-// with an element.
-func (b chromium) openMail(selector string) {
+// openMail goes from the page that asks for it to the sandbox's mailbox, and follows the link in the newest message
+// about a subject to an address, to a page with an element.
+func (b chromium) openMail(to, subject, selector string) {
 	b.t.Helper()
 	b.run("go to the mailbox", click(`main a[href$="/sandbox/mail"]`), visible(`main h1`))
+	mark := fmt.Sprintf(`(() => {
+		const message = [...document.querySelectorAll("main li")]
+			.find((li) => li.textContent.includes("to %s ") && li.textContent.includes("%s"));
+		message?.querySelector("a").setAttribute("id", "wanted");
+		return message !== undefined;
+	})()`, to, subject)
 	testkit.Eventually(b.t, "the message has come", func() bool {
-		there, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`document.querySelector("main li a") !== null`))
+		there, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](mark))
 		if err != nil {
 			b.t.Fatal(err)
 		}
@@ -105,7 +112,7 @@ func (b chromium) openMail(selector string) {
 		}
 		return there
 	})
-	b.run("open the message", click(`main li a`), visible(`a.button`))
+	b.run("open the message", click(`#wanted`), visible(`a.button`))
 	b.capture("mail")
 	b.run("follow its link", click(`a.button`), visible(selector))
 }
