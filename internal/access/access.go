@@ -9,7 +9,6 @@
 //	reset.go       what links in messages do: a new password, a new account, an address
 //	delete.go      deleting the account
 //	disable.go     disabling an account
-//	reset.go       what links in messages let people do
 //
 // The context is that of a request behind session.Manager.Handler, which writes the session's cookie, but where an
 // operator acts. Known browsers (auth.RememberBrowser) are named by tokens, whose cookie is the caller's.

@@ -59,25 +59,25 @@ func (a *Access) RemovePasskey(ctx context.Context, userID, id int64) (name, bro
 // returns the provider's key and the token of this browser. Errors: auth.ErrNotFound, auth.ErrLastMethod.
 func (a *Access) RemoveIdentity(ctx context.Context, userID, id int64) (provider, browser string, err error) {
 	browser, err = a.lockOthersOut(ctx, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
-		provider, err = a.Accounts.RemoveIdentity(ctx, tx, userID, id, func(provider string) error {
-			return a.disconnectIdentity(ctx, tx, userID, provider, id)
-		})
+		provider, err = a.Accounts.RemoveIdentity(ctx, tx, userID, id, a.disconnects(ctx, tx, userID))
 		return provider, err
 	})
 	return provider, browser, err
 }
 
-// disconnectIdentity ends the connection of an identity that is about to be removed, if there is one.
-func (a *Access) disconnectIdentity(ctx context.Context, tx pgx.Tx, userID int64, provider string, id int64) error {
-	p := a.Providers.Get(provider)
-	if p == nil {
-		return nil // we have no keys of this provider any more: the connection goes with the identity
+// disconnects returns what ends the connections of a user's identities that are about to be removed.
+func (a *Access) disconnects(ctx context.Context, tx pgx.Tx, userID int64) auth.Disconnect {
+	return func(provider string, id int64) error {
+		p := a.Providers.Get(provider)
+		if p == nil {
+			return nil // we have no keys of this provider any more: the connection goes with the identity
+		}
+		_, err := a.Connections.Disconnect(ctx, tx, p, userID, id)
+		if errors.Is(err, connection.ErrNotFound) {
+			return nil
+		}
+		return err
 	}
-	_, err := a.Connections.Disconnect(ctx, tx, p, userID, id)
-	if errors.Is(err, connection.ErrNotFound) {
-		return nil
-	}
-	return err
 }
 
 // ConfirmIdentity makes an unconfirmed identity a sign-in method, and returns its provider's key. The caller makes sure

@@ -13,7 +13,7 @@ import (
 // auth.ResetPassword. Errors: auth.ErrLink.
 func (a *Access) ResetPassword(ctx context.Context, r auth.Reset) (freed bool, err error) {
 	err = pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
-		if freed, err = a.Accounts.ResetPassword(ctx, tx, r); err != nil {
+		if freed, err = a.Accounts.ResetPassword(ctx, tx, r, a.disconnects(ctx, tx, r.UserID)); err != nil {
 			return err
 		}
 		why := session.PasswordChanged
@@ -65,10 +65,7 @@ func (a *Access) ChangeEmail(ctx context.Context, l auth.Link) error {
 // to the address. Errors: auth.ErrLink, auth.ErrEmailTaken.
 func (a *Access) UndoChange(ctx context.Context, l auth.Link) error {
 	return pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
-		err := a.Accounts.UndoChange(ctx, tx, l, func(provider string, id int64) error {
-			return a.disconnectIdentity(ctx, tx, l.UserID, provider, id)
-		})
-		if err != nil {
+		if err := a.Accounts.UndoChange(ctx, tx, l, a.disconnects(ctx, tx, l.UserID)); err != nil {
 			return err
 		}
 		if err := a.lockEverybodyOut(ctx, tx, l.UserID, session.EndedElsewhere); err != nil {

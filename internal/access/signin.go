@@ -104,8 +104,8 @@ func (a *Access) signIn(ctx context.Context, method string, in SignIn,
 		if done.Act, err = a.consumeIntent(ctx, tx, done.UserID, in.Intent); err != nil {
 			return 0, err
 		}
-		strange, err := a.Accounts.RememberBrowser(ctx, tx, done.UserID, done.Browser)
-		if err == nil && strange {
+		isNew, err := a.Accounts.RememberBrowser(ctx, tx, done.UserID, done.Browser)
+		if err == nil && isNew {
 			err = a.Accounts.Tell(ctx, tx, done.UserID, mail.NewBrowser, mail.Facts{"method": method})
 		}
 		return done.UserID, err

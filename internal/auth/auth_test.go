@@ -466,7 +466,7 @@ func TestTheLastMethodStays(t *testing.T) {
 	a, pool := newAccounts(t)
 	user, strava := findOrCreate(t, a, pool, "strava", "1")
 	remove := func(user int64) error {
-		return removeIdentity(t, a, pool, user, strava, func(string) error { return nil })
+		return removeIdentity(t, a, pool, user, strava, func(string, int64) error { return nil })
 	}
 	if err := remove(user); !errors.Is(err, auth.ErrLastMethod) {
 		t.Errorf("removing the only method: %v, want ErrLastMethod", err)
@@ -489,7 +489,7 @@ func TestTheLastMethodStays(t *testing.T) {
 }
 
 func removeIdentity(
-	t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user, identity int64, disconnect func(string) error,
+	t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user, identity int64, disconnect auth.Disconnect,
 ) error {
 	t.Helper()
 	return pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
@@ -519,7 +519,7 @@ func TestRaceParallelRemovalsLeaveAMethod(t *testing.T) {
 		// Each removal waits for the other one to begin, unless a lock keeps the other one out.
 		var inside, removed atomic.Int64
 		both, alone := make(chan struct{}), make(chan struct{})
-		meet := func(string) error {
+		meet := func(string, int64) error {
 			if inside.Add(1) == 2 {
 				close(both)
 			}

@@ -17,10 +17,10 @@ const maxBrowsers = 50
 
 // RememberBrowser makes the browser with this token a known browser of an account, in the transaction of a sign-in. A
 // known browser is exempt from the limit that strangers can use up for an account (SignIn). That does not sign it in.
-// strange says that the account knew others, and not this one.
+// isNew says that the account knew others, and not this one.
 func (a *Accounts) RememberBrowser(
 	ctx context.Context, tx pgx.Tx, userID int64, token string,
-) (strange bool, err error) {
+) (isNew bool, err error) {
 	err = tx.QueryRow(ctx, `
 		WITH forgotten AS (
 			DELETE FROM cairn.browsers WHERE user_id = $2 AND token_hash IN (
@@ -31,11 +31,11 @@ func (a *Accounts) RememberBrowser(
 		ON CONFLICT (token_hash, user_id) DO UPDATE SET last_used = now()
 		RETURNING NOT EXISTS (SELECT FROM cairn.browsers WHERE user_id = $2 AND token_hash = $1)
 		          AND EXISTS (SELECT FROM cairn.browsers WHERE user_id = $2)`, // as they were before this statement
-		digest(token), userID, maxBrowsers).Scan(&strange)
+		digest(token), userID, maxBrowsers).Scan(&isNew)
 	if err != nil {
 		return false, fmt.Errorf("auth: remember a browser of user %d: %w", userID, err)
 	}
-	return strange, nil
+	return isNew, nil
 }
 
 // ForgetBrowsers deletes the known browsers of an account, in the transaction that locks others out of it.

@@ -11,11 +11,11 @@ import (
 	"cairn/internal/mail"
 )
 
-// An address is changed once the new one is proven. The old one, if it was proven, can take that back for a week:
-// whoever got into an account must not be able to take it away from its owner. They knew the password, perhaps, or have
-// just added a way in. So undoing removes the password and what was added since the day before the change.
+// An address is changed once the new one is proven. The owner of the old one, if it was proven, can undo that for a
+// week: somebody who got into an account must not be able to take it away from its owner. They may know the password,
+// or have added a sign-in method. So undoing removes the password and what was added since the day before the change.
 
-// undoneBefore is how long before a change sign-in methods count as added by whoever made it.
+// undoneBefore is how long before a change a sign-in method counts as added by the person who made the change.
 const undoneBefore = 24 * time.Hour
 
 // RequestChange asks for a link that proves a new address for an account. The caller makes sure that the sign-in is
@@ -40,6 +40,9 @@ func (a *Accounts) RequestChange(ctx context.Context, userID int64, email, addre
 
 // ChangeEmail gives an account the address of a link. Errors: ErrLink, ErrEmailTaken.
 func (a *Accounts) ChangeEmail(ctx context.Context, tx pgx.Tx, l Link) error {
+	if err := lockEmails(ctx, tx, l); err != nil {
+		return err
+	}
 	if err := lockMethods(ctx, tx, l.UserID); err != nil {
 		return err
 	}
@@ -94,9 +97,10 @@ func replaceEmail(ctx context.Context, tx pgx.Tx, userID int64, email, key strin
 // password, and the sign-in methods that are newer than a day before the change. disconnect ends a connection first.
 // The caller locks everybody out, and has a link for a new password sent (RequestResetTx). Errors: ErrLink,
 // ErrEmailTaken; disconnect's.
-func (a *Accounts) UndoChange(
-	ctx context.Context, tx pgx.Tx, l Link, disconnect func(provider string, identityID int64) error,
-) error {
+func (a *Accounts) UndoChange(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
+	if err := lockEmails(ctx, tx, l); err != nil {
+		return err
+	}
 	if err := lockMethods(ctx, tx, l.UserID); errors.Is(err, ErrNotFound) {
 		return ErrLink
 	} else if err != nil {
@@ -114,7 +118,7 @@ func (a *Accounts) UndoChange(
 	if err := replaceEmail(ctx, tx, l.UserID, l.Email, l.key); err != nil {
 		return err
 	}
-	// Whoever changed the address again could undo that, too. Undoing an older change stays possible.
+	// Links to undo later changes would give the account back to the person who made them. Older ones stay good.
 	_, err := tx.Exec(ctx, `
 		DELETE FROM cairn.links WHERE user_id = $1 AND (purpose <> 'undo' OR id > $2)`, l.UserID, l.ID)
 	if err != nil {
@@ -128,29 +132,12 @@ func (a *Accounts) RequestResetTx(ctx context.Context, tx pgx.Tx, l Link) error 
 	return a.requestLinkTx(ctx, tx, Link{Purpose: ToReset, Email: l.Email, key: l.key}, "")
 }
 
-// removeSince removes the sign-in methods that whoever changed the address may know or have added.
-func removeSince(
-	ctx context.Context, tx pgx.Tx, l Link, disconnect func(provider string, identityID int64) error,
-) error {
-	rows, _ := tx.Query(ctx, `
-		SELECT id, provider FROM cairn.identities
-		WHERE user_id = $1 AND created_at > $2::timestamptz - $3::interval
-		ORDER BY id FOR UPDATE`, l.UserID, l.created, undoneBefore) // CollectRows returns its error
-	type identity struct {
-		ID       int64
-		Provider string
-	}
-	identities, err := pgx.CollectRows(rows, pgx.RowToStructByPos[identity])
+// removeSince removes the sign-in methods that the person who changed the address may know or have added.
+func removeSince(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
+	err := removeIdentities(ctx, tx, disconnect, `user_id = $1 AND created_at > $2::timestamptz - $3::interval`,
+		l.UserID, l.created, undoneBefore)
 	if err != nil {
-		return fmt.Errorf("auth: find new identities of user %d: %w", l.UserID, err)
-	}
-	for _, i := range identities {
-		if err := disconnect(i.Provider, i.ID); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `DELETE FROM cairn.identities WHERE id = $1`, i.ID); err != nil {
-			return fmt.Errorf("auth: remove identity %d: %w", i.ID, err)
-		}
+		return err
 	}
 	_, err = tx.Exec(ctx, `
 		DELETE FROM cairn.passkeys WHERE user_id = $1 AND created_at > $2::timestamptz - $3::interval`,
@@ -162,6 +149,17 @@ func removeSince(
 		return fmt.Errorf("auth: remove the password of user %d: %w", l.UserID, err)
 	}
 	return nil
+}
+
+// lockEmails locks the addresses that a link exchanges. It comes before the lock of the user, so that two accounts can
+// change to each other's address at once without a deadlock.
+func lockEmails(ctx context.Context, tx pgx.Tx, l Link) error {
+	rows, _ := tx.Query(ctx, `SELECT email_key FROM cairn.emails WHERE user_id = $1`, l.UserID)
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[string]) // it returns the error of Query, too
+	if err != nil {
+		return fmt.Errorf("auth: find the address of user %d: %w", l.UserID, err)
+	}
+	return lockAddresses(ctx, tx, append(keys, l.key)...)
 }
 
 // evictClaim takes the address of a link out of another account that has it without proof.

@@ -15,10 +15,15 @@ import (
 	"cairn/internal/mail"
 )
 
-// lockAddress lets no other transaction sign up with an address, or count the links to it, until this one ends.
-func lockAddress(ctx context.Context, tx pgx.Tx, key string) error {
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 7262))`, key); err != nil {
-		return fmt.Errorf("auth: lock an address: %w", err)
+// lockAddresses lets no other transaction sign up with these addresses, change to them, or count the links to them,
+// until this one ends.
+func lockAddresses(ctx context.Context, tx pgx.Tx, keys ...string) error {
+	_, err := tx.Exec(ctx, `
+		SELECT pg_advisory_xact_lock(key) FROM (
+			SELECT DISTINCT hashtextextended(email, 7262) AS key FROM unnest($1::text[]) AS email
+			ORDER BY key) ordered`, keys)
+	if err != nil {
+		return fmt.Errorf("auth: lock addresses: %w", err)
 	}
 	return nil
 }
@@ -71,8 +76,8 @@ func (a *Accounts) VerifyEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 	return a.Tell(ctx, tx, l.UserID, mail.EmailVerified, mail.Facts{"email": l.Email})
 }
 
-// MailTaken notes that a message to an address was sent.
-func (a *Accounts) MailTaken(ctx context.Context, address string) error {
+// MailSent notes that a message to an address was sent.
+func (a *Accounts) MailSent(ctx context.Context, address string) error {
 	_, err := a.pool.Exec(ctx, `
 		UPDATE cairn.emails SET refused_at = NULL WHERE email_key = $1 AND refused_at IS NOT NULL`, emailKey(address))
 	if err != nil {

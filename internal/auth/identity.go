@@ -109,10 +109,13 @@ func (a *Accounts) createFor(ctx context.Context, tx pgx.Tx, v Visitor) (userID 
 	return userID, giveEmail(ctx, tx, userID, v.Invitation)
 }
 
+// Disconnect ends the connection of an identity, if it has one, before the identity is removed.
+type Disconnect func(provider string, identityID int64) error
+
 // RemoveIdentity removes a provider's account as a sign-in method, and with it its connection. It calls disconnect in
 // the transaction before it removes anything. Errors: ErrNotFound, ErrLastMethod; disconnect's.
 func (a *Accounts) RemoveIdentity(
-	ctx context.Context, tx pgx.Tx, userID, identityID int64, disconnect func(provider string) error,
+	ctx context.Context, tx pgx.Tx, userID, identityID int64, disconnect Disconnect,
 ) (provider string, err error) {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return "", err
@@ -126,7 +129,7 @@ func (a *Accounts) RemoveIdentity(
 	if err != nil {
 		return "", fmt.Errorf("auth: find identity %d: %w", identityID, err)
 	}
-	if err := disconnect(provider); err != nil {
+	if err := disconnect(provider, identityID); err != nil {
 		return "", err
 	}
 	_, err = tx.Exec(ctx, `DELETE FROM cairn.identities WHERE id = $1 AND user_id = $2`, identityID, userID)
@@ -137,6 +140,29 @@ func (a *Accounts) RemoveIdentity(
 		return "", err
 	}
 	return provider, a.Tell(ctx, tx, userID, mail.MethodRemoved, mail.Facts{"provider": provider})
+}
+
+// removeIdentities removes the identities that meet a condition, and their connections. Errors: disconnect's.
+func removeIdentities(ctx context.Context, tx pgx.Tx, disconnect Disconnect, condition string, args ...any) error {
+	type identity struct {
+		ID       int64
+		Provider string
+	}
+	rows, _ := tx.Query(ctx, `
+		SELECT id, provider FROM cairn.identities WHERE `+condition+` ORDER BY id FOR UPDATE`, args...)
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[identity]) // it returns the error of Query, too
+	if err != nil {
+		return fmt.Errorf("auth: find identities to remove: %w", err)
+	}
+	for _, i := range found {
+		if err := disconnect(i.Provider, i.ID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM cairn.identities WHERE id = $1`, i.ID); err != nil {
+			return fmt.Errorf("auth: remove identity %d: %w", i.ID, err)
+		}
+	}
+	return nil
 }
 
 // LockIdentities lets no other transaction decide which users these accounts at a provider belong to until the

@@ -40,7 +40,7 @@ func (a *Accounts) admit(ctx context.Context, tx pgx.Tx, invitation Link) error 
 		return err
 	}
 	// An invitation may be two links, of which one was mailed. The first takes both.
-	if err := lockAddress(ctx, tx, invitation.key); err != nil {
+	if err := lockAddresses(ctx, tx, invitation.key); err != nil {
 		return err
 	}
 	var taken bool
@@ -90,7 +90,7 @@ func (a *Accounts) Invite(ctx context.Context, email string) (token string, mail
 		return "", false, err
 	}
 	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
-		if err := lockAddress(ctx, tx, key); err != nil {
+		if err := lockAddresses(ctx, tx, key); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM cairn.links WHERE purpose = 'invite' AND email_key = $1`, key)

@@ -25,12 +25,21 @@ func (e *LimitError) Error() string { return "auth: rate limit exceeded (" + e.L
 // one that refuses, the others are not counted, so that a client that goes on does not use up a limit that it shares.
 // One statement counts and decides, so that parallel actions on many instances can't slip through.
 func (a *Accounts) Allow(ctx context.Context, counts ...Count) error {
+	return a.allow(ctx, a.pool, counts)
+}
+
+// database is the pool, or a transaction.
+type database interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func (a *Accounts) allow(ctx context.Context, db database, counts []Count) error {
 	counters := a.counters(counts)
 	var args []any
 	for _, c := range counters {
 		args = append(args, c.bucket, c.max, c.window)
 	}
-	return a.refusal(counters, a.pool.QueryRow(ctx, countStatement(len(counters)), args...))
+	return a.refusal(counters, db.QueryRow(ctx, countStatement(len(counters)), args...))
 }
 
 // StillAllowed returns what Allow would return, and counts nothing. It is for the first step of an action whose last

@@ -39,7 +39,7 @@ func (a *Accounts) Register(workers *river.Workers) {
 	river.AddWorker(workers, &linkWorker{accounts: a})
 }
 
-// Reconcile has nothing to do: a request and its job are stored together, and whoever gets no message asks again.
+// Reconcile has nothing to do: a request and its job are stored together, and people who get no message ask again.
 func (a *Accounts) Reconcile(context.Context) (now, later []river.JobArgs, err error) {
 	return nil, nil, nil
 }
@@ -190,7 +190,7 @@ func (a *Accounts) answerReset(ctx context.Context, tx pgx.Tx, r request) (outco
 	case live >= maxLinks || recent > 0:
 		return outcome{}, nil
 	case !known:
-		err = a.Allow(ctx, a.Limits.ResetStrangers.Of(owner))
+		err = a.allow(ctx, tx, []Count{a.Limits.ResetStrangers.Of(owner)})
 	}
 	if _, limited := errors.AsType[*LimitError](err); limited {
 		return outcome{}, nil

@@ -48,9 +48,9 @@ func (a *Accounts) CheckReset(ctx context.Context, token, password, address stri
 
 // ResetPassword sets the password of a reset, which proves its address. If the address was not verified and others have
 // put something into the account, it is not handed over: the address is taken out of it, and is free. An operator's
-// link proves no address, and hands the account over: the operator knows who asked. The caller locks everybody out.
-// Errors: ErrLink, ErrDisabled.
-func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset) (freed bool, err error) {
+// link proves no address, and leaves the account as it is: the operator knows who asked. disconnect ends a connection
+// first. The caller locks everybody out. Errors: ErrLink, ErrDisabled; disconnect's.
+func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset, disconnect Disconnect) (bool, error) {
 	if err := lockMethods(ctx, tx, r.UserID); errors.Is(err, ErrNotFound) {
 		return false, ErrLink
 	} else if err != nil {
@@ -59,8 +59,11 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset) (freed
 	if err := takeLink(ctx, tx, r.Link); err != nil {
 		return false, err
 	}
+	if r.details.By == byOperator {
+		return false, a.replacePassword(ctx, tx, r)
+	}
 	var verified, others bool
-	err = tx.QueryRow(ctx, `
+	err := tx.QueryRow(ctx, `
 		SELECT verified_at IS NOT NULL,
 		       EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = e.user_id AND signs_in)
 		       OR EXISTS (SELECT FROM cairn.passkeys k WHERE k.user_id = e.user_id)
@@ -70,26 +73,24 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset) (freed
 		return false, ErrLink
 	case err != nil:
 		return false, fmt.Errorf("auth: find the address of user %d: %w", r.UserID, err)
-	case !verified && others && r.details.By != byOperator:
+	case !verified && others:
 		return true, a.freeEmail(ctx, tx, r.Link)
+	case !verified:
+		err = handOver(ctx, tx, r.UserID, disconnect)
 	}
-	if !verified {
-		if err := handOver(ctx, tx, r.UserID); err != nil {
-			return false, err
-		}
+	if err != nil {
+		return false, err
 	}
 	return false, a.replacePassword(ctx, tx, r)
 }
 
 // handOver removes what the owner of an address that was never proven did not put into the account that they get.
-func handOver(ctx context.Context, tx pgx.Tx, userID int64) error {
-	for _, sql := range []string{
-		`DELETE FROM cairn.identities WHERE user_id = $1 AND NOT signs_in`,
-		`DELETE FROM cairn.links WHERE user_id = $1`,
-	} {
-		if _, err := tx.Exec(ctx, sql, userID); err != nil {
-			return fmt.Errorf("auth: hand over user %d: %w", userID, err)
-		}
+func handOver(ctx context.Context, tx pgx.Tx, userID int64, disconnect Disconnect) error {
+	if err := removeIdentities(ctx, tx, disconnect, `user_id = $1 AND NOT signs_in`, userID); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM cairn.links WHERE user_id = $1`, userID); err != nil {
+		return fmt.Errorf("auth: hand over user %d: %w", userID, err)
 	}
 	return nil
 }

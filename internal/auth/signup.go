@@ -19,7 +19,7 @@ func (a *Accounts) RequestSignUp(ctx context.Context, n NewAccount, browser stri
 }
 
 // CheckSignUp checks the link of a sign-up. In another browser than the one that asked for it, its password has to be
-// given, too: whoever typed a stranger's address must not get an account that the stranger proves. Errors: ErrLink,
+// given, too: somebody who typed a stranger's address must not get an account that the stranger proves. Errors: ErrLink,
 // ErrCredentials, *LimitError, ErrBusy.
 func (a *Accounts) CheckSignUp(ctx context.Context, token, password, address, browser string) (Link, error) {
 	l, err := a.FindLink(ctx, ToSignUp, token)
@@ -40,18 +40,18 @@ func (a *Accounts) CheckSignUp(ctx context.Context, token, password, address, br
 // CreateByLink makes the account of a sign-up whose link was checked. Its address is verified. Errors: ErrLink,
 // ErrEmailTaken, ErrUninvited.
 func (a *Accounts) CreateByLink(ctx context.Context, tx pgx.Tx, l Link) (userID int64, err error) {
-	if err := lockAddress(ctx, tx, l.key); err != nil {
+	if err := lockAddresses(ctx, tx, l.key); err != nil {
 		return 0, err
 	}
 	if err := takeLink(ctx, tx, l); err != nil {
 		return 0, err
 	}
-	n := NewAccount{l.details.Name, Link{}, NewPassword{l.Email, l.key, l.details.Hash}}
+	n := NewAccount{name: l.details.Name, NewPassword: NewPassword{email: l.Email, key: l.key, hash: l.details.Hash}}
 	if userID, err = a.Create(ctx, tx, n); err != nil {
 		return 0, err
 	}
-	if _, err := tx.Exec(ctx, `UPDATE cairn.emails SET verified_at = now() WHERE user_id = $1`, userID); err != nil {
-		return 0, fmt.Errorf("auth: verify the address of user %d: %w", userID, err)
+	if err := verifyByLink(ctx, tx, userID); err != nil {
+		return 0, err
 	}
 	_, err = tx.Exec(ctx, `DELETE FROM cairn.links WHERE email_key = $1 AND purpose = 'signup'`, l.key)
 	if err != nil {

@@ -51,7 +51,7 @@ func TestUnconfirmedIdentities(t *testing.T) {
 	if err := link(t, a, pool, moss, "strava", "1"); !errors.Is(err, auth.ErrUnconfirmed) {
 		t.Errorf("linking another user's: %v, want ErrUnconfirmed", err)
 	}
-	err := removeIdentity(t, a, pool, ada, strava, func(string) error { return nil })
+	err := removeIdentity(t, a, pool, ada, strava, func(string, int64) error { return nil })
 	if !errors.Is(err, auth.ErrNotFound) {
 		t.Errorf("removing it as a sign-in method: %v, want ErrNotFound", err)
 	}
@@ -78,7 +78,7 @@ func TestUnconfirmedIsNotTheLastMethod(t *testing.T) {
 	a, pool := newAccounts(t)
 	user, foursquare := findOrCreate(t, a, pool, "foursquare", "1")
 	claim(t, pool, user, "strava", "1")
-	err := removeIdentity(t, a, pool, user, foursquare, func(string) error { return nil })
+	err := removeIdentity(t, a, pool, user, foursquare, func(string, int64) error { return nil })
 	if !errors.Is(err, auth.ErrLastMethod) {
 		t.Errorf("removing the only method: %v, want ErrLastMethod", err)
 	}

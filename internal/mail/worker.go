@@ -22,8 +22,8 @@ type Transport interface {
 type Accounts interface {
 	// LinkToken returns the token of a link. Errors: ErrNoLink.
 	LinkToken(ctx context.Context, id int64) (string, error)
-	// MailTaken notes that a message to an address was sent.
-	MailTaken(ctx context.Context, address string) error
+	// MailSent notes that a message to an address was sent.
+	MailSent(ctx context.Context, address string) error
 	// MailRefused notes that a message to an address was refused for good.
 	MailRefused(ctx context.Context, address string) error
 }
@@ -86,7 +86,7 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[messageJob]) error {
 	err = w.send(ctx, d)
 	switch last := job.Attempt >= job.MaxAttempts; {
 	case err == nil:
-		return errors.Join(w.Accounts.MailTaken(ctx, d.To), w.forget(ctx, job.Args.ID, d, "sent"))
+		return errors.Join(w.Accounts.MailSent(ctx, d.To), w.forget(ctx, job.Args.ID, d, "sent"))
 	case errors.Is(err, ErrNoLink):
 		return w.forget(ctx, job.Args.ID, d, "dropped")
 	case errors.Is(err, ErrRefused):

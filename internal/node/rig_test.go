@@ -311,7 +311,7 @@ func (r rig) remove(userID int64, provider string) error {
 		if err != nil {
 			return err
 		}
-		_, err = r.accounts.RemoveIdentity(r.t.Context(), tx, userID, id, func(string) error {
+		_, err = r.accounts.RemoveIdentity(r.t.Context(), tx, userID, id, func(string, int64) error {
 			_, err := r.store.Disconnect(r.t.Context(), tx, p, userID, id)
 			return err
 		})

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"cairn/internal/testkit"
 )
 
@@ -99,7 +101,58 @@ func TestRaceChangeAgainstReset(t *testing.T) {
 	}
 }
 
-// Undoing a change leaves nothing to whoever made it: not the password that they knew, not a method that they added
+// Two accounts that change to each other's address at once both keep their own.
+func TestRaceExchangeOfAddresses(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	second := newSiteWith(t, options{pool: s.pool, mail: server})
+	ada, eve := joined(t, s, server, "ada@example.org"), joined(t, second, server, "eve@example.org")
+	browsers := map[string]browser{"eve@example.org": ada, "ada@example.org": eve} // by the address that they ask for
+	for range testkit.Rounds(t) {
+		before := len(server.Messages())
+		for to, b := range browsers {
+			b.post("/account/email", "email", to).to("/check-your-mail?for=change")
+		}
+		testkit.Eventually(t, "both links come", func() bool { return len(server.Messages()) == before+2 })
+		answers := make(chan string)
+		holdUsers(t, s, func() {
+			for _, m := range server.Messages()[before:] {
+				b := browsers[m.To]
+				page := b.follow(m.Link())
+				go func() { answers <- b.press(page).header.Get("Location") }()
+			}
+		})
+		if first, second := <-answers, <-answers; first != "/account#email" || second != "/account#email" {
+			t.Fatalf("the answers lead to %q and %q", first, second)
+		}
+		exec(t, s, `DELETE FROM cairn.links`)
+		exec(t, s, `DELETE FROM cairn.rate_limits`)
+	}
+	ada.get("/account").want(200, "#email", "ada@example.org")
+	eve.get("/account").want(200, "#email", "eve@example.org")
+}
+
+// holdUsers locks all users, and lets go of them once two transactions wait that do started.
+func holdUsers(t *testing.T, s site, do func()) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `SELECT FROM cairn.users FOR UPDATE`); err != nil {
+			return err
+		}
+		do()
+		testkit.Eventually(t, "two transactions wait", func() bool {
+			return count(t, s, `
+				SELECT count(*) FROM pg_stat_activity
+				WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 2
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Undoing a change leaves nothing to the person who made it: not the password that they knew, not a method that they added
 // just before, and not an unproven claim on the old address.
 func TestUndoLeavesNothingToAThief(t *testing.T) {
 	t.Parallel()
@@ -136,7 +189,7 @@ func TestPasswordNeedsAProvenAddress(t *testing.T) {
 	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", newPassword).to("/")
 }
 
-// A stranger's address gets few messages, whoever asks for them.
+// A stranger's address gets few messages, from one person and from many.
 func TestMessagesToAStrangerAreBounded(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"cairn/internal/sandbox"
 	"cairn/internal/testkit"
 )
 
@@ -136,6 +137,34 @@ func TestResetOfAnUnverifiedAddress(t *testing.T) {
 	back := newBrowser(t, s)
 	back.get(back.decide(back.consent("/login/strava"), "ada", "allow")).to("/")
 	back.get("/account").want(200, "#activity", "somebody else proved that it is theirs")
+}
+
+// An account of a provider that was never confirmed does not pass to the person who proves the address: it is
+// disconnected there, too. An operator's link leaves it.
+func TestResetDropsUnconfirmedAccounts(t *testing.T) {
+	t.Parallel()
+	server := testkit.NewMailServer(t)
+	s := newSiteWith(t, options{mail: server, works: true})
+	without := newSiteWith(t, options{pool: s.pool})
+	signedUp(t, without, "ada@example.org").connect("strava", "ada").to("/")
+	exec(t, s, `UPDATE cairn.identities SET signs_in = false`)
+	token, err := s.operate().Accounts.MakeResetLink(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBrowser(t, s)
+	b.press(b.follow("/reset?token="+token), "password", newPassword).to("/login?notice=password-reset")
+	if n := count(t, s, `SELECT count(*) FROM cairn.connections`); n != 1 {
+		t.Errorf("after an operator's link there are %d connections, want 1", n)
+	}
+	b.post("/forgot", "email", "ada@example.org").to("/check-your-mail?for=reset")
+	page := b.follow(server.WaitFor(t, "ada@example.org", "Choose a new password").Link())
+	b.press(page, "password", password).to("/login?notice=password-reset")
+	if n := count(t, s, `
+		SELECT (SELECT count(*) FROM cairn.connections) + (SELECT count(*) FROM cairn.identities)`); n != 0 {
+		t.Errorf("after a mailed link there are %d connections and identities, want none", n)
+	}
+	testkit.Eventually(t, "Strava has revoked our access", func() bool { return grantsOf(t, s, sandbox.Strava) == 0 })
 }
 
 // Links that strangers ask for neither flood a mailbox nor keep its owner from getting one.

@@ -24,9 +24,9 @@
 // transaction that relies on it. So that transaction checks it again, under a lock on its row. The owner of the row
 // does that: auth.StillProven for credentials, Manager.StillLive for sessions. SignIn and ChangeAccess lead such
 // transactions, and package access puts them together. All lock in the same order, so that there is no deadlock: the
-// challenge of a passkey, user, credential, connection, session. Deleting or disabling an account locks the user's row
-// first, FOR UPDATE. A change of sign-in methods locks it FOR NO KEY UPDATE, and everything else that refers to a user
-// FOR KEY SHARE.
+// challenge of a passkey, addresses, user, credential, connection, session. Deleting or disabling an account locks the
+// user's row first, FOR UPDATE. A change of sign-in methods locks it FOR NO KEY UPDATE, and everything else that refers
+// to a user FOR KEY SHARE.
 //
 // SignIn, ChangeAccess and SignOut take effect at once. A notice (Flash) is stored when the response is complete. The
 // cookie is sent with the response, and the response of a session that has ended meanwhile is discarded. All expiry is
