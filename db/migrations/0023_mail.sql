@@ -39,7 +39,7 @@ CREATE INDEX messages_user_id ON cairn.messages (user_id);
 CREATE INDEX messages_link_id ON cairn.messages (link_id);
 CREATE INDEX messages_created_at ON cairn.messages (created_at);
 
--- What happened to an account that its owner should know: the account page lists it for 90 days.
+-- What happened to an account that its owner should know. It is kept for 90 days; the account page shows the newest.
 CREATE TABLE cairn.account_events (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id bigint NOT NULL REFERENCES cairn.users ON DELETE CASCADE,

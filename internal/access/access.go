@@ -10,7 +10,7 @@
 //	delete.go      deleting the account
 //	disable.go     disabling an account
 //
-// The context is that of a request behind session.Manager.Handler, which writes the session's cookie, but where an
+// The context is that of a request behind session.Manager.Handler, which writes the session's cookie, except when an
 // operator acts. Known browsers (auth.RememberBrowser) are named by tokens, whose cookie is the caller's.
 package access
 

@@ -8,8 +8,8 @@ import (
 	"cairn/internal/session"
 )
 
-// Disable lets nobody in to an account any more, and ends its sessions, for an operator. It returns how many there
-// were, and whether the account was not disabled before. The account keeps what it has.
+// Disable keeps everybody out of an account, and ends its sessions, for an operator. It returns how many sessions there
+// were, and whether the account was enabled before. Its data stays.
 func (a *Access) Disable(ctx context.Context, userID int64) (ended int64, changed bool, err error) {
 	err = pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
 		if changed, err = a.Accounts.Disable(ctx, tx, userID); err != nil {

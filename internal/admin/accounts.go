@@ -28,17 +28,19 @@ WHOSE is one of these:
   --user-id N         the user with this id
   --provider NAME:ID  the person who has this account at a provider
 
-list lists all accounts. show prints one, and what happened to it lately.
-reset-link prints a link with which the person can choose a new password: once,
-within half an hour. Until then everything stays as it is. Find out who asks
-before you hand it over.
-disable lets nobody in to an account and fetches nothing for it. Its sessions end.
-It keeps all it has, and enable brings everything back.
-invite ADDRESS prints a link that makes one account, within seven days, and mails
-one if mail is on. With SIGNUP=invite or closed there is no other way to get one.
-delete deletes an account for good, with everything of it, as if the person had
-done so. It wants --yes, and says what only the person can do after that.
-What was done stands in the recent activity of the person's account page.
+list lists all accounts. show prints one account, and its recent activity.
+reset-link prints a link to choose a new password. It works once, for 30 minutes,
+and changes nothing until it is used. Find out who is asking before you hand it
+over.
+disable ends all sessions of an account, lets nobody sign in to it, and fetches
+nothing for it. Its data stays, and enable takes this back.
+invite ADDRESS prints a link that makes one account, within seven days. With a mail
+server, it also mails one. With SIGNUP=invite or closed, nobody can sign up without
+an invitation.
+delete deletes an account and all its data for good. It needs --yes, and says what
+only the person can still do.
+The person sees on the account page that you made a reset link, disabled the
+account or enabled it.
 
 --json has "list" print one JSON object a line: id, name, email, verified,
 password, passkeys, identities, created, disabled.
@@ -262,7 +264,7 @@ func (o operator) invite(ctx context.Context, address string, out io.Writer) err
 	}
 	_, err = fmt.Fprintln(out, routes.InviteURL(o.config.Site(), token))
 	if mailed && err == nil {
-		_, err = fmt.Fprintf(out, "another one, for the same account, is mailed to %s\n", address)
+		_, err = fmt.Fprintf(out, "a second link to the same invitation is mailed to %s\n", address)
 	}
 	return err
 }

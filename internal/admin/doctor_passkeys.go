@@ -24,12 +24,12 @@ func checkPasskeys(ctx context.Context, e examined) []Finding {
 	case err != nil:
 		return []Finding{{Warning, "passkeys", fmt.Sprintf("they can't be counted: %v", err)}}
 	case elsewhere > 0:
-		return []Finding{{Warning, "passkeys", fmt.Sprintf("%d of %d are for another host than %s, which was "+
-			"PUBLIC_URL's: their owners can't sign in with them here", elsewhere, there+elsewhere, host)}}
+		return []Finding{{Warning, "passkeys", fmt.Sprintf("%d of %d are for another host than %s: "+
+			"they were made before PUBLIC_URL changed, and don't work here", elsewhere, there+elsewhere, host)}}
 	case noName == nil:
 		return []Finding{{Warning, "passkeys", "people can't add any: " +
 			"PUBLIC_URL has an IP address, and passkeys need a host name"}}
 	}
-	return []Finding{{Well, "passkeys", fmt.Sprintf("%d, for %s; another host in PUBLIC_URL would lose them",
+	return []Finding{{Well, "passkeys", fmt.Sprintf("%d, for %s; they stop working if the host in PUBLIC_URL changes",
 		there, host)}}
 }

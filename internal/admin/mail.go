@@ -16,8 +16,8 @@ import (
 // AboutMail explains Mail.
 const AboutMail = `
 It sends one message to the address at once, and prints what the mail server in
-SMTP_URL answers. That the server took it does not mean that it has arrived: look
-into the mailbox, and into its folder for spam. No database is needed.
+SMTP_URL answers. If the server accepts it, it may still not arrive: check the
+mailbox, and its spam folder. No database is needed.
 `
 
 // Mail sends a test message.
@@ -89,8 +89,8 @@ func checkMail(ctx context.Context, e examined) []Finding {
 	m := e.config.Mail
 	switch {
 	case m.Server == nil && e.config.Production && !config.IsSet(e.getenv, "SMTP_URL"):
-		return []Finding{{Warning, "mail", "SMTP_URL is not set, so no mail is sent: no one can reset a forgotten " +
-			"password, prove that an address is theirs, or get a notice"}}
+		return []Finding{{Warning, "mail", "SMTP_URL is not set, so no mail is sent: people can't reset a forgotten " +
+			"password themselves, confirm their address, or get messages"}}
 	case m.Server == nil || m.From == nil:
 		return nil
 	}
@@ -101,6 +101,6 @@ func checkMail(ctx context.Context, e examined) []Finding {
 	if err != nil {
 		return []Finding{{Wrong, "mail", err.Error()}}
 	}
-	return []Finding{{Well, "mail", fmt.Sprintf("%s takes mail from %s; server mail test sends some",
+	return []Finding{{Well, "mail", fmt.Sprintf("%s accepts mail from %s; server mail test sends a message",
 		m.Server.Host, m.From.Address)}}
 }

@@ -24,8 +24,7 @@
 //	limit.go        counting in PostgreSQL for all instances
 //
 // An e-mail address that is not verified selects the password to compare with, and gets links that somebody asks for.
-// Rules that must hold
-// together run in one transaction; the schema ensures uniqueness.
+// Rules that must hold together run in one transaction; the schema ensures uniqueness.
 package auth
 
 import (

@@ -15,7 +15,7 @@ import (
 // week: somebody who got into an account must not be able to take it away from its owner. They may know the password,
 // or have added a sign-in method. So undoing removes the password and what was added since the day before the change.
 
-// undoneBefore is how long before a change a sign-in method counts as added by the person who made the change.
+// undoneBefore is how far back undoing a change removes sign-in methods: an intruder may have added them before it.
 const undoneBefore = 24 * time.Hour
 
 // RequestChange asks for a link that proves a new address for an account. The caller makes sure that the sign-in is
@@ -71,7 +71,7 @@ func (a *Accounts) ChangeEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 	return a.Tell(ctx, tx, l.UserID, mail.EmailChanged, mail.Facts{"email": l.Email})
 }
 
-// replaceEmail gives an account a proven address in place of the one it has. Errors: ErrEmailTaken.
+// replaceEmail replaces an account's address by a proven one. Errors: ErrEmailTaken.
 func replaceEmail(ctx context.Context, tx pgx.Tx, userID int64, email, key string) error {
 	if _, err := tx.Exec(ctx, `DELETE FROM cairn.emails WHERE user_id = $1`, userID); err != nil {
 		return fmt.Errorf("auth: remove the address of user %d: %w", userID, err)
@@ -93,10 +93,10 @@ func replaceEmail(ctx context.Context, tx pgx.Tx, userID int64, email, key strin
 	return nil
 }
 
-// UndoChange restores the address of a link, which others can't have claimed meanwhile without proof. It removes the
-// password, and the sign-in methods that are newer than a day before the change. disconnect ends a connection first.
-// The caller locks everybody out, and has a link for a new password sent (RequestResetTx). Errors: ErrLink,
-// ErrEmailTaken; disconnect's.
+// UndoChange restores the address of a link; another account keeps that address only if it has proven it. UndoChange
+// removes the password, and the sign-in methods added since the day before the change. disconnect ends a connection
+// first. The caller locks everybody out, and requests a link for a new password (RequestResetTx). Errors: ErrLink,
+// ErrEmailTaken, ErrDisabled; disconnect's.
 func (a *Accounts) UndoChange(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
 	if err := lockEmails(ctx, tx, l); err != nil {
 		return err

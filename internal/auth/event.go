@@ -64,7 +64,7 @@ func (a *Accounts) Tell(ctx context.Context, tx pgx.Tx, userID int64, kind mail.
 	return a.mailTo(ctx, tx, userID, kind, said)
 }
 
-// record records an event in place of the oldest, if there are too many.
+// record records an event, and deletes the oldest if there are too many.
 func record(ctx context.Context, tx pgx.Tx, userID int64, kind mail.Kind, facts mail.Facts) error {
 	_, err := tx.Exec(ctx, `
 		WITH old AS (

@@ -10,8 +10,7 @@ import (
 	"cairn/internal/mail"
 )
 
-// Admission says for whom new accounts are made. An import makes accounts all the same, and nothing keeps the owner of
-// an account from signing in.
+// Admission says who can create an account. It limits neither imports nor people who have an account already.
 type Admission string
 
 // Admissions. Invited people get in with all of them.
@@ -21,7 +20,7 @@ const (
 	Closed       Admission = "closed"
 )
 
-// Admission says for whom new accounts are made.
+// Admission returns who can create an account.
 func (a *Accounts) Admission() Admission { return a.admission }
 
 // Admits checks, for a page, whether a visitor may have an account. invitation is the zero Link if there is none.
@@ -77,8 +76,8 @@ func proveInvited(ctx context.Context, tx pgx.Tx, userID int64, invitation Link)
 	return verifyByLink(ctx, tx, userID)
 }
 
-// Invite makes an invitation for an address, in place of one that it had, and returns the token of its link for the
-// operator to hand over. mailed says that a link was mailed, too. Errors: *FieldError, ErrEmailTaken.
+// Invite makes an invitation for an address, replacing an earlier one. It returns the token of the link that the
+// operator hands over, and whether a second link was mailed. Errors: *FieldError, ErrEmailTaken.
 func (a *Accounts) Invite(ctx context.Context, email string) (token string, mailed bool, err error) {
 	email, key, err := parseEmail(email)
 	if err != nil {

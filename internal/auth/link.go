@@ -16,12 +16,12 @@ import (
 	"cairn/internal/mail"
 )
 
-// A link in a message proves that its holder reads the mail of an address, and does what its purpose says once they
-// confirm it. Whoever asks for one only leaves a request, as a row without a token: linkJob finds out whether a message
-// is sent. So the page that takes the request can't tell who has an account.
+// A link in a message proves that its holder reads the mail of an address. It does what its purpose says once the
+// holder confirms it. A page only stores a request, which is a row without a token: linkJob decides whether to send a
+// message. So the page can't reveal who has an account.
 //
-// Tokens are computed under SESSION_SECRET: links that were sent under another one go on working, and messages that
-// still wait under another one are dropped.
+// Tokens are derived from SESSION_SECRET. After the secret changes, links that were sent still work, but messages that
+// are still waiting are dropped.
 
 // Purpose is what a link is for.
 type Purpose string

@@ -69,7 +69,7 @@ func (a *Accounts) passkeysOf(ctx context.Context, userIDs []int64) (map[int64][
 	return of, nil
 }
 
-// passkeyOwner returns by what authenticators know a user, and makes that at the first time.
+// passkeyOwner returns the owner for authenticators. It makes the owner's handle the first time.
 func (a *Accounts) passkeyOwner(ctx context.Context, account Account) (owner passkey.Owner, err error) {
 	owner.Name = account.Email
 	if owner.Name == "" {

@@ -84,7 +84,7 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset, discon
 	return false, a.replacePassword(ctx, tx, r)
 }
 
-// handOver removes what the owner of an address that was never proven did not put into the account that they get.
+// handOver removes what somebody else may have added to an account before its address was proven.
 func handOver(ctx context.Context, tx pgx.Tx, userID int64, disconnect Disconnect) error {
 	if err := removeIdentities(ctx, tx, disconnect, `user_id = $1 AND NOT signs_in`, userID); err != nil {
 		return err

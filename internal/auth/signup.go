@@ -18,8 +18,8 @@ func (a *Accounts) RequestSignUp(ctx context.Context, n NewAccount, browser stri
 	}, browser)
 }
 
-// CheckSignUp checks the link of a sign-up. In another browser than the one that asked for it, its password has to be
-// given, too: somebody who typed a stranger's address must not get an account that the stranger proves. Errors: ErrLink,
+// CheckSignUp checks the link of a sign-up. In another browser than the one that signed up, it asks for the password,
+// too. Otherwise a stranger could sign up with your address, and you would prove it for them. Errors: ErrLink,
 // ErrCredentials, *LimitError, ErrBusy.
 func (a *Accounts) CheckSignUp(ctx context.Context, token, password, address, browser string) (Link, error) {
 	l, err := a.FindLink(ctx, ToSignUp, token)

@@ -34,7 +34,7 @@ func (c *reader) mailServer() *url.URL {
 	if err != nil || !isMailServer(u) {
 		c.problem("SMTP_URL is not an address like smtps://user:password@host:465, or " +
 			"smtp://user:password@host:587 for STARTTLS, or smtp://host:25?tls=off; " +
-			"signs like @, / and # in the password are written %%40, %%2F and %%23")
+			"in the password, write @ as %%40, / as %%2F and # as %%23")
 		return nil
 	}
 	if u.User != nil && u.RawQuery != "" && !IsLoopback(u.Hostname()) {
@@ -69,7 +69,7 @@ func (c *reader) mailFrom(config Config) *mail.Address {
 	return from
 }
 
-// operatorContact reads what pages and messages show to whoever has a question.
+// operatorContact reads the contact that pages and messages show to people with a question.
 func (c *reader) operatorContact() string {
 	const longest = 200
 	value := c.value("OPERATOR_CONTACT")

@@ -33,12 +33,12 @@ This is what Cairn keeps of you, as of %s.
 `
 
 const readmeFoot = `
-The files are JSON in UTF-8. Times are in UTC, as RFC 3339 has them. The archive was written while it was read, so files
-may differ by what happened meanwhile.
+The files are JSON in UTF-8. Times are in UTC, in the format of RFC 3339. The files were read one after another, so a
+change during the download may be in some of them only.
 
-Left out is what only protects your account or opens others: the hash of your password, the tokens with which Cairn
-reads your accounts, and the hashes of cookies and private links. So are an attempt to sign in or to connect and other
-work that is under way, which is gone within minutes.
+Some things are left out because they only protect your account or give access to others: the hash of your password, the
+tokens with which Cairn reads your accounts, and the hashes of cookies and private links. Unfinished sign-ins and other
+work in progress are left out, too.
 
 manifest.json is the last file. It lists the others with their sizes and numbers of records. If it is missing, the
 download was cut off: please download your data again.

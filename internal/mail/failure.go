@@ -62,9 +62,9 @@ func (at step) isAboutMessage() bool { return at == namingRecipient || at == han
 
 var enhanced = regexp.MustCompile(`^5\.([0-9]{1,3})\.([0-9]{1,3})\b`)
 
-// isFinal reports whether an answer to RCPT or DATA means that this recipient or this message is refused, for good.
-// Others with 5 in front are about us, and an operator can change what they complain of: the commands that we use, or
-// that the server does not relay for us or distrusts our domain (RFC 3463, subjects 3, 5 and 7; 1.7 and 1.8).
+// isFinal reports whether an answer to RCPT or DATA refuses this recipient or this message for good. Other 5xx answers
+// are about us, and an operator can fix their cause: a command, relaying, or a domain that the server distrusts (RFC
+// 3463, subjects 3, 5 and 7; 1.7 and 1.8).
 func isFinal(answer *textproto.Error) bool {
 	if answer.Code < 500 {
 		return false

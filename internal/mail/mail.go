@@ -1,7 +1,7 @@
 // Package mail writes e-mails and hands them to the operator's mail server.
 //
 //	outbox.go   taking a message into the transaction that causes it
-//	worker.go   the job that sends it, until it is sent or of no use any more
+//	worker.go   the job that sends it, until it is sent or no longer needed
 //	mail.go     the sender, and what it needs to know
 //	message.go  one message, and both forms of it: message.html, message.txt
 //	smtp.go     sending a message, and checking a mail server without one
@@ -24,8 +24,8 @@ import (
 	"time"
 )
 
-// Kinds of errors after which it is of no use to send the same message again. After every other error it is: the mail
-// server was away, wants us to come back later, or has to be told by its operator to take our mail.
+// Errors after which the same message is not sent again. After any other error it is: the mail server was down, asked
+// us to try later, or must be configured to accept our mail.
 var (
 	ErrRefused = errors.New("the message was refused for good") // by the server: its recipient or its content
 	ErrInvalid = errors.New("the message is not valid")         // it was never sent

@@ -18,8 +18,8 @@ type Dialer interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// session is one conversation with a mail server. The deadline of ctx holds for all of it, so it also ends if the
-// server says something all the time.
+// session is one conversation with a mail server. The deadline of ctx is for all of it, so it also ends if the server
+// never stops talking.
 type session struct {
 	*Sender
 	ctx    context.Context
@@ -72,7 +72,7 @@ func (c *session) greet() error {
 	return c.failed(greeting, client.Hello(c.name))
 }
 
-// upgrade goes on with TLS. A server that does not offer it may be someone in between who left the offer out.
+// upgrade starts TLS. It fails if the server does not offer TLS: an attacker in between may have removed the offer.
 func (c *session) upgrade() error {
 	if c.with.URL.Scheme == "smtps" || c.plain() {
 		return nil

@@ -11,7 +11,7 @@ func (s *Sender) Send(ctx context.Context, m Message) error {
 	return err
 }
 
-// Submit is Send for whoever wants to read what the server answers, which often names the message in its own log.
+// Submit is like Send, and returns the server's answer, which often has the message's id in the server's log.
 func (s *Sender) Submit(ctx context.Context, m Message) (answer string, err error) {
 	msg, err := s.compose(m)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// Transport sends a message: a Sender, or the sandbox's mailbox. Errors: ErrRefused and ErrInvalid, after which it is
-// of no use to try again; any other.
+// Transport sends a message: a Sender, or the sandbox's mailbox. Errors: ErrRefused and ErrInvalid, which are final;
+// after any other error, try again later.
 type Transport interface {
 	Send(ctx context.Context, m Message) error
 }

@@ -69,7 +69,7 @@ func New(pool *pgxpool.Pool, timeout time.Duration) *Metrics {
 			"kind", "result"),
 		mail: counter("cairn_mail_total",
 			"Messages by kind and result: sent, refused (for good), failed (tried again), "+
-				"dropped (of no use any more).",
+				"dropped (no longer needed, or given up).",
 			"kind", "result"),
 	}
 	m.registry.MustRegister(m.requests, m.requestTimes, m.signIns, m.limited, m.calls, m.callTimes, m.adoptions, m.mail,

@@ -137,8 +137,8 @@ func (s *Sessions) owner(ctx context.Context, nodeID int64, f *session.Foreign) 
 	return of, err
 }
 
-// refusedFor is how long a row that an import refused is not looked at again because its owner visits. Once it is
-// mended, the next import takes it, which is within a minute.
+// refusedFor is how long visits ignore a row that an import refused. Once it is fixed, the next import takes it, within
+// a minute.
 const refusedFor = time.Hour
 
 // comeEarly imports somebody who comes before the next import, or remembers that there is nobody to import.

@@ -10,9 +10,10 @@ import (
 	"cairn/internal/config"
 )
 
-// An operator who ends sessions means those, too, that are still at the Node server alone: they would come in later.
-// Of one user, none is adopted any more. Of all users, none that may have begun before. What says so is written before
-// our sessions end, and claims lock it: an adoption that is under way either ends with the others, or is refused.
+// When an operator ends sessions, this includes those that are still only at the Node server and would be adopted
+// later. If one user's sessions end, none of theirs is adopted any more. If all end, none is adopted that may have
+// begun before. The mark for this is written before our sessions end, and claims lock it: an adoption that is under way
+// either ends with the other sessions, or is refused.
 
 // endedUpTo is the moment up to which sessions there must not have begun, year 1 if all were never ended; e is
 // cairn.node_settings. That server's clock, which says when one began, may be ahead of the database's.

@@ -23,7 +23,7 @@ const (
 // Asked is what a challenge is bound to.
 type Asked struct {
 	Purpose Purpose
-	UserID  int64  // 0: whoever answers
+	UserID  int64  // 0: anybody
 	Browser string // the value of its cookie. Several tabs share it, and each has a challenge of its own
 }
 

@@ -117,8 +117,8 @@ func (s *server) beginDownload(r *http.Request) (http.ResponseWriter, error) {
 	return w, nil
 }
 
-// stream is an answer that is sent while it is written. Each write has its own deadline, in place of the server's for
-// the whole answer, so that a reader can be as slow as it is, but can't stop.
+// stream is an answer that is sent while it is written. Each write has its own deadline, instead of the server's
+// deadline for the whole answer. So a browser may read slowly, but may not stop reading.
 type stream struct {
 	ctx   context.Context
 	limit time.Duration

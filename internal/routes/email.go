@@ -74,7 +74,7 @@ func (s *server) changePage(w http.ResponseWriter, r *http.Request) error {
 	}
 	detail := ""
 	if account.Verified {
-		detail = "We tell " + account.Email + ", which can undo this for seven days"
+		detail = "For seven days, a link we send to " + account.Email + " can undo this"
 	}
 	return Site{s}.Ask(w, r, Warning{
 		Heading: "Use " + l.Email + " from now on?", Lead: "You opened the link in our message to it.", Harmless: true,
@@ -111,7 +111,7 @@ func (s *server) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// undoLink takes back a change of address. It needs no session: whoever changed it may have ended them.
+// undoLink undoes a change of address. It needs no session: an intruder may have ended the owner's.
 var undoLink = SecretLink{
 	Name: "undo-link", From: []string{"/undo"}, Param: "token", Page: "/undo",
 	Valid: auth.ValidToken, Refused: "mailed-link",
@@ -127,7 +127,7 @@ func (s *server) undoPage(w http.ResponseWriter, r *http.Request) error {
 		Losses: []Loss{
 			{"logout", "Everybody is signed out of the account", "You too"},
 			{"password", "The password is removed", "We send a link to choose a new one to " + l.Email},
-			{"key", "Sign-in methods that were added since are removed", "And those of the day before"},
+			{"key", "New sign-in methods are removed", "Those added since the day before the change"},
 		},
 		Button: "Take it back", About: Site{s}.About(r, undoLink), Keep: Link{"Leave it as it is", "/"},
 	})

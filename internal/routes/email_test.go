@@ -152,8 +152,8 @@ func holdUsers(t *testing.T, s site, do func()) {
 	}
 }
 
-// Undoing a change leaves nothing to the person who made it: not the password that they knew, not a method that they added
-// just before, and not an unproven claim on the old address.
+// Undoing a change leaves nothing to the person who made it: not the password that they knew, not a method that they
+// added just before, and not an unproven claim on the old address.
 func TestUndoLeavesNothingToAThief(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)

@@ -49,7 +49,7 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 		if facts["by"] != "" {
 			return "password", "A new password was set by a link from the operator of this site"
 		}
-		return "password", "A new password was set by a link in a message"
+		return "password", "A new password was set with a link we sent you"
 	case mail.AccountDisabled:
 		return "info-circle", "The operator of this site disabled your account"
 	case mail.AccountEnabled:
@@ -68,10 +68,10 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 		return "fingerprint", "The passkey “" + facts["passkey"] + "” was removed"
 	case mail.PasskeyCounter:
 		return "alert-triangle",
-			"The passkey “" + facts["passkey"] + "” may have been copied: its counter went back"
+			"The passkey “" + facts["passkey"] + "” may have been copied: its use counter went backwards"
 	case mail.NewBrowser:
 		return "device-laptop",
-			"New sign-in " + w.signedInBy(facts["method"]) + ", in a browser we hadn’t seen before"
+			"New sign-in " + w.signedInBy(facts["method"]) + " in a new browser"
 	case mail.NeedsReconnect:
 		return "plug-connected-x", w.providerName(facts["provider"]) + " has to be connected again"
 	case mail.EmailVerified:
@@ -79,9 +79,9 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 	case mail.EmailChanged:
 		return "mail", "Your e-mail was changed to " + facts["email"]
 	case mail.EmailRestored:
-		return "mail", "Your e-mail " + facts["email"] + " was restored by a link in a message"
+		return "mail", "Your e-mail " + facts["email"] + " was restored with a link we sent to it"
 	case mail.EmailFreed:
-		return "mail", facts["email"] + " was removed, because somebody else proved that it is theirs"
+		return "mail", facts["email"] + " was removed: it was never confirmed, and somebody proved that it is theirs"
 	case mail.EmailRefused:
 		return "mail", "The mail server of " + facts["email"] + " refused a message from us"
 	}

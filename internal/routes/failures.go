@@ -117,7 +117,7 @@ func (f failure) explain(p *oauth.Provider) problem {
 	case uninvited:
 		return problem{Status: http.StatusForbidden,
 			Heading: "There is no account here with this " + p.Name + " account.",
-			Detail:  "No account is made without an invitation. If you have one, open the link in it first."}
+			Detail:  "New accounts need an invitation. If you have one, open its link first."}
 	case otherAccount:
 		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
 			Detail: "Disconnect that one first, or choose the same account at " + p.Name + "."}

@@ -33,5 +33,5 @@ func (s *server) uninvitedInWords() string {
 	if s.Accounts.Admission() == auth.Closed {
 		return "No new accounts are made here at the moment."
 	}
-	return "New accounts need an invitation. If you have one, open the link in it first."
+	return "New accounts need an invitation. If you have one, open its link first."
 }

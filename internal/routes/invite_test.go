@@ -38,7 +38,7 @@ func (b browser) visit(provider, person string) answer {
 	return b.get(b.decide(b.consent("/login/"+provider), person, "allow"))
 }
 
-// Where accounts are made for nobody, or for invited people, others get none, and whoever has one signs in.
+// With SIGNUP=closed or invite, people without an invitation get no account, and people with an account sign in.
 func TestNoAccountWithoutAnInvitation(t *testing.T) {
 	t.Parallel()
 	open := newSite(t)
@@ -106,7 +106,7 @@ func TestInvitationToAPassword(t *testing.T) {
 	}
 }
 
-// A provider makes an account in the browser alone that holds an invitation. Whoever has an account doesn't use it up.
+// A provider makes an account only in the browser that holds an invitation. Signing in to an account doesn't use it up.
 func TestInvitationToAProvider(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{admits: auth.ByInvitation})

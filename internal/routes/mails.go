@@ -19,8 +19,8 @@ type Words struct {
 // becauseSafety is why people get messages that they can't choose not to get.
 const becauseSafety = "You’re getting this because it’s about the safety of your account."
 
-// Message says what a draft is about. token is its link's. Nothing that a stranger typed is in a message to an address
-// that nobody has proven, not even a name: we must not deliver a stranger's words.
+// Message says what a draft is about. token is its link's. A message to an address that nobody has proven contains
+// nothing that a stranger typed, not even a name: strangers must not write to others through us.
 func (w Words) Message(d mail.Draft, token string) mail.Message {
 	switch d.Kind {
 	case mail.SignUp:
@@ -32,7 +32,7 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 		return w.with("/login", "Sign in", mail.Message{
 			Subject: "You already have an account", Heading: "You already have an account",
 			Paragraphs: []string{"Somebody, probably you, tried to create an account with this address. There is one " +
-				"already: sign in to it. If you forgot your password, the page helps you."},
+				"already, so just sign in. If you forgot your password, you can reset it there."},
 			Why: w.asked(),
 		})
 	case mail.Reset:
@@ -114,7 +114,7 @@ func (w Words) happenedTo(d mail.Draft) mail.Message {
 	case mail.PasskeyAdded:
 		check = "If it was you, there’s nothing to do. If not, remove it, and change your password."
 	case mail.PasskeyCounter:
-		check = "Some devices don’t count well, so this can be harmless. If you’re not sure, remove the " +
+		check = "Some devices count badly, so this can be harmless. If you’re not sure, remove the " +
 			"passkey, and add a new one."
 	}
 	m := mail.Message{Subject: text, Heading: "Was this you?", Paragraphs: []string{hello(d.Facts) + text + ".", check},

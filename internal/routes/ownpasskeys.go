@@ -108,7 +108,7 @@ func (s *server) removePasskeyPage(w http.ResponseWriter, r *http.Request) error
 		Losses: []Loss{
 			{"fingerprint", "You can no longer sign in with this passkey",
 				stillSignsIn(account, methodsOf(account, cards), 0)},
-			{"device-mobile", "Your device keeps it", "Remove it there, too, so that it isn’t offered any more"},
+			{"device-mobile", "It stays on your device", "Remove it there, too, so that your device stops offering it"},
 			othersEnd,
 		},
 		Button: "Remove passkey", Keep: Link{"Keep it", "/account#" + atMethods},

@@ -85,7 +85,7 @@ func sendOptions(w http.ResponseWriter, options []byte, err error) error {
 
 // errNoAnswer says that a form for passkeys was sent without its script, which may still be on its way.
 var errNoAnswer = &auth.FieldError{Field: "form",
-	Message: "Passkeys need JavaScript. If it isn’t off here, the page had not loaded yet: please try again."}
+	Message: "Passkeys need JavaScript. If it’s on, the page wasn’t fully loaded yet: please try again."}
 
 // checkPasskey checks the answer in a form.
 func (s *server) checkPasskey(r *http.Request, asked passkey.Asked) (proof auth.PasskeyProof, err error) {
@@ -151,7 +151,7 @@ func passkeyProblem(err error) string {
 	case errors.Is(err, auth.ErrChallenge):
 		return "That took too long, or was sent twice. Please try again."
 	case errors.Is(err, auth.ErrPasskeyTaken):
-		return "This passkey is there already."
+		return "You’ve already added this passkey."
 	case errors.Is(err, auth.ErrTooManyPasskeys):
 		return "You have as many passkeys as an account can have. Please remove one first."
 	}

@@ -21,8 +21,8 @@ var mailedNotices = map[string]notice{
 	"taken-meanwhile": {Kind: info, Text: "Another account uses this e-mail now."},
 	"password-reset": {Kind: good, Text: "Your new password is set, and you’re signed out everywhere. " +
 		"Sign in with it."},
-	"email-freed": {Kind: info, Text: "Nobody had ever confirmed this e-mail, so we couldn’t " +
-		"give you the account that used it. If it’s yours, sign in to it with a provider that you connected, " +
+	"email-freed": {Kind: info, Text: "This e-mail was never confirmed, so we couldn’t " +
+		"give you the account that used it. If that account is yours, sign in with a passkey or a provider, " +
 		"and add your e-mail again. If not, create an account."},
 }
 
@@ -125,8 +125,8 @@ func (s *server) showReset(w http.ResponseWriter, r *http.Request, status int, p
 	})
 }
 
-// reset sets the new password and ends all sessions. It signs nobody in: who resets shows with the new password that
-// they have it.
+// reset sets the new password and ends all sessions. It signs nobody in: signing in shows that the person knows the new
+// password.
 func (s *server) reset(w http.ResponseWriter, r *http.Request) error {
 	site := Site{s}
 	if !site.Asked(r, resetLink) {

@@ -13,8 +13,8 @@ var verifyLink = SecretLink{
 	Valid: auth.ValidToken, Refused: "mailed-link",
 }
 
-// ownLink returns the link that this browser has opened, if it is about the account that is signed in. Another
-// account's is no good here: whoever reads the mail of an address must not be talked into proving it for a stranger.
+// ownLink returns the link that this browser has opened, if it is about the account that is signed in. A link of
+// another account is refused, so that a stranger can't trick somebody into proving an address for them.
 func (s *server) ownLink(r *http.Request, purpose auth.Purpose, from SecretLink) (auth.Link, error) {
 	l, err := s.Accounts.FindLink(r.Context(), purpose, Site{s}.Secret(r, from))
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The mailbox takes all mail while the providers are simulated, whoever it is for, so that one can try what needs mail
+// The mailbox takes all mail while the providers are simulated, so that developers can try everything that sends mail
 // without a mail server.
 
 // Mail is a message in the mailbox.

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Stream saves the session now, and returns the response that is held back otherwise, for an answer that is too long
-// for that. The handler can't change the session afterwards. Errors: ErrEnded.
+// Stream saves the session now, and returns the response, which is otherwise held back. It is for answers too long to
+// hold back. The handler can't change the session afterwards. Errors: ErrEnded.
 func (m *Manager) Stream(ctx context.Context) (http.ResponseWriter, error) {
 	rq := requestOf(ctx)
 	if err := m.save(rq, rq.response); err != nil {

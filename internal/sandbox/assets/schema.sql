@@ -95,7 +95,7 @@ CREATE TABLE IF NOT EXISTS cairn_sandbox.backfills (
     PRIMARY KEY (grant_id, asked)
 );
 
--- The mail that the server sent, whoever it was for.
+-- All mail that Cairn has sent, to any address.
 CREATE TABLE IF NOT EXISTS cairn_sandbox.mail (
     id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     key       text NOT NULL UNIQUE,
