@@ -20,7 +20,7 @@ func TestDoctorCountsPasskeys(t *testing.T) {
 		       false
 		FROM h, generate_series(1, 3) n`)
 	for _, tt := range []struct{ site, want string }{
-		{"http://LOCALHOST:1", `ok | passkeys | 3, for localhost; another host in PUBLIC_URL would lose them`},
+		{"http://LOCALHOST:1", `ok | passkeys | 3, for localhost; they stop working if the host in PUBLIC_URL changes`},
 		{"http://cairn.example.org", `warn | passkeys | 3 of 3 are for another host than cairn\.example\.org`},
 	} {
 		_, says := seeDoctor(t, "DATA_DIR="+testkit.DataDir(t), "DATABASE_URL="+database, "PUBLIC_URL="+tt.site)

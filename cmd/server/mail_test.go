@@ -69,13 +69,13 @@ func TestDoctorChecksMail(t *testing.T) {
 	database := "DATABASE_URL=" + dbtest.NewPatientURL(t)
 	env := ofProduction(database, "SMTP_URL="+server.URL.String())
 	_, says := seeDoctor(t, env...)
-	testkit.WantFindings(t, says, `ok | mail | 127\.0\.0\.1:\d+ takes mail from cairn@cairn\.invalid`)
+	testkit.WantFindings(t, says, `ok | mail | 127\.0\.0\.1:\d+ accepts mail from cairn@cairn\.invalid`)
 	server.Answer("MAIL", 553, "5.7.1", "not yours")
 	_, says = seeDoctor(t, env...)
 	testkit.WantFindings(t, says,
 		`FAIL | mail | .* failed at naming the sender \(MAIL FROM\): it answered 553 5\.7\.1 not yours`)
 	_, says = seeDoctor(t, ofProduction(database)...)
-	testkit.WantFindings(t, says, `warn | mail | SMTP_URL is not set, so no mail is sent: no one can reset`)
+	testkit.WantFindings(t, says, `warn | mail | SMTP_URL is not set, so no mail is sent: people can't reset`)
 	_, says = seeDoctor(t, ofProduction(database, "SMTP_URL=hunter2")...)
 	testkit.WantFindings(t, says, `FAIL | configuration | SMTP_URL is not an address`)
 	if strings.Contains(says, "SMTP_URL is not set") || len(server.Messages()) != 0 {

@@ -8,6 +8,7 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/node"
+	"cairn/internal/testkit"
 )
 
 func TestIncrementalRun(t *testing.T) {
@@ -79,9 +80,9 @@ func TestTransactionsOfAnotherCluster(t *testing.T) {
 			t.Errorf("%s: %+v", seen, done)
 		}
 	}
-	if done := r.run(node.Run{}); done.Rows != 0 {
-		t.Errorf("afterwards: %+v", done)
-	}
+	// Transactions of other tests run on the same cluster. While one of them is older than the last import, rows are
+	// looked at again.
+	testkit.Eventually(t, "an import looks at no row", func() bool { return r.run(node.Run{}).Rows == 0 })
 }
 
 func TestTableThatLacksColumns(t *testing.T) {
