@@ -89,7 +89,7 @@ func TestPasskeyNames(t *testing.T) {
 	for i, name := range []string{"Go-http-client", "Go-http-client 2", "1Password"} {
 		owner.get("/account").want(200, fmt.Sprintf("#methods li:nth-child(%d) b", i+1), name)
 	}
-	owner.post(addPasskey, "answer", d.makes(t, owner.options(addPasskey))).want(422, "#form-error", "there already")
+	owner.post(addPasskey, "answer", d.makes(t, owner.options(addPasskey))).want(422, "#form-error", "already added")
 }
 
 // The home page offers a passkey after a password, until the person has one or declines.

@@ -136,7 +136,7 @@ func TestResetOfAnUnverifiedAddress(t *testing.T) {
 	}
 	back := newBrowser(t, s)
 	back.get(back.decide(back.consent("/login/strava"), "ada", "allow")).to("/")
-	back.get("/account").want(200, "#activity", "somebody else proved that it is theirs")
+	back.get("/account").want(200, "#activity", "somebody proved that it is theirs")
 }
 
 // An account of a provider that was never confirmed does not pass to the person who proves the address: it is
@@ -263,7 +263,7 @@ func TestNoticesByMail(t *testing.T) {
 	if !strings.Contains(m.Text, "127.0.0.1") {
 		t.Error("the message does not say from where")
 	}
-	b.get("/account").want(200, "#activity", "hadn’t seen before").
+	b.get("/account").want(200, "#activity", "in a new browser").
 		want(200, "#activity", "Strava has to be connected")
 }
 
@@ -298,5 +298,5 @@ func TestRefusedAddress(t *testing.T) {
 	testkit.Eventually(t, "the refusal is noted", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.emails WHERE refused_at IS NOT NULL`) == 1
 	})
-	b.get("/account").want(200, "#email", "refuses our messages")
+	b.get("/account").want(200, "#email", "refused our last message")
 }
