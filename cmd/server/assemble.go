@@ -46,7 +46,7 @@ func (s server) assemble(
 		return nil, upkeep{}, err
 	}
 	own := s.newUpkeep(watch, changeOver)
-	own.accounts = s.newAccounts(providers, watch, newOutbox(transport, queue))
+	own.accounts = s.newAccounts(providers, watch, newOutbox(transport, queue), sealer)
 	syncs := activity.NewSyncQueue(s.pool, queue)
 	own.connections = connection.New(connection.Deps{
 		Pool: s.pool, Sealer: sealer, Client: own.oauth, Providers: providers, Queue: queue, Syncs: syncs,
@@ -111,10 +111,12 @@ func (s server) newChangeOver(watch *metrics.Metrics) *node.Node {
 	})
 }
 
-func (s server) newAccounts(providers oauth.Registry, watch *metrics.Metrics, outbox *mail.Outbox) *auth.Accounts {
+func (s server) newAccounts(
+	providers oauth.Registry, watch *metrics.Metrics, outbox *mail.Outbox, sealer *seal.Sealer,
+) *auth.Accounts {
 	return auth.New(s.pool, s.SessionSecret, auth.Options{
 		Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: watch.Limited, Known: providers.Names(),
-		Mail: outbox, Site: s.site, Admission: auth.Admission(s.SignUp),
+		Mail: outbox, Site: s.site, Sealer: sealer, Admission: auth.Admission(s.SignUp),
 	})
 }
 

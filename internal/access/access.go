@@ -6,6 +6,7 @@
 //	connect.go     connecting an account of a provider to the account that is signed in
 //	disconnect.go  disconnecting it
 //	change.go      changing sign-in methods, and locking others out
+//	factor.go      the second factor
 //	reset.go       what links in messages do: a new password, a new account, an address
 //	delete.go      deleting the account
 //	disable.go     disabling an account

@@ -34,14 +34,18 @@ func (a *Access) RemovePassword(ctx context.Context, userID int64) (browser stri
 	})
 }
 
-// AddPasskey adds a passkey, and returns its name. The caller makes sure that the sign-in is recent. Errors:
-// auth.ErrChallenge, auth.ErrPasskeyTaken, auth.ErrTooManyPasskeys.
-func (a *Access) AddPasskey(ctx context.Context, userID int64, n auth.NewPasskey) (name string, err error) {
+// AddPasskey adds a passkey, and returns its name, and the recovery codes if they come with it. The caller makes sure
+// that the sign-in is recent. Errors: auth.ErrChallenge, auth.ErrPasskeyTaken, auth.ErrTooManyPasskeys.
+func (a *Access) AddPasskey(
+	ctx context.Context, userID int64, n auth.NewPasskey,
+) (name string, codes []string, err error) {
 	err = a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
-		name, err = a.Accounts.AddPasskey(ctx, tx, userID, n)
-		return "", err
+		if name, codes, err = a.Accounts.AddPasskey(ctx, tx, userID, n); err != nil {
+			return "", err
+		}
+		return "", a.Sessions.Raise(ctx, tx)
 	})
-	return name, err
+	return name, codes, err
 }
 
 // RemovePasskey removes a passkey, and locks others out. It returns the passkey's name and the token of this browser.

@@ -39,8 +39,9 @@ func (a *Access) lockEverybodyOut(ctx context.Context, tx pgx.Tx, userID int64, 
 
 // SignUpByLink makes the account of a sign-up, given its link, and signs in. Errors: auth.ErrLink, auth.ErrEmailTaken.
 func (a *Access) SignUpByLink(ctx context.Context, l auth.Link, in SignIn) (SignedIn, error) {
-	return a.signIn(ctx, PasswordMethod, in, func(ctx context.Context, tx pgx.Tx, _ *SignedIn) (int64, error) {
-		return a.Accounts.CreateByLink(ctx, tx, l)
+	return a.signIn(ctx, PasswordMethod, in, func(ctx context.Context, tx pgx.Tx, _ *SignedIn) (auth.Proof, error) {
+		userID, err := a.Accounts.CreateByLink(ctx, tx, l)
+		return auth.Proof{UserID: userID}, err
 	})
 }
 

@@ -31,6 +31,7 @@ type Account struct {
 	DisabledAt  time.Time // zero: it isn't
 	Identities  []Identity
 	Passkeys    []Passkey
+	Second      SecondFactor
 }
 
 // Identity is a provider's account. It is a sign-in method if it signs in.
@@ -40,6 +41,7 @@ type Identity struct {
 	Subject  string
 	Since    time.Time
 	SignsIn  bool // false: an import said that the account is the user's, and the user has not confirmed that yet
+	Skips    bool // it signs in without a code
 }
 
 // Methods returns how many sign-in methods the account has.
@@ -74,14 +76,17 @@ func (a Account) Has(provider string) bool {
 const selectAccounts = `
 	SELECT u.id, u.display_name, COALESCE(u.avatar_url, ''), COALESCE(e.email, ''),
 	       e.verified_at IS NOT NULL, e.refused_at IS NOT NULL,
-	       EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id), u.created_at, u.disabled_at
+	       EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id), u.created_at, u.disabled_at,
+	       f.user_id IS NOT NULL, f.app_since,
+	       (SELECT count(*) FROM cairn.recovery_codes c WHERE c.user_id = f.user_id)
 	FROM cairn.users u
-	LEFT JOIN cairn.emails e ON e.user_id = u.id `
+	LEFT JOIN cairn.emails e ON e.user_id = u.id
+	LEFT JOIN cairn.second_factors f ON f.user_id = u.id `
 
 func scanAccount(row pgx.CollectableRow) (a Account, err error) {
 	var disabled *time.Time
 	err = row.Scan(&a.ID, &a.Name, &a.AvatarURL, &a.Email, &a.Verified, &a.MailRefused, &a.Password, &a.Created,
-		&disabled)
+		&disabled, &a.Second.On, &a.Second.AppSince, &a.Second.Codes)
 	if disabled != nil {
 		a.DisabledAt = *disabled
 	}
@@ -111,12 +116,13 @@ func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 // identitiesOf returns the identities of users, the oldest first.
 func (a *Accounts) identitiesOf(ctx context.Context, userIDs []int64) (map[int64][]Identity, error) {
 	rows, _ := a.pool.Query(ctx, `
-		SELECT user_id, id, provider, subject, created_at, signs_in FROM cairn.identities
+		SELECT user_id, id, provider, subject, created_at, signs_in, skips_code FROM cairn.identities
 		WHERE user_id = ANY($1) ORDER BY created_at, id`, userIDs) // ForEachRow returns its error
 	of := map[int64][]Identity{}
 	var userID int64
 	var i Identity
-	_, err := pgx.ForEachRow(rows, []any{&userID, &i.ID, &i.Provider, &i.Subject, &i.Since, &i.SignsIn}, func() error {
+	fields := []any{&userID, &i.ID, &i.Provider, &i.Subject, &i.Since, &i.SignsIn, &i.Skips}
+	_, err := pgx.ForEachRow(rows, fields, func() error {
 		of[userID] = append(of[userID], i)
 		return nil
 	})

@@ -6,6 +6,9 @@
 //	password.go     sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go     sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
 //	passkey.go      sign-in by a passkey; passkeyuse.go has its challenges and answers
+//	factor.go       authenticator apps, and what a second factor changes
+//	code.go         checking and using codes, and sign-ins that wait for one
+//	recovery.go     recovery codes
 //	unconfirmed.go  identities that came with an import and don't sign in yet
 //	import.go       making many accounts at once
 //	signup.go       signing up by a link that proves the address
@@ -16,7 +19,7 @@
 //	event.go        what happened to an account, and telling its owner
 //	proof.go        checking a credential again in the transaction that acts on it
 //	preferences.go  the time zone and the units of a user
-//	browser.go      browsers that have signed in to an account before
+//	browser.go      browsers that have signed in to an account before, and trusted ones
 //	export.go       what of these is in the archive that a user downloads
 //	hash.go         argon2id, with a limit on how many hashes run at once
 //	strength.go     which passwords are refused
@@ -31,11 +34,13 @@ import (
 	"cmp"
 	"errors"
 	"net/url"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn/internal/mail"
 	"cairn/internal/passkey"
+	"cairn/internal/seal"
 )
 
 // Kinds of errors. Package routes has the sentences that people read.
@@ -60,7 +65,7 @@ var (
 
 // FieldError says that a value in a form is refused, with a sentence for the person who typed it.
 type FieldError struct {
-	Field   string // "name", "email", "password", "zone" or "units"
+	Field   string // "name", "email", "password", "code", "zone" or "units"
 	Message string
 }
 
@@ -74,6 +79,8 @@ type Accounts struct {
 	secret    []byte
 	mail      *mail.Outbox
 	passkeys  *passkey.Site // nil: this server can't have any
+	sealer    *seal.Sealer
+	codeClock func() time.Duration
 	admission Admission
 	hash      *hasher
 	refused   func(limit string)
@@ -81,11 +88,14 @@ type Accounts struct {
 
 // Options configure Accounts. The zero value is for production.
 type Options struct {
-	Cost      Cost     // of a password's hash
-	Known     []string // names that passwords must not consist of, because others would guess them first
-	Limits    Limits
-	Mail      *mail.Outbox       // nil: no mail is sent
-	Site      *url.URL           // where browsers reach us; nil: there are no passkeys
+	Cost   Cost     // of a password's hash
+	Known  []string // names that passwords must not consist of, because others would guess them first
+	Limits Limits
+	Mail   *mail.Outbox // nil: no mail is sent
+	Site   *url.URL     // where browsers reach us; nil: there are no passkeys
+	Sealer *seal.Sealer // of secrets of authenticator apps; nil: nobody signs in
+	// CodeClock is how far the clock of codes is ahead of the database's, in tests; nil: not at all.
+	CodeClock func() time.Duration
 	Admission Admission          // "": Open
 	Refused   func(limit string) // is called with the name of a limit when it refuses; may be nil
 }
@@ -95,8 +105,12 @@ type Options struct {
 func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
 	a := &Accounts{
 		Limits: cmp.Or(o.Limits, DefaultLimits()),
-		pool:   pool, secret: []byte(secret), mail: o.Mail, admission: cmp.Or(o.Admission, Open),
-		hash: newHasher(o.Cost, o.Known...), refused: o.Refused,
+		pool:   pool, secret: []byte(secret), mail: o.Mail, sealer: o.Sealer, codeClock: o.CodeClock,
+		admission: cmp.Or(o.Admission, Open),
+		hash:      newHasher(o.Cost, o.Known...), refused: o.Refused,
+	}
+	if a.codeClock == nil {
+		a.codeClock = func() time.Duration { return 0 }
 	}
 	if o.Site != nil {
 		a.passkeys = passkey.New(o.Site, secret)

@@ -404,7 +404,8 @@ func findOrCreate(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, provider, 
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) (err error) {
 		visitor := auth.Visitor{Provider: provider, Subject: subject, Name: "Ada"}
-		user, identity, err = a.FindOrCreate(t.Context(), tx, visitor)
+		owner, err := a.FindOrCreate(t.Context(), tx, visitor)
+		user, identity = owner.UserID, owner.IdentityID
 		return err
 	})
 	if err != nil {

@@ -38,6 +38,64 @@ func (a *Accounts) RememberBrowser(
 	return isNew, nil
 }
 
+// TrustLife is how long a trusted browser signs in without a code.
+const TrustLife = 30 * 24 * time.Hour
+
+// TrustedBrowser is a known browser that signs in without a code.
+type TrustedBrowser struct {
+	ID        string // the hash of its token, in hex
+	UserAgent string
+	LastUsed  time.Time
+	Until     time.Time
+}
+
+// Trust lets a known browser sign in without a code, for TrustLife.
+func (a *Accounts) Trust(ctx context.Context, tx pgx.Tx, userID int64, token string) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE cairn.browsers SET trusted_until = now() + $3::interval, user_agent = $4
+		WHERE token_hash = $1 AND user_id = $2`, digest(token), userID, TrustLife, origin(ctx)["agent"])
+	if err != nil {
+		return fmt.Errorf("auth: trust a browser of user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// distrust ends the trust in all browsers of an account, whose credentials change.
+func (a *Accounts) distrust(ctx context.Context, tx pgx.Tx, userID int64) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE cairn.browsers SET trusted_until = NULL WHERE user_id = $1 AND trusted_until IS NOT NULL`, userID)
+	if err != nil {
+		return fmt.Errorf("auth: end the trust in browsers of user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// TrustedBrowsers returns the trusted browsers of an account, the most recently used first.
+func (a *Accounts) TrustedBrowsers(ctx context.Context, userID int64) ([]TrustedBrowser, error) {
+	rows, _ := a.pool.Query(ctx, `
+		SELECT encode(token_hash, 'hex'), user_agent, last_used, trusted_until FROM cairn.browsers
+		WHERE user_id = $1 AND trusted_until > now() ORDER BY last_used DESC`, userID) // CollectRows returns its error
+	browsers, err := pgx.CollectRows(rows, pgx.RowToStructByPos[TrustedBrowser])
+	if err != nil {
+		return nil, fmt.Errorf("auth: read trusted browsers of user %d: %w", userID, err)
+	}
+	return browsers, nil
+}
+
+// Distrust ends the trust in one browser. Errors: ErrNotFound.
+func (a *Accounts) Distrust(ctx context.Context, userID int64, id string) error {
+	tag, err := a.pool.Exec(ctx, `
+		UPDATE cairn.browsers SET trusted_until = NULL
+		WHERE user_id = $1 AND encode(token_hash, 'hex') = $2 AND trusted_until > now()`, userID, id)
+	if err != nil {
+		return fmt.Errorf("auth: end the trust in a browser of user %d: %w", userID, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrNotFound
+	}
+	return nil
+}
+
 // ForgetBrowsers deletes the known browsers of an account, in the transaction that locks others out of it.
 func (a *Accounts) ForgetBrowsers(ctx context.Context, tx pgx.Tx, userID int64) error {
 	if _, err := tx.Exec(ctx, `DELETE FROM cairn.browsers WHERE user_id = $1`, userID); err != nil {

@@ -62,6 +62,9 @@ func (a *Accounts) ChangeEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 	if err := a.EndLinks(ctx, tx, l.UserID); err != nil {
 		return err
 	}
+	if err := a.distrust(ctx, tx, l.UserID); err != nil {
+		return err
+	}
 	if verified {
 		undo := Link{Purpose: ToUndo, UserID: l.UserID, Email: old, key: emailKey(old)}
 		if err := a.sendLink(ctx, tx, undo); err != nil {
@@ -148,7 +151,26 @@ func removeSince(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) 
 	if _, err := tx.Exec(ctx, `DELETE FROM cairn.passwords WHERE user_id = $1`, l.UserID); err != nil {
 		return fmt.Errorf("auth: remove the password of user %d: %w", l.UserID, err)
 	}
-	return nil
+	return removeFactorSince(ctx, tx, l)
+}
+
+// removeFactorSince removes an authenticator app and recovery codes that the person who changed the address may have
+// added. Otherwise they would keep the owner out.
+func removeFactorSince(ctx context.Context, tx pgx.Tx, l Link) error {
+	for _, sql := range []string{
+		`UPDATE cairn.second_factors SET app = NULL, app_since = NULL
+		 WHERE user_id = $1 AND app_since > $2::timestamptz - $3::interval`,
+		`DELETE FROM cairn.recovery_codes WHERE user_id = $1 AND made_at > $2::timestamptz - $3::interval`,
+	} {
+		if _, err := tx.Exec(ctx, sql, l.UserID, l.created, undoneBefore); err != nil {
+			return fmt.Errorf("auth: remove new codes of user %d: %w", l.UserID, err)
+		}
+	}
+	_, err := tx.Exec(ctx, `UPDATE cairn.identities SET skips_code = false WHERE user_id = $1`, l.UserID)
+	if err != nil {
+		return fmt.Errorf("auth: ask user %d for codes again: %w", l.UserID, err)
+	}
+	return dropFactor(ctx, tx, l.UserID)
 }
 
 // lockEmails locks the addresses that a link exchanges. It comes before the lock of the user, so that two accounts can

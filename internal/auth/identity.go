@@ -72,27 +72,28 @@ type Visitor struct {
 	Invitation        Link   // the zero Link: none
 }
 
-// FindOrCreate returns the user and the identity of a provider's account. It creates both for an account that is new,
+// FindOrCreate returns whose a provider's account is, with the identity. It creates both for an account that is new,
 // if its owner is admitted. Errors: ErrCredentials if the identity is removed at the same time, ErrUnconfirmed,
 // ErrDisabled, ErrUninvited.
-func (a *Accounts) FindOrCreate(ctx context.Context, tx pgx.Tx, v Visitor) (userID, identityID int64, err error) {
+func (a *Accounts) FindOrCreate(ctx context.Context, tx pgx.Tx, v Visitor) (owner Proof, err error) {
 	if err := LockIdentities(ctx, tx, v.Provider, v.Subject); err != nil {
-		return 0, 0, err
+		return Proof{}, err
 	}
 	known, err := findIdentity(ctx, tx, v.Provider, v.Subject)
 	switch {
 	case err == nil && !known.signsIn:
-		return 0, 0, ErrUnconfirmed
+		return Proof{}, ErrUnconfirmed
 	case err == nil:
-		return known.userID, known.id, a.StillProven(ctx, tx, Proof{UserID: known.userID, identityID: known.id})
+		owner = Proof{UserID: known.userID, IdentityID: known.id}
+		return owner, a.StillProven(ctx, tx, owner)
 	case !errors.Is(err, ErrNotFound):
-		return 0, 0, err
+		return Proof{}, err
 	}
-	if userID, err = a.createFor(ctx, tx, v); err != nil {
-		return 0, 0, err
+	if owner.UserID, err = a.createFor(ctx, tx, v); err != nil {
+		return Proof{}, err
 	}
-	identityID, err = insertIdentity(ctx, tx, userID, v.Provider, v.Subject, true)
-	return userID, identityID, err
+	owner.IdentityID, err = insertIdentity(ctx, tx, owner.UserID, v.Provider, v.Subject, true)
+	return owner, err
 }
 
 // createFor makes an account that has no sign-in method yet.

@@ -19,6 +19,7 @@ type Limits struct {
 	NewEmailPerson, NewEmailNetwork                         Limit
 	PasswordPair, PasswordSession                           Limit
 	PasskeyPerson                                           Limit
+	CodeAccount, CodeBrowser, CodeNetwork                   Limit
 	ChangePerson, ChangeNetwork                             Limit
 	BeginPerson, BeginNetwork                               Limit
 	FinishBrowser, FinishAccount, FinishNetwork             Limit
@@ -44,6 +45,9 @@ func DefaultLimits() Limits {
 		PasswordPair:    Limit{"password check, session and network", 10, quarter},
 		PasswordSession: Limit{"password check, session", 100, time.Hour},
 		PasskeyPerson:   Limit{"passkey sign-in, person", 20, quarter},
+		CodeAccount:     Limit{"code, account", 10, time.Hour},
+		CodeBrowser:     Limit{"code, known browser", 10, quarter},
+		CodeNetwork:     Limit{"code, network", 30, quarter},
 		ChangePerson:    Limit{"change, person", 60, quarter},
 		ChangeNetwork:   Limit{"change, network", 600, quarter},
 		BeginPerson:     Limit{"consent, person", 20, quarter},

@@ -94,21 +94,24 @@ func newHandle() []byte {
 // NewPasskey is a passkey that was checked, and is not stored yet.
 type NewPasskey struct {
 	passkey.Passkey
-	to   passkey.Answered
-	name string
+	to    passkey.Answered
+	name  string
+	codes RecoveryCodes
 }
 
-// AddPasskey adds a passkey to an account, under its name, or with a number behind that. Errors: ErrNotFound,
-// ErrChallenge, ErrPasskeyTaken, ErrTooManyPasskeys.
-func (a *Accounts) AddPasskey(ctx context.Context, tx pgx.Tx, userID int64, n NewPasskey) (name string, err error) {
+// AddPasskey adds a passkey to an account, under its name, or with a number behind that. It returns the name, and the
+// recovery codes if they come with it. Errors: ErrNotFound, ErrChallenge, ErrPasskeyTaken, ErrTooManyPasskeys.
+func (a *Accounts) AddPasskey(
+	ctx context.Context, tx pgx.Tx, userID int64, n NewPasskey,
+) (name string, codes []string, err error) {
 	if err := useChallenge(ctx, tx, n.to); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := lockMethods(ctx, tx, userID); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if name, err = nameOfPasskey(ctx, tx, userID, n.name); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	tag, err := tx.Exec(ctx, `
 		INSERT INTO cairn.passkeys (user_id, credential_id, public_key, host, name, aaguid, transports, counter,
@@ -117,11 +120,20 @@ func (a *Accounts) AddPasskey(ctx context.Context, tx pgx.Tx, userID int64, n Ne
 		userID, n.ID, n.PublicKey, n.Host, name, n.AAGUID, n.Transports, n.Counter, n.BackupEligible, n.BackedUp)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("auth: insert a passkey of user %d: %w", userID, err)
+		return "", nil, fmt.Errorf("auth: insert a passkey of user %d: %w", userID, err)
 	case tag.RowsAffected() == 0:
-		return "", ErrPasskeyTaken
+		return "", nil, ErrPasskeyTaken
 	}
-	return name, a.Tell(ctx, tx, userID, mail.PasskeyAdded, mail.Facts{"passkey": name})
+	if err := noteFactor(ctx, tx, userID); err != nil {
+		return "", nil, err
+	}
+	if codes, err = giveCodes(ctx, tx, userID, n.codes); err != nil {
+		return "", nil, err
+	}
+	if err := a.distrust(ctx, tx, userID); err != nil {
+		return "", nil, err
+	}
+	return name, codes, a.Tell(ctx, tx, userID, mail.PasskeyAdded, mail.Facts{"passkey": name})
 }
 
 // nameOfPasskey returns the name for a new passkey: if there is one with that name, the next number goes behind it.
@@ -163,6 +175,9 @@ func (a *Accounts) RemovePasskey(ctx context.Context, tx pgx.Tx, userID, rowID i
 		return "", fmt.Errorf("auth: remove passkey %d: %w", rowID, err)
 	}
 	if err := a.requireMethod(ctx, tx, userID); err != nil {
+		return "", err
+	}
+	if err := dropFactor(ctx, tx, userID); err != nil {
 		return "", err
 	}
 	return name, a.Tell(ctx, tx, userID, mail.PasskeyRemoved, mail.Facts{"passkey": name})

@@ -80,7 +80,7 @@ func (a *Accounts) signingIn(ctx context.Context, userID int64) (own []passkey.P
 }
 
 // CheckNewPasskey checks the answer of a browser that made a passkey. The passkey gets the name of its authenticator,
-// or else of the browser. Errors: ErrNotFound, ErrChallenge, ErrPasskey.
+// or else of the browser. Errors: ErrNotFound, ErrChallenge, ErrPasskey, ErrBusy.
 func (a *Accounts) CheckNewPasskey(
 	ctx context.Context, asked passkey.Asked, answer, browserName string,
 ) (NewPasskey, error) {
@@ -103,7 +103,8 @@ func (a *Accounts) CheckNewPasskey(
 	if name == "" {
 		name = browserName
 	}
-	return NewPasskey{made, to, name}, nil
+	codes, err := a.firstCodes(ctx, account.ID)
+	return NewPasskey{made, to, name, codes}, err
 }
 
 // PasskeyProof is a passkey whose answer was checked. UsePasskey checks the rest.

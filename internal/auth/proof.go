@@ -11,10 +11,19 @@ import (
 // Proof is a credential that was checked: a password or a provider's account. It may have been changed or removed
 // since; StillProven checks that.
 type Proof struct {
-	UserID int64
+	UserID     int64
+	IdentityID int64 // of the provider's account; 0: the credential is the password
 
 	email, hash string // of the password
-	identityID  int64  // 0: the credential is the password
+	stamped     []byte // of a password whose hash is not here: stamp
+}
+
+// stamp stands for the hash of the password.
+func (p Proof) stamp() []byte {
+	if p.hash == "" {
+		return p.stamped
+	}
+	return digest(p.hash)
 }
 
 // StillProven checks, in the transaction that acts on a credential, that it was neither changed nor removed since. It
@@ -22,10 +31,10 @@ type Proof struct {
 // ErrCredentials, ErrDisabled.
 func (a *Accounts) StillProven(ctx context.Context, tx pgx.Tx, p Proof) error {
 	credential := `SELECT true FROM cairn.identities WHERE user_id = $1 AND id = $2 AND signs_in FOR SHARE`
-	args := []any{p.UserID, p.identityID}
-	if p.identityID == 0 {
-		credential = `SELECT true FROM cairn.passwords WHERE user_id = $1 AND hash = $2 FOR SHARE`
-		args[1] = p.hash
+	args := []any{p.UserID, p.IdentityID}
+	if p.IdentityID == 0 {
+		credential = `SELECT true FROM cairn.passwords WHERE user_id = $1 AND sha256(hash::bytea) = $2 FOR SHARE`
+		args[1] = p.stamp()
 	}
 	disabled := KeepUser(ctx, tx, p.UserID)
 	switch {

@@ -27,10 +27,20 @@ func (a *Accounts) RequestReset(ctx context.Context, email, address, browser str
 type Reset struct {
 	Link
 	hash string
+	code CodeProof // zero: none was asked for
 }
 
-// CheckReset checks the link and the new password of a reset. Errors: ErrLink, *FieldError, *LimitError, ErrBusy.
-func (a *Accounts) CheckReset(ctx context.Context, token, password, address string) (Reset, error) {
+// NewReset is what a person enters for a new password. Code is needed where ResetNeedsCode says so.
+type NewReset struct{ Token, Password, Code, Address, Browser string }
+
+// ResetNeedsCode reports whether a new password for an account takes a code, too: a link alone must not add a password
+// to an account that has two factors and no password.
+func ResetNeedsCode(a Account) bool { return a.Verified && a.Second.On && !a.Password }
+
+// CheckReset checks the link, the new password and the code of a reset. Errors: ErrLink, ErrCode, *FieldError,
+// *LimitError, ErrBusy.
+func (a *Accounts) CheckReset(ctx context.Context, n NewReset) (Reset, error) {
+	token, password, address := n.Token, n.Password, n.Address
 	l, err := a.FindLink(ctx, ToReset, token)
 	if err != nil {
 		return Reset{}, err
@@ -43,13 +53,21 @@ func (a *Accounts) CheckReset(ctx context.Context, token, password, address stri
 		return Reset{}, err
 	}
 	hash, err := a.hash.make(ctx, password, l.Name, l.Email)
-	return Reset{l, hash}, err
+	if err != nil {
+		return Reset{}, err
+	}
+	account, err := a.Get(ctx, l.UserID)
+	if err != nil || !ResetNeedsCode(account) {
+		return Reset{Link: l, hash: hash}, err
+	}
+	code, err := a.CheckCode(ctx, l.UserID, n.Code, address, n.Browser)
+	return Reset{l, hash, code}, err
 }
 
 // ResetPassword sets the password of a reset, which proves its address. If the address was not verified and others have
 // put something into the account, it is not handed over: the address is taken out of it, and is free. An operator's
 // link proves no address, and leaves the account as it is: the operator knows who asked. disconnect ends a connection
-// first. The caller locks everybody out. Errors: ErrLink, ErrDisabled; disconnect's.
+// first. The caller locks everybody out. Errors: ErrLink, ErrCode, ErrDisabled; disconnect's.
 func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset, disconnect Disconnect) (bool, error) {
 	if err := lockMethods(ctx, tx, r.UserID); errors.Is(err, ErrNotFound) {
 		return false, ErrLink
@@ -57,6 +75,9 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset, discon
 		return false, err
 	}
 	if err := takeLink(ctx, tx, r.Link); err != nil {
+		return false, err
+	}
+	if err := a.useResetCode(ctx, tx, r); err != nil {
 		return false, err
 	}
 	if r.details.By == byOperator {
@@ -84,13 +105,36 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset, discon
 	return false, a.replacePassword(ctx, tx, r)
 }
 
+// useResetCode uses the code of a reset where one is needed (ResetNeedsCode). Errors: ErrCode.
+func (a *Accounts) useResetCode(ctx context.Context, tx pgx.Tx, r Reset) error {
+	var needed bool
+	err := tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM cairn.second_factors WHERE user_id = $1)
+		   AND EXISTS (SELECT FROM cairn.emails WHERE user_id = $1 AND verified_at IS NOT NULL)
+		   AND NOT EXISTS (SELECT FROM cairn.passwords WHERE user_id = $1)`, r.UserID).Scan(&needed)
+	switch {
+	case err != nil:
+		return fmt.Errorf("auth: look for the second factor of user %d: %w", r.UserID, err)
+	case !needed:
+		return nil
+	case r.code.UserID != r.UserID:
+		return ErrCode
+	}
+	return a.UseCode(ctx, tx, r.code)
+}
+
 // handOver removes what somebody else may have added to an account before its address was proven.
 func handOver(ctx context.Context, tx pgx.Tx, userID int64, disconnect Disconnect) error {
 	if err := removeIdentities(ctx, tx, disconnect, `user_id = $1 AND NOT signs_in`, userID); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `DELETE FROM cairn.links WHERE user_id = $1`, userID); err != nil {
-		return fmt.Errorf("auth: hand over user %d: %w", userID, err)
+	for _, sql := range []string{
+		`DELETE FROM cairn.links WHERE user_id = $1`,
+		`DELETE FROM cairn.second_factors WHERE user_id = $1`,
+	} {
+		if _, err := tx.Exec(ctx, sql, userID); err != nil {
+			return fmt.Errorf("auth: hand over user %d: %w", userID, err)
+		}
 	}
 	return nil
 }

@@ -35,7 +35,9 @@ func confirm(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, user, identity 
 func tryToEnter(t *testing.T, a *auth.Accounts, pool *pgxpool.Pool, provider, subject string) (user int64, err error) {
 	t.Helper()
 	return user, pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-		user, _, err = a.FindOrCreate(t.Context(), tx, auth.Visitor{Provider: provider, Subject: subject, Name: "Ada"})
+		visitor := auth.Visitor{Provider: provider, Subject: subject, Name: "Ada"}
+		owner, err := a.FindOrCreate(t.Context(), tx, visitor)
+		user = owner.UserID
 		return err
 	})
 }

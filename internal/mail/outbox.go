@@ -39,7 +39,15 @@ const (
 	PasskeyAdded    Kind = "passkey_added"   // named in Facts
 	PasskeyRemoved  Kind = "passkey_removed" // likewise
 	PasskeyCounter  Kind = "passkey_counter" // its counter went back
-	NewBrowser      Kind = "new_browser"     // that has not signed in before did
+	AppAdded        Kind = "app_added"       // for codes
+	AppRemoved      Kind = "app_removed"
+	CodesMade       Kind = "codes_made"   // recovery codes, in place of earlier ones
+	CodeUsed        Kind = "code_used"    // a recovery code
+	WrongCodes      Kind = "wrong_codes"  // several in a row
+	CodeSkipped     Kind = "code_skipped" // from now on, by the provider in Facts
+	CodeAsked       Kind = "code_asked"   // again
+	FactorsReset    Kind = "factors_reset"
+	NewBrowser      Kind = "new_browser" // that has not signed in before did
 	NeedsReconnect  Kind = "needs_reconnect"
 	EmailVerified   Kind = "email_verified"
 	EmailChanged    Kind = "email_changed"

@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"cairn/internal/auth"
 	"cairn/internal/oauth"
 )
 
@@ -51,7 +50,7 @@ func (f frontend) loggedIn(w http.ResponseWriter, r *http.Request, attempt oauth
 	var token string
 	if err == nil {
 		err = pgx.BeginFunc(r.Context(), f.pool, func(tx pgx.Tx) error {
-			userID, _, err = f.site.Access().OwnerOf(r.Context(), tx, grant, auth.Link{})
+			userID, err = f.site.Access().OwnerWithoutCode(r.Context(), tx, grant)
 			if err == nil {
 				token, err = f.tokenOf(r.Context(), tx, userID)
 			}

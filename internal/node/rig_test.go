@@ -273,8 +273,9 @@ func (r rig) token(provider string, userID int64) string {
 // signIn signs in with an account at a provider.
 func (r rig) signIn(provider, subject string) (userID int64, err error) {
 	err = pgx.BeginFunc(r.t.Context(), r.pool, func(tx pgx.Tx) error {
-		userID, _, err = r.accounts.FindOrCreate(r.t.Context(), tx,
-			auth.Visitor{Provider: provider, Subject: subject, Name: "Somebody"})
+		visitor := auth.Visitor{Provider: provider, Subject: subject, Name: "Somebody"}
+		owner, err := r.accounts.FindOrCreate(r.t.Context(), tx, visitor)
+		userID = owner.UserID
 		return err
 	})
 	return userID, err

@@ -21,6 +21,7 @@ type accountView struct {
 	Methods     []signInMethod
 	Passkeys    []auth.Passkey
 	PasskeysOn  bool // this server can have passkeys
+	TwoStep     twoStepView
 	LastMethod  bool
 	Cards       []card
 	Providers   []providerView
@@ -85,6 +86,9 @@ func (s *server) showAccount(
 		v.Notices[place] = v.claim(place)
 	}
 	v.Preferences.Notice = v.claim(atPreferences)
+	if v.TwoStep, err = s.twoStep(r, account, &v.view); err != nil {
+		return err
+	}
 	if v.Sections, err = s.sections(r, &v.view); err != nil {
 		return err
 	}

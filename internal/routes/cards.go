@@ -111,6 +111,7 @@ type card struct {
 	ManageURL   string
 	Latest      *latestView // nil: none are shown
 	Pictured    bool
+	TwoStep     bool // people can have the provider ask for two factors
 	fresh       bool // fetched a moment ago
 	Attribution string
 }
@@ -164,7 +165,7 @@ func (s *server) cards(
 	for _, p := range s.Providers {
 		v := card{
 			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Button: p.Button,
-			Offers:   p.Offer,
+			Offers: p.Offer, TwoStep: p.TwoStep,
 			Revoking: overview.Revoking(p.Key), Events: eventsInWords(p, overview.History[p.Key], zone),
 		}
 		if at, connected := overview.Connections[p.Key]; connected {

@@ -22,6 +22,7 @@ type confirmView struct {
 	Next        string
 	Task        string        // "connect Strava"; "": not named
 	Provider    *providerView // to which the task leads
+	AsksCode    bool          // after a password or a provider
 	Errors      map[string]string
 }
 
@@ -75,6 +76,7 @@ func (s *server) showConfirm(w http.ResponseWriter, r *http.Request, status int,
 	}
 	title := strings.TrimSuffix("Confirm it’s you to "+v.Task, " to ")
 	v.view, v.Email, v.HasPassword = s.view(r, formTitle(title, v.Errors)), account.Email, account.Password
+	v.AsksCode = account.Second.On
 	v.Passkey = s.passkeyConfirm(&v.view, account, v.Next)
 	for _, p := range s.providerViews() {
 		if account.SignsInWith(p.Key) {
@@ -105,7 +107,17 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		done, err = s.access.SignInWithPassword(r.Context(), proof, s.signInOf(r, current.Persistent, intentID(next)))
 	}
-	s.Observer.SignIn(access.PasswordMethod, signInResult(err))
+	return s.answerConfirm(w, r, access.PasswordMethod, next, done, err)
+}
+
+// answerConfirm answers a form of the page for re-authentication, as answerSignIn does at sign-in.
+func (s *server) answerConfirm(
+	w http.ResponseWriter, r *http.Request, method, next string, done access.SignedIn, err error,
+) error {
+	s.Observer.SignIn(method, signInResult(err))
+	if waiting, ok := errors.AsType[*access.CodeNeeded](err); ok {
+		return s.askForCode(w, r, waiting.Pending, next)
+	}
 	status, problems, ok := s.formProblem(w, err)
 	if errors.Is(err, auth.ErrCredentials) {
 		problems = map[string]string{"password": "Wrong password"}
@@ -116,7 +128,7 @@ func (s *server) confirm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.goOn(w, r, done, access.PasswordMethod, next)
+	return s.goOn(w, r, done, method, next)
 }
 
 // goOn does what a person asked for who has confirmed by a form of ours.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"cairn/internal/access"
 	"cairn/internal/auth"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
@@ -105,8 +106,7 @@ func (s *server) callback(p *oauth.Provider) handler {
 			s.Observer.SignIn(p.Key, signInResult(err))
 		}
 		if attempt.SignIn && (errors.Is(err, auth.ErrUnconfirmed) || errors.Is(err, auth.ErrDisabled)) {
-			s.Log.InfoContext(r.Context(), "sign-in refused",
-				"id", requestID(r.Context()), "address", address(r), "method", p.Key, "reason", err)
+			s.logRefusal(r, p.Key, err)
 		}
 		if errors.Is(err, oauth.ErrDenied) {
 			s.declined(w, r, attempt)
@@ -161,6 +161,9 @@ func (s *server) finishSignIn(
 	}
 	in.Invitation = invitation
 	done, err := s.access.SignInWithProvider(ctx, grant, in)
+	if waiting, ok := errors.AsType[*access.CodeNeeded](err); ok {
+		return s.askForCode(w, r, waiting.Pending, attempt.ReturnPath)
+	}
 	if err != nil {
 		return &providerError{p, err}
 	}

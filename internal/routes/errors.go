@@ -237,6 +237,12 @@ func (s *server) explain(r *http.Request, err error) problem {
 			Heading: "This is your only sign-in method.",
 			Detail:  "Add another one first: a password, a passkey, or another provider.",
 			Action:  &action{Label: "Back to your account", URL: "/account"}}
+	case errors.Is(err, auth.ErrNeedsCode):
+		return problem{Status: http.StatusForbidden, Changed: nothingChanged,
+			Heading: "This account asks for a code.",
+			Detail: "So a link can’t sign you in. Sign in with your password, a passkey or an account " +
+				"you connected.",
+			Action: &action{Label: "Sign in", URL: "/login"}}
 	case errors.Is(err, auth.ErrDisabled):
 		return problem{Status: http.StatusForbidden, Changed: nothingChanged, Action: back(),
 			Heading: s.disabledInWords()}

@@ -69,6 +69,22 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 	case mail.PasskeyCounter:
 		return "alert-triangle",
 			"The passkey “" + facts["passkey"] + "” may have been copied: its use counter went backwards"
+	case mail.AppAdded:
+		return "qrcode", "An authenticator app was set up"
+	case mail.AppRemoved:
+		return "qrcode", "The authenticator app was removed"
+	case mail.CodesMade:
+		return "key", "New recovery codes were made"
+	case mail.CodeUsed:
+		return "key", "A recovery code was used: " + facts["left"] + " left"
+	case mail.WrongCodes:
+		return "alert-triangle", "Wrong codes were entered several times after a right password or sign-in"
+	case mail.CodeSkipped:
+		return "shield-check", "Signing in with " + w.providerName(facts["provider"]) + " no longer asks for a code"
+	case mail.CodeAsked:
+		return "shield-check", "Signing in with " + w.providerName(facts["provider"]) + " asks for a code"
+	case mail.FactorsReset:
+		return "shield-check", "The operator of this site removed your passkeys, authenticator app and recovery codes"
 	case mail.NewBrowser:
 		return "device-laptop",
 			"New sign-in " + w.signedInBy(facts["method"]) + " in a new browser"

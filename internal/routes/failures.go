@@ -41,6 +41,7 @@ const (
 	unconfirmed  failure = "unconfirmed"
 	disabled     failure = "disabled"
 	uninvited    failure = "uninvited"
+	needsCode    failure = "needs-code"
 	otherAccount failure = "other-account"
 	tooOften     failure = "too-often"
 	unusable     failure = "unusable"
@@ -67,6 +68,8 @@ func failureOf(r *http.Request, p *oauth.Provider, err error) failure {
 		return disabled
 	case errors.Is(err, auth.ErrUninvited):
 		return uninvited
+	case errors.Is(err, auth.ErrNeedsCode):
+		return needsCode
 	case errors.Is(err, connection.ErrOtherAccount):
 		return otherAccount
 	}
@@ -114,6 +117,9 @@ func (f failure) explain(p *oauth.Provider) problem {
 	case disabled:
 		return problem{Status: http.StatusForbidden, Heading: "This account is disabled.",
 			Detail: "Please ask the operator of this site."}
+	case needsCode:
+		return problem{Status: http.StatusForbidden, Heading: "This account asks for a code.",
+			Detail: "The old site can’t ask for one. Sign in here instead."}
 	case uninvited:
 		return problem{Status: http.StatusForbidden,
 			Heading: "There is no account here with this " + p.Name + " account.",

@@ -68,7 +68,7 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 		return w.reconnect(d.Facts)
 	case mail.AccountDeleted:
 		return w.deleted(d.Facts)
-	case mail.ResetLinkMade, mail.AccountDisabled, mail.AccountEnabled:
+	case mail.ResetLinkMade, mail.AccountDisabled, mail.AccountEnabled, mail.FactorsReset:
 		return w.byOperator(d)
 	}
 	return w.happenedTo(d)
@@ -113,6 +113,9 @@ func (w Words) happenedTo(d mail.Draft) mail.Message {
 	switch d.Kind {
 	case mail.PasskeyAdded:
 		check = "If it was you, there’s nothing to do. If not, remove it, and change your password."
+	case mail.WrongCodes:
+		check = "If it was you, there’s nothing to do. If not, somebody knows your password, or can sign in to an " +
+			"account you connected: change that password. They can’t get in without a code."
 	case mail.PasskeyCounter:
 		check = "Some devices count badly, so this can be harmless. If you’re not sure, remove the " +
 			"passkey, and add a new one."

@@ -21,6 +21,8 @@ type signInMethod struct {
 	Connected bool
 	Revocable bool // the provider can be asked to revoke our access
 	SignsIn   bool // false: it has to be allowed first
+	Skips     bool // it signs in without a code
+	TwoStep   bool // the provider has a second factor of its own
 }
 
 // Label names the account.
@@ -34,12 +36,12 @@ func methodsOf(account auth.Account, cards []card) []signInMethod {
 			continue // only its card can mend it
 		}
 		m := signInMethod{ID: identity.ID, Key: identity.Provider, Name: identity.Provider, Subject: identity.Subject,
-			SignsIn: identity.SignsIn}
+			SignsIn: identity.SignsIn, Skips: identity.Skips}
 		for _, c := range cards {
 			if c.Key != identity.Provider {
 				continue
 			}
-			m.Name = c.Name
+			m.Name, m.TwoStep = c.Name, c.TwoStep
 			if c.Connected && c.Subject == identity.Subject {
 				m.Connected, m.Account, m.Revocable = true, c.Account, c.Revocable
 			}

@@ -206,7 +206,7 @@ func signInURL(next string) string {
 func pageOf(r *http.Request) string {
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead || r.URL.Path == "/account/delete",
-		r.URL.Path == newPasskeyPath:
+		r.URL.Path == newPasskeyPath, r.URL.Path == appPath, r.URL.Path == recoveryPath:
 		return returnPath(r.URL.EscapedPath())
 	case strings.HasPrefix(r.URL.Path, "/account"):
 		return "/account"

@@ -31,6 +31,7 @@ const (
 	atMethods  = "methods"
 	atPassword = "password"
 	atSessions = "sessions"
+	atTwoStep  = "two-step"
 	atEmail    = "email"
 	atData     = "data"
 
@@ -91,6 +92,8 @@ func (s *server) takeNotice(r *http.Request) *notice {
 		}
 	}
 	switch code {
+	case "code-late":
+		return &notice{Kind: info, Text: codeTooLate}
 	case "sign-in":
 		return &notice{Kind: info, Text: "Please sign in to go on."}
 	default:

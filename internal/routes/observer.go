@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"cairn/internal/access"
 	"cairn/internal/auth"
 	"cairn/internal/oauth"
 )
@@ -37,14 +38,18 @@ func (o Observer) withDefaults() Observer {
 
 func signInResult(err error) string {
 	_, limited := errors.AsType[*auth.LimitError](err)
+	_, waiting := errors.AsType[*access.CodeNeeded](err)
 	switch {
 	case err == nil:
 		return "ok"
 	case limited:
 		return "limited"
+	case waiting:
+		return "code_asked"
 	case errors.Is(err, auth.ErrCredentials), errors.Is(err, auth.ErrUnconfirmed), errors.Is(err, auth.ErrDisabled),
 		errors.Is(err, auth.ErrUninvited), errors.Is(err, oauth.ErrRefused),
-		errors.Is(err, auth.ErrPasskey), errors.Is(err, auth.ErrChallenge):
+		errors.Is(err, auth.ErrPasskey), errors.Is(err, auth.ErrChallenge), errors.Is(err, auth.ErrCode),
+		errors.Is(err, auth.ErrNeedsCode):
 		return "refused"
 	case errors.Is(err, oauth.ErrDenied):
 		return "declined"

@@ -44,7 +44,7 @@ func (s *server) newPasskeyOptions(w http.ResponseWriter, r *http.Request) error
 
 func (s *server) addPasskey(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
-	name, err := s.addPasskeyNow(r, current.UserID)
+	name, codes, err := s.addPasskeyNow(r, current.UserID)
 	if status, problems, ok := s.formProblem(w, err); ok {
 		s.Log.InfoContext(r.Context(), "passkey refused", "id", requestID(r.Context()), "reason", err)
 		return s.showNewPasskey(w, r, status, problems)
@@ -54,20 +54,24 @@ func (s *server) addPasskey(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.Log.InfoContext(r.Context(), "sign-in method added", "id", requestID(r.Context()), "user", current.UserID,
 		"method", access.PasskeyMethod)
-	s.tellAt(r, atMethods, good, "You can now sign in with the passkey “"+name+"” too.")
+	added := "You can now sign in with the passkey “" + name + "” too."
+	if codes != nil {
+		return s.showCodes(w, r, added, codes)
+	}
+	s.tellAt(r, atMethods, good, added)
 	redirect(w, r, "/account#"+atMethods)
 	return nil
 }
 
-func (s *server) addPasskeyNow(r *http.Request, userID int64) (name string, err error) {
+func (s *server) addPasskeyNow(r *http.Request, userID int64) (name string, codes []string, err error) {
 	answer := r.PostForm.Get("answer")
 	if answer == "" {
-		return "", errNoAnswer
+		return "", nil, errNoAnswer
 	}
 	made, err := s.Accounts.CheckNewPasskey(r.Context(), s.asked(r, passkey.ToAdd, userID), answer,
 		browserInWords(r.UserAgent()))
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	return s.access.AddPasskey(r.Context(), userID, made)
 }

@@ -111,19 +111,7 @@ func (s *server) signInWithPasskey(w http.ResponseWriter, r *http.Request) error
 	if err == nil {
 		done, err = s.access.SignInWithPasskey(r.Context(), proof, s.signInOf(r, v.Keep, ""))
 	}
-	s.Observer.SignIn(access.PasskeyMethod, signInResult(err))
-	if status, messages, ok := s.formProblem(w, err); ok {
-		s.Log.InfoContext(r.Context(), "sign-in refused",
-			"id", requestID(r.Context()), "address", address(r), "reason", err)
-		v.Errors = messages
-		return s.showSignIn(w, r, status, v)
-	}
-	if err != nil {
-		return err
-	}
-	s.welcome(w, r, done, access.PasskeyMethod)
-	redirect(w, r, v.Next)
-	return nil
+	return s.answerSignIn(w, r, access.PasskeyMethod, v, done, err)
 }
 
 // confirmWithPasskey re-authenticates, as confirm does.
@@ -135,14 +123,7 @@ func (s *server) confirmWithPasskey(w http.ResponseWriter, r *http.Request) erro
 	if err == nil {
 		done, err = s.access.SignInWithPasskey(r.Context(), proof, s.signInOf(r, current.Persistent, intentID(next)))
 	}
-	s.Observer.SignIn(access.PasskeyMethod, signInResult(err))
-	if status, problems, ok := s.formProblem(w, err); ok {
-		return s.showConfirm(w, r, status, confirmView{Next: next, Errors: problems})
-	}
-	if err != nil {
-		return err
-	}
-	return s.goOn(w, r, done, access.PasskeyMethod, next)
+	return s.answerConfirm(w, r, access.PasskeyMethod, next, done, err)
 }
 
 // passkeyProblem says what is wrong with an answer.

@@ -18,9 +18,9 @@ func TestPasskeySignsIn(t *testing.T) {
 	s := newSiteWith(t, options{signIn: func(method, result string) { results[method+" "+result]++ }})
 	d := newDevice(s)
 	owner := signedUp(t, s, "ada@example.org")
-	owner.addsPasskey(d)
-	owner.get("/account").want(200, "#methods #notice", "sign in with the passkey").
-		want(200, "#methods li:first-child", "not used yet")
+	owner.post(addPasskey, "answer", d.makes(t, owner.options(addPasskey))).
+		want(200, ".notice", "sign in with the passkey").recoveryCodes()
+	owner.get("/account").want(200, "#methods li:first-child", "not used yet")
 	other := newBrowser(t, s)
 	other.entersWith(d).to("/account")
 	page := other.get("/account").want(200, "#methods li:first-child", "last used").

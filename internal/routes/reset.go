@@ -105,6 +105,7 @@ var resetLink = SecretLink{
 type resetView struct {
 	view
 	Email, About string
+	AsksCode     bool
 	Errors       map[string]string
 }
 
@@ -118,10 +119,14 @@ func (s *server) showReset(w http.ResponseWriter, r *http.Request, status int, p
 	if err != nil {
 		return s.refuseMailed(w, r, resetLink, err)
 	}
+	account, err := s.Accounts.Get(r.Context(), l.UserID)
+	if err != nil {
+		return err
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	return s.render(w, status, "reset", resetView{
 		view: s.view(r, formTitle("Choose a new password", problems)), Email: l.Email, About: site.About(r, resetLink),
-		Errors: problems,
+		AsksCode: auth.ResetNeedsCode(account), Errors: problems,
 	})
 }
 
@@ -133,8 +138,10 @@ func (s *server) reset(w http.ResponseWriter, r *http.Request) error {
 		redirect(w, r, resetLink.Page)
 		return nil
 	}
-	token, password := site.Secret(r, resetLink), r.PostForm.Get("password")
-	checked, err := s.Accounts.CheckReset(r.Context(), token, password, address(r))
+	checked, err := s.Accounts.CheckReset(r.Context(), auth.NewReset{
+		Token: site.Secret(r, resetLink), Password: r.PostForm.Get("password"), Code: r.PostForm.Get("code"),
+		Address: address(r), Browser: s.cookie(r, browserCookie),
+	})
 	var freed bool
 	if err == nil {
 		freed, err = s.access.ResetPassword(r.Context(), checked)

@@ -217,6 +217,7 @@ func (s *server) mount(r chi.Router) (err error) {
 	s.addAPIs(r) // may take the place of routes above
 	r.Group(func(r chi.Router) {
 		r.Use(s.checked(atProviders))
+		r.Post(codePath, s.page(s.enterCode)) // may go on to connect
 		r.Group(s.asking)
 		err = s.callbacks(r)
 	})
@@ -233,6 +234,7 @@ func (s *server) open(r chi.Router) {
 	r.Post("/login/passkey/options", s.page(s.passkeyOptions))
 	r.Post("/login/passkey", s.page(s.signInWithPasskey))
 	page(r, "/login/passkey", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/login") })
+	page(r, codePath, s.page(s.codePage))
 	r.Post("/login/{provider}", s.page(s.signInAt))
 	page(r, forgotPath, s.page(s.forgotPage))
 	r.Post(forgotPath, s.page(s.forgot))
@@ -290,6 +292,7 @@ func (s *server) signedIn(r chi.Router) {
 	page(r, "/account/passkeys/{id}/remove", s.page(s.removePasskeyPage))
 	r.With(s.limited(s.changes)).Post("/account/passkeys/{id}/remove", s.page(s.removePasskey))
 	r.With(s.limited(s.changes)).Post("/account/passkeys/decline", s.page(s.declinePasskey))
+	r.With(s.limited(s.changes)).Post("/account/browsers/{id}/distrust", s.page(s.distrust))
 	page(r, "/account/sessions/end-others", s.page(s.endOtherSessionsPage))
 	r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.page(s.endOtherSessions))
 	page(r, "/account/sessions/{id}/end", s.page(s.endSessionPage))
@@ -310,12 +313,25 @@ func (s *server) signedIn(r chi.Router) {
 		r.Use(s.mustBeRecent)
 		page(r, emailPath, s.page(s.changeEmailPage))
 		r.Post(emailPath, s.page(s.requestChange))
+		s.twoStepPages(r)
 		page(r, newPasskeyPath, s.page(s.newPasskeyPage))
 		r.With(s.limited(s.changes)).Post(newPasskeyPath, s.page(s.addPasskey))
 		r.With(s.limited(s.changes)).Post(newPasskeyPath+"/options", s.page(s.newPasskeyOptions))
 		page(r, "/account/delete", s.page(s.deletion))
 		r.With(s.limited(s.changes)).Post("/account/delete", s.page(s.deleteAccount))
 	})
+}
+
+// twoStepPages change what is asked for besides a password or a provider.
+func (s *server) twoStepPages(r chi.Router) {
+	page(r, appPath, s.page(s.appPage))
+	r.With(s.limited(s.changes)).Post(appPath, s.page(s.addApp))
+	page(r, appPath+"/remove", s.page(s.removeAppPage))
+	r.With(s.limited(s.changes)).Post(appPath+"/remove", s.page(s.removeApp))
+	page(r, recoveryPath, s.page(s.newCodesPage))
+	r.With(s.limited(s.changes)).Post(recoveryPath, s.page(s.makeCodes))
+	page(r, "/account/methods/{id}/code", s.page(s.skipCodePage))
+	r.With(s.limited(s.changes)).Post("/account/methods/{id}/code", s.page(s.skipCode))
 }
 
 // asking is for people with a session too, and may wait for a provider.

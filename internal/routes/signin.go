@@ -58,19 +58,34 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		done, err = s.access.SignInWithPassword(r.Context(), proof, s.signInOf(r, v.Keep, ""))
 	}
-	s.Observer.SignIn(access.PasswordMethod, signInResult(err))
+	return s.answerSignIn(w, r, access.PasswordMethod, v, done, err)
+}
+
+// answerSignIn answers a form of the sign-in page: with the page that the person wanted, the page for a code, or the
+// form again.
+func (s *server) answerSignIn(
+	w http.ResponseWriter, r *http.Request, method string, v signInView, done access.SignedIn, err error,
+) error {
+	s.Observer.SignIn(method, signInResult(err))
+	if waiting, ok := errors.AsType[*access.CodeNeeded](err); ok {
+		return s.askForCode(w, r, waiting.Pending, v.Next)
+	}
 	if status, messages, ok := s.formProblem(w, err); ok {
-		s.Log.InfoContext(r.Context(), "sign-in refused",
-			"id", requestID(r.Context()), "address", address(r), "reason", err)
+		s.logRefusal(r, method, err)
 		v.Errors = messages
 		return s.showSignIn(w, r, status, v)
 	}
 	if err != nil {
 		return err
 	}
-	s.welcome(w, r, done, access.PasswordMethod)
+	s.welcome(w, r, done, method)
 	redirect(w, r, v.Next)
 	return nil
+}
+
+func (s *server) logRefusal(r *http.Request, method string, err error) {
+	s.Log.InfoContext(r.Context(), "sign-in refused",
+		"id", requestID(r.Context()), "address", address(r), "method", method, "reason", err)
 }
 
 // welcome makes the browser that has signed in a known one, and logs the sign-in.
@@ -135,6 +150,10 @@ func (s *server) formProblem(w http.ResponseWriter, err error) (status int, mess
 	case errors.Is(err, auth.ErrCredentials):
 		return http.StatusUnprocessableEntity, map[string]string{
 			"form": "Wrong e-mail or password",
+		}, true
+	case errors.Is(err, auth.ErrCode):
+		return http.StatusUnprocessableEntity, map[string]string{
+			"code": "This code isn’t right. Each code works once.",
 		}, true
 	case errors.Is(err, auth.ErrDisabled):
 		return http.StatusForbidden, map[string]string{"form": s.disabledInWords()}, true

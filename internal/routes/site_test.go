@@ -83,6 +83,7 @@ type options struct {
 	exports []export.Part               // more of them, in the archive of a person's data
 	node    config.Node                 // the change-over from the Node server
 	mail    *testkit.MailServer         // nil: no mail is sent
+	clock   func() time.Duration        // of authenticator apps; nil: the database's
 	cost    auth.Cost                   // of a password's hash; zero: cheap
 	without string                      // a provider of which the operator has no keys
 	contact string                      // OPERATOR_CONTACT
@@ -174,7 +175,7 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	client := oauth.NewClient(o.pool, oauth.Options{Limits: cmp.Or(o.calls, patientCalls)})
 	syncs := activity.NewSyncQueue(o.pool, queue)
-	accounts, post := newAccounts(t, o, queue, routes.Words{Site: publicURL, Providers: providers})
+	accounts, post := newAccounts(t, o, sealer, queue, routes.Words{Site: publicURL, Providers: providers})
 	connections := connection.New(connection.Deps{
 		Pool: o.pool, Accounts: accounts, Sealer: sealer, Client: client, Providers: providers, Queue: queue,
 		Syncs: syncs, Log: log,
@@ -232,10 +233,12 @@ func newSiteWith(t testing.TB, o options) site {
 }
 
 // newAccounts returns the accounts of a site, and what does their background work.
-func newAccounts(t testing.TB, o options, queue *jobs.Queue, words routes.Words) (*auth.Accounts, []jobs.Feature) {
+func newAccounts(
+	t testing.TB, o options, sealer *seal.Sealer, queue *jobs.Queue, words routes.Words,
+) (*auth.Accounts, []jobs.Feature) {
 	t.Helper()
 	settings := auth.Options{Limits: cmp.Or(o.limits, untiring()), Cost: cmp.Or(o.cost, cheap),
-		Admission: o.admits, Site: words.Site}
+		Admission: o.admits, Site: words.Site, Sealer: sealer, CodeClock: o.clock}
 	if o.mail == nil {
 		return auth.New(o.pool, "test", settings), nil
 	}

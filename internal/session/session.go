@@ -22,11 +22,14 @@
 //
 // A credential (a password, a provider's account) or a recent session may become invalid between its check and the
 // transaction that relies on it. So that transaction checks it again, under a lock on its row. The owner of the row
-// does that: auth.StillProven for credentials, Manager.StillLive for sessions. SignIn and ChangeAccess lead such
-// transactions, and package access puts them together. All lock in the same order, so that there is no deadlock: the
-// challenge of a passkey, addresses, user, credential, connection, session. Deleting or disabling an account locks the
-// user's row first, FOR UPDATE. A change of sign-in methods locks it FOR NO KEY UPDATE, and everything else that refers
-// to a user FOR KEY SHARE.
+// does that: auth.StillProven for credentials, auth.UseCode for codes, Manager.StillLive for sessions. SignIn and
+// ChangeAccess lead such transactions, and package access puts them together. All lock in the same order, so that there
+// is no deadlock: the challenge of a passkey, addresses, user, credential, code, connection, session. Deleting or
+// disabling an account locks the user's row first, FOR UPDATE. A change of sign-in methods locks it FOR NO KEY UPDATE,
+// and everything else that refers to a user FOR KEY SHARE.
+//
+// A session that began with one factor is not recent if the account has a second one: what needs a recent sign-in then
+// needs two factors, at all places.
 //
 // SignIn, ChangeAccess and SignOut take effect at once. A notice (Flash) is stored when the response is complete. The
 // cookie is sent with the response, and the response of a session that has ended meanwhile is discarded. All expiry is
@@ -107,15 +110,19 @@ type Session struct {
 	Created    time.Time
 	Persistent bool // it outlives the browser: "Keep me signed in"
 	Recent     bool // RecentAt the time of the request
+	TwoFactors bool // the sign-in proved two factors
 
 	methodRemoved bool // Method is no longer a sign-in method of the user
 	unproven      bool // Method is one of Options.Unproven
+	needsTwo      bool // what matters takes two factors, because the account has a second one
 }
 
 // RecentAt reports whether the sign-in was recent at t, by the database's clock, so that an act at t needs no
-// re-authentication. A sign-in by a method that has been removed, or that proves nothing, is not recent.
+// re-authentication. A sign-in is not recent if its method has been removed or proves nothing, or if it proved one
+// factor and the account has two.
 func (s Session) RecentAt(t time.Time) bool {
-	return !s.methodRemoved && !s.unproven && t.Before(s.Created.Add(recentSignIn))
+	return !s.methodRemoved && !s.unproven && (s.TwoFactors || !s.needsTwo) &&
+		t.Before(s.Created.Add(recentSignIn))
 }
 
 const (

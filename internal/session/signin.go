@@ -8,24 +8,23 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// signIn is a sign-in whose credential was proven.
-type signIn struct {
-	userID     int64
-	method     string
-	persistent bool // the session outlives the browser
+// SignIn says how a session begins.
+type SignIn struct {
+	Method     string // as in Session
+	Persistent bool   // it outlives the browser; otherwise it ends after 12 hours, too
+	TwoFactors bool   // two were proven
 }
 
 // SignIn begins a session with a new token, in one transaction with prove, which checks the credential again and
-// returns its user. The session that this browser had ends in the same transaction. method is as in Session. A session
-// that is not persistent ends with the browser, and after 12 hours. Errors: prove's.
+// returns its user. The session that this browser had ends in the same transaction. Errors: prove's.
 func (m *Manager) SignIn(
-	ctx context.Context, method string, persistent bool, prove func(context.Context, pgx.Tx) (userID int64, err error),
+	ctx context.Context, in SignIn, prove func(context.Context, pgx.Tx) (userID int64, err error),
 ) error {
 	rq := requestOf(ctx)
-	return m.replaceToken(ctx, rq, persistent, func(tx pgx.Tx) (write, error) {
+	return m.replaceToken(ctx, rq, in.Persistent, func(tx pgx.Tx) (write, error) {
 		userID, err := prove(ctx, tx)
 		return func(ctx context.Context, token string, data []byte) pgx.Row {
-			return m.store.insert(ctx, tx, rq, signIn{userID, method, persistent}, token, data)
+			return m.store.insert(ctx, tx, rq, userID, in, token, data)
 		}, err
 	})
 }
@@ -50,6 +49,15 @@ func (m *Manager) ChangeAccess(
 			return m.store.rotate(ctx, tx, rq, removed, token, data)
 		}, err
 	})
+}
+
+// Raise notes that the person of this session has proven a second factor, in the transaction of ChangeAccess.
+func (m *Manager) Raise(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `UPDATE cairn.sessions SET two_factors = true WHERE token = $1`, requestOf(ctx).stored)
+	if err != nil {
+		return fmt.Errorf("session: note a second factor: %w", err)
+	}
+	return nil
 }
 
 // write stores a session's data under a new token, given by its hash. The row has the seconds until the session's

@@ -89,7 +89,8 @@ func recovered(next http.Handler) http.Handler {
 
 // signInAs begins a session without a credential.
 func signInAs(ctx context.Context, m *session.Manager, user int64, persistent bool) error {
-	return m.SignIn(ctx, "password", persistent, func(context.Context, pgx.Tx) (int64, error) { return user, nil })
+	return m.SignIn(ctx, session.SignIn{Method: "password", Persistent: persistent},
+		func(context.Context, pgx.Tx) (int64, error) { return user, nil })
 }
 
 // rotate gives the session a new token and changes nothing else.

@@ -58,9 +58,11 @@ func (s store) FindCtx(ctx context.Context, _ string) (data []byte, found bool, 
 const selectSession = `
 		SELECT s.token, s.data, s.id, s.user_id, u.display_name, COALESCE(u.avatar_url, ''),
 		       COALESCE(u.time_zone, ''), COALESCE(u.units, ''),
-		       s.method, s.created, s.kept, s.method_removed, now(), s.expiry, s.last_seen{more}
+		       s.method, s.created, s.kept, s.method_removed, s.two_factors, f.user_id IS NOT NULL,
+		       now(), s.expiry, s.last_seen{more}
 		FROM cairn.sessions s
-		JOIN cairn.users u ON u.id = s.user_id{join}
+		JOIN cairn.users u ON u.id = s.user_id
+		LEFT JOIN cairn.second_factors f ON f.user_id = s.user_id{join}
 		WHERE s.token = ANY($1) AND now() < s.expiry`
 
 // statement is selectSession with what a Mirror adds.
@@ -77,7 +79,7 @@ func (s store) read(ctx context.Context, statement string, tokens []string) (map
 	var r row
 	fields := []any{
 		&token, &r.data, &r.ID, &r.UserID, &r.Name, &r.AvatarURL, &r.TimeZone, &r.Units, &r.Method,
-		&r.Created, &r.Persistent, &r.methodRemoved, &r.now, &r.expiry, &r.lastSeen,
+		&r.Created, &r.Persistent, &r.methodRemoved, &r.TwoFactors, &r.needsTwo, &r.now, &r.expiry, &r.lastSeen,
 	}
 	if statement != s.plain {
 		fields = append(fields, &r.endedElsewhere)
@@ -170,7 +172,9 @@ func (s store) rotate(ctx context.Context, tx pgx.Tx, rq *request, removed, toke
 
 // insert begins a session and ends the one that the browser had, in one statement: a crash leaves one of the two. If
 // the browser's token is stale, the reason why its session ended is replaced, too.
-func (s store) insert(ctx context.Context, tx pgx.Tx, rq *request, in signIn, token string, data []byte) pgx.Row {
+func (s store) insert(
+	ctx context.Context, tx pgx.Tx, rq *request, userID int64, in SignIn, token string, data []byte,
+) pgx.Row {
 	return tx.QueryRow(ctx, `
 		WITH ended AS (
 			DELETE FROM cairn.sessions WHERE token = $1
@@ -179,11 +183,11 @@ func (s store) insert(ctx context.Context, tx pgx.Tx, rq *request, in signIn, to
 			SELECT $1, $5, $11 WHERE $1 <> ''
 			ON CONFLICT (token) DO UPDATE SET reason = EXCLUDED.reason
 		)
-		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, kept, address, user_agent)
-		VALUES ($2, $3, now() + $4::interval, $5, $6, $7, $8, $9)
+		INSERT INTO cairn.sessions (token, data, expiry, user_id, method, kept, address, user_agent, two_factors)
+		VALUES ($2, $3, now() + $4::interval, $5, $6, $7, $8, $9, $12)
 		RETURNING EXTRACT(epoch FROM $10::interval)::float8`,
-		cmp.Or(rq.stored, rq.staleToken), token, data, s.lifetime(in.persistent), in.userID, in.method, in.persistent,
-		rq.address, rq.browser(), s.MaxLifetime, Replaced)
+		cmp.Or(rq.stored, rq.staleToken), token, data, s.lifetime(in.Persistent), userID, in.Method, in.Persistent,
+		rq.address, rq.browser(), s.MaxLifetime, Replaced, in.TwoFactors)
 }
 
 // browser is the browser's name as it is stored.

@@ -27,7 +27,7 @@ const Key = "garmin"
 // no names either, only an opaque id of the account.
 func New(app oauth.App) *oauth.Provider {
 	return oauth.Provider{
-		Key: Key, Name: "Garmin", FullName: "Garmin Connect",
+		Key: Key, Name: "Garmin", FullName: "Garmin Connect", TwoStep: true,
 		ManageURL: "https://connect.garmin.com/app/settings/connectedapps",
 		Offer:     "Lets Cairn receive the activities your watch records, and the health data you choose to share.",
 		Hosts:     "https://*.garmin.com", PKCE: true,

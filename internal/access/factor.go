@@ -1,0 +1,51 @@
+package access
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/auth"
+	"cairn/internal/session"
+)
+
+// AddApp adds an authenticator app to the account that is signed in, and returns the recovery codes if they come with
+// it. The person of this session has proven both factors now. Links to the account end, because they would take none.
+// The caller makes sure that the sign-in is recent. Errors: auth.ErrNotFound, session.ErrEnded.
+func (a *Access) AddApp(ctx context.Context, userID int64, n auth.NewApp) (codes []string, err error) {
+	err = a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
+		if codes, err = a.Accounts.AddApp(ctx, tx, userID, n); err != nil {
+			return "", err
+		}
+		if err := a.endWaysIn(ctx, tx, userID); err != nil {
+			return "", err
+		}
+		return "", a.Sessions.Raise(ctx, tx)
+	})
+	return codes, err
+}
+
+// RemoveApp removes the authenticator app, and locks others out. It returns the token of this browser. Errors:
+// auth.ErrNotFound.
+func (a *Access) RemoveApp(ctx context.Context, userID int64) (browser string, err error) {
+	return a.lockOthersOut(ctx, session.MethodRemoved, func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return "", a.Accounts.RemoveApp(ctx, tx, userID)
+	})
+}
+
+// ReplaceCodes gives the account that is signed in new recovery codes. Errors: auth.ErrNotFound, session.ErrEnded.
+func (a *Access) ReplaceCodes(ctx context.Context, userID int64, c auth.RecoveryCodes) error {
+	return a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return "", a.Accounts.ReplaceCodes(ctx, tx, userID, c)
+	})
+}
+
+// SkipCode says whether an account at a provider signs in without a code, and returns the provider's key. Errors:
+// auth.ErrNotFound, session.ErrEnded.
+func (a *Access) SkipCode(ctx context.Context, userID, id int64, skip bool) (provider string, err error) {
+	err = a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
+		provider, err = a.Accounts.SkipCode(ctx, tx, userID, id, skip)
+		return "", err
+	})
+	return provider, err
+}
