@@ -39,6 +39,46 @@ func (o operated) activity(b testkit.Browser) string {
 	return page.Find("#activity").Text()
 }
 
+// Somebody who has lost phone and recovery codes gets in again with a password, or with a link for one.
+func TestOperatorResetsFactors(t *testing.T) {
+	t.Parallel()
+	o := newOperated(t)
+	ada := testkit.NewBrowser(t)
+	ada.SignUp(o.url, "ada@example.org")
+	wantFailure(t, o.env, "accounts reset-factors", "see: server help accounts")
+	const factors = `
+		INSERT INTO cairn.second_factors (user_id, app, app_since) VALUES (1, '\x01', now()) ON CONFLICT DO NOTHING;
+		INSERT INTO cairn.recovery_codes (user_id, start, hash) VALUES (1, 'abcd', '');
+		INSERT INTO cairn.passkey_users (user_id, handle) VALUES (1, sha256('1')) ON CONFLICT DO NOTHING;
+		INSERT INTO cairn.passkeys (user_id, credential_id, public_key, host, name, aaguid, counter, backup_eligible,
+		                            backed_up)
+		VALUES (1, sha256('2'), '', 'localhost', 'Phone', decode(repeat('00', 16), 'hex'), 0, false, false)`
+	testkit.Execute(t, o.database, factors)
+	if row := readLines[admin.AccountRow](t, o.accounts("list --json"))[0]; !row.App || row.Codes != 1 {
+		t.Errorf("listed %+v", row)
+	}
+	if out := o.accounts("show --user-id 1"); !strings.Contains(out, "authenticator app: yes, recovery codes: 1\n") {
+		t.Errorf("it shows %q", out)
+	}
+	if out := o.accounts("reset-factors --user ada@example.org"); out !=
+		"removed 1 passkey, authenticator app: yes; ended all sessions of user 1\n" {
+		t.Errorf("it says %q", out)
+	}
+	if said := o.activity(ada); said != "" {
+		t.Error("a session goes on")
+	}
+	ada.SignIn(o.url, "ada@example.org")
+	if said := o.activity(ada); !strings.Contains(said, "The operator of this site removed your passkeys") {
+		t.Errorf("the recent activity says %q", said)
+	}
+	testkit.Execute(t, o.database, factors+`; DELETE FROM cairn.passwords`)
+	if out := o.accounts("reset-factors --user-id 1"); !strings.Contains(out, "reset-link --user-id 1\n") {
+		t.Errorf("it says %q", out)
+	}
+	testkit.Execute(t, o.database, factors+`; DELETE FROM cairn.emails`)
+	wantFailure(t, o.env, "accounts reset-factors --user-id 1", "nothing was changed")
+}
+
 func TestOperatorListsAccounts(t *testing.T) {
 	t.Parallel()
 	o := newOperated(t)

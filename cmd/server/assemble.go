@@ -55,7 +55,7 @@ func (s server) assemble(
 	if own.importer, err = changeOver.Importer(own.connections); err != nil {
 		return nil, upkeep{}, err
 	}
-	own.presence = newPresence(s.pool, s.log, sealer, own.connections, s.limits.Upkeep)
+	own.presence = newPresence(s.pool, s.log, sealer, s.limits.Upkeep, own.connections, own.accounts)
 	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err
 	}

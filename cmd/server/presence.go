@@ -12,7 +12,6 @@ import (
 
 	"cairn/db"
 	"cairn/internal/admin"
-	"cairn/internal/connection"
 	"cairn/internal/instance"
 	"cairn/internal/seal"
 )
@@ -23,21 +22,21 @@ const announceEvery = 20 * time.Second
 // presence announces this server to the others, and keeps track of which keys they hold and which are in use.
 type presence struct {
 	*instance.Self
-	log         *slog.Logger
-	sealer      *seal.Sealer
-	connections *connection.Store
-	every       time.Duration         // between two announcements, give or take half
-	limit       time.Duration         // for one announcement
-	lacking     atomic.Pointer[error] // names the keys that this server lacks; nil: none
+	log     *slog.Logger
+	sealer  *seal.Sealer
+	sealed  []admin.Sealed        // what it has sealed
+	every   time.Duration         // between two announcements, give or take half
+	limit   time.Duration         // for one announcement
+	lacking atomic.Pointer[error] // names the keys that this server lacks; nil: none
 }
 
 func newPresence(
-	pool *pgxpool.Pool, log *slog.Logger, sealer *seal.Sealer, connections *connection.Store, limit time.Duration,
+	pool *pgxpool.Pool, log *slog.Logger, sealer *seal.Sealer, limit time.Duration, sealed ...admin.Sealed,
 ) *presence {
 	hostname, _ := os.Hostname()
 	b := readBuild()
 	self := instance.New(pool, hostname, b.name(), b.Schema, sealer.KeyIDs())
-	return &presence{Self: self, log: log, sealer: sealer, connections: connections, every: announceEvery, limit: limit}
+	return &presence{Self: self, log: log, sealer: sealer, sealed: sealed, every: announceEvery, limit: limit}
 }
 
 // enter announces the server, and then fails if it lacks a key that is in use. The order matters, because "rekey" first
@@ -50,7 +49,7 @@ func (p *presence) enter(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	return admin.CheckKeys(ctx, p.connections)
+	return admin.CheckKeys(ctx, p.sealed...)
 }
 
 func (p *presence) announce(ctx context.Context) error {
@@ -78,7 +77,7 @@ func (p *presence) refresh(ctx context.Context) {
 		p.log.DebugContext(ctx, "this server could not be announced", "error", err)
 		return
 	}
-	err := admin.CheckKeys(ctx, p.connections)
+	err := admin.CheckKeys(ctx, p.sealed...)
 	switch known := p.lacking.Load() != nil; {
 	case errors.Is(err, seal.ErrKey):
 		p.lacking.Store(&err)

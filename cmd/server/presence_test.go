@@ -63,7 +63,7 @@ func TestRekeyWaitsForEveryServer(t *testing.T) {
 	if rows := instances(); len(rows) != 2 || slices.ContainsFunc(rows, odd) {
 		t.Errorf("listed %+v, want the two new ones", rows)
 	}
-	if out := commandOutput(t, both, "rekey"); !strings.HasPrefix(out, "The tokens of 2 connections") {
+	if out := commandOutput(t, both, "rekey"); !strings.HasPrefix(out, "2 secrets sealed again") {
 		t.Errorf("it says %q", out)
 	}
 	testkit.Execute(t, database, `
@@ -97,7 +97,7 @@ func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 	connections := connection.New(connection.Deps{
 		Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{}),
 	})
-	p := newPresence(pool, slog.New(slog.DiscardHandler), sealer, connections, testkit.Patience)
+	p := newPresence(pool, slog.New(slog.DiscardHandler), sealer, testkit.Patience, connections)
 	p.every = 10 * time.Millisecond
 	if err := p.enter(t.Context()); err != nil {
 		t.Fatal(err)

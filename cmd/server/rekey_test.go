@@ -22,7 +22,7 @@ func TestRotateTheEncryptionKey(t *testing.T) {
 
 	server = start(t, with(testkit.Key2+","+testkit.Key1)...)
 	out := commandOutput(t, with(testkit.Key2+","+testkit.Key1), "rekey")
-	if !strings.HasPrefix(out, "The tokens of 1 connections and revocations") {
+	if !strings.HasPrefix(out, "1 secret sealed again") {
 		t.Fatalf("it prints %q", out)
 	}
 	b.Check(server.url, "strava")

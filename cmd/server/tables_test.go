@@ -13,6 +13,7 @@ import (
 var owners = map[string]string{
 	"users": "internal/auth", "emails": "internal/auth", "passwords": "internal/auth", "identities": "internal/auth",
 	"browsers": "internal/auth", "rate_limits": "internal/auth", "links": "internal/auth",
+	"second_factors": "internal/auth", "recovery_codes": "internal/auth",
 	"passkeys": "internal/auth", "passkey_users": "internal/auth", "used_challenges": "internal/auth",
 	"account_events": "internal/auth", "messages": "internal/mail",
 	"sessions": "internal/session", "ended_sessions": "internal/session",
@@ -44,9 +45,10 @@ var guests = map[string][]string{
 		"internal/activity", // what there is to fetch depends on the connection's state
 		"internal/node",     // counts those of people who came from the Node server, as in the next two lines
 	},
-	"identities": {"internal/node"},
-	"passwords":  {"internal/node"},
-	"passkeys":   {"internal/node"},
+	"identities":     {"internal/node"},
+	"passwords":      {"internal/node"},
+	"passkeys":       {"internal/node"},
+	"second_factors": {"internal/session"}, // a lookup of a session says whether it has proven enough
 }
 
 // testsAlone are packages that only tests use.

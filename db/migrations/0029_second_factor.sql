@@ -14,6 +14,9 @@ CREATE TABLE IF NOT EXISTS cairn.second_factors (
     CHECK ((app IS NULL) = (app_since IS NULL))
 );
 
+-- Which keys are in use is looked up when a server starts, and every minute.
+CREATE INDEX IF NOT EXISTS second_factors_key ON cairn.second_factors ((encode(substring(app FROM 2 FOR 4), 'hex')));
+
 -- Recovery codes that are not used yet. The first four letters of a code are stored as they are, so that the rest has
 -- to be compared with one hash only.
 CREATE TABLE IF NOT EXISTS cairn.recovery_codes (

@@ -33,6 +33,18 @@ func (a *Access) RemoveApp(ctx context.Context, userID int64) (browser string, e
 	})
 }
 
+// ResetFactors removes the passkeys, the app and the recovery codes of an account, and locks everybody out, for an
+// operator. Errors: those of auth.ResetFactors.
+func (a *Access) ResetFactors(ctx context.Context, userID int64) (done auth.FactorsReset, err error) {
+	err = pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
+		if done, err = a.Accounts.ResetFactors(ctx, tx, userID); err != nil {
+			return err
+		}
+		return a.lockEverybodyOut(ctx, tx, userID, session.ByOperator)
+	})
+	return done, err
+}
+
 // ReplaceCodes gives the account that is signed in new recovery codes. Errors: auth.ErrNotFound, session.ErrEnded.
 func (a *Access) ReplaceCodes(ctx context.Context, userID int64, c auth.RecoveryCodes) error {
 	return a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {

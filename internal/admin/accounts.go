@@ -20,6 +20,7 @@ const AboutAccounts = `
   disable WHOSE
   enable WHOSE
   reset-link WHOSE
+  reset-factors WHOSE
   delete WHOSE --yes
   invite ADDRESS
 
@@ -32,6 +33,9 @@ list lists all accounts. show prints one account, and its recent activity.
 reset-link prints a link to choose a new password. It works once, for 30 minutes,
 and changes nothing until it is used. Find out who is asking before you hand it
 over.
+reset-factors removes the passkeys, the authenticator app and the recovery codes of
+an account whose owner has lost them, and ends all sessions. It leaves the password
+and the providers.
 disable ends all sessions of an account, lets nobody sign in to it, and fetches
 nothing for it. Its data stays, and enable takes this back.
 invite ADDRESS prints a link that makes one account, within seven days. With a mail
@@ -39,11 +43,11 @@ server, it also mails one. With SIGNUP=invite or closed, nobody can sign up with
 an invitation.
 delete deletes an account and all its data for good. It needs --yes, and says what
 only the person can still do.
-The person sees on the account page that you made a reset link, disabled the
-account or enabled it.
+The person sees on the account page that you made a reset link, reset factors,
+disabled the account or enabled it.
 
 --json has "list" print one JSON object a line: id, name, email, verified,
-password, passkeys, identities, created, disabled.
+password, passkeys, app, recovery_codes, identities, created, disabled.
 `
 
 // accountOrder is what to do with whose account.
@@ -55,7 +59,7 @@ type accountOrder struct {
 }
 
 func parseAccountOrder(args []string) (o accountOrder, err error) {
-	o.verb, args, err = Verb(args, "list", "show", "disable", "enable", "reset-link", "invite", "delete")
+	o.verb, args, err = Verb(args, "list", "show", "disable", "enable", "reset-link", "reset-factors", "invite", "delete")
 	if err != nil {
 		return accountOrder{}, err
 	}
@@ -106,6 +110,8 @@ func Accounts(ctx context.Context, e Env, out io.Writer) error {
 			return by.invite(ctx, o.address, out)
 		case "reset-link":
 			return by.resetLink(ctx, userID, out)
+		case "reset-factors":
+			return by.resetFactors(ctx, userID, out)
 		}
 		return by.delete(ctx, userID, o.yes, out)
 	})
@@ -115,11 +121,13 @@ func Accounts(ctx context.Context, e Env, out io.Writer) error {
 type AccountRow struct {
 	ID         int64      `json:"id"`
 	Name       string     `json:"name"`
-	Email      string     `json:"email"`      // "": none
-	Verified   bool       `json:"verified"`   // the e-mail is proven
-	Password   bool       `json:"password"`   // it signs in
-	Passkeys   int        `json:"passkeys"`   // how many there are
-	Identities []string   `json:"identities"` // accounts at providers that sign in, as "name:id"
+	Email      string     `json:"email"`          // "": none
+	Verified   bool       `json:"verified"`       // the e-mail is proven
+	Password   bool       `json:"password"`       // it signs in
+	Passkeys   int        `json:"passkeys"`       // how many there are
+	App        bool       `json:"app"`            // codes of an authenticator app are asked for
+	Codes      int        `json:"recovery_codes"` // how many are left
+	Identities []string   `json:"identities"`     // accounts at providers that sign in, as "name:id"
 	Created    time.Time  `json:"created"`
 	Disabled   *time.Time `json:"disabled"` // since when; nil: it isn't
 }
@@ -127,8 +135,8 @@ type AccountRow struct {
 func rowOf(a auth.Account) AccountRow {
 	row := AccountRow{
 		ID: a.ID, Name: a.Name, Email: a.Email, Verified: a.Verified, Password: a.Password, Passkeys: len(a.Passkeys),
-		Identities: []string{},
-		Created:    a.Created.UTC(),
+		Identities: []string{}, App: a.Second.HasApp(), Codes: a.Second.Codes,
+		Created: a.Created.UTC(),
 	}
 	if !a.DisabledAt.IsZero() {
 		row.Disabled = new(a.DisabledAt.UTC())
@@ -193,6 +201,9 @@ func (o operator) show(ctx context.Context, userID int64, out io.Writer) error {
 	}
 	_, err = fmt.Fprintf(out, "user %d, %q\ne-mail: %s\nsigns in with: %s\ncreated: %s\n",
 		row.ID, row.Name, email, row.waysIn(), stamp(row.Created))
+	if account.Second.On && err == nil {
+		_, err = fmt.Fprintf(out, "authenticator app: %s, recovery codes: %d\n", yesNo(row.App), row.Codes)
+	}
 	if row.Disabled != nil && err == nil {
 		_, err = fmt.Fprintf(out, "disabled: %s\n", row.disabledSince())
 	}
@@ -249,6 +260,32 @@ func (o operator) resetLink(ctx context.Context, userID int64, out io.Writer) er
 	}
 	_, err = fmt.Fprintln(out, routes.ResetURL(o.config.Site(), token))
 	return err
+}
+
+func (o operator) resetFactors(ctx context.Context, userID int64, out io.Writer) error {
+	done, err := o.ResetFactors(ctx, userID)
+	switch {
+	case errors.Is(err, auth.ErrNoEmail):
+		return fmt.Errorf("nothing was changed: passkeys are all that user %d signs in with, and there is no e-mail "+
+			"address for a reset link", userID)
+	case errors.Is(err, auth.ErrDisabled):
+		return fmt.Errorf("user %d is disabled", userID)
+	case err != nil:
+		return err
+	}
+	_, err = fmt.Fprintf(out, "removed %s, authenticator app: %s; ended all sessions of user %d\n",
+		Plural(done.Passkeys, "passkey"), yesNo(done.App), userID)
+	if done.Methods == 0 && err == nil {
+		_, err = fmt.Fprintf(out, "nothing signs in now: make a link with reset-link --user-id %d\n", userID)
+	}
+	return err
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
 }
 
 func (o operator) invite(ctx context.Context, address string, out io.Writer) error {

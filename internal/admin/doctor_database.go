@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"cairn/internal/auth"
 	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
@@ -74,13 +75,21 @@ func checkKeys(ctx context.Context, e examined) []Finding {
 			"can't be compared with what is stored until the pending migrations have run",
 		}}
 	}
-	used, err := connection.Keys(ctx, e.pool)
+	connections, err := connection.Keys(ctx, e.pool)
 	if err != nil {
 		return []Finding{{Wrong, "keys", err.Error()}}
 	}
+	apps := map[string]int{}
+	if e.database.Version >= 29 { // the first with authenticator apps
+		if apps, err = auth.AppKeys(ctx, e.pool); err != nil {
+			return []Finding{{Wrong, "keys", err.Error()}}
+		}
+	}
+	used := maps.Clone(connections)
+	maps.Copy(used, apps)
 	var found []Finding
 	for _, id := range slices.Sorted(maps.Keys(used)) {
-		found = append(found, keyFinding(id, used[id], configured))
+		found = append(found, keyFinding(id, sealedBy(connections[id], apps[id]), configured))
 	}
 	for i, id := range configured {
 		if i > 0 && used[id] == 0 {
@@ -94,8 +103,18 @@ func checkKeys(ctx context.Context, e examined) []Finding {
 	return found
 }
 
-func keyFinding(id string, connections int, configured []string) Finding {
-	sealed := Plural(connections, "connection")
+// sealedBy says what a key has sealed.
+func sealedBy(connections, apps int) string {
+	switch {
+	case apps == 0:
+		return Plural(connections, "connection")
+	case connections == 0:
+		return Plural(apps, "authenticator app")
+	}
+	return Plural(connections, "connection") + " and " + Plural(apps, "authenticator app")
+}
+
+func keyFinding(id, sealed string, configured []string) Finding {
 	switch slices.Index(configured, id) {
 	case -1:
 		return Finding{Wrong, "keys", fmt.Sprintf("%s sealed %s and is not configured: "+

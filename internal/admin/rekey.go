@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn/internal/auth"
 	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/instance"
@@ -23,7 +24,15 @@ lacks the newest key, it changes nothing and names that server. It says when the
 older keys can be removed.
 `
 
-// Rekey seals all tokens with the newest ENCRYPTION_KEY while servers run, and says when the older keys can be removed.
+// Sealed is what keeps secrets that ENCRYPTION_KEY seals: a connection.Store, and auth.Accounts.
+type Sealed interface {
+	// CheckKeys fails if a key is missing. Errors: seal.ErrKey.
+	CheckKeys(context.Context) error
+	// Rekey seals with the newest key what another one has sealed. Errors: seal.ErrOpen.
+	Rekey(context.Context) (done int, err error)
+}
+
+// Rekey seals all secrets with the newest ENCRYPTION_KEY while servers run, and says when the older keys can be removed.
 func Rekey(ctx context.Context, e Env, out io.Writer) error {
 	if err := Parse(e.Args, nil); err != nil {
 		return err
@@ -37,17 +46,20 @@ func Rekey(ctx context.Context, e Env, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		connections := connection.New(connection.Deps{
-			Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{Limits: e.Limits.Calls}),
-		})
-		if err := CheckKeys(ctx, connections); err != nil {
+		all := []Sealed{
+			connection.New(connection.Deps{
+				Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{Limits: e.Limits.Calls}),
+			}),
+			auth.New(pool, c.SessionSecret, auth.Options{Sealer: sealer}),
+		}
+		if err := CheckKeys(ctx, all...); err != nil {
 			return err
 		}
 		newest := sealer.KeyIDs()[0]
 		if err := allHold(ctx, pool, newest); err != nil {
 			return err
 		}
-		return rekey(ctx, connections, newest, out)
+		return rekey(ctx, all, newest, out)
 	})
 }
 
@@ -71,26 +83,39 @@ func NewSealer(ctx context.Context, pool *pgxpool.Pool, c config.Config) (*seal.
 }
 
 // CheckKeys fails if ENCRYPTION_KEY lacks a key that is in use, and names that key by its id. Errors: seal.ErrKey.
-func CheckKeys(ctx context.Context, connections *connection.Store) error {
-	err := connections.CheckKeys(ctx)
-	if errors.Is(err, seal.ErrKey) {
-		return fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
+func CheckKeys(ctx context.Context, all ...Sealed) error {
+	for _, one := range all {
+		switch err := one.CheckKeys(ctx); {
+		case errors.Is(err, seal.ErrKey):
+			return fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
+		case err != nil:
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
-func rekey(ctx context.Context, connections *connection.Store, newest string, out io.Writer) error {
-	done, err := connections.Rekey(ctx)
-	if errors.Is(err, seal.ErrOpen) {
-		return fmt.Errorf("resealed: %d. These are damaged, and no key opens them. "+
-			"Their owners have to disconnect and connect again; until then, keep the older keys:\n%w", done, err)
+func rekey(ctx context.Context, all []Sealed, newest string, out io.Writer) error {
+	var done int
+	var damaged error
+	for _, one := range all {
+		n, err := one.Rekey(ctx)
+		done += n
+		switch {
+		case errors.Is(err, seal.ErrOpen):
+			damaged = errors.Join(damaged, err)
+		case err != nil:
+			return fmt.Errorf("stopped after resealing %d; run it again: %w", done, err)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("stopped after resealing %d; run it again: %w", done, err)
+	if damaged != nil {
+		return fmt.Errorf("resealed: %d. These are damaged, and no key opens them. Owners of connections have to "+
+			"disconnect and connect again, and accounts with an app need server accounts reset-factors; "+
+			"until then, keep the older keys:\n%w", done, damaged)
 	}
-	_, err = fmt.Fprintf(out, "The tokens of %d connections and revocations are now sealed with the key %s. "+
+	_, err := fmt.Fprintf(out, "%s sealed again, with the key %s. "+
 		"Once every server has it in front, and this command finds nothing to do, the older keys can be removed.\n",
-		done, newest)
+		Plural(int64(done), "secret"), newest)
 	return err
 }
 

@@ -24,6 +24,15 @@ type ExportedAccount struct {
 	TimeZone   string    `json:"time_zone"`
 	Units      string    `json:"units"`
 	CreatedAt  time.Time `json:"created_at"`
+	// TwoStep is nil for an account with one factor.
+	TwoStep *ExportedTwoStep `json:"two_step_verification"`
+}
+
+// ExportedTwoStep is the second factor of an account, without what proves it.
+type ExportedTwoStep struct {
+	AppSince      *time.Time `json:"app_since"` // null: there is no app
+	RecoveryCodes int        `json:"recovery_codes_left"`
+	WrongCodes    int        `json:"wrong_codes_in_a_row"`
 }
 
 // ExportedMethod is a sign-in method: the password, or an account at a provider.
@@ -32,12 +41,15 @@ type ExportedMethod struct {
 	Email     string    `json:"email,omitempty"`
 	AccountID string    `json:"account_id,omitempty"` // the provider's
 	SignsIn   bool      `json:"signs_in"`
-	Since     time.Time `json:"since"` // of a password: when it was last changed
+	SkipsCode bool      `json:"skips_code"` // it signs in without a code
+	Since     time.Time `json:"since"`      // of a password: when it was last changed
 }
 
 // ExportedBrowser is a browser that has signed in before.
 type ExportedBrowser struct {
-	LastSignInAt time.Time `json:"last_sign_in_at"`
+	LastSignInAt time.Time  `json:"last_sign_in_at"`
+	TrustedUntil *time.Time `json:"trusted_until"` // it signs in without a code; null: it doesn't
+	UserAgent    string     `json:"user_agent"`    // when it was trusted
 }
 
 // ExportAccount returns a user for their archive. Errors: ErrNotFound.
@@ -54,7 +66,22 @@ func (a *Accounts) ExportAccount(ctx context.Context, userID int64) (u ExportedA
 		return ExportedAccount{}, fmt.Errorf("auth: export user %d: %w", userID, err)
 	}
 	u.CreatedAt = u.CreatedAt.UTC()
-	return u, nil
+	u.TwoStep, err = a.exportTwoStep(ctx, userID)
+	return u, err
+}
+
+func (a *Accounts) exportTwoStep(ctx context.Context, userID int64) (*ExportedTwoStep, error) {
+	var two ExportedTwoStep
+	err := a.pool.QueryRow(ctx, `
+		SELECT app_since, (SELECT count(*) FROM cairn.recovery_codes WHERE user_id = $1), wrong_codes
+		FROM cairn.second_factors WHERE user_id = $1`, userID).Scan(&two.AppSince, &two.RecoveryCodes, &two.WrongCodes)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("auth: export the second factor of user %d: %w", userID, err)
+	}
+	return &two, nil
 }
 
 // ExportMethods returns a page of a user's sign-in methods, confirmed or not, and the key of the next one; 0: none. The
@@ -63,14 +90,14 @@ func (a *Accounts) ExportMethods(
 	ctx context.Context, userID, after int64,
 ) (methods []ExportedMethod, next int64, err error) {
 	rows, _ := a.pool.Query(ctx, `
-		SELECT 0, 'password', email, '', true, changed_at FROM cairn.passwords WHERE user_id = $1 AND $2::bigint = 0
+		SELECT 0, 'password', email, '', true, false, changed_at FROM cairn.passwords WHERE user_id = $1 AND $2::bigint = 0
 		UNION ALL (
-			SELECT id, provider, '', subject, signs_in, created_at FROM cairn.identities
+			SELECT id, provider, '', subject, signs_in, skips_code, created_at FROM cairn.identities
 			WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3)`,
 		userID, after, exportPage) // ForEachRow returns its error
 	var id int64
 	var m ExportedMethod
-	fields := []any{&id, &m.Method, &m.Email, &m.AccountID, &m.SignsIn, &m.Since}
+	fields := []any{&id, &m.Method, &m.Email, &m.AccountID, &m.SignsIn, &m.SkipsCode, &m.Since}
 	_, err = pgx.ForEachRow(rows, fields, func() error {
 		m.Since = m.Since.UTC()
 		methods = append(methods, m)
@@ -90,11 +117,13 @@ func (a *Accounts) ExportBrowsers(
 	ctx context.Context, userID, _ int64,
 ) (browsers []ExportedBrowser, next int64, err error) {
 	rows, _ := a.pool.Query(ctx, `
-		SELECT last_used FROM cairn.browsers
+		SELECT last_used, trusted_until, user_agent FROM cairn.browsers
 		WHERE user_id = $1 ORDER BY last_used`, userID) // ForEachRow returns its error
 	var b ExportedBrowser
-	_, err = pgx.ForEachRow(rows, []any{&b.LastSignInAt}, func() error {
-		browsers = append(browsers, ExportedBrowser{b.LastSignInAt.UTC()})
+	_, err = pgx.ForEachRow(rows, []any{&b.LastSignInAt, &b.TrustedUntil, &b.UserAgent}, func() error {
+		one := b
+		one.LastSignInAt = b.LastSignInAt.UTC()
+		browsers = append(browsers, one)
 		return nil
 	})
 	if err != nil {

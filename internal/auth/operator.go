@@ -81,6 +81,42 @@ func (a *Accounts) MakeResetLink(ctx context.Context, userID int64) (token strin
 	return token, err
 }
 
+// FactorsReset is what ResetFactors has removed.
+type FactorsReset struct {
+	Passkeys int64
+	App      bool
+	Methods  int // sign-in methods that are left
+}
+
+// ResetFactors removes the passkeys, the authenticator app and the recovery codes of an account whose owner has lost
+// them. If nothing is left that signs in, the owner needs a link for a new password, and so an address. The caller ends
+// sessions. Errors: ErrNotFound, ErrDisabled; ErrNoEmail.
+func (a *Accounts) ResetFactors(ctx context.Context, tx pgx.Tx, userID int64) (done FactorsReset, err error) {
+	if err := lockMethods(ctx, tx, userID); err != nil {
+		return FactorsReset{}, err
+	}
+	err = tx.QueryRow(ctx, `
+		WITH passkeys AS (DELETE FROM cairn.passkeys WHERE user_id = $1 RETURNING 1),
+		     factor AS (DELETE FROM cairn.second_factors WHERE user_id = $1 RETURNING app),
+		     asked AS (UPDATE cairn.identities SET skips_code = false WHERE user_id = $1 AND skips_code)
+		SELECT (SELECT count(*) FROM passkeys), EXISTS (SELECT FROM factor WHERE app IS NOT NULL),
+		       (SELECT count(*) FROM cairn.identities WHERE user_id = $1 AND signs_in) +
+		       (SELECT count(*) FROM cairn.passwords WHERE user_id = $1)`, userID).
+		Scan(&done.Passkeys, &done.App, &done.Methods)
+	if err != nil {
+		return FactorsReset{}, fmt.Errorf("auth: reset the second factor of user %d: %w", userID, err)
+	}
+	var address bool
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.emails WHERE user_id = $1)`, userID).Scan(&address)
+	switch {
+	case err != nil:
+		return FactorsReset{}, fmt.Errorf("auth: find the address of user %d: %w", userID, err)
+	case done.Methods == 0 && !address:
+		return FactorsReset{}, ErrNoEmail
+	}
+	return done, a.Tell(ctx, tx, userID, mail.FactorsReset, nil)
+}
+
 // Disable lets nobody in to an account until Enable, and reports whether that is new. It waits for sign-ins that are
 // under way, so that the caller ends their sessions, too.
 func (a *Accounts) Disable(ctx context.Context, tx pgx.Tx, userID int64) (changed bool, err error) {

@@ -81,7 +81,7 @@ func TestPasskeyNames(t *testing.T) {
 	for range 2 {
 		d := newDevice(s)
 		d.auth.Aaguid = [16]byte{}
-		owner.post(addPasskey, "answer", d.makes(t, owner.options(addPasskey))).to("/account#methods")
+		owner.addsPasskey(d)
 	}
 	d := newDevice(s)
 	copy(d.auth.Aaguid[:], "\xba\xda\x55\x66\xa7\xaa\x40\x1f\xbd\x96\x45\x61\x9a\x55\x12\x0d")

@@ -21,6 +21,7 @@ type Exported struct {
 	Address    string    `json:"address"`
 	UserAgent  string    `json:"user_agent"`
 	Persistent bool      `json:"persistent"`
+	TwoFactors bool      `json:"two_factors"`
 }
 
 // ExportedEnding is a session that has ended, in the same archive.
@@ -32,12 +33,13 @@ type ExportedEnding struct {
 // Export returns a page of a user's sessions, and the key of the next one; 0: none.
 func (m *Manager) Export(ctx context.Context, userID, after int64) (sessions []Exported, next int64, err error) {
 	rows, _ := m.Pool.Query(ctx, `
-		SELECT id, method, created, last_seen, LEAST(expiry, created + $2::interval), address, user_agent, kept
+		SELECT id, method, created, last_seen, LEAST(expiry, created + $2::interval), address, user_agent, kept, two_factors
 		FROM cairn.sessions WHERE user_id = $1 AND id > $3 ORDER BY id LIMIT $4`,
 		userID, m.MaxLifetime, after, exportPage) // ForEachRow returns its error
 	var e Exported
 	fields := []any{
 		&e.ID, &e.Method, &e.SignedInAt, &e.LastSeenAt, &e.ExpiresAt, &e.Address, &e.UserAgent, &e.Persistent,
+		&e.TwoFactors,
 	}
 	_, err = pgx.ForEachRow(rows, fields, func() error {
 		e.SignedInAt, e.LastSeenAt, e.ExpiresAt = e.SignedInAt.UTC(), e.LastSeenAt.UTC(), e.ExpiresAt.UTC()

@@ -1,0 +1,84 @@
+package auth_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	apps "github.com/pquerna/otp/totp"
+
+	"cairn/internal/auth"
+	"cairn/internal/seal"
+)
+
+// sealedBy returns a sealer with keys, the newest first.
+func sealedBy(t *testing.T, keys ...byte) *seal.Sealer {
+	t.Helper()
+	var all [][]byte
+	for _, key := range keys {
+		all = append(all, bytes.Repeat([]byte{key}, 32))
+	}
+	sealer, err := seal.New(all...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sealer
+}
+
+// A key that is rotated takes no authenticator app along, and one that is missing is named.
+func TestRekeyOfApps(t *testing.T) {
+	t.Parallel()
+	plain, pool := newAccounts(t)
+	with := func(keys ...byte) *auth.Accounts {
+		return auth.New(pool, "the secret of this test", auth.Options{
+			Sealer: sealedBy(t, keys...), Cost: auth.Cost{Memory: 64, Passes: 1},
+		})
+	}
+	user, old := signUp(t, plain, pool, "ada@example.org"), with(1)
+	secret, sealed := old.SetUpApp(user)
+	code := func(ahead time.Duration) string {
+		t.Helper()
+		code, err := apps.GenerateCode(string(secret), time.Now().Add(ahead))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return code
+	}
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		app, err := old.CheckNewApp(t.Context(), user, sealed, code(0), address)
+		if err == nil {
+			_, err = old.AddApp(t.Context(), tx, user, app)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := with(2).CheckKeys(t.Context()); !errors.Is(err, seal.ErrKey) {
+		t.Errorf("without the key: %v, want ErrKey", err)
+	}
+	both := with(2, 1)
+	if err := both.CheckKeys(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []int{1, 0} {
+		if done, err := both.Rekey(t.Context()); done != want || err != nil {
+			t.Errorf("sealed %d again (error %v), want %d", done, err, want)
+		}
+	}
+	fresh := with(2)
+	if err := fresh.CheckKeys(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := fresh.CheckCode(t.Context(), user, code(30*time.Second), address, ""); err != nil {
+		t.Errorf("a code after the rotation: %v", err)
+	}
+	if _, err := pool.Exec(t.Context(), `UPDATE cairn.second_factors SET app = app || '\x00'`); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := with(3, 2).Rekey(t.Context()); done != 0 || !errors.Is(err, seal.ErrOpen) {
+		t.Errorf("a damaged secret: %d (error %v), want ErrOpen", done, err)
+	}
+}
