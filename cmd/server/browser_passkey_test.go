@@ -93,7 +93,9 @@ func TestPasskeysInChromium(t *testing.T) {
 	a.audit("home-offer")
 	a.run("be offered a passkey", click(`main a[href="/account/passkeys/new"]`), visible(`form.passkey button`))
 	a.audit("passkey-new")
-	a.run("add it", click(pressed), visible(`#methods #notice`))
+	a.run("add it", click(pressed), visible(`ol.codes`))
+	a.audit("recovery-codes")
+	a.run("save the codes", click(`main a[href="/account#two-step"]`), visible(`#two-step a[href="/account/app"]`))
 	a.audit("account-passkey")
 	a.run("have it already", chromedp.Navigate(site+"/account/passkeys/new"), click(pressed),
 		visible(`form.passkey .wrong`))
