@@ -72,6 +72,6 @@ func (a *Access) UndoChange(ctx context.Context, l auth.Link) error {
 		if err := a.lockEverybodyOut(ctx, tx, l.UserID, session.EndedElsewhere); err != nil {
 			return err
 		}
-		return a.Accounts.RequestResetTx(ctx, tx, l)
+		return a.Accounts.SendReset(ctx, tx, l)
 	})
 }

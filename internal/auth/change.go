@@ -98,7 +98,7 @@ func replaceEmail(ctx context.Context, tx pgx.Tx, userID int64, email, key strin
 
 // UndoChange restores the address of a link; another account keeps that address only if it has proven it. UndoChange
 // removes the password, and the sign-in methods added since the day before the change. disconnect ends a connection
-// first. The caller locks everybody out, and requests a link for a new password (RequestResetTx). Errors: ErrLink,
+// first. The caller locks everybody out, and sends a link for a new password (SendReset). Errors: ErrLink,
 // ErrEmailTaken, ErrDisabled; disconnect's.
 func (a *Accounts) UndoChange(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
 	if err := lockEmails(ctx, tx, l); err != nil {
@@ -130,9 +130,10 @@ func (a *Accounts) UndoChange(ctx context.Context, tx pgx.Tx, l Link, disconnect
 	return a.Tell(ctx, tx, l.UserID, mail.EmailRestored, mail.Facts{"email": l.Email})
 }
 
-// RequestResetTx is RequestReset for the address of a link, in the transaction that uses the link.
-func (a *Accounts) RequestResetTx(ctx context.Context, tx pgx.Tx, l Link) error {
-	return a.requestLinkTx(ctx, tx, Link{Purpose: ToReset, Email: l.Email, key: l.key}, "")
+// SendReset sends a link for a new password to the address of a link, in the transaction that uses the link. It is not
+// counted as a request, of which strangers could use up all (Limits.ResetStrangers).
+func (a *Accounts) SendReset(ctx context.Context, tx pgx.Tx, l Link) error {
+	return a.sendLink(ctx, tx, Link{Purpose: ToReset, UserID: l.UserID, Email: l.Email, key: l.key})
 }
 
 // removeSince removes the sign-in methods that the person who changed the address may know or have added.

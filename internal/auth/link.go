@@ -86,16 +86,14 @@ func (l Link) AskedIn(browser string) bool {
 
 // requestLink stores a request and enqueues its job.
 func (a *Accounts) requestLink(ctx context.Context, l Link, browser string) error {
-	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error { return a.requestLinkTx(ctx, tx, l, browser) })
-}
-
-func (a *Accounts) requestLinkTx(ctx context.Context, tx pgx.Tx, l Link, browser string) error {
-	r, err := insertLink(ctx, tx, l, browser)
-	if err != nil {
+	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		r, err := insertLink(ctx, tx, l, browser)
+		if err != nil {
+			return err
+		}
+		_, err = a.mail.InsertTx(ctx, tx, linkJob{r.ID}, nil)
 		return err
-	}
-	_, err = a.mail.InsertTx(ctx, tx, linkJob{r.ID}, nil)
-	return err
+	})
 }
 
 // sendLink sends a link that nobody asked for, in the transaction of its cause.

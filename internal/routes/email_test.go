@@ -42,6 +42,33 @@ func TestChangeOfAddressAndUndo(t *testing.T) {
 	owner.follow(undo).want(303, "", "")
 }
 
+// Undoing a change takes back that an account at a provider was allowed to sign in. Strangers who ask for links can't
+// keep the one for a new password from coming.
+func TestUndoDespiteOthers(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	b := joined(t, s, server, "ada@example.org")
+	allow := b.unconfirmed("strava", "max")
+	exec(t, s, `UPDATE cairn.identities SET created_at = created_at - interval '30 days'`)
+	b.post(allow).to("/account#methods")
+	b.post("/account/email", "email", "thief@example.org").to("/check-your-mail?for=change")
+	b.press(b.follow(server.WaitFor(t, "thief@example.org", "Confirm your new").Link())).to("/account#email")
+	limit := s.accounts.Limits.ResetStrangers
+	for range limit.Max {
+		if err := s.accounts.Allow(t.Context(), limit.Of(count(t, s, `SELECT id FROM cairn.users`))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner := newBrowser(t, s)
+	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "another e-mail now").Link())).
+		to("/check-your-mail?for=undo")
+	if n := methods(t, s); n != 0 {
+		t.Errorf("%d sign-in methods are left", n)
+	}
+	page := owner.follow(server.WaitFor(t, "ada@example.org", "Choose a new password").Link())
+	owner.press(page, "password", newPassword).to("/login?notice=password-reset")
+}
+
 // Undoing a change ends the undo of every later one, so that a thief can't change back.
 func TestUndoEndsLaterUndos(t *testing.T) {
 	t.Parallel()
