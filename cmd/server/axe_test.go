@@ -219,6 +219,9 @@ func (a auditor) connections() {
 
 func (a auditor) account() {
 	testkit.NewBrowser(a.t).SignIn(a.site, "ada@example.org")
+	a.see("mailed-disown", "/check-your-mail?for=disown", `main a[href$="/sandbox/mail"]`)
+	a.openMail("ada@example.org", "in a new browser", `form[action="/disown"] button`)
+	a.audit("disown")
 	a.see("account", "/account", `form[action="/account/password"] #current`)
 	a.submit("/account/password", "#current-error", "current", "wrong", "password", testkit.Password)
 	a.audit("account-password-error")

@@ -75,3 +75,25 @@ func (a *Access) UndoChange(ctx context.Context, l auth.Link) error {
 		return a.Accounts.SendReset(ctx, tx, l)
 	})
 }
+
+// Disown locks out the person who began the session of a link: it ends that session and all that began since, removes
+// what was added since, and has a link for a new password sent to the address of the link. Sessions that began before
+// stay. Errors: auth.ErrLink, auth.ErrEmailTaken.
+func (a *Access) Disown(ctx context.Context, l auth.Link) error {
+	return pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
+		if err := a.Accounts.Disown(ctx, tx, l, a.disconnects(ctx, tx, l.UserID)); err != nil {
+			return err
+		}
+		if err := a.endWaysIn(ctx, tx, l.UserID); err != nil {
+			return err
+		}
+		began, _ := l.SignIn()
+		if err := a.Sessions.EndSince(ctx, tx, l.UserID, began, session.EndedElsewhere); err != nil {
+			return err
+		}
+		if err := a.Accounts.ForgetBrowsersSince(ctx, tx, l); err != nil {
+			return err
+		}
+		return a.Accounts.SendReset(ctx, tx, l)
+	})
+}

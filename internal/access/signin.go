@@ -10,7 +10,6 @@ import (
 
 	"cairn/internal/auth"
 	"cairn/internal/connection"
-	"cairn/internal/mail"
 	"cairn/internal/oauth"
 	"cairn/internal/session"
 )
@@ -190,7 +189,7 @@ func (a *Access) meetBrowser(ctx context.Context, tx pgx.Tx, method string, in S
 		err = a.Accounts.Trust(ctx, tx, done.UserID, done.Browser)
 	}
 	if err == nil && isNew {
-		err = a.Accounts.Tell(ctx, tx, done.UserID, mail.NewBrowser, mail.Facts{"method": method})
+		err = a.Accounts.TellNewBrowser(ctx, tx, done.UserID, method)
 	}
 	return err
 }

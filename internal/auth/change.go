@@ -101,6 +101,20 @@ func replaceEmail(ctx context.Context, tx pgx.Tx, userID int64, email, key strin
 // first. The caller locks everybody out, and sends a link for a new password (SendReset). Errors: ErrLink,
 // ErrEmailTaken, ErrDisabled; disconnect's.
 func (a *Accounts) UndoChange(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
+	if err := takeBack(ctx, tx, l); err != nil {
+		return err
+	}
+	if err := removeSince(ctx, tx, l.UserID, l.created.Add(-undoneBefore), disconnect); err != nil {
+		return err
+	}
+	if err := restoreEmail(ctx, tx, l); err != nil {
+		return err
+	}
+	return a.Tell(ctx, tx, l.UserID, mail.EmailRestored, mail.Facts{"email": l.Email})
+}
+
+// takeBack locks the account of a link that takes something back, and takes the link. Errors: ErrLink, ErrDisabled.
+func takeBack(ctx context.Context, tx pgx.Tx, l Link) error {
 	if err := lockEmails(ctx, tx, l); err != nil {
 		return err
 	}
@@ -109,25 +123,24 @@ func (a *Accounts) UndoChange(ctx context.Context, tx pgx.Tx, l Link, disconnect
 	} else if err != nil {
 		return err
 	}
-	if err := takeLink(ctx, tx, l); err != nil {
-		return err
-	}
-	if err := removeSince(ctx, tx, l, disconnect); err != nil {
-		return err
-	}
+	return takeLink(ctx, tx, l)
+}
+
+// restoreEmail gives an account the address of a link again. Links that take back something later would give the
+// account back to an intruder, so they end. Older ones stay good. Errors: ErrEmailTaken.
+func restoreEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 	if err := evictClaim(ctx, tx, l); err != nil {
 		return err
 	}
 	if err := replaceEmail(ctx, tx, l.UserID, l.Email, l.key); err != nil {
 		return err
 	}
-	// Links to undo later changes would give the account back to the person who made them. Older ones stay good.
 	_, err := tx.Exec(ctx, `
-		DELETE FROM cairn.links WHERE user_id = $1 AND (purpose <> 'undo' OR id > $2)`, l.UserID, l.ID)
+		DELETE FROM cairn.links WHERE user_id = $1 AND (purpose NOT IN ('undo', 'disown') OR id > $2)`, l.UserID, l.ID)
 	if err != nil {
 		return fmt.Errorf("auth: end the links of user %d: %w", l.UserID, err)
 	}
-	return a.Tell(ctx, tx, l.UserID, mail.EmailRestored, mail.Facts{"email": l.Email})
+	return nil
 }
 
 // SendReset sends a link for a new password to the address of a link, in the transaction that uses the link. It is not
@@ -136,42 +149,39 @@ func (a *Accounts) SendReset(ctx context.Context, tx pgx.Tx, l Link) error {
 	return a.sendLink(ctx, tx, Link{Purpose: ToReset, UserID: l.UserID, Email: l.Email, key: l.key})
 }
 
-// removeSince removes the sign-in methods that the person who changed the address may know or have added.
-func removeSince(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
-	err := removeIdentities(ctx, tx, disconnect, `user_id = $1 AND created_at > $2::timestamptz - $3::interval`,
-		l.UserID, l.created, undoneBefore)
+// removeSince removes the sign-in methods that an intruder may know or have added since a time: the password in any
+// case.
+func removeSince(ctx context.Context, tx pgx.Tx, userID int64, since time.Time, disconnect Disconnect) error {
+	err := removeIdentities(ctx, tx, disconnect, `user_id = $1 AND created_at >= $2`, userID, since)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `
-		DELETE FROM cairn.passkeys WHERE user_id = $1 AND created_at > $2::timestamptz - $3::interval`,
-		l.UserID, l.created, undoneBefore)
+	_, err = tx.Exec(ctx, `DELETE FROM cairn.passkeys WHERE user_id = $1 AND created_at >= $2`, userID, since)
 	if err != nil {
-		return fmt.Errorf("auth: remove new passkeys of user %d: %w", l.UserID, err)
+		return fmt.Errorf("auth: remove new passkeys of user %d: %w", userID, err)
 	}
-	if _, err := tx.Exec(ctx, `DELETE FROM cairn.passwords WHERE user_id = $1`, l.UserID); err != nil {
-		return fmt.Errorf("auth: remove the password of user %d: %w", l.UserID, err)
+	if _, err := tx.Exec(ctx, `DELETE FROM cairn.passwords WHERE user_id = $1`, userID); err != nil {
+		return fmt.Errorf("auth: remove the password of user %d: %w", userID, err)
 	}
-	return removeFactorSince(ctx, tx, l)
+	return removeFactorSince(ctx, tx, userID, since)
 }
 
-// removeFactorSince removes an authenticator app and recovery codes that the person who changed the address may have
-// added. Otherwise they would keep the owner out.
-func removeFactorSince(ctx context.Context, tx pgx.Tx, l Link) error {
+// removeFactorSince removes an authenticator app and recovery codes that an intruder may have added since a time: they
+// would keep the owner out.
+func removeFactorSince(ctx context.Context, tx pgx.Tx, userID int64, since time.Time) error {
 	for _, sql := range []string{
-		`UPDATE cairn.second_factors SET app = NULL, app_since = NULL
-		 WHERE user_id = $1 AND app_since > $2::timestamptz - $3::interval`,
-		`DELETE FROM cairn.recovery_codes WHERE user_id = $1 AND made_at > $2::timestamptz - $3::interval`,
+		`UPDATE cairn.second_factors SET app = NULL, app_since = NULL WHERE user_id = $1 AND app_since >= $2`,
+		`DELETE FROM cairn.recovery_codes WHERE user_id = $1 AND made_at >= $2`,
 	} {
-		if _, err := tx.Exec(ctx, sql, l.UserID, l.created, undoneBefore); err != nil {
-			return fmt.Errorf("auth: remove new codes of user %d: %w", l.UserID, err)
+		if _, err := tx.Exec(ctx, sql, userID, since); err != nil {
+			return fmt.Errorf("auth: remove new codes of user %d: %w", userID, err)
 		}
 	}
-	_, err := tx.Exec(ctx, `UPDATE cairn.identities SET skips_code = false WHERE user_id = $1`, l.UserID)
+	_, err := tx.Exec(ctx, `UPDATE cairn.identities SET skips_code = false WHERE user_id = $1`, userID)
 	if err != nil {
-		return fmt.Errorf("auth: ask user %d for codes again: %w", l.UserID, err)
+		return fmt.Errorf("auth: ask user %d for codes again: %w", userID, err)
 	}
-	return dropFactor(ctx, tx, l.UserID)
+	return dropFactor(ctx, tx, userID)
 }
 
 // lockEmails locks the addresses that a link exchanges. It comes before the lock of the user, so that two accounts can

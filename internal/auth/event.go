@@ -79,8 +79,19 @@ func record(ctx context.Context, tx pgx.Tx, userID int64, kind mail.Kind, facts 
 
 // mailTo mails what happened to the account's address if it is verified.
 func (a *Accounts) mailTo(ctx context.Context, tx pgx.Tx, userID int64, kind mail.Kind, facts mail.Facts) error {
+	d, err := a.draft(ctx, tx, userID, kind, facts)
+	if err != nil || d.To == "" {
+		return err
+	}
+	return a.mail.Put(ctx, tx, d)
+}
+
+// draft returns the message about what happened. Its To is "" if it is not to be sent.
+func (a *Accounts) draft(
+	ctx context.Context, tx pgx.Tx, userID int64, kind mail.Kind, facts mail.Facts,
+) (mail.Draft, error) {
 	if a.mail == nil {
-		return nil
+		return mail.Draft{}, nil
 	}
 	var email, name, zone string
 	var now time.Time
@@ -89,17 +100,17 @@ func (a *Accounts) mailTo(ctx context.Context, tx pgx.Tx, userID int64, kind mai
 		FROM cairn.emails e JOIN cairn.users u ON u.id = e.user_id
 		WHERE e.user_id = $1 AND e.verified_at IS NOT NULL`, userID).Scan(&email, &name, &zone, &now)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
+		return mail.Draft{}, nil
 	}
 	if err != nil {
-		return fmt.Errorf("auth: find the address of user %d: %w", userID, err)
+		return mail.Draft{}, fmt.Errorf("auth: find the address of user %d: %w", userID, err)
 	}
 	said := mail.Facts{"name": name, "zone": zone, "at": now.UTC().Format(time.RFC3339)}
 	maps.Copy(said, facts)
 	if kind == mail.AccountDeleted {
 		userID = 0 // the message must not go with the account
 	}
-	return a.mail.Put(ctx, tx, mail.Draft{UserID: userID, To: email, Kind: kind, Facts: said})
+	return mail.Draft{UserID: userID, To: email, Kind: kind, Facts: said}, nil
 }
 
 // Events returns what happened to an account in the last 90 days, the newest first.

@@ -33,6 +33,7 @@ const (
 	ToVerify Purpose = "verify" // prove the address of an account
 	ToChange Purpose = "change" // prove a new address for an account
 	ToUndo   Purpose = "undo"   // take back a change of address
+	ToDisown Purpose = "disown" // take back what was done since a session began
 	ToInvite Purpose = "invite" // make an account
 )
 
@@ -41,7 +42,7 @@ func (p Purpose) life() time.Duration {
 	switch p {
 	case ToReset:
 		return 30 * time.Minute
-	case ToUndo, ToInvite:
+	case ToUndo, ToDisown, ToInvite:
 		return 7 * 24 * time.Hour
 	}
 	return 24 * time.Hour
@@ -77,6 +78,8 @@ type linkDetails struct {
 	Name string `json:"name,omitempty"` // of the account to make
 	Hash string `json:"hash,omitempty"` // of its password
 	By   string `json:"by,omitempty"`   // byOperator: it is in no message, and proves no address
+
+	SignIn mail.Facts `json:"sign_in,omitempty"` // about the session that is disowned
 }
 
 // AskedIn reports whether the browser with this token asked for the link.
@@ -211,10 +214,12 @@ func takeLink(ctx context.Context, tx pgx.Tx, l Link) error {
 	return nil
 }
 
-// EndLinks deletes the links to an account, in the transaction that locks others out of it. What an undo takes back has
-// to be possible for its seven days, so an undo stays.
+// EndLinks deletes the links to an account, in the transaction that locks others out of it. That may be an intruder's,
+// so links that take back what an intruder does stay.
 func (a *Accounts) EndLinks(ctx context.Context, tx pgx.Tx, userID int64) error {
-	if _, err := tx.Exec(ctx, `DELETE FROM cairn.links WHERE user_id = $1 AND purpose <> 'undo'`, userID); err != nil {
+	_, err := tx.Exec(ctx, `
+		DELETE FROM cairn.links WHERE user_id = $1 AND purpose NOT IN ('undo', 'disown')`, userID)
+	if err != nil {
 		return fmt.Errorf("auth: end the links of user %d: %w", userID, err)
 	}
 	return nil

@@ -25,8 +25,8 @@ const (
 	Undo   Kind = "undo"   // the address was changed; the old one can take that back
 )
 
-// Kinds of messages without a link. Taken and AccountDeleted are messages alone; the others stand on the account page,
-// too.
+// Kinds of messages without a link, except NewBrowser. Taken and AccountDeleted are messages alone; the others stand on
+// the account page, too.
 const (
 	Taken           Kind = "taken" // somebody asked for a second account with this address
 	AccountDeleted  Kind = "account_deleted"
@@ -47,7 +47,8 @@ const (
 	CodeSkipped     Kind = "code_skipped" // from now on, by the provider in Facts
 	CodeAsked       Kind = "code_asked"   // again
 	FactorsReset    Kind = "factors_reset"
-	NewBrowser      Kind = "new_browser" // that has not signed in before did
+	NewBrowser      Kind = "new_browser" // that has not signed in before did; its link can take that back
+	SignInDisowned  Kind = "sign_in_disowned"
 	NeedsReconnect  Kind = "needs_reconnect"
 	EmailVerified   Kind = "email_verified"
 	EmailChanged    Kind = "email_changed"

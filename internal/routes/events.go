@@ -88,6 +88,8 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 	case mail.NewBrowser:
 		return "device-laptop",
 			"New sign-in " + w.signedInBy(facts["method"]) + " in a new browser"
+	case mail.SignInDisowned:
+		return "shield-check", "A sign-in that wasn’t you was locked out with a link we sent you"
 	case mail.NeedsReconnect:
 		return "plug-connected-x", w.providerName(facts["provider"]) + " has to be connected again"
 	case mail.EmailVerified:

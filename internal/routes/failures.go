@@ -111,7 +111,7 @@ func (f failure) explain(p *oauth.Provider) problem {
 	case unconfirmed:
 		return problem{Status: http.StatusForbidden,
 			Heading: "This " + p.Name + " account doesn’t sign in yet.",
-			Detail: "It belongs to an account from the old site. If that account is yours, sign in to it " +
+			Detail: "The account that it belongs to has to allow it first. If that account is yours, sign in to it " +
 				"in another way, and allow " + p.Name + " on its account page. " +
 				"If it isn’t, please write to the operator of this site."}
 	case disabled:

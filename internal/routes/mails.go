@@ -62,6 +62,8 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 				"messages. If it was you, there’s nothing to do. If not, take it back within seven days."},
 			Why: becauseSafety,
 		})
+	case mail.NewBrowser:
+		return w.newBrowser(d, token)
 	case mail.Invite:
 		return w.invitation(token)
 	case mail.NeedsReconnect:
@@ -119,13 +121,27 @@ func (w Words) happenedTo(d mail.Draft) mail.Message {
 	case mail.PasskeyCounter:
 		check = "Some devices count badly, so this can be harmless. If you’re not sure, remove the " +
 			"passkey, and add a new one."
+	case mail.SignInDisowned:
+		check = "What was added since is removed. Choose a new password with the link in our other message."
 	}
-	m := mail.Message{Subject: text, Heading: "Was this you?", Paragraphs: []string{hello(d.Facts) + text + ".", check},
-		Facts: w.lines(d.Facts), Why: becauseSafety}
-	if d.Kind == mail.NewBrowser {
+	return w.with("/account#activity", "Check your account", mail.Message{
+		Subject: text, Heading: "Was this you?", Paragraphs: []string{hello(d.Facts) + text + ".", check},
+		Facts: w.lines(d.Facts), Why: becauseSafety,
+	})
+}
+
+// newBrowser is the message about a sign-in in a new browser. One of the release before has no link.
+func (w Words) newBrowser(d mail.Draft, token string) mail.Message {
+	_, text := w.happened(d.Kind, d.Facts)
+	m := mail.Message{Subject: text, Heading: "Was this you?", Facts: w.lines(d.Facts), Why: becauseSafety}
+	if token == "" {
+		m.Paragraphs = []string{hello(d.Facts) + text + ".", "If it was you, there’s nothing to do. If not, remove " +
+			"the sign-in methods that aren’t yours, change your password, and sign out everywhere else."}
 		return w.with("/account#sessions", "Check where you’re signed in", m)
 	}
-	return w.with("/account#activity", "Check your account", m)
+	m.Paragraphs = []string{hello(d.Facts) + text + ".", "If it was you, there’s nothing to do. If not, tell us " +
+		"within seven days: you can lock them out, even if you can’t sign in any more, and choose a new password."}
+	return w.withLink(disownLink, token, "This wasn’t me", m)
 }
 
 func hello(facts mail.Facts) string {

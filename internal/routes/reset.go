@@ -18,6 +18,8 @@ const (
 var mailedNotices = map[string]notice{
 	"mailed-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. " +
 		"Ask for a new one."},
+	"disown-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. If somebody else " +
+		"is in your account, choose a new password with “Forgot your password?”."},
 	"taken-meanwhile": {Kind: info, Text: "Another account uses this e-mail now."},
 	"password-reset": {Kind: good, Text: "Your new password is set, and you’re signed out everywhere. " +
 		"Sign in with it."},
@@ -44,7 +46,7 @@ func (s *server) refuseMailed(w http.ResponseWriter, r *http.Request, l SecretLi
 // mailedView is the page after a form that has a message sent.
 type mailedView struct {
 	view
-	For string // "signup", "reset", "change" or "undo"
+	For string // "signup", "reset", "change", "undo" or "disown"
 }
 
 // mailed shows the same for every address.

@@ -15,6 +15,7 @@
 //	invite.go       who may sign up, and invitations
 //	reset.go        a forgotten password
 //	verify.go       proving the address of an account; email.go has changing it, and undoing that
+//	disown.go       "this wasn't me": locking an intruder out
 //	mails.go        what messages say
 //	events.go       what happened to an account, in words
 //	cookies.go      cookies by which browsers are recognised
@@ -159,7 +160,7 @@ func newServer(d Deps) (*server, error) {
 	s.access = access.Access{
 		Sessions: d.Sessions, Accounts: d.Accounts, Connections: d.Connections, Providers: d.Providers,
 	}
-	s.links = []SecretLink{signUpLink, resetLink, verifyLink, changeLink, undoLink, inviteLink}
+	s.links = []SecretLink{signUpLink, resetLink, verifyLink, changeLink, undoLink, disownLink, inviteLink}
 	for _, p := range d.Parts {
 		s.links = append(s.links, p.Links...)
 		if p.LockOut != nil {
@@ -245,6 +246,8 @@ func (s *server) open(r chi.Router) {
 	r.Post(resetLink.Page, s.page(s.reset))
 	page(r, undoLink.Page, s.page(s.undoPage))
 	r.Post(undoLink.Page, s.page(s.undo))
+	page(r, disownLink.Page, s.page(s.disownPage))
+	r.Post(disownLink.Page, s.page(s.disown))
 	r.Post("/logout", s.page(s.signOut))
 	page(r, deletedPath, s.page(s.deleted))
 	page(r, "/privacy", s.page(s.privacy))

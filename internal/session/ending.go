@@ -62,6 +62,12 @@ func (m *Manager) EndOthers(ctx context.Context, db DB, userID, except int64, wh
 	return end(ctx, db, why, `user_id = $2 AND id <> $3`, userID, except)
 }
 
+// EndSince ends the sessions of a user that began at a time or later. db is as in EndOthers.
+func (m *Manager) EndSince(ctx context.Context, db DB, userID int64, began time.Time, why Reason) error {
+	_, err := end(ctx, db, why, `user_id = $2 AND created >= $3`, userID, began)
+	return err
+}
+
 // LockAll locks all sessions of a user until the transaction ends, before what has to be locked after them.
 func LockAll(ctx context.Context, tx pgx.Tx, userID int64) error {
 	_, err := tx.Exec(ctx, `SELECT FROM cairn.sessions WHERE user_id = $1 ORDER BY id FOR UPDATE`, userID)

@@ -1,0 +1,83 @@
+package routes
+
+import (
+	"errors"
+	"net/http"
+
+	"cairn/internal/access"
+	"cairn/internal/auth"
+)
+
+// disownLink takes back what was done since a sign-in in a new browser. It needs no session: an intruder may have ended
+// the owner's.
+var disownLink = SecretLink{
+	Name: "disown-link", From: []string{"/disown"}, Param: "token", Page: "/disown",
+	Valid: auth.ValidToken, Refused: "disown-link",
+}
+
+func (s *server) disownPage(w http.ResponseWriter, r *http.Request) error {
+	l, err := s.Accounts.FindLink(r.Context(), auth.ToDisown, Site{s}.Secret(r, disownLink))
+	if err != nil {
+		return s.refuseMailed(w, r, disownLink, err)
+	}
+	account, err := s.Accounts.Get(r.Context(), l.UserID)
+	if err != nil {
+		return err
+	}
+	return Site{s}.Ask(w, r, Warning{
+		Heading: "Was this somebody else?", Lead: s.signInInWords(l), Losses: s.disownLosses(l, account),
+		Button: "Lock them out", About: Site{s}.About(r, disownLink), Keep: Link{"No, it was me", "/"},
+	})
+}
+
+// signInInWords says which sign-in a link is about.
+func (s *server) signInInWords(l auth.Link) string {
+	at, facts := l.SignIn()
+	at = at.In(s.zone(facts["zone"]))
+	return browserInWords(facts["agent"]) + " signed in " + s.words().signedInBy(facts["method"]) + " on " +
+		at.Format("Monday 2 January 2006, 15:04 ") + zoneName(at) + ", from " + facts["address"] + "."
+}
+
+// disownLosses are what locking an intruder out takes.
+func (s *server) disownLosses(l auth.Link, account auth.Account) []Loss {
+	losses := []Loss{
+		{"logout", "That browser is signed out", "So is every browser that has signed in since"},
+		{"key", "Sign-in methods added since are removed", "Connections that came with them, too"},
+		{"password", "The password is removed", "We send a link to choose a new one to " + l.Email},
+	}
+	if account.Email != l.Email {
+		losses = append(losses, Loss{"mail", l.Email + " becomes the account’s e-mail again", "It was changed since"})
+	}
+	_, facts := l.SignIn()
+	if p := s.Providers.Get(facts["method"]); p != nil {
+		return append(losses, Loss{"plug-connected", p.Name + " stays connected, but doesn’t sign you in any more",
+			"Until you allow it again on your account page"})
+	}
+	if facts["method"] == access.PasskeyMethod {
+		return append(losses, Loss{"fingerprint", "Passkeys that were used since are removed", "Add yours again later"})
+	}
+	return losses
+}
+
+func (s *server) disown(w http.ResponseWriter, r *http.Request) error {
+	if !(Site{s}).Asked(r, disownLink) {
+		redirect(w, r, disownLink.Page)
+		return nil
+	}
+	l, err := s.Accounts.FindLink(r.Context(), auth.ToDisown, Site{s}.Secret(r, disownLink))
+	if err == nil {
+		err = s.access.Disown(r.Context(), l)
+	}
+	if errors.Is(err, auth.ErrEmailTaken) {
+		Site{s}.DropSecret(w, disownLink)
+		redirect(w, r, "/login?notice=taken-meanwhile")
+		return nil
+	}
+	if err != nil {
+		return s.refuseMailed(w, r, disownLink, err)
+	}
+	Site{s}.DropSecret(w, disownLink)
+	s.Log.InfoContext(r.Context(), "sign-in disowned", "id", requestID(r.Context()), "user", l.UserID)
+	redirect(w, r, mailedFor("disown"))
+	return nil
+}

@@ -1,0 +1,236 @@
+package routes_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"cairn/internal/testkit"
+)
+
+const newSignIn = "in a new browser"
+
+// intrudes is a browser of somebody who knows the password, with the link that the owner gets about that.
+func intrudes(t *testing.T, s site, server *testkit.MailServer, email string) (thief browser, link string) {
+	t.Helper()
+	before := len(server.Messages())
+	thief = newBrowser(t, s)
+	thief.post("/login", "email", email, "password", password).to("/")
+	testkit.Eventually(t, "the message about the sign-in comes", func() bool {
+		for _, m := range server.Messages()[before:] {
+			if m.To == email && strings.Contains(m.Subject(), newSignIn) {
+				link = m.Link()
+			}
+		}
+		return link != ""
+	})
+	return thief, link
+}
+
+// resets chooses a new password with the link that was sent last, and signs in with it.
+func (b browser) resets(server *testkit.MailServer, email string) {
+	b.t.Helper()
+	page := b.follow(server.WaitFor(b.t, email, "Choose a new password").Link())
+	b.press(page, "password", newPassword).to("/login?notice=password-reset")
+	b.post("/login", "email", email, "password", newPassword).to("/")
+}
+
+// An intruder has the password, adds sign-in methods, and locks the owner out. The owner's mailbox gets the account
+// back as it was.
+func TestDisownLocksAnIntruderOut(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	owner := joined(t, s, server, "ada@example.org")
+	owner.connect("strava", "ada").to("/")
+	thief, link := intrudes(t, s, server, "ada@example.org")
+	d := newDevice(s)
+	thief.addsPasskey(d)
+	thief.connect("garmin", "max").to("/")
+	thief.post("/account/sessions/end-others").to("/account#sessions")
+	thief.post("/account/password", "current", password, "password", "seven cold herons at the weir").
+		to("/account#h-password")
+	owner.get("/account").to("/login?next=%2Faccount&notice=sign-in")
+
+	other := newBrowser(t, s) // the owner's, too
+	page := other.follow(link).want(200, "h1", "Was this somebody else?").
+		want(200, "main", "signed in with your password on ").want(200, "main", "from 127.0.0.1").
+		want(200, ".losses", "to choose a new one to ada@example.org")
+	if strings.Contains(page.Find(".losses").Text(), "again") {
+		t.Error("the page restores an address that was not changed")
+	}
+	other.press(page).to("/check-your-mail?for=disown")
+	other.get("/check-your-mail?for=disown").want(200, "main", "They’re locked out")
+	added := count(t, s, `SELECT count(*) FROM cairn.identities WHERE provider = 'garmin'`)
+	if thief.signedIn() || added != 0 || newBrowser(t, s).entersWith(d).status == http.StatusSeeOther {
+		t.Error("the intruder is in, or has a way in")
+	}
+	for _, known := range []string{password, "seven cold herons at the weir"} {
+		thief.post("/login", "email", "ada@example.org", "password", known).want(422, "#form-error", "Wrong")
+	}
+	other.resets(server, "ada@example.org")
+	other.get("/account").want(200, "#activity", "wasn’t you was locked out")
+	other.get("/connections").has("#card-strava[data-state=active]").has("#card-garmin:not([data-state=active])")
+	other.follow(link).to("/account") // it is used
+	if !signsIn(t, s, "strava", "ada") {
+		t.Error("the owner's own sign-in method is gone")
+	}
+}
+
+// If the intruder has changed the address, the owner's is restored, and nothing goes to the other one. Links that the
+// intruder got there meanwhile are no good any more.
+func TestDisownRestoresTheAddress(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	joined(t, s, server, "ada@example.org")
+	thief, link := intrudes(t, s, server, "ada@example.org")
+	for _, email := range []string{"thief@example.org", "thief2@example.org"} {
+		thief.post("/account/email", "email", email).to("/check-your-mail?for=change")
+		thief.press(thief.follow(server.WaitFor(t, email, "Confirm your new").Link())).to("/account#email")
+	}
+	_, own := intrudes(t, s, server, "thief2@example.org")
+	thief.post("/forgot", "email", "thief2@example.org").to("/check-your-mail?for=reset")
+	reset := server.WaitFor(t, "thief2@example.org", "Choose a new password").Link()
+	undo := server.WaitFor(t, "thief@example.org", "has another e-mail now").Link()
+	before := len(server.Messages())
+
+	owner := newBrowser(t, s)
+	page := owner.follow(link).want(200, ".losses", "ada@example.org becomes the account’s e-mail again")
+	owner.press(page).to("/check-your-mail?for=disown")
+	owner.resets(server, "ada@example.org")
+	for link, refused := range map[string]string{reset: "mailed-link", undo: "mailed-link", own: "disown-link"} {
+		newBrowser(t, s).follow(link).to("/login?notice=" + refused)
+	}
+	for _, m := range server.Messages()[before:] {
+		if m.To != "ada@example.org" {
+			t.Errorf("%q went to %s", m.Subject(), m.To)
+		}
+	}
+	owner.get("/account").want(200, "#email", "ada@example.org")
+	if thief.signedIn() {
+		t.Error("the intruder is in")
+	}
+}
+
+// A link to an address that the account has given up does not take it back there, once the change can't be undone.
+func TestDisownByAnAddressThatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	owner := joined(t, s, server, "ada@example.org")
+	_, link := intrudes(t, s, server, "ada@example.org")
+	owner.post("/account/email", "email", "new@example.org").to("/check-your-mail?for=change")
+	owner.press(owner.follow(server.WaitFor(t, "new@example.org", "Confirm your new").Link())).to("/account#email")
+	exec(t, s, `UPDATE cairn.links SET expires_at = now() WHERE purpose = 'undo'`)
+	other := newBrowser(t, s)
+	other.press(other.follow(link)).to("/login?notice=disown-link")
+	owner.get("/account").want(200, "#email", "new@example.org")
+	owner.post("/login", "email", "new@example.org", "password", password).to("/")
+}
+
+// An undo of a change of address ends links of sign-ins that came after it, and leaves those that came before.
+func TestUndoAndDisown(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	joined(t, s, server, "ada@example.org")
+	thief, before := intrudes(t, s, server, "ada@example.org")
+	d := newDevice(s)
+	thief.addsPasskey(d)
+	exec(t, s, `UPDATE cairn.passkeys SET created_at = created_at - interval '25 hours'`) // an undo leaves it
+	exec(t, s, `UPDATE cairn.links SET created_at = created_at - interval '26 hours' WHERE purpose = 'disown'`)
+	thief.post("/account/email", "email", "thief@example.org").to("/check-your-mail?for=change")
+	thief.press(thief.follow(server.WaitFor(t, "thief@example.org", "Confirm your new").Link())).to("/account#email")
+	_, after := intrudes(t, s, server, "thief@example.org")
+	owner := newBrowser(t, s)
+	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "another e-mail now").Link())).
+		to("/check-your-mail?for=undo")
+	thief.follow(after).to("/login?notice=disown-link")
+	newBrowser(t, s).entersWith(d).to("/account")
+	owner.resets(server, "ada@example.org")
+	owner.press(owner.follow(before)).to("/check-your-mail?for=disown")
+	newBrowser(t, s).entersWith(d).want(422, "#form-error", "")
+}
+
+// What the owner had before stays: sessions, passkeys, and known browsers. What the session may have begun with does
+// not sign in again.
+func TestDisownLeavesWhatWasThereBefore(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	owner := joined(t, s, server, "ada@example.org")
+	own, stolen := newDevice(s), newDevice(s)
+	owner.addsPasskey(own)
+	owner.addsPasskey(stolen)
+	owner.connect("strava", "ada").to("/")
+	for name, enter := range map[string]func(thief browser){
+		"Strava": func(thief browser) {
+			thief.get(thief.decide(thief.consent("/login/strava"), "ada", "allow")).to("/")
+		},
+		"a passkey": func(thief browser) { thief.entersWith(stolen).to("/account") },
+	} {
+		thief := newBrowser(t, s)
+		enter(thief)
+		link := server.WaitFor(t, "ada@example.org", "New sign-in with "+name).Link()
+		thief.post("/logout") // the link works without the session
+		owner.press(owner.follow(link).want(200, ".losses", "")).to("/check-your-mail?for=disown")
+		if !owner.signedIn() {
+			t.Fatalf("%s: the owner is signed out", name)
+		}
+	}
+	newBrowser(t, s).entersWith(stolen).want(422, "#form-error", "")
+	newBrowser(t, s).entersWith(own).to("/account")
+	thief := newBrowser(t, s)
+	thief.failed(thief.decide(thief.consent("/login/strava"), "ada", "allow")).
+		want(200, "#notice.bad", "doesn’t sign in yet")
+	owner.get("/connections").has("#card-strava[data-state=active]")
+	owner.get("/account").has("#methods a[href$='/allow']")
+	if n := count(t, s, `SELECT count(*) FROM cairn.browsers`); n != 2 {
+		t.Errorf("%d browsers are known, want the owner's and that of the last passkey", n)
+	}
+}
+
+// The link ends with its week, and another site can't have it pressed.
+func TestDisownLinkIsGoodForAWeek(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	joined(t, s, server, "ada@example.org")
+	_, link := intrudes(t, s, server, "ada@example.org")
+	b := newBrowser(t, s)
+	exec(t, s, `UPDATE cairn.links SET expires_at = expires_at - interval '167 hours'`)
+	page := b.follow(link).want(200, "h1", "somebody else")
+	b.post("/disown", "about", "x").to("/disown")
+	exec(t, s, `UPDATE cairn.links SET expires_at = expires_at - interval '1 hour'`)
+	b.press(page).to("/login?notice=disown-link")
+	b.get("/login?notice=disown-link").want(200, "#notice", "Forgot your password?")
+}
+
+// An intruder who adds a passkey, changes the address or signs in once more at the very moment keeps nothing.
+func TestRaceDisownAgainstTheIntruder(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	second := newSiteWith(t, options{pool: s.pool, mail: server, public: s.url})
+	for round := range testkit.Rounds(t) {
+		exec(t, s, `DELETE FROM cairn.users`)
+		exec(t, s, `DELETE FROM cairn.rate_limits`)
+		email := strings.Repeat("a", round%50+1) + "@example.org"
+		joined(t, s, server, email)
+		thief, link := intrudes(t, s, server, email)
+		d, again, owner := newDevice(s), newBrowser(t, s), newBrowser(t, second)
+		made := d.makes(t, thief.options(addPasskey))
+		thief.post("/account/email", "email", "thief-"+email).to("/check-your-mail?for=change")
+		change := thief.follow(server.WaitFor(t, "thief-"+email, "Confirm your new").Link())
+		page := owner.follow(link)
+		together(
+			func() { thief.post(addPasskey, "answer", made) },
+			func() { thief.stolen().press(change) },
+			func() { again.post("/login", "email", email, "password", password) },
+			func() { owner.press(page).to("/check-your-mail?for=disown") },
+		)
+		left := count(t, s, `
+			SELECT (SELECT count(*) FROM cairn.passkeys) + (SELECT count(*) FROM cairn.passwords) +
+			       (SELECT count(*) FROM cairn.emails WHERE email <> $1)`, email)
+		if left != 0 || thief.signedIn() || again.signedIn() {
+			t.Fatalf("round %d: %d things of the intruder are left, or a session", round, left)
+		}
+		if newBrowser(t, s).entersWith(d).status == http.StatusSeeOther {
+			t.Fatalf("round %d: the intruder's passkey signs in", round)
+		}
+	}
+}
