@@ -222,6 +222,7 @@ func (a auditor) account() {
 	a.see("mailed-disown", "/check-your-mail?for=disown", `main a[href$="/sandbox/mail"]`)
 	a.openMail("ada@example.org", "in a new browser", `form[action="/disown"] button`)
 	a.audit("disown")
+	a.undo()
 	a.see("account", "/account", `form[action="/account/password"] #current`)
 	a.submit("/account/password", "#current-error", "current", "wrong", "password", testkit.Password)
 	a.audit("account-password-error")
@@ -244,6 +245,19 @@ func (a auditor) account() {
 	a.see("confirm", "/account/delete", `form[action="/account/confirm"]`)
 	a.submit("/account/confirm", "#password-error", "password", "wrong")
 	a.audit("confirm-error")
+}
+
+// undo shows an earlier address that can undo the change to the present one.
+func (a auditor) undo() {
+	a.execute(`
+		INSERT INTO cairn.links (purpose, user_id, email, email_key, nonce, token_hash, sent_at, expires_at, id)
+			OVERRIDING SYSTEM VALUE
+		SELECT 'undo', user_id, 'old@example.org', 'old@example.org', '\x00112233445566778899aabbccddeeff', sha256('x'),
+		       now(), now() + interval '7 days', 1000000
+		FROM cairn.emails WHERE email = 'ada@example.org'`)
+	a.see("account-undo", "/account", ".undo")
+	a.see("end-undo", "/account/email/undo/1000000/end", "form .risk")
+	a.execute(`DELETE FROM cairn.links WHERE id = 1000000`)
 }
 
 func (a auditor) losses() {

@@ -76,6 +76,18 @@ func (a *Access) UndoChange(ctx context.Context, l auth.Link) error {
 	})
 }
 
+// EndUndo ends an undo (auth.EndUndo) for the account that is signed in, which is recent. Errors: auth.ErrNotFound,
+// auth.ErrFactor, session.ErrEnded.
+func (a *Access) EndUndo(ctx context.Context, id int64) error {
+	current, _ := session.Current(ctx)
+	return pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
+		if err := a.Accounts.EndUndo(ctx, tx, current.UserID, id, current.Created); err != nil {
+			return err
+		}
+		return a.Sessions.StillLive(ctx, tx)
+	})
+}
+
 // Disown locks out the person who began the session of a link: it ends that session and all that began since, removes
 // what was added since, and has a link for a new password sent to the address of the link. Sessions that began before
 // stay. Errors: auth.ErrLink, auth.ErrEmailTaken.

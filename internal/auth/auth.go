@@ -3,6 +3,7 @@
 //	account.go      users: their name, their sign-in methods, their deletion
 //	email.go        the address of a user
 //	change.go       changing the address, and undoing that
+//	undo.go         ending an undo before its time
 //	disown.go       taking back what an intruder did since signing in
 //	password.go     sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go     sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
@@ -55,6 +56,7 @@ var (
 	ErrNotRecent   = errors.New("auth: a new sign-in method needs a recent sign-in")
 	ErrDisabled    = errors.New("auth: the operator has disabled the account")
 	ErrUninvited   = errors.New("auth: no account is made without an invitation")
+	ErrFactor      = errors.New("auth: the session lacks a second factor that is old enough")
 	ErrBusy        = errors.New("auth: too many passwords are being checked")
 
 	ErrPasskeyTaken    = errors.New("auth: the passkey is there already")

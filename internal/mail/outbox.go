@@ -53,6 +53,7 @@ const (
 	EmailVerified   Kind = "email_verified"
 	EmailChanged    Kind = "email_changed"
 	EmailRestored   Kind = "email_restored"
+	UndoEnded       Kind = "undo_ended"      // by the account's owner, for the address before the change, too
 	EmailFreed      Kind = "email_freed"     // it was not verified, and somebody else proved it
 	EmailRefused    Kind = "email_refused"   // its mail server refuses our messages
 	ResetLinkMade   Kind = "reset_link_made" // by an operator

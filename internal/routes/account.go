@@ -32,6 +32,7 @@ type accountView struct {
 	Verified    bool // Email is
 	MailRefused bool // by the server of Email
 	MailOn      bool
+	Undos       []undoView // of changes of Email
 	Events      []accountEvent
 	Errors      map[string]string
 	Notices     map[string]*notice // by place
@@ -90,6 +91,9 @@ func (s *server) showAccount(
 		return err
 	}
 	if v.Sections, err = s.sections(r, &v.view); err != nil {
+		return err
+	}
+	if v.Undos, err = s.undos(r); err != nil {
 		return err
 	}
 	if v.Events, err = s.events(r, current.UserID); err != nil {

@@ -98,6 +98,8 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 		return "mail", "Your e-mail was changed to " + facts["email"]
 	case mail.EmailRestored:
 		return "mail", "Your e-mail " + facts["email"] + " was restored with a link we sent to it"
+	case mail.UndoEnded:
+		return "mail", "Your old e-mail can no longer undo the change"
 	case mail.EmailFreed:
 		return "mail", facts["email"] + " was removed: it was never confirmed, and somebody proved that it is theirs"
 	case mail.EmailRefused:

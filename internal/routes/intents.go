@@ -24,6 +24,7 @@ const (
 	toRemovePasskey  = "remove-passkey" // by the id of its row
 	toAllowIdentity  = "allow-identity" // to sign in; by its id
 	toDownload       = "download"
+	toEndUndo        = "end-undo" // by the id of its link
 )
 
 func (i intent) String() string { return strings.TrimSpace(i.verb + " " + i.object) }
@@ -78,6 +79,12 @@ func (s *server) carryOut(w http.ResponseWriter, r *http.Request, i intent) erro
 			return errNoPage
 		}
 		return s.allowIdentityNow(w, r, id)
+	case toEndUndo:
+		id, err := strconv.ParseInt(i.object, 10, 64)
+		if err != nil {
+			return errNoPage
+		}
+		return s.endUndoNow(w, r, id)
 	case toDownload:
 		// The answer is a file, which would leave the browser on the page for re-authentication.
 		s.tellAt(r, atData, good, confirmed)
@@ -121,6 +128,8 @@ func (i intent) page() string {
 		return "/account/passkeys/" + url.PathEscape(i.object) + "/remove"
 	case toAllowIdentity:
 		return "/account/methods/" + url.PathEscape(i.object) + "/allow"
+	case toEndUndo:
+		return "/account/email/undo/" + url.PathEscape(i.object) + "/end"
 	case toDownload:
 		return dataPath
 	}
@@ -136,6 +145,8 @@ func (s *server) task(i intent, account auth.Account) string {
 		return "remove your password"
 	case toDownload:
 		return "download your data"
+	case toEndUndo:
+		return "end the undo of a change of e-mail"
 	case toRemovePasskey:
 		return "remove a passkey"
 	case toRemoveIdentity:

@@ -121,6 +121,9 @@ func (w Words) happenedTo(d mail.Draft) mail.Message {
 	case mail.PasskeyCounter:
 		check = "Some devices count badly, so this can be harmless. If you’re not sure, remove the " +
 			"passkey, and add a new one."
+	case mail.UndoEnded:
+		check = "If it was you, there’s nothing to do. If not, somebody has one of your passkeys: remove it, and " +
+			"ask the operator of this site if you can’t sign in."
 	case mail.SignInDisowned:
 		check = "What was added since is removed. Choose a new password with the link in our other message."
 	}

@@ -15,6 +15,7 @@
 //	invite.go       who may sign up, and invitations
 //	reset.go        a forgotten password
 //	verify.go       proving the address of an account; email.go has changing it, and undoing that
+//	undo.go         ending the time in which a change of address can be undone
 //	disown.go       "this wasn't me": locking an intruder out
 //	mails.go        what messages say
 //	events.go       what happened to an account, in words
@@ -289,6 +290,8 @@ func (s *server) signedIn(r chi.Router) {
 	r.With(s.limited(s.changes)).Post(verifyLink.Page, s.page(s.verify))
 	page(r, changeLink.Page, s.page(s.changePage))
 	r.With(s.limited(s.changes)).Post(changeLink.Page, s.page(s.changeEmail))
+	page(r, "/account/email/undo/{id}/end", s.page(s.endUndoPage))
+	r.With(s.limited(s.changes)).Post("/account/email/undo/{id}/end", s.page(s.endUndo))
 	page(r, confirmPath, s.page(s.confirmPage))
 	r.Post(confirmPath+"/passkey/options", s.page(s.passkeyConfirmOptions))
 	page(r, confirmPath+"/passkey", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/account") })

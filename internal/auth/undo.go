@@ -1,0 +1,74 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/mail"
+)
+
+// Undo is the time in which an earlier address of an account can undo the change to the next one.
+type Undo struct {
+	ID    int64 // of the link
+	Email string
+	Until time.Time
+	Ends  bool // the session can end it
+}
+
+// endsUndo says that the session of a user which began at $2 can end the undo l. It takes a second factor, so that an
+// intruder with the password does not take the account from its owner for good. The factor has to be one that the undo
+// would leave, because an intruder can add one. A passkey with which a session began was used at that very time.
+const endsUndo = `EXISTS (
+	SELECT FROM cairn.passkeys k WHERE k.user_id = l.user_id AND k.last_used_at = $2
+	AND k.created_at < l.created_at - $3::interval)`
+
+// Undos returns how a user's changes of address can still be undone. began is when the session began.
+func (a *Accounts) Undos(ctx context.Context, userID int64, began time.Time) ([]Undo, error) {
+	rows, _ := a.pool.Query(ctx, `
+		SELECT l.id, l.email, l.expires_at, `+endsUndo+` FROM cairn.links l
+		WHERE l.user_id = $1 AND l.purpose = 'undo' AND l.expires_at > now() ORDER BY l.id`,
+		userID, began, undoneBefore) // CollectRows returns its error
+	undos, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Undo])
+	if err != nil {
+		return nil, fmt.Errorf("auth: find what user %d can undo: %w", userID, err)
+	}
+	return undos, nil
+}
+
+// EndUndo ends an undo, and tells both addresses. began is when the session began; the caller makes sure that it is
+// recent. Errors: ErrNotFound, ErrFactor.
+func (a *Accounts) EndUndo(ctx context.Context, tx pgx.Tx, userID, id int64, began time.Time) error {
+	if err := lockMethods(ctx, tx, userID); err != nil {
+		return err
+	}
+	var old string
+	var can bool
+	err := tx.QueryRow(ctx, `
+		SELECT l.email, `+endsUndo+` FROM cairn.links l
+		WHERE l.user_id = $1 AND l.id = $4 AND l.purpose = 'undo' AND l.expires_at > now()`,
+		userID, began, undoneBefore, id).Scan(&old, &can)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return ErrNotFound
+	case err != nil:
+		return fmt.Errorf("auth: find undo %d: %w", id, err)
+	case !can:
+		return ErrFactor
+	}
+	if err := dropLink(ctx, tx, id); err != nil {
+		return err
+	}
+	if err := a.Tell(ctx, tx, userID, mail.UndoEnded, mail.Facts{"email": old}); err != nil {
+		return err
+	}
+	d, err := a.draft(ctx, tx, userID, mail.UndoEnded, origin(ctx))
+	if err != nil || d.To == "" {
+		return err
+	}
+	d.To = old
+	return a.mail.Put(ctx, tx, d)
+}

@@ -1,0 +1,128 @@
+package routes_test
+
+import (
+	"fmt"
+	"testing"
+
+	"cairn/internal/testkit"
+)
+
+// moves changes the address of an account, and returns the path at which the undo ends and the link that undoes.
+func (b browser) moves(server *testkit.MailServer, from, to string) (end, undo string) {
+	b.t.Helper()
+	b.post("/account/email", "email", to).to("/check-your-mail?for=change")
+	b.press(b.follow(server.WaitFor(b.t, to, "Confirm your new").Link())).to("/account#email")
+	id := count(b.t, b.site, `SELECT max(id) FROM cairn.links WHERE purpose = 'undo'`)
+	return fmt.Sprintf("/account/email/undo/%d/end", id), server.WaitFor(b.t, from, "has another e-mail now").Link()
+}
+
+// olderPasskey adds a passkey as if that were long ago.
+func (b browser) olderPasskey() *device {
+	b.t.Helper()
+	d := newDevice(b.site)
+	b.addsPasskey(d)
+	_, err := b.site.pool.Exec(b.t.Context(), `UPDATE cairn.passkeys SET created_at = created_at - interval '25 hours'`)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return d
+}
+
+// The owner of an account ends the undo of a change of address, with a passkey that was there before.
+func TestEndUndo(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	b := joined(t, s, server, "ada@example.org")
+	d := b.olderPasskey()
+	_, disown := intrudes(t, s, server, "ada@example.org")
+	end, undo := b.moves(server, "ada@example.org", "new@example.org")
+	b.get("/account").want(200, ".undo", "a…@example.org can undo the change until").
+		want(200, ".undo", "sign in with a passkey")
+	b.post(end).to("/account#email")
+	b.get("/account").want(200, "#email #notice.bad", "Nothing was changed")
+	b.entersWith(d).to("/account")
+	b.get("/account").want(200, ".undo a[href='"+end+"']", "End this now…")
+	b.get(end).want(200, "h1", "End the undo by a…@example.org?")
+	b.post(end).to("/account#email")
+	b.get("/account").want(200, "#email #notice", "can no longer undo").want(200, "#activity", "can no longer undo")
+	for _, to := range []string{"ada@example.org", "new@example.org"} {
+		server.WaitFor(t, to, "can no longer undo the change")
+	}
+	b.get(end).want(404, "h1", "")
+	b.post(end).want(404, "h1", "")
+	newBrowser(t, s).follow(undo).to("/login?notice=mailed-link")
+	other := newBrowser(t, s) // nor does another link to the old address take the account back there
+	other.press(other.follow(disown)).to("/login?notice=disown-link")
+}
+
+// An intruder with the password can't end the undo: not with a passkey of their own, nor with another person's account.
+func TestIntruderCannotEndUndo(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	b := joined(t, s, server, "ada@example.org")
+	b.olderPasskey()
+	d := newDevice(s)
+	b.addsPasskey(d)
+	end, undo := b.moves(server, "ada@example.org", "thief@example.org")
+	b.entersWith(d).to("/account")
+	if b.get("/account").Find(".undo a").Length() != 0 {
+		t.Error("a passkey that the undo would remove can end it")
+	}
+	b.post(end).to("/account#email")
+	eve := joined(t, s, server, "eve@example.org")
+	eve.entersWith(eve.olderPasskey()).to("/account")
+	eve.get(end).want(404, "h1", "")
+	eve.post(end).want(404, "h1", "")
+	newBrowser(t, s).get(end).want(303, "", "")
+	newBrowser(t, s).follow(undo).want(200, "h1", "Take your account back?")
+}
+
+// Ending an undo takes a recent sign-in. After one with a passkey it goes on at once.
+func TestEndUndoAsksWhoIsThere(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	b := joined(t, s, server, "ada@example.org")
+	d := b.olderPasskey()
+	end, _ := b.moves(server, "ada@example.org", "new@example.org")
+	b.entersWith(d).to("/account")
+	aged(t, s)
+	const confirm = "/account/confirm"
+	next := func() string {
+		page := b.get(b.asked(end)).want(200, "h1", "to end the undo of a change of e-mail")
+		return page.Find("form[action='"+confirm+"'] input[name=next]").AttrOr("value", "")
+	}
+	b.post(confirm, "password", password, "next", next()).to("/account#email")
+	b.get("/account").want(200, "#email #notice.bad", "takes a sign-in with a passkey")
+	aged(t, s)
+	where := next()
+	b.post(confirm+"/passkey", "answer", d.answers(t, b.options(confirm+"/passkey")), "next", where).to("/account#email")
+	b.get("/account").want(200, "#email #notice.good", "can no longer undo")
+}
+
+// Of an undo and its end at once, on two servers, one happens.
+func TestRaceEndUndoAgainstUndo(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	second := newSiteWith(t, options{pool: s.pool, mail: server, public: s.url})
+	for round := range testkit.Rounds(t) {
+		exec(t, s, `DELETE FROM cairn.users`)
+		exec(t, s, `DELETE FROM cairn.rate_limits`)
+		email := fmt.Sprintf("ada%d@example.org", round)
+		b := joined(t, s, server, email)
+		d := b.olderPasskey()
+		end, undo := b.moves(server, email, "new-"+email)
+		b.entersWith(d).to("/account")
+		other := newBrowser(t, second)
+		page := other.follow(undo)
+		var undone string
+		together(
+			func() { b.post(end) },
+			func() { undone = other.press(page).header.Get("Location") },
+		)
+		back := count(t, s, `SELECT count(*) FROM cairn.emails WHERE email = $1`, email) == 1
+		ended := count(t, s, `SELECT count(*) FROM cairn.account_events WHERE kind = 'undo_ended'`) == 1
+		if back == ended || back != (undone == "/check-your-mail?for=undo") {
+			t.Fatalf("round %d: undone %v (%q), ended %v, want one of them", round, back, undone, ended)
+		}
+	}
+}
