@@ -32,6 +32,8 @@ type Account struct {
 	Identities  []Identity
 	Passkeys    []Passkey
 	Second      SecondFactor
+
+	unwanted []mail.Kind // messages that its owner does not want
 }
 
 // Identity is a provider's account. It is a sign-in method if it signs in.
@@ -78,7 +80,8 @@ const selectAccounts = `
 	       e.verified_at IS NOT NULL, e.refused_at IS NOT NULL,
 	       EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id), u.created_at, u.disabled_at,
 	       f.user_id IS NOT NULL, f.app_since,
-	       (SELECT count(*) FROM cairn.recovery_codes c WHERE c.user_id = f.user_id)
+	       (SELECT count(*) FROM cairn.recovery_codes c WHERE c.user_id = f.user_id),
+	       u.unwanted_mail
 	FROM cairn.users u
 	LEFT JOIN cairn.emails e ON e.user_id = u.id
 	LEFT JOIN cairn.second_factors f ON f.user_id = u.id `
@@ -86,7 +89,7 @@ const selectAccounts = `
 func scanAccount(row pgx.CollectableRow) (a Account, err error) {
 	var disabled *time.Time
 	err = row.Scan(&a.ID, &a.Name, &a.AvatarURL, &a.Email, &a.Verified, &a.MailRefused, &a.Password, &a.Created,
-		&disabled, &a.Second.On, &a.Second.AppSince, &a.Second.Codes)
+		&disabled, &a.Second.On, &a.Second.AppSince, &a.Second.Codes, &a.unwanted)
 	if disabled != nil {
 		a.DisabledAt = *disabled
 	}

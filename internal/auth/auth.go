@@ -21,6 +21,7 @@
 //	event.go        what happened to an account, and telling its owner
 //	proof.go        checking a credential again in the transaction that acts on it
 //	preferences.go  the time zone and the units of a user
+//	messages.go     the messages that a user wants
 //	browser.go      browsers that have signed in to an account before, and trusted ones
 //	export.go       what of these is in the archive that a user downloads
 //	hash.go         argon2id, with a limit on how many hashes run at once

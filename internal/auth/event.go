@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -86,7 +87,8 @@ func (a *Accounts) mailTo(ctx context.Context, tx pgx.Tx, userID int64, kind mai
 	return a.mail.Put(ctx, tx, d)
 }
 
-// draft returns the message about what happened. Its To is "" if it is not to be sent.
+// draft returns the message about what happened. Its To is "" if it is not to be sent: the address is not verified, or
+// the account's owner does not want it.
 func (a *Accounts) draft(
 	ctx context.Context, tx pgx.Tx, userID int64, kind mail.Kind, facts mail.Facts,
 ) (mail.Draft, error) {
@@ -98,7 +100,8 @@ func (a *Accounts) draft(
 	err := tx.QueryRow(ctx, `
 		SELECT e.email, u.display_name, COALESCE(u.time_zone, ''), now()
 		FROM cairn.emails e JOIN cairn.users u ON u.id = e.user_id
-		WHERE e.user_id = $1 AND e.verified_at IS NOT NULL`, userID).Scan(&email, &name, &zone, &now)
+		WHERE e.user_id = $1 AND e.verified_at IS NOT NULL AND ($2 OR $3 <> ALL (u.unwanted_mail))`,
+		userID, !slices.Contains(mail.Optional, kind), string(kind)).Scan(&email, &name, &zone, &now)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return mail.Draft{}, nil
 	}

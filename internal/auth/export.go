@@ -23,6 +23,7 @@ type ExportedAccount struct {
 	PictureURL string    `json:"picture_url"`
 	TimeZone   string    `json:"time_zone"`
 	Units      string    `json:"units"`
+	Unwanted   []string  `json:"unwanted_messages"`
 	CreatedAt  time.Time `json:"created_at"`
 	// TwoStep is nil for an account with one factor.
 	TwoStep *ExportedTwoStep `json:"two_step_verification"`
@@ -56,9 +57,9 @@ type ExportedBrowser struct {
 func (a *Accounts) ExportAccount(ctx context.Context, userID int64) (u ExportedAccount, err error) {
 	err = a.pool.QueryRow(ctx, `
 		SELECT u.id, u.display_name, COALESCE(e.email, ''), e.verified_at IS NOT NULL, COALESCE(u.avatar_url, ''),
-		       COALESCE(u.time_zone, ''), COALESCE(u.units, ''), u.created_at
+		       COALESCE(u.time_zone, ''), COALESCE(u.units, ''), u.unwanted_mail, u.created_at
 		FROM cairn.users u LEFT JOIN cairn.emails e ON e.user_id = u.id WHERE u.id = $1`, userID).
-		Scan(&u.ID, &u.Name, &u.Email, &u.Confirmed, &u.PictureURL, &u.TimeZone, &u.Units, &u.CreatedAt)
+		Scan(&u.ID, &u.Name, &u.Email, &u.Confirmed, &u.PictureURL, &u.TimeZone, &u.Units, &u.Unwanted, &u.CreatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ExportedAccount{}, ErrNotFound
 	}

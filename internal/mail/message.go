@@ -30,6 +30,7 @@ type Message struct {
 	Facts      []Fact
 	Action     *Action // nil: there is nothing to do
 	Why        string  // a sentence that says why its reader gets it
+	Choose     string  // the URL of our page where people choose not to get it; "": they can't
 }
 
 // Fact is a line of the small table in a message.
@@ -91,6 +92,9 @@ func (l Letterhead) check(m Message) error {
 		if !l.isOurs(m.Action.URL) {
 			return fmt.Errorf("%w: its link does not lead to %s", ErrInvalid, l.Site.Host)
 		}
+	}
+	if m.Choose != "" && !l.isOurs(m.Choose) {
+		return fmt.Errorf("%w: its page of choices is not at %s", ErrInvalid, l.Site.Host)
 	}
 	for _, line := range lines {
 		if line == "" || !oneLine(line) {

@@ -51,8 +51,8 @@ func TestMessageArrivesInBothForms(t *testing.T) {
 func wantForms(t *testing.T, got testkit.Mail, m Message) {
 	t.Helper()
 	html := strings.NewReplacer("&#39;", "'", "&amp;", "&", "&#43;", "+").Replace(got.HTML)
-	all := append([]string{m.Heading, m.Action.Label, m.Action.URL, m.Why, "cairn.example.org", "help@example.org"},
-		m.Paragraphs...)
+	all := append([]string{m.Heading, m.Action.Label, m.Action.URL, m.Why, "cairn.example.org", "help@example.org",
+		"Choose which messages you get", m.Choose}, m.Paragraphs...)
 	for _, f := range m.Facts {
 		all = append(all, f.Name, f.Value)
 	}
@@ -156,6 +156,7 @@ func TestOddMessagesAreRefused(t *testing.T) {
 		"the site as a user":  func(m *Message) { m.Action.URL = "https://cairn.example.org@example.com/" },
 		"another port":        func(m *Message) { m.Action.URL = "https://cairn.example.org:8443/" },
 		"another scheme":      func(m *Message) { m.Action.URL = "http://cairn.example.org/" },
+		"choices elsewhere":   func(m *Message) { m.Choose = "https://example.com/account" },
 		"a script":            func(m *Message) { m.Action.URL = "javascript:alert(1)" },
 		"a link with a space": func(m *Message) { m.Action.URL = "https://cairn.example.org/ https://example.com" },
 	} {

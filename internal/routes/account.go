@@ -33,6 +33,7 @@ type accountView struct {
 	MailRefused bool // by the server of Email
 	MailOn      bool
 	Undos       []undoView // of changes of Email
+	Messages    []messageChoice
 	Events      []accountEvent
 	Errors      map[string]string
 	Notices     map[string]*notice // by place
@@ -79,11 +80,12 @@ func (s *server) showAccount(
 		Verified:    account.Verified,
 		MailRefused: account.MailRefused,
 		MailOn:      s.Accounts.MailOn(),
+		Messages:    messageChoices(account),
 		Errors:      problems,
 	}
 	v.Path, v.NeedsYou = "/account", len(broken(cards))
 	v.Notices = map[string]*notice{}
-	for _, place := range []string{atProfile, atEmail, atMethods, atPassword, atSessions, atData} {
+	for _, place := range []string{atProfile, atEmail, atMessages, atMethods, atPassword, atSessions, atData} {
 		v.Notices[place] = v.claim(place)
 	}
 	v.Preferences.Notice = v.claim(atPreferences)

@@ -106,6 +106,7 @@ func TestDownload(t *testing.T) {
 	s := newSiteWith(t, options{works: true, hooked: true, heard: heard.hear})
 	b := signedUp(t, s, "ada@example.org")
 	b.post("/account/preferences", "zone", "Europe/Paris", "units", "metric").to("/account#preferences")
+	b.post("/account/messages").to("/account#email")
 	for _, provider := range []string{"strava", "foursquare", "garmin"} {
 		b.connect(provider, "ada").want(http.StatusSeeOther, "", "")
 		b.updated(provider)
@@ -151,7 +152,8 @@ func TestDownload(t *testing.T) {
 		}
 	}
 	account := read[map[string]any](t, a, "account.json")
-	if account["time_zone"] != "Europe/Paris" || account["units"] != "metric" {
+	if account["time_zone"] != "Europe/Paris" || account["units"] != "metric" ||
+		!slices.Equal(account["unwanted_messages"].([]any), []any{"needs_reconnect"}) {
 		t.Errorf("the account is %v", account)
 	}
 	kept := count(t, s, `

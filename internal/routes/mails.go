@@ -163,11 +163,13 @@ func (w Words) reconnect(facts mail.Facts) mail.Message {
 	_, what, why := stateOf(p, connection.Connection{
 		State: connection.NeedsReconnect, Cause: connection.Cause(facts["cause"]),
 	})
-	return w.with(cardPath(p.Key), "Reconnect "+p.Name, mail.Message{
+	m := w.with(cardPath(p.Key), "Reconnect "+p.Name, mail.Message{
 		Subject: "Please connect " + p.Name + " again", Heading: what, Paragraphs: []string{hello(facts) + why},
 		Facts: w.lines(facts),
 		Why:   "You’re getting this once, because nothing new comes from " + p.Name + " until you do.",
 	})
+	m.Choose = w.Site.JoinPath("account").String() + "#" + atEmail
+	return m
 }
 
 // withLink adds the button of a link with a token.

@@ -35,6 +35,7 @@ const (
 	atEmail    = "email"
 	atData     = "data"
 
+	atMessages    = "messages"
 	atPreferences = "preferences"
 )
 

@@ -30,6 +30,7 @@
 //	methods.go      providers as sign-in methods
 //	passkeys.go     signing in with passkeys; ownpasskeys.go is about adding and removing them
 //	preferences.go  units and time zone
+//	messages.go     which messages a person wants
 //	times.go        times in words
 //	avatars.go      people's pictures
 //	confirm.go      re-authentication, before sign-in methods change or the account goes
@@ -280,6 +281,7 @@ func (s *server) signedIn(r chi.Router) {
 	r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))
 	r.With(s.limited(s.changes)).Post(preferencesPath, s.page(s.prefer))
 	r.With(s.limited(s.changes)).Post(zonePath, s.page(s.guessZone))
+	r.With(s.limited(s.changes)).Post(messagesPath, s.page(s.chooseMessages))
 	// A form with problems is shown again at the address it was posted to.
 	for _, form := range []string{"/account/name", "/account/password", preferencesPath} {
 		page(r, form, func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/account") })

@@ -95,7 +95,8 @@ func TestEndUndoAsksWhoIsThere(t *testing.T) {
 	b.get("/account").want(200, "#email #notice.bad", "takes a sign-in with a passkey")
 	aged(t, s)
 	where := next()
-	b.post(confirm+"/passkey", "answer", d.answers(t, b.options(confirm+"/passkey")), "next", where).to("/account#email")
+	answered := d.answers(t, b.options(confirm+"/passkey"))
+	b.post(confirm+"/passkey", "answer", answered, "next", where).to("/account#email")
 	b.get("/account").want(200, "#email #notice.good", "can no longer undo")
 }
 

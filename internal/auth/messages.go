@@ -1,0 +1,29 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"cairn/internal/mail"
+)
+
+// ChooseMail stores which of the messages that people can do without (mail.Optional) a user wants.
+func (a *Accounts) ChooseMail(ctx context.Context, userID int64, wanted []mail.Kind) error {
+	unwanted := []string{}
+	for _, kind := range mail.Optional {
+		if !slices.Contains(wanted, kind) {
+			unwanted = append(unwanted, string(kind))
+		}
+	}
+	_, err := a.pool.Exec(ctx, `UPDATE cairn.users SET unwanted_mail = $2 WHERE id = $1`, userID, unwanted)
+	if err != nil {
+		return fmt.Errorf("auth: store which messages user %d wants: %w", userID, err)
+	}
+	return nil
+}
+
+// Wants reports whether the account's owner gets messages of a kind, if the address is verified.
+func (a Account) Wants(kind mail.Kind) bool {
+	return !slices.Contains(mail.Optional, kind) || !slices.Contains(a.unwanted, kind)
+}
