@@ -81,11 +81,16 @@ func (a *Access) UndoChange(ctx context.Context, l auth.Link) error {
 func (a *Access) EndUndo(ctx context.Context, id int64) error {
 	current, _ := session.Current(ctx)
 	return pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
-		if err := a.Accounts.EndUndo(ctx, tx, current.UserID, id, current.Created); err != nil {
+		if err := a.Accounts.EndUndo(ctx, tx, current.UserID, id, FactorsOf(current)); err != nil {
 			return err
 		}
 		return a.Sessions.StillLive(ctx, tx)
 	})
+}
+
+// FactorsOf returns what a session has proven.
+func FactorsOf(s session.Session) auth.Factors {
+	return auth.Factors{Began: s.Created, Code: s.TwoFactors && s.Method != PasskeyMethod}
 }
 
 // Disown locks out the person who began the session of a link: it ends that session and all that began since, removes

@@ -19,19 +19,31 @@ type Undo struct {
 	Ends  bool // the session can end it
 }
 
-// endsUndo says that the session of a user which began at $2 can end the undo l. It takes a second factor, so that an
-// intruder with the password does not take the account from its owner for good. The factor has to be one that the undo
-// would leave, because an intruder can add one. A passkey with which a session began was used at that very time.
-const endsUndo = `EXISTS (
-	SELECT FROM cairn.passkeys k WHERE k.user_id = l.user_id AND k.last_used_at = $2
-	AND k.created_at < l.created_at - $3::interval)`
+// Factors are what a session has proven. A passkey with which it began was used at that very time.
+type Factors struct {
+	Began time.Time
+	Code  bool // after a password or a provider
+}
 
-// Undos returns how a user's changes of address can still be undone. began is when the session began.
-func (a *Accounts) Undos(ctx context.Context, userID int64, began time.Time) ([]Undo, error) {
+// endsUndo says that the session of a user which began at $2, with a code if $3, can end the undo l. It takes a second
+// factor, so that an intruder with the password does not take the account from its owner for good. The factor has to be
+// one that the undo would leave, because an intruder can add one.
+const endsUndo = `(EXISTS (
+	SELECT FROM cairn.passkeys k WHERE k.user_id = l.user_id AND k.last_used_at = $2
+	AND k.created_at < l.created_at - $4::interval)
+OR $3 AND EXISTS (
+	SELECT FROM cairn.second_factors f WHERE f.user_id = l.user_id
+	AND COALESCE(f.app_since, '-infinity') < l.created_at - $4::interval)
+AND NOT EXISTS (
+	SELECT FROM cairn.recovery_codes c WHERE c.user_id = l.user_id
+	AND c.made_at >= l.created_at - $4::interval))`
+
+// Undos returns how a user's changes of address can still be undone.
+func (a *Accounts) Undos(ctx context.Context, userID int64, proven Factors) ([]Undo, error) {
 	rows, _ := a.pool.Query(ctx, `
 		SELECT l.id, l.email, l.expires_at, `+endsUndo+` FROM cairn.links l
 		WHERE l.user_id = $1 AND l.purpose = 'undo' AND l.expires_at > now() ORDER BY l.id`,
-		userID, began, undoneBefore) // CollectRows returns its error
+		userID, proven.Began, proven.Code, undoneBefore) // CollectRows returns its error
 	undos, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Undo])
 	if err != nil {
 		return nil, fmt.Errorf("auth: find what user %d can undo: %w", userID, err)
@@ -39,9 +51,9 @@ func (a *Accounts) Undos(ctx context.Context, userID int64, began time.Time) ([]
 	return undos, nil
 }
 
-// EndUndo ends an undo, and tells both addresses. began is when the session began; the caller makes sure that it is
-// recent. Errors: ErrNotFound, ErrFactor.
-func (a *Accounts) EndUndo(ctx context.Context, tx pgx.Tx, userID, id int64, began time.Time) error {
+// EndUndo ends an undo, and tells both addresses. The caller makes sure that the session is recent. Errors: ErrNotFound,
+// ErrFactor.
+func (a *Accounts) EndUndo(ctx context.Context, tx pgx.Tx, userID, id int64, proven Factors) error {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return err
 	}
@@ -49,8 +61,8 @@ func (a *Accounts) EndUndo(ctx context.Context, tx pgx.Tx, userID, id int64, beg
 	var can bool
 	err := tx.QueryRow(ctx, `
 		SELECT l.email, `+endsUndo+` FROM cairn.links l
-		WHERE l.user_id = $1 AND l.id = $4 AND l.purpose = 'undo' AND l.expires_at > now()`,
-		userID, began, undoneBefore, id).Scan(&old, &can)
+		WHERE l.user_id = $1 AND l.id = $5 AND l.purpose = 'undo' AND l.expires_at > now()`,
+		userID, proven.Began, proven.Code, undoneBefore, id).Scan(&old, &can)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return ErrNotFound

@@ -45,6 +45,7 @@ func TestDisownLocksAnIntruderOut(t *testing.T) {
 	thief, link := intrudes(t, s, server, "ada@example.org")
 	d := newDevice(s)
 	thief.addsPasskey(d)
+	_, _ = thief.setsUpApp(&wrist{})
 	thief.connect("garmin", "max").to("/")
 	thief.post("/account/sessions/end-others").to("/account#sessions")
 	thief.post("/account/password", "current", password, "password", "seven cold herons at the weir").
@@ -144,9 +145,9 @@ func TestUndoAndDisown(t *testing.T) {
 		to("/check-your-mail?for=undo")
 	thief.follow(after).to("/login?notice=disown-link")
 	newBrowser(t, s).entersWith(d).to("/account")
-	owner.resets(server, "ada@example.org")
 	owner.press(owner.follow(before)).to("/check-your-mail?for=disown")
 	newBrowser(t, s).entersWith(d).want(422, "#form-error", "")
+	owner.resets(server, "ada@example.org")
 }
 
 // What the owner had before stays: sessions, passkeys, and known browsers. What the session may have begun with does

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"cairn/internal/access"
 	"cairn/internal/auth"
 	"cairn/internal/session"
 )
@@ -26,7 +27,7 @@ type undoView struct {
 // undos are the changes of address that can be undone.
 func (s *server) undos(r *http.Request) (views []undoView, err error) {
 	current, _ := session.Current(r.Context())
-	undos, err := s.Accounts.Undos(r.Context(), current.UserID, current.Created)
+	undos, err := s.Accounts.Undos(r.Context(), current.UserID, access.FactorsOf(current))
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +87,8 @@ func (s *server) endUndoNow(w http.ResponseWriter, r *http.Request, id int64) er
 	err := s.access.EndUndo(r.Context(), id)
 	switch {
 	case errors.Is(err, auth.ErrFactor):
-		s.tellAt(r, atEmail, bad, "Nothing was changed: this takes a sign-in with a passkey that you’ve had since a "+
-			"day before the change.")
+		s.tellAt(r, atEmail, bad, "Nothing was changed: this takes a sign-in with a passkey, or with a code from an app, "+
+			"that you’ve had since a day before the change.")
 	case errors.Is(err, auth.ErrNotFound):
 		return errNoPage
 	case err != nil:

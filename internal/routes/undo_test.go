@@ -28,6 +28,32 @@ func (b browser) olderPasskey() *device {
 	return d
 }
 
+// The owner of an account ends the undo of a change of address with a code, if it is from an app, or made, long before.
+func TestEndUndoWithACode(t *testing.T) {
+	t.Parallel()
+	server := testkit.NewMailServer(t)
+	s, clock := newCodeSite(t, options{mail: server, works: true})
+	b := joined(t, s, server, "ada@example.org")
+	mine, shown := b.setsUpApp(clock)
+	shown.recoveryCodes()
+	end, _ := b.moves(server, "ada@example.org", "new@example.org")
+	enter := func() {
+		t.Helper()
+		b.post("/logout")
+		b.provesPassword("new@example.org")
+		b.post(codePage, "code", mine.code()).to("/")
+	}
+	enter()
+	b.post(end).to("/account#email")
+	b.get("/account").want(200, "#email #notice.bad", "Nothing was changed")
+	exec(t, s, `UPDATE cairn.second_factors SET app_since = app_since - interval '25 hours'`)
+	b.post(end).to("/account#email")
+	b.get("/account").want(200, "#email #notice.bad", "Nothing was changed") // the recovery codes are new
+	exec(t, s, `UPDATE cairn.recovery_codes SET made_at = made_at - interval '25 hours'`)
+	b.post(end).to("/account#email")
+	b.get("/account").want(200, "#email #notice.good", "can no longer undo")
+}
+
 // The owner of an account ends the undo of a change of address, with a passkey that was there before.
 func TestEndUndo(t *testing.T) {
 	t.Parallel()
@@ -37,7 +63,7 @@ func TestEndUndo(t *testing.T) {
 	_, disown := intrudes(t, s, server, "ada@example.org")
 	end, undo := b.moves(server, "ada@example.org", "new@example.org")
 	b.get("/account").want(200, ".undo", "a…@example.org can undo the change until").
-		want(200, ".undo", "sign in with a passkey")
+		want(200, ".undo", "sign in with a passkey or a code")
 	b.post(end).to("/account#email")
 	b.get("/account").want(200, "#email #notice.bad", "Nothing was changed")
 	b.entersWith(d).to("/account")
@@ -83,6 +109,7 @@ func TestEndUndoAsksWhoIsThere(t *testing.T) {
 	s, server := newMailSite(t)
 	b := joined(t, s, server, "ada@example.org")
 	d := b.olderPasskey()
+	recovery := b.post("/account/recovery-codes").recoveryCodes() // too new
 	end, _ := b.moves(server, "ada@example.org", "new@example.org")
 	b.entersWith(d).to("/account")
 	aged(t, s)
@@ -91,7 +118,9 @@ func TestEndUndoAsksWhoIsThere(t *testing.T) {
 		page := b.get(b.asked(end)).want(200, "h1", "to end the undo of a change of e-mail")
 		return page.Find("form[action='"+confirm+"'] input[name=next]").AttrOr("value", "")
 	}
-	b.post(confirm, "password", password, "next", next()).to("/account#email")
+	first := next()
+	b.post(confirm, "password", password, "next", first) // an account with a passkey takes a code, too
+	b.post(codePage, "code", recovery[0], "next", first).to("/account#email")
 	b.get("/account").want(200, "#email #notice.bad", "takes a sign-in with a passkey")
 	aged(t, s)
 	where := next()
