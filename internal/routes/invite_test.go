@@ -55,7 +55,7 @@ func TestNoAccountWithoutAnInvitation(t *testing.T) {
 		b.get("/login").want(200, "main", says)
 		b.post("/signup", "name", "Eve", "email", "eve@example.org", "password", password).want(403, "main", says)
 		b.visit("strava", "moss").to("/login?notice=uninvited-strava")
-		b.get("/login?notice=uninvited-strava").want(200, "#notice", "need an invitation")
+		b.get("/login?notice=uninvited-strava").want(200, "#notice", "New accounts need an invitation")
 		b.get("/invitation?token=" + strings.Repeat("A", 43)).to("/signup")
 		b.get("/signup").want(200, "main", says)
 		b.visit("strava", "ada").to("/")
