@@ -97,7 +97,7 @@ func TestPasskeysInChromium(t *testing.T) {
 	a.audit("recovery-codes")
 	a.run("save the codes", click(`main a[href="/account#two-step"]`), visible(`#two-step a[href="/account/app"]`))
 	a.audit("account-passkey")
-	a.run("have it already", chromedp.Navigate(site+"/account/passkeys/new"), click(pressed),
+	a.run("try to add it again", chromedp.Navigate(site+"/account/passkeys/new"), click(pressed),
 		visible(`form.passkey .wrong`))
 	a.audit("passkey-there")
 
@@ -109,14 +109,14 @@ func TestPasskeysInChromium(t *testing.T) {
 	a.signOut()
 
 	a.verifies(false, false)
-	a.press("be somebody else", `form.passkey .wrong`)
+	a.press("let the device fail to verify its owner", `form.passkey .wrong`)
 	a.verifies(true, true)
-	a.press("claim to be nobody", `#form-error`)
+	a.press("let the device say that it verified nobody", `#form-error`)
 	a.audit("login-passkey-refused")
 	a.verifies(true, false)
 
 	testkit.Execute(t, database, `UPDATE cairn.passkeys SET counter = 99`)
-	a.press("use a copy", `#activity`)
+	a.press("use it with a counter that went back", `#activity`)
 	a.wantTrue("the owner is told", `document.querySelector("#activity").textContent.includes("may have been copied")`)
 	a.audit("account-passkey-copied")
 
@@ -128,6 +128,6 @@ func TestPasskeysInChromium(t *testing.T) {
 	a.audit("confirm-passkey")
 	a.run("confirm with it", click(pressed), visible(`#methods #notice`))
 	a.signOut()
-	a.press("use it all the same", `#form-error`)
+	a.press("use it after its removal", `#form-error`)
 	a.wantNoComplaints()
 }

@@ -171,7 +171,8 @@ func TestCommandsLeaveTheSchemaAlone(t *testing.T) {
 	address := dbtest.NewEmptyURL(t)
 	dir := testkit.DataDir(t)
 	env := []string{"DATABASE_URL=" + address, "DATA_DIR=" + dir}
-	all := []string{"jobs", "sessions list --all", "sessions end --all", "rekey", "instances"}
+	all := []string{"jobs", "sessions list --all", "sessions end --all", "rekey", "instances", "accounts list",
+		"accounts disable --user-id 1", "accounts enable --user-id 1"}
 	for _, args := range all {
 		wantFailure(t, env, args,
 			"the database has no schema yet: run server migrate")
@@ -194,7 +195,8 @@ func TestCommandsLeaveTheSchemaAlone(t *testing.T) {
 	if version >= newest {
 		t.Error("a command migrated the schema")
 	}
-	testkit.Execute(t, address, `INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (9999, true)`)
+	testkit.Execute(t, address, `INSERT INTO cairn.goose_db_version (version_id, is_applied) VALUES (9999, true)`,
+		`INSERT INTO cairn.users (display_name) VALUES ('Ada')`)
 	for _, args := range all {
 		commandOutput(t, env, strings.Fields(args)...)
 	}

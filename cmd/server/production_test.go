@@ -151,6 +151,13 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 		`INSERT INTO cairn.messages (key, recipient, kind, created_at)
 		 VALUES ('key', 'ada@example.org', 'reset', now() - interval '4 days')`,
 		`INSERT INTO cairn.rate_limits SELECT n, 1, now() - interval '1 s' FROM generate_series(1, 1200) n`,
+		`INSERT INTO cairn.links (purpose, email, email_key, nonce, expires_at)
+		 SELECT 'signup', 'ada@example.org', 'ada@example.org', decode(md5(n::text), 'hex'), now() - interval '1 s'
+		 FROM generate_series(1, 1200) n`,
+		`INSERT INTO cairn.account_events (user_id, kind, at)
+		 SELECT 1, 'new_browser', now() - interval '91 days' FROM generate_series(1, 1200)`,
+		`INSERT INTO cairn.used_challenges
+		 SELECT sha256(n::text::bytea), now() - interval '1 day' FROM generate_series(1, 1200) n`,
 	} {
 		if _, err := pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -167,7 +174,8 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 	var left int
 	err := pool.QueryRow(t.Context(), `
 		SELECT (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.rate_limits)
-		     + (SELECT count(*) FROM cairn.messages)`).Scan(&left)
+		     + (SELECT count(*) FROM cairn.messages) + (SELECT count(*) FROM cairn.links)
+		     + (SELECT count(*) FROM cairn.account_events) + (SELECT count(*) FROM cairn.used_challenges)`).Scan(&left)
 	if err != nil || left != 0 {
 		t.Errorf("%d rows are left (error %v)", left, err)
 	}

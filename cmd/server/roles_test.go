@@ -54,6 +54,7 @@ func TestServesWithTheLeastRights(t *testing.T) {
 	}
 	for _, args := range []string{
 		"sessions list --all", "sessions end --all", "jobs", "instances", "rekey",
+		"accounts list", "accounts disable --user-id 1", "accounts enable --user-id 1",
 	} {
 		commandOutput(t, env, strings.Fields(args)...)
 	}

@@ -101,14 +101,17 @@ func (b browser) post(path string, fields ...string) answer {
 	return b.do(http.MethodPost, path, form)
 }
 
-// want checks the status and that the element has the text.
+// want checks the status, and that the element exists and has the text. selector "" checks the status alone.
 func (a answer) want(status int, selector, text string) answer {
 	a.t.Helper()
 	if a.status != status {
 		a.t.Fatalf("got status %d (%q), want %d", a.status, strings.TrimSpace(a.Find("h1").Text()), status)
 	}
-	if selector != "" && !strings.Contains(a.Find(selector).Text(), text) {
-		a.t.Fatalf("%s is %q, want %q in it", selector, a.Find(selector).Text(), text)
+	if selector == "" {
+		return a
+	}
+	if found := a.Find(selector); found.Length() == 0 || !strings.Contains(found.Text(), text) {
+		a.t.Fatalf("%d elements are %s, with the text %q; want %q in it", found.Length(), selector, found.Text(), text)
 	}
 	return a
 }

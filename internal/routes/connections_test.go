@@ -101,7 +101,7 @@ func TestCallbackProblems(t *testing.T) {
 			t.Errorf("%s: the page repeats the query", tt.name)
 		}
 	}
-	b.get("/connections").want(200, "#card-strava[data-state=none]", "")
+	b.get("/connections").want(200, "#card-strava[data-state=revoking]", "") // since the person disconnected it
 	other.get("/connections").want(200, "#card-strava[data-state=none]", "")
 }
 

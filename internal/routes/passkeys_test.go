@@ -75,7 +75,7 @@ func TestPasskeyOptions(t *testing.T) {
 	}
 }
 
-// What proves nothing signs nobody in.
+// An answer that proves nothing signs nobody in.
 func TestPasskeysRefused(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -58,7 +58,7 @@ func (b Browser) SignUp(site, email string) {
 	form := url.Values{"name": {"Ada"}, "email": {email}, "password": {Password}}
 	status, page := b.Send(http.MethodPost, site+"/signup", form)
 	if mailbox, ok := page.Find("main a[href$='/sandbox/mail']").Attr("href"); ok {
-		_, page = b.Send(http.MethodGet, b.mailedLink(mailbox, email), nil)
+		_, page = b.Send(http.MethodGet, b.mailedLink(mailbox, email, "Confirm your e-mail"), nil)
 		about := page.Find("main input[name=about]").AttrOr("value", "")
 		status, page = b.Send(http.MethodPost, site+"/signup/confirm", url.Values{"about": {about}})
 	}
@@ -67,13 +67,13 @@ func (b Browser) SignUp(site, email string) {
 	}
 }
 
-// mailedLink returns the link in the newest message to an address in the sandbox's mailbox.
-func (b Browser) mailedLink(mailbox, to string) (link string) {
+// mailedLink returns the link in the newest message to an address, with a subject, in the sandbox's mailbox.
+func (b Browser) mailedLink(mailbox, to, subject string) (link string) {
 	b.t.Helper()
-	Eventually(b.t, "a message to "+to, func() bool {
+	Eventually(b.t, "a message to "+to+" about "+subject, func() bool {
 		_, list := b.Send(http.MethodGet, mailbox, nil)
 		message := list.Find("li").FilterFunction(func(_ int, li *goquery.Selection) bool {
-			return strings.Contains(li.Text(), "to "+to+" ")
+			return strings.Contains(li.Text(), "to "+to+" ") && strings.TrimSpace(li.Find("a").Text()) == subject
 		}).First().Find("a")
 		if message.Length() == 0 {
 			return false

@@ -2,11 +2,13 @@ package testkit
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/mail"
 	"regexp"
+	"strings"
 )
 
 // Mail is a message as it came to a MailServer.
@@ -33,7 +35,7 @@ var linkPattern = regexp.MustCompile(`https?://[^\s]+`)
 // Link returns the first link in the plain form, or "".
 func (m Mail) Link() string { return linkPattern.FindString(m.Text) }
 
-// parse reads a message of both forms.
+// parse reads a message, which has to have both forms, the plain one first.
 func (m *Mail) parse(raw []byte) error {
 	message, err := mail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
@@ -41,27 +43,38 @@ func (m *Mail) parse(raw []byte) error {
 	}
 	m.Raw, m.Header = string(raw), message.Header
 	kind, parameters, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
-	if err != nil || kind != "multipart/alternative" {
+	if err != nil {
 		return err
 	}
-	forms := multipart.NewReader(message.Body, parameters["boundary"])
-	for {
-		form, err := forms.NextPart() // decodes quoted-printable
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		body, err := io.ReadAll(form)
-		if err != nil {
-			return err
-		}
-		switch kind, _, _ := mime.ParseMediaType(form.Header.Get("Content-Type")); kind {
-		case "text/plain":
-			m.Text = string(body)
-		case "text/html":
-			m.HTML = string(body)
-		}
+	if kind != "multipart/alternative" {
+		return fmt.Errorf("the message is %s", kind)
 	}
+	forms := multipart.NewReader(message.Body, parameters["boundary"])
+	if m.Text, err = nextForm(forms, "text/plain"); err != nil {
+		return err
+	}
+	if m.HTML, err = nextForm(forms, "text/html"); err != nil {
+		return err
+	}
+	if _, err := forms.NextPart(); err != io.EOF {
+		return fmt.Errorf("after both forms: error %v, want the end", err)
+	}
+	return nil
+}
+
+// nextForm reads the next form, which has to be of a kind, and in UTF-8.
+func nextForm(forms *multipart.Reader, want string) (text string, err error) {
+	form, err := forms.NextPart() // decodes quoted-printable
+	if err != nil {
+		return "", err
+	}
+	kind, parameters, err := mime.ParseMediaType(form.Header.Get("Content-Type"))
+	if err != nil {
+		return "", err
+	}
+	if kind != want || !strings.EqualFold(parameters["charset"], "utf-8") {
+		return "", fmt.Errorf("a form is %s, charset %q; want %s in UTF-8", kind, parameters["charset"], want)
+	}
+	body, err := io.ReadAll(form)
+	return string(body), err
 }
