@@ -53,16 +53,8 @@ func (s *server) download(w http.ResponseWriter, r *http.Request) error {
 		s.confirmFirst(w, r, intent{verb: toDownload})
 		return nil
 	}
-	free, err := s.downloads.take(current.UserID)
-	if err != nil {
-		return err
-	}
-	defer free()
-	if err := s.Accounts.Allow(r.Context(), s.downloadsOf(r)...); err != nil {
-		return err
-	}
 	out := &stream{limit: s.Limits.Write, begin: func() (http.ResponseWriter, error) { return s.beginDownload(r) }}
-	err = s.sendArchive(r, out, current.UserID)
+	err := s.sendWithinLimits(r, out, current.UserID)
 	switch {
 	case err == nil:
 		s.Log.InfoContext(r.Context(), "data downloaded", "id", requestID(r.Context()), "user", current.UserID)
@@ -72,6 +64,20 @@ func (s *server) download(w http.ResponseWriter, r *http.Request) error {
 		panic(http.ErrAbortHandler)
 	}
 	return err
+}
+
+// sendWithinLimits writes the archive of a user, unless too many downloads are under way or have begun. When it has
+// returned, another one can begin.
+func (s *server) sendWithinLimits(r *http.Request, out *stream, userID int64) error {
+	free, err := s.downloads.take(userID)
+	if err != nil {
+		return err
+	}
+	defer free()
+	if err := s.Accounts.Allow(r.Context(), s.downloadsOf(r)...); err != nil {
+		return err
+	}
+	return s.sendArchive(r, out, userID)
 }
 
 // sendArchive writes the archive of a user. Each of its statements and writes has a limit.

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -28,6 +29,15 @@ func Ask[T any](t *testing.T, address, query string) (value T) {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return value
+}
+
+// LongHistory is a statement that gives each user so many records of 4 KiB, so that a download has something to send.
+func LongHistory(records int) string {
+	return fmt.Sprintf(`
+		INSERT INTO cairn.connection_events (user_id, provider, state, cause, reference)
+		SELECT u.id, 'strava', 'active', 'works',
+		       (SELECT string_agg(md5(n::text || m::text), '') FROM generate_series(1, 128) AS m)
+		FROM cairn.users u, generate_series(1, %d) AS n`, records)
 }
 
 // Lock locks tables in a mode, like ACCESS EXCLUSIVE, until release is called or the test ends.
