@@ -13,9 +13,16 @@ import (
 	"cairn/internal/testkit"
 )
 
-func TestHashingIsBounded(t *testing.T) {
+func TestRaceHashingIsBounded(t *testing.T) {
 	t.Parallel()
-	h := newHasher(Cost{})
+	for range testkit.Rounds(t) {
+		wantBounded(t, newHasher(Cost{}))
+	}
+}
+
+// wantBounded gives a hasher more than it takes, and checks how much runs at once.
+func wantBounded(t *testing.T, h *hasher) {
+	t.Helper()
 	var running, most, refused atomic.Int64
 	full := make(chan struct{}) // closed when the first is refused
 	var wg sync.WaitGroup

@@ -168,7 +168,7 @@ func TestRevokingAndConnectingExcludeEachOther(t *testing.T) {
 
 // Disconnecting while a refresh is under way leaves nothing at the provider, not even the tokens
 // that the refresh got.
-func TestDisconnectDuringRefresh(t *testing.T) {
+func TestRaceDisconnectDuringRefresh(t *testing.T) {
 	t.Parallel()
 	eachRefreshing(t, func(t *testing.T, provider string) {
 		r, owner := newExpired(t, provider)

@@ -238,7 +238,7 @@ func TestLostTokensNeedAReconnect(t *testing.T) {
 
 // If a person connects again during a refresh, the refresh does not overwrite the new connection, and its caller gets
 // the new token.
-func TestConnectDuringRefresh(t *testing.T) {
+func TestRaceConnectDuringRefresh(t *testing.T) {
 	t.Parallel()
 	r, owner := newExpired(t, sandbox.Garmin)
 	p, arrived, let := r.delayed(sandbox.Garmin)

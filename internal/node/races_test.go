@@ -119,7 +119,7 @@ func (r rig) besidePeople(first int64) {
 }
 
 // Somebody is found by the import, deletes the account before the import has it, and comes back by it.
-func TestAccountThatGoesWhileItIsFound(t *testing.T) {
+func TestRaceAccountGoesWhileItIsFound(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for name, end := range map[string]string{
@@ -154,7 +154,7 @@ func TestAccountThatGoesWhileItIsFound(t *testing.T) {
 }
 
 // A person who signs in for the first time while the import makes the account has one account.
-func TestSignInWhileTheAccountIsMade(t *testing.T) {
+func TestRaceSignInWhileTheAccountIsMade(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.insert(person(1))

@@ -1,16 +1,17 @@
 package routes_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/testkit"
 )
 
-// A new address counts once its link is opened in a browser that is signed in. The old one is told, and can undo it.
+// A new address is used once its link is opened in a browser that is signed in. The old address gets a message, and can
+// undo the change.
 func TestChangeOfAddressAndUndo(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -69,7 +70,7 @@ func TestUndoDespiteOthers(t *testing.T) {
 	owner.press(page, "password", newPassword).to("/login?notice=password-reset")
 }
 
-// Undoing a change ends the undo of every later one, so that a thief can't change back.
+// After a change is undone, later changes can't be undone any more. A thief would get the account back that way.
 func TestUndoEndsLaterUndos(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -89,7 +90,7 @@ func TestUndoEndsLaterUndos(t *testing.T) {
 	}
 }
 
-// An address that another account has by the time the link is opened changes nothing.
+// If another account has the new address by the time its link is opened, nothing is changed.
 func TestChangeToATakenAddress(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -101,26 +102,26 @@ func TestChangeToATakenAddress(t *testing.T) {
 	b.get("/account").want(200, "#email", "Another account has this e-mail").want(200, "#email", "ada@example.org")
 }
 
-// A reset ends a change of address that is pending, and the other way round.
+// A reset ends a pending change of address, and a change ends a pending reset.
 func TestRaceChangeAgainstReset(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
 	second := newSiteWith(t, options{pool: s.pool, mail: server})
 	for round := range testkit.Rounds(t) {
-		email := strings.Repeat("a", round%50+1) + "@example.org"
+		email := fmt.Sprintf("ada%d@example.org", round)
 		b := joined(t, s, server, email)
 		b.post("/account/email", "email", "new-"+email).to("/check-your-mail?for=change")
 		other := newBrowser(t, second)
 		other.post("/forgot", "email", email).to("/check-your-mail?for=reset")
 		change := b.follow(server.WaitFor(t, "new-"+email, "Confirm your new").Link())
 		reset := other.follow(server.WaitFor(t, email, "Choose a new password").Link())
-		changed, done := make(chan bool), make(chan bool)
-		go func() { changed <- b.press(change).header.Get("Location") == "/account#email" }()
-		go func() {
-			a := other.press(reset, "password", newPassword)
-			done <- a.header.Get("Location") == "/login?notice=password-reset"
-		}()
-		if c, r := <-changed, <-done; c == r {
+		var changed, done answer
+		together(
+			func() { changed = b.press(change) },
+			func() { done = other.press(reset, "password", newPassword) })
+		c := changed.header.Get("Location") == "/account#email"
+		r := done.header.Get("Location") == "/login?notice=password-reset"
+		if c == r {
 			t.Fatalf("round %d: changed %v, reset %v, want one of them", round, c, r)
 		}
 		exec(t, s, `DELETE FROM cairn.users`)
@@ -128,7 +129,7 @@ func TestRaceChangeAgainstReset(t *testing.T) {
 	}
 }
 
-// Two accounts that change to each other's address at once both keep their own.
+// If two accounts change to each other's address at once, both keep their own.
 func TestRaceExchangeOfAddresses(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -141,16 +142,18 @@ func TestRaceExchangeOfAddresses(t *testing.T) {
 			b.post("/account/email", "email", to).to("/check-your-mail?for=change")
 		}
 		testkit.Eventually(t, "both links come", func() bool { return len(server.Messages()) == before+2 })
-		answers := make(chan string)
-		holdUsers(t, s, func() {
-			for _, m := range server.Messages()[before:] {
-				b := browsers[m.To]
-				page := b.follow(m.Link())
-				go func() { answers <- b.press(page).header.Get("Location") }()
+		var presses []func()
+		var answers [2]answer
+		for i, m := range server.Messages()[before:] {
+			b := browsers[m.To]
+			page := b.follow(m.Link())
+			presses = append(presses, func() { answers[i] = b.press(page) })
+		}
+		whileUsersAreHeld(t, s, presses...)
+		for _, a := range answers {
+			if location := a.header.Get("Location"); location != "/account#email" {
+				t.Fatalf("an answer leads to %q", location)
 			}
-		})
-		if first, second := <-answers, <-answers; first != "/account#email" || second != "/account#email" {
-			t.Fatalf("the answers lead to %q and %q", first, second)
 		}
 		exec(t, s, `DELETE FROM cairn.links`)
 		exec(t, s, `DELETE FROM cairn.rate_limits`)
@@ -159,28 +162,21 @@ func TestRaceExchangeOfAddresses(t *testing.T) {
 	eve.get("/account").want(200, "#email", "eve@example.org")
 }
 
-// holdUsers locks all users, and lets go of them once two transactions wait that do started.
-func holdUsers(t *testing.T, s site, do func()) {
+// whileUsersAreHeld calls all of these at once, while a lock keeps them from the users until each waits for one.
+func whileUsersAreHeld(t *testing.T, s site, all ...func()) {
 	t.Helper()
-	err := pgx.BeginFunc(t.Context(), s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(t.Context(), `SELECT FROM cairn.users FOR UPDATE`); err != nil {
-			return err
-		}
-		do()
-		testkit.Eventually(t, "two transactions wait", func() bool {
-			return count(t, s, `
-				SELECT count(*) FROM pg_stat_activity
-				WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 2
-		})
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+	release := holding(t, s, `SELECT FROM cairn.users FOR UPDATE`)
+	var wg sync.WaitGroup
+	for _, do := range all {
+		wg.Go(do)
 	}
+	awaitWaiting(t, s, len(all))
+	release()
+	wg.Wait()
 }
 
-// Undoing a change leaves nothing to the person who made it: not the password that they knew, not a method that they
-// added just before, and not an unproven claim on the old address.
+// Undoing a change takes everything from the person who made it: the password that they knew, a sign-in method that
+// they added just before, and an unproven claim on the old address.
 func TestUndoLeavesNothingToAThief(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -203,7 +199,7 @@ func TestUndoLeavesNothingToAThief(t *testing.T) {
 	owner.press(page, "password", newPassword).to("/login?notice=password-reset")
 }
 
-// An address is proven before a password is added that goes with it, so that nobody claims a stranger's.
+// A password can be added only to a proven address, so that nobody claims a stranger's.
 func TestPasswordNeedsAProvenAddress(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -216,7 +212,7 @@ func TestPasswordNeedsAProvenAddress(t *testing.T) {
 	newBrowser(t, s).post("/login", "email", "ada@example.org", "password", newPassword).to("/")
 }
 
-// A stranger's address gets few messages, from one person and from many.
+// A stranger's address gets few messages, whether one person asks for them or many.
 func TestMessagesToAStrangerAreBounded(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -265,15 +261,15 @@ func TestRaceSignUpsOfOneAddress(t *testing.T) {
 			b.post("/signup", "email", "ada@example.org", "password", password).to("/check-your-mail?for=signup")
 		}
 		testkit.Eventually(t, "both links come", func() bool { return len(server.Messages()) == before+2 })
-		var pages []answer
+		got := make([]string, len(browsers))
+		var presses []func()
 		for i, b := range browsers {
-			pages = append(pages, b.follow(server.Messages()[before+i].Link()))
+			page := b.follow(server.Messages()[before+i].Link())
+			presses = append(presses, func() {
+				got[i] = b.press(page, "password", password).header.Get("Location")
+			})
 		}
-		locations := make(chan string)
-		for i, b := range browsers {
-			go func() { locations <- b.press(pages[i], "password", password).header.Get("Location") }()
-		}
-		got := []string{<-locations, <-locations}
+		together(presses...)
 		if !slices.Contains(got, "/") || !slices.Contains(got, "/login?notice=mailed-link") {
 			t.Fatalf("they lead to %q", got)
 		}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,16 +18,22 @@ import (
 // operatorEnds runs server sessions end while a variable of the change-over is set.
 func (s site) operatorEnds(t *testing.T, whose, variable string) string {
 	t.Helper()
+	out, err := s.endSessions(t, whose, variable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// endSessions does the same, and any goroutine may call it.
+func (s site) endSessions(t *testing.T, whose, variable string) (said string, err error) {
 	var out bytes.Buffer
-	err := admin.Sessions(t.Context(), admin.Env{
+	err = admin.Sessions(t.Context(), admin.Env{
 		Args: append([]string{"end"}, strings.Fields(whose)...), EndSessions: node.EndSessions,
 		Environ: []string{"DATABASE_URL=" + s.pool.Config().ConnString(), "DATA_DIR=" + testkit.DataDir(t), variable},
 		Log:     func(slog.Level) (*slog.Logger, func()) { return slog.New(slog.DiscardHandler), func() {} },
 	}, &out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
+	return out.String(), err
 }
 
 // adoptingUntil is NODE_SESSIONS_UNTIL.
@@ -34,7 +41,7 @@ func adoptingUntil() string {
 	return "NODE_SESSIONS_UNTIL=" + time.Now().Add(48*time.Hour).Format(time.DateOnly)
 }
 
-// An operator who ends all sessions ends those, too, that would come over from the Node server later.
+// When an operator ends all sessions, those that have not come over from the Node server yet end, too.
 func TestEndingAllSessionsMeansAll(t *testing.T) {
 	t.Parallel()
 	for _, age := range []string{"2592000000", "0"} { // of the cookie; without one, a session doesn't say when it began
@@ -100,45 +107,41 @@ func TestEndingAllSessionsEndsThemThere(t *testing.T) {
 	}
 }
 
+// claiming returns a site on which a request is about to adopt a session. A lock stops it until release is called.
+func claiming(t *testing.T, lock string) (s site, release func()) {
+	t.Helper()
+	both := besideExpress(t, testkit.Express{}, adopting())
+	imported(t, both.site, 7)
+	b := both.atExpress(t, 7)
+	unlock := holding(t, both.site, lock)
+	var claim sync.WaitGroup
+	claim.Go(func() { b.get("/privacy") })
+	awaitWaiting(t, both.site, 1)
+	return both.site, func() { unlock(); claim.Wait() }
+}
+
 // A session that is found before all end, and claimed after, is not adopted.
-func TestAllEndBeforeAClaim(t *testing.T) {
+func TestRaceAllEndBeforeAClaim(t *testing.T) {
 	t.Parallel()
-	s := besideExpress(t, testkit.Express{}, adopting())
-	imported(t, s.site, 7)
-	b := s.atExpress(t, 7)
-	release := holding(t, s.site, `LOCK TABLE cairn.users IN EXCLUSIVE MODE`)
-	together(func() { b.get("/privacy") }, func() {
-		awaitWaiting(t, s.site, 1)
-		s.operatorEnds(t, "--all", adoptingUntil())
-		release()
-	})
-	if n := count(t, s.site, `SELECT count(*) FROM cairn.sessions`); n != 0 {
+	s, release := claiming(t, `LOCK TABLE cairn.users IN EXCLUSIVE MODE`)
+	s.operatorEnds(t, "--all", adoptingUntil())
+	release()
+	if n := count(t, s, `SELECT count(*) FROM cairn.sessions`); n != 0 {
 		t.Errorf("%d sessions, want none", n)
 	}
 }
 
 // A session that is claimed before all end, and begins after, ends with them.
-func TestAllEndAfterAClaim(t *testing.T) {
+func TestRaceAllEndAfterAClaim(t *testing.T) {
 	t.Parallel()
-	s := besideExpress(t, testkit.Express{}, adopting())
-	imported(t, s.site, 7)
-	b := s.atExpress(t, 7)
-	release := holding(t, s.site, `LOCK TABLE cairn.sessions IN SHARE MODE`)
-	together(func() { b.get("/privacy") }, func() {
-		awaitWaiting(t, s.site, 1)
-		s.operatorEnds(t, "--all", adoptingUntil())
-	}, func() {
-		awaitWaiting(t, s.site, 2)
-		release()
-	})
-	if n := count(t, s.site, `SELECT count(*) FROM cairn.sessions`); n != 0 {
-		t.Errorf("%d sessions, want none", n)
+	s, release := claiming(t, `LOCK TABLE cairn.sessions IN SHARE MODE`)
+	var err error
+	var end sync.WaitGroup
+	end.Go(func() { _, err = s.endSessions(t, "--all", adoptingUntil()) })
+	awaitWaiting(t, s, 2)
+	release()
+	end.Wait()
+	if n := count(t, s, `SELECT count(*) FROM cairn.sessions`); n != 0 || err != nil {
+		t.Errorf("%d sessions, want none (error %v)", n, err)
 	}
-}
-
-func awaitWaiting(t *testing.T, s site, n int) {
-	testkit.Eventually(t, fmt.Sprint(n, " wait for locks"), func() bool {
-		return count(t, s, `SELECT count(*) FROM pg_stat_activity
-			WHERE wait_event_type = 'Lock' AND datname = current_database()`) == n
-	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -309,7 +310,7 @@ func TestLostAndLateAnswers(t *testing.T) {
 }
 
 // An answer that is under way while the token is replaced does not set the old one.
-func TestAnswerUnderWayWhileTheTokenIsReplaced(t *testing.T) {
+func TestRaceAnswerUnderWayWhileTheTokenIsReplaced(t *testing.T) {
 	t.Parallel()
 	s := besideExpress(t, testkit.Express{}, adopting())
 	imported(t, s.site, 7)
@@ -317,14 +318,14 @@ func TestAnswerUnderWayWhileTheTokenIsReplaced(t *testing.T) {
 	slow := b.stolen()
 	b.get("/privacy").want(http.StatusOK, "header", "Your account")
 	release := holding(t, s.site, `LOCK TABLE cairn.connections IN ACCESS EXCLUSIVE MODE`)
-	late := make(chan string)
-	go func() { late <- slow.get("/").sessionCookie() }()
-	testkit.Eventually(t, "the page waits for the lock", func() bool {
-		return count(t, s.site, `SELECT count(*) FROM pg_locks WHERE NOT granted`) > 0
-	})
+	var late answer
+	var wg sync.WaitGroup
+	wg.Go(func() { late = slow.get("/") })
+	awaitWaiting(t, s.site, 1)
 	b.post("/account/sessions/end-others").to("/account#sessions")
 	release()
-	if cookie := <-late; cookie != "" {
+	wg.Wait()
+	if cookie := late.sessionCookie(); cookie != "" {
 		t.Errorf("the late answer sets %q", cookie)
 	}
 }
@@ -342,6 +343,16 @@ func holding(t *testing.T, s site, statement string) (release func()) {
 		t.Fatal(err)
 	}
 	return release
+}
+
+// awaitWaiting waits until so many transactions of the test's database wait for locks.
+func awaitWaiting(t *testing.T, s site, n int) {
+	t.Helper()
+	testkit.Eventually(t, fmt.Sprint(n, " wait for locks"), func() bool {
+		return count(t, s, `
+			SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock'`) == n
+	})
 }
 
 func cookieNamed(t testing.TB, b browser, name string) *http.Cookie {

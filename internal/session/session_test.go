@@ -13,6 +13,7 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/session"
+	"cairn/internal/testkit"
 )
 
 func mustURL(t *testing.T, raw string) *url.URL {
@@ -188,7 +189,7 @@ func TestRenewal(t *testing.T) {
 }
 
 // Parallel requests that find that a session needs a renewal write once.
-func TestParallelRequestsRenewOnce(t *testing.T) {
+func TestRaceParallelRequestsRenewOnce(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t)
 	s := newSite(t, session.Options{Pool: pool}, nil)
@@ -198,7 +199,7 @@ func TestParallelRequestsRenewOnce(t *testing.T) {
 	exec(t, pool, `
 		CREATE FUNCTION cairn.renewed() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN INSERT INTO cairn.renewals VALUES (1); RETURN NEW; END $$`)
-	for range 20 {
+	for range testkit.Rounds(t) {
 		exec(t, pool, `DROP TRIGGER IF EXISTS renewed ON cairn.sessions`)
 		exec(t, pool, `UPDATE cairn.sessions SET expiry = now() + interval '1 day'`)
 		exec(t, pool, `

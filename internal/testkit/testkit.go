@@ -65,7 +65,8 @@ func AtRandom(most time.Duration) {
 }
 
 // Rounds is how often a test repeats a race: 10 times, twice with -short, or as RACE_ROUNDS says (make race-test). The
-// test's name has to begin with TestRace: make test runs those with the race detector.
+// test's name has to begin with TestRace: make test runs those with the race detector. A test that forces the order in
+// which things overlap, by a lock or a server that waits, has such a name too, but needs only one round.
 func Rounds(t testing.TB) int {
 	t.Helper()
 	if !strings.HasPrefix(t.Name(), "TestRace") {
