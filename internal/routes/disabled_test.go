@@ -23,7 +23,7 @@ import (
 func (s site) operate() access.Access {
 	return access.Access{
 		Sessions: session.New(session.Options{Pool: s.pool}),
-		Accounts: auth.New(s.pool, "test", auth.Options{Cost: cheap}),
+		Accounts: s.accounts, Connections: s.connections, Providers: s.providers,
 	}
 }
 

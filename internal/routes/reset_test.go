@@ -175,10 +175,7 @@ func TestResetsAreBounded(t *testing.T) {
 		newBrowser(t, s).post("/forgot", "email", "ada@example.org").to("/check-your-mail?for=reset")
 	}
 	b.post("/forgot", "email", "ada@example.org").to("/check-your-mail?for=reset")
-	testkit.Eventually(t, "all requests are answered", func() bool {
-		return count(t, s, `SELECT count(*) FROM cairn.links WHERE sent_at IS NULL`)+
-			count(t, s, `SELECT count(*) FROM cairn.messages`) == 0
-	})
+	allSent(t, s)
 	resets := 0
 	for _, m := range server.Messages() {
 		if m.Subject() == "Choose a new password" {
@@ -276,10 +273,7 @@ func TestVerifyAnAddress(t *testing.T) {
 	b.get("/account").want(200, "#activity", "Strava was added")
 	b.post("/account/email/send").to("/account#email")
 	link := server.WaitFor(t, "ada@example.org", "Confirm your e-mail").Link()
-	testkit.Eventually(t, "nothing more is to be sent", func() bool {
-		return count(t, s, `SELECT (SELECT count(*) FROM cairn.links WHERE sent_at IS NULL)
-			+ (SELECT count(*) FROM cairn.messages)`) == 0
-	})
+	allSent(t, s)
 	if n := len(server.Messages()); n != 1 {
 		t.Errorf("%d messages were sent, want 1", n)
 	}

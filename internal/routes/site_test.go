@@ -84,6 +84,7 @@ type options struct {
 	node    config.Node                 // the change-over from the Node server
 	mail    *testkit.MailServer         // nil: no mail is sent
 	clock   func() time.Duration        // of authenticator apps; nil: the database's
+	mailed  func(kind, result string)   // is told what became of each message; nil: nothing is
 	cost    auth.Cost                   // of a password's hash; zero: cheap
 	without string                      // a provider of which the operator has no keys
 	contact string                      // OPERATOR_CONTACT
@@ -249,9 +250,12 @@ func newAccounts(
 	if err != nil {
 		t.Fatal(err)
 	}
+	if o.mailed == nil {
+		o.mailed = func(string, string) {}
+	}
 	return accounts, []jobs.Feature{accounts, mail.NewWorker(mail.Deps{
 		Pool: o.pool, Log: slog.New(slog.DiscardHandler), Transport: sender, Accounts: accounts, Words: words.Message,
-		Observe: func(string, string) {},
+		Observe: o.mailed,
 	})}
 }
 
