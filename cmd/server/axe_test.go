@@ -157,6 +157,12 @@ func (a auditor) visitors() {
 	a.audit("forgot-error")
 	a.submit("/forgot", `a[href$="/sandbox/mail"]`, "email", "nobody@example.org")
 	a.audit("mailed")
+	form := url.Values{"email": {"other@example.org"}, "password": {testkit.Password}}
+	testkit.NewBrowser(a.t).Send(http.MethodPost, a.site+"/signup", form)
+	a.openMail("other@example.org", "Confirm your e-mail", `form[action="/signup/confirm"] #password`)
+	a.audit("signup-confirm-elsewhere")
+	a.submit("/signup/confirm", "#password-error", "password", "wrong")
+	a.audit("signup-confirm-error")
 	a.see("error-404-visitor", "/nowhere", "#reference")
 }
 
@@ -223,6 +229,12 @@ func (a auditor) account() {
 	a.openMail("ada@example.org", "in a new browser", `form[action="/disown"] button`)
 	a.audit("disown")
 	a.undo()
+	a.execute(`UPDATE cairn.emails SET verified_at = NULL`)
+	a.see("account-unverified", "/account", `form[action="/account/email/send"]`)
+	a.execute(`UPDATE cairn.emails SET verified_at = now(), refused_at = now()`)
+	a.see("account-refused", "/account", "#email .state")
+	a.wantTrue("the page says so", `document.querySelector("#email").textContent.includes("refused our last message")`)
+	a.execute(`UPDATE cairn.emails SET refused_at = NULL`)
 	a.see("account", "/account", `form[action="/account/password"] #current`)
 	a.submit("/account/password", "#current-error", "current", "wrong", "password", testkit.Password)
 	a.audit("account-password-error")
@@ -368,6 +380,9 @@ func (a auditor) forgot() {
 	a.audit("email-confirm")
 	a.submit("/account/email/confirm", "#email #notice")
 	a.audit("account-email-changed")
+	a.open("/check-your-mail?for=undo", `a[href$="/sandbox/mail"]`)
+	a.openMail("ada@example.org", "has another e-mail now", `form[action="/undo"] button`)
+	a.audit("undo")
 	for _, table := range []string{"cairn.emails", "cairn.passwords"} {
 		a.execute(`UPDATE ` + table + ` SET email = 'ada@example.org', email_key = 'ada@example.org'
 			WHERE email_key = 'new@example.org'`)
