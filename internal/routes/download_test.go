@@ -433,7 +433,7 @@ func TestDownloadFails(t *testing.T) {
 
 // However much there is, it takes the same memory. Other tests would be measured too, so this one runs alone.
 func TestDownloadTakesLittleMemory(t *testing.T) {
-	const events, most = 5000, 6 << 20
+	const events, most = 8000, 10 << 20
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	exec(t, s, testkit.LongHistory(events))
