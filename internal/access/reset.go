@@ -104,11 +104,11 @@ func (a *Access) Disown(ctx context.Context, l auth.Link) error {
 		if err := a.endWaysIn(ctx, tx, l.UserID); err != nil {
 			return err
 		}
-		began, _ := l.SignIn()
-		if err := a.Sessions.EndSince(ctx, tx, l.UserID, began, session.EndedElsewhere); err != nil {
+		if err := a.Accounts.ForgetBrowsersSince(ctx, tx, l); err != nil {
 			return err
 		}
-		if err := a.Accounts.ForgetBrowsersSince(ctx, tx, l); err != nil {
+		began, _ := l.SignIn()
+		if err := a.Sessions.EndSince(ctx, tx, l.UserID, began, session.EndedElsewhere); err != nil {
 			return err
 		}
 		return a.Accounts.SendReset(ctx, tx, l)

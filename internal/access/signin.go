@@ -159,10 +159,11 @@ func (a *Access) signIn(ctx context.Context, method string, in SignIn,
 		if err := a.askForCode(ctx, tx, method, in, proof); err != nil {
 			return 0, err
 		}
-		if done.Act, err = a.consumeIntent(ctx, tx, done.UserID, in.Intent); err != nil {
+		if err := a.meetBrowser(ctx, tx, method, in, done); err != nil {
 			return 0, err
 		}
-		return done.UserID, a.meetBrowser(ctx, tx, method, in, done)
+		done.Act, err = a.consumeIntent(ctx, tx, done.UserID, in.Intent)
+		return done.UserID, err
 	})
 	return done, err
 }

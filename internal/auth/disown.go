@@ -101,8 +101,7 @@ func dropMethod(ctx context.Context, tx pgx.Tx, l Link) error {
 	return nil
 }
 
-// ForgetBrowsersSince deletes the browsers that have signed in since the session of a link began. It comes after the
-// lock of that session, as in a sign-in.
+// ForgetBrowsersSince deletes the browsers that have signed in since the session of a link began.
 func (a *Accounts) ForgetBrowsersSince(ctx context.Context, tx pgx.Tx, l Link) error {
 	_, err := tx.Exec(ctx, `DELETE FROM cairn.browsers WHERE user_id = $1 AND last_used >= $2`, l.UserID, l.created)
 	if err != nil {

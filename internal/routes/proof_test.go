@@ -371,3 +371,24 @@ func TestRaceActsOnOneAccountDoNotDeadlock(t *testing.T) {
 		exec(t, sites[0], `DELETE FROM cairn.users`)
 	}
 }
+
+// Signing in again to confirm something, in one browser, while another browser locks all others out: neither fails.
+func TestRaceConfirmAgainstLockOut(t *testing.T) {
+	t.Parallel()
+	sites := twins(t)
+	for round := range testkit.Rounds(t) {
+		unlimited(t, sites[0])
+		email := fmt.Sprintf("ada%d@example.org", round)
+		one := signedUp(t, sites[0], email)
+		other := newBrowser(t, sites[1])
+		other.post("/login", "email", email, "password", password).to("/")
+		aged(t, sites[0])
+		next := "/account/confirm?" + strings.SplitN(one.asked("/account/data"), "?", 2)[1]
+		var confirmed, ended answer
+		together(func() { confirmed = one.post("/account/confirm", "password", password, "next", next) },
+			func() { ended = other.post("/account/sessions/end-others") })
+		if confirmed.status >= http.StatusInternalServerError || ended.status != http.StatusSeeOther {
+			t.Fatalf("round %d: answered %d and %d", round, confirmed.status, ended.status)
+		}
+	}
+}

@@ -24,9 +24,9 @@
 // transaction that relies on it. So that transaction checks it again, under a lock on its row. The owner of the row
 // does that: auth.StillProven for credentials, auth.UseCode for codes, Manager.StillLive for sessions. SignIn and
 // ChangeAccess lead such transactions, and package access puts them together. All lock in the same order, so that there
-// is no deadlock: the challenge of a passkey, addresses, user, credential, code, connection, session. Deleting or
-// disabling an account locks the user's row first, FOR UPDATE. A change of sign-in methods locks it FOR NO KEY UPDATE,
-// and everything else that refers to a user FOR KEY SHARE.
+// is no deadlock: the challenge of a passkey, addresses, user, credential, code, connection, browser, session. Deleting
+// or disabling an account locks the user's row first, FOR UPDATE. A change of sign-in methods locks it FOR NO KEY
+// UPDATE, and everything else that refers to a user FOR KEY SHARE.
 //
 // A session that began with one factor is not recent if the account has a second one: what needs a recent sign-in then
 // needs two factors, at all places.
