@@ -39,7 +39,6 @@ var guests = map[string][]string{
 	"users": {
 		"internal/session",    // a lookup of a session brings its user, in one round trip
 		"internal/connection", // a change of state locks the owner before the connection, and records it for an owner
-		"internal/activity",   // drops what comes for a disabled account
 	},
 	"connections": {
 		"internal/activity", // what there is to fetch depends on the connection's state

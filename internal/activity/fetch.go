@@ -74,7 +74,7 @@ func (s *Store) begin(ctx context.Context, identityID int64) (t target, err erro
 	err = s.pool.QueryRow(ctx, `
 		WITH connection AS (
 			SELECT identity_id, user_id, granted FROM cairn.connections c
-			WHERE identity_id = $1 AND `+ownerEnabled+` FOR KEY SHARE
+			WHERE identity_id = $1 AND `+connection.OwnerEnabled+` FOR KEY SHARE
 		), begun AS (
 			INSERT INTO cairn.latest (identity_id, tried_at) SELECT identity_id, now() FROM connection
 			ON CONFLICT (identity_id) DO UPDATE SET tried_at = now()

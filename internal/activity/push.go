@@ -28,10 +28,6 @@ type Sent struct {
 	Valid   bool  // the entry makes sense
 }
 
-// ownerEnabled is a condition on a connection c. What comes for a disabled account is dropped, and nothing is fetched
-// for it.
-const ownerEnabled = `EXISTS (SELECT FROM cairn.users u WHERE u.id = c.user_id AND u.disabled_at IS NULL)`
-
 // Push stores what a provider sent about connected accounts, and drops everything else. An entry that comes again
 // replaces the first one. Push returns the subjects for whom there is something to fetch.
 func (s *Store) Push(ctx context.Context, p *oauth.Provider, sent []Sent) (toFetch []string, err error) {
@@ -70,7 +66,7 @@ func (s *Store) connected(ctx context.Context, p *oauth.Provider, sent []Sent) (
 	rows, err := s.pool.Query(ctx, `
 		SELECT c.subject, c.identity_id FROM unnest($2::text[]) AS s (subject)
 		JOIN cairn.connections c ON c.provider = $1 AND c.subject = s.subject
-		WHERE `+ownerEnabled, p.Key, subjects)
+		WHERE `+connection.OwnerEnabled, p.Key, subjects)
 	if err != nil {
 		return nil, fmt.Errorf("activity: find connections to %s: %w", p.Key, err)
 	}

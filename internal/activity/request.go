@@ -33,7 +33,7 @@ func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string,
 	rows, err := tx.Query(ctx, `
 		WITH connected AS (
 			SELECT identity_id, subject FROM cairn.connections c
-			WHERE provider = $1 AND subject = ANY($2) AND `+ownerEnabled+` ORDER BY identity_id FOR KEY SHARE
+			WHERE provider = $1 AND subject = ANY($2) AND `+connection.OwnerEnabled+` ORDER BY identity_id FOR KEY SHARE
 		), requested AS (
 			INSERT INTO cairn.sync_requests (identity_id, kind) SELECT identity_id, $3 FROM connected
 			ON CONFLICT (identity_id, kind) DO UPDATE

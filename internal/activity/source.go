@@ -37,7 +37,7 @@ type Sender interface {
 	// once; a refusal is no error. Errors: those of connection.API that may pass.
 	Backfill(ctx context.Context, api connection.API, granted []string, now time.Time) error
 	// Follow gets the entries at an address that the provider sent. Errors: those of connection.API; oauth.ErrUnfit
-	// when the address is of no use.
+	// when nothing can be got there.
 	Follow(ctx context.Context, api connection.API, address string) ([]Entry, error)
 }
 

@@ -54,14 +54,14 @@ func (k *Passkey) columns() []any {
 func (a *Accounts) passkeysOf(ctx context.Context, userIDs []int64) (map[int64][]Passkey, error) {
 	rows, _ := a.pool.Query(ctx, `
 		SELECT user_id, `+passkeyColumns+` FROM cairn.passkeys k
-		WHERE user_id = ANY($1) ORDER BY created_at, id`, userIDs) // CollectRows returns its error
+		WHERE user_id = ANY($1) ORDER BY created_at, id`, userIDs) // ForEachRow returns its error
 	of := map[int64][]Passkey{}
-	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k Passkey, err error) {
-		var userID int64
-		err = row.Scan(append([]any{&userID}, k.columns()...)...)
+	var userID int64
+	var k Passkey
+	_, err := pgx.ForEachRow(rows, append([]any{&userID}, k.columns()...), func() error {
 		k.SignsIn = k.Host == a.passkeyHost()
 		of[userID] = append(of[userID], k)
-		return k, err
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("auth: read passkeys: %w", err)

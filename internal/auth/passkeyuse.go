@@ -25,13 +25,13 @@ func (a *Accounts) PasskeyOptions(ctx context.Context, asked passkey.Asked) ([]b
 	if err != nil {
 		return nil, err
 	}
-	var own []passkey.Passkey
+	var own map[int64][]Passkey
 	if asked.UserID != 0 {
-		if own, err = a.signingIn(ctx, asked.UserID); err != nil {
+		if own, err = a.passkeysOf(ctx, []int64{asked.UserID}); err != nil {
 			return nil, err
 		}
 	}
-	return a.passkeys.UseOptions(asked, expires, own)
+	return a.passkeys.UseOptions(asked, expires, signingIn(own[asked.UserID]))
 }
 
 // NewPasskeyOptions returns the options, in JSON, for a browser that makes a passkey. Errors: ErrNotFound.
@@ -48,11 +48,7 @@ func (a *Accounts) NewPasskeyOptions(ctx context.Context, asked passkey.Asked) (
 	if err != nil {
 		return nil, err
 	}
-	own, err := a.signingIn(ctx, asked.UserID)
-	if err != nil {
-		return nil, err
-	}
-	return a.passkeys.AddOptions(asked, expires, owner, own)
+	return a.passkeys.AddOptions(asked, expires, owner, signingIn(account.Passkeys))
 }
 
 // challengeExpires returns until when a challenge is good that is made now. Errors: ErrNotFound if this server can't
@@ -68,15 +64,14 @@ func (a *Accounts) challengeExpires(ctx context.Context) (expires time.Time, err
 	return expires, nil
 }
 
-// signingIn returns the passkeys of a user that sign in here.
-func (a *Accounts) signingIn(ctx context.Context, userID int64) (own []passkey.Passkey, err error) {
-	all, err := a.passkeysOf(ctx, []int64{userID})
-	for _, k := range all[userID] {
+// signingIn returns those of a user's passkeys that sign in here.
+func signingIn(all []Passkey) (own []passkey.Passkey) {
+	for _, k := range all {
 		if k.SignsIn {
 			own = append(own, k.Passkey)
 		}
 	}
-	return own, err
+	return own
 }
 
 // CheckNewPasskey checks the answer of a browser that made a passkey. The passkey gets the name of its authenticator,

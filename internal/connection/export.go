@@ -13,17 +13,16 @@ const exportPage = 200
 
 // Exported is a connection in the archive that its owner downloads, without its tokens.
 type Exported struct {
-	Provider           string     `json:"provider"`
-	AccountID          string     `json:"account_id"` // the provider's
-	AccountName        string     `json:"account_name"`
-	PictureURL         string     `json:"picture_url"`
-	GrantedPermissions []string   `json:"granted_permissions"`
-	State              State      `json:"state"`
-	Cause              Cause      `json:"cause"`
-	StateSince         time.Time  `json:"state_since"`
-	ConnectedAt        time.Time  `json:"connected_at"`
-	CheckedAt          time.Time  `json:"checked_at"`
-	MailedAbout        *time.Time `json:"mailed_about_state_since"` // null: its owner was never written to
+	Provider           string    `json:"provider"`
+	AccountID          string    `json:"account_id"` // the provider's
+	AccountName        string    `json:"account_name"`
+	PictureURL         string    `json:"picture_url"`
+	GrantedPermissions []string  `json:"granted_permissions"`
+	State              State     `json:"state"`
+	Cause              Cause     `json:"cause"`
+	StateSince         time.Time `json:"state_since"`
+	ConnectedAt        time.Time `json:"connected_at"`
+	CheckedAt          time.Time `json:"checked_at"`
 }
 
 // ExportedEvent is one change of a connection's state, in the same archive.
@@ -55,12 +54,12 @@ type ExportedPicture struct {
 func (s *Store) Export(ctx context.Context, userID, after int64) (connections []Exported, next int64, err error) {
 	rows, _ := s.pool.Query(ctx, `
 		SELECT identity_id, provider, subject, account_name, picture_url, granted, state, cause, state_since,
-		       connected_at, checked_at, noticed_since
+		       connected_at, checked_at
 		FROM cairn.connections WHERE user_id = $1 AND identity_id > $2 ORDER BY identity_id LIMIT $3`,
 		userID, after, exportPage) // CollectRows returns its error
 	connections, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e Exported, err error) {
 		err = row.Scan(&next, &e.Provider, &e.AccountID, &e.AccountName, &e.PictureURL, &e.GrantedPermissions, &e.State,
-			&e.Cause, &e.StateSince, &e.ConnectedAt, &e.CheckedAt, &e.MailedAbout)
+			&e.Cause, &e.StateSince, &e.ConnectedAt, &e.CheckedAt)
 		return e.inUTC(), err
 	})
 	if err != nil {
@@ -74,9 +73,6 @@ func (s *Store) Export(ctx context.Context, userID, after int64) (connections []
 
 func (e Exported) inUTC() Exported {
 	e.StateSince, e.ConnectedAt, e.CheckedAt = e.StateSince.UTC(), e.ConnectedAt.UTC(), e.CheckedAt.UTC()
-	if e.MailedAbout != nil {
-		e.MailedAbout = new(e.MailedAbout.UTC())
-	}
 	return e
 }
 

@@ -25,7 +25,7 @@ func (s *Store) Idle(ctx context.Context, p *oauth.Provider) ([]Idle, error) {
 		SELECT user_id, generation, COALESCE(refresh_lease_until < now(), false) AS cut_off FROM cairn.connections c
 		WHERE provider = $1 AND state <> 'needs_reconnect'
 		  AND ($2::interval > '0' AND tokens_at < now() - $2::interval OR refresh_lease_until < now())
-		  AND `+ownerEnabled+`
+		  AND `+OwnerEnabled+`
 		ORDER BY cut_off DESC, tokens_at LIMIT 1000`, p.Key, p.RefreshIdle)
 	if err != nil {
 		return nil, fmt.Errorf("connection: list idle connections to %s: %w", p.Key, err)

@@ -38,7 +38,7 @@ func (s *Store) PicturesDue(ctx context.Context, p *oauth.Provider) ([]string, e
 		SELECT c.subject FROM cairn.connections c
 		LEFT JOIN cairn.avatars a USING (identity_id)
 		WHERE c.provider = $1 AND c.state <> 'needs_reconnect' AND c.picture_url <> ''
-		  AND `+ownerEnabled+`
+		  AND `+OwnerEnabled+`
 		  AND COALESCE(a.tried_at < now() - $2::interval, true)
 		ORDER BY a.tried_at NULLS FIRST LIMIT 1000`, p.Key, pictureEvery) // CollectRows returns its error
 	subjects, err := pgx.CollectRows(rows, pgx.RowTo[string])
@@ -54,7 +54,7 @@ func (s *Store) beginPicture(ctx context.Context, provider, subject string) (due
 	err = s.pool.QueryRow(ctx, `
 		WITH due AS (
 			SELECT identity_id, picture_url FROM cairn.connections c
-			WHERE provider = $1 AND subject = $2 AND picture_url <> '' AND `+ownerEnabled+` FOR KEY SHARE
+			WHERE provider = $1 AND subject = $2 AND picture_url <> '' AND `+OwnerEnabled+` FOR KEY SHARE
 		), begun AS (
 			INSERT INTO cairn.avatars AS a (identity_id) SELECT identity_id FROM due
 			ON CONFLICT (identity_id) DO UPDATE SET tried_at = now() WHERE a.tried_at < now() - $3::interval

@@ -96,8 +96,9 @@ func (row stored) tooSoon(p *oauth.Provider, call string) error {
 	return &oauth.Error{Provider: p.Key, Call: call, Kind: oauth.ErrRateLimited, Until: *row.retryAt, Unsent: true}
 }
 
-// ownerEnabled is a condition on a connection c: nothing is fetched or refreshed for an account that is disabled.
-const ownerEnabled = `EXISTS (SELECT FROM cairn.users u WHERE u.id = c.user_id AND u.disabled_at IS NULL)`
+// OwnerEnabled is a condition, in SQL, on a connection c. For a disabled account nothing is fetched or refreshed, and
+// what comes is dropped.
+const OwnerEnabled = `EXISTS (SELECT FROM cairn.users u WHERE u.id = c.user_id AND u.disabled_at IS NULL)`
 
 // read reads a connection for a call about it. Errors: ErrNotFound, also if its owner is disabled; ErrReconnect.
 func (s *Store) read(ctx context.Context, p *oauth.Provider, userID int64) (stored, error) {
@@ -108,7 +109,7 @@ func (s *Store) read(ctx context.Context, p *oauth.Provider, userID int64) (stor
 		       token_expires_at IS NULL OR token_expires_at - $3::interval > now(),
 		       COALESCE(refresh_lease_until > now(), false), COALESCE(refresh_lease_until <= now(), false),
 		       CASE WHEN retry_at > now() AND cause = 'slow_down' THEN retry_at END
-		FROM cairn.connections c WHERE user_id = $1 AND provider = $2 AND `+ownerEnabled,
+		FROM cairn.connections c WHERE user_id = $1 AND provider = $2 AND `+OwnerEnabled,
 		userID, p.Key, p.RefreshEarly).
 		Scan(&row.identityID, &row.generation, &sealed, &row.state, &row.cause,
 			&row.fresh, &row.leased, &row.abandoned, &row.retryAt)
@@ -119,7 +120,7 @@ func (s *Store) read(ctx context.Context, p *oauth.Provider, userID int64) (stor
 		return stored{}, fmt.Errorf("connection: read connection to %s: %w", p.Key, err)
 	}
 	row.token, err = s.openTokens(sealed, associatedData(row.identityID, userID, p.Key))
-	if errors.Is(err, seal.ErrOpen) { // unlike a missing key, this can't be mended
+	if errors.Is(err, seal.ErrOpen) { // unlike a missing key, this can't be fixed
 		return stored{}, errors.Join(ErrReconnect, err, s.setState(ctx, row, NeedsReconnect, Damaged, 0))
 	}
 	return row, err
@@ -131,7 +132,7 @@ func (s *Store) lease(ctx context.Context, row stored) (string, error) {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE cairn.connections c SET refresh_lease = $3, refresh_lease_until = now() + $4::interval
 		WHERE identity_id = $1 AND generation = $2 AND state <> 'needs_reconnect'
-		  AND (refresh_lease_until IS NULL OR refresh_lease_until <= now()) AND `+ownerEnabled,
+		  AND (refresh_lease_until IS NULL OR refresh_lease_until <= now()) AND `+OwnerEnabled,
 		row.identityID, row.generation, lease, s.limits.lease())
 	if err != nil {
 		return "", fmt.Errorf("connection: lease identity %d: %w", row.identityID, err)
