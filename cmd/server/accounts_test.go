@@ -159,7 +159,7 @@ func TestOperatorMakesAResetLink(t *testing.T) {
 	if said := o.activity(other); !strings.Contains(said, "by a link from the operator") {
 		t.Errorf("the account page says %q", said)
 	}
-	if row := readLines[admin.AccountRow](t, o.accounts("list --json"))[0]; row.Verified || len(row.Identities) != 1 {
+	if row := readLines[admin.AccountRow](t, o.accounts("list --json"))[0]; row.Confirmed || len(row.Identities) != 1 {
 		t.Errorf("afterwards the account is %+v", row)
 	}
 	testkit.Execute(t, o.database, `INSERT INTO cairn.users (display_name) VALUES ('Moss')`)
@@ -255,7 +255,7 @@ func TestOperatorInvites(t *testing.T) {
 	ada.Send(http.MethodPost, o.url+"/signup", form)
 	ada.WantConnected(o.url, 0)
 	rows := readLines[admin.AccountRow](t, o.accounts("list --json"))
-	if len(rows) != 1 || rows[0].Email != "ada@example.org" || rows[0].Verified {
+	if len(rows) != 1 || rows[0].Email != "ada@example.org" || rows[0].Confirmed {
 		t.Errorf("afterwards there are %+v", rows)
 	}
 	wantFailure(t, o.env, "accounts invite ADA@example.org", "there is an account with this address")

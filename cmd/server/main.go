@@ -124,8 +124,7 @@ func run(ctx context.Context, l limits, args, environ []string, stdout, stderr i
 	log := func(level slog.Level) (*slog.Logger, func()) { return newLogger(stderr, level) }
 	err := c.run(ctx, admin.Env{
 		Args: rest, Environ: environ, Stderr: stderr, Log: log, Limits: l.admin(),
-		Checks: node.Checks(), EndSessions: node.EndSessions,
-		LockOut: node.LockOut,
+		Checks: node.Checks(), EndSessions: node.EndSessions, LockOut: node.LockOut,
 	}, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return c.explain(stdout)

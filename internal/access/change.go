@@ -113,7 +113,7 @@ func (a *Access) lockOthersOut(
 		if err != nil {
 			return "", err
 		}
-		if err := a.endWaysIn(ctx, tx, current.UserID); err != nil {
+		if err := a.endLinks(ctx, tx, current.UserID); err != nil {
 			return "", err
 		}
 		if err := a.Accounts.ForgetBrowsers(ctx, tx, current.UserID); err != nil {
@@ -125,8 +125,8 @@ func (a *Access) lockOthersOut(
 	return browser, err
 }
 
-// endWaysIn ends links to an account: those in messages, and what other packages know.
-func (a *Access) endWaysIn(ctx context.Context, tx pgx.Tx, userID int64) error {
+// endLinks ends links to an account: those in messages, and what other packages know.
+func (a *Access) endLinks(ctx context.Context, tx pgx.Tx, userID int64) error {
 	if err := a.Accounts.EndLinks(ctx, tx, userID); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (a *Access) DeleteByOperator(ctx context.Context, userID int64) (Deleted, e
 func (a *Access) delete(ctx context.Context, userID int64, prove func(pgx.Tx) error) (d Deleted, err error) {
 	err = a.Accounts.Delete(ctx, userID, func(tx pgx.Tx) error {
 		d = Deleted{}
-		if err := a.endWaysIn(ctx, tx, userID); err != nil {
+		if err := a.endLinks(ctx, tx, userID); err != nil {
 			return err
 		}
 		if err := prove(tx); err != nil {

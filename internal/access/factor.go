@@ -17,7 +17,7 @@ func (a *Access) AddApp(ctx context.Context, userID int64, n auth.NewApp) (codes
 		if codes, err = a.Accounts.AddApp(ctx, tx, userID, n); err != nil {
 			return "", err
 		}
-		if err := a.endWaysIn(ctx, tx, userID); err != nil {
+		if err := a.endLinks(ctx, tx, userID); err != nil {
 			return "", err
 		}
 		return "", a.Sessions.Raise(ctx, tx)

@@ -10,7 +10,7 @@ import (
 )
 
 // ResetPassword sets a new password, given a link, and locks everybody out of the account. freed is as in
-// auth.ResetPassword. Errors: auth.ErrLink.
+// auth.ResetPassword. Errors: auth.ErrLink, auth.ErrDisabled.
 func (a *Access) ResetPassword(ctx context.Context, r auth.Reset) (freed bool, err error) {
 	err = pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
 		if freed, err = a.Accounts.ResetPassword(ctx, tx, r, a.disconnects(ctx, tx, r.UserID)); err != nil {
@@ -27,7 +27,7 @@ func (a *Access) ResetPassword(ctx context.Context, r auth.Reset) (freed bool, e
 
 // lockEverybodyOut ends all sessions of an account and everything else that lets anybody in, but its sign-in methods.
 func (a *Access) lockEverybodyOut(ctx context.Context, tx pgx.Tx, userID int64, why session.Reason) error {
-	if err := a.endWaysIn(ctx, tx, userID); err != nil {
+	if err := a.endLinks(ctx, tx, userID); err != nil {
 		return err
 	}
 	if err := a.Accounts.ForgetBrowsers(ctx, tx, userID); err != nil {
@@ -63,7 +63,7 @@ func (a *Access) ChangeEmail(ctx context.Context, l auth.Link) error {
 }
 
 // UndoChange restores the address of a link, locks everybody out of the account, and has a link for a new password sent
-// to the address. Errors: auth.ErrLink, auth.ErrEmailTaken.
+// to the address. Errors: auth.ErrLink, auth.ErrEmailTaken, auth.ErrDisabled.
 func (a *Access) UndoChange(ctx context.Context, l auth.Link) error {
 	return pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
 		if err := a.Accounts.UndoChange(ctx, tx, l, a.disconnects(ctx, tx, l.UserID)); err != nil {
@@ -101,7 +101,7 @@ func (a *Access) Disown(ctx context.Context, l auth.Link) error {
 		if err := a.Accounts.Disown(ctx, tx, l, a.disconnects(ctx, tx, l.UserID)); err != nil {
 			return err
 		}
-		if err := a.endWaysIn(ctx, tx, l.UserID); err != nil {
+		if err := a.endLinks(ctx, tx, l.UserID); err != nil {
 			return err
 		}
 		if err := a.Accounts.ForgetBrowsersSince(ctx, tx, l); err != nil {

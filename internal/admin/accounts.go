@@ -46,8 +46,9 @@ only the person can still do.
 The person sees on the account page that you made a reset link, reset factors,
 disabled the account or enabled it.
 
---json has "list" print one JSON object a line: id, name, email, verified,
-password, passkeys, app, recovery_codes, identities, created, disabled.
+--json has "list" print one JSON object a line: id, name, email,
+email_confirmed, password, passkeys, app, recovery_codes, identities, created,
+disabled.
 `
 
 // accountOrder is what to do with whose account.
@@ -121,8 +122,8 @@ func Accounts(ctx context.Context, e Env, out io.Writer) error {
 type AccountRow struct {
 	ID         int64      `json:"id"`
 	Name       string     `json:"name"`
-	Email      string     `json:"email"`          // "": none
-	Verified   bool       `json:"verified"`       // the e-mail is proven
+	Email      string     `json:"email"` // "": none
+	Confirmed  bool       `json:"email_confirmed"`
 	Password   bool       `json:"password"`       // it signs in
 	Passkeys   int        `json:"passkeys"`       // how many there are
 	App        bool       `json:"app"`            // codes of an authenticator app are asked for
@@ -134,7 +135,7 @@ type AccountRow struct {
 
 func rowOf(a auth.Account) AccountRow {
 	row := AccountRow{
-		ID: a.ID, Name: a.Name, Email: a.Email, Verified: a.Verified, Password: a.Password, Passkeys: len(a.Passkeys),
+		ID: a.ID, Name: a.Name, Email: a.Email, Confirmed: a.Verified, Password: a.Password, Passkeys: len(a.Passkeys),
 		Identities: []string{}, App: a.Second.HasApp(), Codes: a.Second.Codes,
 		Created: a.Created.UTC(),
 	}
@@ -156,22 +157,22 @@ func (r AccountRow) disabledSince() string {
 	return stamp(*r.Disabled)
 }
 
-// waysIn names the sign-in methods.
-func (r AccountRow) waysIn() string {
-	ways := r.Identities
+// methods names the sign-in methods.
+func (r AccountRow) methods() string {
+	methods := r.Identities
 	if r.Passkeys > 0 {
-		ways = append([]string{"passkey"}, ways...)
+		methods = append([]string{"passkey"}, methods...)
 	}
 	if r.Password {
-		ways = append([]string{"password"}, ways...)
+		methods = append([]string{"password"}, methods...)
 	}
-	return strings.Join(ways, " ")
+	return strings.Join(methods, " ")
 }
 
 func (o operator) list(ctx context.Context, asJSON bool, out io.Writer) error {
 	row, end := list(out, asJSON, "ID\tNAME\tE-MAIL\tSIGNS IN WITH\tCREATED\tDISABLED", func(r AccountRow) string {
 		return fmt.Sprintf("%d\t%q\t%s\t%s\t%s\t%s",
-			r.ID, r.Name, r.Email, r.waysIn(), stamp(r.Created), r.disabledSince())
+			r.ID, r.Name, r.Email, r.methods(), stamp(r.Created), r.disabledSince())
 	})
 	err := o.Accounts.Each(ctx, func(a auth.Account) error { return row(rowOf(a)) })
 	if err != nil {
@@ -200,7 +201,7 @@ func (o operator) show(ctx context.Context, userID int64, out io.Writer) error {
 		email += " (not confirmed)"
 	}
 	_, err = fmt.Fprintf(out, "user %d, %q\ne-mail: %s\nsigns in with: %s\ncreated: %s\n",
-		row.ID, row.Name, email, row.waysIn(), stamp(row.Created))
+		row.ID, row.Name, email, row.methods(), stamp(row.Created))
 	if account.Second.On && err == nil {
 		_, err = fmt.Fprintf(out, "authenticator app: %s, recovery codes: %d\n", yesNo(row.App), row.Codes)
 	}

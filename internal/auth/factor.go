@@ -85,7 +85,7 @@ func (a *Accounts) CheckNewApp(ctx context.Context, userID int64, sealed, code, 
 	return NewApp{secret, step, codes}, err
 }
 
-// AddApp adds an authenticator app to an account, in place of one that it has. It returns the recovery codes if they
+// AddApp adds an authenticator app to an account, instead of one that it has. It returns the recovery codes if they
 // come with it. Errors: ErrNotFound.
 func (a *Accounts) AddApp(ctx context.Context, tx pgx.Tx, userID int64, n NewApp) (codes []string, err error) {
 	if err := lockMethods(ctx, tx, userID); err != nil {

@@ -82,8 +82,8 @@ type linkDetails struct {
 	SignIn mail.Facts `json:"sign_in,omitempty"` // about the session that is disowned
 }
 
-// AskedIn reports whether the browser with this token asked for the link.
-func (l Link) AskedIn(browser string) bool {
+// RequestedIn reports whether the link was requested in the browser with this token.
+func (l Link) RequestedIn(browser string) bool {
 	return browser != "" && hmac.Equal(l.browser, digest(browser))
 }
 

@@ -23,7 +23,7 @@ func (a *Accounts) RequestSignUp(ctx context.Context, n NewAccount, browser stri
 // ErrCredentials, *LimitError, ErrBusy.
 func (a *Accounts) CheckSignUp(ctx context.Context, token, password, address, browser string) (Link, error) {
 	l, err := a.FindLink(ctx, ToSignUp, token)
-	if err != nil || l.AskedIn(browser) {
+	if err != nil || l.RequestedIn(browser) {
 		return l, err
 	}
 	counts := []Count{a.Limits.ConfirmLink.Of(l.ID), a.Limits.ConfirmNetwork.From(address)}

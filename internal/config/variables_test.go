@@ -57,7 +57,7 @@ func TestEnvExampleHasAllVariables(t *testing.T) {
 	wantSame(t, ".env.example", got, names(variables()))
 }
 
-// The document's tables have one row for a variable that each provider has, with P in place of the provider. Older
+// The document's tables have one row for a variable that each provider has, with P for the provider. Older
 // names are in brackets after the new one, or in its meaning.
 func TestConfigurationDocHasAllVariables(t *testing.T) {
 	t.Parallel()

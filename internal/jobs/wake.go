@@ -18,7 +18,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// driver is river's, with our waker in place of its listener.
+// driver is river's, with our waker instead of its listener.
 type driver struct {
 	*riverpgxv5.Driver
 	waker *waker

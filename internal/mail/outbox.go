@@ -41,7 +41,7 @@ const (
 	PasskeyCounter  Kind = "passkey_counter" // its counter went back
 	AppAdded        Kind = "app_added"       // for codes
 	AppRemoved      Kind = "app_removed"
-	CodesMade       Kind = "codes_made"   // recovery codes, in place of earlier ones
+	CodesMade       Kind = "codes_made"   // new recovery codes; earlier ones end
 	CodeUsed        Kind = "code_used"    // a recovery code
 	WrongCodes      Kind = "wrong_codes"  // several in a row
 	CodeSkipped     Kind = "code_skipped" // from now on, by the provider in Facts

@@ -41,7 +41,7 @@ func (s *Sessions) Find(ctx context.Context, r *http.Request) (f session.Foreign
 	switch {
 	case err != nil && db.Unavailable(err):
 		return session.Foreign{}, false, err
-	case err != nil: // what the operator has to mend signs nobody in, and nobody out
+	case err != nil: // what the operator has to fix signs nobody in, and nobody out
 		s.trouble.note(err)
 		result = "failed"
 	}
@@ -203,7 +203,7 @@ func (s *Sessions) sweep(ctx context.Context) (more bool, err error) {
 
 const sweepBatch = 500
 
-// token makes the token of our session in place of one of the Node server's. It has the shape of all our tokens.
+// token makes the token of the session that replaces one of the Node server's. It has the shape of all our tokens.
 func (s *Sessions) token(sid string) string {
 	mac := hmac.New(sha256.New, s.key)
 	mac.Write([]byte(sid))

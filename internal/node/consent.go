@@ -25,7 +25,7 @@ const (
 	consentLife  = 10 * time.Minute
 )
 
-// What attempts of the front end's are, in place of a return path.
+// What attempts of the front end's are, instead of a return path.
 const (
 	toConnect = "frontend: connect"
 	toLogin   = "frontend: log in"
@@ -64,7 +64,7 @@ type consent struct {
 	provider string
 }
 
-// storeConsent keeps what a person wants to connect, in place of what they wanted to connect before at that provider,
+// storeConsent keeps what a person wants to connect, instead of what they wanted to connect before at that provider,
 // if their private link has not ended meanwhile. Errors: errBadLink, auth.ErrNotFound.
 func (l links) storeConsent(ctx context.Context, token string, c consent) error {
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
@@ -141,7 +141,7 @@ func (f frontend) askToConnect(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (f frontend) connect(w http.ResponseWriter, r *http.Request) error {
-	if !f.site.Asked(r, toContinue) {
+	if !f.site.IsAbout(r, toContinue) {
 		http.Redirect(w, r, continuePage, http.StatusSeeOther)
 		return nil
 	}

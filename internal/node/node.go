@@ -20,7 +20,7 @@
 //	command.go        the commands for operators
 //	status.go         how far the change-over has come, with its counts in counts.go
 //	free.go           taking an account at a provider from somebody who only claimed it
-//	doctor.go         what the doctor looks at; trouble.go is what the operator has to mend, in the log
+//	doctor.go         what the doctor looks at; trouble.go is what the operator has to fix, in the log
 //
 // What becomes of a row of public.users:
 //

@@ -170,7 +170,7 @@ func (p pages) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 
 // signIn begins a session of the account that a link leads to.
 func (p pages) signIn(w http.ResponseWriter, r *http.Request) error {
-	if !p.site.Asked(r, p.link) {
+	if !p.site.IsAbout(r, p.link) {
 		http.Redirect(w, r, linkPage, http.StatusSeeOther)
 		return nil
 	}

@@ -21,7 +21,7 @@ import (
 // window is the way back: while NODE_WINDOW is both, the Node server can take over at any time.
 
 // Start notes whether the way back is open, which triggers read. If it is, that server must be able to read what is
-// written there. Errors say what to mend. If the database is read-only now, Sweep notes it later.
+// written there. Errors say what to fix. If the database is read-only now, Sweep notes it later.
 func (n *Node) Start(ctx context.Context) error {
 	if n.deps.Config.Node.Both {
 		if err := n.checkWayBack(ctx); err != nil && !db.Unavailable(err) {

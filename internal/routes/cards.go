@@ -26,7 +26,7 @@ func newCardsView(v view, cards []card) cardsView {
 	return c
 }
 
-// broken returns the cards of connections that only their owner can mend.
+// broken returns the cards of connections that only their owner can fix.
 func broken(cards []card) (broken []card) {
 	for _, c := range cards {
 		if c.State == "needs_reconnect" {
@@ -46,7 +46,7 @@ func (v cardsView) Fetching() bool {
 	return slices.ContainsFunc(v.Cards, card.Fetching)
 }
 
-// Broken returns the cards of connections that only their owner can mend.
+// Broken returns the cards of connections that only their owner can fix.
 func (v cardsView) Broken() []card { return broken(v.Cards) }
 
 // UpToDate says which connections are up to date.

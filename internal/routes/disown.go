@@ -60,7 +60,7 @@ func (s *server) disownLosses(l auth.Link, account auth.Account) []Loss {
 }
 
 func (s *server) disown(w http.ResponseWriter, r *http.Request) error {
-	if !(Site{s}).Asked(r, disownLink) {
+	if !(Site{s}).IsAbout(r, disownLink) {
 		redirect(w, r, disownLink.Page)
 		return nil
 	}

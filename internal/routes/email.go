@@ -87,7 +87,7 @@ func (s *server) changePage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) changeEmail(w http.ResponseWriter, r *http.Request) error {
-	if !(Site{s}).Asked(r, changeLink) {
+	if !(Site{s}).IsAbout(r, changeLink) {
 		redirect(w, r, changeLink.Page)
 		return nil
 	}
@@ -134,7 +134,7 @@ func (s *server) undoPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) undo(w http.ResponseWriter, r *http.Request) error {
-	if !(Site{s}).Asked(r, undoLink) {
+	if !(Site{s}).IsAbout(r, undoLink) {
 		redirect(w, r, undoLink.Page)
 		return nil
 	}

@@ -59,9 +59,9 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 	case mail.PasswordRemoved:
 		return "password", "Your password was removed"
 	case mail.MethodAdded:
-		return "key", w.providerName(facts["provider"]) + " was added as a way to sign in"
+		return "key", w.providerName(facts["provider"]) + " was added as a sign-in method"
 	case mail.MethodRemoved:
-		return "key", w.providerName(facts["provider"]) + " was removed as a way to sign in"
+		return "key", w.providerName(facts["provider"]) + " was removed as a sign-in method"
 	case mail.PasskeyAdded:
 		return "fingerprint", "The passkey “" + facts["passkey"] + "” was added"
 	case mail.PasskeyRemoved:

@@ -50,7 +50,7 @@ func TestEveryRouteSaysWhatLimitsIt(t *testing.T) {
 	}
 	for _, r := range written {
 		if !slices.Contains(routes, r) {
-			t.Errorf("%s has a line for %s, which the router does not know: remove or mend it", securityDoc, r)
+			t.Errorf("%s has a line for %s, which the router does not know: remove or fix it", securityDoc, r)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (w Words) Message(d mail.Draft, token string) mail.Message {
 			Subject: "You already have an account", Heading: "You already have an account",
 			Paragraphs: []string{"Somebody, probably you, tried to create an account with this address. There is one " +
 				"already, so just sign in. If you forgot your password, you can reset it there."},
-			Why: w.asked(),
+			Why: w.becauseEntered(),
 		})
 	case mail.Reset:
 		return w.withLink(resetLink, token, "Choose a new password", mail.Message{
@@ -175,7 +175,7 @@ func (w Words) reconnect(facts mail.Facts) mail.Message {
 // withLink adds the button of a link with a token.
 func (w Words) withLink(l SecretLink, token, label string, m mail.Message) mail.Message {
 	m.Action = &mail.Action{Label: label, URL: l.at(w.Site, token)}
-	m.Why = cmp.Or(m.Why, w.asked())
+	m.Why = cmp.Or(m.Why, w.becauseEntered())
 	return m
 }
 
@@ -189,7 +189,8 @@ func (w Words) with(path, label string, m mail.Message) mail.Message {
 	return m
 }
 
-func (w Words) asked() string {
+// becauseEntered is why people get messages that somebody asked for.
+func (w Words) becauseEntered() string {
 	return "You’re getting this because somebody entered this address at " + w.Site.Host + ". If it wasn’t you, " +
 		"ignore it: nothing happens."
 }

@@ -158,7 +158,7 @@ func (l *lane) checking(mode string, want connection.Cause) {
 	l.recovers(mode, page.state)
 }
 
-// recovers checks that a connection goes on where it can, and that reconnecting mends it where it
+// recovers checks that a connection goes on where it can, and that reconnecting fixes it where it
 // can't. Refresh tokens that were lost on their way are no longer usable.
 func (l *lane) recovers(mode, state string) {
 	lost := l.call == sandbox.Refresh && l.provider != sandbox.Foursquare &&

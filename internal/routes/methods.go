@@ -33,7 +33,7 @@ func methodsOf(account auth.Account, cards []card) []signInMethod {
 	var methods []signInMethod
 	for _, identity := range account.Identities {
 		if !auth.KnownSubject(identity.Subject) {
-			continue // only its card can mend it
+			continue // only its card can fix it
 		}
 		m := signInMethod{ID: identity.ID, Key: identity.Provider, Name: identity.Provider, Subject: identity.Subject,
 			SignsIn: identity.SignsIn, Skips: identity.Skips}

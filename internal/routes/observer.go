@@ -22,7 +22,7 @@ type Observer struct {
 	Untrusted func(peer netip.Addr)
 }
 
-// withDefaults returns o with functions that do nothing in place of nil.
+// withDefaults returns o with functions that do nothing instead of nil.
 func (o Observer) withDefaults() Observer {
 	if o.Request == nil {
 		o.Request = func(string, string, int, time.Duration) {}

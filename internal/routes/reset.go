@@ -136,7 +136,7 @@ func (s *server) showReset(w http.ResponseWriter, r *http.Request, status int, p
 // password.
 func (s *server) reset(w http.ResponseWriter, r *http.Request) error {
 	site := Site{s}
-	if !site.Asked(r, resetLink) {
+	if !site.IsAbout(r, resetLink) {
 		redirect(w, r, resetLink.Page)
 		return nil
 	}

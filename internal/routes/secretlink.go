@@ -95,9 +95,9 @@ func (t Site) About(r *http.Request, l SecretLink) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Asked reports whether a form is from a page that asked about the link that this browser has opened last. Another site
+// IsAbout reports whether a form is from a page that asked about the link that this browser has opened last. Another site
 // may have opened one since, of another account.
-func (t Site) Asked(r *http.Request, l SecretLink) bool {
+func (t Site) IsAbout(r *http.Request, l SecretLink) bool {
 	return r.PostForm.Get("about") == t.About(r, l)
 }
 

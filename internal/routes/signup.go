@@ -63,7 +63,7 @@ func (s *server) signUp(w http.ResponseWriter, r *http.Request) error {
 	case s.Accounts.Admits(invitation) != nil:
 		return s.showSignUp(w, r, http.StatusForbidden, v)
 	case invitation.ID == 0:
-	case !(Site{s}).Asked(r, inviteLink):
+	case !(Site{s}).IsAbout(r, inviteLink):
 		redirect(w, r, inviteLink.Page)
 		return nil
 	default:
@@ -142,13 +142,13 @@ func (s *server) showConfirmSignUp(
 	w.Header().Set("Cache-Control", "no-store")
 	return s.render(w, status, "signup-confirm", signUpConfirmView{
 		view: s.view(r, formTitle("Confirm your e-mail", problems)), Email: l.Email, About: site.About(r, signUpLink),
-		AskPassword: !l.AskedIn(s.cookie(r, browserCookie)), Errors: problems,
+		AskPassword: !l.RequestedIn(s.cookie(r, browserCookie)), Errors: problems,
 	})
 }
 
 func (s *server) confirmSignUp(w http.ResponseWriter, r *http.Request) error {
 	site := Site{s}
-	if !site.Asked(r, signUpLink) {
+	if !site.IsAbout(r, signUpLink) {
 		redirect(w, r, signUpLink.Page)
 		return nil
 	}

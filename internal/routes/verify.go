@@ -42,7 +42,7 @@ func (s *server) verifyPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) verify(w http.ResponseWriter, r *http.Request) error {
-	if !(Site{s}).Asked(r, verifyLink) {
+	if !(Site{s}).IsAbout(r, verifyLink) {
 		redirect(w, r, verifyLink.Page)
 		return nil
 	}

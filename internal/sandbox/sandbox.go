@@ -77,7 +77,7 @@ type App struct {
 // Hooks are the webhook addresses, as they are set in the providers' portals. All may be empty. No other address is
 // called, except one at Options.Site that subscribes to Strava's events.
 type Hooks struct {
-	// Strava is the address that is subscribed without a challenge, in place of any other.
+	// Strava is the address that is subscribed without a challenge, instead of any other.
 	Strava string
 
 	GarminDeregistrations, GarminPermissions, GarminActivities string

@@ -19,7 +19,7 @@ type Adopter interface {
 	Claim(ctx context.Context, tx pgx.Tx, f Foreign) (first bool, err error)
 	// Leave notes that the session which a request brings does not go on here, because the user has signed out.
 	Leave(ctx context.Context, r *http.Request, userID int64) error
-	// Adopted is called when a session has begun here in place of the other server's.
+	// Adopted is called when a session has begun here that replaces one of the other server's.
 	Adopted(ctx context.Context, f Foreign)
 }
 
@@ -71,7 +71,7 @@ func (m *Manager) adopt(ctx context.Context, rq *request, r *http.Request) error
 	return nil
 }
 
-// beginAdopted inserts our session in place of another server's, if that is claimed for the first time.
+// beginAdopted inserts our session, which replaces another server's, if that is claimed for the first time.
 func (m *Manager) beginAdopted(ctx context.Context, tx pgx.Tx, rq *request, f Foreign) (first bool, err error) {
 	first, err = m.Adopter.Claim(ctx, tx, f)
 	if err != nil || !first {

@@ -12,8 +12,8 @@ import (
 	"cairn/db"
 )
 
-// Mirror keeps sessions where another server finds them, so that it can take over. What it writes in place of a session
-// that ends, or gets another token, it removes in the same transaction, whatever ends the session.
+// Mirror keeps sessions where another server finds them, so that it can take over. If a session ends or gets another
+// token, whatever the cause, what Mirror wrote for it is removed in the same transaction.
 type Mirror interface {
 	// Ended returns what is joined to the statement that reads sessions, s, and a condition that is true for a session
 	// that the other server has ended.
