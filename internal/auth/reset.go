@@ -23,7 +23,7 @@ func (a *Accounts) RequestReset(ctx context.Context, email, address, browser str
 	return a.requestLink(ctx, Link{Purpose: ToReset, Email: email, key: key}, browser)
 }
 
-// Reset is a new password whose link and text were checked.
+// Reset is a link with a new password that was checked.
 type Reset struct {
 	Link
 	hash string
@@ -31,28 +31,22 @@ type Reset struct {
 }
 
 // NewReset is what a person enters for a new password. Code is needed where ResetNeedsCode says so.
-type NewReset struct{ Token, Password, Code, Address, Browser string }
+type NewReset struct{ Password, Code, Address, Browser string }
 
 // ResetNeedsCode reports whether a new password for an account takes a code, too: a link alone must not add a password
 // to an account that has two factors and no password.
 func ResetNeedsCode(a Account) bool { return a.Verified && a.Second.On && !a.Password }
 
-// CheckReset checks the link, the new password and the code of a reset. Errors: ErrLink, ErrCode, *FieldError,
-// *LimitError, ErrBusy.
-func (a *Accounts) CheckReset(ctx context.Context, n NewReset) (Reset, error) {
-	token, password, address := n.Token, n.Password, n.Address
-	l, err := a.FindLink(ctx, ToReset, token)
-	if err != nil {
+// CheckReset checks the new password and the code of a reset. Errors: ErrCode, *FieldError, *LimitError, ErrBusy.
+func (a *Accounts) CheckReset(ctx context.Context, l Link, n NewReset) (Reset, error) {
+	if err := checkLength(n.Password); err != nil {
 		return Reset{}, err
 	}
-	if err := checkLength(password); err != nil {
-		return Reset{}, err
-	}
-	counts := []Count{a.Limits.ConfirmLink.Of(l.ID), a.Limits.ConfirmNetwork.From(address)}
+	counts := []Count{a.Limits.ConfirmLink.Of(l.ID), a.Limits.ConfirmNetwork.From(n.Address)}
 	if err := a.Allow(ctx, counts...); err != nil {
 		return Reset{}, err
 	}
-	hash, err := a.hash.make(ctx, password, l.Name, l.Email)
+	hash, err := a.hash.make(ctx, n.Password, l.Name, l.Email)
 	if err != nil {
 		return Reset{}, err
 	}
@@ -60,7 +54,7 @@ func (a *Accounts) CheckReset(ctx context.Context, n NewReset) (Reset, error) {
 	if err != nil || !ResetNeedsCode(account) {
 		return Reset{Link: l, hash: hash}, err
 	}
-	code, err := a.CheckCode(ctx, l.UserID, n.Code, address, n.Browser)
+	code, err := a.CheckCode(ctx, l.UserID, n.Code, n.Address, n.Browser)
 	return Reset{l, hash, code}, err
 }
 

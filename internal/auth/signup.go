@@ -18,23 +18,22 @@ func (a *Accounts) RequestSignUp(ctx context.Context, n NewAccount, browser stri
 	}, browser)
 }
 
-// CheckSignUp checks the link of a sign-up. In another browser than the one that signed up, it asks for the password,
-// too. Otherwise a stranger could sign up with your address, and you would prove it for them. Errors: ErrLink,
+// CheckSignUp checks who has opened the link of a sign-up. In another browser than the one that signed up, it asks for
+// the password. Otherwise a stranger could sign up with your address, and you would prove it for them. Errors:
 // ErrCredentials, *LimitError, ErrBusy.
-func (a *Accounts) CheckSignUp(ctx context.Context, token, password, address, browser string) (Link, error) {
-	l, err := a.FindLink(ctx, ToSignUp, token)
-	if err != nil || l.RequestedIn(browser) {
-		return l, err
+func (a *Accounts) CheckSignUp(ctx context.Context, l Link, password, address, browser string) error {
+	if l.RequestedIn(browser) {
+		return nil
 	}
 	counts := []Count{a.Limits.ConfirmLink.Of(l.ID), a.Limits.ConfirmNetwork.From(address)}
 	if err := a.Allow(ctx, counts...); err != nil {
-		return Link{}, err
+		return err
 	}
 	match, err := a.hash.matches(ctx, password, l.details.Hash)
 	if err == nil && !match {
 		err = ErrCredentials
 	}
-	return l, err
+	return err
 }
 
 // CreateByLink makes the account of a sign-up whose link was checked. Its address is verified. Errors: ErrLink,

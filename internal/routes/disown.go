@@ -15,18 +15,18 @@ var disownLink = SecretLink{
 	Valid: auth.ValidToken, Refused: "disown-link",
 }
 
-func (s *server) disownPage(w http.ResponseWriter, r *http.Request) error {
-	l, err := s.Accounts.FindLink(r.Context(), auth.ToDisown, Site{s}.Secret(r, disownLink))
-	if err != nil {
-		return s.refuseMailed(w, r, disownLink, err)
-	}
+func (s *server) disowning() mailedLink {
+	return mailedLink{SecretLink: disownLink, purpose: auth.ToDisown, show: s.disownPage, act: s.disown}
+}
+
+func (s *server) disownPage(w http.ResponseWriter, r *http.Request, l openedLink) error {
 	account, err := s.Accounts.Get(r.Context(), l.UserID)
 	if err != nil {
 		return err
 	}
-	return Site{s}.Ask(w, r, Warning{
-		Heading: "Was this somebody else?", Lead: s.signInInWords(l), Losses: s.disownLosses(l, account),
-		Button: "Lock them out", About: Site{s}.About(r, disownLink), Keep: Link{"No, it was me", "/"},
+	return s.warn(w, r, Warning{
+		Heading: "Was this somebody else?", Lead: s.signInInWords(l.Link), Losses: s.disownLosses(l.Link, account),
+		Button: "Lock them out", About: l.About, Keep: Link{"No, it was me", "/"},
 	})
 }
 
@@ -59,25 +59,14 @@ func (s *server) disownLosses(l auth.Link, account auth.Account) []Loss {
 	return losses
 }
 
-func (s *server) disown(w http.ResponseWriter, r *http.Request) error {
-	if !(Site{s}).IsAbout(r, disownLink) {
-		redirect(w, r, disownLink.Page)
-		return nil
+func (s *server) disown(_ http.ResponseWriter, r *http.Request, l auth.Link) (next string, err error) {
+	err = s.access.Disown(r.Context(), l)
+	switch {
+	case errors.Is(err, auth.ErrEmailTaken):
+		return takenMeanwhile, nil
+	case err != nil:
+		return "", err
 	}
-	l, err := s.Accounts.FindLink(r.Context(), auth.ToDisown, Site{s}.Secret(r, disownLink))
-	if err == nil {
-		err = s.access.Disown(r.Context(), l)
-	}
-	if errors.Is(err, auth.ErrEmailTaken) {
-		Site{s}.DropSecret(w, disownLink)
-		redirect(w, r, "/login?notice=taken-meanwhile")
-		return nil
-	}
-	if err != nil {
-		return s.refuseMailed(w, r, disownLink, err)
-	}
-	Site{s}.DropSecret(w, disownLink)
 	s.Log.InfoContext(r.Context(), "sign-in disowned", "id", requestID(r.Context()), "user", l.UserID)
-	redirect(w, r, mailedFor("disown"))
-	return nil
+	return mailedFor("disown"), nil
 }

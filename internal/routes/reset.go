@@ -1,11 +1,9 @@
 package routes
 
 import (
-	"errors"
 	"net/http"
 
 	"cairn/internal/auth"
-	"cairn/internal/session"
 )
 
 // Paths about messages.
@@ -13,35 +11,6 @@ const (
 	forgotPath = "/forgot"
 	mailedPath = "/check-your-mail"
 )
-
-// mailedNotices are what visitors read on the sign-in page after links in messages, by code.
-var mailedNotices = map[string]notice{
-	"mailed-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. " +
-		"Ask for a new one."},
-	"disown-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. If somebody else " +
-		"is in your account, choose a new password with “Forgot your password?”."},
-	"taken-meanwhile": {Kind: info, Text: "Another account uses this e-mail now."},
-	"password-reset": {Kind: good, Text: "Your new password is set, and you’re signed out everywhere. " +
-		"Sign in with it."},
-	"email-freed": {Kind: info, Text: "This e-mail was never confirmed, so we couldn’t " +
-		"give you the account that used it. If that account is yours, sign in with a passkey or a provider, " +
-		"and add your e-mail again. If not, create an account."},
-}
-
-// refuseMailed answers errors about a link: one that is no good leads to the sign-in page, which says so.
-func (s *server) refuseMailed(w http.ResponseWriter, r *http.Request, l SecretLink, err error) error {
-	if !errors.Is(err, auth.ErrLink) {
-		return err
-	}
-	if _, ok := session.Current(r.Context()); ok {
-		Site{s}.DropSecret(w, l)
-		s.tell(r, info, mailedNotices[l.Refused].Text)
-		redirect(w, r, "/account")
-		return nil
-	}
-	Site{s}.RefuseLink(w, r, l)
-	return nil
-}
 
 // mailedView is the page after a form that has a message sent.
 type mailedView struct {
@@ -98,69 +67,48 @@ func (s *server) forgot(w http.ResponseWriter, r *http.Request) error {
 }
 
 // resetLink leads to a new password.
-var resetLink = SecretLink{
-	Name: "reset-link", From: []string{"/reset"}, Param: "token", Page: "/reset",
-	Valid: auth.ValidToken, Refused: "mailed-link",
+var resetLink = mailedTo("/reset", "reset-link")
+
+func (s *server) passwordReset() mailedLink {
+	return mailedLink{SecretLink: resetLink, purpose: auth.ToReset, fields: true, show: s.resetPage,
+		act: s.resetPassword}
 }
 
 // resetView is the page on which people choose a new password.
 type resetView struct {
 	view
-	Email, About string
-	AsksCode     bool
-	Errors       map[string]string
+	openedLink
+	AsksCode bool
 }
 
-func (s *server) resetPage(w http.ResponseWriter, r *http.Request) error {
-	return s.showReset(w, r, http.StatusOK, nil)
-}
-
-func (s *server) showReset(w http.ResponseWriter, r *http.Request, status int, problems map[string]string) error {
-	site := Site{s}
-	l, err := s.Accounts.FindLink(r.Context(), auth.ToReset, site.Secret(r, resetLink))
-	if err != nil {
-		return s.refuseMailed(w, r, resetLink, err)
-	}
+func (s *server) resetPage(w http.ResponseWriter, r *http.Request, l openedLink) error {
 	account, err := s.Accounts.Get(r.Context(), l.UserID)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	return s.render(w, status, "reset", resetView{
-		view: s.view(r, formTitle("Choose a new password", problems)), Email: l.Email, About: site.About(r, resetLink),
-		AsksCode: auth.ResetNeedsCode(account), Errors: problems,
+	return s.render(w, l.Status, "reset", resetView{
+		view: s.view(r, formTitle("Choose a new password", l.Errors)), openedLink: l,
+		AsksCode: auth.ResetNeedsCode(account),
 	})
 }
 
-// reset sets the new password and ends all sessions. It signs nobody in: signing in shows that the person knows the new
-// password.
-func (s *server) reset(w http.ResponseWriter, r *http.Request) error {
-	site := Site{s}
-	if !site.IsAbout(r, resetLink) {
-		redirect(w, r, resetLink.Page)
-		return nil
-	}
-	checked, err := s.Accounts.CheckReset(r.Context(), auth.NewReset{
-		Token: site.Secret(r, resetLink), Password: r.PostForm.Get("password"), Code: r.PostForm.Get("code"),
+// resetPassword sets the new password and ends all sessions. It signs nobody in: signing in shows that the person knows
+// the new password.
+func (s *server) resetPassword(_ http.ResponseWriter, r *http.Request, l auth.Link) (next string, err error) {
+	checked, err := s.Accounts.CheckReset(r.Context(), l, auth.NewReset{
+		Password: r.PostForm.Get("password"), Code: r.PostForm.Get("code"),
 		Address: address(r), Browser: s.cookie(r, browserCookie),
 	})
-	var freed bool
-	if err == nil {
-		freed, err = s.access.ResetPassword(r.Context(), checked)
-	}
-	if status, problems, ok := s.formProblem(w, err); ok {
-		return s.showReset(w, r, status, problems)
-	}
 	if err != nil {
-		return s.refuseMailed(w, r, resetLink, err)
+		return "", err
 	}
-	site.DropSecret(w, resetLink)
-	s.Log.InfoContext(r.Context(), "password reset",
-		"id", requestID(r.Context()), "user", checked.UserID, "freed", freed)
+	freed, err := s.access.ResetPassword(r.Context(), checked)
+	if err != nil {
+		return "", err
+	}
+	s.Log.InfoContext(r.Context(), "password reset", "id", requestID(r.Context()), "user", l.UserID, "freed", freed)
 	if freed {
-		redirect(w, r, "/signup?notice=email-freed")
-		return nil
+		return "/signup?notice=email-freed", nil
 	}
-	redirect(w, r, "/login?notice=password-reset")
-	return nil
+	return "/login?notice=password-reset", nil
 }

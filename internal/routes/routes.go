@@ -48,7 +48,7 @@
 //	static.go       assets, cached for ever under the hash of their content
 //	compress.go     compression
 //	returnpath.go   where a person may be sent after signing in
-//	secretlink.go   links with a secret
+//	secretlink.go   links with a secret; mailedlink.go has the pages of those in messages
 //	part.go         parts of the site that live in packages of their own
 //
 // A handler gets a request that has been read and checked, calls other packages and answers. It returns
@@ -242,14 +242,10 @@ func (s *server) open(r chi.Router) {
 	page(r, forgotPath, s.page(s.forgotPage))
 	r.Post(forgotPath, s.page(s.forgot))
 	page(r, mailedPath, s.page(s.mailed))
-	page(r, signUpLink.Page, s.page(s.confirmSignUpPage))
-	r.Post(signUpLink.Page, s.page(s.confirmSignUp))
-	page(r, resetLink.Page, s.page(s.resetPage))
-	r.Post(resetLink.Page, s.page(s.reset))
-	page(r, undoLink.Page, s.page(s.undoPage))
-	r.Post(undoLink.Page, s.page(s.undo))
-	page(r, disownLink.Page, s.page(s.disownPage))
-	r.Post(disownLink.Page, s.page(s.disown))
+	s.addMailed(r, s.signUpConfirmation())
+	s.addMailed(r, s.passwordReset())
+	s.addMailed(r, s.emailUndo())
+	s.addMailed(r, s.disowning())
 	r.Post("/logout", s.page(s.signOut))
 	page(r, deletedPath, s.page(s.deleted))
 	page(r, "/privacy", s.page(s.privacy))
@@ -288,10 +284,8 @@ func (s *server) signedIn(r chi.Router) {
 	}
 	r.Post("/account/password", s.page(s.setPassword))
 	r.Post("/account/email/send", s.page(s.sendVerification))
-	page(r, verifyLink.Page, s.page(s.verifyPage))
-	r.With(s.limited(s.changes)).Post(verifyLink.Page, s.page(s.verify))
-	page(r, changeLink.Page, s.page(s.changePage))
-	r.With(s.limited(s.changes)).Post(changeLink.Page, s.page(s.changeEmail))
+	s.addMailed(r, s.verification(), s.limited(s.changes))
+	s.addMailed(r, s.emailChange(), s.limited(s.changes))
 	page(r, "/account/email/undo/{id}/end", s.page(s.endUndoPage))
 	r.With(s.limited(s.changes)).Post("/account/email/undo/{id}/end", s.page(s.endUndo))
 	page(r, confirmPath, s.page(s.confirmPage))

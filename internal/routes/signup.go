@@ -114,65 +114,42 @@ func (s *server) requestSignUp(w http.ResponseWriter, r *http.Request, account a
 }
 
 // signUpLink makes the account of a sign-up.
-var signUpLink = SecretLink{
-	Name: "signup-link", From: []string{"/signup/confirm"}, Param: "token", Page: "/signup/confirm",
-	Valid: auth.ValidToken, Refused: "mailed-link",
+var signUpLink = mailedTo("/signup/confirm", "signup-link")
+
+func (s *server) signUpConfirmation() mailedLink {
+	return mailedLink{SecretLink: signUpLink, purpose: auth.ToSignUp, fields: true, show: s.confirmSignUpPage,
+		act: s.confirmSignUp}
 }
 
 // signUpConfirmView is the page to which the link of a sign-up leads.
 type signUpConfirmView struct {
 	view
-	Email, About string
-	AskPassword  bool // it is another browser than the one that asked for the link
-	Errors       map[string]string
+	openedLink
+	AskPassword bool // it is another browser than the one that asked for the link
 }
 
-func (s *server) confirmSignUpPage(w http.ResponseWriter, r *http.Request) error {
-	return s.showConfirmSignUp(w, r, http.StatusOK, nil)
-}
-
-func (s *server) showConfirmSignUp(
-	w http.ResponseWriter, r *http.Request, status int, problems map[string]string,
-) error {
-	site := Site{s}
-	l, err := s.Accounts.FindLink(r.Context(), auth.ToSignUp, site.Secret(r, signUpLink))
-	if err != nil {
-		return s.refuseMailed(w, r, signUpLink, err)
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	return s.render(w, status, "signup-confirm", signUpConfirmView{
-		view: s.view(r, formTitle("Confirm your e-mail", problems)), Email: l.Email, About: site.About(r, signUpLink),
-		AskPassword: !l.RequestedIn(s.cookie(r, browserCookie)), Errors: problems,
+func (s *server) confirmSignUpPage(w http.ResponseWriter, r *http.Request, l openedLink) error {
+	return s.render(w, l.Status, "signup-confirm", signUpConfirmView{
+		view: s.view(r, formTitle("Confirm your e-mail", l.Errors)), openedLink: l,
+		AskPassword: !l.RequestedIn(s.cookie(r, browserCookie)),
 	})
 }
 
-func (s *server) confirmSignUp(w http.ResponseWriter, r *http.Request) error {
-	site := Site{s}
-	if !site.IsAbout(r, signUpLink) {
-		redirect(w, r, signUpLink.Page)
-		return nil
+func (s *server) confirmSignUp(w http.ResponseWriter, r *http.Request, l auth.Link) (next string, err error) {
+	err = s.Accounts.CheckSignUp(r.Context(), l, r.PostForm.Get("password"), address(r), s.cookie(r, browserCookie))
+	if errors.Is(err, auth.ErrCredentials) {
+		return "", &auth.FieldError{Field: "password", Message: "Wrong password"}
 	}
-	l, err := s.Accounts.CheckSignUp(r.Context(), site.Secret(r, signUpLink), r.PostForm.Get("password"),
-		address(r), s.cookie(r, browserCookie))
-	var done access.SignedIn
-	if err == nil {
-		done, err = s.access.SignUpByLink(r.Context(), l, s.signInOf(r, true, ""))
+	if err != nil {
+		return "", err
 	}
-	status, problems, ok := s.formProblem(w, err)
+	done, err := s.access.SignUpByLink(r.Context(), l, s.signInOf(r, true, ""))
 	switch {
-	case errors.Is(err, auth.ErrCredentials):
-		return s.showConfirmSignUp(w, r, status, map[string]string{"password": "Wrong password"})
 	case errors.Is(err, auth.ErrEmailTaken):
-		site.DropSecret(w, signUpLink)
-		redirect(w, r, "/login?notice=taken-meanwhile")
-		return nil
-	case ok:
-		return s.showConfirmSignUp(w, r, status, problems)
+		return takenMeanwhile, nil
 	case err != nil:
-		return s.refuseMailed(w, r, signUpLink, err)
+		return "", err
 	}
-	site.DropSecret(w, signUpLink)
 	s.signedUp(w, r, done)
-	redirect(w, r, "/")
-	return nil
+	return "/", nil
 }
