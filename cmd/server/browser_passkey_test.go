@@ -97,6 +97,11 @@ func TestPasskeysInChromium(t *testing.T) {
 	a.audit("recovery-codes")
 	a.run("save the codes", click(`main a[href="/account#two-step"]`), visible(`#two-step a[href="/account/app"]`))
 	a.audit("account-passkey")
+	a.run("want to rename it", click(`#methods a[href$="/rename"]`), visible(`#name`))
+	a.audit("passkey-rename")
+	a.submit("/account/passkeys/1/rename", `#name-error`, "name", " ")
+	a.audit("passkey-rename-error")
+	a.submit("/account/passkeys/1/rename", `#methods #notice`, "name", "Blue key")
 	a.run("try to add it again", chromedp.Navigate(site+"/account/passkeys/new"), click(pressed),
 		visible(`form.passkey .wrong`))
 	a.audit("passkey-there")

@@ -8,17 +8,21 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/text/unicode/norm"
 
 	"cairn/internal/mail"
 	"cairn/internal/passkey"
 	"cairn/internal/text"
 )
 
-// maxPasskeys is how many passkeys an account may have.
-const maxPasskeys = 20
+const (
+	maxPasskeys    = 20 // of an account
+	maxPasskeyName = 60 // characters
+)
 
 // Passkey is a passkey of an account. It is a sign-in method if it signs in.
 type Passkey struct {
@@ -139,7 +143,7 @@ func (a *Accounts) AddPasskey(
 // nameOfPasskey returns the name for a new passkey: if there is one with that name, the next number goes behind it.
 // Errors: ErrTooManyPasskeys.
 func nameOfPasskey(ctx context.Context, tx pgx.Tx, userID int64, wanted string) (string, error) {
-	wanted = text.Clean(60, wanted)
+	wanted = text.Clean(maxPasskeyName, wanted)
 	rows, _ := tx.Query(ctx, `
 		SELECT name FROM cairn.passkeys WHERE user_id = $1`, userID) // CollectRows returns its error
 	taken, err := pgx.CollectRows(rows, pgx.RowTo[string])
@@ -159,6 +163,55 @@ func numbered(name string, taken []string) string {
 		candidate = name + " " + strconv.Itoa(n)
 	}
 	return candidate
+}
+
+// RenamePasskey gives a passkey another name, and returns that as it is stored. Errors: *FieldError, ErrNotFound,
+// ErrDisabled.
+func (a *Accounts) RenamePasskey(ctx context.Context, userID, rowID int64, name string) (string, error) {
+	name, err := cleanPasskeyName(name)
+	if err != nil {
+		return "", err
+	}
+	return name, pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		if err := lockMethods(ctx, tx, userID); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `
+			UPDATE cairn.passkeys SET name = $3 WHERE id = $1 AND user_id = $2`, rowID, userID, name)
+		if err != nil {
+			return fmt.Errorf("auth: rename passkey %d: %w", rowID, err)
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		return requireOwnName(ctx, tx, userID, name)
+	})
+}
+
+// cleanPasskeyName returns a name that somebody typed as it is stored. Errors: *FieldError.
+func cleanPasskeyName(typed string) (string, error) {
+	name := text.Clean(maxPasskeyName+1, norm.NFC.String(typed))
+	if name == "" || utf8.RuneCountInString(name) > maxPasskeyName {
+		return "", &FieldError{
+			Field:   "name",
+			Message: fmt.Sprintf("Please enter a name of 1 to %d characters.", maxPasskeyName),
+		}
+	}
+	return name, nil
+}
+
+// requireOwnName returns a *FieldError if two passkeys of a user have this name: it tells them apart.
+func requireOwnName(ctx context.Context, tx pgx.Tx, userID int64, name string) error {
+	var taken bool
+	err := tx.QueryRow(ctx, `
+		SELECT count(*) > 1 FROM cairn.passkeys WHERE user_id = $1 AND name = $2`, userID, name).Scan(&taken)
+	if err != nil {
+		return fmt.Errorf("auth: look for a passkey of user %d by its name: %w", userID, err)
+	}
+	if taken {
+		return &FieldError{Field: "name", Message: "Another of your passkeys has this name."}
+	}
+	return nil
 }
 
 // RemovePasskey removes a passkey. Errors: ErrNotFound, ErrLastMethod.

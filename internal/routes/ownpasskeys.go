@@ -93,6 +93,44 @@ func (s *server) ownPasskey(r *http.Request) (k auth.Passkey, account auth.Accou
 	return account.Passkeys[i], account, nil
 }
 
+// renamePasskeyView is the page on which people give a passkey another name.
+type renamePasskeyView struct {
+	view
+	Old, Name string // Name is as it was typed
+	Errors    map[string]string
+}
+
+func (s *server) renamePasskeyPage(w http.ResponseWriter, r *http.Request) error {
+	k, _, err := s.ownPasskey(r)
+	if err != nil {
+		return err
+	}
+	return s.showRenamePasskey(w, r, http.StatusOK, renamePasskeyView{Old: k.Name, Name: k.Name})
+}
+
+func (s *server) showRenamePasskey(w http.ResponseWriter, r *http.Request, status int, v renamePasskeyView) error {
+	v.view = s.view(r, formTitle("Rename a passkey", v.Errors))
+	return s.render(w, status, "passkey-name", v)
+}
+
+func (s *server) renamePasskey(w http.ResponseWriter, r *http.Request) error {
+	k, account, err := s.ownPasskey(r)
+	if err != nil {
+		return err
+	}
+	typed := r.PostForm.Get("name")
+	name, err := s.Accounts.RenamePasskey(r.Context(), account.ID, k.RowID, typed)
+	if status, problems, ok := s.formProblem(w, err); ok {
+		return s.showRenamePasskey(w, r, status, renamePasskeyView{Old: k.Name, Name: typed, Errors: problems})
+	}
+	if err != nil {
+		return err
+	}
+	s.tellAt(r, atMethods, good, "The passkey is now called “"+name+"”.")
+	redirect(w, r, "/account#"+atMethods)
+	return nil
+}
+
 // removePasskeyPage warns before a passkey is removed.
 func (s *server) removePasskeyPage(w http.ResponseWriter, r *http.Request) error {
 	k, account, err := s.ownPasskey(r)

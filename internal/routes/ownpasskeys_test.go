@@ -2,6 +2,7 @@ package routes_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"cairn/internal/testkit"
@@ -90,6 +91,40 @@ func TestPasskeyNames(t *testing.T) {
 		owner.get("/account").want(200, fmt.Sprintf("#methods li:nth-child(%d) b", i+1), name)
 	}
 	owner.post(addPasskey, "answer", d.makes(t, owner.options(addPasskey))).want(422, "#form-error", "already added")
+}
+
+// People rename their own passkeys, however long ago they signed in. A bad name changes nothing, and stays in the form.
+func TestRenamePasskey(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	owner, other := signedUp(t, s, "ada@example.org"), signedUp(t, s, "moss@example.org")
+	owner.addsPasskey(newDevice(s))
+	owner.addsPasskey(newDevice(s))
+	aged(t, s)
+	page := owner.get("/account")
+	rename := page.Find(`#methods a[href$="/rename"]`).First().AttrOr("href", "")
+	old := page.Find("#methods b").First().Text()
+	second := page.Find("#methods b").Eq(1).Text()
+	owner.get(rename).want(200, "h1", "Rename the passkey “"+old+"”")
+	for typed, problem := range map[string]string{
+		"": "1 to 60", " \u202e\t": "1 to 60", strings.Repeat("é", 61): "1 to 60",
+		" " + second + " ": "Another of your passkeys",
+	} {
+		refused := owner.post(rename, "name", typed).want(422, "#name-error", problem).want(422, "h1", old)
+		if kept := refused.Find("#name").AttrOr("value", ""); kept != typed {
+			t.Errorf("the form keeps %q of %q", kept, typed)
+		}
+	}
+	for _, post := range []string{"", "Mine now"} {
+		other.post(rename, "name", post).want(404, "h1", "")
+	}
+	other.get(rename).want(404, "h1", "")
+	owner.get("/account").want(200, "#methods li:first-child b", old)
+	owner.post(rename, "name", "  Blue   key\u202e ").to("/account#methods")
+	owner.get("/account").want(200, "#methods #notice", "now called “Blue key”").
+		want(200, "#methods li:first-child b", "Blue key")
+	owner.post(rename, "name", strings.Repeat("é", 60)).to("/account#methods")
+	owner.post(rename, "name", strings.Repeat("é", 60)).to("/account#methods") // its own name isn't taken
 }
 
 // The home page offers a passkey after a password, until the person has one or declines.

@@ -28,7 +28,7 @@
 //	states.go       states and history of connections, in words
 //	account.go      the account page and its forms
 //	methods.go      providers as sign-in methods
-//	passkeys.go     signing in with passkeys; ownpasskeys.go is about adding and removing them
+//	passkeys.go     signing in with passkeys; ownpasskeys.go has adding, renaming and removing them
 //	preferences.go  units and time zone
 //	messages.go     which messages a person wants
 //	times.go        times in words
@@ -291,6 +291,8 @@ func (s *server) signedIn(r chi.Router) {
 	page(r, confirmPath, s.page(s.confirmPage))
 	r.Post(confirmPath+"/passkey/options", s.page(s.passkeyConfirmOptions))
 	page(r, confirmPath+"/passkey", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/account") })
+	page(r, "/account/passkeys/{id}/rename", s.page(s.renamePasskeyPage))
+	r.With(s.limited(s.changes)).Post("/account/passkeys/{id}/rename", s.page(s.renamePasskey))
 	page(r, "/account/passkeys/{id}/remove", s.page(s.removePasskeyPage))
 	r.With(s.limited(s.changes)).Post("/account/passkeys/{id}/remove", s.page(s.removePasskey))
 	r.With(s.limited(s.changes)).Post("/account/passkeys/decline", s.page(s.declinePasskey))
