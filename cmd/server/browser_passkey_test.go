@@ -65,6 +65,22 @@ func (a authenticator) verifies(yes, claimsNot bool) {
 	}
 }
 
+// has returns the passkeys in the authenticator.
+func (a authenticator) has() []*webauthn.Credential {
+	a.t.Helper()
+	has, err := chromedp.Call(a.ctx, webauthn.GetCredentials, webauthn.GetCredentialsParams{AuthenticatorID: a.id})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return has.Credentials
+}
+
+// forgets waits until the authenticator has no passkey, because a page has told it that none works here.
+func (a authenticator) forgets(what string) {
+	a.t.Helper()
+	testkit.Eventually(a.t, what, func() bool { return len(a.has()) == 0 })
+}
+
 func (a authenticator) signOut() {
 	a.t.Helper()
 	a.run("sign out", chromedp.Navigate(a.site+"/account"), click(`form[action="/logout"] button`),
@@ -132,7 +148,22 @@ func TestPasskeysInChromium(t *testing.T) {
 	a.run("be asked", click(`form[action$="/remove"] button`), visible(`form.passkey button`))
 	a.audit("confirm-passkey")
 	a.run("confirm with it", click(pressed), visible(`#methods #notice`))
+	a.forgets("the authenticator forgets what was removed")
+
 	a.signOut()
-	a.press("use it after its removal", `#form-error`)
+	a.run("add another", chromedp.Navigate(site+"/login?next=/account/passkeys/new"),
+		chromedp.SendKeys(`#email`, "ada@example.org"), chromedp.SendKeys(`#password`, testkit.Password),
+		click(`form[action="/login"] button`), click(`form[action$="/new"][data-ready] button`),
+		visible(`main a[href="/account#two-step"]`))
+	testkit.Execute(t, database, `UPDATE cairn.emails SET email = 'Ada@example.org'`)
+	a.run("have another e-mail", chromedp.Navigate(site+"/account"), visible(`#methods`))
+	testkit.Eventually(t, "the authenticator knows the new e-mail", func() bool {
+		has := a.has()
+		return len(has) == 1 && has[0].UserName == "Ada@example.org"
+	})
+	a.signOut()
+	testkit.Execute(t, database, `DELETE FROM cairn.passkeys`)
+	a.press("use one that nobody has", `#form-error`)
+	a.forgets("the authenticator forgets what nobody has")
 	a.wantNoComplaints()
 }

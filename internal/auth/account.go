@@ -33,6 +33,7 @@ type Account struct {
 	Passkeys    []Passkey
 	Second      SecondFactor
 
+	handle   []byte      // by which authenticators know the user; nil: none yet
 	unwanted []mail.Kind // messages that its owner does not want
 }
 
@@ -74,22 +75,23 @@ func (a Account) Has(provider string) bool {
 	return slices.ContainsFunc(a.Identities, func(i Identity) bool { return i.Provider == provider })
 }
 
-// selectAccounts reads accounts u without their identities.
+// selectAccounts reads accounts u without their identities and passkeys.
 const selectAccounts = `
 	SELECT u.id, u.display_name, COALESCE(u.avatar_url, ''), COALESCE(e.email, ''),
 	       e.verified_at IS NOT NULL, e.refused_at IS NOT NULL,
 	       EXISTS (SELECT FROM cairn.passwords p WHERE p.user_id = u.id), u.created_at, u.disabled_at,
 	       f.user_id IS NOT NULL, f.app_since,
 	       (SELECT count(*) FROM cairn.recovery_codes c WHERE c.user_id = f.user_id),
-	       u.unwanted_mail
+	       o.handle, u.unwanted_mail
 	FROM cairn.users u
 	LEFT JOIN cairn.emails e ON e.user_id = u.id
-	LEFT JOIN cairn.second_factors f ON f.user_id = u.id `
+	LEFT JOIN cairn.second_factors f ON f.user_id = u.id
+	LEFT JOIN cairn.passkey_users o ON o.user_id = u.id `
 
 func scanAccount(row pgx.CollectableRow) (a Account, err error) {
 	var disabled *time.Time
 	err = row.Scan(&a.ID, &a.Name, &a.AvatarURL, &a.Email, &a.Verified, &a.MailRefused, &a.Password, &a.Created,
-		&disabled, &a.Second.On, &a.Second.AppSince, &a.Second.Codes, &a.unwanted)
+		&disabled, &a.Second.On, &a.Second.AppSince, &a.Second.Codes, &a.handle, &a.unwanted)
 	if disabled != nil {
 		a.DisabledAt = *disabled
 	}

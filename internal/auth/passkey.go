@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -73,12 +74,14 @@ func (a *Accounts) passkeysOf(ctx context.Context, userIDs []int64) (map[int64][
 	return of, nil
 }
 
-// passkeyOwner returns the owner for authenticators. It makes the owner's handle the first time.
+// passkeyOwner returns the owner of an account for authenticators, without a handle if there is none yet.
+func (account Account) passkeyOwner() passkey.Owner {
+	return passkey.Owner{Handle: account.handle, Name: cmp.Or(account.Email, account.Name)}
+}
+
+// passkeyOwner returns the owner of an account for authenticators. It makes the owner's handle the first time.
 func (a *Accounts) passkeyOwner(ctx context.Context, account Account) (owner passkey.Owner, err error) {
-	owner.Name = account.Email
-	if owner.Name == "" {
-		owner.Name = account.Name
-	}
+	owner = account.passkeyOwner()
 	err = a.pool.QueryRow(ctx, `
 		INSERT INTO cairn.passkey_users AS p (user_id, handle) VALUES ($1, $2)
 		ON CONFLICT (user_id) DO UPDATE SET handle = p.handle RETURNING handle`,
@@ -234,6 +237,15 @@ func (a *Accounts) RemovePasskey(ctx context.Context, tx pgx.Tx, userID, rowID i
 		return "", err
 	}
 	return name, a.Tell(ctx, tx, userID, mail.PasskeyRemoved, mail.Facts{"passkey": name})
+}
+
+// PasskeySignal returns, in JSON, what the browser of an account's owner tells password managers, so that they offer
+// the passkeys that sign in here, and no others; "": nothing, because authenticators don't know the owner.
+func (a *Accounts) PasskeySignal(account Account) (string, error) {
+	if !a.PasskeysOn() || account.handle == nil {
+		return "", nil
+	}
+	return a.passkeys.Signal(account.passkeyOwner(), signingIn(account.Passkeys))
 }
 
 // OffersPasskey reports whether a passkey is worth offering to a user: they have none, and have not declined.

@@ -133,14 +133,30 @@ func (a *Accounts) CheckPasskey(ctx context.Context, asked passkey.Asked, answer
 	return PasskeyProof{userID, k.RowID, k.Name, x.Answered, used}, err
 }
 
-// findPasskey returns the passkey with an id, and whose it is. Errors: ErrPasskey.
+// UnknownPasskeyError is an ErrPasskey: nobody has the passkey.
+type UnknownPasskeyError struct {
+	Signal string // in JSON, what the browser tells the password manager that offered it
+}
+
+func (e *UnknownPasskeyError) Error() string { return ErrPasskey.Error() + ": it is unknown" }
+func (e *UnknownPasskeyError) Unwrap() error { return ErrPasskey }
+
+func (a *Accounts) unknownPasskey(id []byte) error {
+	signal, err := a.passkeys.SignalUnknown(id)
+	if err != nil {
+		return err
+	}
+	return &UnknownPasskeyError{signal}
+}
+
+// findPasskey returns the passkey with an id, and whose it is. Errors: *UnknownPasskeyError.
 func (a *Accounts) findPasskey(ctx context.Context, id []byte) (userID int64, handle []byte, k Passkey, err error) {
 	err = a.pool.QueryRow(ctx, `
 		SELECT user_id, u.handle, `+passkeyColumns+`
 		FROM cairn.passkeys k JOIN cairn.passkey_users u USING (user_id)
 		WHERE k.credential_id = $1`, id).Scan(append([]any{&userID, &handle}, k.columns()...)...)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, nil, Passkey{}, fmt.Errorf("%w: it is unknown", ErrPasskey)
+		return 0, nil, Passkey{}, a.unknownPasskey(id)
 	}
 	if err != nil {
 		return 0, nil, Passkey{}, fmt.Errorf("auth: find a passkey: %w", err)

@@ -5,6 +5,7 @@
 //	challenge.go  challenges, which are signed: a row of one is stored when it was answered
 //	add.go        making a passkey
 //	use.go        signing in with one
+//	signal.go     what password managers are told
 //	name.go       the names of authenticators
 //
 // Passkeys are discoverable, so that people sign in without typing anything, and their authenticators verify the person

@@ -19,8 +19,9 @@ type accountView struct {
 	HasPassword bool
 	Recent      bool // has just signed in, so may change the sign-in methods
 	Methods     []signInMethod
-	Passkeys    []auth.Passkey
-	PasskeysOn  bool // this server can have passkeys
+	OwnPasskeys []auth.Passkey
+	PasskeysOn  bool   // this server can have passkeys
+	Signal      string // what the script tells password managers; "": nothing
 	TwoStep     twoStepView
 	LastMethod  bool
 	Cards       []card
@@ -69,7 +70,7 @@ func (s *server) showAccount(
 		HasPassword: account.Password,
 		Recent:      current.Recent,
 		Methods:     methodsOf(account, cards),
-		Passkeys:    account.Passkeys,
+		OwnPasskeys: account.Passkeys,
 		PasskeysOn:  s.Accounts.PasskeysOn(),
 		LastMethod:  account.Methods() == 1,
 		Cards:       cards,
@@ -83,6 +84,10 @@ func (s *server) showAccount(
 		Messages:    messageChoices(account),
 		Errors:      problems,
 	}
+	if v.Signal, err = s.Accounts.PasskeySignal(account); err != nil {
+		return err
+	}
+	v.Passkeys = v.Signal != ""
 	v.Path, v.NeedsYou = "/account", len(broken(cards))
 	v.Notices = map[string]*notice{}
 	for _, place := range []string{atProfile, atEmail, atMessages, atMethods, atPassword, atSessions, atData} {

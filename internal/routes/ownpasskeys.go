@@ -29,7 +29,7 @@ func (s *server) newPasskeyPage(w http.ResponseWriter, r *http.Request) error {
 func (s *server) showNewPasskey(w http.ResponseWriter, r *http.Request, status int, problems map[string]string) error {
 	v := newPasskeyView{view: s.view(r, formTitle("Add a passkey", problems)), Errors: problems}
 	if s.Accounts.PasskeysOn() {
-		v.view.Passkeys = true
+		v.Passkeys = true
 		v.Passkey = &passkeyForm{Action: newPasskeyPath, Options: newPasskeyPath + "/options",
 			Label: "Add a passkey", New: true}
 	}
@@ -150,7 +150,7 @@ func (s *server) removePasskeyPage(w http.ResponseWriter, r *http.Request) error
 		Losses: []Loss{
 			{"fingerprint", "You can no longer sign in with this passkey",
 				stillSignsIn(account, methodsOf(account, cards), 0)},
-			{"device-mobile", "It stays on your device", "Remove it there, too, so that your device stops offering it"},
+			{"device-mobile", "It may stay on your device", "If your device still offers it, remove it there, too"},
 			othersEnd,
 		},
 		Button: "Remove passkey", Keep: Link{"Keep it", "/account#" + atMethods},

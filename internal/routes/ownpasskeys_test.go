@@ -1,7 +1,10 @@
 package routes_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,6 +103,7 @@ func TestRenamePasskey(t *testing.T) {
 	owner, other := signedUp(t, s, "ada@example.org"), signedUp(t, s, "moss@example.org")
 	owner.addsPasskey(newDevice(s))
 	owner.addsPasskey(newDevice(s))
+	other.addsPasskey(newDevice(s))
 	aged(t, s)
 	page := owner.get("/account")
 	rename := page.Find(`#methods a[href$="/rename"]`).First().AttrOr("href", "")
@@ -125,6 +129,50 @@ func TestRenamePasskey(t *testing.T) {
 		want(200, "#methods li:first-child b", "Blue key")
 	owner.post(rename, "name", strings.Repeat("é", 60)).to("/account#methods")
 	owner.post(rename, "name", strings.Repeat("é", 60)).to("/account#methods") // its own name isn't taken
+}
+
+// The account page says which passkeys sign in here, for password managers, as soon as they know the person.
+func TestPasskeySignal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	owner := signedUp(t, s, "ada@example.org")
+	page := owner.get("/account").want(200, "#main", "")
+	if _, told := page.Find("#main").Attr("data-passkeys"); told || page.Find(`script[src*=passkeys]`).Length() != 0 {
+		t.Error("something is told of somebody who never wanted a passkey")
+	}
+	tells := func(want ...*device) {
+		t.Helper()
+		var got struct {
+			RPID, UserID, Name, DisplayName string
+			AllAcceptedCredentialIDs        []string
+		}
+		page := owner.get("/account").want(200, "#main", "")
+		if err := json.Unmarshal([]byte(page.Find("#main").AttrOr("data-passkeys", "")), &got); err != nil {
+			t.Fatal(err)
+		}
+		var add struct{ User struct{ ID string } }
+		if err := json.Unmarshal([]byte(owner.options(addPasskey)), &add); err != nil {
+			t.Fatal(err)
+		}
+		ids := []string{}
+		for _, d := range want {
+			ids = append(ids, base64.RawURLEncoding.EncodeToString(d.key.ID))
+		}
+		if got.RPID != "localhost" || got.UserID != add.User.ID || !slices.Equal(got.AllAcceptedCredentialIDs, ids) ||
+			got.Name != "ada@example.org" || got.DisplayName != got.Name ||
+			page.Find(`script[src*=passkeys]`).Length() != 1 {
+			t.Errorf("told %+v, want %s with %q", got, add.User.ID, ids)
+		}
+	}
+	one, two := newDevice(s), newDevice(s)
+	owner.addsPasskey(one)
+	owner.addsPasskey(two)
+	tells(one, two)
+	exec(t, s, `UPDATE cairn.passkeys SET host = 'old.example.org' WHERE credential_id = $1`, one.key.ID)
+	tells(two)
+	remove := owner.get("/account").Find(`#methods a[href$="/remove"]`).Eq(1).AttrOr("href", "")
+	owner.post(remove).to("/account#methods")
+	tells()
 }
 
 // The home page offers a passkey after a password, until the person has one or declines.

@@ -111,6 +111,9 @@ func (s *server) signInWithPasskey(w http.ResponseWriter, r *http.Request) error
 	if err == nil {
 		done, err = s.access.SignInWithPasskey(r.Context(), proof, s.signInOf(r, v.Keep, ""))
 	}
+	if unknown, ok := errors.AsType[*auth.UnknownPasskeyError](err); ok {
+		v.UnknownPasskey = unknown.Signal
+	}
 	return s.answerSignIn(w, r, access.PasskeyMethod, v, done, err)
 }
 

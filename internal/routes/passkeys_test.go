@@ -113,7 +113,15 @@ func TestPasskeysRefused(t *testing.T) {
 			b.options("/login/passkey")
 		}
 		s.log.forget()
-		b.post("/login/passkey", "answer", answered).want(422, "#form-error", "")
+		page := b.post("/login/passkey", "answer", answered).want(422, "#form-error", "")
+		told := page.Find("#main").AttrOr("data-unknown-passkey", "")
+		if want := `"credentialId":"` + base64.RawURLEncoding.EncodeToString(d.key.ID) + `"`; name == "removed" {
+			if !strings.Contains(told, `"rpId":"localhost"`) || !strings.Contains(told, want) {
+				t.Errorf("the script tells of the removed passkey %s, want %s", told, want)
+			}
+		} else if told != "" {
+			t.Errorf("%s: the script tells that the passkey is unknown: %s", name, told)
+		}
 		if b.signedIn() || !strings.Contains(s.log.String(), test.reason) {
 			t.Errorf("%s: signed in: %v, or the log doesn't say %q: %s", name, b.signedIn(), test.reason, s.log)
 		}

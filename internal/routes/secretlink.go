@@ -95,8 +95,8 @@ func (t Site) About(r *http.Request, l SecretLink) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// IsAbout reports whether a form is from a page that asked about the link that this browser has opened last. Another site
-// may have opened one since, of another account.
+// IsAbout reports whether a form is from a page that asked about the link that this browser has opened last. Another
+// site may have opened one since, of another account.
 func (t Site) IsAbout(r *http.Request, l SecretLink) bool {
 	return r.PostForm.Get("about") == t.About(r, l)
 }

@@ -18,6 +18,8 @@ type signInView struct {
 	Errors      map[string]string
 	Passkey     *passkeyForm // nil: this server can't have passkeys
 	Providers   []providerView
+
+	UnknownPasskey string // what the script tells the password manager that offered one; "": nothing
 }
 
 // maxEmail is the longest e-mail address that the fields take.

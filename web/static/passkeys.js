@@ -1,4 +1,5 @@
 // Signs in with a passkey, confirms with one, or makes one. The server makes the options, and a form takes the answer.
+// It also tells password managers which passkeys the server accepts, so that they stop offering others.
 
 const forms = document.querySelectorAll("form[data-options]");
 let request = new AbortController(); // the one to the browser: there is one at a time
@@ -10,6 +11,16 @@ for (const form of forms) {
   });
   form.dataset.ready = "";
   if ("fills" in form.dataset) fill(form);
+}
+
+const told = document.getElementById("main").dataset;
+signal("signalAllAcceptedCredentials", told.passkeys);
+signal("signalCurrentUserDetails", told.passkeys);
+signal("signalUnknownCredential", told.unknownPasskey);
+
+// signal tells password managers something, if the browser can. It is a hint: nothing depends on it.
+function signal(method, json) {
+  if (json) globalThis.PublicKeyCredential?.[method]?.(JSON.parse(json)).catch(() => {});
 }
 
 // fill has the browser offer passkeys in the e-mail field. Before the challenge is too old, it asks for another.
