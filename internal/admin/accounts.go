@@ -60,7 +60,8 @@ type accountOrder struct {
 }
 
 func parseAccountOrder(args []string) (o accountOrder, err error) {
-	o.verb, args, err = Verb(args, "list", "show", "disable", "enable", "reset-link", "reset-factors", "invite", "delete")
+	o.verb, args, err = Verb(args,
+		"list", "show", "disable", "enable", "reset-link", "reset-factors", "invite", "delete")
 	if err != nil {
 		return accountOrder{}, err
 	}

@@ -32,7 +32,8 @@ type Sealed interface {
 	Rekey(context.Context) (done int, err error)
 }
 
-// Rekey seals all secrets with the newest ENCRYPTION_KEY while servers run, and says when the older keys can be removed.
+// Rekey seals all secrets with the newest ENCRYPTION_KEY while servers run, and says when the older keys can be
+// removed.
 func Rekey(ctx context.Context, e Env, out io.Writer) error {
 	if err := Parse(e.Args, nil); err != nil {
 		return err

@@ -40,8 +40,8 @@ type Pending struct {
 	at         time.Time
 }
 
-// NeedsCode reports whether a sign-in has to show a code. If the account has an app it does, unless its owner trusts the
-// browser, or lets the provider's account sign in without. If somebody who is signed in signs in again, to confirm
+// NeedsCode reports whether a sign-in has to show a code. If the account has an app it does, unless its owner trusts
+// the browser, or lets the provider's account sign in without. If somebody who is signed in signs in again, to confirm
 // something, every account with a second factor asks for a code. p notes the time.
 func (a *Accounts) NeedsCode(ctx context.Context, tx pgx.Tx, p *Pending, browser string, again bool) (bool, error) {
 	var needed bool

@@ -91,7 +91,8 @@ func (a *Accounts) ExportMethods(
 	ctx context.Context, userID, after int64,
 ) (methods []ExportedMethod, next int64, err error) {
 	rows, _ := a.pool.Query(ctx, `
-		SELECT 0, 'password', email, '', true, false, changed_at FROM cairn.passwords WHERE user_id = $1 AND $2::bigint = 0
+		SELECT 0, 'password', email, '', true, false, changed_at
+		FROM cairn.passwords WHERE user_id = $1 AND $2::bigint = 0
 		UNION ALL (
 			SELECT id, provider, '', subject, signs_in, skips_code, created_at FROM cairn.identities
 			WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3)`,

@@ -33,7 +33,8 @@ func appData(userID int64) string { return fmt.Sprintf("cairn.second_factors/app
 // setUpData is that of a secret in a form, which is not stored yet.
 func setUpData(userID int64) string { return fmt.Sprintf("an authenticator app for user %d", userID) }
 
-// SetUpApp makes the secret of an authenticator app, and what stands for it in the form that takes the app's first code.
+// SetUpApp makes the secret of an authenticator app, and what stands for it in the form that takes the app's first
+// code.
 func (a *Accounts) SetUpApp(userID int64) (secret totp.Secret, sealed string) {
 	secret = totp.New()
 	return secret, base64.RawURLEncoding.EncodeToString(a.sealer.Seal([]byte(secret), setUpData(userID)))

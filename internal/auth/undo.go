@@ -51,8 +51,8 @@ func (a *Accounts) Undos(ctx context.Context, userID int64, proven Factors) ([]U
 	return undos, nil
 }
 
-// EndUndo ends an undo, and tells both addresses. The caller makes sure that the session is recent. Errors: ErrNotFound,
-// ErrFactor.
+// EndUndo ends an undo, and tells both addresses. The caller makes sure that the session is recent. Errors:
+// ErrNotFound, ErrFactor.
 func (a *Accounts) EndUndo(ctx context.Context, tx pgx.Tx, userID, id int64, proven Factors) error {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return err

@@ -27,10 +27,21 @@ func intrudes(t *testing.T, s site, server *testkit.MailServer, email string) (t
 	return thief, link
 }
 
-// resets chooses a new password with the link that was sent last, and signs in with it.
+// resets chooses a new password with the link that still works, and signs in with it.
 func (b browser) resets(server *testkit.MailServer, email string) {
 	b.t.Helper()
-	page := b.follow(server.WaitFor(b.t, email, "Choose a new password").Link())
+	var page answer
+	testkit.Eventually(b.t, "a link for a new password works", func() bool {
+		for _, m := range server.Messages() {
+			if m.To == email && m.Subject() == "Choose a new password" {
+				page = b.follow(m.Link())
+			}
+			if page.status == http.StatusOK {
+				return true
+			}
+		}
+		return false
+	})
 	b.press(page, "password", newPassword).to("/login?notice=password-reset")
 	b.post("/login", "email", email, "password", newPassword).to("/")
 }

@@ -133,7 +133,7 @@ func TestDownload(t *testing.T) {
 	text := strings.Join(mapped(a.names, func(name string) string { return a.files[name] }), "\n")
 	for file, want := range map[string]string{
 		"account.json":            `"name": "Ada"`,
-		"sign_in_methods.json":    `{"method":"password","email":"ada@example.org","signs_in":true,"skips_code":false,"since":"20`,
+		"sign_in_methods.json":    `{"method":"password","email":"ada@example.org","signs_in":true,"skips_code":false,`,
 		"passkeys.json":           "[\n]",
 		"browsers.json":           `{"last_sign_in_at":"20`,
 		"account_history.json":    `"kind":"method_added"`,

@@ -194,7 +194,8 @@ func (s *server) newCodesPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.warn(w, r, Warning{
 		Heading: "Make recovery codes?", Losses: losses,
-		Button: "Make recovery codes", Harmless: account.Second.Codes == 0, Keep: Link{"Not now", "/account#" + atTwoStep},
+		Button: "Make recovery codes", Harmless: account.Second.Codes == 0,
+		Keep: Link{"Not now", "/account#" + atTwoStep},
 	})
 }
 

@@ -87,8 +87,8 @@ func (s *server) endUndoNow(w http.ResponseWriter, r *http.Request, id int64) er
 	err := s.access.EndUndo(r.Context(), id)
 	switch {
 	case errors.Is(err, auth.ErrFactor):
-		s.tellAt(r, atEmail, bad, "Nothing was changed: this takes a sign-in with a passkey, or with a code from an app, "+
-			"that you’ve had since a day before the change.")
+		s.tellAt(r, atEmail, bad, "Nothing was changed: this takes a sign-in with a passkey, or with a code, that "+
+			"you’ve had since a day before the change.")
 	case errors.Is(err, auth.ErrNotFound):
 		return errNoPage
 	case err != nil:

@@ -33,7 +33,8 @@ type ExportedEnding struct {
 // Export returns a page of a user's sessions, and the key of the next one; 0: none.
 func (m *Manager) Export(ctx context.Context, userID, after int64) (sessions []Exported, next int64, err error) {
 	rows, _ := m.Pool.Query(ctx, `
-		SELECT id, method, created, last_seen, LEAST(expiry, created + $2::interval), address, user_agent, kept, two_factors
+		SELECT id, method, created, last_seen, LEAST(expiry, created + $2::interval), address, user_agent, kept,
+		       two_factors
 		FROM cairn.sessions WHERE user_id = $1 AND id > $3 ORDER BY id LIMIT $4`,
 		userID, m.MaxLifetime, after, exportPage) // ForEachRow returns its error
 	var e Exported

@@ -84,7 +84,8 @@ func newCanaries(t *testing.T, site, database string, size int) *canaries {
 		}
 		signIn := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			user := func(context.Context, pgx.Tx) (int64, error) { return id, nil }
-			if err := sessions.SignIn(r.Context(), session.SignIn{Method: "strava", Persistent: true}, user); err != nil {
+			in := session.SignIn{Method: "strava", Persistent: true}
+			if err := sessions.SignIn(r.Context(), in, user); err != nil {
 				t.Error(err)
 			}
 		})
