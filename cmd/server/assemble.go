@@ -55,7 +55,7 @@ func (s server) assemble(
 	if own.importer, err = changeOver.Importer(own.connections); err != nil {
 		return nil, upkeep{}, err
 	}
-	own.presence = newPresence(s.pool, s.log, sealer, s.limits.Upkeep, own.connections, own.accounts)
+	own.presence = newPresence(s.pool, s.log, sealer, s.limits.Upkeep)
 	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err
 	}

@@ -57,11 +57,11 @@ func TestDoctorExplainsKeys(t *testing.T) {
 		code int
 		want string
 	}{
-		{"missing", with(testkit.Key2), 1, `FAIL | keys | [0-9a-f]{8} sealed 1 connection and is not configured`},
-		{"missing, none made yet", env, 1, `FAIL | keys | [0-9a-f]{8} sealed 1 connection and is not configured`},
+		{"missing", with(testkit.Key2), 1, `FAIL | keys | [0-9a-f]{8} sealed 1 secret and is not configured`},
+		{"missing, none made yet", env, 1, `FAIL | keys | [0-9a-f]{8} sealed 1 secret and is not configured`},
 		{"invalid", with("hunter2"), 1, `FAIL | keys | can't be checked`},
 		{"older", with(testkit.Key2 + "," + testkit.Key1), 0,
-			`warn | keys | [0-9a-f]{8}, an older one, sealed 1 connection: run server rekey`},
+			`warn | keys | [0-9a-f]{8}, an older one, sealed 1 secret: run server rekey`},
 		{"unused", with(testkit.Key1 + "," + testkit.Key2), 0, `ok | keys | [0-9a-f]{8} seals nothing any more`},
 	} {
 		code, says := seeDoctor(t, tt.env...)

@@ -14,6 +14,7 @@ import (
 	"cairn/internal/admin"
 	"cairn/internal/instance"
 	"cairn/internal/seal"
+	"cairn/internal/sealed"
 )
 
 // announceEvery is short enough that a few announcements in a row may fail before instance.LiveFor is over.
@@ -24,19 +25,19 @@ type presence struct {
 	*instance.Self
 	log     *slog.Logger
 	sealer  *seal.Sealer
-	sealed  []admin.Sealed        // what it has sealed
+	secrets sealed.Columns
 	every   time.Duration         // between two announcements, give or take half
 	limit   time.Duration         // for one announcement
 	lacking atomic.Pointer[error] // names the keys that this server lacks; nil: none
 }
 
 func newPresence(
-	pool *pgxpool.Pool, log *slog.Logger, sealer *seal.Sealer, limit time.Duration, sealed ...admin.Sealed,
+	pool *pgxpool.Pool, log *slog.Logger, sealer *seal.Sealer, limit time.Duration,
 ) *presence {
 	hostname, _ := os.Hostname()
 	b := readBuild()
 	self := instance.New(pool, hostname, b.name(), b.Schema, sealer.KeyIDs())
-	return &presence{Self: self, log: log, sealer: sealer, sealed: sealed, every: announceEvery, limit: limit}
+	return &presence{Self: self, log: log, sealer: sealer, secrets: admin.Secrets(pool, sealer), every: announceEvery, limit: limit}
 }
 
 // enter announces the server, and then fails if it lacks a key that is in use. The order matters, because "rekey" first
@@ -49,7 +50,7 @@ func (p *presence) enter(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	return admin.CheckKeys(ctx, p.sealed...)
+	return admin.CheckKeys(ctx, p.secrets)
 }
 
 func (p *presence) announce(ctx context.Context) error {
@@ -77,7 +78,7 @@ func (p *presence) refresh(ctx context.Context) {
 		p.log.DebugContext(ctx, "this server could not be announced", "error", err)
 		return
 	}
-	err := admin.CheckKeys(ctx, p.sealed...)
+	err := admin.CheckKeys(ctx, p.secrets)
 	switch known := p.lacking.Load() != nil; {
 	case errors.Is(err, seal.ErrKey):
 		p.lacking.Store(&err)

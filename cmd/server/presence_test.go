@@ -13,8 +13,6 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/admin"
-	"cairn/internal/connection"
-	"cairn/internal/oauth"
 	"cairn/internal/seal"
 	"cairn/internal/testkit"
 )
@@ -94,10 +92,7 @@ func TestServerThatLacksAKeyIsNotReady(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	connections := connection.New(connection.Deps{
-		Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{}),
-	})
-	p := newPresence(pool, slog.New(slog.DiscardHandler), sealer, testkit.Patience, connections)
+	p := newPresence(pool, slog.New(slog.DiscardHandler), sealer, testkit.Patience)
 	p.every = 10 * time.Millisecond
 	if err := p.enter(t.Context()); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ func TestRotateTheEncryptionKey(t *testing.T) {
 	b.SignUp(server.url, "ada@example.org")
 	b.Connect(server.url, "strava", "ada")
 	server.end()
-	wantFailure(t, with(testkit.Key2), "", "ENCRYPTION_KEY", "need the key")
+	wantFailure(t, with(testkit.Key2), "", "ENCRYPTION_KEY", "needs the key")
 
 	server = start(t, with(testkit.Key2+","+testkit.Key1)...)
 	out := commandOutput(t, with(testkit.Key2+","+testkit.Key1), "rekey")

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"cairn/internal/auth"
 	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
@@ -75,21 +74,17 @@ func checkKeys(ctx context.Context, e examined) []Finding {
 			"can't be compared with what is stored until the pending migrations have run",
 		}}
 	}
-	connections, err := connection.Keys(ctx, e.pool)
+	secrets := Secrets(e.pool, nil)
+	if e.database.Version < 29 { // the first with authenticator apps
+		secrets.All = connection.SealedColumns()
+	}
+	used, err := secrets.Keys(ctx)
 	if err != nil {
 		return []Finding{{Wrong, "keys", err.Error()}}
 	}
-	apps := map[string]int{}
-	if e.database.Version >= 29 { // the first with authenticator apps
-		if apps, err = auth.AppKeys(ctx, e.pool); err != nil {
-			return []Finding{{Wrong, "keys", err.Error()}}
-		}
-	}
-	used := maps.Clone(connections)
-	maps.Copy(used, apps)
 	var found []Finding
 	for _, id := range slices.Sorted(maps.Keys(used)) {
-		found = append(found, keyFinding(id, sealedBy(connections[id], apps[id]), configured))
+		found = append(found, keyFinding(id, used[id], configured))
 	}
 	for i, id := range configured {
 		if i > 0 && used[id] == 0 {
@@ -103,18 +98,8 @@ func checkKeys(ctx context.Context, e examined) []Finding {
 	return found
 }
 
-// sealedBy says what a key has sealed.
-func sealedBy(connections, apps int) string {
-	switch {
-	case apps == 0:
-		return Plural(connections, "connection")
-	case connections == 0:
-		return Plural(apps, "authenticator app")
-	}
-	return Plural(connections, "connection") + " and " + Plural(apps, "authenticator app")
-}
-
-func keyFinding(id, sealed string, configured []string) Finding {
+func keyFinding(id string, secrets int, configured []string) Finding {
+	sealed := Plural(secrets, "secret")
 	switch slices.Index(configured, id) {
 	case -1:
 		return Finding{Wrong, "keys", fmt.Sprintf("%s sealed %s and is not configured: "+

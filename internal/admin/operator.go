@@ -85,5 +85,5 @@ func (e Env) newOperator(ctx context.Context, c config.Config, queue *jobs.Queue
 	if e.LockOut != nil {
 		o.LockOut = []access.LockOut{e.LockOut(c, pool, queue.Log)}
 	}
-	return o, CheckKeys(ctx, o.Connections)
+	return o, CheckKeys(ctx, Secrets(pool, sealer))
 }

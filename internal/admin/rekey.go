@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -13,8 +14,8 @@ import (
 	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/instance"
-	"cairn/internal/oauth"
 	"cairn/internal/seal"
+	"cairn/internal/sealed"
 )
 
 // AboutRekey explains Rekey.
@@ -24,12 +25,9 @@ lacks the newest key, it changes nothing and names that server. It says when the
 older keys can be removed.
 `
 
-// Sealed is what keeps secrets that ENCRYPTION_KEY seals: a connection.Store, and auth.Accounts.
-type Sealed interface {
-	// CheckKeys fails if a key is missing. Errors: seal.ErrKey.
-	CheckKeys(context.Context) error
-	// Rekey seals with the newest key what another one has sealed. Errors: seal.ErrOpen.
-	Rekey(context.Context) (done int, err error)
+// Secrets are all columns that ENCRYPTION_KEY seals.
+func Secrets(pool *pgxpool.Pool, sealer *seal.Sealer) sealed.Columns {
+	return sealed.Columns{Pool: pool, Sealer: sealer, All: slices.Concat(connection.SealedColumns(), auth.SealedColumns())}
 }
 
 // Rekey seals all secrets with the newest ENCRYPTION_KEY while servers run, and says when the older keys can be
@@ -47,20 +45,15 @@ func Rekey(ctx context.Context, e Env, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		all := []Sealed{
-			connection.New(connection.Deps{
-				Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{Limits: e.Limits.Calls}),
-			}),
-			auth.New(pool, c.SessionSecret, auth.Options{Sealer: sealer}),
-		}
-		if err := CheckKeys(ctx, all...); err != nil {
+		secrets := Secrets(pool, sealer)
+		if err := CheckKeys(ctx, secrets); err != nil {
 			return err
 		}
 		newest := sealer.KeyIDs()[0]
 		if err := allHold(ctx, pool, newest); err != nil {
 			return err
 		}
-		return rekey(ctx, all, newest, out)
+		return rekey(ctx, secrets, newest, out)
 	})
 }
 
@@ -84,39 +77,27 @@ func NewSealer(ctx context.Context, pool *pgxpool.Pool, c config.Config) (*seal.
 }
 
 // CheckKeys fails if ENCRYPTION_KEY lacks a key that is in use, and names that key by its id. Errors: seal.ErrKey.
-func CheckKeys(ctx context.Context, all ...Sealed) error {
-	for _, one := range all {
-		switch err := one.CheckKeys(ctx); {
-		case errors.Is(err, seal.ErrKey):
-			return fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
-		case err != nil:
-			return err
-		}
+func CheckKeys(ctx context.Context, secrets sealed.Columns) error {
+	err := secrets.Check(ctx)
+	if errors.Is(err, seal.ErrKey) {
+		return fmt.Errorf("ENCRYPTION_KEY lacks a key that is in use: %w", err)
 	}
-	return nil
+	return err
 }
 
-func rekey(ctx context.Context, all []Sealed, newest string, out io.Writer) error {
-	var done int
-	var damaged error
-	for _, one := range all {
-		n, err := one.Rekey(ctx)
-		done += n
-		switch {
-		case errors.Is(err, seal.ErrOpen):
-			damaged = errors.Join(damaged, err)
-		case err != nil:
-			return fmt.Errorf("stopped after resealing %d; run it again: %w", done, err)
-		}
-	}
-	if damaged != nil {
+func rekey(ctx context.Context, secrets sealed.Columns, newest string, out io.Writer) error {
+	done, err := secrets.Rekey(ctx)
+	if errors.Is(err, seal.ErrOpen) {
 		return fmt.Errorf("resealed: %d. These are damaged, and no key opens them. Owners of connections have to "+
 			"disconnect and connect again, and accounts with an app need server accounts reset-factors; "+
-			"until then, keep the older keys:\n%w", done, damaged)
+			"until then, keep the older keys:\n%w", done, err)
 	}
-	_, err := fmt.Fprintf(out, "%s sealed again, with the key %s. "+
+	if err != nil {
+		return fmt.Errorf("stopped after resealing %d; run it again: %w", done, err)
+	}
+	_, err = fmt.Fprintf(out, "%s sealed again, with the key %s. "+
 		"Once every server has it in front, and this command finds nothing to do, the older keys can be removed.\n",
-		Plural(int64(done), "secret"), newest)
+		Plural(done, "secret"), newest)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cairn/internal/mail"
+	"cairn/internal/sealed"
 	"cairn/internal/totp"
 )
 
@@ -29,6 +30,12 @@ func (f SecondFactor) HasApp() bool { return f.AppSince != nil }
 
 // appData is the associated data of a sealed secret.
 func appData(userID int64) string { return fmt.Sprintf("cairn.second_factors/app/%d", userID) }
+
+// SealedColumns are the columns with sealed secrets. Their associated data is that of appData.
+func SealedColumns() []sealed.Column {
+	return []sealed.Column{{Table: "cairn.second_factors", Value: "app", ID: "user_id",
+		Data: `'cairn.second_factors/app/' || user_id`}}
+}
 
 // setUpData is that of a secret in a form, which is not stored yet.
 func setUpData(userID int64) string { return fmt.Sprintf("an authenticator app for user %d", userID) }

@@ -11,6 +11,7 @@ import (
 
 	"cairn/internal/auth"
 	"cairn/internal/seal"
+	"cairn/internal/sealed"
 )
 
 // sealedBy returns a sealer with keys, the newest first.
@@ -37,7 +38,7 @@ func TestRekeyOfApps(t *testing.T) {
 		})
 	}
 	user, old := signUp(t, plain, pool, "ada@example.org"), with(1)
-	secret, sealed := old.SetUpApp(user)
+	secret, inForm := old.SetUpApp(user)
 	code := func(ahead time.Duration) string {
 		t.Helper()
 		code, err := apps.GenerateCode(string(secret), time.Now().Add(ahead))
@@ -47,7 +48,7 @@ func TestRekeyOfApps(t *testing.T) {
 		return code
 	}
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-		app, err := old.CheckNewApp(t.Context(), user, sealed, code(0), address)
+		app, err := old.CheckNewApp(t.Context(), user, inForm, code(0), address)
 		if err == nil {
 			_, err = old.AddApp(t.Context(), tx, user, app)
 		}
@@ -56,11 +57,14 @@ func TestRekeyOfApps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := with(2).CheckKeys(t.Context()); !errors.Is(err, seal.ErrKey) {
+	secrets := func(keys ...byte) sealed.Columns {
+		return sealed.Columns{Pool: pool, Sealer: sealedBy(t, keys...), All: auth.SealedColumns()}
+	}
+	if err := secrets(2).Check(t.Context()); !errors.Is(err, seal.ErrKey) {
 		t.Errorf("without the key: %v, want ErrKey", err)
 	}
-	both := with(2, 1)
-	if err := both.CheckKeys(t.Context()); err != nil {
+	both := secrets(2, 1)
+	if err := both.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
 	for _, want := range []int{1, 0} {
@@ -69,7 +73,7 @@ func TestRekeyOfApps(t *testing.T) {
 		}
 	}
 	fresh := with(2)
-	if err := fresh.CheckKeys(t.Context()); err != nil {
+	if err := secrets(2).Check(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if _, err := fresh.CheckCode(t.Context(), user, code(30*time.Second), address, ""); err != nil {
@@ -78,7 +82,7 @@ func TestRekeyOfApps(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `UPDATE cairn.second_factors SET app = app || '\x00'`); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := with(3, 2).Rekey(t.Context()); done != 0 || !errors.Is(err, seal.ErrOpen) {
+	if done, err := secrets(3, 2).Rekey(t.Context()); done != 0 || !errors.Is(err, seal.ErrOpen) {
 		t.Errorf("a damaged secret: %d (error %v), want ErrOpen", done, err)
 	}
 }

@@ -39,6 +39,7 @@ import (
 	"cairn/internal/avatar"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
+	"cairn/internal/sealed"
 )
 
 // Errors.
@@ -195,6 +196,17 @@ func (s *Store) openTokens(sealed []byte, data string) (*oauth2.Token, error) {
 		return nil, fmt.Errorf("connection: decode %s", data) // the cause quotes the text
 	}
 	return &oauth2.Token{AccessToken: t.Access, RefreshToken: t.Refresh}, nil
+}
+
+// SealedColumns are the columns with sealed tokens, of connections and of revocations. Their associated data is that of
+// associatedData and revocationData.
+func SealedColumns() []sealed.Column {
+	return []sealed.Column{
+		{Table: "cairn.connections", Value: "sealed_tokens", ID: "identity_id",
+			Data: `format('cairn.connections/sealed_tokens/%s/%s/%s', identity_id, user_id, provider)`},
+		{Table: "cairn.withdrawals", Value: "sealed_tokens", ID: "id",
+			Data: `format('cairn.withdrawals/sealed_tokens/%s/%s', provider, subject)`},
+	}
 }
 
 // associatedData binds sealed tokens to their table, column, row, user and provider.

@@ -6,9 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/sandbox"
 	"cairn/internal/seal"
+	"cairn/internal/sealed"
 )
 
 func TestRekey(t *testing.T) {
@@ -20,12 +22,15 @@ func TestRekey(t *testing.T) {
 	r.connect(sandbox.Strava, owners[1], "moss")
 	r.connect(sandbox.Garmin, owners[1], "moss")
 	r.disconnect(sandbox.Garmin, owners[1])
-	err := r.storeIn(r.pool, newSealer(t, 2), oauth.Options{Limits: r.limits}).CheckKeys(t.Context())
+	secrets := func(keys ...byte) sealed.Columns {
+		return sealed.Columns{Pool: r.pool, Sealer: newSealer(t, keys...), All: connection.SealedColumns()}
+	}
+	err := secrets(2).Check(t.Context())
 	if err == nil || !strings.Contains(err.Error(), newSealer(t, 1).KeyIDs()[0]) {
 		t.Errorf("with the old key missing: %v, want its id named", err)
 	}
-	both := r.storeIn(r.pool, newSealer(t, 2, 1), oauth.Options{Limits: r.limits})
-	if err := both.CheckKeys(t.Context()); err != nil {
+	both := secrets(2, 1)
+	if err := both.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
 	before, err := r.Token(t.Context(), r.providers[sandbox.Strava], owners[0].UserID)
@@ -39,7 +44,7 @@ func TestRekey(t *testing.T) {
 		t.Errorf("again: %d, error %v; want none", done, err)
 	}
 	fresh := r.storeIn(r.pool, newSealer(t, 2), oauth.Options{Limits: r.limits})
-	if err := fresh.CheckKeys(t.Context()); err != nil {
+	if err := secrets(2).Check(t.Context()); err != nil {
 		t.Error(err)
 	}
 	after, err := fresh.Token(t.Context(), r.providers[sandbox.Strava], owners[0].UserID)
@@ -50,7 +55,7 @@ func TestRekey(t *testing.T) {
 	if err := r.revoke(); err != nil || len(r.grants(sandbox.Garmin)) != 1 {
 		t.Errorf("the revocation with the new key alone: %v", err)
 	}
-	if err := r.storeIn(r.pool, newSealer(t, 1), oauth.Options{Limits: r.limits}).CheckKeys(t.Context()); err == nil {
+	if err := secrets(1).Check(t.Context()); err == nil {
 		t.Error("the old key alone is accepted")
 	}
 }
@@ -72,7 +77,7 @@ func TestRekeyPassesDamagedTokens(t *testing.T) {
 	}
 	owner := r.owner()
 	r.connect(sandbox.Garmin, owner, "ada")
-	both := r.storeIn(r.pool, newSealer(t, 2, 1), oauth.Options{Limits: r.limits})
+	both := sealed.Columns{Pool: r.pool, Sealer: newSealer(t, 2, 1), All: connection.SealedColumns()}
 	done, err := both.Rekey(t.Context())
 	if done != 1 || !errors.Is(err, seal.ErrOpen) || strings.Count(err.Error(), "sealed_tokens") != people {
 		t.Errorf("rekeyed %d, error %v; want 1, and the others named", done, err)
