@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/chromedp/cdproto/page"
@@ -93,6 +94,45 @@ func (a authenticator) press(step, selector string) {
 	a.run(step, chromedp.Navigate(a.site+"/login?next=/account"), click(pressed), visible(selector))
 }
 
+// evaluate returns what a script promises.
+func (a authenticator) evaluate(script string) string {
+	a.t.Helper()
+	said, err := chromedp.Run(a.ctx, chromedp.Evaluate[string](script, chromedp.EvalAwaitPromise))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return said
+}
+
+// options are those that a page of the site gets for a sign-in.
+func (a authenticator) options() string {
+	a.t.Helper()
+	a.open("/login?next=/account", pressed)
+	return a.evaluate(`fetch("/login/passkey/options", {method: "POST"}).then((r) => r.text())`)
+}
+
+// answer is what the authenticator answers to options, on the current page.
+func (a authenticator) answer(options string) string {
+	a.t.Helper()
+	return a.evaluate(`navigator.credentials.get({publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(` +
+		options + `)}).then((c) => JSON.stringify(c))`)
+}
+
+// enter sends an answer with the form of the sign-in page, and waits for an element.
+func (a authenticator) enter(answer, selector string) {
+	a.t.Helper()
+	a.open("/login?next=/account", pressed)
+	quoted, err := json.Marshal(answer)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.run("send the answer", chromedp.Evaluate[chromedp.Void](`(() => {
+		const form = document.querySelector("form.passkey");
+		form.elements.answer.value = `+string(quoted)+`;
+		form.submit();
+	})()`), visible(selector))
+}
+
 // Passkeys in a real browser, under the real Content-Security-Policy. axe-core finds no violation on their pages.
 func TestPasskeysInChromium(t *testing.T) {
 	testkit.Long(t)
@@ -128,6 +168,20 @@ func TestPasskeysInChromium(t *testing.T) {
 	a.withoutAutofill()
 	a.press("sign in by the button", `#methods`)
 	a.signOut()
+
+	first, second := a.options(), a.options() // in two tabs
+	a.enter(a.answer(first), `#methods`)
+	a.signOut()
+	a.open("/login", pressed)
+	answered := a.answer(second)
+	a.enter(answered, `#methods`)
+	a.signOut()
+	a.enter(answered, `#form-error`) // an answer works once
+
+	asked := a.options()
+	elsewhere := start(t, "PORT="+testkit.FreePort(t), "DATABASE_URL="+dbtest.NewPatientURL(t)).url
+	a.run("be at another site on the same host", chromedp.Navigate(elsewhere+"/login"), visible(pressed))
+	a.enter(a.answer(asked), `#form-error`)
 
 	a.verifies(false, false)
 	a.press("let the device fail to verify its owner", `form.passkey .wrong`)
