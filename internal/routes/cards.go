@@ -102,7 +102,6 @@ type card struct {
 	CheckedAt   time.Time
 	InState     time.Time
 	RetryAt     time.Time // zero: now, or not known
-	Events      []event   // what happened, newest first
 	Permissions []string
 	Missing     []string
 	Offers      string // not connected: what connecting brings
@@ -111,10 +110,14 @@ type card struct {
 	ManageURL   string
 	Latest      *latestView // nil: none are shown
 	Pictured    bool
-	TwoStep     bool // people can have the provider ask for two factors
-	fresh       bool // fetched a moment ago
+	TwoStep     bool           // people can have the provider ask for two factors
+	fresh       bool           // fetched a moment ago
+	events      func() []event // what happened, newest first
 	Attribution string
 }
+
+// Events is what happened, newest first. Only the page of connections shows it.
+func (c card) Events() []event { return c.events() }
 
 // Fetching reports whether entries are being fetched from the provider.
 func (c card) Fetching() bool { return c.Latest != nil && c.Latest.Fetching }
@@ -166,7 +169,8 @@ func (s *server) cards(
 		v := card{
 			Key: p.Key, Name: p.Name, FullName: cmp.Or(p.FullName, p.Name), Button: p.Button,
 			Offers: p.Offer, TwoStep: p.TwoStep,
-			Revoking: overview.Revoking(p.Key), Events: eventsInWords(p, overview.History[p.Key], zone),
+			Revoking: overview.Revoking(p.Key),
+			events:   func() []event { return eventsInWords(p, overview.History[p.Key], zone) },
 		}
 		if at, connected := overview.Connections[p.Key]; connected {
 			v.show(p, at, kept[p.Key], zone)
