@@ -400,7 +400,7 @@ func TestAthleteInTokenAnswerSavesACall(t *testing.T) {
 		owner := r.owner()
 		r.set(sandbox.Strava, sandbox.NamesAthlete, tt.athlete)
 		r.set(sandbox.Strava, tt.call, tt.mode)
-		before := r.asked(sandbox.Strava, sandbox.WhoAmI)
+		before := r.asked(sandbox.Strava, sandbox.UserInfo)
 		var asked []string
 		callback := r.decide(r.begin(sandbox.Strava, owner), "moss", "allow")
 		attempt, err := r.client.Consume(t.Context(), r.providers[sandbox.Strava], callback.Get("state"), owner)
@@ -414,7 +414,7 @@ func TestAthleteInTokenAnswerSavesACall(t *testing.T) {
 		if err != nil || grant.Subject != "9007199254740993" || grant.Name == "" {
 			t.Errorf("%s: %s, %q, error %v", tt.name, grant.Subject, grant.Name, err)
 		}
-		n := r.asked(sandbox.Strava, sandbox.WhoAmI) - before
+		n := r.asked(sandbox.Strava, sandbox.UserInfo) - before
 		if n != tt.asked || len(asked) != 2-tt.asked || asked[0] != "" {
 			t.Errorf("%s: Strava was asked %d times, the caller for %q", tt.name, n, asked)
 		}

@@ -137,9 +137,9 @@ func TestQuotaIsOneForAllInstances(t *testing.T) {
 	r.learn(owner)
 	r.inOneQuarter(func(t testing.TB, r rig) {
 		r.nextQuarter()
-		before := r.asked(sandbox.Strava, sandbox.WhoAmI)
+		before := r.asked(sandbox.Strava, sandbox.UserInfo)
 		good := r.checkAtOnce(t.Context(), instances, owner, 100)
-		if arrived := r.asked(sandbox.Strava, sandbox.WhoAmI) - before; arrived != 32 || good != 32 {
+		if arrived := r.asked(sandbox.Strava, sandbox.UserInfo) - before; arrived != 32 || good != 32 {
 			t.Errorf("%d calls arrived and %d were answered, want 32 of 300", arrived, good)
 		}
 	})
@@ -199,7 +199,7 @@ func TestSpentDay(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		before := r.asked(sandbox.Strava, sandbox.WhoAmI)
+		before := r.asked(sandbox.Strava, sandbox.UserInfo)
 		err := r.Check(t.Context(), strava, owner.UserID)
 		if !errors.Is(err, oauth.ErrQuotaSpent) || !errors.Is(err, oauth.ErrRateLimited) {
 			t.Errorf("error %v, want that the day is spent", err)
@@ -216,7 +216,7 @@ func TestSpentDay(t *testing.T) {
 		if _, err := r.Begin(t.Context(), strava, other, "/"); !errors.Is(err, oauth.ErrQuotaSpent) {
 			t.Errorf("going to the consent page: error %v", err)
 		}
-		after, codes := r.asked(sandbox.Strava, sandbox.WhoAmI), r.requests(sandbox.Strava, "authorization_code")
+		after, codes := r.asked(sandbox.Strava, sandbox.UserInfo), r.requests(sandbox.Strava, "authorization_code")
 		if after != before || codes != 1 {
 			t.Errorf("%d calls and %d codes were sent all the same", after-before, codes-1)
 		}
@@ -259,7 +259,7 @@ func TestRetryAfter(t *testing.T) {
 			other := r.instances(1)[0]
 			r.connect(provider, owner, "ada")
 			r.set(provider, sandbox.RetryAfter, tt.value)
-			if err := r.sandbox.FailNext(t.Context(), provider, sandbox.WhoAmI, mode, 1); err != nil {
+			if err := r.sandbox.FailNext(t.Context(), provider, sandbox.UserInfo, mode, 1); err != nil {
 				t.Fatal(err)
 			}
 			err := r.Check(t.Context(), p, owner.UserID)
@@ -272,10 +272,10 @@ func TestRetryAfter(t *testing.T) {
 			if c := r.connection(provider, owner); c.State != connection.Degraded || !c.RetryAt.Equal(failure.Until) {
 				t.Errorf("the connection is in %s until %v, want %v", c.State, c.RetryAt, failure.Until)
 			}
-			before := r.asked(provider, sandbox.WhoAmI)
+			before := r.asked(provider, sandbox.UserInfo)
 			again, _ := errors.AsType[*oauth.Error](other.Check(t.Context(), p, owner.UserID))
 			if again == nil || again.Kind != oauth.ErrRateLimited || !again.Until.Equal(failure.Until) ||
-				r.asked(provider, sandbox.WhoAmI) != before {
+				r.asked(provider, sandbox.UserInfo) != before {
 				t.Errorf("another instance: %v, want that it does not ask before %v", again, failure.Until)
 			}
 			r.later()
@@ -323,9 +323,9 @@ func TestFoursquareLimitsOnePerson(t *testing.T) {
 		t.Fatalf("error %v, want that it asks to slow down", err)
 	}
 	r.exec(`DELETE FROM cairn_sandbox.quota_use`)
-	before := r.asked(sandbox.Foursquare, sandbox.WhoAmI)
+	before := r.asked(sandbox.Foursquare, sandbox.UserInfo)
 	err := r.Check(t.Context(), p, ada.UserID)
-	if !errors.Is(err, oauth.ErrRateLimited) || r.asked(sandbox.Foursquare, sandbox.WhoAmI) != before {
+	if !errors.Is(err, oauth.ErrRateLimited) || r.asked(sandbox.Foursquare, sandbox.UserInfo) != before {
 		t.Errorf("error %v, want that it is not asked yet", err)
 	}
 	if err := r.Check(t.Context(), p, max.UserID); err != nil {

@@ -20,9 +20,9 @@ type scene struct {
 }
 
 var scenes = []scene{
-	{"connecting", []string{sandbox.Exchange, sandbox.WhoAmI, sandbox.Permissions}, true, (*lane).connecting},
-	{"signing_in", []string{sandbox.WhoAmI}, true, (*lane).signingIn},
-	{"checking", []string{sandbox.Refresh, sandbox.WhoAmI, sandbox.Permissions}, false, (*lane).checking},
+	{"connecting", []string{sandbox.Exchange, sandbox.UserInfo, sandbox.Permissions}, true, (*lane).connecting},
+	{"signing_in", []string{sandbox.UserInfo}, true, (*lane).signingIn},
+	{"checking", []string{sandbox.Refresh, sandbox.UserInfo, sandbox.Permissions}, false, (*lane).checking},
 	{"fetching", []string{sandbox.Data}, false, (*lane).fetching},
 	{"backfilling", []string{sandbox.Data}, false, (*lane).backfilling},
 	{"revoking", []string{sandbox.Refresh, sandbox.Revoke}, false, (*lane).revoking},
@@ -76,7 +76,7 @@ func (l *lane) signingIn(mode string, want connection.Cause) {
 // comesBack finishes an attempt while the lane's call goes wrong.
 func (l *lane) comesBack(b browser, consent, mode string, want connection.Cause, again string) {
 	callback := b.decide(consent, "ada", "allow")
-	if l.provider == sandbox.Strava && l.call == sandbox.WhoAmI {
+	if l.provider == sandbox.Strava && l.call == sandbox.UserInfo {
 		l.setSwitch(sandbox.NamesAthlete, sandbox.Off) // else it is not asked
 	}
 	codes := l.requests()[sandbox.Exchange]
@@ -102,7 +102,7 @@ func (l *lane) comesBack(b browser, consent, mode string, want connection.Cause,
 		SELECT count(*) FROM cairn.connections WHERE token_expires_at < now() + interval '1 hour'`); n != 0 {
 		l.t.Error("the tokens' end is in the past, or soon")
 	}
-	if strings.HasPrefix(mode, "id_") && l.call == sandbox.WhoAmI {
+	if strings.HasPrefix(mode, "id_") && l.call == sandbox.UserInfo {
 		if n := count(l.t, l.site, `SELECT count(*) FROM cairn.identities WHERE subject = '9007199254740993'`); n != 1 {
 			l.t.Error("the account's id is not the one that came")
 		}

@@ -188,7 +188,7 @@ func TestOnePersonDoesNotSpendTheQuota(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			calls := requests[sandbox.WhoAmI] + requests[sandbox.Data]
+			calls := requests[sandbox.UserInfo] + requests[sandbox.Data]
 			if calls > most || requests[sandbox.Exchange] > 20 {
 				t.Errorf("one person had Strava asked %d times, want %d at most, and sent %d codes",
 					calls, most, requests[sandbox.Exchange])

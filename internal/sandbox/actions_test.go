@@ -78,10 +78,10 @@ func TestControlPageKeepsTexts(t *testing.T) {
 	if got != 2 || page.Find("#strava details[open]").Length() != 1 || page.Find("#strava .flag").Length() != 1 {
 		t.Errorf("%d changed, want the quota and a call", got)
 	}
-	r.whoAmI(sandbox.Strava, "x")
-	r.wantStatus("over the quota", r.whoAmI(sandbox.Strava, "x"), http.StatusTooManyRequests)
+	r.userInfo(sandbox.Strava, "x")
+	r.wantStatus("over the quota", r.userInfo(sandbox.Strava, "x"), http.StatusTooManyRequests)
 	r.press(page, "#strava form[action$=usage] button")
-	r.wantStatus("forgotten", r.whoAmI(sandbox.Strava, "x"), http.StatusUnauthorized)
+	r.wantStatus("forgotten", r.userInfo(sandbox.Strava, "x"), http.StatusUnauthorized)
 }
 
 func TestActsRefuse(t *testing.T) {

@@ -25,7 +25,7 @@ func (r rig) asks(provider string) map[string]func() answer {
 	asks := map[string]func() answer{
 		sandbox.Exchange: func() answer { return r.exchange(provider, code) },
 		sandbox.Refresh:  func() answer { return r.refresh(provider, refresh) },
-		sandbox.WhoAmI:   func() answer { return r.whoAmI(provider, access) },
+		sandbox.UserInfo: func() answer { return r.userInfo(provider, access) },
 	}
 	switch provider {
 	case sandbox.Strava:
@@ -83,7 +83,7 @@ func TestCallsFailOneByOne(t *testing.T) {
 					t.Errorf("%s was counted %d times", failing, after[failing]-before[failing])
 				}
 				for _, call := range calls {
-					reads := call == sandbox.WhoAmI || call == sandbox.Data || call == sandbox.Permissions
+					reads := call == sandbox.UserInfo || call == sandbox.Data || call == sandbox.Permissions
 					if call != failing && reads {
 						r.wantStatus(call+" while "+failing+" fails", asks[call](), http.StatusOK)
 					}
@@ -91,7 +91,7 @@ func TestCallsFailOneByOne(t *testing.T) {
 				r.set(provider, failing, sandbox.ModeNone)
 			}
 			for _, call := range []string{
-				sandbox.WhoAmI, sandbox.Data, sandbox.Refresh, sandbox.Exchange, sandbox.Revoke,
+				sandbox.UserInfo, sandbox.Data, sandbox.Refresh, sandbox.Exchange, sandbox.Revoke,
 			} {
 				if ask, has := asks[call]; has {
 					if a := ask(); a.status != http.StatusOK && a.status != http.StatusNoContent {
@@ -153,7 +153,7 @@ func TestRealShapes(t *testing.T) {
 		{sandbox.Garmin, sandbox.Refresh, "400", `"error":"invalid_grant"`},
 		{sandbox.Foursquare, sandbox.Data, "410", `"errorType":"param_error"`},
 		{sandbox.Foursquare, sandbox.Data, "404", `"errorType":"endpoint_error"`},
-		{sandbox.Foursquare, sandbox.WhoAmI, "200", `"errorType":"param_error"`},
+		{sandbox.Foursquare, sandbox.UserInfo, "200", `"errorType":"param_error"`},
 		{sandbox.Foursquare, sandbox.Exchange, "200", `{"error":"invalid_grant"}`},
 	} {
 		r.set(c.provider, c.call, c.mode)
@@ -172,8 +172,8 @@ func (r rig) asks1(provider, call string) answer {
 		return r.exchange(provider, "x")
 	case sandbox.Refresh:
 		return r.refresh(provider, "x")
-	case sandbox.WhoAmI:
-		return r.whoAmI(provider, "x")
+	case sandbox.UserInfo:
+		return r.userInfo(provider, "x")
 	case sandbox.Revoke:
 		method := map[string]string{sandbox.Strava: "POST", sandbox.Garmin: "DELETE"}[provider]
 		return r.do(method, r.at(provider).Revoke, nil)
@@ -199,15 +199,15 @@ func TestFailNext(t *testing.T) {
 	r := newRig(t)
 	other := rigOn(t, r.pool)
 	access := r.connect(sandbox.Strava, "ada").text("access_token")
-	if err := r.FailNext(t.Context(), sandbox.Strava, sandbox.WhoAmI, "500", 3); err != nil {
+	if err := r.FailNext(t.Context(), sandbox.Strava, sandbox.UserInfo, "500", 3); err != nil {
 		t.Fatal(err)
 	}
-	r.wantStatus("first", r.whoAmI(sandbox.Strava, access), http.StatusInternalServerError)
-	counts := parallel(func() answer { return other.whoAmI(sandbox.Strava, access) })
+	r.wantStatus("first", r.userInfo(sandbox.Strava, access), http.StatusInternalServerError)
+	counts := parallel(func() answer { return other.userInfo(sandbox.Strava, access) })
 	if counts[http.StatusInternalServerError] != 2 || counts[http.StatusOK] != 6 {
 		t.Errorf("after the first: %v, want two more failures", counts)
 	}
-	for _, bad := range [][2]string{{sandbox.Quota, "500"}, {sandbox.WhoAmI, "418"}, {sandbox.Permissions, "500"}} {
+	for _, bad := range [][2]string{{sandbox.Quota, "500"}, {sandbox.UserInfo, "418"}, {sandbox.Permissions, "500"}} {
 		if err := r.FailNext(t.Context(), sandbox.Strava, bad[0], bad[1], 1); err == nil {
 			t.Errorf("%v was set", bad)
 		}
@@ -245,8 +245,8 @@ func TestHangAndDripEndWithTheClient(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for mode, want := range map[string]int{sandbox.ModeHang: 0, sandbox.ModeDrip: 1} {
-		r.set(sandbox.Garmin, sandbox.WhoAmI, mode)
-		before := r.requests(sandbox.Garmin)[sandbox.WhoAmI]
+		r.set(sandbox.Garmin, sandbox.UserInfo, mode)
+		before := r.requests(sandbox.Garmin)[sandbox.UserInfo]
 		ctx, leave := context.WithCancel(t.Context())
 		request, _ := http.NewRequestWithContext(ctx, "GET", r.at(sandbox.Garmin).API+"/wellness-api/rest/user/id", nil)
 		var begun atomic.Int32 // bytes of the answer
@@ -261,7 +261,7 @@ func TestHangAndDripEndWithTheClient(t *testing.T) {
 			over <- err
 		}()
 		testkit.Eventually(t, "it has begun", func() bool {
-			return r.requests(sandbox.Garmin)[sandbox.WhoAmI] > before && int(begun.Load()) >= want
+			return r.requests(sandbox.Garmin)[sandbox.UserInfo] > before && int(begun.Load()) >= want
 		})
 		leave()
 		if err := <-over; !errors.Is(err, context.Canceled) || int(begun.Load()) < want {
@@ -273,7 +273,7 @@ func TestHangAndDripEndWithTheClient(t *testing.T) {
 func TestCloseEndsHangingResponses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.set(sandbox.Strava, sandbox.WhoAmI, sandbox.ModeHang)
+	r.set(sandbox.Strava, sandbox.UserInfo, sandbox.ModeHang)
 	gone := make(chan error, 1)
 	go func() {
 		resp, err := http.Get(r.at(sandbox.Strava).API + "/athlete")
@@ -282,7 +282,7 @@ func TestCloseEndsHangingResponses(t *testing.T) {
 		}
 		gone <- err
 	}()
-	testkit.Eventually(t, "it has been asked", func() bool { return r.requests(sandbox.Strava)[sandbox.WhoAmI] > 0 })
+	testkit.Eventually(t, "it has been asked", func() bool { return r.requests(sandbox.Strava)[sandbox.UserInfo] > 0 })
 	r.Close()
 	if err := <-gone; !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want the connection cut", err)

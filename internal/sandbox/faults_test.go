@@ -87,7 +87,7 @@ func TestAPIFailures(t *testing.T) {
 			access := r.connect(provider, "ada").text("access_token")
 			for status, want := range causes {
 				r.set(provider, sandbox.API, status)
-				a := r.whoAmI(provider, access)
+				a := r.userInfo(provider, access)
 				got := map[string]func() string{
 					sandbox.Strava:     func() string { return stravaCause(a) },
 					sandbox.Garmin:     func() string { return a.text("errorMessage") },
@@ -98,7 +98,7 @@ func TestAPIFailures(t *testing.T) {
 				}
 			}
 			r.set(provider, sandbox.API, sandbox.ModeNone)
-			r.wantStatus("put right again", r.whoAmI(provider, access), http.StatusOK)
+			r.wantStatus("put right again", r.userInfo(provider, access), http.StatusOK)
 		})
 	}
 }
@@ -111,7 +111,7 @@ func TestOddAnswers(t *testing.T) {
 			if call == sandbox.Token {
 				return r.exchange(sandbox.Foursquare, "x")
 			}
-			return r.whoAmI(sandbox.Foursquare, "x")
+			return r.userInfo(sandbox.Foursquare, "x")
 		}
 		for mode, ok := range map[string]func(answer) bool{
 			sandbox.ModeEmpty: func(a answer) bool { return a.body == "" },
@@ -191,9 +191,9 @@ func TestExpireTokens(t *testing.T) {
 			if err := r.ExpireTokens(t.Context(), provider); err != nil {
 				t.Fatal(err)
 			}
-			r.wantStatus("expired", r.whoAmI(provider, tokens.text("access_token")), http.StatusUnauthorized)
+			r.wantStatus("expired", r.userInfo(provider, tokens.text("access_token")), http.StatusUnauthorized)
 			fresh := r.refresh(provider, tokens.text("refresh_token"))
-			r.wantStatus("refreshed", r.whoAmI(provider, fresh.text("access_token")), http.StatusOK)
+			r.wantStatus("refreshed", r.userInfo(provider, fresh.text("access_token")), http.StatusOK)
 			n, err := r.TokenRequests(t.Context(), provider)
 			if err != nil || n["authorization_code"] != 1 || n["refresh_token"] != 1 {
 				t.Errorf("recorded %v, %v", n, err)
@@ -218,7 +218,7 @@ func TestRevokeGrant(t *testing.T) {
 		if err := r.RevokeGrant(t.Context(), grants[0].ID); err != nil {
 			t.Fatal(err)
 		}
-		r.wantStatus(provider+" access token", r.whoAmI(provider, tokens.text("access_token")), want)
+		r.wantStatus(provider+" access token", r.userInfo(provider, tokens.text("access_token")), want)
 		r.wantStatus(provider+" refresh", r.refresh(provider, tokens.text("refresh_token")), http.StatusBadRequest)
 		if err := r.RevokeGrant(t.Context(), grants[0].ID); !errors.Is(err, sandbox.ErrNoGrant) {
 			t.Errorf("%s: revoked twice: %v", provider, err)

@@ -19,7 +19,7 @@ func foursquareAccess() tokenSpec {
 
 func (foursquare) describe() description {
 	return description{
-		key: Foursquare, name: "Foursquare", calls: []string{Exchange, WhoAmI, Data},
+		key: Foursquare, name: "Foursquare", calls: []string{Exchange, UserInfo, Data},
 		metered: true,
 	}
 }
@@ -55,7 +55,7 @@ func (s foursquare) mount(handle func(string, handler)) {
 	token := s.tokenCall(Foursquare, s.token)
 	handle("GET /foursquare/oauth2/access_token", token)
 	handle("POST /foursquare/oauth2/access_token", token)
-	handle("GET /foursquare/v2/users/self", s.apiCall(Foursquare, WhoAmI, s.withToken(s.whoAmI)))
+	handle("GET /foursquare/v2/users/self", s.apiCall(Foursquare, UserInfo, s.withToken(s.userInfo)))
 	handle("GET /foursquare/v2/users/self/checkins", s.apiCall(Foursquare, Data, s.withToken(s.checkins)))
 	handle("/foursquare/v2/", s.apiCall(Foursquare, Other, func(w http.ResponseWriter, _ *http.Request) error {
 		return foursquareProblem(w, http.StatusNotFound, "endpoint_error", "No matching endpoint")
@@ -171,7 +171,7 @@ func foursquareError(status int, kind, detail string) object {
 	}
 }
 
-func (s foursquare) whoAmI(w http.ResponseWriter, _ *http.Request, g Grant) error {
+func (s foursquare) userInfo(w http.ResponseWriter, _ *http.Request, g Grant) error {
 	return foursquareAnswer(w, object{"user": swarmUser(g, s.base)})
 }
 

@@ -58,7 +58,7 @@ func TestFoursquareToken(t *testing.T) {
 	if err := r.ExpireTokens(t.Context(), sandbox.Foursquare); err != nil {
 		t.Fatal(err)
 	}
-	r.wantStatus("tokens that never expire", r.whoAmI(sandbox.Foursquare, first.text("access_token")), http.StatusOK)
+	r.wantStatus("tokens that never expire", r.userInfo(sandbox.Foursquare, first.text("access_token")), http.StatusOK)
 	for change, want := range map[string]string{
 		"client_id=other": "invalid_client", "client_secret": "invalid_client", "code=0": "invalid_grant",
 		"redirect_uri": "redirect_uri_mismatch", "redirect_uri=http://evil.test/": "redirect_uri_mismatch",

@@ -61,7 +61,7 @@ var garminPermissions = []choice{
 
 func (garmin) describe() description {
 	return description{
-		key: Garmin, name: "Garmin Connect", calls: []string{Exchange, Refresh, WhoAmI, Permissions, Data, Revoke},
+		key: Garmin, name: "Garmin Connect", calls: []string{Exchange, Refresh, UserInfo, Permissions, Data, Revoke},
 		expires: true, scoped: true, pulls: true,
 	}
 }
@@ -100,7 +100,7 @@ func (s garmin) mount(handle func(string, handler)) {
 	handle("POST /garmin/oauth2Confirm", s.authorize)
 	handle("POST /garmin/di-oauth2-service/oauth/token", s.tokenCall(Garmin, s.token))
 	api := "/garmin/wellness-api/rest/"
-	handle("GET "+api+"user/id", s.apiCall(Garmin, WhoAmI, s.withToken(s.whoAmI)))
+	handle("GET "+api+"user/id", s.apiCall(Garmin, UserInfo, s.withToken(s.userInfo)))
 	handle("GET "+api+"user/permissions", s.apiCall(Garmin, Permissions, s.withToken(s.permissions)))
 	handle("DELETE "+api+"user/registration", s.apiCall(Garmin, Revoke, s.withToken(s.deregister)))
 	handle("GET "+api+"backfill/activities", s.apiCall(Garmin, Data, s.withToken(s.backfill)))

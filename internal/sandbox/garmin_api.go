@@ -27,7 +27,7 @@ func (s garmin) withToken(next func(http.ResponseWriter, *http.Request, Grant) e
 	}
 }
 
-func (s garmin) whoAmI(w http.ResponseWriter, _ *http.Request, g Grant) error {
+func (s garmin) userInfo(w http.ResponseWriter, _ *http.Request, g Grant) error {
 	p, _ := personBy(g.Person)
 	return writeJSON(w, http.StatusOK, object{"userId": p.garmin})
 }

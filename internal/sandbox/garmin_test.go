@@ -155,7 +155,7 @@ func TestGarminAccount(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	access := r.connect(sandbox.Garmin, "zofie", "ACTIVITY_EXPORT", "HISTORICAL_DATA_EXPORT").text("access_token")
-	got := strings.TrimSpace(r.whoAmI(sandbox.Garmin, access).body)
+	got := strings.TrimSpace(r.userInfo(sandbox.Garmin, access).body)
 	if got != `{"userId":"8c1f0e5b-6a9c-4d33-95b1-072e84c1f9a7"}` {
 		t.Errorf("user id: %s", got)
 	}
@@ -186,7 +186,7 @@ func TestGarminDeregister(t *testing.T) {
 		t.Errorf("deregister: %d %q", a.status, a.body)
 	}
 	r.wantStatus("once more", end(), http.StatusForbidden)
-	r.wantStatus("who am I", r.whoAmI(sandbox.Garmin, tokens.text("access_token")), http.StatusForbidden)
+	r.wantStatus("user info", r.userInfo(sandbox.Garmin, tokens.text("access_token")), http.StatusForbidden)
 	r.wantStatus("refresh", r.refresh(sandbox.Garmin, tokens.text("refresh_token")), http.StatusBadRequest)
 }
 

@@ -12,7 +12,7 @@ import (
 const (
 	Exchange      = "exchange"      // a code for tokens, or an unknown grant type
 	Refresh       = "refresh"       // a refresh token for tokens
-	WhoAmI        = "who_am_i"      // /athlete, /user/id, /users/self
+	UserInfo      = "userinfo"      // /athlete, /user/id, /users/self
 	Permissions   = "permissions"   // Garmin: /user/permissions
 	Data          = "data"          // activities or check-ins
 	Revoke        = "revoke"        // Strava: /oauth/revoke and /oauth/deauthorize; Garmin: DELETE registration
@@ -92,7 +92,7 @@ func Modes(call string) []string {
 	if call == Token || groupOf(call) == Token {
 		modes = append(modes, expiries...)
 	}
-	if call == API || call == Exchange || call == WhoAmI || call == Data {
+	if call == API || call == Exchange || call == UserInfo || call == Data {
 		modes = append(modes, identities...)
 	}
 	return modes

@@ -173,14 +173,14 @@ func TestControlPage(t *testing.T) {
 	if page.Find("#strava .flag").Length() != 1 || selected != "429" {
 		t.Error("the switch does not show")
 	}
-	r.wantStatus("API with the switch set", r.whoAmI(sandbox.Strava, strava), http.StatusTooManyRequests)
+	r.wantStatus("API with the switch set", r.userInfo(sandbox.Strava, strava), http.StatusTooManyRequests)
 	r.set(sandbox.Strava, sandbox.API, sandbox.ModeNone)
 
 	page = r.press(page, "#strava .counts button")
 	if got := page.Find("#strava .connections").Text(); !strings.Contains(got, "Access token expired") {
 		t.Errorf("after expiring: %s", got)
 	}
-	r.wantStatus("expired", r.whoAmI(sandbox.Strava, strava), http.StatusUnauthorized)
+	r.wantStatus("expired", r.userInfo(sandbox.Strava, strava), http.StatusUnauthorized)
 
 	page = r.press(page, "#garmin form[action$=pull] button")
 	r.wantStatus("pull URL", r.do("GET", page.Find(".url").Text(), nil), http.StatusOK)

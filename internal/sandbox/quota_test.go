@@ -23,7 +23,7 @@ func TestStravaQuota(t *testing.T) {
 			access := r.connect(sandbox.Strava, "ada").text("access_token")
 			var a answer
 			for range 6 { // three would do, but a quarter may end on the way
-				if a = r.whoAmI(sandbox.Strava, access); a.status != http.StatusOK {
+				if a = r.userInfo(sandbox.Strava, access); a.status != http.StatusOK {
 					break
 				}
 			}
@@ -44,7 +44,7 @@ func TestStravaQuota(t *testing.T) {
 			if err := r.ForgetUsage(t.Context(), sandbox.Strava); err != nil {
 				t.Fatal(err)
 			}
-			r.wantStatus("a new day", r.whoAmI(sandbox.Strava, access), http.StatusOK)
+			r.wantStatus("a new day", r.userInfo(sandbox.Strava, access), http.StatusOK)
 		})
 	}
 }
@@ -56,7 +56,7 @@ func TestStravaSays429InItsHeadersToo(t *testing.T) {
 	if used := r.asks1(sandbox.Strava, sandbox.Data).header.Get("X-RateLimit-Usage"); used != "200,200" {
 		t.Errorf("used %s with a 429", used)
 	}
-	if used := r.asks1(sandbox.Strava, sandbox.WhoAmI).header.Get("X-RateLimit-Usage"); !strings.HasSuffix(used, ",2") {
+	if used := r.asks1(sandbox.Strava, sandbox.UserInfo).header.Get("X-RateLimit-Usage"); !strings.HasSuffix(used, ",2") {
 		t.Errorf("used %s at a call that does not fail", used)
 	}
 }
@@ -69,7 +69,7 @@ func TestFoursquareQuotaIsTheTokens(t *testing.T) {
 	max := r.connect(sandbox.Foursquare, "max").text("access_token")
 	var a answer
 	for range 6 { // three would do, but an hour may end on the way
-		if a = r.whoAmI(sandbox.Foursquare, ada); a.status != http.StatusOK {
+		if a = r.userInfo(sandbox.Foursquare, ada); a.status != http.StatusOK {
 			break
 		}
 	}
@@ -77,7 +77,7 @@ func TestFoursquareQuotaIsTheTokens(t *testing.T) {
 		a.header.Get("X-RateLimit-Remaining") != "0" {
 		t.Errorf("over the quota: %d %s, %v", a.status, a.body, a.header)
 	}
-	if a := r.whoAmI(sandbox.Foursquare, max); a.status != http.StatusOK ||
+	if a := r.userInfo(sandbox.Foursquare, max); a.status != http.StatusOK ||
 		a.header.Get("X-RateLimit-Remaining") != "1" {
 		t.Errorf("another person: %d, remaining %s", a.status, a.header.Get("X-RateLimit-Remaining"))
 	}

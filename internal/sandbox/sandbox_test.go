@@ -218,8 +218,8 @@ func (r rig) connect(provider, person string, ticked ...string) answer {
 	return a
 }
 
-// whoAmI calls the provider's identity endpoint.
-func (r rig) whoAmI(provider, token string) answer {
+// userInfo calls the provider's identity endpoint.
+func (r rig) userInfo(provider, token string) answer {
 	r.t.Helper()
 	api := r.at(provider).API
 	return r.get(map[string]string{sandbox.Strava: api + "/athlete", sandbox.Garmin: api + "/wellness-api/rest/user/id",
@@ -309,10 +309,10 @@ func TestStateIsSharedAndSurvives(t *testing.T) {
 			second := rigOn(t, first.pool)
 			tokens := second.exchange(provider, code)
 			second.wantStatus("code of the first instance", tokens, http.StatusOK)
-			answered := first.whoAmI(provider, tokens.text("access_token"))
+			answered := first.userInfo(provider, tokens.text("access_token"))
 			first.wantStatus("token of the second instance", answered, http.StatusOK)
 			second.set(provider, sandbox.API, "500")
-			failed := first.whoAmI(provider, tokens.text("access_token"))
+			failed := first.userInfo(provider, tokens.text("access_token"))
 			first.wantStatus("switch of the second instance", failed, http.StatusInternalServerError)
 		})
 	}
@@ -423,11 +423,11 @@ func TestTokensAreGoodForTheirPurposeOnly(t *testing.T) {
 	r := newRig(t)
 	strava, garmin := r.connect(sandbox.Strava, "ada"), r.connect(sandbox.Garmin, "ada")
 	r.wantStatus("refresh token at Strava's API",
-		r.whoAmI(sandbox.Strava, strava.text("refresh_token")), http.StatusUnauthorized)
+		r.userInfo(sandbox.Strava, strava.text("refresh_token")), http.StatusUnauthorized)
 	r.wantStatus("refresh token at Garmin's API",
-		r.whoAmI(sandbox.Garmin, garmin.text("refresh_token")), http.StatusForbidden)
+		r.userInfo(sandbox.Garmin, garmin.text("refresh_token")), http.StatusForbidden)
 	r.wantStatus("Strava's token at Garmin's API",
-		r.whoAmI(sandbox.Garmin, strava.text("access_token")), http.StatusForbidden)
+		r.userInfo(sandbox.Garmin, strava.text("access_token")), http.StatusForbidden)
 	r.wantStatus("access token as a refresh token",
 		r.refresh(sandbox.Strava, strava.text("access_token")), http.StatusBadRequest)
 }

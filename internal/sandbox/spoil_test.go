@@ -49,8 +49,8 @@ func TestSpoiltIdentities(t *testing.T) {
 			r := newRig(t)
 			access := r.connect(provider, "zofie").text("access_token")
 			for i, mode := range []string{sandbox.ModeIDNumber, sandbox.ModeIDString} {
-				r.set(provider, sandbox.WhoAmI, mode)
-				if a := r.whoAmI(provider, access); !strings.Contains(a.body, fields[0]+fields[i+1]) {
+				r.set(provider, sandbox.UserInfo, mode)
+				if a := r.userInfo(provider, access); !strings.Contains(a.body, fields[0]+fields[i+1]) {
 					t.Errorf("%s: %s", mode, a.body)
 				}
 			}
@@ -64,8 +64,8 @@ func TestSpoiltIdentities(t *testing.T) {
 				sandbox.ModeNameNUL:     `"Nu\u0000l"`,
 				sandbox.ModeNameLong:    strings.Repeat("Maximiliana-", 400),
 			} {
-				r.set(provider, sandbox.WhoAmI, mode)
-				a := r.whoAmI(provider, access)
+				r.set(provider, sandbox.UserInfo, mode)
+				a := r.userInfo(provider, access)
 				named := strings.Contains(strings.ToLower(a.body), `"firstname":`)
 				if named == (mode == sandbox.ModeNameMissing) || !strings.Contains(a.body, want) {
 					t.Errorf("%s: %.300s", mode, a.body)

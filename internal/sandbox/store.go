@@ -121,7 +121,7 @@ func (s store) recordRequest(ctx context.Context, provider, call string) error {
 }
 
 // Requests returns how many requests the provider has had in the last 30 days, failed ones included, by call: Exchange,
-// Refresh, WhoAmI and so on, with Elsewhere and Other.
+// Refresh, UserInfo and so on, with Elsewhere and Other.
 func (s store) Requests(ctx context.Context, provider string) (map[string]int, error) {
 	counts := map[string]int{}
 	rows, _ := s.pool.Query(ctx, `

@@ -32,7 +32,7 @@ var stravaScopes = []choice{
 
 func (strava) describe() description {
 	return description{
-		key: Strava, name: "Strava", calls: []string{Exchange, Refresh, WhoAmI, Data, Revoke, Subscriptions},
+		key: Strava, name: "Strava", calls: []string{Exchange, Refresh, UserInfo, Data, Revoke, Subscriptions},
 		expires: true, metered: true, scoped: true,
 	}
 }
@@ -64,7 +64,7 @@ func (s strava) mount(handle func(string, handler)) {
 	handle("POST /strava/api/v3/oauth/token", token)
 	handle("POST /strava/oauth/revoke", s.apiCall(Strava, Revoke, s.revoke))
 	handle("POST /strava/oauth/deauthorize", s.apiCall(Strava, Revoke, s.withToken(s.deauthorize)))
-	handle("GET /strava/api/v3/athlete", s.apiCall(Strava, WhoAmI, s.withToken(s.whoAmI)))
+	handle("GET /strava/api/v3/athlete", s.apiCall(Strava, UserInfo, s.withToken(s.userInfo)))
 	handle("GET /strava/api/v3/athlete/activities", s.apiCall(Strava, Data, s.withToken(s.activities)))
 	s.mountSubscriptions(handle)
 	handle("/strava/api/v3/", s.apiCall(Strava, Other, func(w http.ResponseWriter, _ *http.Request) error {

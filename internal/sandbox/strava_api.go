@@ -51,7 +51,7 @@ func (s strava) deauthorize(w http.ResponseWriter, r *http.Request, g Grant) err
 	return writeJSON(w, http.StatusOK, object{"access_token": stravaTokenOf(r)})
 }
 
-func (s strava) whoAmI(w http.ResponseWriter, _ *http.Request, g Grant) error {
+func (s strava) userInfo(w http.ResponseWriter, _ *http.Request, g Grant) error {
 	return writeJSON(w, http.StatusOK, athlete(g, s.base, slices.Contains(g.Permissions, "profile:read_all")))
 }
 

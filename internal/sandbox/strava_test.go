@@ -180,8 +180,8 @@ func TestStravaRefresh(t *testing.T) {
 				t.Errorf("with an hour left: %s", third.body)
 			}
 			r.wantStatus("old access token until it ends",
-				r.whoAmI(sandbox.Strava, first.text("access_token")), http.StatusOK)
-			r.wantStatus("new access token", r.whoAmI(sandbox.Strava, third.text("access_token")), http.StatusOK)
+				r.userInfo(sandbox.Strava, first.text("access_token")), http.StatusOK)
+			r.wantStatus("new access token", r.userInfo(sandbox.Strava, third.text("access_token")), http.StatusOK)
 		})
 	}
 }
@@ -224,23 +224,23 @@ func TestNewClientSecretMakesNewTokens(t *testing.T) {
 	a := changed.do("POST", changed.at(sandbox.Strava).Token, tokenForm(sandbox.Strava, "client_secret=another",
 		"grant_type=refresh_token", "refresh_token="+old.text("refresh_token")))
 	changed.wantStatus("refresh with the new secret", a, http.StatusOK)
-	changed.wantStatus("token it gave", changed.whoAmI(sandbox.Strava, a.text("access_token")), http.StatusOK)
+	changed.wantStatus("token it gave", changed.userInfo(sandbox.Strava, a.text("access_token")), http.StatusOK)
 }
 
 func TestStravaAthlete(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	summary := r.whoAmI(sandbox.Strava, r.connect(sandbox.Strava, "zofie").text("access_token"))
+	summary := r.userInfo(sandbox.Strava, r.connect(sandbox.Strava, "zofie").text("access_token"))
 	if summary.text("id") != "5000000202" || summary.text("lastname") != "Ångström-李" ||
 		summary.text("resource_state") != "2" {
 		t.Errorf("summary %s", summary.body)
 	}
 	r.wantStatus("picture", r.do("GET", summary.text("profile"), nil), http.StatusOK)
-	detail := r.whoAmI(sandbox.Strava, r.connect(sandbox.Strava, "zofie", "profile:read_all").text("access_token"))
+	detail := r.userInfo(sandbox.Strava, r.connect(sandbox.Strava, "zofie", "profile:read_all").text("access_token"))
 	if detail.text("resource_state") != "3" || detail.json["measurement_preference"] == nil {
 		t.Errorf("detail %s", detail.body)
 	}
-	bad := r.whoAmI(sandbox.Strava, "nonsense")
+	bad := r.userInfo(sandbox.Strava, "nonsense")
 	if bad.status != http.StatusUnauthorized || stravaCause(bad) != "Athlete/access_token/invalid" {
 		t.Errorf("bad token: %d %s", bad.status, bad.body)
 	}
@@ -351,10 +351,10 @@ func TestStravaRevoke(t *testing.T) {
 		r.wantStatus("without Basic", r.do("POST", revoke, form), http.StatusUnauthorized)
 		wrong := r.do("POST", revoke, form, "Authorization", basicAuth("strava-id", "x"))
 		r.wantStatus("wrong secret", wrong, http.StatusUnauthorized)
-		r.wantStatus("not yet revoked", r.whoAmI(sandbox.Strava, tokens.text("access_token")), http.StatusOK)
+		r.wantStatus("not yet revoked", r.userInfo(sandbox.Strava, tokens.text("access_token")), http.StatusOK)
 		r.wantStatus(kind, r.do("POST", revoke, form, "Authorization", good), http.StatusOK)
 		r.wantStatus("access token afterwards",
-			r.whoAmI(sandbox.Strava, tokens.text("access_token")), http.StatusUnauthorized)
+			r.userInfo(sandbox.Strava, tokens.text("access_token")), http.StatusUnauthorized)
 		r.wantStatus("refresh token afterwards",
 			r.refresh(sandbox.Strava, tokens.text("refresh_token")), http.StatusBadRequest)
 		r.wantStatus("once more", r.do("POST", revoke, form, "Authorization", good), http.StatusOK)

@@ -105,7 +105,7 @@ func controlsOf(p provider) []control {
 var callWords = map[string]string{
 	Exchange:      "code for tokens",
 	Refresh:       "refresh",
-	WhoAmI:        "who am I",
+	UserInfo:      "user info",
 	Permissions:   "permissions",
 	Data:          "data",
 	Revoke:        "revoke",

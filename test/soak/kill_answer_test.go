@@ -199,7 +199,7 @@ func (k *killing) used(provider string) int {
 	k.t.Helper()
 	requests, err := k.sandbox.Requests(k.t.Context(), provider)
 	k.must(err)
-	return requests[sandbox.WhoAmI]
+	return requests[sandbox.UserInfo]
 }
 
 func (k *killing) exec(sql string, args ...any) {

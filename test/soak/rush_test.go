@@ -83,7 +83,7 @@ func (r rush) used() int {
 	r.t.Helper()
 	requests, err := r.sandbox.Requests(r.t.Context(), r.provider)
 	r.must(err)
-	return requests[sandbox.WhoAmI]
+	return requests[sandbox.UserInfo]
 }
 
 func (r rush) wantOneRefresh(trip *trip) {
