@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"cairn/db/dbtest"
 	"cairn/internal/admin"
+	"cairn/internal/seal"
 	"cairn/internal/testkit"
 )
 
@@ -42,12 +44,22 @@ func (o operated) activity(b testkit.Browser) string {
 // Somebody who has lost phone and recovery codes gets in again with a password, or with a link for one.
 func TestOperatorResetsFactors(t *testing.T) {
 	t.Parallel()
-	o := newOperated(t)
+	o := newOperated(t, "ENCRYPTION_KEY="+testkit.Key1)
 	ada := testkit.NewBrowser(t)
 	ada.SignUp(o.url, "ada@example.org")
 	wantFailure(t, o.env, "accounts reset-factors", "see: server help accounts")
-	const factors = `
-		INSERT INTO cairn.second_factors (user_id, app, app_since) VALUES (1, '\x01', now()) ON CONFLICT DO NOTHING;
+	key, err := hex.DecodeString(testkit.Key1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := seal.New(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := hex.EncodeToString(sealer.Seal([]byte("a secret"), ""))
+	factors := `
+		INSERT INTO cairn.second_factors (user_id, app, app_since) VALUES (1, '\x` + app + `', now())
+		ON CONFLICT DO NOTHING;
 		INSERT INTO cairn.recovery_codes (user_id, start, hash) VALUES (1, 'abcd', '');
 		INSERT INTO cairn.passkey_users (user_id, handle) VALUES (1, sha256('1')) ON CONFLICT DO NOTHING;
 		INSERT INTO cairn.passkeys (user_id, credential_id, public_key, host, name, aaguid, counter, backup_eligible,

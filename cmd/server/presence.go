@@ -31,13 +31,13 @@ type presence struct {
 	lacking atomic.Pointer[error] // names the keys that this server lacks; nil: none
 }
 
-func newPresence(
-	pool *pgxpool.Pool, log *slog.Logger, sealer *seal.Sealer, limit time.Duration,
-) *presence {
+func newPresence(pool *pgxpool.Pool, log *slog.Logger, sealer *seal.Sealer, limit time.Duration) *presence {
 	hostname, _ := os.Hostname()
 	b := readBuild()
 	self := instance.New(pool, hostname, b.name(), b.Schema, sealer.KeyIDs())
-	return &presence{Self: self, log: log, sealer: sealer, secrets: admin.Secrets(pool, sealer), every: announceEvery, limit: limit}
+	return &presence{
+		Self: self, log: log, sealer: sealer, secrets: admin.Secrets(pool, sealer), every: announceEvery, limit: limit,
+	}
 }
 
 // enter announces the server, and then fails if it lacks a key that is in use. The order matters, because "rekey" first

@@ -156,6 +156,8 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 		 FROM generate_series(1, 1200) n`,
 		`INSERT INTO cairn.account_events (user_id, kind, at)
 		 SELECT 1, 'new_browser', now() - interval '91 days' FROM generate_series(1, 1200)`,
+		`INSERT INTO cairn.browsers (token_hash, user_id, trusted_until, user_agent)
+		 SELECT sha256(n::text::bytea), 1, now() - interval '1 s', 'Firefox' FROM generate_series(1, 1200) n`,
 		`INSERT INTO cairn.used_challenges
 		 SELECT sha256(n::text::bytea), now() - interval '1 day' FROM generate_series(1, 1200) n`,
 	} {
@@ -175,7 +177,8 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 	err := pool.QueryRow(t.Context(), `
 		SELECT (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.rate_limits)
 		     + (SELECT count(*) FROM cairn.messages) + (SELECT count(*) FROM cairn.links)
-		     + (SELECT count(*) FROM cairn.account_events) + (SELECT count(*) FROM cairn.used_challenges)`).Scan(&left)
+		     + (SELECT count(*) FROM cairn.account_events) + (SELECT count(*) FROM cairn.used_challenges)
+		     + (SELECT count(*) FROM cairn.browsers WHERE user_agent <> '')`).Scan(&left)
 	if err != nil || left != 0 {
 		t.Errorf("%d rows are left (error %v)", left, err)
 	}

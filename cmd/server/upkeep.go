@@ -76,6 +76,7 @@ func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.accounts.Sweep)
 	u.sweep(ctx, u.presence.Sweep)
 	u.sweep(ctx, u.accounts.SweepBrowsers)
+	u.sweep(ctx, u.accounts.SweepTrust)
 	u.sweep(ctx, u.accounts.SweepLinks)
 	u.sweep(ctx, u.accounts.SweepEvents)
 	u.sweep(ctx, u.sweepMail)

@@ -36,5 +36,7 @@ ALTER TABLE cairn.browsers
     ADD COLUMN IF NOT EXISTS trusted_until timestamptz,
     ADD COLUMN IF NOT EXISTS user_agent text NOT NULL DEFAULT '' CHECK (length(user_agent) <= 512);
 
+CREATE INDEX IF NOT EXISTS browsers_trusted_until ON cairn.browsers (trusted_until) WHERE trusted_until IS NOT NULL;
+
 -- The owner signs in with this account at a provider without a code.
 ALTER TABLE cairn.identities ADD COLUMN IF NOT EXISTS skips_code boolean NOT NULL DEFAULT false;

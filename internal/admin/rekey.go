@@ -27,7 +27,8 @@ older keys can be removed.
 
 // Secrets are all columns that ENCRYPTION_KEY seals.
 func Secrets(pool *pgxpool.Pool, sealer *seal.Sealer) sealed.Columns {
-	return sealed.Columns{Pool: pool, Sealer: sealer, All: slices.Concat(connection.SealedColumns(), auth.SealedColumns())}
+	all := slices.Concat(connection.SealedColumns(), auth.SealedColumns())
+	return sealed.Columns{Pool: pool, Sealer: sealer, All: all}
 }
 
 // Rekey seals all secrets with the newest ENCRYPTION_KEY while servers run, and says when the older keys can be

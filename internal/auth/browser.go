@@ -63,7 +63,8 @@ func (a *Accounts) Trust(ctx context.Context, tx pgx.Tx, userID int64, token str
 // distrust ends the trust in all browsers of an account, whose credentials change.
 func (a *Accounts) distrust(ctx context.Context, tx pgx.Tx, userID int64) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE cairn.browsers SET trusted_until = NULL WHERE user_id = $1 AND trusted_until IS NOT NULL`, userID)
+		UPDATE cairn.browsers SET trusted_until = NULL, user_agent = ''
+		WHERE user_id = $1 AND trusted_until IS NOT NULL`, userID)
 	if err != nil {
 		return fmt.Errorf("auth: end the trust in browsers of user %d: %w", userID, err)
 	}
@@ -85,7 +86,7 @@ func (a *Accounts) TrustedBrowsers(ctx context.Context, userID int64) ([]Trusted
 // Distrust ends the trust in one browser. Errors: ErrNotFound.
 func (a *Accounts) Distrust(ctx context.Context, userID int64, id string) error {
 	tag, err := a.pool.Exec(ctx, `
-		UPDATE cairn.browsers SET trusted_until = NULL
+		UPDATE cairn.browsers SET trusted_until = NULL, user_agent = ''
 		WHERE user_id = $1 AND encode(token_hash, 'hex') = $2 AND trusted_until > now()`, userID, id)
 	if err != nil {
 		return fmt.Errorf("auth: end the trust in a browser of user %d: %w", userID, err)
@@ -114,6 +115,19 @@ func (a *Accounts) SweepBrowsers(ctx context.Context) (more bool, err error) {
 		BrowserLife, sweepBatch)
 	if err != nil {
 		return false, fmt.Errorf("auth: sweep browsers: %w", err)
+	}
+	return tag.RowsAffected() == sweepBatch, nil
+}
+
+// SweepTrust forgets the names of one batch of browsers that are no longer trusted, and reports whether more may be
+// left.
+func (a *Accounts) SweepTrust(ctx context.Context) (more bool, err error) {
+	tag, err := a.pool.Exec(ctx, `
+		UPDATE cairn.browsers SET trusted_until = NULL, user_agent = '' WHERE (token_hash, user_id) IN (
+			SELECT token_hash, user_id FROM cairn.browsers
+			WHERE trusted_until < now() ORDER BY trusted_until LIMIT $1 FOR UPDATE SKIP LOCKED)`, sweepBatch)
+	if err != nil {
+		return false, fmt.Errorf("auth: sweep trusted browsers: %w", err)
 	}
 	return tag.RowsAffected() == sweepBatch, nil
 }

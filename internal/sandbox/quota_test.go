@@ -56,7 +56,8 @@ func TestStravaSays429InItsHeadersToo(t *testing.T) {
 	if used := r.asks1(sandbox.Strava, sandbox.Data).header.Get("X-RateLimit-Usage"); used != "200,200" {
 		t.Errorf("used %s with a 429", used)
 	}
-	if used := r.asks1(sandbox.Strava, sandbox.UserInfo).header.Get("X-RateLimit-Usage"); !strings.HasSuffix(used, ",2") {
+	used := r.asks1(sandbox.Strava, sandbox.UserInfo).header.Get("X-RateLimit-Usage")
+	if !strings.HasSuffix(used, ",2") {
 		t.Errorf("used %s at a call that does not fail", used)
 	}
 }
