@@ -167,7 +167,8 @@ func removeSince(ctx context.Context, tx pgx.Tx, userID int64, since time.Time, 
 }
 
 // removeFactorSince removes an authenticator app and recovery codes that an intruder may have added since a time: they
-// would keep the owner out.
+// would keep the owner out. Recovery codes from before stay, even without an app and a passkey: a new password still
+// takes one then, so that somebody who can read the owner's mail does not get round the second factor.
 func removeFactorSince(ctx context.Context, tx pgx.Tx, userID int64, since time.Time) error {
 	for _, sql := range []string{
 		`UPDATE cairn.second_factors SET app = NULL, app_since = NULL WHERE user_id = $1 AND app_since >= $2`,
@@ -177,11 +178,17 @@ func removeFactorSince(ctx context.Context, tx pgx.Tx, userID int64, since time.
 			return fmt.Errorf("auth: remove new codes of user %d: %w", userID, err)
 		}
 	}
-	_, err := tx.Exec(ctx, `UPDATE cairn.identities SET skips_code = false WHERE user_id = $1`, userID)
-	if err != nil {
-		return fmt.Errorf("auth: ask user %d for codes again: %w", userID, err)
+	for _, sql := range []string{
+		`UPDATE cairn.identities SET skips_code = false WHERE user_id = $1`,
+		`DELETE FROM cairn.second_factors f WHERE user_id = $1 AND app IS NULL
+		 AND NOT EXISTS (SELECT FROM cairn.passkeys p WHERE p.user_id = f.user_id)
+		 AND NOT EXISTS (SELECT FROM cairn.recovery_codes c WHERE c.user_id = f.user_id)`,
+	} {
+		if _, err := tx.Exec(ctx, sql, userID); err != nil {
+			return fmt.Errorf("auth: ask user %d for codes again: %w", userID, err)
+		}
 	}
-	return dropFactor(ctx, tx, userID)
+	return nil
 }
 
 // lockEmails locks the addresses that a link exchanges. It comes before the lock of the user, so that two accounts can

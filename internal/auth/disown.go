@@ -88,7 +88,7 @@ func changedSince(ctx context.Context, tx pgx.Tx, l Link) (changed bool, err err
 
 // dropMethod keeps the sign-in method with which the session of a link began from signing in again, unless it is the
 // password, which is removed in any case. A provider's account keeps its connection; its owner can allow it again
-// (Confirm). It isn't known which passkey it was, so those that were used since are removed.
+// (Confirm). It isn't known which passkey it was, so those that were used since are removed. Recovery codes stay.
 func dropMethod(ctx context.Context, tx pgx.Tx, l Link) error {
 	for _, sql := range []string{
 		`UPDATE cairn.identities SET signs_in = false WHERE user_id = $1 AND provider = $2 AND created_at < $3`,

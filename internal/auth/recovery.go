@@ -117,22 +117,19 @@ func storeCodes(ctx context.Context, tx pgx.Tx, userID int64, c RecoveryCodes) e
 // NewCodes makes recovery codes for ReplaceCodes. Errors: ErrBusy.
 func (a *Accounts) NewCodes(ctx context.Context) (RecoveryCodes, error) { return a.newCodes(ctx) }
 
-// ReplaceCodes gives an account with a passkey or an app new recovery codes, and ends the ones that it has. Errors:
+// ReplaceCodes gives an account with a second factor new recovery codes, and ends the ones that it has. Errors:
 // ErrNotFound.
 func (a *Accounts) ReplaceCodes(ctx context.Context, tx pgx.Tx, userID int64, c RecoveryCodes) error {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return err
 	}
 	// Passkeys that were added before there were recovery codes have no row yet.
-	if err := noteFactor(ctx, tx, userID); err != nil {
-		return err
-	}
-	if err := dropFactor(ctx, tx, userID); err != nil {
-		return err
-	}
 	tag, err := tx.Exec(ctx, `
 		WITH old AS (DELETE FROM cairn.recovery_codes WHERE user_id = $1)
-		UPDATE cairn.second_factors SET wrong_codes = 0 WHERE user_id = $1`, userID)
+		INSERT INTO cairn.second_factors (user_id)
+		SELECT $1 WHERE EXISTS (SELECT FROM cairn.passkeys WHERE user_id = $1)
+		             OR EXISTS (SELECT FROM cairn.second_factors WHERE user_id = $1)
+		ON CONFLICT (user_id) DO UPDATE SET wrong_codes = 0`, userID)
 	if err != nil {
 		return fmt.Errorf("auth: end codes of user %d: %w", userID, err)
 	}

@@ -48,6 +48,10 @@ func (s *server) disownLosses(l auth.Link, account auth.Account) []Loss {
 	if account.Email != l.Email {
 		losses = append(losses, Loss{"mail", l.Email + " becomes the account’s e-mail again", "It was changed since"})
 	}
+	if account.Second.On {
+		losses = append(losses, Loss{"shield-check", "Choosing a new password may take a code",
+			"A recovery code, or one from your app"})
+	}
 	_, facts := l.SignIn()
 	if p := s.Providers.Get(facts["method"]); p != nil {
 		return append(losses, Loss{"plug-connected", p.Name + " stays connected, but doesn’t sign you in any more",

@@ -1,0 +1,30 @@
+package routes_test
+
+import "testing"
+
+// Somebody who reads the owner's mail says that the owner's sign-in with a passkey was somebody else's. That removes the
+// passkey, but a new password still takes a recovery code.
+func TestDisownIsNoWayRoundTheSecondFactor(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	owner := joined(t, s, server, "ada@example.org")
+	d := newDevice(s)
+	codes := owner.post(addPasskey, "answer", d.makes(t, owner.options(addPasskey))).recoveryCodes()
+	owner.post("/account/password/remove").to("/account#methods")
+	newBrowser(t, s).entersWith(d).to("/account")
+	link := server.WaitFor(t, "ada@example.org", "New sign-in with a passkey").Link()
+	reader := newBrowser(t, s)
+	page := reader.follow(link).want(200, ".losses", "a new password may take a code")
+	reader.press(page).to("/check-your-mail?for=disown")
+	reset := server.WaitFor(t, "ada@example.org", "Choose a new password").Link()
+	page = reader.follow(reset).want(200, "label[for=code]", "Recovery code")
+	reader.press(page, "password", newPassword).want(422, "#code-error", "isn’t right")
+	lost := newBrowser(t, s) // the owner, whose passkey is gone
+	lost.press(lost.follow(reset), "password", newPassword, "code", codes[0]).to("/login?notice=password-reset")
+	lost.post("/login", "email", "ada@example.org", "password", newPassword).to("/")
+	lost.get("/account").want(200, "#two-step", "9 left")
+	lost.post("/account/confirm", "password", newPassword, "next", "/account").to(codePage + "?next=%2Faccount")
+	lost.post(codePage, "code", codes[1], "next", "/account").to("/account")
+	lost.post("/account/recovery-codes").recoveryCodes()
+	lost.addsPasskey(newDevice(s))
+}
