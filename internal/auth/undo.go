@@ -27,13 +27,14 @@ type Factors struct {
 
 // endsUndo says that the session of a user which began at $2, with a code if $3, can end the undo l. It takes a second
 // factor, so that an intruder with the password does not take the account from its owner for good. The factor has to be
-// one that the undo would leave, because an intruder can add one.
+// one that the undo would leave, because an intruder can add one. Without an app the code was a recovery code. How old
+// that was is seen from the others, of which one has to be left: an intruder can use up new ones.
 const endsUndo = `(EXISTS (
 	SELECT FROM cairn.passkeys k WHERE k.user_id = l.user_id AND k.last_used_at = $2
 	AND k.created_at < l.created_at - $4::interval)
 OR $3 AND EXISTS (
-	SELECT FROM cairn.second_factors f WHERE f.user_id = l.user_id
-	AND COALESCE(f.app_since, '-infinity') < l.created_at - $4::interval)
+	SELECT FROM cairn.second_factors f LEFT JOIN cairn.recovery_codes c USING (user_id)
+	WHERE f.user_id = l.user_id AND COALESCE(f.app_since, c.made_at) < l.created_at - $4::interval)
 AND NOT EXISTS (
 	SELECT FROM cairn.recovery_codes c WHERE c.user_id = l.user_id
 	AND c.made_at >= l.created_at - $4::interval))`

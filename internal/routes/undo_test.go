@@ -156,3 +156,24 @@ func TestRaceEndUndoAgainstUndo(t *testing.T) {
 		}
 	}
 }
+
+// Nor can an intruder with the recovery codes that came with a passkey of their own, when all are used up.
+func TestUsedUpCodesDoNotEndUndo(t *testing.T) {
+	t.Parallel()
+	server := testkit.NewMailServer(t)
+	limits := untiring()
+	limits.CodeNetwork.Max = 1000
+	s := newSiteWith(t, options{mail: server, works: true, limits: limits})
+	thief := joined(t, s, server, "ada@example.org")
+	end, _ := thief.moves(server, "ada@example.org", "thief@example.org")
+	codes := thief.post(addPasskey, "answer", newDevice(s).makes(t, thief.options(addPasskey))).recoveryCodes()
+	for _, code := range codes {
+		thief.post("/account/confirm", "password", password, "next", "/account").to(codePage + "?next=%2Faccount")
+		thief.post(codePage, "code", code, "next", "/account").to("/account")
+	}
+	if thief.get("/account").Find(".undo a").Length() != 0 {
+		t.Error("the page offers to end the undo")
+	}
+	thief.post(end).to("/account#email")
+	thief.get("/account").want(200, "#email #notice.bad", "Nothing was changed")
+}
