@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -155,7 +156,7 @@ func (a *Accounts) matchCode(ctx context.Context, userID int64, code string) (Co
 	if _, err := strconv.Atoi(code); err == nil && len(code) == totp.Digits {
 		return a.matchAppCode(ctx, userID, code)
 	}
-	if len(code) != codeSize {
+	if len(code) != codeSize || strings.Trim(code, codeLetters) != "" {
 		return CodeProof{}, ErrCode
 	}
 	proof, hash := CodeProof{UserID: userID}, a.hash.decoy

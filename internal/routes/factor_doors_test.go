@@ -1,6 +1,21 @@
 package routes_test
 
-import "testing"
+import (
+	"testing"
+)
+
+// Whatever people type as a code is a wrong one.
+func TestOddCodesAreWrong(t *testing.T) {
+	t.Parallel()
+	s, clock := newCodeSite(t, options{})
+	_, shown := signedUp(t, s, "ada@example.org").setsUpApp(clock)
+	shown.recoveryCodes()
+	b := newBrowser(t, s)
+	b.provesPassword("ada@example.org")
+	for _, code := range []string{"", "-", "+12345", "９９９９９９", "aaaéaaaaaaa", "abcdefghijk\u202e"} {
+		b.post(codePage, "code", code).want(422, "#code-error", "isn’t right")
+	}
+}
 
 // Somebody who reads the owner's mail says that the owner's sign-in with a passkey was somebody else's. That removes the
 // passkey, but a new password still takes a recovery code.
