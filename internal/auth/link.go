@@ -225,6 +225,15 @@ func (a *Accounts) EndLinks(ctx context.Context, tx pgx.Tx, userID int64) error 
 	return nil
 }
 
+// endChanges ends changes of an account's address that wait for their link. They may have been asked for with one factor.
+func endChanges(ctx context.Context, tx pgx.Tx, userID int64) error {
+	_, err := tx.Exec(ctx, `DELETE FROM cairn.links WHERE user_id = $1 AND purpose = 'change'`, userID)
+	if err != nil {
+		return fmt.Errorf("auth: end changes of the address of user %d: %w", userID, err)
+	}
+	return nil
+}
+
 // SweepLinks deletes one batch of links that are too old, and reports whether more may be left.
 func (a *Accounts) SweepLinks(ctx context.Context) (more bool, err error) {
 	tag, err := a.pool.Exec(ctx, `

@@ -137,6 +137,9 @@ func (a *Accounts) AddPasskey(
 	if codes, err = giveCodes(ctx, tx, userID, n.codes); err != nil {
 		return "", nil, err
 	}
+	if err := endChanges(ctx, tx, userID); err != nil {
+		return "", nil, err
+	}
 	if err := a.distrust(ctx, tx, userID); err != nil {
 		return "", nil, err
 	}

@@ -43,3 +43,17 @@ func TestDisownIsNoWayRoundTheSecondFactor(t *testing.T) {
 	lost.post("/account/recovery-codes").recoveryCodes()
 	lost.addsPasskey(newDevice(s))
 }
+
+// A change of address that was asked for with a password alone ends when its owner adds a passkey.
+func TestPasskeyEndsAChangeOfAddress(t *testing.T) {
+	t.Parallel()
+	s, server := newMailSite(t)
+	owner := joined(t, s, server, "ada@example.org")
+	thief := newBrowser(t, s)
+	thief.post("/login", "email", "ada@example.org", "password", password).to("/")
+	thief.post("/account/email", "email", "thief@example.org").to("/check-your-mail?for=change")
+	page := thief.follow(server.WaitFor(t, "thief@example.org", "Confirm your new").Link())
+	owner.addsPasskey(newDevice(s))
+	thief.press(page).to("/account")
+	owner.get("/account").want(200, "#email", "ada@example.org")
+}
