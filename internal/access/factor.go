@@ -10,12 +10,18 @@ import (
 )
 
 // AddApp adds an authenticator app to the account that is signed in, and returns the recovery codes if they come with
-// it. The person of this session has proven both factors now. Links to the account end, because they would take none.
-// The caller makes sure that the sign-in is recent. Errors: auth.ErrNotFound, session.ErrEnded.
-func (a *Access) AddApp(ctx context.Context, userID int64, n auth.NewApp) (codes []string, err error) {
+// it. The person of this session has proven both factors now, and the browser with this token stays a known one; "":
+// it has none. Links to the account end, because they would take no code. The caller makes sure that the sign-in is
+// recent. Errors: auth.ErrNotFound, session.ErrEnded.
+func (a *Access) AddApp(ctx context.Context, userID int64, browser string, n auth.NewApp) (codes []string, err error) {
 	err = a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
 		if codes, err = a.Accounts.AddApp(ctx, tx, userID, n); err != nil {
 			return "", err
+		}
+		if browser != "" {
+			if _, err := a.Accounts.RememberBrowser(ctx, tx, userID, browser); err != nil {
+				return "", err
+			}
 		}
 		if err := a.endLinks(ctx, tx, userID); err != nil {
 			return "", err

@@ -137,11 +137,13 @@ func (a *Accounts) CheckCode(ctx context.Context, userID int64, code, address, b
 }
 
 // codeCount is the limit of an account's codes. A known browser has its own, so that somebody who knows the password
-// can't keep the owner from entering a code.
+// can't keep the owner from entering a code. It must have signed in since the app was set up: somebody who knew the
+// password before may have many browsers, and would have as many tries more.
 func (a *Accounts) codeCount(ctx context.Context, userID int64, browser string) (Count, error) {
 	var known bool
 	err := a.pool.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM cairn.browsers WHERE token_hash = $2 AND user_id = $1)`,
+		SELECT EXISTS (SELECT FROM cairn.browsers JOIN cairn.second_factors USING (user_id)
+		               WHERE token_hash = $2 AND user_id = $1 AND last_used >= COALESCE(app_since, '-infinity'))`,
 		userID, digest(browser)).Scan(&known)
 	switch {
 	case err != nil:

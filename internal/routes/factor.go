@@ -103,7 +103,7 @@ func (s *server) addApp(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	codes, err := s.access.AddApp(r.Context(), current.UserID, app)
+	codes, err := s.access.AddApp(r.Context(), current.UserID, s.cookie(r, browserCookie), app)
 	if err != nil {
 		return err
 	}

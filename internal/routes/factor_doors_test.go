@@ -57,3 +57,33 @@ func TestPasskeyEndsAChangeOfAddress(t *testing.T) {
 	thief.press(page).to("/account")
 	owner.get("/account").want(200, "#email", "ada@example.org")
 }
+
+// Browsers from before the app give somebody who knew the password no further tries. The one in which the app was set
+// up, and those that have signed in since, have a limit of their own.
+func TestBrowsersFromBeforeTheAppShareALimit(t *testing.T) {
+	t.Parallel()
+	limits := untiring()
+	limits.CodeNetwork.Max = 1000
+	s, clock := newCodeSite(t, options{limits: limits})
+	owner := signedUp(t, s, "ada@example.org")
+	before := newBrowser(t, s)
+	before.post("/login", "email", "ada@example.org", "password", password).to("/")
+	mine, shown := owner.setsUpApp(clock)
+	shown.recoveryCodes()
+	since := newBrowser(t, s)
+	since.provesPassword("ada@example.org")
+	since.post(codePage, "code", mine.code()).to("/")
+	before.post("/logout")
+	before.provesPassword("ada@example.org")
+	for range limits.CodeAccount.Max {
+		before.post(codePage, "code", mine.wrong()).want(422, "#code-error", "isn’t right")
+	}
+	other := newBrowser(t, s)
+	other.provesPassword("ada@example.org")
+	other.post(codePage, "code", mine.code()).want(429, "#form-error", "Too many attempts")
+	for _, b := range []browser{owner, since} {
+		b.post("/logout")
+		b.provesPassword("ada@example.org")
+		b.post(codePage, "code", mine.code()).to("/")
+	}
+}
