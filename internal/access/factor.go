@@ -51,10 +51,14 @@ func (a *Access) ResetFactors(ctx context.Context, userID int64) (done auth.Fact
 	return done, err
 }
 
-// ReplaceCodes gives the account that is signed in new recovery codes. Errors: auth.ErrNotFound, session.ErrEnded.
+// ReplaceCodes gives the account that is signed in new recovery codes. With the first ones, for passkeys that are older,
+// the account has a second factor, which this session has. Errors: auth.ErrNotFound, session.ErrEnded.
 func (a *Access) ReplaceCodes(ctx context.Context, userID int64, c auth.RecoveryCodes) error {
 	return a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
-		return "", a.Accounts.ReplaceCodes(ctx, tx, userID, c)
+		if err := a.Accounts.ReplaceCodes(ctx, tx, userID, c); err != nil {
+			return "", err
+		}
+		return "", a.Sessions.Raise(ctx, tx)
 	})
 }
 

@@ -1,6 +1,8 @@
 package routes_test
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -86,4 +88,45 @@ func TestBrowsersFromBeforeTheAppShareALimit(t *testing.T) {
 		b.provesPassword("ada@example.org")
 		b.post(codePage, "code", mine.code()).to("/")
 	}
+}
+
+// A provider's account that is on its way when an app is set up is not connected with a password alone.
+func TestAppStopsWhatBeganWithOneFactor(t *testing.T) {
+	t.Parallel()
+	came, goOn := make(chan struct{}), make(chan struct{})
+	s, clock := newCodeSite(t, options{heard: func(sandbox http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/token") {
+				close(came)
+				<-goOn
+			}
+			sandbox.ServeHTTP(w, r)
+		})
+	}})
+	owner := signedUp(t, s, "ada@example.org")
+	thief := newBrowser(t, s)
+	thief.post("/login", "email", "ada@example.org", "password", password).to("/")
+	back := thief.decide(thief.consent("/connect/strava"), "max", "allow")
+	together(func() { thief.get(back) }, func() {
+		<-came
+		_, shown := owner.setsUpApp(clock)
+		close(goOn)
+		shown.recoveryCodes()
+	})
+	if n := count(t, s, `SELECT count(*) FROM cairn.identities`); n != 0 {
+		t.Error("a sign-in method was added with one factor")
+	}
+}
+
+// Whoever gets the first recovery codes for an older passkey goes on without being asked again.
+func TestFirstCodesForAnOlderPasskey(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.addsPasskey(newDevice(s))
+	exec(t, s, `DELETE FROM cairn.second_factors`)
+	exec(t, s, `UPDATE cairn.sessions SET two_factors = false`)
+	b.get("/account").want(200, "#two-step", "None left")
+	b.post("/account/recovery-codes").recoveryCodes()
+	b.get("/account/delete").want(200, "h1", "Delete")
 }

@@ -60,6 +60,9 @@ func (m *Manager) Raise(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
+// oneLevel says that a session has proven as many factors as its account has.
+const oneLevel = `(two_factors OR NOT EXISTS (SELECT FROM cairn.second_factors f WHERE f.user_id = sessions.user_id))`
+
 // write stores a session's data under a new token, given by its hash. The row has the seconds until the session's
 // absolute limit.
 type write func(ctx context.Context, token string, data []byte) pgx.Row
@@ -100,7 +103,8 @@ func (m *Manager) replaceToken(
 }
 
 // StillLive checks in a transaction that the session of this request has not ended, and locks it. It is for what a
-// session allows and leaves as it is. Errors: ErrNoSession, ErrEnded.
+// session allows and leaves as it is. A session with one factor counts as ended if the account has got a second one
+// since the request began: it may not be recent any more. Errors: ErrNoSession, ErrEnded.
 func (m *Manager) StillLive(ctx context.Context, tx pgx.Tx) error {
 	rq := requestOf(ctx)
 	if rq.found == nil {
@@ -108,8 +112,9 @@ func (m *Manager) StillLive(ctx context.Context, tx pgx.Tx) error {
 	}
 	var live bool
 	err := tx.QueryRow(ctx, `
-		SELECT true FROM cairn.sessions WHERE token = $1 AND now() < expiry AND method_removed = $2 FOR SHARE`,
-		rq.stored, rq.found.methodRemoved).Scan(&live)
+		SELECT true FROM cairn.sessions
+		WHERE token = $1 AND now() < expiry AND method_removed = $2 AND ($3 OR `+oneLevel+`) FOR SHARE`,
+		rq.stored, rq.found.methodRemoved, rq.found.needsTwo).Scan(&live)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrEnded
 	}

@@ -153,13 +153,14 @@ func (s store) finishing(ctx context.Context) (context.Context, context.CancelFu
 	return shortly, cancel
 }
 
-// rotate gives a session a new token, and records that its sign-in method was removed, if it was. A request of the same
-// browser that still has the old token gets no explanation.
+// rotate gives a session a new token, and records that its sign-in method was removed, if it was. Like StillLive, it
+// takes no session with one factor whose account has got a second one meanwhile. A request of the same browser that
+// still has the old token gets no explanation.
 func (s store) rotate(ctx context.Context, tx pgx.Tx, rq *request, removed, token string, data []byte) pgx.Row {
 	return tx.QueryRow(ctx, `
 		WITH moved AS (
 			UPDATE cairn.sessions SET token = $2, data = $3, method_removed = method_removed OR method = $6
-			WHERE token = $1 AND now() < expiry
+			WHERE token = $1 AND now() < expiry AND ($7 OR `+oneLevel+`)
 			RETURNING user_id, created
 		), noted AS (
 			INSERT INTO cairn.ended_sessions (token, user_id, reason)
@@ -167,7 +168,7 @@ func (s store) rotate(ctx context.Context, tx pgx.Tx, rq *request, removed, toke
 			ON CONFLICT (token) DO NOTHING
 		)
 		SELECT EXTRACT(epoch FROM created + $5::interval - now())::float8 FROM moved`,
-		rq.stored, token, data, Replaced, s.MaxLifetime, removed)
+		rq.stored, token, data, Replaced, s.MaxLifetime, removed, rq.found.needsTwo)
 }
 
 // insert begins a session and ends the one that the browser had, in one statement: a crash leaves one of the two. If
