@@ -113,14 +113,13 @@ func (a *Access) lockOthersOut(
 		if err != nil {
 			return "", err
 		}
-		if err := a.endLinks(ctx, tx, current.UserID); err != nil {
-			return "", err
-		}
 		if err := a.Accounts.ForgetBrowsers(ctx, tx, current.UserID); err != nil {
 			return "", err
 		}
-		_, err = a.Accounts.RememberBrowser(ctx, tx, current.UserID, browser)
-		return removed, err
+		if _, err := a.Accounts.RememberBrowser(ctx, tx, current.UserID, browser); err != nil {
+			return "", err
+		}
+		return removed, a.endLinks(ctx, tx, current.UserID)
 	})
 	return browser, err
 }

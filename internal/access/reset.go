@@ -27,10 +27,10 @@ func (a *Access) ResetPassword(ctx context.Context, r auth.Reset) (freed bool, e
 
 // lockEverybodyOut ends all sessions of an account and everything else that lets anybody in, but its sign-in methods.
 func (a *Access) lockEverybodyOut(ctx context.Context, tx pgx.Tx, userID int64, why session.Reason) error {
-	if err := a.endLinks(ctx, tx, userID); err != nil {
+	if err := a.Accounts.ForgetBrowsers(ctx, tx, userID); err != nil {
 		return err
 	}
-	if err := a.Accounts.ForgetBrowsers(ctx, tx, userID); err != nil {
+	if err := a.endLinks(ctx, tx, userID); err != nil {
 		return err
 	}
 	_, err := a.Sessions.EndOthers(ctx, tx, userID, 0, why)
@@ -101,10 +101,10 @@ func (a *Access) Disown(ctx context.Context, l auth.Link) error {
 		if err := a.Accounts.Disown(ctx, tx, l, a.disconnects(ctx, tx, l.UserID)); err != nil {
 			return err
 		}
-		if err := a.endLinks(ctx, tx, l.UserID); err != nil {
+		if err := a.Accounts.ForgetBrowsersSince(ctx, tx, l); err != nil {
 			return err
 		}
-		if err := a.Accounts.ForgetBrowsersSince(ctx, tx, l); err != nil {
+		if err := a.endLinks(ctx, tx, l.UserID); err != nil {
 			return err
 		}
 		began, _ := l.SignIn()
