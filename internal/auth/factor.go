@@ -137,6 +137,16 @@ func (a *Accounts) RemoveApp(ctx context.Context, tx pgx.Tx, userID int64) error
 	return a.Tell(ctx, tx, userID, mail.AppRemoved, nil)
 }
 
+// HasApp reports, in a transaction that lets a user in without asking for a code, whether the account asks for one.
+func HasApp(ctx context.Context, tx pgx.Tx, userID int64) (has bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM cairn.second_factors WHERE user_id = $1 AND app IS NOT NULL)`, userID).Scan(&has)
+	if err != nil {
+		return false, fmt.Errorf("auth: look for the app of user %d: %w", userID, err)
+	}
+	return has, nil
+}
+
 // dropFactor makes an account without an app and a passkey one with one factor. Its recovery codes end.
 func dropFactor(ctx context.Context, tx pgx.Tx, userID int64) error {
 	_, err := tx.Exec(ctx, `

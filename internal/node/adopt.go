@@ -167,6 +167,9 @@ func (s *Sessions) Claim(ctx context.Context, tx pgx.Tx, f session.Foreign) (fir
 	case err != nil:
 		return false, err
 	}
+	if asks, err := auth.HasApp(ctx, tx, f.UserID); err != nil || asks { // the Node server asks for no code
+		return false, err
+	}
 	err = tx.QueryRow(ctx, `
 		WITH open AS (
 			SELECT u.user_id FROM cairn.node_users u, cairn.node_settings e

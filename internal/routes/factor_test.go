@@ -410,6 +410,25 @@ func TestSignInsWithoutACodeAreRefused(t *testing.T) {
 	}
 }
 
+// The Node server asks for no code, so a session that it begins signs nobody in here to an account that asks for one.
+// Before there is an app it does.
+func TestNodeSessionsWithoutACodeAreRefused(t *testing.T) {
+	t.Parallel()
+	s := withWayBack(t)
+	owner, _ := s.atBoth(t, 7)
+	if !s.atExpress(t, 7).signedIn() {
+		t.Fatal("a session of the Node server does not sign in")
+	}
+	_, shown := owner.setsUpApp(&wrist{})
+	shown.recoveryCodes()
+	b := s.atExpress(t, 7)
+	b.there(s, "/me", http.StatusOK)
+	if b.signedIn() {
+		t.Error("somebody got in without a code")
+	}
+	b.post("/login", "email", "ada7@example.org", "password", password).to(codePage + "?next=%2F")
+}
+
 // Each code is good once, however many use it at once on two servers.
 func TestRaceCodeIsGoodOnce(t *testing.T) {
 	t.Parallel()
