@@ -116,11 +116,15 @@ func (a *Accounts) AddApp(ctx context.Context, tx pgx.Tx, userID int64, n NewApp
 	return codes, a.Tell(ctx, tx, userID, mail.AppAdded, nil)
 }
 
-// RemoveApp removes the authenticator app of an account, with the recovery codes if there is no passkey. Errors:
-// ErrNotFound.
+// RemoveApp removes the authenticator app of an account, with the recovery codes if there is no passkey. After another
+// app, all of the account's providers take a code again. Errors: ErrNotFound.
 func (a *Accounts) RemoveApp(ctx context.Context, tx pgx.Tx, userID int64) error {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return err
+	}
+	_, err := tx.Exec(ctx, `UPDATE cairn.identities SET skips_code = false WHERE user_id = $1 AND skips_code`, userID)
+	if err != nil {
+		return fmt.Errorf("auth: ask user %d for codes again: %w", userID, err)
 	}
 	tag, err := tx.Exec(ctx, `
 		UPDATE cairn.second_factors SET app = NULL, app_since = NULL

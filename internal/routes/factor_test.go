@@ -190,6 +190,10 @@ func TestProviderWithoutACode(t *testing.T) {
 	owner.post(path("garmin"), "about", "true").to("/account#methods")
 	newBrowser(t, s).visit("garmin", "ada").to(codePage + "?next=%2F")
 	other.post(codePage, "code", mine.code())
+	owner.post(path("garmin"), "about", "false").to("/account#methods")
+	owner.post(appPage + "/remove").to("/account#two-step")
+	_, _ = owner.setsUpApp(clock) // and says that a code is asked for
+	newBrowser(t, s).visit("garmin", "ada").to(codePage + "?next=%2F")
 }
 
 // A trusted browser is asked for no code at sign-in, but where it matters. The trust ends when credentials change.
