@@ -34,8 +34,14 @@ type Reset struct {
 type NewReset struct{ Password, Code, Address, Browser string }
 
 // ResetNeedsCode reports whether a new password for an account takes a code, too: a link alone must not add a password
-// to an account that has two factors and no password.
-func ResetNeedsCode(a Account) bool { return a.Verified && a.Second.On && !a.Password }
+// to an account that has two factors and no password. Nor must it hand over an account with an app, which would go. An
+// operator's link hands nothing over.
+func ResetNeedsCode(a Account, l Link) bool {
+	if a.Verified {
+		return a.Second.On && !a.Password
+	}
+	return l.details.By != byOperator && a.Second.HasApp() && a.Methods() == 1 && a.Password && len(a.Passkeys) == 0
+}
 
 // CheckReset checks the new password and the code of a reset. Errors: ErrCode, *FieldError, *LimitError, ErrBusy.
 func (a *Accounts) CheckReset(ctx context.Context, l Link, n NewReset) (Reset, error) {
@@ -51,7 +57,7 @@ func (a *Accounts) CheckReset(ctx context.Context, l Link, n NewReset) (Reset, e
 		return Reset{}, err
 	}
 	account, err := a.Get(ctx, l.UserID)
-	if err != nil || !ResetNeedsCode(account) {
+	if err != nil || !ResetNeedsCode(account, l) {
 		return Reset{Link: l, hash: hash}, err
 	}
 	code, err := a.CheckCode(ctx, l.UserID, n.Code, n.Address, n.Browser)
@@ -71,14 +77,15 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset, discon
 	if err := takeLink(ctx, tx, r.Link); err != nil {
 		return false, err
 	}
-	if err := a.useResetCode(ctx, tx, r); err != nil {
+	proven, err := a.useResetCode(ctx, tx, r)
+	if err != nil {
 		return false, err
 	}
 	if r.details.By == byOperator {
 		return false, a.replacePassword(ctx, tx, r)
 	}
 	var verified, others bool
-	err := tx.QueryRow(ctx, `
+	err = tx.QueryRow(ctx, `
 		SELECT verified_at IS NOT NULL,
 		       EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = e.user_id AND signs_in)
 		       OR EXISTS (SELECT FROM cairn.passkeys k WHERE k.user_id = e.user_id)
@@ -90,7 +97,7 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset, discon
 		return false, fmt.Errorf("auth: find the address of user %d: %w", r.UserID, err)
 	case !verified && others:
 		return true, a.freeEmail(ctx, tx, r.Link)
-	case !verified:
+	case !verified && !proven:
 		err = handOver(ctx, tx, r.UserID, disconnect)
 	}
 	if err != nil {
@@ -99,22 +106,27 @@ func (a *Accounts) ResetPassword(ctx context.Context, tx pgx.Tx, r Reset, discon
 	return false, a.replacePassword(ctx, tx, r)
 }
 
-// useResetCode uses the code of a reset where one is needed (ResetNeedsCode). Errors: ErrCode.
-func (a *Accounts) useResetCode(ctx context.Context, tx pgx.Tx, r Reset) error {
-	var needed bool
-	err := tx.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM cairn.second_factors WHERE user_id = $1)
-		   AND EXISTS (SELECT FROM cairn.emails WHERE user_id = $1 AND verified_at IS NOT NULL)
-		   AND NOT EXISTS (SELECT FROM cairn.passwords WHERE user_id = $1)`, r.UserID).Scan(&needed)
+// useResetCode uses the code of a reset where one is needed (ResetNeedsCode), and reports whether that is so. Errors:
+// ErrCode.
+func (a *Accounts) useResetCode(ctx context.Context, tx pgx.Tx, r Reset) (needed bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT CASE WHEN e.verified_at IS NOT NULL THEN p.user_id IS NULL
+		       ELSE $2 AND f.app IS NOT NULL AND p.user_id IS NOT NULL
+		            AND NOT EXISTS (SELECT FROM cairn.identities i WHERE i.user_id = e.user_id AND signs_in)
+		            AND NOT EXISTS (SELECT FROM cairn.passkeys k WHERE k.user_id = e.user_id) END
+		FROM cairn.emails e JOIN cairn.second_factors f USING (user_id) LEFT JOIN cairn.passwords p USING (user_id)
+		WHERE user_id = $1`, r.UserID, r.details.By != byOperator).Scan(&needed)
 	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("auth: look for the second factor of user %d: %w", r.UserID, err)
+		return false, fmt.Errorf("auth: look for the second factor of user %d: %w", r.UserID, err)
 	case !needed:
-		return nil
+		return false, nil
 	case r.code.UserID != r.UserID:
-		return ErrCode
+		return false, ErrCode
 	}
-	return a.UseCode(ctx, tx, r.code)
+	return true, a.UseCode(ctx, tx, r.code)
 }
 
 // handOver removes what somebody else may have added to an account before its address was proven.

@@ -365,6 +365,28 @@ func TestResetLeavesTheSecondFactor(t *testing.T) {
 	}
 }
 
+// Nor is it one where the address was never confirmed, as it is from before there was mail. With a code, all stays.
+func TestResetHandsOverNoApp(t *testing.T) {
+	t.Parallel()
+	plain, clock := newCodeSite(t, options{})
+	owner := signedUp(t, plain, "ada@example.org")
+	mine, shown := owner.setsUpApp(clock)
+	shown.recoveryCodes()
+	server := testkit.NewMailServer(t)
+	s := newSiteWith(t, options{
+		pool: plain.pool, mail: server, works: true, clock: clock.offset, contact: "help@example.org",
+	})
+	b := newBrowser(t, s)
+	b.post("/forgot", "email", "ada@example.org").to("/check-your-mail?for=reset")
+	page := b.follow(server.WaitFor(t, "ada@example.org", "Choose a new password").Link())
+	page.want(200, "#code-hint", "Ask the operator of this site: help@example.org")
+	b.press(page, "password", newPassword).want(422, "#code-error", "isn’t right")
+	b.press(page, "password", newPassword, "code", mine.code()).to("/login?notice=password-reset")
+	b.post("/login", "email", "ada@example.org", "password", newPassword).to(codePage + "?next=%2F")
+	b.post(codePage, "code", mine.code()).to("/")
+	b.get("/account").want(200, "#email", "Confirmed").want(200, "#two-step", "10 left")
+}
+
 // Who takes an account over with a password, and adds an app to it, loses both when its owner undoes the change of
 // address.
 func TestUndoRemovesAThiefsApp(t *testing.T) {

@@ -79,6 +79,7 @@ type resetView struct {
 	view
 	openedLink
 	AsksCode bool
+	Operator string // whom to ask without a code; "": not said
 }
 
 func (s *server) resetPage(w http.ResponseWriter, r *http.Request, l openedLink) error {
@@ -88,7 +89,7 @@ func (s *server) resetPage(w http.ResponseWriter, r *http.Request, l openedLink)
 	}
 	return s.render(w, l.Status, "reset", resetView{
 		view: s.view(r, formTitle("Choose a new password", l.Errors)), openedLink: l,
-		AsksCode: auth.ResetNeedsCode(account),
+		AsksCode: auth.ResetNeedsCode(account, l.Link), Operator: s.Operator,
 	})
 }
 
