@@ -35,10 +35,12 @@ func (a *Access) RemovePassword(ctx context.Context, userID int64) (browser stri
 }
 
 // AddPasskey adds a passkey, and returns its name, and the recovery codes if they come with it. The caller makes sure
-// that the sign-in is recent. Errors: auth.ErrChallenge, auth.ErrPasskeyTaken, auth.ErrTooManyPasskeys.
+// that the sign-in is recent. Errors: auth.ErrFactor, auth.ErrChallenge, auth.ErrPasskeyTaken, auth.ErrTooManyPasskeys.
 func (a *Access) AddPasskey(
 	ctx context.Context, userID int64, n auth.NewPasskey,
 ) (name string, codes []string, err error) {
+	current, _ := session.Current(ctx)
+	n.TwoFactors = current.TwoFactors
 	err = a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
 		if name, codes, err = a.Accounts.AddPasskey(ctx, tx, userID, n); err != nil {
 			return "", err

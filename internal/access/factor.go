@@ -12,8 +12,10 @@ import (
 // AddApp adds an authenticator app to the account that is signed in, and returns the recovery codes if they come with
 // it. The person of this session has proven both factors now, and the browser with this token stays a known one; "":
 // it has none. Links to the account end, because they would take no code. The caller makes sure that the sign-in is
-// recent. Errors: auth.ErrNotFound, session.ErrEnded.
+// recent. Errors: auth.ErrNotFound, auth.ErrFactor, session.ErrEnded.
 func (a *Access) AddApp(ctx context.Context, userID int64, browser string, n auth.NewApp) (codes []string, err error) {
+	current, _ := session.Current(ctx)
+	n.TwoFactors = current.TwoFactors
 	err = a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
 		if codes, err = a.Accounts.AddApp(ctx, tx, userID, n); err != nil {
 			return "", err
@@ -52,8 +54,11 @@ func (a *Access) ResetFactors(ctx context.Context, userID int64) (done auth.Fact
 }
 
 // ReplaceCodes gives the account that is signed in new recovery codes. With the first ones, for passkeys that are older,
-// the account has a second factor, which this session has. Errors: auth.ErrNotFound, session.ErrEnded.
+// the account has a second factor, which this session has proven. Errors: auth.ErrNotFound, auth.ErrFactor,
+// session.ErrEnded.
 func (a *Access) ReplaceCodes(ctx context.Context, userID int64, c auth.RecoveryCodes) error {
+	current, _ := session.Current(ctx)
+	c.TwoFactors = current.TwoFactors
 	return a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {
 		if err := a.Accounts.ReplaceCodes(ctx, tx, userID, c); err != nil {
 			return "", err

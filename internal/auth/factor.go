@@ -62,6 +62,8 @@ func (a *Accounts) SecretOf(userID int64, sealed string) (totp.Secret, error) {
 
 // NewApp is an authenticator app that has shown a right code.
 type NewApp struct {
+	TwoFactors bool // the session that adds it has proven two
+
 	secret totp.Secret
 	step   int64 // of the code
 	codes  RecoveryCodes
@@ -90,13 +92,16 @@ func (a *Accounts) CheckNewApp(ctx context.Context, userID int64, sealed, code, 
 		return NewApp{}, errWrongCode
 	}
 	codes, err := a.firstCodes(ctx, userID)
-	return NewApp{secret, step, codes}, err
+	return NewApp{secret: secret, step: step, codes: codes}, err
 }
 
 // AddApp adds an authenticator app to an account, instead of one that it has. It returns the recovery codes if they
-// come with it. Errors: ErrNotFound.
+// come with it. Errors: ErrNotFound, ErrFactor.
 func (a *Accounts) AddApp(ctx context.Context, tx pgx.Tx, userID int64, n NewApp) (codes []string, err error) {
 	if err := lockMethods(ctx, tx, userID); err != nil {
+		return nil, err
+	}
+	if err := requireFactors(ctx, tx, userID, n.TwoFactors); err != nil {
 		return nil, err
 	}
 	_, err = tx.Exec(ctx, `
@@ -114,6 +119,20 @@ func (a *Accounts) AddApp(ctx context.Context, tx pgx.Tx, userID int64, n NewApp
 		return nil, err
 	}
 	return codes, a.Tell(ctx, tx, userID, mail.AppAdded, nil)
+}
+
+// requireFactors checks, after lockMethods, that an account has no second factor yet if a session that has proven one
+// changes that: it may have got one since the request began. Errors: ErrFactor.
+func requireFactors(ctx context.Context, tx pgx.Tx, userID int64, two bool) error {
+	var on bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.second_factors WHERE user_id = $1)`, userID).Scan(&on)
+	switch {
+	case err != nil:
+		return fmt.Errorf("auth: look for the second factor of user %d: %w", userID, err)
+	case on && !two:
+		return ErrFactor
+	}
+	return nil
 }
 
 // RemoveApp removes the authenticator app of an account, with the recovery codes if there is no passkey. After another

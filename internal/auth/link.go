@@ -225,7 +225,8 @@ func (a *Accounts) EndLinks(ctx context.Context, tx pgx.Tx, userID int64) error 
 	return nil
 }
 
-// endChanges ends changes of an account's address that wait for their link. They may have been asked for with one factor.
+// endChanges ends changes of an account's address that wait for their link. They may have been asked for with one
+// factor.
 func endChanges(ctx context.Context, tx pgx.Tx, userID int64) error {
 	_, err := tx.Exec(ctx, `DELETE FROM cairn.links WHERE user_id = $1 AND purpose = 'change'`, userID)
 	if err != nil {

@@ -101,13 +101,16 @@ func newHandle() []byte {
 // NewPasskey is a passkey that was checked, and is not stored yet.
 type NewPasskey struct {
 	passkey.Passkey
+	TwoFactors bool // the session that adds it has proven two
+
 	to    passkey.Answered
 	name  string
 	codes RecoveryCodes
 }
 
 // AddPasskey adds a passkey to an account, under its name, or with a number behind that. It returns the name, and the
-// recovery codes if they come with it. Errors: ErrNotFound, ErrChallenge, ErrPasskeyTaken, ErrTooManyPasskeys.
+// recovery codes if they come with it. Errors: ErrNotFound, ErrFactor, ErrChallenge, ErrPasskeyTaken,
+// ErrTooManyPasskeys.
 func (a *Accounts) AddPasskey(
 	ctx context.Context, tx pgx.Tx, userID int64, n NewPasskey,
 ) (name string, codes []string, err error) {
@@ -115,6 +118,9 @@ func (a *Accounts) AddPasskey(
 		return "", nil, err
 	}
 	if err := lockMethods(ctx, tx, userID); err != nil {
+		return "", nil, err
+	}
+	if err := requireFactors(ctx, tx, userID, n.TwoFactors); err != nil {
 		return "", nil, err
 	}
 	if name, err = nameOfPasskey(ctx, tx, userID, n.name); err != nil {

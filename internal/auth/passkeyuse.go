@@ -99,7 +99,7 @@ func (a *Accounts) CheckNewPasskey(
 		name = browserName
 	}
 	codes, err := a.firstCodes(ctx, account.ID)
-	return NewPasskey{made, to, name, codes}, err
+	return NewPasskey{Passkey: made, to: to, name: name, codes: codes}, err
 }
 
 // PasskeyProof is a passkey whose answer was checked. UsePasskey checks the rest.

@@ -23,7 +23,8 @@ const (
 // RecoveryCodes are new recovery codes. The zero value is none. They are made outside the transaction that stores them,
 // because hashing takes a while.
 type RecoveryCodes struct {
-	Codes []string // "k3vd-9w2m-x7hp"
+	Codes      []string // "k3vd-9w2m-x7hp"
+	TwoFactors bool     // the session that replaces others by them has proven two
 
 	hashes []string // of what follows the start
 }
@@ -118,9 +119,12 @@ func storeCodes(ctx context.Context, tx pgx.Tx, userID int64, c RecoveryCodes) e
 func (a *Accounts) NewCodes(ctx context.Context) (RecoveryCodes, error) { return a.newCodes(ctx) }
 
 // ReplaceCodes gives an account with a second factor new recovery codes, and ends the ones that it has. Errors:
-// ErrNotFound.
+// ErrNotFound, ErrFactor.
 func (a *Accounts) ReplaceCodes(ctx context.Context, tx pgx.Tx, userID int64, c RecoveryCodes) error {
 	if err := lockMethods(ctx, tx, userID); err != nil {
+		return err
+	}
+	if err := requireFactors(ctx, tx, userID, c.TwoFactors); err != nil {
 		return err
 	}
 	// Passkeys that were added before there were recovery codes have no row yet.

@@ -77,6 +77,8 @@ func (s *server) page(h handler) http.HandlerFunc {
 		switch err := h(w, r); {
 		case errors.Is(err, session.ErrEnded):
 			s.sessionGone(w, r)
+		case errors.Is(err, auth.ErrFactor): // the account has got a second one since the request began
+			askAgain(w, r, pageOf(r))
 		case err != nil:
 			s.fail(w, r, err)
 		}

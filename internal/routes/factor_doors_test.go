@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
 )
 
 // Whatever people type as a code is a wrong one.
@@ -129,4 +132,50 @@ func TestFirstCodesForAnOlderPasskey(t *testing.T) {
 	b.get("/account").want(200, "#two-step", "None left")
 	b.post("/account/recovery-codes").recoveryCodes()
 	b.get("/account/delete").want(200, "h1", "Delete")
+}
+
+// A request with one factor that waits while the owner sets up an app does not put another in its place, adds no
+// passkey, and makes no recovery codes.
+func TestNobodyReplacesAnAppThatHasJustCome(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{appPage, addPasskey, "/account/recovery-codes"} {
+		s, clock := newCodeSite(t, options{})
+		owner := signedUp(t, s, "ada@example.org")
+		thief := newBrowser(t, s)
+		thief.post("/login", "email", "ada@example.org", "password", password).to("/")
+		d := newDevice(s)
+		made := d.makes(t, thief.options(addPasskey))
+		release := holding(t, s, `SELECT FROM cairn.users FOR UPDATE`)
+		together(
+			func() { _, _ = owner.setsUpApp(clock) },
+			func() {
+				awaitWaiting(t, s, 1)
+				if path == appPage {
+					thief.setsUpOther(clock).to(confirming(appPage))
+				} else {
+					thief.post(path, "answer", made).to(confirming(path))
+				}
+			},
+			func() {
+				awaitWaiting(t, s, 2)
+				release()
+			},
+		)
+		thief.get(appPage).to(confirming(appPage))
+		if n := count(t, s, `SELECT count(*) FROM cairn.passkeys`); n != 0 {
+			t.Errorf("%s: a passkey was added with one factor", path)
+		}
+	}
+}
+
+// setsUpOther is setsUpApp with the clock as it is.
+func (b browser) setsUpOther(clock *wrist) answer {
+	b.t.Helper()
+	page := b.get(appPage).want(http.StatusOK, "h1", "Set up")
+	secret := strings.ReplaceAll(page.Find("code.key").Text(), " ", "")
+	code, err := totp.GenerateCode(secret, time.Now().Add(clock.offset()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.post(appPage, "secret", page.Find("input[name=secret]").AttrOr("value", ""), "code", code)
 }
