@@ -90,10 +90,11 @@ func (a *Access) SignInWithProvider(ctx context.Context, g oauth.Grant, in SignI
 		return done, err
 	}
 	// The tokens are stored whether the code comes or not: the provider may have ended the ones from before.
-	return SignedIn{}, errors.Join(err, pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
+	stored := pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
 		_, _, err := a.OwnerOf(ctx, tx, g, in.Invitation)
 		return err
-	}))
+	})
+	return SignedIn{}, cmp.Or(stored, err)
 }
 
 // OwnerOf returns the owner of a provider's account, and makes an account here at the first visit. It stores the

@@ -179,3 +179,17 @@ func (b browser) setsUpOther(clock *wrist) answer {
 	}
 	return b.post(appPage, "secret", page.Find("input[name=secret]").AttrOr("value", ""), "code", code)
 }
+
+// If the tokens of a sign-in that needs a code can't be stored, the person reads that, and the operator, too.
+func TestProviderBeforeACodeStoresItsTokens(t *testing.T) {
+	t.Parallel()
+	s, clock := newCodeSite(t, options{})
+	owner := newBrowser(t, s)
+	owner.visit("strava", "ada").to("/")
+	_, shown := owner.setsUpApp(clock)
+	shown.recoveryCodes()
+	exec(t, s, `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''full''; END'`)
+	exec(t, s, `CREATE CONSTRAINT TRIGGER fail AFTER INSERT OR UPDATE ON cairn.connections
+	            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()`)
+	newBrowser(t, s).visit("strava", "ada").want(500, "h1", "Something went wrong")
+}
