@@ -147,6 +147,9 @@ func (a *Accounts) AddPassword(ctx context.Context, tx pgx.Tx, userID int64, n N
 	if err := insertPassword(ctx, tx, userID, n); err != nil {
 		return err
 	}
+	if err := a.distrust(ctx, tx, userID); err != nil {
+		return err
+	}
 	return a.Tell(ctx, tx, userID, mail.PasswordAdded, nil)
 }
 

@@ -193,3 +193,21 @@ func TestProviderBeforeACodeStoresItsTokens(t *testing.T) {
 	            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()`)
 	newBrowser(t, s).visit("strava", "ada").want(500, "h1", "Something went wrong")
 }
+
+// A browser that was trusted when the account had no password takes a code after that.
+func TestNewPasswordEndsTrust(t *testing.T) {
+	t.Parallel()
+	s, clock := newCodeSite(t, options{})
+	owner := newBrowser(t, s)
+	owner.visit("strava", "ada").to("/")
+	mine, shown := owner.setsUpApp(clock)
+	shown.recoveryCodes()
+	b := newBrowser(t, s)
+	b.visit("strava", "ada").to(codePage + "?next=%2F")
+	b.post(codePage, "code", mine.code(), "trust", "on").to("/")
+	b.post("/logout")
+	b.visit("strava", "ada").to("/")
+	owner.post("/account/password", "email", "ada@example.org", "password", password).to("/account#h-password")
+	b.post("/logout")
+	b.visit("strava", "ada").to(codePage + "?next=%2F")
+}
