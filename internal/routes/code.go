@@ -60,14 +60,17 @@ func (s *server) pending(r *http.Request) (auth.Pending, error) {
 func (s *server) dropPending(w http.ResponseWriter) { s.setCookie(w, codeCookie, "", -time.Second) }
 
 func (s *server) codePage(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	v := codeView{Next: returnPath(query.Get("next")), Recovery: query.Get("with") == "recovery"}
 	pending, err := s.pending(r)
+	if current, _ := session.Current(r.Context()); errors.Is(err, auth.ErrPending) && current.Recent {
+		redirect(w, r, v.Next) // the code was entered, and the browser has gone back
+		return nil
+	}
 	if err != nil {
 		return s.refusePending(w, r, err)
 	}
-	query := r.URL.Query()
-	return s.showCode(w, r, http.StatusOK, pending, codeView{
-		Next: returnPath(query.Get("next")), Recovery: query.Get("with") == "recovery",
-	})
+	return s.showCode(w, r, http.StatusOK, pending, v)
 }
 
 // refusePending answers errors about a sign-in that waits: one that is too old begins again.
@@ -99,17 +102,17 @@ func (s *server) showCode(w http.ResponseWriter, r *http.Request, status int, p 
 	v.HasApp, v.CanTrust, v.Operator = account.Second.HasApp(), !s.signedInAs(r, p.UserID), s.Operator
 	v.Recovery = v.Recovery || !v.HasApp
 	if s.passkeyConfirm(&v.view, account, v.Next) != nil {
-		v.Passkey = s.passkeyInstead(r, p.UserID, v.Next)
+		v.Passkey = s.passkeyInstead(r, p, v.Next)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	return s.render(w, status, "code", v)
 }
 
 // passkeyInstead is the form for a passkey instead of a code.
-func (s *server) passkeyInstead(r *http.Request, userID int64, next string) *passkeyForm {
+func (s *server) passkeyInstead(r *http.Request, p auth.Pending, next string) *passkeyForm {
 	form := &passkeyForm{Action: "/login/passkey", Options: "/login/passkey/options",
-		Label: "Use a passkey instead", Next: next}
-	if s.signedInAs(r, userID) {
+		Label: "Use a passkey instead", Next: next, Keep: p.Persistent}
+	if s.signedInAs(r, p.UserID) {
 		form.Action, form.Options = confirmPath+"/passkey", confirmPath+"/passkey/options"
 	}
 	return form

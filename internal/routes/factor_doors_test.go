@@ -211,3 +211,26 @@ func TestNewPasswordEndsTrust(t *testing.T) {
 	b.post("/logout")
 	b.visit("strava", "ada").to(codePage + "?next=%2F")
 }
+
+// The page for a code leads people on who have entered it, and a passkey instead keeps them signed in as they wanted.
+func TestPageForACode(t *testing.T) {
+	t.Parallel()
+	s, clock := newCodeSite(t, options{})
+	owner, d := signedUp(t, s, "ada@example.org"), newDevice(s)
+	owner.addsPasskey(d)
+	mine, _ := owner.setsUpApp(clock)
+	b := newBrowser(t, s)
+	for keep, kept := range map[string]int{"on": 1, "": 0} {
+		b.post("/logout")
+		b.post("/login", "email", "ada@example.org", "password", password, "keep", keep).to(codePage + "?next=%2F")
+		field := b.get(codePage).want(200, "form.passkey", "Use a passkey instead").Find("form.passkey input[name=keep]")
+		if field.Length() != kept {
+			t.Errorf("with keep=%q, %d fields keep the session", keep, field.Length())
+		}
+	}
+	b.post(codePage, "code", mine.code(), "next", "/account").to("/account")
+	b.get(codePage + "?next=%2Faccount").to("/account")
+	if said := b.get("/account").Find("#notice").Text(); said != "" {
+		t.Errorf("after going back, the page says %q", said)
+	}
+}

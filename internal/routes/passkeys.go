@@ -23,6 +23,7 @@ type passkeyForm struct {
 	Next    string
 	New     bool // it makes a passkey
 	Fills   bool // the browser offers passkeys in the e-mail field, too
+	Keep    bool // the session outlives the browser, without Fills
 }
 
 // passkeySignIn is the form of the sign-in page; nil: this server can't have passkeys.
