@@ -9,8 +9,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// An account outlives a forgotten password, a lost phone and a stolen address, by the messages in the sandbox's mailbox
-// alone.
+// People keep their account after a forgotten password, a lost phone and a stolen address. All they need is the
+// messages in the sandbox's mailbox.
 func TestLifeOfAnAccountInChromium(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()

@@ -76,7 +76,7 @@ func (a authenticator) has() []*webauthn.Credential {
 	return has.Credentials
 }
 
-// forgets waits until the authenticator has no passkey, because a page has told it that none works here.
+// forgets waits until a page has told the authenticator that no passkey works here, and it has none any more.
 func (a authenticator) forgets(what string) {
 	a.t.Helper()
 	testkit.Eventually(a.t, what, func() bool { return len(a.has()) == 0 })
@@ -94,7 +94,7 @@ func (a authenticator) press(step, selector string) {
 	a.run(step, chromedp.Navigate(a.site+"/login?next=/account"), click(pressed), visible(selector))
 }
 
-// evaluate returns what a script promises.
+// evaluate returns the string to which a script's promise resolves.
 func (a authenticator) evaluate(script string) string {
 	a.t.Helper()
 	said, err := chromedp.Run(a.ctx, chromedp.Evaluate[string](script, chromedp.EvalAwaitPromise))

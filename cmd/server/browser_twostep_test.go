@@ -23,7 +23,7 @@ func (a auditor) text(selector string) string {
 	return said
 }
 
-// code is what an authenticator app shows now, and forgets that it was used before.
+// code is what an authenticator app shows now. It makes the site forget that this code was used before.
 func (a auditor) code(secret string) string {
 	a.t.Helper()
 	a.execute(`UPDATE cairn.second_factors SET last_step = 0`)

@@ -129,7 +129,7 @@ func TestStopDoesNotWaitForever(t *testing.T) {
 	}
 }
 
-// A download that nobody reads does not keep a server from stopping. Its browser sees that it failed.
+// A download that nobody reads does not keep a server from stopping. The browser sees that the download failed.
 func TestStopCutsDownloadsOff(t *testing.T) {
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)

@@ -47,7 +47,7 @@ var guests = map[string][]string{
 	"identities":     {"internal/node"},
 	"passwords":      {"internal/node"},
 	"passkeys":       {"internal/node"},
-	"second_factors": {"internal/session"}, // a lookup of a session says whether it has proven enough
+	"second_factors": {"internal/session"}, // whether a session is recent depends on it
 }
 
 // testsAlone are packages that only tests use.

@@ -3,13 +3,13 @@
 -- +goose NO TRANSACTION
 -- +goose Up
 
--- An account that has a second factor to show. What matters then takes a sign-in with two factors. The row is made with
--- the first passkey or authenticator app, together with recovery codes, and goes with the last one.
+-- The accounts that have a second factor. Re-authentication takes two factors then. The row is made with the first
+-- passkey or authenticator app, together with recovery codes, and goes with the last one.
 CREATE TABLE IF NOT EXISTS cairn.second_factors (
     user_id     bigint PRIMARY KEY REFERENCES cairn.users ON DELETE CASCADE,
-    app         bytea,       -- the sealed secret that the authenticator app has; NULL: there is no app
+    app         bytea,       -- the sealed secret of the authenticator app; NULL: there is no app
     app_since   timestamptz,
-    last_step   bigint NOT NULL DEFAULT 0, -- the 30 seconds of the last code that was taken: each is good once
+    last_step   bigint NOT NULL DEFAULT 0, -- of the last code that was accepted: each works once
     wrong_codes integer NOT NULL DEFAULT 0, -- since the last right one
     CHECK ((app IS NULL) = (app_since IS NULL))
 );
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS cairn.recovery_codes (
 -- The sign-in proved two factors: a passkey, or a password or a provider's account and a code.
 ALTER TABLE cairn.sessions ADD COLUMN IF NOT EXISTS two_factors boolean NOT NULL DEFAULT false;
 
--- Until then, a known browser signs in without a code. user_agent names it in the list.
+-- Until trusted_until, a known browser signs in without a code. user_agent names it in the list.
 ALTER TABLE cairn.browsers
     ADD COLUMN IF NOT EXISTS trusted_until timestamptz,
     ADD COLUMN IF NOT EXISTS user_agent text NOT NULL DEFAULT '' CHECK (length(user_agent) <= 512);

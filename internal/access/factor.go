@@ -67,7 +67,7 @@ func (a *Access) ReplaceCodes(ctx context.Context, userID int64, c auth.Recovery
 	})
 }
 
-// SkipCode says whether an account at a provider signs in without a code, and returns the provider's key. Errors:
+// SkipCode sets whether an account at a provider signs in without a code, and returns the provider's key. Errors:
 // auth.ErrNotFound, session.ErrEnded.
 func (a *Access) SkipCode(ctx context.Context, userID, id int64, skip bool) (provider string, err error) {
 	err = a.Sessions.ChangeAccess(ctx, "", func(ctx context.Context, tx pgx.Tx) (string, error) {

@@ -20,9 +20,9 @@ type SignIn struct {
 	Browser    string    // the token of a known browser; "": none
 	Intent     string    // the id of what the person wanted to do (session.PutIntent); "": nothing
 	Invitation auth.Link // that this browser holds; the zero Link: none
-	Trust      bool      // this browser signs in without a code from now on
+	Trust      bool      // this browser needs no code for auth.TrustLife
 
-	twoFactors bool // they are proven
+	twoFactors bool // the sign-in has proven two
 }
 
 // SignedIn is what a sign-in led to.
@@ -89,7 +89,7 @@ func (a *Access) SignInWithProvider(ctx context.Context, g oauth.Grant, in SignI
 	if _, waits := errors.AsType[*CodeNeeded](err); !waits {
 		return done, err
 	}
-	// The tokens are stored whether the code comes or not: the provider may have ended the ones from before.
+	// The tokens are stored whether the code comes or not: the provider may have ended the earlier ones.
 	stored := pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
 		_, _, err := a.OwnerOf(ctx, tx, g, in.Invitation)
 		return err
@@ -116,8 +116,8 @@ func (a *Access) OwnerOf(
 	return owner, false, err
 }
 
-// OwnerWithoutCode is OwnerOf for what takes no code: it refuses accounts that ask for one. Errors: those of OwnerOf,
-// auth.ErrNeedsCode.
+// OwnerWithoutCode is OwnerOf for sign-ins that can't show a code: it refuses accounts that ask for one. Errors: those
+// of OwnerOf, auth.ErrNeedsCode.
 func (a *Access) OwnerWithoutCode(ctx context.Context, tx pgx.Tx, g oauth.Grant) (userID int64, err error) {
 	owner, _, err := a.OwnerOf(ctx, tx, g, auth.Link{})
 	if err != nil {
@@ -131,8 +131,8 @@ func (a *Access) OwnerWithoutCode(ctx context.Context, tx pgx.Tx, g oauth.Grant)
 }
 
 // SignInBy signs in by a method of another package. prove checks the credential, locks the user and then the credential
-// (auth.KeepUser), and returns whose it is. It takes no code, so it signs nobody in to an account that asks for one.
-// Errors: prove's, auth.ErrNeedsCode.
+// (auth.KeepUser), and returns whose it is. It can't show a code, so it signs nobody in to an account that asks for
+// one. Errors: prove's, auth.ErrNeedsCode.
 func (a *Access) SignInBy(ctx context.Context, method string, in SignIn, prove Prove) (SignedIn, error) {
 	done, err := a.signIn(ctx, method, in, func(ctx context.Context, tx pgx.Tx, _ *SignedIn) (auth.Proof, error) {
 		userID, err := prove(ctx, tx)

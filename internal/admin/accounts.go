@@ -125,9 +125,9 @@ type AccountRow struct {
 	Name       string     `json:"name"`
 	Email      string     `json:"email"` // "": none
 	Confirmed  bool       `json:"email_confirmed"`
-	Password   bool       `json:"password"`       // it signs in
+	Password   bool       `json:"password"`       // there is one
 	Passkeys   int        `json:"passkeys"`       // how many there are
-	App        bool       `json:"app"`            // codes of an authenticator app are asked for
+	App        bool       `json:"app"`            // an authenticator app is set up
 	Codes      int        `json:"recovery_codes"` // how many are left
 	Identities []string   `json:"identities"`     // accounts at providers that sign in, as "name:id"
 	Created    time.Time  `json:"created"`
@@ -268,8 +268,8 @@ func (o operator) resetFactors(ctx context.Context, userID int64, out io.Writer)
 	done, err := o.ResetFactors(ctx, userID)
 	switch {
 	case errors.Is(err, auth.ErrNoEmail):
-		return fmt.Errorf("nothing was changed: passkeys are all that user %d signs in with, and there is no e-mail "+
-			"address for a reset link", userID)
+		return fmt.Errorf("nothing was changed: user %d signs in with passkeys only, and has no e-mail address "+
+			"for a reset link", userID)
 	case errors.Is(err, auth.ErrDisabled):
 		return fmt.Errorf("user %d is disabled", userID)
 	case err != nil:
@@ -278,7 +278,7 @@ func (o operator) resetFactors(ctx context.Context, userID int64, out io.Writer)
 	_, err = fmt.Fprintf(out, "removed %s, authenticator app: %s; ended all sessions of user %d\n",
 		Plural(done.Passkeys, "passkey"), yesNo(done.App), userID)
 	if done.Methods == 0 && err == nil {
-		_, err = fmt.Fprintf(out, "nothing signs in now: make a link with reset-link --user-id %d\n", userID)
+		_, err = fmt.Fprintf(out, "no sign-in method is left: make a link with reset-link --user-id %d\n", userID)
 	}
 	return err
 }

@@ -25,7 +25,7 @@ lacks the newest key, it changes nothing and names that server. It says when the
 older keys can be removed.
 `
 
-// Secrets are all columns that ENCRYPTION_KEY seals.
+// Secrets are all columns whose values ENCRYPTION_KEY seals.
 func Secrets(pool *pgxpool.Pool, sealer *seal.Sealer) sealed.Columns {
 	all := slices.Concat(connection.SealedColumns(), auth.SealedColumns())
 	return sealed.Columns{Pool: pool, Sealer: sealer, All: all}

@@ -3,7 +3,7 @@
 //	account.go      users: their name, their sign-in methods, their deletion
 //	email.go        the address of a user
 //	change.go       changing the address, and undoing that
-//	undo.go         ending an undo before its time
+//	undo.go         ending an undo early
 //	disown.go       taking back what an intruder did since signing in
 //	password.go     sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go     sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
@@ -97,8 +97,8 @@ type Options struct {
 	Limits Limits
 	Mail   *mail.Outbox // nil: no mail is sent
 	Site   *url.URL     // where browsers reach us; nil: there are no passkeys
-	Sealer *seal.Sealer // of secrets of authenticator apps; nil: nobody signs in
-	// CodeClock is how far the clock of codes is ahead of the database's, in tests; nil: not at all.
+	Sealer *seal.Sealer // of apps' secrets, and of sign-ins that wait for a code; nil: neither works
+	// CodeClock returns how far the clock of codes is ahead of the database's, in tests; nil: not at all.
 	CodeClock func() time.Duration
 	Admission Admission          // "": Open
 	Refused   func(limit string) // is called with the name of a limit when it refuses; may be nil

@@ -60,7 +60,7 @@ func (a *Accounts) Trust(ctx context.Context, tx pgx.Tx, userID int64, token str
 	return nil
 }
 
-// distrust ends the trust in all browsers of an account, whose credentials change.
+// distrust ends the trust in all browsers of an account, because its credentials change.
 func (a *Accounts) distrust(ctx context.Context, tx pgx.Tx, userID int64) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE cairn.browsers SET trusted_until = NULL, user_agent = ''

@@ -126,7 +126,7 @@ func takeBack(ctx context.Context, tx pgx.Tx, l Link) error {
 	return takeLink(ctx, tx, l)
 }
 
-// restoreEmail gives an account the address of a link again. Links that take back something later would give the
+// restoreEmail gives an account the address of a link again. Newer links that take something back would give the
 // account back to an intruder, so they end. Older ones stay good. Errors: ErrEmailTaken.
 func restoreEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 	if err := evictClaim(ctx, tx, l); err != nil {
@@ -143,14 +143,13 @@ func restoreEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 	return nil
 }
 
-// SendReset sends a link for a new password to the address of a link, in the transaction that uses the link. It is not
-// counted as a request, of which strangers could use up all (Limits.ResetStrangers).
+// SendReset sends a link for a new password to the address of a link, in the transaction that uses the link. It does
+// not count as a request: strangers could have used up all of those (Limits.ResetStrangers).
 func (a *Accounts) SendReset(ctx context.Context, tx pgx.Tx, l Link) error {
 	return a.sendLink(ctx, tx, Link{Purpose: ToReset, UserID: l.UserID, Email: l.Email, key: l.key})
 }
 
-// removeSince removes the sign-in methods that an intruder may know or have added since a time: the password in any
-// case.
+// removeSince removes what an intruder may have added since a time, and the password, which they may know.
 func removeSince(ctx context.Context, tx pgx.Tx, userID int64, since time.Time, disconnect Disconnect) error {
 	err := removeIdentities(ctx, tx, disconnect, `user_id = $1 AND created_at >= $2`, userID, since)
 	if err != nil {
@@ -166,8 +165,8 @@ func removeSince(ctx context.Context, tx pgx.Tx, userID int64, since time.Time, 
 	return removeFactorSince(ctx, tx, userID, since)
 }
 
-// removeFactorSince removes an authenticator app and recovery codes that an intruder may have added since a time: they
-// would keep the owner out. Recovery codes from before stay, even without an app and a passkey: a new password still
+// removeFactorSince removes an authenticator app and recovery codes that an intruder may have added since a time,
+// because they would keep the owner out. Providers ask for codes again. Recovery codes from before stay, even without an app and a passkey: a new password still
 // takes one then, so that somebody who can read the owner's mail does not get round the second factor.
 func removeFactorSince(ctx context.Context, tx pgx.Tx, userID int64, since time.Time) error {
 	for _, sql := range []string{

@@ -29,7 +29,8 @@ var (
 
 const (
 	pendingLife = 10 * time.Minute // between a first factor and its code
-	// alarmingCodes is how many wrong codes in a row tell an account's owner. The next message comes after moreCodes.
+	// After alarmingCodes wrong codes in a row the owner of the account is told, and again at each multiple of
+	// moreCodes.
 	alarmingCodes, moreCodes = 5, 50
 )
 
@@ -41,9 +42,9 @@ type Pending struct {
 	at         time.Time
 }
 
-// NeedsCode reports whether a sign-in has to show a code. If the account has an app it does, unless its owner trusts
-// the browser, or lets the provider's account sign in without. If somebody who is signed in signs in again, to confirm
-// something, every account with a second factor asks for a code. p notes the time.
+// NeedsCode reports whether a sign-in has to show a code. With an app it does, unless the account's owner trusts the
+// browser, or lets the provider's account sign in without a code. again says that somebody who is signed in signs in
+// again, to confirm something: then every account with a second factor asks for a code. p notes the time.
 func (a *Accounts) NeedsCode(ctx context.Context, tx pgx.Tx, p *Pending, browser string, again bool) (bool, error) {
 	var needed bool
 	err := tx.QueryRow(ctx, `
@@ -112,8 +113,8 @@ type CodeProof struct {
 	UserID int64
 
 	app        []byte // the sealed secret of the app; nil: it is a recovery code
-	step       int64
-	recoveryID int64
+	step       int64  // of the app's code
+	recoveryID int64  // of the recovery code
 }
 
 // CheckCode checks a code of a user. browser is the token of a known browser, or "". Errors: ErrCode, *LimitError,
@@ -136,8 +137,8 @@ func (a *Accounts) CheckCode(ctx context.Context, userID int64, code, address, b
 	return proof, a.Reset(ctx, own)
 }
 
-// codeCount is the limit of an account's codes. A known browser has its own, so that somebody who knows the password
-// can't keep the owner from entering a code. It must have signed in since the app was set up: somebody who knew the
+// codeCount counts the codes that are tried for an account. A known browser has its own, so that somebody who knows the
+// password can't keep the owner from entering a code. It must have signed in since the app was set up: somebody who knew the
 // password before may have many browsers, and would have as many tries more.
 func (a *Accounts) codeCount(ctx context.Context, userID int64, browser string) (Count, error) {
 	var known bool
@@ -200,8 +201,8 @@ func (a *Accounts) matchAppCode(ctx context.Context, userID int64, code string) 
 	return proof, nil
 }
 
-// noteWrongCode counts wrong codes in a row, and tells the owner of the account when there are many: the one who enters
-// them has proven the first factor.
+// noteWrongCode counts wrong codes in a row, and tells the owner of the account when there are many: somebody has
+// proven the first factor.
 func (a *Accounts) noteWrongCode(ctx context.Context, userID int64) error {
 	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 		if err := KeepUser(ctx, tx, userID); errors.Is(err, ErrNotFound) {

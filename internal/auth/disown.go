@@ -10,11 +10,10 @@ import (
 	"cairn/internal/mail"
 )
 
-// The message about a sign-in in a new browser has a link that says "this wasn't me". Its reader may be locked out by
-// then, so it needs no session. It takes back what was done since that session began, as undoing a change of address
-// does (change.go). The link is made in the transaction of the sign-in, so it is as old as the session, and finds what
-// is not older: it works when the session is gone, or has another token. Like an undo, it outlives what an intruder can
-// do in the account.
+// The message about a sign-in in a new browser has a link, "This wasn't me". It takes back what was done since that
+// session began, as undoing a change of address does (change.go). It needs no session, because the owner may be locked
+// out by then. It is made in the transaction of the sign-in, so both have the same time, and it finds what is newer
+// even if the session is gone or has another token. Like an undo, it stays when somebody locks others out.
 
 // TellNewBrowser records a sign-in in a new browser, and mails it with a link for Disown, in the transaction of the
 // sign-in. method is as in cairn.sign_in_methods.
@@ -36,13 +35,13 @@ func (a *Accounts) TellNewBrowser(ctx context.Context, tx pgx.Tx, userID int64, 
 	return a.mail.Put(ctx, tx, d)
 }
 
-// SignIn returns when a session began that a link disowns, and the facts of the message about it.
+// SignIn returns when the session of a link began, and the facts of the message about it.
 func (l Link) SignIn() (began time.Time, facts mail.Facts) { return l.created, l.details.SignIn }
 
-// Disown removes the password and the sign-in methods that were added since the session of a link began. Other methods
-// with which it may have begun don't sign in any more. If the address was changed since, Disown restores it. disconnect
-// ends a connection first. The caller ends sessions and other links, calls ForgetBrowsersSince, and sends a link for a
-// new password (SendReset). Errors: ErrLink, ErrEmailTaken, ErrDisabled; disconnect's.
+// Disown removes the password, and the sign-in methods, app and recovery codes that were added since the session of a
+// link began. The method with which it began does not sign in any more. If the address was changed since, Disown
+// restores it. disconnect ends a connection first. The caller ends sessions and other links, calls ForgetBrowsersSince,
+// and sends a link for a new password (SendReset). Errors: ErrLink, ErrEmailTaken, ErrDisabled; disconnect's.
 func (a *Accounts) Disown(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
 	if err := takeBack(ctx, tx, l); err != nil {
 		return err
@@ -68,9 +67,9 @@ func (a *Accounts) Disown(ctx context.Context, tx pgx.Tx, l Link, disconnect Dis
 	return a.Tell(ctx, tx, l.UserID, mail.SignInDisowned, nil)
 }
 
-// changedSince reports whether the account has another address than the link's, which it had when the session began. An
-// intruder may have added the other one. The owner of the old one can take it back as long as that change can be undone
-// and not longer, so that a link to an address that was given up does not take the account back to it. Errors: ErrLink.
+// changedSince reports whether the account has another address now than the link's, which it had when the session
+// began: an intruder may have changed it. The link restores its address only while that change can be undone. After
+// that the owner may have given the address up, and the link is no good. Errors: ErrLink.
 func changedSince(ctx context.Context, tx pgx.Tx, l Link) (changed bool, err error) {
 	var undoable bool
 	err = tx.QueryRow(ctx, `

@@ -14,13 +14,13 @@ import (
 	"cairn/internal/totp"
 )
 
-// An account has a second factor once it has a passkey or an authenticator app. From then on, what matters takes a
-// sign-in with two factors: a passkey, or a password or a provider's account and a code. With an app, each sign-in by a
-// password or a provider takes a code. Recovery codes come with the first of them, and go with the last.
+// An account has a second factor once it has a passkey or an authenticator app. From then on re-authentication takes
+// two factors: a passkey, or a code after a password or a provider's account. With an app, each sign-in by a password
+// or a provider takes a code. Recovery codes come with the first passkey or app, and go with the last.
 
 // SecondFactor is what an account has beside its sign-in methods. The zero value is an account with one factor.
 type SecondFactor struct {
-	On       bool       // what matters takes two factors
+	On       bool       // re-authentication takes two factors
 	AppSince *time.Time // when the authenticator app was added; nil: there is none
 	Codes    int        // recovery codes that are left
 }
@@ -28,7 +28,7 @@ type SecondFactor struct {
 // HasApp reports whether a code of an authenticator app is asked for after a password or a provider's account.
 func (f SecondFactor) HasApp() bool { return f.AppSince != nil }
 
-// appData is the associated data of a sealed secret.
+// appData is the associated data of the sealed secret of an app.
 func appData(userID int64) string { return fmt.Sprintf("cairn.second_factors/app/%d", userID) }
 
 // SealedColumns are the columns with sealed secrets. Their associated data is that of appData.
@@ -37,7 +37,7 @@ func SealedColumns() []sealed.Column {
 		Data: `'cairn.second_factors/app/' || user_id`}}
 }
 
-// setUpData is that of a secret in a form, which is not stored yet.
+// setUpData is the associated data of a secret in a form, which is not stored yet.
 func setUpData(userID int64) string { return fmt.Sprintf("an authenticator app for user %d", userID) }
 
 // SetUpApp makes the secret of an authenticator app, and what stands for it in the form that takes the app's first
@@ -71,7 +71,7 @@ type NewApp struct {
 
 // errWrongCode is for a form that sets up an app.
 var errWrongCode = &FieldError{Field: "code", Message: "This code isn’t right. " +
-	"If your app shows another one by now, enter that. If not, check the clock of your phone."}
+	"If your app shows another one by now, enter that. If not, check your phone’s clock."}
 
 // CheckNewApp checks the first code of an app. Errors: ErrNotFound, *FieldError, *LimitError, ErrBusy.
 func (a *Accounts) CheckNewApp(ctx context.Context, userID int64, sealed, code, address string) (NewApp, error) {
@@ -170,7 +170,7 @@ func HasApp(ctx context.Context, tx pgx.Tx, userID int64) (has bool, err error) 
 	return has, nil
 }
 
-// dropFactor makes an account without an app and a passkey one with one factor. Its recovery codes end.
+// dropFactor ends the second factor, and the recovery codes, of an account that has neither an app nor a passkey.
 func dropFactor(ctx context.Context, tx pgx.Tx, userID int64) error {
 	_, err := tx.Exec(ctx, `
 		DELETE FROM cairn.second_factors f WHERE user_id = $1 AND app IS NULL
@@ -181,7 +181,7 @@ func dropFactor(ctx context.Context, tx pgx.Tx, userID int64) error {
 	return nil
 }
 
-// SkipCode says whether a provider's account signs in without a code, and returns the provider's key. Errors:
+// SkipCode sets whether a provider's account signs in without a code, and returns the provider's key. Errors:
 // ErrNotFound.
 func (a *Accounts) SkipCode(
 	ctx context.Context, tx pgx.Tx, userID, identityID int64, skip bool,

@@ -20,7 +20,7 @@ func TestRaceHashingIsBounded(t *testing.T) {
 	}
 }
 
-// wantBounded gives a hasher more than it takes, and checks how much runs at once.
+// wantBounded gives a hasher more work than it accepts, and checks how much runs at once.
 func wantBounded(t *testing.T, h *hasher) {
 	t.Helper()
 	var running, most, refused atomic.Int64

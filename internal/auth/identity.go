@@ -72,8 +72,8 @@ type Visitor struct {
 	Invitation        Link   // the zero Link: none
 }
 
-// FindOrCreate returns whose a provider's account is, with the identity. It creates both for an account that is new,
-// if its owner is admitted. Errors: ErrCredentials if the identity is removed at the same time, ErrUnconfirmed,
+// FindOrCreate returns the owner of a provider's account, with the identity. It creates both for an account that is
+// new, if its owner is admitted. Errors: ErrCredentials if the identity is removed at the same time, ErrUnconfirmed,
 // ErrDisabled, ErrUninvited.
 func (a *Accounts) FindOrCreate(ctx context.Context, tx pgx.Tx, v Visitor) (owner Proof, err error) {
 	if err := LockIdentities(ctx, tx, v.Provider, v.Subject); err != nil {

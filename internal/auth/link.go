@@ -79,7 +79,7 @@ type linkDetails struct {
 	Hash string `json:"hash,omitempty"` // of its password
 	By   string `json:"by,omitempty"`   // byOperator: it is in no message, and proves no address
 
-	SignIn mail.Facts `json:"sign_in,omitempty"` // about the session that is disowned
+	SignIn mail.Facts `json:"sign_in,omitempty"` // of the message that has the link
 }
 
 // RequestedIn reports whether the link was requested in the browser with this token.
@@ -214,8 +214,8 @@ func takeLink(ctx context.Context, tx pgx.Tx, l Link) error {
 	return nil
 }
 
-// EndLinks deletes the links to an account, in the transaction that locks others out of it. That may be an intruder's,
-// so links that take back what an intruder does stay.
+// EndLinks deletes the links to an account, in the transaction that locks others out of it. An intruder can do that,
+// too, so links that take back what an intruder did stay.
 func (a *Accounts) EndLinks(ctx context.Context, tx pgx.Tx, userID int64) error {
 	_, err := tx.Exec(ctx, `
 		DELETE FROM cairn.links WHERE user_id = $1 AND purpose NOT IN ('undo', 'disown')`, userID)

@@ -8,7 +8,7 @@ import (
 	"cairn/internal/mail"
 )
 
-// ChooseMail stores which of the messages that people can do without (mail.Optional) a user wants.
+// ChooseMail stores which optional messages (mail.Optional) a user wants.
 func (a *Accounts) ChooseMail(ctx context.Context, userID int64, wanted []mail.Kind) error {
 	unwanted := []string{}
 	for _, kind := range mail.Optional {
@@ -23,7 +23,7 @@ func (a *Accounts) ChooseMail(ctx context.Context, userID int64, wanted []mail.K
 	return nil
 }
 
-// Wants reports whether the account's owner gets messages of a kind, if the address is verified.
+// Wants reports whether the account's owner wants messages of a kind. It says nothing about the address.
 func (a Account) Wants(kind mail.Kind) bool {
 	return !slices.Contains(mail.Optional, kind) || !slices.Contains(a.unwanted, kind)
 }

@@ -89,8 +89,8 @@ type FactorsReset struct {
 }
 
 // ResetFactors removes the passkeys, the authenticator app and the recovery codes of an account whose owner has lost
-// them. If nothing is left that signs in, the owner needs a link for a new password, and so an address. The caller ends
-// sessions. Errors: ErrNotFound, ErrDisabled; ErrNoEmail.
+// them. If no sign-in method is left, the owner needs a link for a new password, so there must be an address. The
+// caller ends sessions. Errors: ErrNotFound, ErrDisabled; ErrNoEmail.
 func (a *Accounts) ResetFactors(ctx context.Context, tx pgx.Tx, userID int64) (done FactorsReset, err error) {
 	if err := lockMethods(ctx, tx, userID); err != nil {
 		return FactorsReset{}, err

@@ -212,7 +212,7 @@ func cleanPasskeyName(typed string) (string, error) {
 	return name, nil
 }
 
-// requireOwnName returns a *FieldError if two passkeys of a user have this name: it tells them apart.
+// requireOwnName returns a *FieldError if two passkeys of a user have this name: names tell passkeys apart.
 func requireOwnName(ctx context.Context, tx pgx.Tx, userID int64, name string) error {
 	var taken bool
 	err := tx.QueryRow(ctx, `

@@ -133,7 +133,7 @@ func (a *Accounts) CheckPasskey(ctx context.Context, asked passkey.Asked, answer
 	return PasskeyProof{userID, k.RowID, k.Name, x.Answered, used}, err
 }
 
-// UnknownPasskeyError is an ErrPasskey: nobody has the passkey.
+// UnknownPasskeyError is an ErrPasskey: no account has the passkey.
 type UnknownPasskeyError struct {
 	Signal string // in JSON, what the browser tells the password manager that offered it
 }

@@ -15,10 +15,10 @@ type Proof struct {
 	IdentityID int64 // of the provider's account; 0: the credential is the password
 
 	email, hash string // of the password
-	stamped     []byte // of a password whose hash is not here: stamp
+	stamped     []byte // stamp, if the hash itself is not here
 }
 
-// stamp stands for the hash of the password.
+// stamp is a digest of the password's hash: what a browser may keep of it.
 func (p Proof) stamp() []byte {
 	if p.hash == "" {
 		return p.stamped

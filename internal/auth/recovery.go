@@ -16,7 +16,7 @@ const (
 	maxCodes  = 10 // recovery codes that an account has
 	codeStart = 4  // letters of a code that are stored as they are
 	codeSize  = 12
-	// codeLetters are digits and letters that nobody takes for others.
+	// codeLetters are the digits and letters that nobody mistakes for one another.
 	codeLetters = "0123456789abcdefghjkmnpqrstvwxyz"
 )
 
@@ -57,7 +57,7 @@ func randomCode() string {
 	return string(code)
 }
 
-// code hashes what is secret of a recovery code: 40 random bits, which need a slow hash. Errors: ErrBusy.
+// code hashes the secret part of a recovery code: 40 random bits, which need a slow hash. Errors: ErrBusy.
 func (h *hasher) code(ctx context.Context, secret string) (hash string, err error) {
 	err = h.run(ctx, func() error {
 		hash, err = argon2id.CreateHash(secret, h.params)
@@ -66,14 +66,14 @@ func (h *hasher) code(ctx context.Context, secret string) (hash string, err erro
 	return hash, err
 }
 
-// plainCode is a code as it is compared: without what people put between its parts, and with the letters that they take
-// for others.
+// plainCode is a code as it is compared: without what people put between its parts, and with digits for the letters
+// that look like them.
 func plainCode(typed string) string {
 	return strings.NewReplacer(" ", "", "-", "", "\u00a0", "", "o", "0", "i", "1", "l", "1").
 		Replace(strings.ToLower(strings.TrimSpace(typed)))
 }
 
-// firstCodes makes codes for an account that has none; otherwise none. Errors: ErrBusy.
+// firstCodes makes codes for an account that has none, and returns none for another one. Errors: ErrBusy.
 func (a *Accounts) firstCodes(ctx context.Context, userID int64) (RecoveryCodes, error) {
 	var has bool
 	err := a.pool.QueryRow(ctx, `
@@ -87,7 +87,7 @@ func (a *Accounts) firstCodes(ctx context.Context, userID int64) (RecoveryCodes,
 	return a.newCodes(ctx)
 }
 
-// giveCodes stores codes if the account has none, and returns those that it has now and had not before.
+// giveCodes stores codes if the account has none, and returns those that it has stored.
 func giveCodes(ctx context.Context, tx pgx.Tx, userID int64, c RecoveryCodes) ([]string, error) {
 	var has bool
 	err := tx.QueryRow(ctx, `
@@ -146,7 +146,7 @@ func (a *Accounts) ReplaceCodes(ctx context.Context, tx pgx.Tx, userID int64, c 
 	return a.Tell(ctx, tx, userID, mail.CodesMade, nil)
 }
 
-// noteFactor makes an account one with a second factor.
+// noteFactor notes that an account has a second factor.
 func noteFactor(ctx context.Context, tx pgx.Tx, userID int64) error {
 	_, err := tx.Exec(ctx, `INSERT INTO cairn.second_factors (user_id) VALUES ($1) ON CONFLICT DO NOTHING`, userID)
 	if err != nil {

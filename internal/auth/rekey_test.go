@@ -28,7 +28,7 @@ func sealedBy(t *testing.T, keys ...byte) *seal.Sealer {
 	return sealer
 }
 
-// A key that is rotated takes no authenticator app along, and one that is missing is named.
+// Rotating keys breaks no authenticator app, and a missing key is named.
 func TestRekeyOfApps(t *testing.T) {
 	t.Parallel()
 	plain, pool := newAccounts(t)

@@ -30,7 +30,7 @@ type Reset struct {
 	code CodeProof // zero: none was asked for
 }
 
-// NewReset is what a person enters for a new password. Code is needed where ResetNeedsCode says so.
+// NewReset is a new password as it was sent: with a code, if ResetNeedsCode, and from which address and browser.
 type NewReset struct{ Password, Code, Address, Browser string }
 
 // ResetNeedsCode reports whether a new password for an account takes a code, too: a link alone must not add a password

@@ -47,8 +47,8 @@ func (a *Accounts) Confirm(ctx context.Context, tx pgx.Tx, userID, identityID in
 	return provider, a.Tell(ctx, tx, userID, mail.MethodAdded, mail.Facts{"provider": provider})
 }
 
-// confirmIdentity makes an identity a sign-in method, which is as old as that: undoing a change of address removes it,
-// if that was the work of the person who changed it (removeSince).
+// confirmIdentity makes an identity a sign-in method, and dates it from now: an intruder may have done that, so it has
+// to count as added now (removeSince).
 func confirmIdentity(ctx context.Context, tx pgx.Tx, userID, identityID int64) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE cairn.identities SET signs_in = true, created_at = now() WHERE id = $1 AND user_id = $2`,

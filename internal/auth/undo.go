@@ -19,15 +19,15 @@ type Undo struct {
 	Ends  bool // the session can end it
 }
 
-// Factors are what a session has proven. A passkey with which it began was used at that very time.
+// Factors are what a session has proven.
 type Factors struct {
-	Began time.Time
-	Code  bool // after a password or a provider
+	Began time.Time // if it began with a passkey, that passkey was used at this time
+	Code  bool      // after a password or a provider
 }
 
-// endsUndo says that the session of a user which began at $2, with a code if $3, can end the undo l. It takes a second
-// factor, so that an intruder with the password does not take the account from its owner for good. The factor has to be
-// one that the undo would leave, because an intruder can add one. Without an app the code was a recovery code. How old
+// endsUndo is a condition: the session of a user that began at $2, with a code if $3, can end the undo l. It takes a
+// second factor, so that an intruder with the password can't take the account from its owner for good. An intruder can
+// add a factor, so it has to be one that the undo would leave. Without an app the code was a recovery code. How old
 // that was is seen from the others, of which one has to be left: an intruder can use up new ones.
 const endsUndo = `(EXISTS (
 	SELECT FROM cairn.passkeys k WHERE k.user_id = l.user_id AND k.last_used_at = $2
@@ -39,7 +39,7 @@ AND NOT EXISTS (
 	SELECT FROM cairn.recovery_codes c WHERE c.user_id = l.user_id
 	AND c.made_at >= l.created_at - $4::interval))`
 
-// Undos returns how a user's changes of address can still be undone.
+// Undos returns a user's changes of address that can still be undone.
 func (a *Accounts) Undos(ctx context.Context, userID int64, proven Factors) ([]Undo, error) {
 	rows, _ := a.pool.Query(ctx, `
 		SELECT l.id, l.email, l.expires_at, `+endsUndo+` FROM cairn.links l

@@ -176,10 +176,10 @@ func TestCheckNamesTheStep(t *testing.T) {
 	wantError(t, newSender(t, o).Check(t.Context()), false, "failed at connecting: ")
 }
 
-// hangingLimit is so long that also a busy machine reaches the point at which a server hangs.
+// hangingLimit is long enough for a busy machine to reach the point at which a server hangs.
 const hangingLimit = 3 * time.Second
 
-// wantLate checks that a server hung, and that the error says so of a step.
+// wantLate checks that a server hung, and that the error names the step.
 func wantLate(t *testing.T, server *testkit.MailServer, err error, step string) {
 	t.Helper()
 	wantError(t, err, false, "failed at "+step)

@@ -191,7 +191,7 @@ func (p pages) signIn(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// addPassword asks for a fresh sign-in first, if this was none, and then leads to the form for a password.
+// addPassword asks for a recent sign-in first, if this was none, and then leads to the form for a password.
 const addPassword = "/account/confirm?next=/account%23h-password"
 
 // signedIn says how long a link was good for.

@@ -30,7 +30,7 @@ type Provider struct {
 	Button      string
 	Attribution string // that its brand rules want beside its data; "": none
 	Hosts       string // CSP source of pages that the consent page may lead through; "": none are known
-	TwoStep     bool   // people can have it ask for two factors when they sign in there
+	TwoStep     bool   // it has two-step verification of its own
 	// WebhookSecret proves that a webhook comes from the provider, if it sends such a secret; "": none is known.
 	WebhookSecret string
 

@@ -7,8 +7,8 @@ import (
 	"github.com/go-webauthn/webauthn/protocol"
 )
 
-// Password managers keep passkeys, and don't know which ones a site still accepts. Browsers pass that on to them, if
-// they can: https://www.w3.org/TR/webauthn-3/#sctn-signal-methods.
+// Password managers keep passkeys, and don't know which ones a site still accepts. Some browsers tell them:
+// https://www.w3.org/TR/webauthn-3/#sctn-signal-methods.
 
 // Signal is, in JSON, what a browser tells password managers about an owner's passkeys: which are accepted, and what
 // the account is called now.
@@ -26,7 +26,7 @@ func (s *Site) Signal(owner Owner, accepted []Passkey) (string, error) {
 	}{s.Host, owner.Handle, ids, owner.Name, owner.Name})
 }
 
-// SignalUnknown is, in JSON, what a browser tells password managers about a passkey that nobody has.
+// SignalUnknown is, in JSON, what a browser tells password managers about a passkey that no account has.
 func (s *Site) SignalUnknown(id []byte) (string, error) {
 	return signal(struct {
 		Host string                    `json:"rpId"`

@@ -110,7 +110,7 @@ type card struct {
 	ManageURL   string
 	Latest      *latestView // nil: none are shown
 	Pictured    bool
-	TwoStep     bool           // people can have the provider ask for two factors
+	TwoStep     bool           // the provider has two-step verification of its own
 	fresh       bool           // fetched a moment ago
 	events      func() []event // what happened, newest first
 	Attribution string

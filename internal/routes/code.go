@@ -13,16 +13,16 @@ import (
 
 const codePath = "/login/code"
 
-// codeCookieLife is as long as a sign-in waits for its code.
+// codeCookieLife is how long a sign-in waits for its code.
 const codeCookieLife = 10 * time.Minute
 
 // codeView is the page on which people enter a code after a password or a provider's account.
 type codeView struct {
 	view
 	Next     string
-	HasApp   bool // otherwise there are recovery codes only
+	HasApp   bool // false: the account has recovery codes only
 	Recovery bool // the field is for a recovery code
-	CanTrust bool // this browser could be asked for no code next time
+	CanTrust bool // the form offers to trust this browser
 	Operator string
 	Passkey  *passkeyForm // nil: the account has none
 	Errors   map[string]string
@@ -88,7 +88,7 @@ func (s *server) refusePending(w http.ResponseWriter, r *http.Request, err error
 	return nil
 }
 
-const codeTooLate = "That took too long, or something has changed meanwhile. Please start again."
+const codeTooLate = "That took too long, or something has changed since. Please start again."
 
 func (s *server) showCode(w http.ResponseWriter, r *http.Request, status int, p auth.Pending, v codeView) error {
 	account, err := s.Accounts.Get(r.Context(), p.UserID)

@@ -10,7 +10,7 @@ import (
 const (
 	attemptCookie = "signin"  // while a browser signs in with a provider
 	passkeyCookie = "passkey" // while a browser asks for a passkey (passkey.Asked)
-	codeCookie    = "code"    // of a sign-in that waits for a code (auth.Seal); not random
+	codeCookie    = "code"    // while a sign-in waits for a code; sealed, not random (Accounts.Seal)
 	browserCookie = "browser" // of a browser that has signed in before (auth.RememberBrowser)
 )
 

@@ -8,8 +8,8 @@ import (
 	"cairn/internal/auth"
 )
 
-// disownLink takes back what was done since a sign-in in a new browser. It needs no session: an intruder may have ended
-// the owner's.
+// disownLink takes back what was done since a sign-in in a new browser. It needs no session, because an intruder may
+// have ended the owner's.
 var disownLink = SecretLink{
 	Name: "disown-link", From: []string{"/disown"}, Param: "token", Page: "/disown",
 	Valid: auth.ValidToken, Refused: "disown-link",
@@ -38,11 +38,11 @@ func (s *server) signInInWords(l auth.Link) string {
 		at.Format("Monday 2 January 2006, 15:04 ") + zoneName(at) + ", from " + facts["address"] + "."
 }
 
-// disownLosses are what locking an intruder out takes.
+// disownLosses say what locking an intruder out does.
 func (s *server) disownLosses(l auth.Link, account auth.Account) []Loss {
 	losses := []Loss{
 		{"logout", "That browser is signed out", "So is every browser that has signed in since"},
-		{"key", "Sign-in methods added since are removed", "Connections that came with them, too"},
+		{"key", "Sign-in methods added since are removed", "So are their connections, an app and recovery codes"},
 		{"password", "The password is removed", "We send a link to choose a new one to " + l.Email},
 	}
 	if account.Email != l.Email {

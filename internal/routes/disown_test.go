@@ -10,7 +10,7 @@ import (
 
 const newSignIn = "in a new browser"
 
-// intrudes is a browser of somebody who knows the password, with the link that the owner gets about that.
+// intrudes signs in as somebody who knows the password. It returns their browser, and the link in the owner's message.
 func intrudes(t *testing.T, s site, server *testkit.MailServer, email string) (thief browser, link string) {
 	t.Helper()
 	before := len(server.Messages())
@@ -46,8 +46,8 @@ func (b browser) resets(server *testkit.MailServer, email string) {
 	b.post("/login", "email", email, "password", newPassword).to("/")
 }
 
-// An intruder has the password, adds sign-in methods, and locks the owner out. The owner's mailbox gets the account
-// back as it was.
+// An intruder has the password, adds sign-in methods, and locks the owner out. The link in the owner's message undoes
+// all of that.
 func TestDisownLocksAnIntruderOut(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -74,13 +74,13 @@ func TestDisownLocksAnIntruderOut(t *testing.T) {
 	other.get("/check-your-mail?for=disown").want(200, "main", "They’re locked out")
 	added := count(t, s, `SELECT count(*) FROM cairn.identities WHERE provider = 'garmin'`)
 	if thief.signedIn() || added != 0 || newBrowser(t, s).entersWith(d).status == http.StatusSeeOther {
-		t.Error("the intruder is in, or has a way in")
+		t.Error("the intruder is signed in, or still has a sign-in method")
 	}
 	for _, known := range []string{password, "seven cold herons at the weir"} {
 		thief.post("/login", "email", "ada@example.org", "password", known).want(422, "#form-error", "Wrong")
 	}
 	other.resets(server, "ada@example.org")
-	other.get("/account").want(200, "#activity", "wasn’t you was locked out")
+	other.get("/account").want(200, "#activity", "Somebody was locked out")
 	other.get("/connections").has("#card-strava[data-state=active]").has("#card-garmin:not([data-state=active])")
 	other.follow(link).to("/account") // it is used
 	if !signsIn(t, s, "strava", "ada") {
@@ -88,8 +88,8 @@ func TestDisownLocksAnIntruderOut(t *testing.T) {
 	}
 }
 
-// If the intruder has changed the address, the owner's is restored, and nothing goes to the other one. Links that the
-// intruder got there meanwhile are no good any more.
+// If the intruder has changed the address, the owner's is restored, and no message goes to the other one. Links that
+// the intruder got there meanwhile no longer work.
 func TestDisownRestoresTheAddress(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -123,7 +123,7 @@ func TestDisownRestoresTheAddress(t *testing.T) {
 	}
 }
 
-// A link to an address that the account has given up does not take it back there, once the change can't be undone.
+// Once a change of address can't be undone, a link that went to the earlier address does not restore it.
 func TestDisownByAnAddressThatWasGivenUp(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -161,7 +161,7 @@ func TestUndoAndDisown(t *testing.T) {
 	owner.resets(server, "ada@example.org")
 }
 
-// What the owner had before stays: sessions, passkeys, and known browsers. What the session may have begun with does
+// What the owner had before stays: sessions, passkeys and known browsers. The method with which the session began does
 // not sign in again.
 func TestDisownLeavesWhatWasThereBefore(t *testing.T) {
 	t.Parallel()
@@ -198,7 +198,7 @@ func TestDisownLeavesWhatWasThereBefore(t *testing.T) {
 	}
 }
 
-// The link ends with its week, and another site can't have it pressed.
+// The link ends after a week, and another site can't press its button.
 func TestDisownLinkIsGoodForAWeek(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -213,7 +213,7 @@ func TestDisownLinkIsGoodForAWeek(t *testing.T) {
 	b.get("/login?notice=disown-link").want(200, "#notice", "Forgot your password?")
 }
 
-// An intruder who adds a passkey, changes the address or signs in once more at the very moment keeps nothing.
+// An intruder who adds a passkey, changes the address or signs in again at the same moment keeps nothing.
 func TestRaceDisownAgainstTheIntruder(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)

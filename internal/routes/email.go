@@ -110,7 +110,8 @@ func (s *server) undoPage(w http.ResponseWriter, r *http.Request, l openedLink) 
 		Losses: []Loss{
 			{"logout", "Everybody is signed out of the account", "You too"},
 			{"password", "The password is removed", "We send a link to choose a new one to " + l.Email},
-			{"key", "New sign-in methods are removed", "Those added since the day before the change"},
+			{"key", "Sign-in methods added since the day before the change are removed",
+				"So are an app and recovery codes"},
 		},
 		Button: "Take it back", About: l.About, Keep: Link{"Leave it as it is", "/"},
 	})

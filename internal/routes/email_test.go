@@ -43,8 +43,8 @@ func TestChangeOfAddressAndUndo(t *testing.T) {
 	owner.follow(undo).want(303, "", "")
 }
 
-// Undoing a change takes back that an account at a provider was allowed to sign in. Strangers who ask for links can't
-// keep the one for a new password from coming.
+// Undoing a change removes an account at a provider that was allowed to sign in just before. Strangers who ask for
+// links can't keep the one for a new password from being sent.
 func TestUndoDespiteOthers(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -70,7 +70,7 @@ func TestUndoDespiteOthers(t *testing.T) {
 	owner.press(page, "password", newPassword).to("/login?notice=password-reset")
 }
 
-// After a change is undone, later changes can't be undone any more. A thief would get the account back that way.
+// After a change is undone, later changes can't be undone any more: an intruder would get the account back that way.
 func TestUndoEndsLaterUndos(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)

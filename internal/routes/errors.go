@@ -242,9 +242,8 @@ func (s *server) explain(r *http.Request, err error) problem {
 	case errors.Is(err, auth.ErrNeedsCode):
 		return problem{Status: http.StatusForbidden, Changed: nothingChanged,
 			Heading: "This account asks for a code.",
-			Detail: "So a link can’t sign you in. Sign in with your password, a passkey or an account " +
-				"you connected.",
-			Action: &action{Label: "Sign in", URL: "/login"}}
+			Detail:  "A link can’t ask for one. Sign in with your password, a passkey or an account you connected.",
+			Action:  &action{Label: "Sign in", URL: "/login"}}
 	case errors.Is(err, auth.ErrDisabled):
 		return problem{Status: http.StatusForbidden, Changed: nothingChanged, Action: back(),
 			Heading: s.disabledInWords()}

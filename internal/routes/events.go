@@ -78,7 +78,7 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 	case mail.CodeUsed:
 		return "key", "A recovery code was used: " + facts["left"] + " left"
 	case mail.WrongCodes:
-		return "alert-triangle", "Wrong codes were entered several times after a right password or sign-in"
+		return "alert-triangle", "Wrong codes were entered several times in a row"
 	case mail.CodeSkipped:
 		return "shield-check", "Signing in with " + w.providerName(facts["provider"]) + " no longer asks for a code"
 	case mail.CodeAsked:
@@ -89,7 +89,7 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 		return "device-laptop",
 			"New sign-in " + w.signedInBy(facts["method"]) + " in a new browser"
 	case mail.SignInDisowned:
-		return "shield-check", "A sign-in that wasn’t you was locked out with a link we sent you"
+		return "shield-check", "Somebody was locked out with the link “This wasn’t me”"
 	case mail.NeedsReconnect:
 		return "plug-connected-x", w.providerName(facts["provider"]) + " has to be connected again"
 	case mail.EmailVerified:

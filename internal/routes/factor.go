@@ -16,7 +16,7 @@ import (
 	"cairn/internal/totp"
 )
 
-// Pages about the second factor. All but the list of trusted browsers need a recent sign-in.
+// Pages of two-step verification. All but the list of trusted browsers need a recent sign-in.
 const (
 	appPath      = "/account/app"
 	recoveryPath = "/account/recovery-codes"
@@ -25,7 +25,7 @@ const (
 // twoStepView is a section of the account page.
 type twoStepView struct {
 	auth.SecondFactor
-	Passkeys bool // there are some
+	Passkeys bool // the account has some
 	Trusted  []trustedBrowser
 	Notice   *notice
 }
@@ -84,7 +84,7 @@ func (s *server) showApp(w http.ResponseWriter, r *http.Request, status int, sec
 	return s.render(w, status, "app", v)
 }
 
-// addApp turns an authenticator app on that shows a right code.
+// addApp adds an authenticator app that has shown a right code.
 func (s *server) addApp(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	sealed := r.PostForm.Get("secret")
@@ -108,7 +108,7 @@ func (s *server) addApp(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.logFactor(r, "authenticator app added")
-	const added = "Your authenticator app is set up. We ask for a code when you sign in."
+	const added = "Your authenticator app is set up. From now on we ask for its code after a password or a provider."
 	if codes != nil {
 		return s.showCodes(w, r, added, codes)
 	}
@@ -212,10 +212,10 @@ func (s *server) makeCodes(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.logFactor(r, "recovery codes made")
-	return s.showCodes(w, r, "Your earlier recovery codes no longer work.", made.Codes)
+	return s.showCodes(w, r, "Only these codes work now.", made.Codes)
 }
 
-// skipCodePage asks whether a provider's account signs in without a code, or asks for one again.
+// skipCodePage asks whether a provider's account may sign in without a code, or is to be asked for one again.
 func (s *server) skipCodePage(w http.ResponseWriter, r *http.Request) error {
 	m, _, account, err := s.ownMethod(r, true)
 	switch {
@@ -230,7 +230,7 @@ func (s *server) skipCodePage(w http.ResponseWriter, r *http.Request) error {
 		Losses: []Loss{
 			{"key", "Anyone who can sign in to this " + m.Name + " account gets in here without a code",
 				"So turn on two-step verification at " + m.Name + " first"},
-			{"shield-check", "Changes that matter still take a code",
+			{"shield-check", "Important changes still take a code",
 				"Like adding a sign-in method, or deleting your account"},
 		},
 		Button: "Sign in without a code", Keep: Link{"Keep asking for a code", "/account#" + atMethods},
@@ -238,13 +238,13 @@ func (s *server) skipCodePage(w http.ResponseWriter, r *http.Request) error {
 	if m.Skips {
 		v.Heading, v.Button, v.Harmless = "Ask for a code after "+m.Name+"?", "Ask for a code", true
 		v.Losses = []Loss{{"shield-check", "After signing in with " + m.Name + ", you enter a code here", ""}}
-		v.Keep.Label = "Keep signing in without"
+		v.Keep.Label = "Keep signing in without a code"
 	}
 	v.About = strconv.FormatBool(m.Skips)
 	return s.warn(w, r, v)
 }
 
-// skipCode does what that page asked.
+// skipCode does what was chosen there.
 func (s *server) skipCode(w http.ResponseWriter, r *http.Request) error {
 	m, _, account, err := s.ownMethod(r, true)
 	skip := r.PostForm.Get("about") == "false"
@@ -257,9 +257,9 @@ func (s *server) skipCode(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.access.SkipCode(r.Context(), account.ID, m.ID, skip); err != nil {
 		return err
 	}
-	done := "We ask for a code after you sign in with " + m.Name + "."
+	done := "We’ll ask for a code after you sign in with " + m.Name + "."
 	if skip {
-		done = "You sign in with " + m.Name + " without a code."
+		done = "You can now sign in with " + m.Name + " without a code."
 	}
 	s.logFactor(r, "code after a provider changed")
 	s.tellAt(r, atMethods, good, done)
@@ -278,7 +278,7 @@ func (s *server) distrust(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.logFactor(r, "trusted browser removed")
-	s.tellAt(r, atTwoStep, good, "That browser is asked for a code again.")
+	s.tellAt(r, atTwoStep, good, "We’ll ask for a code in that browser again.")
 	redirect(w, r, "/account#"+atTwoStep)
 	return nil
 }

@@ -19,8 +19,8 @@ const (
 	codePage = "/login/code"
 )
 
-// wrist is the clock of authenticator apps, and of the site's codes. It moves on by half a minute for each code, so
-// that each is another one.
+// wrist is the clock of authenticator apps and of the site. It moves on by 30 seconds for each code, so that no two are
+// the same.
 type wrist struct{ ahead atomic.Int64 }
 
 func (w *wrist) offset() time.Duration { return time.Duration(w.ahead.Load()) }
@@ -85,7 +85,7 @@ func (a answer) recoveryCodes() []string {
 	return a.Find("ol.codes code").Map(func(_ int, s *goquery.Selection) string { return s.Text() })
 }
 
-// provesPassword signs in as far as the page for a code.
+// provesPassword signs in with a password, up to the page for a code.
 func (b browser) provesPassword(email string) {
 	b.t.Helper()
 	b.post("/login", "email", email, "password", password).to(codePage + "?next=%2F")
@@ -139,7 +139,7 @@ func TestTwoSteps(t *testing.T) {
 	}
 }
 
-// A provider's account takes a code, too. Its tokens are kept all the same: the ones from before may have ended.
+// A provider's account takes a code, too. Its tokens are stored all the same, because the earlier ones may have ended.
 func TestProviderTakesACode(t *testing.T) {
 	t.Parallel()
 	s, clock := newCodeSite(t, options{})
@@ -160,7 +160,7 @@ func TestProviderTakesACode(t *testing.T) {
 	other.get("/account").want(200, "#sessions .here", "Signed in with Strava")
 }
 
-// A person may let a provider that has two steps of its own sign in without a code. What matters still takes one.
+// A person may skip the code after a provider that has two-step verification. Re-authentication still takes one.
 func TestProviderWithoutACode(t *testing.T) {
 	t.Parallel()
 	s, clock := newCodeSite(t, options{})
@@ -177,7 +177,7 @@ func TestProviderWithoutACode(t *testing.T) {
 	}
 	owner.get(path("garmin")).want(404, "", "") // there is no app yet
 	mine, _ := owner.setsUpApp(clock)
-	owner.get(path("strava")).want(404, "", "") // it has no steps of its own
+	owner.get(path("strava")).want(404, "", "") // it has no two-step verification
 	owner.post(path("strava"), "about", "false").want(404, "", "")
 	owner.get(path("garmin")).want(200, "main", "turn on two-step verification at Garmin first")
 	owner.post(path("garmin"), "about", "false").to("/account#methods")
@@ -196,7 +196,7 @@ func TestProviderWithoutACode(t *testing.T) {
 	newBrowser(t, s).visit("garmin", "ada").to(codePage + "?next=%2F")
 }
 
-// A trusted browser is asked for no code at sign-in, but where it matters. The trust ends when credentials change.
+// A trusted browser needs no code at sign-in, but for re-authentication. The trust ends when credentials change.
 func TestTrustedBrowser(t *testing.T) {
 	t.Parallel()
 	s, clock := newCodeSite(t, options{})
@@ -241,7 +241,7 @@ func TestTrustedBrowser(t *testing.T) {
 	asked("setting up the app again")
 }
 
-// For an account with a passkey, a password alone does nothing that matters. With a recovery code it does.
+// If an account has a passkey, a password alone does not re-authenticate. With a recovery code it does.
 func TestPasswordBesideAPasskey(t *testing.T) {
 	t.Parallel()
 	s, _ := newCodeSite(t, options{})
@@ -323,7 +323,7 @@ func TestWrongCodes(t *testing.T) {
 	owner.post(codePage, "code", mine.code()).to("/")
 }
 
-// A new password by a link is no way round the second factor.
+// A link for a new password does not get around the second factor.
 func TestResetLeavesTheSecondFactor(t *testing.T) {
 	t.Parallel()
 	server := testkit.NewMailServer(t)
@@ -387,8 +387,8 @@ func TestResetHandsOverNoApp(t *testing.T) {
 	b.get("/account").want(200, "#email", "Confirmed").want(200, "#two-step", "10 left")
 }
 
-// Who takes an account over with a password, and adds an app to it, loses both when its owner undoes the change of
-// address.
+// An intruder who knows the password, adds an app and changes the address loses all of that when the owner undoes the
+// change.
 func TestUndoRemovesAThiefsApp(t *testing.T) {
 	t.Parallel()
 	server := testkit.NewMailServer(t)
@@ -401,14 +401,14 @@ func TestUndoRemovesAThiefsApp(t *testing.T) {
 	owner := newBrowser(t, s)
 	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "another e-mail").Link()))
 	if n := count(t, s, `SELECT count(*) FROM cairn.second_factors`); n != 0 {
-		t.Error("the thief's app is still there")
+		t.Error("the intruder's app is still there")
 	}
 	page := owner.follow(server.WaitFor(t, "ada@example.org", "Choose a new password").Link())
 	owner.press(page, "password", newPassword).to("/login?notice=password-reset")
 	owner.post("/login", "email", "ada@example.org", "password", newPassword).to("/")
 }
 
-// What can't show a code signs nobody in to an account that asks for one: private links, and the old front end.
+// Sign-ins that can't show a code are refused for an account that asks for one: private links, and the old front end.
 func TestSignInsWithoutACodeAreRefused(t *testing.T) {
 	t.Parallel()
 	clock := &wrist{}

@@ -111,9 +111,8 @@ func (f failure) explain(p *oauth.Provider) problem {
 	case unconfirmed:
 		return problem{Status: http.StatusForbidden,
 			Heading: "This " + p.Name + " account doesn’t sign in yet.",
-			Detail: "The account that it belongs to has to allow it first. If that account is yours, sign in to it " +
-				"in another way, and allow " + p.Name + " on its account page. " +
-				"If it isn’t, please write to the operator of this site."}
+			Detail: "Its owner has to allow it first. If that’s you, sign in another way, and allow " + p.Name +
+				" on your account page. If it isn’t, please write to the operator of this site."}
 	case disabled:
 		return problem{Status: http.StatusForbidden, Heading: "This account is disabled.",
 			Detail: "Please ask the operator of this site."}

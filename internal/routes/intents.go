@@ -146,7 +146,7 @@ func (s *server) task(i intent, account auth.Account) string {
 	case toDownload:
 		return "download your data"
 	case toEndUndo:
-		return "end the undo of a change of e-mail"
+		return "stop your old e-mail from undoing the change"
 	case toRemovePasskey:
 		return "remove a passkey"
 	case toRemoveIdentity:

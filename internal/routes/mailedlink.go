@@ -17,7 +17,7 @@ func mailedTo(page, cookie string) SecretLink {
 	}
 }
 
-// mailedLink is a link in a message with its page. The page says what the link does, and its form does that.
+// mailedLink is a link in a message, with its page. The page says what the link does, and its form does it.
 type mailedLink struct {
 	SecretLink
 	purpose auth.Purpose
@@ -109,7 +109,7 @@ var mailedNotices = map[string]notice{
 	"mailed-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. " +
 		"Ask for a new one."},
 	"disown-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. If somebody else " +
-		"is in your account, choose a new password with “Forgot your password?”."},
+		"is in your account, choose a new password."},
 	"taken-meanwhile": {Kind: info, Text: "Another account uses this e-mail now."},
 	"password-reset": {Kind: good, Text: "Your new password is set, and you’re signed out everywhere. " +
 		"Sign in with it."},
@@ -118,5 +118,5 @@ var mailedNotices = map[string]notice{
 		"and add your e-mail again. If not, create an account."},
 }
 
-// takenMeanwhile is where a link leads whose address another account has got since.
+// takenMeanwhile is where a link leads if another account has its address by now.
 const takenMeanwhile = "/login?notice=taken-meanwhile"

@@ -16,7 +16,7 @@ type Words struct {
 	Operator  string // whom people can ask; "": not said
 }
 
-// becauseSafety is why people get messages that they can't choose not to get.
+// becauseSafety is why people get messages that they can't turn off.
 const becauseSafety = "You’re getting this because it’s about the safety of your account."
 
 // Message says what a draft is about. token is its link's. A message to an address that nobody has proven contains
@@ -81,7 +81,7 @@ func (w Words) invitation(token string) mail.Message {
 		Subject: "You’re invited", Heading: "You’re invited to " + w.Site.Host,
 		Paragraphs: []string{"The operator of this site invites you. The link works once, for seven days."},
 	})
-	m.Why = "You get this because the operator of " + w.Site.Host + " entered this address. " +
+	m.Why = "You’re getting this because the operator of " + w.Site.Host + " entered this address. " +
 		"If you don’t want an account, ignore it: nothing happens."
 	return m
 }
@@ -116,16 +116,17 @@ func (w Words) happenedTo(d mail.Draft) mail.Message {
 	case mail.PasskeyAdded:
 		check = "If it was you, there’s nothing to do. If not, remove it, and change your password."
 	case mail.WrongCodes:
-		check = "If it was you, there’s nothing to do. If not, somebody knows your password, or can sign in to an " +
-			"account you connected: change that password. They can’t get in without a code."
+		check = "If it was you, there’s nothing to do. If not, somebody knows your password, can sign in to an " +
+			"account you connected, or reads your mail: change that password. They can’t get in without a code."
 	case mail.PasskeyCounter:
 		check = "Some devices count badly, so this can be harmless. If you’re not sure, remove the " +
 			"passkey, and add a new one."
 	case mail.UndoEnded:
-		check = "If it was you, there’s nothing to do. If not, somebody has one of your passkeys: remove it, and " +
-			"ask the operator of this site if you can’t sign in."
+		check = "If it was you, there’s nothing to do. If not, somebody has one of your passkeys, or your password " +
+			"and a code: remove or change them. If you can’t sign in, ask the operator of this site."
 	case mail.SignInDisowned:
-		check = "What was added since is removed. Choose a new password with the link in our other message."
+		check = "Your password and what was added since are removed. Choose a new password with the link in our " +
+			"other message."
 	}
 	return w.with("/account#activity", "Check your account", mail.Message{
 		Subject: text, Heading: "Was this you?", Paragraphs: []string{hello(d.Facts) + text + ".", check},
@@ -142,8 +143,9 @@ func (w Words) newBrowser(d mail.Draft, token string) mail.Message {
 			"the sign-in methods that aren’t yours, change your password, and sign out everywhere else."}
 		return w.with("/account#sessions", "Check where you’re signed in", m)
 	}
-	m.Paragraphs = []string{hello(d.Facts) + text + ".", "If it was you, there’s nothing to do. If not, tell us " +
-		"within seven days: you can lock them out, even if you can’t sign in any more, and choose a new password."}
+	m.Paragraphs = []string{hello(d.Facts) + text + ".", "If it was you, there’s nothing to do. If not, use " +
+		"this link within seven days. It locks the other person out, even if you can’t sign in any more, and you " +
+		"choose a new password."}
 	return w.withLink(disownLink, token, "This wasn’t me", m)
 }
 

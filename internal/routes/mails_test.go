@@ -119,8 +119,8 @@ func TestMessagesAboutTheEndOfAnAccount(t *testing.T) {
 	allSent(t, s)
 }
 
-// A message is tried again until it is sent or refused for good, its link is not good any more, or it was the last try.
-// Each outcome is observed.
+// A message is tried again until it is sent, is refused for good, has a link that no longer works, or has had its last
+// try. Each outcome is observed.
 func TestOutcomesOfMessages(t *testing.T) {
 	t.Parallel()
 	server := testkit.NewMailServer(t)

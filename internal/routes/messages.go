@@ -10,7 +10,7 @@ import (
 
 const messagesPath = "/account/messages"
 
-// messageChoice is a checkbox of the account page: a kind of messages that a person can do without.
+// messageChoice is a checkbox of the account page: a kind of message that a person can turn off.
 type messageChoice struct {
 	Name, Label string
 	Wanted      bool

@@ -22,7 +22,7 @@ type signInMethod struct {
 	Revocable bool // the provider can be asked to revoke our access
 	SignsIn   bool // false: it has to be allowed first
 	Skips     bool // it signs in without a code
-	TwoStep   bool // the provider has a second factor of its own
+	TwoStep   bool // the provider has two-step verification of its own
 }
 
 // Label names the account.

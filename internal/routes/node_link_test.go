@@ -149,7 +149,7 @@ func TestLinkAsksWhichAccountToKeep(t *testing.T) {
 	b.get("/link").to("/")
 }
 
-// A session that a link began is never a fresh sign-in: it can't take the account over.
+// A session that a link began is never a recent sign-in: it can't take the account over.
 func TestPrivateLinkIsNoFreshSignIn(t *testing.T) {
 	t.Parallel()
 	s := linked(t)
@@ -247,7 +247,7 @@ func TestLinksEndWithTheirDay(t *testing.T) {
 	b.get("/link?token=ABCDEFGHIJKLMNOPQRSTUVWXYZ").to("/link")
 	b.post("/link", "about", about("ABCDEFGHIJKLMNOPQRSTUVWXYZ")).to("/")
 	b.get("/").want(http.StatusOK, "#notice", "can’t be used again")
-	b.get("/account/delete").want(http.StatusOK, "", "") // an operator's link is a fresh sign-in
+	b.get("/account/delete").want(http.StatusOK, "", "") // an operator's link is a recent sign-in
 }
 
 // about is what the form of a page says that asks about a link.

@@ -232,7 +232,7 @@ func TestAdoptedSessionsEnd(t *testing.T) {
 	}
 }
 
-// A session that was adopted is never a fresh sign-in, and its age counts from when it was last used there.
+// A session that was adopted is never a recent sign-in, and its age counts from when it was last used there.
 func TestAdoptedSessionIsNoFreshSignIn(t *testing.T) {
 	t.Parallel()
 	s := besideExpress(t, testkit.Express{}, adopting())

@@ -138,7 +138,7 @@ func TestPasskeySignal(t *testing.T) {
 	owner := signedUp(t, s, "ada@example.org")
 	page := owner.get("/account").want(200, "#main", "")
 	if _, told := page.Find("#main").Attr("data-passkeys"); told || page.Find(`script[src*=passkeys]`).Length() != 0 {
-		t.Error("something is told of somebody who never wanted a passkey")
+		t.Error("password managers are told about somebody who has never added a passkey")
 	}
 	tells := func(want ...*device) {
 		t.Helper()

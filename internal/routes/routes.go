@@ -326,7 +326,7 @@ func (s *server) signedIn(r chi.Router) {
 	})
 }
 
-// twoStepPages change what is asked for besides a password or a provider.
+// twoStepPages change two-step verification.
 func (s *server) twoStepPages(r chi.Router) {
 	page(r, appPath, s.page(s.appPage))
 	r.With(s.limited(s.changes)).Post(appPath, s.page(s.addApp))

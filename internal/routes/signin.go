@@ -19,7 +19,7 @@ type signInView struct {
 	Passkey     *passkeyForm // nil: this server can't have passkeys
 	Providers   []providerView
 
-	UnknownPasskey string // what the script tells the password manager that offered one; "": nothing
+	UnknownPasskey string // what the script tells the password manager that offered it; "": nothing
 }
 
 // maxEmail is the longest e-mail address that the fields take.

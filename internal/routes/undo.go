@@ -38,13 +38,13 @@ func (s *server) undos(r *http.Request) (views []undoView, err error) {
 	return views, nil
 }
 
-// masked shows so much of an address that its owner knows it: "a…@example.org".
+// masked shows just enough of an address for its owner to recognise it: "a…@example.org".
 func masked(email string) string {
 	_, size := utf8.DecodeRuneInString(email)
 	return email[:size] + "…" + email[strings.LastIndex(email, "@"):]
 }
 
-// endUndoPage warns before an earlier address can no longer undo a change.
+// endUndoPage warns before an undo ends.
 func (s *server) endUndoPage(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *server) endUndoPage(w http.ResponseWriter, r *http.Request) error {
 		return errNoPage
 	}
 	return s.warn(w, r, Warning{
-		Heading: "End the undo by " + undos[i].Email + "?",
+		Heading: "Stop " + undos[i].Email + " from undoing the change?",
 		Lead: "A link we sent there can undo the change of e-mail until " + undos[i].Until.Format("2 January 2006") +
 			".",
 		Losses: []Loss{
@@ -87,8 +87,8 @@ func (s *server) endUndoNow(w http.ResponseWriter, r *http.Request, id int64) er
 	err := s.access.EndUndo(r.Context(), id)
 	switch {
 	case errors.Is(err, auth.ErrFactor):
-		s.tellAt(r, atEmail, bad, "Nothing was changed: this takes a sign-in with a passkey, or with a code, that "+
-			"you’ve had since a day before the change.")
+		s.tellAt(r, atEmail, bad, "Nothing was changed: this takes a sign-in with a passkey or a code, and the "+
+			"passkey, or the app and recovery codes, must be at least a day older than the change.")
 	case errors.Is(err, auth.ErrNotFound):
 		return errNoPage
 	case err != nil:

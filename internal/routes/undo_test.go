@@ -7,7 +7,8 @@ import (
 	"cairn/internal/testkit"
 )
 
-// moves changes the address of an account, and returns the path at which the undo ends and the link that undoes.
+// moves changes the address of an account. It returns the path of the form that ends the undo, and the link that
+// undoes.
 func (b browser) moves(server *testkit.MailServer, from, to string) (end, undo string) {
 	b.t.Helper()
 	b.post("/account/email", "email", to).to("/check-your-mail?for=change")
@@ -16,7 +17,7 @@ func (b browser) moves(server *testkit.MailServer, from, to string) (end, undo s
 	return fmt.Sprintf("/account/email/undo/%d/end", id), server.WaitFor(b.t, from, "has another e-mail now").Link()
 }
 
-// olderPasskey adds a passkey as if that were long ago.
+// olderPasskey adds a passkey, and dates it so far back that an undo leaves it.
 func (b browser) olderPasskey() *device {
 	b.t.Helper()
 	d := newDevice(b.site)
@@ -28,7 +29,7 @@ func (b browser) olderPasskey() *device {
 	return d
 }
 
-// The owner of an account ends the undo of a change of address with a code, if it is from an app, or made, long before.
+// The owner of an account ends the undo of a change of address with a code, if app and recovery codes are old enough.
 func TestEndUndoWithACode(t *testing.T) {
 	t.Parallel()
 	server := testkit.NewMailServer(t)
@@ -68,7 +69,7 @@ func TestEndUndo(t *testing.T) {
 	b.get("/account").want(200, "#email #notice.bad", "Nothing was changed")
 	b.entersWith(d).to("/account")
 	b.get("/account").want(200, ".undo a[href='"+end+"']", "End this now…")
-	b.get(end).want(200, "h1", "End the undo by a…@example.org?")
+	b.get(end).want(200, "h1", "Stop a…@example.org from undoing the change?")
 	b.post(end).to("/account#email")
 	b.get("/account").want(200, "#email #notice", "can no longer undo").want(200, "#activity", "can no longer undo")
 	for _, to := range []string{"ada@example.org", "new@example.org"} {
@@ -77,7 +78,7 @@ func TestEndUndo(t *testing.T) {
 	b.get(end).want(404, "h1", "")
 	b.post(end).want(404, "h1", "")
 	newBrowser(t, s).follow(undo).to("/login?notice=mailed-link")
-	other := newBrowser(t, s) // nor does another link to the old address take the account back there
+	other := newBrowser(t, s) // nor does another link restore the old address
 	other.press(other.follow(disown)).to("/login?notice=disown-link")
 }
 
@@ -115,7 +116,7 @@ func TestEndUndoAsksWhoIsThere(t *testing.T) {
 	aged(t, s)
 	const confirm = "/account/confirm"
 	next := func() string {
-		page := b.get(b.asked(end)).want(200, "h1", "to end the undo of a change of e-mail")
+		page := b.get(b.asked(end)).want(200, "h1", "to stop your old e-mail from undoing the change")
 		return page.Find("form[action='"+confirm+"'] input[name=next]").AttrOr("value", "")
 	}
 	first := next()
@@ -129,7 +130,7 @@ func TestEndUndoAsksWhoIsThere(t *testing.T) {
 	b.get("/account").want(200, "#email #notice.good", "can no longer undo")
 }
 
-// Of an undo and its end at once, on two servers, one happens.
+// If an undo is used and ended at once, on two servers, only one of these happens.
 func TestRaceEndUndoAgainstUndo(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)

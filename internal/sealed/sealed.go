@@ -14,11 +14,11 @@ import (
 	"cairn/internal/seal"
 )
 
-// Column is a column with sealed values. If its table is large, it has an index on the expression of key.
+// Column is a column with sealed values. A large table has an index on the expression that key returns.
 type Column struct {
 	Table string // "cairn.connections"
 	Value string // the name of the column, whose values may be NULL
-	ID    string // the name of a column with a bigint that is the row's own
+	ID    string // the name of a bigint column that identifies the row
 	Data  string // the associated data, as SQL
 }
 

@@ -28,8 +28,8 @@
 // or disabling an account locks the user's row first, FOR UPDATE. A change of sign-in methods locks it FOR NO KEY
 // UPDATE, and everything else that refers to a user FOR KEY SHARE.
 //
-// A session that began with one factor is not recent if the account has a second one: what needs a recent sign-in then
-// needs two factors, at all places.
+// A session that began with one factor is not recent if the account has a second one. So whatever needs a recent
+// sign-in needs two factors then.
 //
 // SignIn, ChangeAccess and SignOut take effect at once. A notice (Flash) is stored when the response is complete. The
 // cookie is sent with the response, and the response of a session that has ended meanwhile is discarded. All expiry is
@@ -114,7 +114,7 @@ type Session struct {
 
 	methodRemoved bool // Method is no longer a sign-in method of the user
 	unproven      bool // Method is one of Options.Unproven
-	needsTwo      bool // what matters takes two factors, because the account has a second one
+	needsTwo      bool // re-authentication takes two factors, because the account has a second one
 }
 
 // RecentAt reports whether the sign-in was recent at t, by the database's clock, so that an act at t needs no

@@ -11,8 +11,8 @@ import (
 // SignIn says how a session begins.
 type SignIn struct {
 	Method     string // as in Session
-	Persistent bool   // it outlives the browser; otherwise it ends after 12 hours, too
-	TwoFactors bool   // two were proven
+	Persistent bool   // it outlives the browser; if not, it also ends after 12 hours
+	TwoFactors bool   // the sign-in proved two
 }
 
 // SignIn begins a session with a new token, in one transaction with prove, which checks the credential again and
@@ -51,7 +51,7 @@ func (m *Manager) ChangeAccess(
 	})
 }
 
-// Raise notes that the person of this session has proven a second factor, in the transaction of ChangeAccess.
+// Raise notes that this session has proven a second factor, in the transaction of ChangeAccess.
 func (m *Manager) Raise(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `UPDATE cairn.sessions SET two_factors = true WHERE token = $1`, requestOf(ctx).stored)
 	if err != nil {

@@ -15,7 +15,7 @@ type Drawing struct {
 	Path string
 }
 
-// QR draws a text.
+// QR draws a text as a QR code. It fails if the text is too long.
 func QR(text string) (Drawing, error) {
 	code, err := qr.Encode(text, qr.M, qr.Auto)
 	if err != nil {
@@ -35,7 +35,7 @@ func QR(text string) (Drawing, error) {
 	return Drawing{size, path.String()}, nil
 }
 
-// darkRun returns how many dark modules follow each other in a row from x on.
+// darkRun returns how many dark modules in row y follow each other from x on.
 func darkRun(code barcode.Barcode, x, y, size int) (n int) {
 	for x+n < size && code.At(x+n, y) == color.Black {
 		n++

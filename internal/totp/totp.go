@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	period     = 30 // seconds
+	period     = 30 // seconds: a step
 	secretSize = 20 // bytes, as RFC 4226 recommends
 	// Digits is how many a code has.
 	Digits = 6
@@ -33,7 +33,7 @@ func New() Secret {
 	return Secret(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(secret))
 }
 
-// Valid reports whether it is a secret that New could have made.
+// Valid reports whether s is a secret that New could have made.
 func (s Secret) Valid() bool {
 	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(string(s))
 	return err == nil && len(raw) == secretSize
@@ -49,7 +49,8 @@ func (s Secret) Spelled() string {
 	return strings.Join(groups, " ")
 }
 
-// URI is what apps take the secret from, by a QR code or a link. issuer names the site, account the person there.
+// URI is the address from which apps take the secret, in a QR code or a link. issuer names the site, account the person
+// there.
 func (s Secret) URI(issuer, account string) string {
 	u := url.URL{Scheme: "otpauth", Host: "totp", Path: "/" + issuer + ":" + account}
 	// Some apps show a plus sign as it is.
@@ -57,8 +58,8 @@ func (s Secret) URI(issuer, account string) string {
 	return u.String()
 }
 
-// Step returns the number of the 30 seconds that a code is for. It takes the present ones, those before and those
-// after, because clocks differ. ok is false if the code is wrong.
+// Step returns the number of the step, 30 seconds long, that a code is for. It accepts the present step, the one before
+// and the one after, because clocks differ. ok is false if the code is wrong.
 func (s Secret) Step(code string, now time.Time) (step int64, ok bool) {
 	if len(code) != Digits {
 		return 0, false

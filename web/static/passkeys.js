@@ -18,7 +18,7 @@ signal("signalAllAcceptedCredentials", told.passkeys);
 signal("signalCurrentUserDetails", told.passkeys);
 signal("signalUnknownCredential", told.unknownPasskey);
 
-// signal tells password managers something, if the browser can. It is a hint: nothing depends on it.
+// signal tells password managers something, if the browser can. Nothing depends on it.
 function signal(method, json) {
   if (json) globalThis.PublicKeyCredential?.[method]?.(JSON.parse(json)).catch(() => {});
 }
