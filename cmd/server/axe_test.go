@@ -225,9 +225,9 @@ func (a auditor) connections() {
 
 func (a auditor) account() {
 	testkit.NewBrowser(a.t).SignIn(a.site, "ada@example.org")
-	a.see("mailed-disown", "/check-your-mail?for=disown", `main a[href$="/sandbox/mail"]`)
-	a.openMail("ada@example.org", "in a new browser", `form[action="/disown"] button`)
-	a.audit("disown")
+	a.see("mailed-reject", "/check-your-mail?for=reject", `main a[href$="/sandbox/mail"]`)
+	a.openMail("ada@example.org", "in a new browser", `form[action="/not-me"] button`)
+	a.audit("reject")
 	a.undo()
 	a.execute(`UPDATE cairn.emails SET verified_at = NULL`)
 	a.see("account-unverified", "/account", `form[action="/account/email/send"]`)

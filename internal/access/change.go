@@ -45,7 +45,7 @@ func (a *Access) AddPasskey(
 		if name, codes, err = a.Accounts.AddPasskey(ctx, tx, userID, n); err != nil {
 			return "", err
 		}
-		return "", a.Sessions.Raise(ctx, tx)
+		return "", a.Sessions.NoteSecondFactor(ctx, tx)
 	})
 	return name, codes, err
 }

@@ -28,7 +28,7 @@ func (a *Access) AddApp(ctx context.Context, userID int64, browser string, n aut
 		if err := a.endLinks(ctx, tx, userID); err != nil {
 			return "", err
 		}
-		return "", a.Sessions.Raise(ctx, tx)
+		return "", a.Sessions.NoteSecondFactor(ctx, tx)
 	})
 	return codes, err
 }
@@ -63,7 +63,7 @@ func (a *Access) ReplaceCodes(ctx context.Context, userID int64, c auth.Recovery
 		if err := a.Accounts.ReplaceCodes(ctx, tx, userID, c); err != nil {
 			return "", err
 		}
-		return "", a.Sessions.Raise(ctx, tx)
+		return "", a.Sessions.NoteSecondFactor(ctx, tx)
 	})
 }
 

@@ -93,12 +93,12 @@ func FactorsOf(s session.Session) auth.Factors {
 	return auth.Factors{Began: s.Created, Code: s.TwoFactors && s.Method != PasskeyMethod}
 }
 
-// Disown locks out the person who began the session of a link: it ends that session and all that began since, removes
+// RejectSignIn locks out the person who began the session of a link: it ends that session and all that began since, removes
 // what was added since, and has a link for a new password sent to the address of the link. Sessions that began before
 // stay. Errors: auth.ErrLink, auth.ErrEmailTaken.
-func (a *Access) Disown(ctx context.Context, l auth.Link) error {
+func (a *Access) RejectSignIn(ctx context.Context, l auth.Link) error {
 	return pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
-		if err := a.Accounts.Disown(ctx, tx, l, a.disconnects(ctx, tx, l.UserID)); err != nil {
+		if err := a.Accounts.RejectSignIn(ctx, tx, l, a.disconnects(ctx, tx, l.UserID)); err != nil {
 			return err
 		}
 		if err := a.Accounts.ForgetBrowsersSince(ctx, tx, l); err != nil {

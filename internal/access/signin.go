@@ -160,7 +160,7 @@ func (a *Access) signIn(ctx context.Context, method string, in SignIn,
 		if err := a.askForCode(ctx, tx, method, in, proof); err != nil {
 			return 0, err
 		}
-		if err := a.meetBrowser(ctx, tx, method, in, done); err != nil {
+		if err := a.rememberBrowser(ctx, tx, method, in, done); err != nil {
 			return 0, err
 		}
 		done.Act, err = a.consumeIntent(ctx, tx, done.UserID, in.Intent)
@@ -184,8 +184,8 @@ func (a *Access) askForCode(ctx context.Context, tx pgx.Tx, method string, in Si
 	return err
 }
 
-// meetBrowser makes the browser of a sign-in a known one, and tells the account's owner if it is new.
-func (a *Access) meetBrowser(ctx context.Context, tx pgx.Tx, method string, in SignIn, done SignedIn) error {
+// rememberBrowser makes the browser of a sign-in a known one, and tells the account's owner if it is new.
+func (a *Access) rememberBrowser(ctx context.Context, tx pgx.Tx, method string, in SignIn, done SignedIn) error {
 	isNew, err := a.Accounts.RememberBrowser(ctx, tx, done.UserID, done.Browser)
 	if err == nil && in.Trust {
 		err = a.Accounts.Trust(ctx, tx, done.UserID, done.Browser)

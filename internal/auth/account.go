@@ -39,12 +39,12 @@ type Account struct {
 
 // Identity is a provider's account. It is a sign-in method if it signs in.
 type Identity struct {
-	ID       int64
-	Provider string
-	Subject  string
-	Since    time.Time
-	SignsIn  bool // false: an import said that the account is the user's, and the user has not confirmed that yet
-	Skips    bool // it signs in without a code
+	ID        int64
+	Provider  string
+	Subject   string
+	Since     time.Time
+	SignsIn   bool // false: an import said that the account is the user's, and the user has not confirmed that yet
+	SkipsCode bool // it signs in without a code
 }
 
 // Methods returns how many sign-in methods the account has.
@@ -126,7 +126,7 @@ func (a *Accounts) identitiesOf(ctx context.Context, userIDs []int64) (map[int64
 	of := map[int64][]Identity{}
 	var userID int64
 	var i Identity
-	fields := []any{&userID, &i.ID, &i.Provider, &i.Subject, &i.Since, &i.SignsIn, &i.Skips}
+	fields := []any{&userID, &i.ID, &i.Provider, &i.Subject, &i.Since, &i.SignsIn, &i.SkipsCode}
 	_, err := pgx.ForEachRow(rows, fields, func() error {
 		of[userID] = append(of[userID], i)
 		return nil

@@ -4,7 +4,7 @@
 //	email.go        the address of a user
 //	change.go       changing the address, and undoing that
 //	undo.go         ending an undo early
-//	disown.go       taking back what an intruder did since signing in
+//	reject.go       taking back what an intruder did since signing in
 //	password.go     sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go     sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
 //	passkey.go      sign-in by a passkey; passkeyuse.go has its challenges and answers

@@ -136,7 +136,7 @@ func restoreEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 		return err
 	}
 	_, err := tx.Exec(ctx, `
-		DELETE FROM cairn.links WHERE user_id = $1 AND (purpose NOT IN ('undo', 'disown') OR id > $2)`, l.UserID, l.ID)
+		DELETE FROM cairn.links WHERE user_id = $1 AND (purpose NOT IN ('undo', 'reject') OR id > $2)`, l.UserID, l.ID)
 	if err != nil {
 		return fmt.Errorf("auth: end the links of user %d: %w", l.UserID, err)
 	}

@@ -29,9 +29,9 @@ var (
 
 const (
 	pendingLife = 10 * time.Minute // between a first factor and its code
-	// After alarmingCodes wrong codes in a row the owner of the account is told, and again at each multiple of
-	// moreCodes.
-	alarmingCodes, moreCodes = 5, 50
+	// After tellAfter wrong codes in a row the owner of the account is told, and again at each multiple of
+	// tellEvery.
+	tellAfter, tellEvery = 5, 50
 )
 
 // Pending is a sign-in that has proven one factor and waits for a code. The browser keeps it, sealed.
@@ -219,7 +219,7 @@ func (a *Accounts) noteWrongCode(ctx context.Context, userID int64) error {
 			return nil
 		case err != nil:
 			return fmt.Errorf("auth: count wrong codes of user %d: %w", userID, err)
-		case wrong == alarmingCodes || wrong%moreCodes == 0:
+		case wrong == tellAfter || wrong%tellEvery == 0:
 			return a.Tell(ctx, tx, userID, mail.WrongCodes, nil)
 		}
 		return nil

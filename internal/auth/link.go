@@ -33,7 +33,7 @@ const (
 	ToVerify Purpose = "verify" // prove the address of an account
 	ToChange Purpose = "change" // prove a new address for an account
 	ToUndo   Purpose = "undo"   // take back a change of address
-	ToDisown Purpose = "disown" // take back what was done since a session began
+	ToReject Purpose = "reject" // take back what was done since a session began
 	ToInvite Purpose = "invite" // make an account
 )
 
@@ -42,7 +42,7 @@ func (p Purpose) life() time.Duration {
 	switch p {
 	case ToReset:
 		return 30 * time.Minute
-	case ToUndo, ToDisown, ToInvite:
+	case ToUndo, ToReject, ToInvite:
 		return 7 * 24 * time.Hour
 	}
 	return 24 * time.Hour
@@ -218,7 +218,7 @@ func takeLink(ctx context.Context, tx pgx.Tx, l Link) error {
 // too, so links that take back what an intruder did stay.
 func (a *Accounts) EndLinks(ctx context.Context, tx pgx.Tx, userID int64) error {
 	_, err := tx.Exec(ctx, `
-		DELETE FROM cairn.links WHERE user_id = $1 AND purpose NOT IN ('undo', 'disown')`, userID)
+		DELETE FROM cairn.links WHERE user_id = $1 AND purpose NOT IN ('undo', 'reject')`, userID)
 	if err != nil {
 		return fmt.Errorf("auth: end the links of user %d: %w", userID, err)
 	}

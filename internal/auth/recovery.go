@@ -29,8 +29,8 @@ type RecoveryCodes struct {
 	hashes []string // of what follows the start
 }
 
-// newCodes makes recovery codes. Errors: ErrBusy.
-func (a *Accounts) newCodes(ctx context.Context) (c RecoveryCodes, err error) {
+// NewCodes makes recovery codes, which are not stored yet. Errors: ErrBusy.
+func (a *Accounts) NewCodes(ctx context.Context) (c RecoveryCodes, err error) {
 	taken := map[string]bool{}
 	for len(c.Codes) < maxCodes {
 		code := randomCode()
@@ -84,7 +84,7 @@ func (a *Accounts) firstCodes(ctx context.Context, userID int64) (RecoveryCodes,
 	case has:
 		return RecoveryCodes{}, nil
 	}
-	return a.newCodes(ctx)
+	return a.NewCodes(ctx)
 }
 
 // giveCodes stores codes if the account has none, and returns those that it has stored.
@@ -114,9 +114,6 @@ func storeCodes(ctx context.Context, tx pgx.Tx, userID int64, c RecoveryCodes) e
 	}
 	return nil
 }
-
-// NewCodes makes recovery codes for ReplaceCodes. Errors: ErrBusy.
-func (a *Accounts) NewCodes(ctx context.Context) (RecoveryCodes, error) { return a.newCodes(ctx) }
 
 // ReplaceCodes gives an account with a second factor new recovery codes, and ends the ones that it has. Errors:
 // ErrNotFound, ErrFactor.

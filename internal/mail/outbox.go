@@ -48,7 +48,7 @@ const (
 	CodeAsked       Kind = "code_asked"   // asked for again after it
 	FactorsReset    Kind = "factors_reset"
 	NewBrowser      Kind = "new_browser" // one that has not signed in before did; its link takes that back
-	SignInDisowned  Kind = "sign_in_disowned"
+	SignInRejected  Kind = "sign_in_rejected"
 	NeedsReconnect  Kind = "needs_reconnect"
 	EmailVerified   Kind = "email_verified"
 	EmailChanged    Kind = "email_changed"

@@ -79,12 +79,12 @@ func TestUndoEndsLaterUndos(t *testing.T) {
 		b.post("/account/email", "email", email).to("/check-your-mail?for=change")
 		b.press(b.follow(server.WaitFor(t, email, "Confirm your new").Link())).to("/account#email")
 	}
-	thief := server.WaitFor(t, "thief@example.org", "has another e-mail now").Link()
+	intruder := server.WaitFor(t, "thief@example.org", "has another e-mail now").Link()
 	owner := newBrowser(t, s)
 	page := owner.follow(server.WaitFor(t, "ada@example.org", "has another e-mail now").Link())
 	owner.press(page).to("/check-your-mail?for=undo")
 	other := newBrowser(t, s)
-	other.follow(thief).to("/login?notice=mailed-link")
+	other.follow(intruder).to("/login?notice=mailed-link")
 	if n := count(t, s, `SELECT count(*) FROM cairn.emails WHERE email = 'ada@example.org'`); n != 1 {
 		t.Error("the owner's address is not back")
 	}
@@ -177,7 +177,7 @@ func whileUsersAreHeld(t *testing.T, s site, all ...func()) {
 
 // Undoing a change takes everything from the person who made it: the password that they knew, a sign-in method that
 // they added just before, and an unproven claim on the old address.
-func TestUndoLeavesNothingToAThief(t *testing.T) {
+func TestUndoLeavesNothingToAnIntruder(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
 	b := joined(t, s, server, "ada@example.org")
@@ -186,9 +186,9 @@ func TestUndoLeavesNothingToAThief(t *testing.T) {
 	b.press(b.follow(server.WaitFor(t, "thief@example.org", "Confirm your new").Link())).to("/account#email")
 	undo := server.WaitFor(t, "ada@example.org", "has another e-mail now").Link()
 	exec(t, s, `
-		WITH thief AS (INSERT INTO cairn.users (display_name) VALUES ('Thief') RETURNING id)
+		WITH intruder AS (INSERT INTO cairn.users (display_name) VALUES ('Thief') RETURNING id)
 		INSERT INTO cairn.emails (user_id, email, email_key)
-		SELECT id, 'ada@example.org', 'ada@example.org' FROM thief`)
+		SELECT id, 'ada@example.org', 'ada@example.org' FROM intruder`)
 	owner := newBrowser(t, s)
 	owner.press(owner.follow(undo)).to("/check-your-mail?for=undo")
 	if n := methods(t, s); n != 0 {

@@ -88,7 +88,7 @@ func (w Words) happened(kind mail.Kind, facts mail.Facts) (icon, text string) {
 	case mail.NewBrowser:
 		return "device-laptop",
 			"New sign-in " + w.signedInBy(facts["method"]) + " in a new browser"
-	case mail.SignInDisowned:
+	case mail.SignInRejected:
 		return "shield-check", "Somebody was locked out with the link “This wasn’t me”"
 	case mail.NeedsReconnect:
 		return "plug-connected-x", w.providerName(facts["provider"]) + " has to be connected again"

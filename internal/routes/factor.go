@@ -221,7 +221,7 @@ func (s *server) skipCodePage(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case err != nil:
 		return err
-	case !account.Second.HasApp(), !m.TwoStep && !m.Skips:
+	case !account.Second.HasApp(), !m.TwoStep && !m.SkipsCode:
 		return errNoPage
 	}
 	v := Warning{
@@ -235,12 +235,12 @@ func (s *server) skipCodePage(w http.ResponseWriter, r *http.Request) error {
 		},
 		Button: "Sign in without a code", Keep: Link{"Keep asking for a code", "/account#" + atMethods},
 	}
-	if m.Skips {
+	if m.SkipsCode {
 		v.Heading, v.Button, v.Harmless = "Ask for a code after "+m.Name+"?", "Ask for a code", true
 		v.Losses = []Loss{{"shield-check", "After signing in with " + m.Name + ", you enter a code here", ""}}
 		v.Keep.Label = "Keep signing in without a code"
 	}
-	v.About = strconv.FormatBool(m.Skips)
+	v.About = strconv.FormatBool(m.SkipsCode)
 	return s.warn(w, r, v)
 }
 

@@ -24,7 +24,7 @@ func TestOddCodesAreWrong(t *testing.T) {
 
 // Somebody who reads the owner's mail says that the owner's sign-in with a passkey was somebody else's. That removes the
 // passkey, but a new password still takes a recovery code.
-func TestDisownIsNoWayRoundTheSecondFactor(t *testing.T) {
+func TestRejectSignInIsNoWayRoundTheSecondFactor(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
 	owner := joined(t, s, server, "ada@example.org")
@@ -35,7 +35,7 @@ func TestDisownIsNoWayRoundTheSecondFactor(t *testing.T) {
 	link := server.WaitFor(t, "ada@example.org", "New sign-in with a passkey").Link()
 	reader := newBrowser(t, s)
 	page := reader.follow(link).want(200, ".losses", "a new password may take a code")
-	reader.press(page).to("/check-your-mail?for=disown")
+	reader.press(page).to("/check-your-mail?for=reject")
 	reset := server.WaitFor(t, "ada@example.org", "Choose a new password").Link()
 	page = reader.follow(reset).want(200, "label[for=code]", "Recovery code")
 	reader.press(page, "password", newPassword).want(422, "#code-error", "isn’t right")
@@ -54,12 +54,12 @@ func TestPasskeyEndsAChangeOfAddress(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
 	owner := joined(t, s, server, "ada@example.org")
-	thief := newBrowser(t, s)
-	thief.post("/login", "email", "ada@example.org", "password", password).to("/")
-	thief.post("/account/email", "email", "thief@example.org").to("/check-your-mail?for=change")
-	page := thief.follow(server.WaitFor(t, "thief@example.org", "Confirm your new").Link())
+	intruder := newBrowser(t, s)
+	intruder.post("/login", "email", "ada@example.org", "password", password).to("/")
+	intruder.post("/account/email", "email", "thief@example.org").to("/check-your-mail?for=change")
+	page := intruder.follow(server.WaitFor(t, "thief@example.org", "Confirm your new").Link())
 	owner.addsPasskey(newDevice(s))
-	thief.press(page).to("/account")
+	intruder.press(page).to("/account")
 	owner.get("/account").want(200, "#email", "ada@example.org")
 }
 
@@ -107,10 +107,10 @@ func TestAppStopsWhatBeganWithOneFactor(t *testing.T) {
 		})
 	}})
 	owner := signedUp(t, s, "ada@example.org")
-	thief := newBrowser(t, s)
-	thief.post("/login", "email", "ada@example.org", "password", password).to("/")
-	back := thief.decide(thief.consent("/connect/strava"), "max", "allow")
-	together(func() { thief.get(back) }, func() {
+	intruder := newBrowser(t, s)
+	intruder.post("/login", "email", "ada@example.org", "password", password).to("/")
+	back := intruder.decide(intruder.consent("/connect/strava"), "max", "allow")
+	together(func() { intruder.get(back) }, func() {
 		<-came
 		_, shown := owner.setsUpApp(clock)
 		close(goOn)
@@ -129,7 +129,7 @@ func TestFirstCodesForAnOlderPasskey(t *testing.T) {
 	b.addsPasskey(newDevice(s))
 	exec(t, s, `DELETE FROM cairn.second_factors`)
 	exec(t, s, `UPDATE cairn.sessions SET two_factors = false`)
-	b.get("/account").want(200, "#two-step", "None left")
+	b.get("/account").want(200, "#two-step", "None yet")
 	b.post("/account/recovery-codes").recoveryCodes()
 	b.get("/account/delete").want(200, "h1", "Delete")
 }
@@ -141,19 +141,19 @@ func TestNobodyReplacesAnAppThatHasJustCome(t *testing.T) {
 	for _, path := range []string{appPage, addPasskey, "/account/recovery-codes"} {
 		s, clock := newCodeSite(t, options{})
 		owner := signedUp(t, s, "ada@example.org")
-		thief := newBrowser(t, s)
-		thief.post("/login", "email", "ada@example.org", "password", password).to("/")
+		intruder := newBrowser(t, s)
+		intruder.post("/login", "email", "ada@example.org", "password", password).to("/")
 		d := newDevice(s)
-		made := d.makes(t, thief.options(addPasskey))
+		made := d.makes(t, intruder.options(addPasskey))
 		release := holding(t, s, `SELECT FROM cairn.users FOR UPDATE`)
 		together(
 			func() { _, _ = owner.setsUpApp(clock) },
 			func() {
 				awaitWaiting(t, s, 1)
 				if path == appPage {
-					thief.setsUpOther(clock).to(confirming(appPage))
+					intruder.setsUpOther(clock).to(confirming(appPage))
 				} else {
-					thief.post(path, "answer", made).to(confirming(path))
+					intruder.post(path, "answer", made).to(confirming(path))
 				}
 			},
 			func() {
@@ -161,7 +161,7 @@ func TestNobodyReplacesAnAppThatHasJustCome(t *testing.T) {
 				release()
 			},
 		)
-		thief.get(appPage).to(confirming(appPage))
+		intruder.get(appPage).to(confirming(appPage))
 		if n := count(t, s, `SELECT count(*) FROM cairn.passkeys`); n != 0 {
 			t.Errorf("%s: a passkey was added with one factor", path)
 		}
@@ -169,7 +169,7 @@ func TestNobodyReplacesAnAppThatHasJustCome(t *testing.T) {
 }
 
 // setsUpOther is setsUpApp with the clock as it is.
-func (b browser) setsUpOther(clock *wrist) answer {
+func (b browser) setsUpOther(clock *appClock) answer {
 	b.t.Helper()
 	page := b.get(appPage).want(http.StatusOK, "h1", "Set up")
 	secret := strings.ReplaceAll(page.Find("code.key").Text(), " ", "")

@@ -19,16 +19,16 @@ const (
 	codePage = "/login/code"
 )
 
-// wrist is the clock of authenticator apps and of the site. It moves on by 30 seconds for each code, so that no two are
+// appClock is the clock of authenticator apps and of the site. It moves on by 30 seconds for each code, so that no two are
 // the same.
-type wrist struct{ ahead atomic.Int64 }
+type appClock struct{ ahead atomic.Int64 }
 
-func (w *wrist) offset() time.Duration { return time.Duration(w.ahead.Load()) }
+func (w *appClock) offset() time.Duration { return time.Duration(w.ahead.Load()) }
 
 // app is an authenticator app of one account.
 type app struct {
 	t      testing.TB
-	clock  *wrist
+	clock  *appClock
 	secret string
 }
 
@@ -62,15 +62,15 @@ func (a app) wrong() string {
 }
 
 // newCodeSite returns a site with a clock for its codes.
-func newCodeSite(t testing.TB, o options) (site, *wrist) {
+func newCodeSite(t testing.TB, o options) (site, *appClock) {
 	t.Helper()
-	clock := &wrist{}
+	clock := &appClock{}
 	o.clock = clock.offset
 	return newSiteWith(t, o), clock
 }
 
 // setsUpApp adds an authenticator app to the account, and returns the answer to its first code.
-func (b browser) setsUpApp(clock *wrist) (app, answer) {
+func (b browser) setsUpApp(clock *appClock) (app, answer) {
 	b.t.Helper()
 	page := b.get(appPage).want(http.StatusOK, "h1", "Set up")
 	mine := app{b.t, clock, strings.ReplaceAll(page.Find("code.key").Text(), " ", "")}
@@ -249,19 +249,19 @@ func TestPasswordBesideAPasskey(t *testing.T) {
 	d := newDevice(s)
 	codes := owner.post(addPasskey, "answer", d.makes(t, owner.options(addPasskey))).recoveryCodes()
 	owner.get("/account/delete").want(200, "h1", "Delete") // the passkey has just been proven
-	thief := newBrowser(t, s)
-	thief.post("/login", "email", "ada@example.org", "password", password).to("/")
+	intruder := newBrowser(t, s)
+	intruder.post("/login", "email", "ada@example.org", "password", password).to("/")
 	for _, path := range []string{"/account/email", "/account/delete", addPasskey, appPage, "/account/recovery-codes"} {
-		thief.get(path).to(confirming(path))
-		if a := thief.post(path); !strings.HasPrefix(a.header.Get("Location"), "/account/confirm?") {
+		intruder.get(path).to(confirming(path))
+		if a := intruder.post(path); !strings.HasPrefix(a.header.Get("Location"), "/account/confirm?") {
 			t.Errorf("POST %s is answered %d", path, a.status)
 		}
 	}
-	thief.post("/account/confirm", "password", password, "next", "/account/delete").
+	intruder.post("/account/confirm", "password", password, "next", "/account/delete").
 		to(codePage + "?next=%2Faccount%2Fdelete")
-	thief.get(codePage).want(200, "h1", "Enter a recovery code")
-	thief.post(codePage, "code", "123456", "next", "/account/delete").want(422, "#code-error", "isn’t right")
-	thief.get("/account/delete").to(confirming("/account/delete"))
+	intruder.get(codePage).want(200, "h1", "Enter a recovery code")
+	intruder.post(codePage, "code", "123456", "next", "/account/delete").want(422, "#code-error", "isn’t right")
+	intruder.get("/account/delete").to(confirming("/account/delete"))
 	lost := newBrowser(t, s) // the owner, without the phone
 	lost.post("/login", "email", "ada@example.org", "password", password).to("/")
 	remove := "/account/passkeys/1/remove"
@@ -308,12 +308,12 @@ func TestWrongCodes(t *testing.T) {
 	owner := joined(t, s, server, "ada@example.org")
 	mine, answer := owner.setsUpApp(clock)
 	answer.recoveryCodes()
-	thief := newBrowser(t, s)
-	thief.provesPassword("ada@example.org")
+	intruder := newBrowser(t, s)
+	intruder.provesPassword("ada@example.org")
 	for range limits.CodeAccount.Max {
-		thief.post(codePage, "code", mine.wrong()).want(422, "#code-error", "isn’t right")
+		intruder.post(codePage, "code", mine.wrong()).want(422, "#code-error", "isn’t right")
 	}
-	thief.post(codePage, "code", mine.code()).want(429, "#form-error", "Too many attempts")
+	intruder.post(codePage, "code", mine.code()).want(429, "#form-error", "Too many attempts")
 	if n := server.WaitFor(t, "ada@example.org", "Wrong codes were entered"); n.Link() == "" {
 		t.Error("the message leads nowhere")
 	}
@@ -389,15 +389,15 @@ func TestResetHandsOverNoApp(t *testing.T) {
 
 // An intruder who knows the password, adds an app and changes the address loses all of that when the owner undoes the
 // change.
-func TestUndoRemovesAThiefsApp(t *testing.T) {
+func TestUndoRemovesAnIntrudersApp(t *testing.T) {
 	t.Parallel()
 	server := testkit.NewMailServer(t)
 	s, clock := newCodeSite(t, options{mail: server, works: true})
-	thief := joined(t, s, server, "ada@example.org") // knows the password
-	_, answer := thief.setsUpApp(clock)
+	intruder := joined(t, s, server, "ada@example.org") // knows the password
+	_, answer := intruder.setsUpApp(clock)
 	answer.recoveryCodes()
-	thief.post("/account/email", "email", "eve@example.org").to("/check-your-mail?for=change")
-	thief.press(thief.follow(server.WaitFor(t, "eve@example.org", "Confirm your new e-mail").Link()))
+	intruder.post("/account/email", "email", "eve@example.org").to("/check-your-mail?for=change")
+	intruder.press(intruder.follow(server.WaitFor(t, "eve@example.org", "Confirm your new e-mail").Link()))
 	owner := newBrowser(t, s)
 	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "another e-mail").Link()))
 	if n := count(t, s, `SELECT count(*) FROM cairn.second_factors`); n != 0 {
@@ -411,7 +411,7 @@ func TestUndoRemovesAThiefsApp(t *testing.T) {
 // Sign-ins that can't show a code are refused for an account that asks for one: private links, and the old front end.
 func TestSignInsWithoutACodeAreRefused(t *testing.T) {
 	t.Parallel()
-	clock := &wrist{}
+	clock := &appClock{}
 	s := fronted(t, func(o *options) { o.clock = clock.offset })
 	owner := newBrowser(t, s)
 	owner.visit("foursquare", "ada").to("/")
@@ -445,7 +445,7 @@ func TestNodeSessionsWithoutACodeAreRefused(t *testing.T) {
 	if !s.atExpress(t, 7).signedIn() {
 		t.Fatal("a session of the Node server does not sign in")
 	}
-	_, shown := owner.setsUpApp(&wrist{})
+	_, shown := owner.setsUpApp(&appClock{})
 	shown.recoveryCodes()
 	b := s.atExpress(t, 7)
 	b.there(s, "/me", http.StatusOK)
@@ -458,7 +458,7 @@ func TestNodeSessionsWithoutACodeAreRefused(t *testing.T) {
 // Each code is good once, however many use it at once on two servers.
 func TestRaceCodeIsGoodOnce(t *testing.T) {
 	t.Parallel()
-	clock := &wrist{}
+	clock := &appClock{}
 	one := newSiteWith(t, options{clock: clock.offset})
 	sites := [2]site{one, newSiteWith(t, options{pool: one.pool, clock: clock.offset})}
 	for round := range testkit.Rounds(t) {
@@ -485,7 +485,7 @@ func TestRaceCodeIsGoodOnce(t *testing.T) {
 // A sign-in with a code that overlaps with a change of the password leaves no session.
 func TestRacePasswordChangeEvictsPendingSignIns(t *testing.T) {
 	t.Parallel()
-	clock := &wrist{}
+	clock := &appClock{}
 	one := newSiteWith(t, options{clock: clock.offset})
 	sites := [2]site{one, newSiteWith(t, options{pool: one.pool, clock: clock.offset})}
 	for round := range testkit.Rounds(t) {

@@ -108,7 +108,7 @@ func (s *server) refuseMailed(w http.ResponseWriter, r *http.Request, m mailedLi
 var mailedNotices = map[string]notice{
 	"mailed-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. " +
 		"Ask for a new one."},
-	"disown-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. If somebody else " +
+	"not-me-link": {Kind: info, Text: "This link doesn’t work any more, or part of it is missing. If somebody else " +
 		"is in your account, choose a new password."},
 	"taken-meanwhile": {Kind: info, Text: "Another account uses this e-mail now."},
 	"password-reset": {Kind: good, Text: "Your new password is set, and you’re signed out everywhere. " +

@@ -112,7 +112,11 @@ func (w Words) happenedTo(d mail.Draft) mail.Message {
 	_, text := w.happened(d.Kind, d.Facts)
 	check := "If it was you, there’s nothing to do. If not, remove the sign-in methods that aren’t yours, " +
 		"change your password, and sign out everywhere else."
+	heading := "Was this you?"
 	switch d.Kind {
+	case mail.AppAdded, mail.AppRemoved, mail.CodesMade, mail.CodeUsed, mail.CodeSkipped:
+		check = "If it was you, there’s nothing to do. If not, somebody has your password and a code: change your " +
+			"password, set up your app again, and make new recovery codes."
 	case mail.PasskeyAdded:
 		check = "If it was you, there’s nothing to do. If not, remove it, and change your password."
 	case mail.WrongCodes:
@@ -124,12 +128,13 @@ func (w Words) happenedTo(d mail.Draft) mail.Message {
 	case mail.UndoEnded:
 		check = "If it was you, there’s nothing to do. If not, somebody has one of your passkeys, or your password " +
 			"and a code: remove or change them. If you can’t sign in, ask the operator of this site."
-	case mail.SignInDisowned:
+	case mail.SignInRejected:
+		heading = "Your account is safe"
 		check = "Your password and what was added since are removed. Choose a new password with the link in our " +
 			"other message."
 	}
 	return w.with("/account#activity", "Check your account", mail.Message{
-		Subject: text, Heading: "Was this you?", Paragraphs: []string{hello(d.Facts) + text + ".", check},
+		Subject: text, Heading: heading, Paragraphs: []string{hello(d.Facts) + text + ".", check},
 		Facts: w.lines(d.Facts), Why: becauseSafety,
 	})
 }
@@ -146,7 +151,7 @@ func (w Words) newBrowser(d mail.Draft, token string) mail.Message {
 	m.Paragraphs = []string{hello(d.Facts) + text + ".", "If it was you, there’s nothing to do. If not, use " +
 		"this link within seven days. It locks the other person out, even if you can’t sign in any more, and you " +
 		"choose a new password."}
-	return w.withLink(disownLink, token, "This wasn’t me", m)
+	return w.withLink(rejectLink, token, "This wasn’t me", m)
 }
 
 func hello(facts mail.Facts) string {

@@ -21,7 +21,7 @@ type signInMethod struct {
 	Connected bool
 	Revocable bool // the provider can be asked to revoke our access
 	SignsIn   bool // false: it has to be allowed first
-	Skips     bool // it signs in without a code
+	SkipsCode bool // it signs in without a code
 	TwoStep   bool // the provider has two-step verification of its own
 }
 
@@ -36,7 +36,7 @@ func methodsOf(account auth.Account, cards []card) []signInMethod {
 			continue // only its card can fix it
 		}
 		m := signInMethod{ID: identity.ID, Key: identity.Provider, Name: identity.Provider, Subject: identity.Subject,
-			SignsIn: identity.SignsIn, Skips: identity.Skips}
+			SignsIn: identity.SignsIn, SkipsCode: identity.SkipsCode}
 		for _, c := range cards {
 			if c.Key != identity.Provider {
 				continue

@@ -15,7 +15,7 @@ const (
 // mailedView is the page after a form that has a message sent.
 type mailedView struct {
 	view
-	For string // "signup", "reset", "change", "undo" or "disown"
+	For string // "signup", "reset", "change", "undo" or "reject"
 }
 
 // mailed shows the same for every address.
@@ -43,7 +43,7 @@ func (s *server) forgotPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) showForgot(w http.ResponseWriter, r *http.Request, status int, v forgotView) error {
-	v.view = s.view(r, formTitle("Forgot your password?", v.Errors))
+	v.view = s.view(r, formTitle("Can’t sign in?", v.Errors))
 	v.MailOn, v.Operator = s.Accounts.MailOn(), s.Operator
 	return s.render(w, status, "forgot", v)
 }

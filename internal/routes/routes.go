@@ -16,7 +16,7 @@
 //	reset.go        a forgotten password
 //	verify.go       proving the address of an account; email.go has changing it, and undoing that
 //	undo.go         ending the time in which a change of address can be undone
-//	disown.go       "this wasn't me": locking an intruder out
+//	reject.go       "this wasn't me": locking an intruder out
 //	mails.go        what messages say
 //	events.go       what happened to an account, in words
 //	cookies.go      cookies by which browsers are recognised
@@ -162,7 +162,7 @@ func newServer(d Deps) (*server, error) {
 	s.access = access.Access{
 		Sessions: d.Sessions, Accounts: d.Accounts, Connections: d.Connections, Providers: d.Providers,
 	}
-	s.links = []SecretLink{signUpLink, resetLink, verifyLink, changeLink, undoLink, disownLink, inviteLink}
+	s.links = []SecretLink{signUpLink, resetLink, verifyLink, changeLink, undoLink, rejectLink, inviteLink}
 	for _, p := range d.Parts {
 		s.links = append(s.links, p.Links...)
 		if p.LockOut != nil {
@@ -245,7 +245,7 @@ func (s *server) open(r chi.Router) {
 	s.addMailed(r, s.signUpConfirmation())
 	s.addMailed(r, s.passwordReset())
 	s.addMailed(r, s.emailUndo())
-	s.addMailed(r, s.disowning())
+	s.addMailed(r, s.rejecting())
 	r.Post("/logout", s.page(s.signOut))
 	page(r, deletedPath, s.page(s.deleted))
 	page(r, "/privacy", s.page(s.privacy))

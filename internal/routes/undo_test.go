@@ -61,7 +61,7 @@ func TestEndUndo(t *testing.T) {
 	s, server := newMailSite(t)
 	b := joined(t, s, server, "ada@example.org")
 	d := b.olderPasskey()
-	_, disown := intrudes(t, s, server, "ada@example.org")
+	_, rejects := intrudes(t, s, server, "ada@example.org")
 	end, undo := b.moves(server, "ada@example.org", "new@example.org")
 	b.get("/account").want(200, ".undo", "a…@example.org can undo the change until").
 		want(200, ".undo", "sign in with a passkey or a code")
@@ -79,7 +79,7 @@ func TestEndUndo(t *testing.T) {
 	b.post(end).want(404, "h1", "")
 	newBrowser(t, s).follow(undo).to("/login?notice=mailed-link")
 	other := newBrowser(t, s) // nor does another link restore the old address
-	other.press(other.follow(disown)).to("/login?notice=disown-link")
+	other.press(other.follow(rejects)).to("/login?notice=not-me-link")
 }
 
 // An intruder with the password can't end the undo: not with a passkey of their own, nor with another person's account.
@@ -165,16 +165,16 @@ func TestUsedUpCodesDoNotEndUndo(t *testing.T) {
 	limits := untiring()
 	limits.CodeNetwork.Max = 1000
 	s := newSiteWith(t, options{mail: server, works: true, limits: limits})
-	thief := joined(t, s, server, "ada@example.org")
-	end, _ := thief.moves(server, "ada@example.org", "thief@example.org")
-	codes := thief.post(addPasskey, "answer", newDevice(s).makes(t, thief.options(addPasskey))).recoveryCodes()
+	intruder := joined(t, s, server, "ada@example.org")
+	end, _ := intruder.moves(server, "ada@example.org", "thief@example.org")
+	codes := intruder.post(addPasskey, "answer", newDevice(s).makes(t, intruder.options(addPasskey))).recoveryCodes()
 	for _, code := range codes {
-		thief.post("/account/confirm", "password", password, "next", "/account").to(codePage + "?next=%2Faccount")
-		thief.post(codePage, "code", code, "next", "/account").to("/account")
+		intruder.post("/account/confirm", "password", password, "next", "/account").to(codePage + "?next=%2Faccount")
+		intruder.post(codePage, "code", code, "next", "/account").to("/account")
 	}
-	if thief.get("/account").Find(".undo a").Length() != 0 {
+	if intruder.get("/account").Find(".undo a").Length() != 0 {
 		t.Error("the page offers to end the undo")
 	}
-	thief.post(end).to("/account#email")
-	thief.get("/account").want(200, "#email #notice.bad", "Nothing was changed")
+	intruder.post(end).to("/account#email")
+	intruder.get("/account").want(200, "#email #notice.bad", "Nothing was changed")
 }

@@ -51,8 +51,8 @@ func (m *Manager) ChangeAccess(
 	})
 }
 
-// Raise notes that this session has proven a second factor, in the transaction of ChangeAccess.
-func (m *Manager) Raise(ctx context.Context, tx pgx.Tx) error {
+// NoteSecondFactor notes that this session has proven a second factor, in the transaction of ChangeAccess.
+func (m *Manager) NoteSecondFactor(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `UPDATE cairn.sessions SET two_factors = true WHERE token = $1`, requestOf(ctx).stored)
 	if err != nil {
 		return fmt.Errorf("session: note a second factor: %w", err)

@@ -5,4 +5,4 @@
 ALTER TABLE cairn.links
     DROP CONSTRAINT links_purpose_check,
     ADD CONSTRAINT links_purpose_check CHECK (
-        purpose IN ('signup', 'reset', 'verify', 'change', 'undo', 'invite', 'disown'));
+        purpose IN ('signup', 'reset', 'verify', 'change', 'undo', 'invite', 'reject'));

@@ -15,7 +15,7 @@ import (
 // out by then. It is made in the transaction of the sign-in, so both have the same time, and it finds what is newer
 // even if the session is gone or has another token. Like an undo, it stays when somebody locks others out.
 
-// TellNewBrowser records a sign-in in a new browser, and mails it with a link for Disown, in the transaction of the
+// TellNewBrowser records a sign-in in a new browser, and mails it with a link for RejectSignIn, in the transaction of the
 // sign-in. method is as in cairn.sign_in_methods.
 func (a *Accounts) TellNewBrowser(ctx context.Context, tx pgx.Tx, userID int64, method string) error {
 	said := origin(ctx)
@@ -27,7 +27,7 @@ func (a *Accounts) TellNewBrowser(ctx context.Context, tx pgx.Tx, userID int64, 
 	if err != nil || d.To == "" {
 		return err
 	}
-	l := Link{Purpose: ToDisown, UserID: userID, Email: d.To, key: emailKey(d.To)}
+	l := Link{Purpose: ToReject, UserID: userID, Email: d.To, key: emailKey(d.To)}
 	l.details.SignIn = d.Facts
 	if d.LinkID, _, err = a.makeLink(ctx, tx, l); err != nil {
 		return err
@@ -38,11 +38,11 @@ func (a *Accounts) TellNewBrowser(ctx context.Context, tx pgx.Tx, userID int64, 
 // SignIn returns when the session of a link began, and the facts of the message about it.
 func (l Link) SignIn() (began time.Time, facts mail.Facts) { return l.created, l.details.SignIn }
 
-// Disown removes the password, and the sign-in methods, app and recovery codes that were added since the session of a
-// link began. The method with which it began does not sign in any more. If the address was changed since, Disown
+// RejectSignIn removes the password, and the sign-in methods, app and recovery codes that were added since the session of a
+// link began. The method with which it began does not sign in any more. If the address was changed since, RejectSignIn
 // restores it. disconnect ends a connection first. The caller ends sessions and other links, calls ForgetBrowsersSince,
 // and sends a link for a new password (SendReset). Errors: ErrLink, ErrEmailTaken, ErrDisabled; disconnect's.
-func (a *Accounts) Disown(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
+func (a *Accounts) RejectSignIn(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
 	if err := takeBack(ctx, tx, l); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (a *Accounts) Disown(ctx context.Context, tx pgx.Tx, l Link, disconnect Dis
 			return err
 		}
 	}
-	return a.Tell(ctx, tx, l.UserID, mail.SignInDisowned, nil)
+	return a.Tell(ctx, tx, l.UserID, mail.SignInRejected, nil)
 }
 
 // changedSince reports whether the account has another address now than the link's, which it had when the session

@@ -8,24 +8,24 @@ import (
 	"cairn/internal/auth"
 )
 
-// disownLink takes back what was done since a sign-in in a new browser. It needs no session, because an intruder may
+// rejectLink takes back what was done since a sign-in in a new browser. It needs no session, because an intruder may
 // have ended the owner's.
-var disownLink = SecretLink{
-	Name: "disown-link", From: []string{"/disown"}, Param: "token", Page: "/disown",
-	Valid: auth.ValidToken, Refused: "disown-link",
+var rejectLink = SecretLink{
+	Name: "not-me-link", From: []string{"/not-me"}, Param: "token", Page: "/not-me",
+	Valid: auth.ValidToken, Refused: "not-me-link",
 }
 
-func (s *server) disowning() mailedLink {
-	return mailedLink{SecretLink: disownLink, purpose: auth.ToDisown, show: s.disownPage, act: s.disown}
+func (s *server) rejecting() mailedLink {
+	return mailedLink{SecretLink: rejectLink, purpose: auth.ToReject, show: s.rejectPage, act: s.reject}
 }
 
-func (s *server) disownPage(w http.ResponseWriter, r *http.Request, l openedLink) error {
+func (s *server) rejectPage(w http.ResponseWriter, r *http.Request, l openedLink) error {
 	account, err := s.Accounts.Get(r.Context(), l.UserID)
 	if err != nil {
 		return err
 	}
 	return s.warn(w, r, Warning{
-		Heading: "Was this somebody else?", Lead: s.signInInWords(l.Link), Losses: s.disownLosses(l.Link, account),
+		Heading: "Was this somebody else?", Lead: s.signInInWords(l.Link), Losses: s.rejectLosses(l.Link, account),
 		Button: "Lock them out", About: l.About, Keep: Link{"No, it was me", "/"},
 	})
 }
@@ -38,8 +38,8 @@ func (s *server) signInInWords(l auth.Link) string {
 		at.Format("Monday 2 January 2006, 15:04 ") + zoneName(at) + ", from " + facts["address"] + "."
 }
 
-// disownLosses say what locking an intruder out does.
-func (s *server) disownLosses(l auth.Link, account auth.Account) []Loss {
+// rejectLosses say what locking an intruder out does.
+func (s *server) rejectLosses(l auth.Link, account auth.Account) []Loss {
 	losses := []Loss{
 		{"logout", "That browser is signed out", "So is every browser that has signed in since"},
 		{"key", "Sign-in methods added since are removed", "So are their connections, an app and recovery codes"},
@@ -63,14 +63,14 @@ func (s *server) disownLosses(l auth.Link, account auth.Account) []Loss {
 	return losses
 }
 
-func (s *server) disown(_ http.ResponseWriter, r *http.Request, l auth.Link) (next string, err error) {
-	err = s.access.Disown(r.Context(), l)
+func (s *server) reject(_ http.ResponseWriter, r *http.Request, l auth.Link) (next string, err error) {
+	err = s.access.RejectSignIn(r.Context(), l)
 	switch {
 	case errors.Is(err, auth.ErrEmailTaken):
 		return takenMeanwhile, nil
 	case err != nil:
 		return "", err
 	}
-	s.Log.InfoContext(r.Context(), "sign-in disowned", "id", requestID(r.Context()), "user", l.UserID)
-	return mailedFor("disown"), nil
+	s.Log.InfoContext(r.Context(), "sign-in rejected", "id", requestID(r.Context()), "user", l.UserID)
+	return mailedFor("reject"), nil
 }
