@@ -53,8 +53,8 @@ func (a *Access) ResetFactors(ctx context.Context, userID int64) (done auth.Fact
 	return done, err
 }
 
-// ReplaceCodes gives the account that is signed in new recovery codes. With the first ones, for passkeys that are older,
-// the account has a second factor, which this session has proven. Errors: auth.ErrNotFound, auth.ErrFactor,
+// ReplaceCodes gives the account that is signed in new recovery codes. With the first ones, for passkeys that are
+// older, the account has a second factor, which this session has proven. Errors: auth.ErrNotFound, auth.ErrFactor,
 // session.ErrEnded.
 func (a *Access) ReplaceCodes(ctx context.Context, userID int64, c auth.RecoveryCodes) error {
 	current, _ := session.Current(ctx)

@@ -93,9 +93,9 @@ func FactorsOf(s session.Session) auth.Factors {
 	return auth.Factors{Began: s.Created, Code: s.TwoFactors && s.Method != PasskeyMethod}
 }
 
-// RejectSignIn locks out the person who began the session of a link: it ends that session and all that began since, removes
-// what was added since, and has a link for a new password sent to the address of the link. Sessions that began before
-// stay. Errors: auth.ErrLink, auth.ErrEmailTaken.
+// RejectSignIn locks out the person who began the session of a link: it ends that session and all that began since,
+// removes what was added since, and has a link for a new password sent to the address of the link. Sessions that began
+// before stay. Errors: auth.ErrLink, auth.ErrEmailTaken.
 func (a *Access) RejectSignIn(ctx context.Context, l auth.Link) error {
 	return pgx.BeginFunc(ctx, a.Sessions.Pool, func(tx pgx.Tx) error {
 		if err := a.Accounts.RejectSignIn(ctx, tx, l, a.disconnects(ctx, tx, l.UserID)); err != nil {

@@ -166,8 +166,9 @@ func removeSince(ctx context.Context, tx pgx.Tx, userID int64, since time.Time, 
 }
 
 // removeFactorSince removes an authenticator app and recovery codes that an intruder may have added since a time,
-// because they would keep the owner out. Providers ask for codes again. Recovery codes from before stay, even without an app and a passkey: a new password still
-// takes one then, so that somebody who can read the owner's mail does not get round the second factor.
+// because they would keep the owner out. Providers ask for codes again. Recovery codes from before stay, even without
+// an app and a passkey: a new password still takes one then, so that somebody who can read the owner's mail does not
+// get round the second factor.
 func removeFactorSince(ctx context.Context, tx pgx.Tx, userID int64, since time.Time) error {
 	for _, sql := range []string{
 		`UPDATE cairn.second_factors SET app = NULL, app_since = NULL WHERE user_id = $1 AND app_since >= $2`,

@@ -138,8 +138,8 @@ func (a *Accounts) CheckCode(ctx context.Context, userID int64, code, address, b
 }
 
 // codeCount counts the codes that are tried for an account. A known browser has its own, so that somebody who knows the
-// password can't keep the owner from entering a code. It must have signed in since the app was set up: somebody who knew the
-// password before may have many browsers, and would have as many tries more.
+// password can't keep the owner from entering a code. It must have signed in since the app was set up: somebody who
+// knew the password before may have many browsers, and would have as many tries more.
 func (a *Accounts) codeCount(ctx context.Context, userID int64, browser string) (Count, error) {
 	var known bool
 	err := a.pool.QueryRow(ctx, `

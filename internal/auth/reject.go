@@ -15,8 +15,8 @@ import (
 // out by then. It is made in the transaction of the sign-in, so both have the same time, and it finds what is newer
 // even if the session is gone or has another token. Like an undo, it stays when somebody locks others out.
 
-// TellNewBrowser records a sign-in in a new browser, and mails it with a link for RejectSignIn, in the transaction of the
-// sign-in. method is as in cairn.sign_in_methods.
+// TellNewBrowser records a sign-in in a new browser, and mails it with a link for RejectSignIn, in the transaction of
+// the sign-in. method is as in cairn.sign_in_methods.
 func (a *Accounts) TellNewBrowser(ctx context.Context, tx pgx.Tx, userID int64, method string) error {
 	said := origin(ctx)
 	said["method"] = method
@@ -38,10 +38,11 @@ func (a *Accounts) TellNewBrowser(ctx context.Context, tx pgx.Tx, userID int64, 
 // SignIn returns when the session of a link began, and the facts of the message about it.
 func (l Link) SignIn() (began time.Time, facts mail.Facts) { return l.created, l.details.SignIn }
 
-// RejectSignIn removes the password, and the sign-in methods, app and recovery codes that were added since the session of a
-// link began. The method with which it began does not sign in any more. If the address was changed since, RejectSignIn
-// restores it. disconnect ends a connection first. The caller ends sessions and other links, calls ForgetBrowsersSince,
-// and sends a link for a new password (SendReset). Errors: ErrLink, ErrEmailTaken, ErrDisabled; disconnect's.
+// RejectSignIn removes the password, and the sign-in methods, app and recovery codes that were added since the session
+// of a link began. The method with which it began does not sign in any more. If the address was changed since,
+// RejectSignIn restores it. disconnect ends a connection first. The caller ends sessions and other links, calls
+// ForgetBrowsersSince, and sends a link for a new password (SendReset). Errors: ErrLink, ErrEmailTaken, ErrDisabled;
+// disconnect's.
 func (a *Accounts) RejectSignIn(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
 	if err := takeBack(ctx, tx, l); err != nil {
 		return err

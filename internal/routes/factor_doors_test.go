@@ -22,8 +22,8 @@ func TestOddCodesAreWrong(t *testing.T) {
 	}
 }
 
-// Somebody who reads the owner's mail says that the owner's sign-in with a passkey was somebody else's. That removes the
-// passkey, but a new password still takes a recovery code.
+// Somebody who reads the owner's mail says that the owner's sign-in with a passkey was somebody else's. That removes
+// the passkey, but a new password still takes a recovery code.
 func TestRejectSignInIsNoWayRoundTheSecondFactor(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)
@@ -223,7 +223,8 @@ func TestPageForACode(t *testing.T) {
 	for keep, kept := range map[string]int{"on": 1, "": 0} {
 		b.post("/logout")
 		b.post("/login", "email", "ada@example.org", "password", password, "keep", keep).to(codePage + "?next=%2F")
-		field := b.get(codePage).want(200, "form.passkey", "Use a passkey instead").Find("form.passkey input[name=keep]")
+		page := b.get(codePage).want(200, "form.passkey", "Use a passkey instead")
+		field := page.Find("form.passkey input[name=keep]")
 		if field.Length() != kept {
 			t.Errorf("with keep=%q, %d fields keep the session", keep, field.Length())
 		}

@@ -19,8 +19,8 @@ const (
 	codePage = "/login/code"
 )
 
-// appClock is the clock of authenticator apps and of the site. It moves on by 30 seconds for each code, so that no two are
-// the same.
+// appClock is the clock of authenticator apps and of the site. It moves on by 30 seconds for each code, so that no two
+// are the same.
 type appClock struct{ ahead atomic.Int64 }
 
 func (w *appClock) offset() time.Duration { return time.Duration(w.ahead.Load()) }

@@ -149,7 +149,8 @@ func TestUndoAndRejectSignIn(t *testing.T) {
 	exec(t, s, `UPDATE cairn.passkeys SET created_at = created_at - interval '25 hours'`) // an undo leaves it
 	exec(t, s, `UPDATE cairn.links SET created_at = created_at - interval '26 hours' WHERE purpose = 'reject'`)
 	intruder.post("/account/email", "email", "thief@example.org").to("/check-your-mail?for=change")
-	intruder.press(intruder.follow(server.WaitFor(t, "thief@example.org", "Confirm your new").Link())).to("/account#email")
+	confirming := server.WaitFor(t, "thief@example.org", "Confirm your new").Link()
+	intruder.press(intruder.follow(confirming)).to("/account#email")
 	_, after := intrudes(t, s, server, "thief@example.org")
 	owner := newBrowser(t, s)
 	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "another e-mail now").Link())).
