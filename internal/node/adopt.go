@@ -96,7 +96,7 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 		Created: stored.created, Persistent: stored.persistent,
 	}
 	of, err := s.owner(ctx, stored.nodeID, &f)
-	if err == nil && !of.known && !of.refused && !stored.staleAt(of.ended) && s.people != nil {
+	if err == nil && !of.known && !of.refused && !of.over && !stored.staleAt(of.ended) && s.people != nil {
 		of, err = s.comeEarly(ctx, stored.nodeID, &f)
 	}
 	switch {
@@ -104,7 +104,7 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 		return session.Foreign{}, "", err
 	case !of.known: // not imported, or the last day is over
 		return session.Foreign{}, unknown, nil
-	case f.UserID == 0, (of.locked || stored.staleAt(of.ended)) && !f.Adopted:
+	case f.UserID == 0, of.over, (of.locked || stored.staleAt(of.ended)) && !f.Adopted:
 		return session.Foreign{}, refused, nil
 	case !stored.alive:
 		return session.Foreign{}, expired, nil
@@ -117,6 +117,7 @@ type visitor struct {
 	known   bool // imported
 	locked  bool // has locked others out since
 	refused bool // an import refused the row a short time ago
+	over    bool // the session has ended
 	ended   time.Time
 }
 
@@ -124,13 +125,14 @@ type visitor struct {
 func (s *Sessions) owner(ctx context.Context, nodeID int64, f *session.Foreign) (of visitor, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT COALESCE(u.user_id, 0), s.sid_hash IS NOT NULL,
-		       u.node_id IS NOT NULL, u.ended_since IS NOT NULL, r.node_id IS NOT NULL, `+endedUpTo+`
+		       u.node_id IS NOT NULL, u.ended_since IS NOT NULL, r.node_id IS NOT NULL,
+		       EXISTS (SELECT FROM cairn.node_ended_sessions WHERE sid = $5), `+endedUpTo+`
 		FROM cairn.node_settings e CROSS JOIN (SELECT $1::bigint AS node_id) v
 		LEFT JOIN cairn.node_users u USING (node_id)
 		LEFT JOIN cairn.node_refused r ON r.node_id = v.node_id AND r.refused_at > now() - $4::interval
 		LEFT JOIN cairn.node_sessions s ON s.sid_hash = $2
-		WHERE now() < $3`, nodeID, f.ID, s.Until, refusedFor).
-		Scan(&f.UserID, &f.Adopted, &of.known, &of.locked, &of.refused, &of.ended)
+		WHERE now() < $3`, nodeID, f.ID, s.Until, refusedFor, f.Theirs).
+		Scan(&f.UserID, &f.Adopted, &of.known, &of.locked, &of.refused, &of.over, &of.ended)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		err = fmt.Errorf("node: find the user of a session: %w", err)
 	}
@@ -174,34 +176,41 @@ func (s *Sessions) Claim(ctx context.Context, tx pgx.Tx, f session.Foreign) (fir
 		WITH open AS (
 			SELECT u.user_id FROM cairn.node_users u, cairn.node_settings e
 			WHERE u.user_id = $2 AND u.node_id > 0 AND u.ended_since IS NULL
-			  AND $3 > `+endedUpTo+` LIMIT 1 FOR SHARE
+			  AND $3 > `+endedUpTo+` AND NOT EXISTS (SELECT FROM cairn.node_ended_sessions WHERE sid = $4)
+			LIMIT 1 FOR SHARE
 		)
 		INSERT INTO cairn.node_sessions (sid_hash, user_id) SELECT $1, user_id FROM open
-		ON CONFLICT (sid_hash) DO NOTHING RETURNING true`, f.ID, f.UserID, f.Created).Scan(&first)
+		ON CONFLICT (sid_hash) DO NOTHING RETURNING true`, f.ID, f.UserID, f.Created, f.Theirs).Scan(&first)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return false, fmt.Errorf("node: claim a session: %w", err)
 	}
 	return first, nil
 }
 
-// sweep forgets one batch of adopted sessions that are certainly over, and of refusals that don't count any more. It
-// reports whether more may be left.
+// overFor is how long after its adoption or its end a session is certainly over at the Node server, too.
+const overFor = 400 * 24 * time.Hour
+
+// sweep forgets one batch of sessions that are certainly over, and of refusals that don't count any more. It reports
+// whether more may be left.
 func (s *Sessions) sweep(ctx context.Context) (more bool, err error) {
-	adopted, err := s.pool.Exec(ctx, `
-		DELETE FROM cairn.node_sessions WHERE sid_hash IN (
-			SELECT sid_hash FROM cairn.node_sessions
-			WHERE adopted_at < now() - interval '400 days' LIMIT $1 FOR UPDATE SKIP LOCKED)`, sweepBatch)
-	if err != nil {
-		return false, fmt.Errorf("node: sweep sessions: %w", err)
+	for _, old := range []struct {
+		table, key, since string
+		age               time.Duration
+	}{
+		{"cairn.node_sessions", "sid_hash", "adopted_at", overFor},
+		{"cairn.node_ended_sessions", "sid", "ended_at", overFor},
+		{"cairn.node_refused", "node_id", "refused_at", refusedFor},
+	} {
+		tag, err := s.pool.Exec(ctx, `
+			DELETE FROM `+old.table+` WHERE `+old.key+` IN (
+				SELECT `+old.key+` FROM `+old.table+`
+				WHERE `+old.since+` < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, old.age, sweepBatch)
+		if err != nil {
+			return false, fmt.Errorf("node: sweep %s: %w", old.table, err)
+		}
+		more = more || tag.RowsAffected() == sweepBatch
 	}
-	refused, err := s.pool.Exec(ctx, `
-		DELETE FROM cairn.node_refused WHERE node_id IN (
-			SELECT node_id FROM cairn.node_refused
-			WHERE refused_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, refusedFor, sweepBatch)
-	if err != nil {
-		return false, fmt.Errorf("node: sweep refusals: %w", err)
-	}
-	return adopted.RowsAffected() == sweepBatch || refused.RowsAffected() == sweepBatch, nil
+	return more, nil
 }
 
 const sweepBatch = 500

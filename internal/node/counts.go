@@ -139,7 +139,8 @@ func (s express) waiting(ctx context.Context, tx pgx.Tx) (n int, err error) {
 		SELECT `+rowColumns+`
 		FROM `+pgx.Identifier(s.Table).Sanitize()+` AS s WHERE NOT EXISTS (
 			SELECT FROM cairn.node_sessions a
-			WHERE a.sid_hash = sha256(convert_to(s.sid, 'UTF8')))`) // ForEachRow returns its error
+			WHERE a.sid_hash = sha256(convert_to(s.sid, 'UTF8')))
+		AND NOT EXISTS (SELECT FROM cairn.node_ended_sessions e WHERE e.sid = s.sid)`) // ForEachRow returns its error
 	var text string
 	var expire, now time.Time
 	_, err = pgx.ForEachRow(rows, []any{&text, &expire, &now}, func() error {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -11,9 +12,9 @@ import (
 )
 
 // When an operator ends sessions, this includes those that are still only at the Node server and would be adopted
-// later. If one user's sessions end, none of theirs is adopted any more. If all end, none is adopted that may have
-// begun before. The mark for this is written before our sessions end, and claims lock it: an adoption that is under way
-// either ends with the other sessions, or is refused.
+// later. If one user's sessions end, none of theirs is adopted any more. If all end, none is adopted that is in the
+// table then, or may have begun before. The mark for this is written before our sessions end, and claims lock it: an
+// adoption that is under way either ends with the other sessions, or is refused.
 
 // endedUpTo is the moment up to which sessions there must not have begun, year 1 if all were never ended; e is
 // cairn.node_settings. That server's clock, which says when one began, may be ahead of the database's.
@@ -24,6 +25,7 @@ const endedUpTo = `COALESCE(e.ended_since + interval '1 hour', '0001-01-01 00:00
 func EndSessions(
 	ctx context.Context, tx pgx.Tx, c config.Config, userID int64, end func() error,
 ) (said string, err error) {
+	s := express{c.Node.Sessions}
 	statement, args := `UPDATE cairn.node_settings SET ended_since = now()`, []any(nil)
 	if userID != 0 {
 		statement, args = `UPDATE cairn.node_users SET ended_since = now() WHERE user_id = $1`, []any{userID}
@@ -31,16 +33,69 @@ func EndSessions(
 	if _, err := tx.Exec(ctx, statement, args...); err != nil {
 		return "", fmt.Errorf("node: adopt no sessions that are ended: %w", err)
 	}
+	var notes []string
+	if userID == 0 {
+		if notes, err = s.noteAll(ctx, tx); err != nil {
+			return "", err
+		}
+	}
 	if err := end(); err != nil {
 		return "", err
 	}
 	switch {
 	case c.Node.Both:
-		return endAtNode(ctx, tx, express{c.Node.Sessions}, userID)
-	case !c.Node.Sessions.Until.IsZero():
-		return "the Node server goes on accepting its sessions, if it gets requests", nil
+		said, err = endAtNode(ctx, tx, s, userID)
+	case !s.Until.IsZero():
+		said = "the Node server goes on accepting its sessions, if it gets requests"
 	}
-	return "", nil
+	if said != "" {
+		notes = append(notes, said)
+	}
+	return strings.Join(notes, "\nnote: "), err
+}
+
+// noteAll notes that all sessions that are at the Node server now have ended. Where they can't be read, none is adopted
+// any more, and it returns what is to be said.
+func (s express) noteAll(ctx context.Context, tx pgx.Tx) (notes []string, err error) {
+	failed := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return s.noteEnded(ctx, tx) })
+	if failed == nil || db.Passing(failed) {
+		return nil, failed
+	}
+	_, err = tx.Exec(ctx, `UPDATE cairn.node_settings SET ended_since = now() + interval '100 years'`)
+	if err != nil {
+		return nil, fmt.Errorf("node: adopt no sessions any more: %w", err)
+	}
+	return []string{fmt.Sprintf("sessions of the Node server don't come over any more, because it can't be told which "+
+		"began before: %v. Mend that, and end all sessions again", failed)}, nil
+}
+
+// noteBatch is how many sessions are noted at once.
+const noteBatch = 10_000
+
+// noteEnded notes the sessions in the table, in batches. A table that is missing has none, unless sessions are adopted.
+func (s express) noteEnded(ctx context.Context, tx pgx.Tx) error {
+	table := pgx.Identifier(s.Table).Sanitize()
+	var there bool
+	if err := tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, table).Scan(&there); err != nil {
+		return fmt.Errorf("node: look for %s: %w", table, err)
+	}
+	if !there && s.Until.IsZero() {
+		return nil
+	}
+	for last, n := "", noteBatch; n == noteBatch; {
+		err := tx.QueryRow(ctx, `
+			WITH part AS (
+				SELECT sid FROM `+table+` WHERE sid > $1 ORDER BY sid LIMIT $2
+			), noted AS (
+				INSERT INTO cairn.node_ended_sessions (sid) SELECT sid FROM part
+				ON CONFLICT (sid) DO UPDATE SET ended_at = EXCLUDED.ended_at
+			)
+			SELECT COALESCE(max(sid), ''), count(*) FROM part`, last, noteBatch).Scan(&last, &n)
+		if err != nil {
+			return fmt.Errorf("node: note the sessions in %s: %w", table, err)
+		}
+	}
+	return nil
 }
 
 // endAtNode deletes sessions at the Node server. What can't be deleted there must not keep ours from ending.

@@ -66,6 +66,49 @@ func TestEndingAllSessionsMeansAll(t *testing.T) {
 	}
 }
 
+// A session that was there when all ended stays ended, however often that server writes it later.
+func TestEndedSessionStaysEndedWhateverItsServerWrites(t *testing.T) {
+	t.Parallel()
+	s := besideExpress(t, testkit.Express{Rolling: true}, adopting())
+	imported(t, s.site, 7)
+	b := s.atExpress(t, 7)
+	s.operatorEnds(t, "--all", adoptingUntil())
+	exec(t, s.site, `UPDATE cairn.node_settings SET ended_since = now() - interval '2 hours'`) // when that was
+	b.there(s, "/write", http.StatusOK)
+	if b.get("/"); b.signedIn() {
+		t.Error("it comes over")
+	}
+	s.atExpress(t, 7).get("/").want(http.StatusOK, "header", "Your account") // it began later
+}
+
+// Where it can't be told which sessions began before all ended, none comes over until an operator has done it again.
+func TestEndingAllSessionsWithoutTheirTable(t *testing.T) {
+	t.Parallel()
+	s := besideExpress(t, testkit.Express{}, adopting())
+	imported(t, s.site, 7)
+	s.atExpress(t, 7)
+	later := func() {
+		exec(t, s.site, `UPDATE cairn.node_settings SET ended_since = ended_since - interval '2 hours'`)
+	}
+	exec(t, s.site, `ALTER TABLE public.session RENAME TO elsewhere`)
+	if out := s.operatorEnds(t, "--all", adoptingUntil()); !strings.Contains(out, "don't come over any more") {
+		t.Errorf("the command says %q", out)
+	}
+	exec(t, s.site, `ALTER TABLE public.elsewhere RENAME TO session`)
+	later()
+	if b := s.atExpress(t, 7); b.get("/").sessionCookie() != "" {
+		t.Error("a session comes over")
+	}
+	if out := s.operatorEnds(t, "--all", adoptingUntil()); strings.Contains(out, "don't come over any more") {
+		t.Errorf("the command says %q", out)
+	}
+	later()
+	s.atExpress(t, 7).get("/").want(http.StatusOK, "header", "Your account")
+	s.operatorEnds(t, "--all", "NODE_SESSION_TABLE=public.nothing") // where no sessions are adopted
+	later()
+	s.atExpress(t, 7).get("/").want(http.StatusOK, "header", "Your account")
+}
+
 func TestEndingAUsersSessionsMeansAll(t *testing.T) {
 	t.Parallel()
 	s := besideExpress(t, testkit.Express{}, adopting())
