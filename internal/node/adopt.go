@@ -104,7 +104,10 @@ func (s *Sessions) find(ctx context.Context, sid string) (f session.Foreign, res
 		return session.Foreign{}, "", err
 	case !of.known: // not imported, or the last day is over
 		return session.Foreign{}, unknown, nil
-	case f.UserID == 0, of.over, (of.locked || stored.staleAt(of.ended)) && !f.Adopted:
+	case of.over:
+		s.endOneAgain(ctx, sid)
+		return session.Foreign{}, refused, nil
+	case f.UserID == 0, (of.locked || stored.staleAt(of.ended)) && !f.Adopted:
 		return session.Foreign{}, refused, nil
 	case !stored.alive:
 		return session.Foreign{}, expired, nil

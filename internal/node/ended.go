@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -96,6 +97,38 @@ func (s express) noteEnded(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	return nil
+}
+
+// rewritten is how long after its end a session is looked for at the Node server: a request that was under way there
+// may write it again.
+const rewritten = time.Hour
+
+// endAgain deletes one batch of sessions that have ended, and that the Node server has written again since. It reports
+// whether more may be left.
+func (s *Sessions) endAgain(ctx context.Context) (more bool, err error) {
+	table := pgx.Identifier(s.Table).Sanitize()
+	tag, err := s.pool.Exec(ctx, `
+		DELETE FROM `+table+` WHERE sid IN (
+			SELECT n.sid FROM cairn.node_ended_sessions e JOIN `+table+` n ON n.sid = e.sid
+			WHERE e.ended_at > now() - $1::interval LIMIT $2 FOR UPDATE OF n SKIP LOCKED)`, rewritten, sweepBatch)
+	switch {
+	case err == nil:
+		return tag.RowsAffected() == sweepBatch, nil
+	case db.Passing(err):
+		return false, fmt.Errorf("node: end sessions in %s again: %w", table, err)
+	}
+	s.trouble.note(err)
+	return false, nil
+}
+
+// endOneAgain does that with the session that a visitor brings, however long ago it ended.
+func (s *Sessions) endOneAgain(ctx context.Context, sid string) {
+	_, err := s.pool.Exec(ctx, `
+		DELETE FROM `+pgx.Identifier(s.Table).Sanitize()+`
+		WHERE sid = $1 AND EXISTS (SELECT FROM cairn.node_settings WHERE way_back)`, sid)
+	if err != nil {
+		s.trouble.note(fmt.Errorf("node: end a session again: %w", err))
+	}
 }
 
 // endAtNode deletes sessions at the Node server. What can't be deleted there must not keep ours from ending.

@@ -101,17 +101,23 @@ func New(d Deps) *Node {
 }
 
 // Sweep deletes one batch of what is past its time, and reports whether more may be left. It also repairs the note of
-// whether the way back is open (Start).
+// whether the way back is open (Start), and ends again what has ended.
 func (n *Node) Sweep(ctx context.Context) (more bool, err error) {
 	if err := n.noteWindow(ctx); err != nil {
 		return false, err
 	}
-	sessions, err := n.Sessions.sweep(ctx)
-	if err != nil {
-		return false, err
+	sweeps := []func(context.Context) (bool, error){n.Sessions.sweep, n.links.sweep}
+	if n.deps.Config.Node.Both {
+		sweeps = append(sweeps, n.Sessions.endAgain)
 	}
-	links, err := n.links.sweep(ctx)
-	return sessions || links, err
+	for _, sweep := range sweeps {
+		left, err := sweep(ctx)
+		if err != nil {
+			return false, err
+		}
+		more = more || left
+	}
+	return more, nil
 }
 
 // Importer returns what imports while the server runs; nil if NODE_IMPORT is off.

@@ -212,8 +212,8 @@ func (s express) deleteThere(ctx context.Context, tx pgx.Tx, userID int64) error
 	})
 	if err == nil {
 		_, err = tx.Exec(ctx, `
-			INSERT INTO cairn.node_sessions (sid_hash, user_id) SELECT sha256(convert_to(sid, 'UTF8')), $2
-			FROM unnest($1::text[]) AS n (sid) ON CONFLICT (sid_hash) DO NOTHING`, theirs, userID)
+			INSERT INTO cairn.node_ended_sessions (sid) SELECT DISTINCT sid FROM unnest($1::text[]) AS n (sid)
+			ON CONFLICT (sid) DO UPDATE SET ended_at = EXCLUDED.ended_at`, theirs)
 	}
 	if err == nil {
 		_, err = tx.Exec(ctx, `DELETE FROM `+table+` WHERE sid = ANY($1)`, theirs)

@@ -3,6 +3,7 @@ package routes_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -187,4 +188,61 @@ func TestRaceAllEndAfterAClaim(t *testing.T) {
 	if n := count(t, s, `SELECT count(*) FROM cairn.sessions`); n != 0 || err != nil {
 		t.Errorf("%d sessions, want none (error %v)", n, err)
 	}
+}
+
+// A request that is under way at the Node server while its session ends here writes that again. It does not come back
+// here, and ends there once more: when its browser comes, or in the background.
+func TestRaceSessionEndsHereWhileARequestIsUnderWayThere(t *testing.T) {
+	t.Parallel()
+	s := withWayBack(t)
+	_, userID := s.atBoth(t, 7)
+	for name, end := range map[string]func(b browser){
+		"signs out": func(b browser) { b.post("/logout") },
+		"ended by an operator": func(browser) {
+			s.operatorEnds(t, fmt.Sprint("--user-id ", userID), "NODE_WINDOW=both")
+			exec(t, s.site, `UPDATE cairn.node_users SET ended_since = NULL`)
+		},
+		"everybody's": func(browser) { s.operatorEnds(t, "--all", "NODE_WINDOW=both") },
+	} {
+		unlimited(t, s.site)
+		b := s.atExpress(t, 7)
+		exec(t, s.site, `UPDATE cairn.node_settings SET ended_since = NULL`)
+		b.get("/").want(http.StatusOK, "header", "Your account")
+		again := s.writesAfter(t, b, func() { end(b) })
+		exec(t, s.site, `UPDATE cairn.node_settings SET ended_since = now() - interval '2 hours'`)
+		again.there(s, "/me", http.StatusOK)
+		if again.get("/"); again.signedIn() {
+			t.Errorf("%s: it comes back", name)
+		}
+		again.there(s, "/me", http.StatusUnauthorized)
+
+		b = s.signIn(t, 7)
+		again = s.writesAfter(t, b, func() { end(b) })
+		again.there(s, "/me", http.StatusOK)
+		if more, err := s.changeOver.Sweep(t.Context()); more || err != nil {
+			t.Errorf("the sweep: more %t, error %v", more, err)
+		}
+		again.there(s, "/me", http.StatusUnauthorized)
+	}
+}
+
+// writesAfter ends the session of a browser while a request of it is under way at the Node server, which writes the
+// session after that. It returns a copy of the browser from before.
+func (s beside) writesAfter(t *testing.T, b browser, end func()) browser {
+	t.Helper()
+	before, during := b.stolen(), b.stolen()
+	var request sync.WaitGroup
+	request.Go(func() {
+		if resp, err := during.Get(s.express + "/write?later"); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body) // it is complete once the session is written
+			_ = resp.Body.Close()
+		}
+	})
+	testkit.Eventually(t, "the request is under way", func() bool {
+		return b.there(s, "/held", http.StatusOK) == `{"held":1}`
+	})
+	end()
+	b.there(s, "/release", http.StatusOK)
+	request.Wait()
+	return before
 }

@@ -65,6 +65,7 @@ type site struct {
 	connections *connection.Store
 	entries     *activity.Store
 	providers   oauth.Registry
+	changeOver  *node.Node
 }
 
 type options struct {
@@ -171,6 +172,7 @@ func newSiteWith(t testing.TB, o options) site {
 	changeOver := node.New(node.Deps{
 		Pool: o.pool, Log: log, Config: config.Config{Node: o.node, SessionSecret: "s3cr3t"},
 	})
+	s.changeOver = changeOver
 	if err := changeOver.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -32,9 +32,12 @@ function answer (res, status, body) {
   res.end(JSON.stringify(body))
 }
 
+const held = [] // answers that wait for /release
 const server = http.createServer((req, res) => {
   const url = new URL(req.url, 'http://localhost')
   if (['/health', '/readyz'].includes(url.pathname)) return answer(res, 200, { status: 'ok' })
+  if (url.pathname === '/held') return answer(res, 200, { held: held.length })
+  if (url.pathname === '/release') return answer(res, 200, { released: held.splice(0).map(done => done()).length })
   sessions(req, res, err => {
     if (err) return answer(res, 500, { error: 'session' })
     const done = failed => {
@@ -53,7 +56,7 @@ const server = http.createServer((req, res) => {
         return req.session.destroy(done)
       case '/write': // as pages do that keep something in the session
         req.session.writes = (req.session.writes || 0) + 1
-        return done()
+        return url.searchParams.has('later') ? held.push(done) : done()
       default: {
         const user = place.get(req.session)
         return user ? answer(res, 200, { user: Number(user) }) : answer(res, 401, { error: 'Authentication required' })
