@@ -170,6 +170,15 @@ func checkWayBack(ctx context.Context, c config.Config, pool *pgxpool.Pool) []ad
 		return one(admin.Wrong, check, "NODE_WINDOW is both, but %v: what ends here goes on at the Node server, "+
 			"and servers don't start", err)
 	}
+	var lost bool
+	err := pool.QueryRow(ctx, `
+		SELECT NOT EXISTS (SELECT FROM `+pgx.Identifier(c.Node.Sessions.Table).Sanitize()+` n WHERE n.sid = e.marker)
+		FROM cairn.node_settings e WHERE marker IS NOT NULL`).Scan(&lost)
+	if err == nil && lost {
+		return one(admin.Warning, check, "the row that servers keep in %s is missing: that table was emptied or "+
+			"replaced. This signs nobody out, but signing out at the Node server does not count here until a server "+
+			"has written the row again, within a minute", strings.Join(c.Node.Sessions.Table, "."))
+	}
 	return one(admin.Well, check, "the Node server's tables can be written")
 }
 

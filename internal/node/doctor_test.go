@@ -110,6 +110,10 @@ func TestDoctorOnTheChangeOver(t *testing.T) {
 			"a way back", ``, []string{"NODE_WINDOW=both"}, `ok | node way back | .* can be written`,
 		},
 		{
+			"an emptied table of sessions", `UPDATE cairn.node_settings SET marker = 'gone'`,
+			[]string{"NODE_WINDOW=both"}, `warn | node way back | .*public\.session is missing`,
+		},
+		{
 			"no way back to sessions", `ALTER TABLE public.session RENAME TO sessions`, []string{"NODE_WINDOW=both"},
 			`FAIL | node way back | .*"public"\."session", can't be written`,
 		},

@@ -86,7 +86,7 @@ func (s express) noteEnded(ctx context.Context, tx pgx.Tx) error {
 	for last, n := "", noteBatch; n == noteBatch; {
 		err := tx.QueryRow(ctx, `
 			WITH part AS (
-				SELECT sid FROM `+table+` WHERE sid > $1 ORDER BY sid LIMIT $2
+				SELECT sid FROM `+table+` WHERE sid > $1 AND `+isNoMarker+` ORDER BY sid LIMIT $2
 			), noted AS (
 				INSERT INTO cairn.node_ended_sessions (sid) SELECT sid FROM part
 				ON CONFLICT (sid) DO UPDATE SET ended_at = EXCLUDED.ended_at
@@ -137,7 +137,7 @@ func endAtNode(ctx context.Context, tx pgx.Tx, s express, userID int64) (said st
 		if userID != 0 {
 			return s.deleteThere(ctx, tx, userID)
 		}
-		_, err := tx.Exec(ctx, `DELETE FROM `+pgx.Identifier(s.Table).Sanitize())
+		_, err := tx.Exec(ctx, `DELETE FROM `+pgx.Identifier(s.Table).Sanitize()+` WHERE `+isNoMarker)
 		return err
 	})
 	if err == nil || db.Passing(err) {

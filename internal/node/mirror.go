@@ -25,11 +25,11 @@ type Mirror struct {
 }
 
 // Ended implements session.Mirror. That server deletes a row at its sign-out. It deletes rows that are past their ends,
-// too, so a row that is missing then says nothing; and neither does a table without any row.
+// too, so a row that is missing then says nothing; and neither does one of a table that was emptied (marker.go).
 func (m *Mirror) Ended() (join, condition string) {
 	table := pgx.Identifier(m.Table).Sanitize()
 	return `LEFT JOIN cairn.node_mirrors m ON m.session_id = s.id LEFT JOIN ` + table + ` n ON n.sid = m.sid`,
-		`m.sid IS NOT NULL AND n.sid IS NULL AND now() < m.expires AND EXISTS (SELECT FROM ` + table + `)`
+		`m.sid IS NOT NULL AND n.sid IS NULL AND now() < m.expires AND ` + m.counts()
 }
 
 // Unusable implements session.Mirror.
@@ -61,18 +61,18 @@ func (m *Mirror) Write(ctx context.Context, tx pgx.Tx, w session.Mirrored) (*htt
 	return m.cookie(sid, w), m.remember(ctx, tx, w, sid)
 }
 
-// Renew implements session.Mirror. A row that was past its end, and so may be gone, is written again. One that is gone
-// before its end was signed out there.
+// Renew implements session.Mirror. A row that was past its end, and so may be gone, is written again, and so is one of
+// a table that was emptied. One that is gone otherwise was signed out there.
 func (m *Mirror) Renew(ctx context.Context, tx pgx.Tx, w session.Mirrored) error {
 	row, err := m.rowOf(ctx, tx, w)
 	if err != nil || row == nil {
 		return err
 	}
 	var sid string
-	var over bool
+	var signedOut bool // if it is gone
 	err = tx.QueryRow(ctx, `
-		SELECT sid, expires <= now() FROM cairn.node_mirrors WHERE session_id = $1 FOR UPDATE`, w.SessionID).
-		Scan(&sid, &over)
+		SELECT sid, now() < expires AND `+m.counts()+`
+		FROM cairn.node_mirrors m WHERE session_id = $1 FOR UPDATE`, w.SessionID).Scan(&sid, &signedOut)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
@@ -83,14 +83,15 @@ func (m *Mirror) Renew(ctx context.Context, tx pgx.Tx, w session.Mirrored) error
 	switch {
 	case err != nil:
 		return err
-	case !there && !over:
+	case !there && signedOut:
 		return nil
 	case !there:
 		if err := m.insert(ctx, tx, sid, *row); err != nil {
 			return err
 		}
 	}
-	_, err = tx.Exec(ctx, `UPDATE cairn.node_mirrors SET expires = $2 WHERE session_id = $1`, w.SessionID, w.Expiry)
+	_, err = tx.Exec(ctx, `
+		UPDATE cairn.node_mirrors SET expires = $2, written_at = now() WHERE session_id = $1`, w.SessionID, w.Expiry)
 	if err != nil {
 		return fmt.Errorf("node: renew the mirror of session %d: %w", w.SessionID, err)
 	}

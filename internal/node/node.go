@@ -13,7 +13,7 @@
 //	adopt.go          sessions of the Node server that go on here
 //	ended.go          sessions that an operator ends
 //	express.go        what express-session and connect-pg-simple write
-//	window.go         the way back to the Node server
+//	window.go         the way back to the Node server; marker.go tells whether its table of sessions is whole
 //	mirror.go         sessions that it can take over; tokenmirror.go has refreshed tokens that it can use
 //	frontend.go       what the old front end asks for; frontend_sync.go fetches what is new for it
 //	consent.go        connecting from it; login.go is about signing in from it
@@ -39,7 +39,8 @@
 //	the account was deleted here            nothing, ever
 //	its connection was ended here           nothing more of that provider
 //
-// Nothing in the schema public is written, but with NODE_WINDOW=both: rows of the table of sessions; in public.users
+// Nothing in the schema public is written, but with NODE_WINDOW=both: rows of the table of sessions, one of which is
+// the marker, and stays there when the window is closed; in public.users
 // secret_token, where a private link ends here or a new one is made, and the columns with sealed tokens, where they are
 // refreshed here or their connection ends.
 //
@@ -101,13 +102,16 @@ func New(d Deps) *Node {
 }
 
 // Sweep deletes one batch of what is past its time, and reports whether more may be left. It also repairs the note of
-// whether the way back is open (Start), and ends again what has ended.
+// whether the way back is open (Start), keeps the marker, and ends again what has ended.
 func (n *Node) Sweep(ctx context.Context) (more bool, err error) {
 	if err := n.noteWindow(ctx); err != nil {
 		return false, err
 	}
 	sweeps := []func(context.Context) (bool, error){n.Sessions.sweep, n.links.sweep}
 	if n.deps.Config.Node.Both {
+		if err := n.Sessions.keepMarker(ctx); err != nil {
+			return false, err
+		}
 		sweeps = append(sweeps, n.Sessions.endAgain)
 	}
 	for _, sweep := range sweeps {

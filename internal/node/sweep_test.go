@@ -27,7 +27,9 @@ func TestSweepDeletesWhatIsPastItsTime(t *testing.T) {
 			t.Fatalf("more %t, error %v, want more %t", more, err, want)
 		}
 	}
-	for _, table := range []string{"node_links", "node_consents", "node_sessions", "node_refused", "node_ended_sessions"} {
+	for _, table := range []string{
+		"node_links", "node_consents", "node_sessions", "node_refused", "node_ended_sessions",
+	} {
 		if left := ask[int](r, `SELECT count(*)::int FROM cairn.`+table); left != 1 {
 			t.Errorf("%d rows of cairn.%s are left, want 1", left, table)
 		}

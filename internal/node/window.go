@@ -28,7 +28,11 @@ func (n *Node) Start(ctx context.Context) error {
 			return fmt.Errorf("NODE_WINDOW=both: %w", err)
 		}
 	}
-	if err := n.noteWindow(ctx); err != nil && !db.Unavailable(err) {
+	err := n.noteWindow(ctx)
+	if err == nil && n.deps.Config.Node.Both {
+		err = n.Sessions.keepMarker(ctx)
+	}
+	if err != nil && !db.Unavailable(err) {
 		return err
 	}
 	return nil

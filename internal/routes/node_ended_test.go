@@ -146,7 +146,7 @@ func TestEndingAllSessionsEndsThemThere(t *testing.T) {
 	if out := s.operatorEnds(t, "--all", both); out != "ended 0 sessions of all users\n" {
 		t.Errorf("the command says %q", out)
 	}
-	if n := count(t, s.site, `SELECT count(*) FROM public.session`); n != 0 {
+	if n := s.sessionsThere(t); n != 0 {
 		t.Errorf("%d sessions go on there", n)
 	}
 }

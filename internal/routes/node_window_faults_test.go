@@ -221,7 +221,7 @@ func TestRaceLockOutOverlapsWithRenewalsAndSignOuts(t *testing.T) {
 				t.Errorf("round %d: request %d was answered %d", round, i, status)
 			}
 		}
-		if n := count(t, s.site, `SELECT count(*) FROM public.session`); n != 1 {
+		if n := s.sessionsThere(t); n != 1 {
 			t.Fatalf("round %d: %d sessions there, want 1", round, n)
 		}
 		b.there(s, "/me", http.StatusOK)
@@ -250,7 +250,7 @@ func TestMirrorInATableOfOtherTypes(t *testing.T) {
 	adopted.post("/logout")
 	adopted.there(s, "/me", http.StatusUnauthorized)
 	b.post("/account/sessions/end-others").to("/account#sessions")
-	if n := count(t, s.site, `SELECT count(*) FROM public.session`); n != 1 {
+	if n := s.sessionsThere(t); n != 1 {
 		t.Errorf("%d rows, want 1", n)
 	}
 }
