@@ -24,12 +24,16 @@ type Mirror struct {
 	secure bool // the site is served over https
 }
 
-// Ended implements session.Mirror. That server deletes a row at its sign-out. It deletes rows that are past their ends,
-// too, so a row that is missing then says nothing; and neither does one of a table that was emptied (marker.go).
-func (m *Mirror) Ended() (join, condition string) {
+// Lookup implements session.Mirror. That server deletes a row at its sign-out. It deletes rows that are past their
+// ends, too, so a row that is missing then says nothing; and neither does one of a table that was emptied (marker.go).
+// Rows of both kinds are lacking, and those of sessions that began before the way back was open.
+func (m *Mirror) Lookup() (join, ended, lacking, id string) {
 	table := pgx.Identifier(m.Table).Sanitize()
 	return `LEFT JOIN cairn.node_mirrors m ON m.session_id = s.id LEFT JOIN ` + table + ` n ON n.sid = m.sid`,
-		`m.sid IS NOT NULL AND n.sid IS NULL AND now() < m.expires AND ` + m.counts()
+		`m.sid IS NOT NULL AND n.sid IS NULL AND now() < m.expires AND ` + m.counts(),
+		`(n.sid IS NULL OR COALESCE(m.written_at < (SELECT whole_since FROM cairn.node_settings), false))
+			AND EXISTS (SELECT FROM cairn.node_users u WHERE u.user_id = s.user_id AND u.node_id > 0)`,
+		`COALESCE(m.sid, '')`
 }
 
 // Unusable implements session.Mirror.
@@ -68,34 +72,85 @@ func (m *Mirror) Renew(ctx context.Context, tx pgx.Tx, w session.Mirrored) error
 	if err != nil || row == nil {
 		return err
 	}
-	var sid string
+	_, err = m.renew(ctx, tx, w, *row)
+	return err
+}
+
+// renew does that, and returns the row's id, "" if there is no mirror.
+func (m *Mirror) renew(ctx context.Context, tx pgx.Tx, w session.Mirrored, row mirrorRow) (sid string, err error) {
 	var signedOut bool // if it is gone
 	err = tx.QueryRow(ctx, `
 		SELECT sid, now() < expires AND `+m.counts()+`
 		FROM cairn.node_mirrors m WHERE session_id = $1 FOR UPDATE`, w.SessionID).Scan(&sid, &signedOut)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
+		return "", nil
 	}
 	if err != nil {
-		return fmt.Errorf("node: find the mirror of session %d: %w", w.SessionID, err)
+		return "", fmt.Errorf("node: find the mirror of session %d: %w", w.SessionID, err)
 	}
-	there, err := m.update(ctx, tx, sid, *row)
+	there, err := m.update(ctx, tx, sid, row)
 	switch {
 	case err != nil:
-		return err
+		return "", err
 	case !there && signedOut:
-		return nil
+		return sid, nil
 	case !there:
-		if err := m.insert(ctx, tx, sid, *row); err != nil {
-			return err
+		if err := m.insert(ctx, tx, sid, row); err != nil {
+			return "", err
 		}
 	}
 	_, err = tx.Exec(ctx, `
 		UPDATE cairn.node_mirrors SET expires = $2, written_at = now() WHERE session_id = $1`, w.SessionID, w.Expiry)
 	if err != nil {
-		return fmt.Errorf("node: renew the mirror of session %d: %w", w.SessionID, err)
+		return "", fmt.Errorf("node: renew the mirror of session %d: %w", w.SessionID, err)
+	}
+	return sid, nil
+}
+
+// Supply implements session.Mirror. Nothing but the next page can do this: that server knows a browser by its cookie.
+func (m *Mirror) Supply(
+	ctx context.Context, tx pgx.Tx, w session.Mirrored, r *http.Request,
+) (*http.Cookie, error) {
+	row, err := m.rowOf(ctx, tx, w)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	sid, err := m.renew(ctx, tx, w, *row)
+	switch {
+	case err != nil:
+		return nil, err
+	case sid != "":
+		return m.cookie(sid, w), nil
+	}
+	if err := m.endBrought(ctx, tx, w, m.sid(r)); err != nil {
+		return nil, err
+	}
+	sid = newSID()
+	if err := m.insert(ctx, tx, sid, *row); err != nil {
+		return nil, err
+	}
+	return m.cookie(sid, w), m.remember(ctx, tx, w, sid)
+}
+
+// endBrought ends the session that a browser brings, if it is the one that goes on here: the person did not sign out of
+// two.
+func (m *Mirror) endBrought(ctx context.Context, tx pgx.Tx, w session.Mirrored, sid string) error {
+	var adopted bool
+	err := tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM cairn.node_sessions WHERE sid_hash = $1 AND user_id = $2)`, digest(sid), w.UserID).
+		Scan(&adopted)
+	if err == nil && adopted {
+		err = m.end(ctx, tx, []string{sid})
+	}
+	if err != nil {
+		return fmt.Errorf("node: end what session %d was at the Node server: %w", w.SessionID, err)
 	}
 	return nil
+}
+
+// Brought implements session.Mirror. Of several cookies, none can be replaced.
+func (m *Mirror) Brought(r *http.Request, id string) bool {
+	return m.sid(r) == id || times(r, m.Cookie) > 1
 }
 
 // Clear implements session.Mirror.

@@ -215,15 +215,21 @@ func (s express) deleteThere(ctx context.Context, tx pgx.Tx, userID int64) error
 		return nil
 	})
 	if err == nil {
-		_, err = tx.Exec(ctx, `
-			INSERT INTO cairn.node_ended_sessions (sid) SELECT DISTINCT sid FROM unnest($1::text[]) AS n (sid)
-			ON CONFLICT (sid) DO UPDATE SET ended_at = EXCLUDED.ended_at`, theirs)
-	}
-	if err == nil {
-		_, err = tx.Exec(ctx, `DELETE FROM `+table+` WHERE sid = ANY($1)`, theirs)
+		err = s.end(ctx, tx, theirs)
 	}
 	if err != nil {
 		return fmt.Errorf("node: end the sessions of user %d at the Node server: %w", userID, err)
 	}
 	return nil
+}
+
+// end ends sessions at the Node server.
+func (s express) end(ctx context.Context, tx pgx.Tx, sids []string) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO cairn.node_ended_sessions (sid) SELECT DISTINCT sid FROM unnest($1::text[]) AS n (sid)
+		ON CONFLICT (sid) DO UPDATE SET ended_at = EXCLUDED.ended_at`, sids)
+	if err == nil {
+		_, err = tx.Exec(ctx, `DELETE FROM `+pgx.Identifier(s.Table).Sanitize()+` WHERE sid = ANY($1)`, sids)
+	}
+	return err
 }

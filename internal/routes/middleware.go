@@ -224,9 +224,9 @@ func (s *server) sessionGone(w http.ResponseWriter, r *http.Request) {
 	redirect(w, r, signInURL(pageOf(r)))
 }
 
-// adopts reports whether a request asks for a page, so that it may bring a session of another server: not for data,
-// a part of a page, or what a provider sends back.
-func adopts(r *http.Request) bool {
+// forPage reports whether a request asks for a page, so that it may bring a session of another server: not for data, a
+// part of a page, or what a provider sends back.
+func forPage(r *http.Request) bool {
 	mode := r.Header.Get("Sec-Fetch-Mode")
 	return r.Method == http.MethodGet && (mode == "" || mode == "navigate") &&
 		!strings.HasPrefix(r.URL.Path, "/api/") && !r.URL.Query().Has("state")

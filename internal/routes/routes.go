@@ -191,7 +191,7 @@ func newServer(d Deps) (*server, error) {
 
 // mount is the URL map. It fails if the callback of a provider has the path of something else.
 func (s *server) mount(r chi.Router) (err error) {
-	hooks := session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail, Adopts: adopts}
+	hooks := session.Hooks{Address: address, Gone: s.sessionGone, Failed: s.fail, ForPage: forPage}
 	within := func(limit time.Duration) func(http.Handler) http.Handler { // the session's lookup included
 		return func(next http.Handler) http.Handler { return deadline(limit)(s.Sessions.Handler(hooks)(next)) }
 	}

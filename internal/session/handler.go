@@ -14,6 +14,7 @@ type requestKey struct{}
 // request is the state of one request's session. It belongs to the request's goroutine.
 type request struct {
 	came       *http.Request   // as the middleware got it
+	forPage    bool            // Hooks.ForPage
 	found      *row            // the session at the start of the request; nil: a visitor
 	stored     string          // the hash of its token, of the new one after a sign-in; "": there is no session
 	staleToken string          // the hash of a token that led to no session
@@ -44,8 +45,9 @@ func (m *Manager) Handler(hooks Hooks) func(http.Handler) http.Handler {
 func (m *Manager) serve(w http.ResponseWriter, r *http.Request, next http.Handler, hooks Hooks) {
 	w.Header().Add("Vary", "Cookie")
 	rq := &request{came: r, address: hooks.Address(r), userAgent: r.UserAgent()}
+	rq.forPage = hooks.ForPage != nil && hooks.ForPage(r)
 	ctx := context.WithValue(r.Context(), requestKey{}, rq)
-	if err := m.load(ctx, w, r, rq, hooks); err != nil {
+	if err := m.load(ctx, w, r, rq); err != nil {
 		hooks.Failed(w, r, err)
 		return
 	}
@@ -85,16 +87,14 @@ func (m *Manager) sendTokenAfterPanic(rq *request, b *bufferedResponse) {
 
 // load finds the session of a request and hands its data to scs. Data that does not decode is no session, and the
 // cookie is cleared.
-func (m *Manager) load(
-	ctx context.Context, w http.ResponseWriter, r *http.Request, rq *request, hooks Hooks,
-) (err error) {
+func (m *Manager) load(ctx context.Context, w http.ResponseWriter, r *http.Request, rq *request) (err error) {
 	token := m.readToken(r)
 	if token != "" {
 		if err := m.find(ctx, rq, hashToken(token)); err != nil {
 			return err
 		}
 	}
-	if rq.found == nil && m.Adopter != nil && hooks.Adopts != nil && hooks.Adopts(r) {
+	if rq.found == nil && m.Adopter != nil && rq.forPage {
 		if err := m.adopt(ctx, rq, r); err != nil {
 			return err
 		}
@@ -155,8 +155,11 @@ func (m *Manager) save(rq *request, b *bufferedResponse) error {
 	}
 	if rq.token.value != "" {
 		m.setCookies(b, rq)
-	} else if m.store.needsRenewal(rq.found) {
+		return nil
+	}
+	if m.store.needsRenewal(rq.found) {
 		m.renew(rq)
 	}
+	m.supply(rq, b)
 	return nil
 }

@@ -84,8 +84,9 @@ type Hooks struct {
 	// Gone answers a request whose session was ended while it ran, Failed one whose session can't be read or saved.
 	Gone   http.HandlerFunc
 	Failed func(http.ResponseWriter, *http.Request, error)
-	// Adopts reports whether a request may bring a session of another server (Options.Adopter). May be nil.
-	Adopts func(*http.Request) bool
+	// ForPage reports whether a request asks for a page, so that it may bring a session of another server, or take the
+	// cookie of one (Options.Adopter, Options.Mirror). May be nil.
+	ForPage func(*http.Request) bool
 }
 
 // Manager reads, begins, renews and ends sessions. Its methods are safe for concurrent use.

@@ -33,8 +33,8 @@ type store struct {
 func newStore(o Options) store {
 	s := store{PostgresStore: pgxstore.NewWithCleanupInterval(o.Pool, 0), Options: o, plain: statement("", "")}
 	if o.Mirror != nil {
-		join, ended := o.Mirror.Ended()
-		s.mirrored = statement(", "+ended, " "+join)
+		join, ended, lacking, id := o.Mirror.Lookup()
+		s.mirrored = statement(", "+ended+", "+lacking+", "+id, " "+join)
 	}
 	s.lookups = &lookups{query: s.query, timeout: o.LookupTimeout}
 	return s
@@ -46,7 +46,10 @@ type row struct {
 	Session
 	data                  []byte
 	now, expiry, lastSeen time.Time
-	endedElsewhere        bool // another server has ended it (Options.Mirror)
+
+	endedElsewhere bool   // another server has ended it (Options.Mirror)
+	lacking        bool   // another server lacks it
+	theirs         string // its id there; "": none
 }
 
 // FindCtx hands scs the data of the session that the middleware has found.
@@ -82,7 +85,7 @@ func (s store) read(ctx context.Context, statement string, tokens []string) (map
 		&r.Created, &r.Persistent, &r.methodRemoved, &r.TwoFactors, &r.needsTwo, &r.now, &r.expiry, &r.lastSeen,
 	}
 	if statement != s.plain {
-		fields = append(fields, &r.endedElsewhere)
+		fields = append(fields, &r.endedElsewhere, &r.lacking, &r.theirs)
 	}
 	_, err := pgx.ForEachRow(rows, fields, func() error {
 		if r.now.Before(r.Created.Add(s.MaxLifetime)) {
