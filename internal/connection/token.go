@@ -168,18 +168,32 @@ func (s *Store) refresh(ctx context.Context, p *oauth.Provider, row stored) (sto
 }
 
 // newTokens refreshes the tokens. If another server has got others, it takes those, and refreshes them only if they are
-// about to expire.
+// about to expire. That server may also refresh them at the same time, and then ours are refused.
 func (s *Store) newTokens(ctx context.Context, p *oauth.Provider, row stored) (*oauth2.Token, *Theirs, error) {
-	theirs := s.newer(ctx, row)
-	if theirs == nil {
-		token, err := s.client.At(p).Refresh(ctx, row.token.RefreshToken)
-		return token, nil, err
+	theirs := s.newer(ctx, row, nil)
+	for {
+		token := row.token
+		if theirs != nil {
+			token = theirs.Token
+			if time.Until(token.Expiry) > p.RefreshEarly {
+				return token, theirs, nil
+			}
+		}
+		refreshed, err := s.client.At(p).Refresh(ctx, token.RefreshToken)
+		if !errors.Is(err, oauth.ErrRefused) {
+			return refreshed, theirs, err
+		}
+		newest := s.awaitNewer(ctx, row, theirs)
+		switch {
+		case newest != nil:
+			theirs = newest
+		case theirs != nil: // what that server has may be an old copy
+			refreshed, err = s.client.At(p).Refresh(ctx, row.token.RefreshToken)
+			return refreshed, theirs, err
+		default:
+			return nil, nil, err
+		}
 	}
-	if time.Until(theirs.Token.Expiry) > p.RefreshEarly {
-		return theirs.Token, theirs, nil
-	}
-	token, err := s.client.At(p).Refresh(ctx, theirs.Token.RefreshToken)
-	return token, theirs, err
 }
 
 // storeTokens stores a new pair if the lease still holds, and returns ErrHeld otherwise. The old pair may

@@ -28,7 +28,9 @@ type tokens struct {
 const athleteThere = `to_jsonb(n) ->> 'strava_athlete_id'`
 
 // Newer implements connection.Mirror.
-func (t *tokens) Newer(ctx context.Context, provider string, userID int64) (*connection.Theirs, error) {
+func (t *tokens) Newer(
+	ctx context.Context, provider string, userID int64, base *connection.Theirs,
+) (*connection.Theirs, error) {
 	if provider != strava {
 		return nil, nil
 	}
@@ -46,6 +48,9 @@ func (t *tokens) Newer(ctx context.Context, provider string, userID int64) (*con
 	}
 	if err != nil {
 		return nil, fmt.Errorf("node: look for newer tokens of user %d: %w", userID, err)
+	}
+	if base != nil {
+		last = base.Version
 	}
 	if bytes.Equal(digest(sealed), last) {
 		return nil, nil
