@@ -78,6 +78,63 @@ func TestDeletedByHandStaysDeleted(t *testing.T) {
 	}
 }
 
+// Somebody who had connected the same Foursquare account, and deletes the account here before the import comes to the
+// row, does not come back.
+func TestDeletedBeforeTheImportStaysDeleted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	early := func(id int64) (userID int64) {
+		userID, err := r.signIn("foursquare", fmt.Sprint(100000+id))
+		r.must(err)
+		return userID
+	}
+	r.must(r.deleteAccount(early(1)))
+	r.insert(person(1), person(2))
+	if n := ask[int](r, `SELECT count(*) FROM cairn.node_deleted`); n != 1 {
+		t.Fatalf("%d people are noted, want 1", n)
+	}
+	r.exec(`INSERT INTO cairn.users (display_name) VALUES ('of no Foursquare account')`)
+	r.exec(`DELETE FROM cairn.users`)
+	dry := r.run(node.Run{All: true, Dry: true})
+	again := early(1) // a new account, and the row is still the old one's
+	r.exec(`UPDATE cairn.node_settings SET way_back = true`)
+	for run := range 3 {
+		done := r.importAll()
+		if done.Deleted != 1 || done.Made != 1-min(run, 1) || done.Joined != 0 {
+			t.Errorf("run %d: %+v", run, done)
+		}
+	}
+	if dry.Deleted != 1 || dry.Made != 1 {
+		t.Errorf("the dry run: %+v", dry)
+	}
+	if got := ask[string](r, `SELECT u::text FROM cairn.node_users u WHERE node_id = 1`); got != `(1,,,,,,,)` {
+		t.Errorf("of the deleted account is left: %s", got)
+	}
+	if n := ask[int](r, `SELECT count(*) FROM cairn.node_deleted`); n != 0 {
+		t.Errorf("%d people are noted, want none once the row is known", n)
+	}
+	left := ask[int](r, `SELECT num_nonnulls(access_token_encrypted, strava_oauth_tokens_encrypted,
+		garmin_oauth_tokens_encrypted)::int FROM public.users WHERE id = 1 AND secret_token <> $1`, person(1).link)
+	if left != 0 {
+		t.Errorf("%d of its tokens are left there", left)
+	}
+	if got := r.connections(again); got != "" {
+		t.Errorf("the new account got connections: %s", got)
+	}
+}
+
+// Where there is no Node server, nothing is left of somebody who deletes the account.
+func TestNothingIsNotedWithoutANodeServer(t *testing.T) {
+	t.Parallel()
+	r := newRigWithoutTable(t)
+	userID, err := r.signIn("foursquare", "100001")
+	r.must(err)
+	r.must(r.deleteAccount(userID))
+	if n := ask[int](r, `SELECT count(*) FROM cairn.node_deleted`); n != 0 {
+		t.Errorf("%d people are noted", n)
+	}
+}
+
 func TestSecondRunChangesNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -23,6 +23,7 @@ type batch struct {
 	*Importer
 	tx     pgx.Tx
 	dry    bool
+	own    bool // the rows are in this database
 	people []person
 	shared map[int64]bool // Strava accounts of several rows
 
@@ -85,18 +86,26 @@ func (b *batch) lock(ctx context.Context, changed []person) (err error) {
 		return nil
 	}
 	subjectsAt := map[string]func(person) string{foursquare: person.foursquare, strava: person.athlete}
+	subjects := map[string][]string{}
 	for provider, subject := range subjectsAt {
-		var subjects []string
 		for _, p := range changed {
 			if s := subject(p); s != "" {
-				subjects = append(subjects, s)
+				subjects[provider] = append(subjects[provider], s)
 			}
 		}
-		if err := auth.LockIdentities(ctx, b.tx, provider, subjects...); err != nil {
+		if err := auth.LockIdentities(ctx, b.tx, provider, subjects[provider]...); err != nil {
 			return err
 		}
 	}
+	// Somebody who has the Foursquare account of a new row may delete the account just now.
+	owned, err := auth.OwnedBy(ctx, b.tx, foursquare, subjects[foursquare])
+	if err != nil {
+		return err
+	}
 	var users []int64
+	for _, o := range owned {
+		users = append(users, o.UserID)
+	}
 	for _, p := range changed {
 		if id := b.known[p.id].userID; id != 0 {
 			users = append(users, id)
@@ -111,12 +120,14 @@ func (b *batch) lock(ctx context.Context, changed []person) (err error) {
 
 // makeUsers finds or makes the user of each row.
 func (b *batch) makeUsers(ctx context.Context, changed []person) error {
-	var fresh []person
+	var fresh, deleted []person
 	var newcomers []auth.Newcomer
 	b.users = map[int64]int64{}
 	for _, p := range changed {
 		k, there := b.known[p.id]
 		switch {
+		case k.unnoted:
+			deleted = append(deleted, p)
 		case there && k.userID == 0: // deleted here
 		case there && !k.isOf(p):
 			b.refuse(p, otherPerson)
@@ -129,6 +140,9 @@ func (b *batch) makeUsers(ctx context.Context, changed []person) error {
 			newcomers = append(newcomers,
 				auth.Newcomer{Name: p.displayName(), AvatarURL: p.picture(), Subject: p.foursquare()})
 		}
+	}
+	if err := b.noteDeleted(ctx, deleted); err != nil {
+		return err
 	}
 	owned, err := b.importPeople(ctx, newcomers)
 	if err != nil {

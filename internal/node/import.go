@@ -132,7 +132,8 @@ func (i *Importer) importBatch(
 	}
 	var refused map[int64]string
 	err = pgx.BeginTxFunc(ctx, i.pool, options, func(tx pgx.Tx) error {
-		b := batch{Importer: i, tx: tx, dry: r.Dry, people: people, shared: shared, done: newSummary()}
+		b := batch{Importer: i, tx: tx, dry: r.Dry, own: r.From == i.pool, people: people, shared: shared,
+			done: newSummary()}
 		err := b.run(ctx)
 		done, refused = b.done, b.refused
 		return err
@@ -158,7 +159,7 @@ func (i *Importer) ImportPerson(ctx context.Context, row int64) error {
 		return err
 	}
 	people[0].sealed = nil
-	_, err = i.importBatch(ctx, Run{}, people[:1], nil)
+	_, err = i.importBatch(ctx, Run{From: i.pool}, people[:1], nil)
 	return err
 }
 

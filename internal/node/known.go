@@ -11,6 +11,7 @@ import (
 // known is what we remember of a row.
 type known struct {
 	userID      int64 // 0: the account was deleted here
+	unnoted     bool  // it was deleted before the row was known: an import has to note the row's id
 	personHash  []byte
 	linkHash    []byte
 	linkEnded   bool
@@ -35,7 +36,7 @@ func (k known) upToDate(p person) bool {
 	case k.isNew():
 		return false
 	case k.userID == 0:
-		return true
+		return !k.unnoted
 	case !k.isOf(p):
 		return false
 	case !k.linkEnded && !bytes.Equal(k.linkHash, linkHash(p.link)):
@@ -84,7 +85,58 @@ func readKnown(ctx context.Context, tx pgx.Tx, people []person) (map[int64]known
 	if err != nil {
 		return nil, fmt.Errorf("node: read what is known of rows: %w", err)
 	}
-	return all, nil
+	return all, addDeleted(ctx, tx, people, all)
+}
+
+// addDeleted adds rows that were never imported, of people who deleted their account here.
+func addDeleted(ctx context.Context, tx pgx.Tx, people []person, all map[int64]known) error {
+	rows := map[string]int64{} // by the hash of the person
+	var hashes [][]byte
+	for _, p := range people {
+		if _, there := all[p.id]; !there {
+			hash := digest(p.foursquareID)
+			hashes, rows[string(hash)] = append(hashes, hash), p.id
+		}
+	}
+	found, _ := tx.Query(ctx, `
+		SELECT person_hash FROM cairn.node_deleted WHERE person_hash = ANY($1)`, hashes) // ForEachRow returns its error
+	var hash []byte
+	_, err := pgx.ForEachRow(found, []any{&hash}, func() error {
+		all[rows[string(hash)]] = known{unnoted: true, connections: map[string]knownConnection{}}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("node: look for people who deleted their account: %w", err)
+	}
+	return nil
+}
+
+// noteDeleted notes the ids of such rows in place of the people, and ends their links and tokens there, as when an
+// account is deleted that was imported.
+func (b *batch) noteDeleted(ctx context.Context, deleted []person) error {
+	if b.dry || len(deleted) == 0 {
+		return nil
+	}
+	var rows []int64
+	var people [][]byte
+	for _, p := range deleted {
+		rows, people = append(rows, p.id), append(people, digest(p.foursquareID))
+	}
+	_, err := b.tx.Exec(ctx, `
+		WITH gone AS (
+			DELETE FROM cairn.node_deleted WHERE person_hash = ANY($2)
+		)
+		INSERT INTO cairn.node_users (node_id, imported_at) SELECT row, NULL FROM unnest($1::bigint[]) AS row`,
+		rows, people)
+	if err == nil && b.own {
+		_, err = b.tx.Exec(ctx, `
+			SELECT cairn.node_forget(row, NULL), cairn.node_set(row, '{secret_token}', cairn.node_nobodys_token())
+			FROM unnest($1::bigint[]) AS row`, rows)
+	}
+	if err != nil {
+		return fmt.Errorf("node: remember rows of people who deleted their account: %w", err)
+	}
+	return nil
 }
 
 // insertKnown remembers rows and their users.

@@ -37,6 +37,8 @@
 //	a Garmin token                          a connection that needs its owner: the row doesn't say whose account it is
 //	a private link that isn't 64 hex digits no private link
 //	the account was deleted here            nothing, ever
+//	an account with its Foursquare account  nothing, ever, if that was before the row was imported
+//	was deleted here
 //	its connection was ended here           nothing more of that provider
 //
 // Nothing in the schema public is written, but with NODE_WINDOW=both: rows of the table of sessions, one of which is
