@@ -94,12 +94,15 @@ func (l links) prove(token string, userID int64) access.Prove {
 	}
 }
 
-// noteUse notes, once an hour, that a user's private link is in use.
+// noteUse notes, once an hour, that a user's private link is in use, also at the Node server.
 func (l links) noteUse(ctx context.Context, userID int64) error {
 	_, err := l.pool.Exec(ctx, `
-		UPDATE cairn.node_users SET link_used_at = now()
-		WHERE user_id = $1 AND link_hash IS NOT NULL AND COALESCE(link_used_at < now() - interval '1 hour', true)`,
-		userID)
+		WITH used AS (
+			UPDATE cairn.node_users SET link_used_at = now()
+			WHERE user_id = $1 AND link_hash IS NOT NULL AND COALESCE(link_used_at < now() - interval '1 hour', true)
+			RETURNING node_id
+		)
+		SELECT cairn.node_seen(node_id) FROM used`, userID)
 	if err != nil {
 		return fmt.Errorf("node: note that the link of user %d is in use: %w", userID, err)
 	}

@@ -40,13 +40,35 @@ func (m *Mirror) Lookup() (join, ended, lacking, id string) {
 func (m *Mirror) Unusable(err error) { m.trouble.note(err) }
 
 // Write implements session.Mirror. A user whom that server does not know has no session there.
-func (m *Mirror) Write(ctx context.Context, tx pgx.Tx, w session.Mirrored) (*http.Cookie, error) {
+func (m *Mirror) Write(ctx context.Context, tx pgx.Tx, w session.Mirrored) (cookie *http.Cookie, err error) {
+	err = m.writing(ctx, tx, w, func(row mirrorRow) error {
+		cookie, err = m.write(ctx, tx, w, row)
+		return err
+	})
+	return cookie, err
+}
+
+// writing lets something be written for a session, unless the Node server does not know the user, and notes that the
+// user was here.
+func (m *Mirror) writing(ctx context.Context, tx pgx.Tx, w session.Mirrored, write func(mirrorRow) error) error {
 	row, err := m.rowOf(ctx, tx, w)
 	if err != nil || row == nil {
-		return nil, err
+		return err
 	}
+	if err := write(*row); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `SELECT cairn.node_seen($1)`, row.nodeID); err != nil {
+		return fmt.Errorf("node: note that user %d was here: %w", w.UserID, err)
+	}
+	return nil
+}
+
+func (m *Mirror) write(
+	ctx context.Context, tx pgx.Tx, w session.Mirrored, row mirrorRow,
+) (*http.Cookie, error) {
 	if w.Theirs != "" {
-		there, err := m.update(ctx, tx, w.Theirs, *row)
+		there, err := m.update(ctx, tx, w.Theirs, row)
 		switch {
 		case err != nil:
 			return nil, err
@@ -58,8 +80,13 @@ func (m *Mirror) Write(ctx context.Context, tx pgx.Tx, w session.Mirrored) (*htt
 	if _, err := tx.Exec(ctx, `DELETE FROM cairn.node_mirrors WHERE session_id = $1`, w.SessionID); err != nil {
 		return nil, fmt.Errorf("node: end the mirror of session %d: %w", w.SessionID, err)
 	}
+	return m.begin(ctx, tx, w, row)
+}
+
+// begin writes a new session there.
+func (m *Mirror) begin(ctx context.Context, tx pgx.Tx, w session.Mirrored, row mirrorRow) (*http.Cookie, error) {
 	sid := newSID()
-	if err := m.insert(ctx, tx, sid, *row); err != nil {
+	if err := m.insert(ctx, tx, sid, row); err != nil {
 		return nil, err
 	}
 	return m.cookie(sid, w), m.remember(ctx, tx, w, sid)
@@ -68,12 +95,10 @@ func (m *Mirror) Write(ctx context.Context, tx pgx.Tx, w session.Mirrored) (*htt
 // Renew implements session.Mirror. A row that was past its end, and so may be gone, is written again, and so is one of
 // a table that was emptied. One that is gone otherwise was signed out there.
 func (m *Mirror) Renew(ctx context.Context, tx pgx.Tx, w session.Mirrored) error {
-	row, err := m.rowOf(ctx, tx, w)
-	if err != nil || row == nil {
+	return m.writing(ctx, tx, w, func(row mirrorRow) error {
+		_, err := m.renew(ctx, tx, w, row)
 		return err
-	}
-	_, err = m.renew(ctx, tx, w, *row)
-	return err
+	})
 }
 
 // renew does that, and returns the row's id, "" if there is no mirror.
@@ -110,26 +135,23 @@ func (m *Mirror) renew(ctx context.Context, tx pgx.Tx, w session.Mirrored, row m
 // Supply implements session.Mirror. Nothing but the next page can do this: that server knows a browser by its cookie.
 func (m *Mirror) Supply(
 	ctx context.Context, tx pgx.Tx, w session.Mirrored, r *http.Request,
-) (*http.Cookie, error) {
-	row, err := m.rowOf(ctx, tx, w)
-	if err != nil || row == nil {
-		return nil, err
-	}
-	sid, err := m.renew(ctx, tx, w, *row)
-	switch {
-	case err != nil:
-		return nil, err
-	case sid != "":
-		return m.cookie(sid, w), nil
-	}
-	if err := m.endBrought(ctx, tx, w, m.sid(r)); err != nil {
-		return nil, err
-	}
-	sid = newSID()
-	if err := m.insert(ctx, tx, sid, *row); err != nil {
-		return nil, err
-	}
-	return m.cookie(sid, w), m.remember(ctx, tx, w, sid)
+) (cookie *http.Cookie, err error) {
+	err = m.writing(ctx, tx, w, func(row mirrorRow) error {
+		sid, err := m.renew(ctx, tx, w, row)
+		if err != nil {
+			return err
+		}
+		if sid != "" {
+			cookie = m.cookie(sid, w)
+			return nil
+		}
+		if err := m.endBrought(ctx, tx, w, m.sid(r)); err != nil {
+			return err
+		}
+		cookie, err = m.begin(ctx, tx, w, row)
+		return err
+	})
+	return cookie, err
 }
 
 // endBrought ends the session that a browser brings, if it is the one that goes on here: the person did not sign out of

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"cairn/internal/config"
 	"cairn/internal/testkit"
@@ -172,6 +173,51 @@ func TestUnreadableTableSignsNobodyOut(t *testing.T) {
 	}
 }
 
+// Signing in here, and going on, counts there as having been there: that server fetches nothing for people who were
+// away.
+func TestSignInsCountThere(t *testing.T) {
+	t.Parallel()
+	s := withWayBack(t, func(o *options) {
+		o.node.FrontendURL, o.node.LinksUntil = mustParse(t, frontAt), time.Now().Add(24*time.Hour)
+	})
+	exec(t, s.site, `ALTER TABLE public.users ADD COLUMN last_login_at timestamp`)
+	exec(t, s.site, `INSERT INTO public.users (id, foursquare_user_id, last_login_at) VALUES
+		(7, '7', NULL), (8, '8', now() - interval '40 days')`)
+	counts := func(node int) bool {
+		return count(t, s.site, `SELECT count(*) FROM public.users
+			WHERE id = $1 AND last_login_at > now() AT TIME ZONE 'UTC' - interval '1 minute'`, node) == 1
+	}
+	b, _ := s.atBoth(t, 7)
+	if !counts(7) {
+		t.Error("a sign-in does not count")
+	}
+	exec(t, s.site, `UPDATE public.users SET last_login_at = now() - interval '2 days'`)
+	exec(t, s.site, `UPDATE cairn.sessions SET expiry = now() + interval '2 days'`)
+	b.get("/").want(http.StatusOK, "header", "Your account")
+	if !counts(7) {
+		t.Error("a renewal does not count")
+	}
+	imported(t, s.site, 8)
+	s.atExpress(t, 8).get("/").want(http.StatusOK, "header", "Your account")
+	if !counts(8) {
+		t.Error("an adoption does not count")
+	}
+	exec(t, s.site, `UPDATE public.users SET last_login_at = NULL`)
+	exec(t, s.site, `UPDATE cairn.node_users SET link_hash = $1 WHERE node_id = 7`, sum(private(7)))
+	newBrowser(t, s.site).withToken(http.MethodGet, "/api/auth/me", private(7))
+	if !counts(7) {
+		t.Error("the old front end does not count")
+	}
+	// Who holds the row may wait for the session.
+	exec(t, s.site, `UPDATE public.users SET last_login_at = NULL`)
+	release := holding(t, s.site, `SELECT FROM public.users FOR UPDATE`)
+	s.signIn(t, 7)
+	release()
+	if counts(7) {
+		t.Error("it waited for the row")
+	}
+}
+
 // A session that expires here, because the other server has taken over, goes on there.
 func TestSessionThatExpiresHereGoesOnThere(t *testing.T) {
 	t.Parallel()
@@ -226,6 +272,7 @@ func TestNothingIsWrittenThereWithoutTheWayBack(t *testing.T) {
 	t.Parallel()
 	s := besideExpress(t, testkit.Express{}, adopting())
 	exec(t, s.site, testkit.NodeUsers)
+	exec(t, s.site, `ALTER TABLE public.users ADD COLUMN last_login_at timestamp`)
 	exec(t, s.site, `INSERT INTO public.users VALUES (7, '7', 'Ada', 'sealed', $1, 'sealed', 99, 'sealed')`, private(7))
 	userID := imported(t, s.site, 7)
 	exec(t, s.site, `UPDATE cairn.node_users SET link_hash = $2 WHERE user_id = $1`, userID, sum(private(7)))
