@@ -17,6 +17,14 @@ type limits struct {
 
 type cancelKey struct{}
 
+type statementTimeKey struct{}
+
+// WithStatementTime returns a context whose statements may take longer than others on our side. The limit of
+// PostgreSQL is set in the transaction (statement_timeout).
+func WithStatementTime(ctx context.Context, limit time.Duration) context.Context {
+	return context.WithValue(ctx, statementTimeKey{}, limit)
+}
+
 func (l *limits) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	return l.begin(ctx)
 }
@@ -44,7 +52,8 @@ func (l *limits) begin(ctx context.Context) context.Context {
 	if l.deadline == 0 {
 		return ctx
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.deadline)
+	longer, _ := ctx.Value(statementTimeKey{}).(time.Duration)
+	ctx, cancel := context.WithTimeout(ctx, max(l.deadline, longer))
 	return context.WithValue(ctx, cancelKey{}, cancel)
 }
 

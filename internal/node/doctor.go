@@ -185,7 +185,7 @@ func checkWayBack(ctx context.Context, c config.Config, pool *pgxpool.Pool) []ad
 func checkStrava(ctx context.Context, _ config.Config, pool *pgxpool.Pool) []admin.Finding {
 	const check = "node strava"
 	var n int
-	err := readSnapshot(ctx, pool, countTime, func(tx pgx.Tx) (err error) {
+	err := readSnapshot(ctx, pool, countTime, func(ctx context.Context, tx pgx.Tx) (err error) {
 		n, err = auth.CountUnconfirmed(ctx, tx, strava)
 		return err
 	})
@@ -208,7 +208,7 @@ func checkGarmin(ctx context.Context, _ config.Config, pool *pgxpool.Pool) []adm
 	const check = "node garmin"
 	var here, there int
 	from, missing := openSource(ctx, pool)
-	err := readSnapshot(ctx, pool, countTime, func(tx pgx.Tx) error {
+	err := readSnapshot(ctx, pool, countTime, func(ctx context.Context, tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `
 			SELECT count(*) FROM cairn.connections
 			WHERE provider = $1 AND cause = 'account_unknown'`, garmin).Scan(&here)

@@ -79,7 +79,7 @@ const changedSince = `($1::bigint = 0 OR age(xmin) <= age(($1::bigint & 42949672
 
 // read returns the next rows after the one with the id last, in the order of their ids.
 func (s source) read(ctx context.Context, since, last int64, limit int) (people []person, err error) {
-	err = readSnapshot(ctx, s.pool, batchTime, func(tx pgx.Tx) error {
+	err = readSnapshot(ctx, s.pool, batchTime, func(ctx context.Context, tx pgx.Tx) error {
 		// In the order of the index: id alone would mean the result, and be sorted; a parameter might be a large limit.
 		rows, _ := tx.Query(ctx, `
 			SELECT `+s.columns+` FROM public.users WHERE `+changedSince+` AND id > $2
@@ -102,7 +102,7 @@ func scanPerson(row pgx.CollectableRow) (p person, err error) {
 
 // count returns how many rows read will return.
 func (s source) count(ctx context.Context, since int64) (n int, err error) {
-	err = readSnapshot(ctx, s.pool, batchTime, func(tx pgx.Tx) error {
+	err = readSnapshot(ctx, s.pool, batchTime, func(ctx context.Context, tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `SELECT count(*) FROM public.users WHERE `+changedSince, since).Scan(&n)
 	})
 	if err != nil {
@@ -117,7 +117,7 @@ func (s source) sharedAthletes(ctx context.Context) (map[int64]bool, error) {
 	if !s.athlete {
 		return shared, nil
 	}
-	err := readSnapshot(ctx, s.pool, batchTime, func(tx pgx.Tx) error {
+	err := readSnapshot(ctx, s.pool, batchTime, func(ctx context.Context, tx pgx.Tx) error {
 		rows, _ := tx.Query(ctx, `
 			SELECT strava_athlete_id::bigint FROM public.users
 			WHERE strava_athlete_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1`) // ForEachRow returns its error

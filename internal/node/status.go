@@ -104,7 +104,7 @@ func readStatus(ctx context.Context, c config.Config, pool *pgxpool.Pool) (Statu
 	if err != nil && db.Unavailable(err) {
 		return Status{}, err
 	}
-	err = readSnapshot(ctx, pool, countTime, func(tx pgx.Tx) error {
+	err = readSnapshot(ctx, pool, countTime, func(ctx context.Context, tx pgx.Tx) error {
 		// The first reads what the windows are, by the database's clock.
 		counts := []func(context.Context, pgx.Tx, config.Config) error{
 			s.countPeople, s.countAccounts, s.countWaysIn, s.countAdopted,
