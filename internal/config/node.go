@@ -24,6 +24,7 @@ type NodeSessions struct {
 	Until    time.Time // NODE_SESSIONS_UNTIL: sessions are adopted before then; zero: none is
 	Secrets  []string  // NODE_SESSION_SECRET, or else SESSION_SECRET; empty when neither is set
 	Cookie   string    // NODE_SESSION_COOKIE
+	Domain   string    // NODE_SESSION_DOMAIN, of that cookie; "": it has none
 	Table    []string  // NODE_SESSION_TABLE: schema and name
 	UserPath []string  // NODE_SESSION_USER, split at dots; nil: the usual places
 }
@@ -36,6 +37,7 @@ const (
 
 var (
 	nodeTable    = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*$`)
+	nodeDomain   = regexp.MustCompile(`^([a-z0-9-]+\.)*[a-z0-9-]+$`)
 	nodeUserPath = regexp.MustCompile(`^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$`)
 )
 
@@ -48,6 +50,7 @@ func (c *reader) node(config Config, now time.Time) Node {
 			Until:    c.lastDay("NODE_SESSIONS_UNTIL", mostSessionDays, now),
 			Secrets:  c.nodeSecrets(),
 			Cookie:   c.nodeCookie(),
+			Domain:   c.nodeDomain(config),
 			Table:    c.nodeTable(),
 			UserPath: c.nodeUserPath(),
 		},
@@ -118,6 +121,21 @@ func (c *reader) nodeCookie() string {
 			"session and names that begin with __Host- are ours")
 	}
 	return name
+}
+
+// nodeDomain reads the domain of the cookie. Browsers take one only from a host in it.
+func (c *reader) nodeDomain(config Config) string {
+	domain := strings.ToLower(strings.TrimPrefix(c.value("NODE_SESSION_DOMAIN"), "."))
+	host := config.Site().Hostname()
+	switch {
+	case domain == "":
+	case !nodeDomain.MatchString(domain):
+		c.problem("NODE_SESSION_DOMAIN has to be a domain like example.org")
+	case domain != host && !strings.HasSuffix(host, "."+domain):
+		c.problem("NODE_SESSION_DOMAIN has to be a domain with the host of PUBLIC_URL, %s, in it: browsers refuse a "+
+			"cookie for another one", host)
+	}
+	return domain
 }
 
 func (c *reader) nodeTable() []string {

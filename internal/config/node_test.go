@@ -87,6 +87,11 @@ func TestNode(t *testing.T) {
 			},
 		},
 		{
+			name: "a cookie with a domain",
+			env:  map[string]string{"NODE_SESSION_DOMAIN": ".Localhost", "PUBLIC_URL": "http://trail.localhost:3001"},
+			want: func(n *Node) { n.Sessions.Domain = "localhost" },
+		},
+		{
 			name: "a table without a schema, a user without a dot",
 			env:  map[string]string{"NODE_SESSION_TABLE": "_cairn", "NODE_SESSION_USER": "userId"},
 			want: func(n *Node) {
@@ -171,6 +176,16 @@ func TestNodeProblems(t *testing.T) {
 			values: []string{".session", "public.", "db.public.session", `"session"`, "2fa", "a-b",
 				"sessión", "a b"},
 			want: "has to be a table like session or public.session",
+		},
+		{
+			variable: "NODE_SESSION_DOMAIN",
+			values:   []string{"https://example.org", "example.org/", "a b", "a;b", "example..org"},
+			want:     "has to be a domain like example.org",
+		},
+		{
+			variable: "NODE_SESSION_DOMAIN",
+			values:   []string{"example.org", "host"},
+			want:     "has to be a domain with the host of PUBLIC_URL",
 		},
 		{
 			variable: "NODE_SESSION_TABLE",

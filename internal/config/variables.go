@@ -61,6 +61,7 @@ func variables() []variable {
 		{name: "NODE_SESSIONS_UNTIL"},
 		{name: "NODE_SESSION_SECRET", secret: true},
 		{name: "NODE_SESSION_COOKIE"},
+		{name: "NODE_SESSION_DOMAIN"},
 		{name: "NODE_SESSION_TABLE"},
 		{name: "NODE_SESSION_USER"},
 		{name: "NODE_WINDOW"},

@@ -177,7 +177,9 @@ func (m *Mirror) Brought(r *http.Request, id string) bool {
 
 // Clear implements session.Mirror.
 func (m *Mirror) Clear(w http.ResponseWriter) {
-	http.SetCookie(w, &http.Cookie{Name: m.Cookie, Path: "/", MaxAge: -1, HttpOnly: true, Secure: m.secure})
+	http.SetCookie(w, &http.Cookie{
+		Name: m.Cookie, Path: "/", Domain: m.Domain, MaxAge: -1, HttpOnly: true, Secure: m.secure,
+	})
 }
 
 // newSID makes an id as express-session does.
@@ -296,8 +298,8 @@ func (m *Mirror) sessionOf(nodeID int64) map[string]any {
 func (m *Mirror) cookie(sid string, w session.Mirrored) *http.Cookie {
 	value := "s:" + sid + "." + string(sign(m.Secrets[0], sid))
 	c := &http.Cookie{
-		Name: m.Cookie, Value: url.QueryEscape(value), Path: "/", HttpOnly: true, Secure: m.secure,
-		SameSite: http.SameSiteLaxMode,
+		Name: m.Cookie, Value: url.QueryEscape(value), Path: "/", Domain: m.Domain, HttpOnly: true,
+		Secure: m.secure, SameSite: http.SameSiteLaxMode,
 	}
 	if w.Persistent {
 		c.Expires = w.Limit

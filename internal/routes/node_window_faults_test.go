@@ -2,6 +2,7 @@ package routes_test
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +188,22 @@ func TestMirrorsCookieLastsAsLongAsOurs(t *testing.T) {
 		}
 		if cookie.Name == "connect.sid" && time.Until(cookie.Expires) < 300*24*time.Hour && cookie.MaxAge < 300*86400 {
 			t.Errorf("the cookie is %q", strings.SplitAfterN(line, ";", 2)[1])
+		}
+	}
+}
+
+// A cookie with a domain is another one than a cookie without: both servers have to mean the same.
+func TestMirrorsCookieHasTheDomain(t *testing.T) {
+	t.Parallel()
+	s := withWayBack(t, func(o *options) { o.node.Sessions.Domain = "localhost" })
+	b, _ := s.atBoth(t, 7)
+	b.post("/logout")
+	b = newBrowser(t, s.site)
+	in := b.post("/login", "email", "ada7@example.org", "password", password, "keep", "on")
+	for name, a := range map[string]answer{"sign-in": in, "sign-out": b.post("/logout")} {
+		line := strings.Join(a.header.Values("Set-Cookie"), "\n")
+		if !regexp.MustCompile(`(?m)^connect\.sid=.*; Domain=localhost`).MatchString(line) {
+			t.Errorf("%s sets %d cookies, none with the domain", name, len(a.header.Values("Set-Cookie")))
 		}
 	}
 }
