@@ -14,7 +14,8 @@
 //	ended.go          sessions that an operator ends
 //	express.go        what express-session and connect-pg-simple write
 //	window.go         the way back to the Node server; marker.go tells whether its table of sessions is whole
-//	mirror.go         sessions that it can take over; tokenmirror.go has refreshed tokens that it can use
+//	mirror.go         sessions that it can take over, with their rows in mirrorrow.go
+//	tokenmirror.go    refreshed tokens that it can use
 //	frontend.go       what the old front end asks for; frontend_sync.go fetches what is new for it
 //	consent.go        connecting from it; login.go is about signing in from it
 //	command.go        the commands for operators
