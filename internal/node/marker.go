@@ -11,9 +11,10 @@ import (
 )
 
 // A session whose row is missing in the Node server's table was signed out there, unless all rows are missing: the
-// table may be new, or an older copy. So a row of ours, the marker, is kept there while the way back is open. Once it is
-// missing, the rows that were written before say nothing until they are written again. It changes every hour, so that
-// an older copy does not have it. Nobody is signed in with it, and it never ends: that server deletes what has ended.
+// table may be new, or an older copy. So a row of ours, the marker, is kept there while the way back is open. Once it
+// is missing, the rows that were written before say nothing until they are written again. It changes every hour, so
+// that an older copy does not have it. Nobody is signed in with it, and it never ends: that server deletes what has
+// ended.
 
 // counts is true for a mirror m whose row would be in the table if nobody had signed out.
 func (s express) counts() string {
