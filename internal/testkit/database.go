@@ -35,7 +35,7 @@ func Ask[T any](t *testing.T, address, query string) (value T) {
 func LongHistory(records int) string {
 	return fmt.Sprintf(`
 		INSERT INTO cairn.connection_events (user_id, provider, state, cause, reference)
-		SELECT u.id, 'strava', 'active', 'works',
+		SELECT u.id, (SELECT min(key) FROM cairn.providers), 'active', 'works',
 		       (SELECT string_agg(md5(n::text || m::text), '') FROM generate_series(1, 128) AS m)
 		FROM cairn.users u, generate_series(1, %d) AS n`, records)
 }
