@@ -122,6 +122,9 @@ func (s *server) logFactor(r *http.Request, did string) {
 	s.Log.InfoContext(r.Context(), did, "id", requestID(r.Context()), "user", current.UserID)
 }
 
+// codesEnd says what becomes of recovery codes when the last passkey or app is removed.
+var codesEnd = Loss{"key", "Your recovery codes stop working", "You get new ones with a new app or passkey"}
+
 func (s *server) removeAppPage(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())
 	account, err := s.Accounts.Get(r.Context(), current.UserID)
@@ -133,8 +136,7 @@ func (s *server) removeAppPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	losses := []Loss{{"password", "We no longer ask for a code when you sign in", "A password or a provider is enough"}}
 	if len(account.Passkeys) == 0 {
-		losses = append(losses, Loss{"key", "Your recovery codes stop working",
-			"You get new ones with a new app or passkey"})
+		losses = append(losses, codesEnd)
 	}
 	return s.warn(w, r, Warning{
 		Heading: "Remove your authenticator app?", Losses: append(losses, othersEnd),

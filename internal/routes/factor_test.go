@@ -265,6 +265,7 @@ func TestPasswordBesideAPasskey(t *testing.T) {
 	lost := newBrowser(t, s) // the owner, without the phone
 	lost.post("/login", "email", "ada@example.org", "password", password).to("/")
 	remove := "/account/passkeys/1/remove"
+	owner.get(remove).want(200, ".losses", "Your recovery codes stop working")
 	next := lost.asked(remove)
 	lost.post("/account/confirm", "password", password, "next", next)
 	lost.post(codePage, "code", codes[0], "next", next).to("/account#methods")

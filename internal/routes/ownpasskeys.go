@@ -145,14 +145,16 @@ func (s *server) removePasskeyPage(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	account.Passkeys = slices.DeleteFunc(account.Passkeys, func(one auth.Passkey) bool { return one.RowID == k.RowID })
+	losses := []Loss{
+		{"fingerprint", "You can no longer sign in with this passkey",
+			stillSignsIn(account, methodsOf(account, cards), 0)},
+		{"device-mobile", "It may stay on your device", "If your device still offers it, remove it there, too"},
+	}
+	if len(account.Passkeys) == 0 && !account.Second.HasApp() && account.Second.Codes > 0 {
+		losses = append(losses, codesEnd)
+	}
 	return s.warn(w, r, Warning{
-		Heading: "Remove the passkey “" + k.Name + "”?",
-		Losses: []Loss{
-			{"fingerprint", "You can no longer sign in with this passkey",
-				stillSignsIn(account, methodsOf(account, cards), 0)},
-			{"device-mobile", "It may stay on your device", "If your device still offers it, remove it there, too"},
-			othersEnd,
-		},
+		Heading: "Remove the passkey “" + k.Name + "”?", Losses: append(losses, othersEnd),
 		Button: "Remove passkey", Keep: Link{"Keep it", "/account#" + atMethods},
 	})
 }
