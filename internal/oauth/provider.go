@@ -30,7 +30,7 @@ type Provider struct {
 	Button      string
 	Attribution string // that its brand rules want beside its data; "": none
 	Hosts       string // CSP source of pages that the consent page may lead through; "": none are known
-	TwoStep     bool   // it has two-step verification of its own
+	TwoStep     bool   // it has two-step verification of its own (docs/providers.md, 1.2)
 	// WebhookSecret proves that a webhook comes from the provider, if it sends such a secret; "": none is known.
 	WebhookSecret string
 
