@@ -292,7 +292,9 @@ func TestLatestOutlivesAnOutage(t *testing.T) {
 		return b.get("/connections").Find("#card-foursquare[data-state=degraded]").Length() == 1
 	})
 	// The job has noted the failure, and may not have ended yet.
-	testkit.Eventually(t, "nothing seems to be coming", func() bool { return b.get("/").Find(".fetching").Length() == 0 })
+	testkit.Eventually(t, "nothing seems to be coming", func() bool {
+		return b.get("/").Find(".fetching").Length() == 0
+	})
 	if n := b.get("/").Find("[data-from~=foursquare]").Length(); n != 30 {
 		t.Errorf("%d of the 30 that were there are left", n)
 	}
