@@ -30,10 +30,9 @@ func TestMain(m *testing.M) {
 	program(parseLimits(text))
 }
 
+// parseLimits takes those that it knows: a later version, beside which this one runs, may have more.
 func parseLimits(text string) (l limits) {
-	decoder := json.NewDecoder(strings.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&l); err != nil {
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
 		panic(err)
 	}
 	return l
