@@ -51,24 +51,36 @@ func TestProvidersAreNamedInFewPlaces(t *testing.T) {
 	}
 }
 
-// eachLiteral calls do for every string literal in the program's Go code. It skips tests and imports.
-func eachLiteral(t *testing.T, do func(file, literal string)) {
+// eachSource calls do for every Go file of the program, by its path from here. It skips tests, and what make leaves:
+// bin has the version before (make deploy-test).
+func eachSource(t *testing.T, do func(path string) error) {
 	t.Helper()
-	root := filepath.Join("..", "..")
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+	skipped := []string{"testdata", "test", "node_modules", "bin", "data"}
+	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (entry.Name() == "testdata" || entry.Name() == "test" || entry.Name() == "node_modules"):
+		case entry.IsDir() && slices.Contains(skipped, entry.Name()):
 			return filepath.SkipDir
 		case filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go"):
 			return nil
 		}
+		return do(path)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eachLiteral calls do for every string literal in the program's Go code. It skips tests and imports.
+func eachLiteral(t *testing.T, do func(file, literal string)) {
+	t.Helper()
+	eachSource(t, func(path string) error {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
-		name, err := filepath.Rel(root, path)
+		name, err := filepath.Rel("../..", path)
 		ast.Inspect(file, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.ImportSpec:
@@ -82,7 +94,4 @@ func eachLiteral(t *testing.T, do func(file, literal string)) {
 		})
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
