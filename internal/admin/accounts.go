@@ -37,7 +37,7 @@ reset-factors removes the passkeys, the authenticator app and the recovery codes
 an account whose owner has lost them, and ends all sessions. It leaves the password
 and the providers.
 disable ends all sessions of an account, lets nobody sign in to it, and fetches
-nothing for it. Its data stays, and enable takes this back.
+nothing for it. Its data stays, and enable undoes this.
 invite ADDRESS prints a link that makes one account, within seven days. With a mail
 server, it also mails one. With SIGNUP=invite or closed, nobody can sign up without
 an invitation.

@@ -4,7 +4,7 @@
 //	email.go        the address of a user
 //	change.go       changing the address, and undoing that
 //	undo.go         ending an undo early
-//	reject.go       taking back what an intruder did since signing in
+//	reject.go       undoing what an intruder did since signing in
 //	password.go     sign-in by e-mail and password: sign up, sign in, set, change, remove
 //	identity.go     sign-in by a provider: an identity is (provider, the provider's id), never an e-mail or a name
 //	passkey.go      sign-in by a passkey; passkeyuse.go has its challenges and answers
@@ -57,7 +57,7 @@ var (
 	ErrNotRecent   = errors.New("auth: a new sign-in method needs a recent sign-in")
 	ErrDisabled    = errors.New("auth: the operator has disabled the account")
 	ErrUninvited   = errors.New("auth: no account is made without an invitation")
-	ErrFactor      = errors.New("auth: the session lacks a second factor that is old enough")
+	ErrFactor      = errors.New("auth: the session has not proven a second factor, or it is too new")
 	ErrBusy        = errors.New("auth: too many passwords are being checked")
 
 	ErrPasskeyTaken    = errors.New("auth: the passkey is there already")

@@ -101,7 +101,7 @@ func replaceEmail(ctx context.Context, tx pgx.Tx, userID int64, email, key strin
 // first. The caller locks everybody out, and sends a link for a new password (SendReset). Errors: ErrLink,
 // ErrEmailTaken, ErrDisabled; disconnect's.
 func (a *Accounts) UndoChange(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
-	if err := takeBack(ctx, tx, l); err != nil {
+	if err := lockAndUse(ctx, tx, l); err != nil {
 		return err
 	}
 	if err := removeSince(ctx, tx, l.UserID, l.created.Add(-undoneBefore), disconnect); err != nil {
@@ -113,8 +113,8 @@ func (a *Accounts) UndoChange(ctx context.Context, tx pgx.Tx, l Link, disconnect
 	return a.Tell(ctx, tx, l.UserID, mail.EmailRestored, mail.Facts{"email": l.Email})
 }
 
-// takeBack locks the account of a link that takes something back, and takes the link. Errors: ErrLink, ErrDisabled.
-func takeBack(ctx context.Context, tx pgx.Tx, l Link) error {
+// lockAndUse locks the account of an undo or reject link, and deletes the link. Errors: ErrLink, ErrDisabled.
+func lockAndUse(ctx context.Context, tx pgx.Tx, l Link) error {
 	if err := lockEmails(ctx, tx, l); err != nil {
 		return err
 	}
@@ -126,8 +126,8 @@ func takeBack(ctx context.Context, tx pgx.Tx, l Link) error {
 	return takeLink(ctx, tx, l)
 }
 
-// restoreEmail gives an account the address of a link again. Newer links that take something back would give the
-// account back to an intruder, so they end. Older ones stay good. Errors: ErrEmailTaken.
+// restoreEmail gives an account the address of a link again. Newer undo and reject links would give the account to an
+// intruder, so they end. Older ones stay good. Errors: ErrEmailTaken.
 func restoreEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 	if err := evictClaim(ctx, tx, l); err != nil {
 		return err

@@ -32,8 +32,8 @@ const (
 	ToReset  Purpose = "reset"  // choose a new password
 	ToVerify Purpose = "verify" // prove the address of an account
 	ToChange Purpose = "change" // prove a new address for an account
-	ToUndo   Purpose = "undo"   // take back a change of address
-	ToReject Purpose = "reject" // take back what was done since a session began
+	ToUndo   Purpose = "undo"   // undo a change of address
+	ToReject Purpose = "reject" // undo what was done since a session began
 	ToInvite Purpose = "invite" // make an account
 )
 
@@ -215,7 +215,7 @@ func takeLink(ctx context.Context, tx pgx.Tx, l Link) error {
 }
 
 // EndLinks deletes the links to an account, in the transaction that locks others out of it. An intruder can do that,
-// too, so links that take back what an intruder did stay.
+// too, so undo and reject links stay.
 func (a *Accounts) EndLinks(ctx context.Context, tx pgx.Tx, userID int64) error {
 	_, err := tx.Exec(ctx, `
 		DELETE FROM cairn.links WHERE user_id = $1 AND purpose NOT IN ('undo', 'reject')`, userID)

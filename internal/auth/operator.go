@@ -128,7 +128,7 @@ func (a *Accounts) Disable(ctx context.Context, tx pgx.Tx, userID int64) (change
 		UPDATE cairn.users SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL`)
 }
 
-// Enable takes Disable back, and reports whether there was something to take back.
+// Enable undoes Disable, and reports whether the account was disabled.
 func (a *Accounts) Enable(ctx context.Context, userID int64) (changed bool, err error) {
 	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 		changed, err = a.setDisabled(ctx, tx, userID, mail.AccountEnabled, `

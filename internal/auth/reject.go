@@ -10,10 +10,10 @@ import (
 	"cairn/internal/mail"
 )
 
-// The message about a sign-in in a new browser has a link, "This wasn't me". It takes back what was done since that
-// session began, as undoing a change of address does (change.go). It needs no session, because the owner may be locked
-// out by then. It is made in the transaction of the sign-in, so both have the same time, and it finds what is newer
-// even if the session is gone or has another token. Like an undo, it stays when somebody locks others out.
+// The message about a sign-in in a new browser has a link, "This wasn't me". It undoes what was done since that session
+// began, as the undo of a change of address does (change.go). It needs no session, because the owner may be locked out
+// by then. It is made in the transaction of the sign-in, so both have the same time, and it finds what is newer even if
+// the session is gone or has another token. Like an undo, it stays when somebody locks others out.
 
 // TellNewBrowser records a sign-in in a new browser, and mails it with a link for RejectSignIn, in the transaction of
 // the sign-in. method is as in cairn.sign_in_methods.
@@ -44,7 +44,7 @@ func (l Link) SignIn() (began time.Time, facts mail.Facts) { return l.created, l
 // ForgetBrowsersSince, and sends a link for a new password (SendReset). Errors: ErrLink, ErrEmailTaken, ErrDisabled;
 // disconnect's.
 func (a *Accounts) RejectSignIn(ctx context.Context, tx pgx.Tx, l Link, disconnect Disconnect) error {
-	if err := takeBack(ctx, tx, l); err != nil {
+	if err := lockAndUse(ctx, tx, l); err != nil {
 		return err
 	}
 	changed, err := changedSince(ctx, tx, l)

@@ -22,7 +22,7 @@ const (
 	Verify Kind = "verify" // prove the address of an account
 	Change Kind = "change" // prove a new address for an account
 	Invite Kind = "invite" // make an account
-	Undo   Kind = "undo"   // the address was changed; the old one can take that back
+	Undo   Kind = "undo"   // the address was changed; the old one can undo that
 )
 
 // Kinds of messages without a link, except NewBrowser. Taken and AccountDeleted are messages alone; the others stand on
@@ -47,7 +47,7 @@ const (
 	CodeSkipped     Kind = "code_skipped" // no longer asked for after the provider in Facts
 	CodeAsked       Kind = "code_asked"   // asked for again after it
 	FactorsReset    Kind = "factors_reset"
-	NewBrowser      Kind = "new_browser" // one that has not signed in before did; its link takes that back
+	NewBrowser      Kind = "new_browser" // one that has not signed in before did; its link undoes what was done since
 	SignInRejected  Kind = "sign_in_rejected"
 	NeedsReconnect  Kind = "needs_reconnect"
 	EmailVerified   Kind = "email_verified"

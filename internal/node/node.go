@@ -37,7 +37,7 @@
 //	a Strava account of another user        refused: that connection; nobody's connection changes
 //	a Garmin token                          a connection that needs its owner: the row doesn't say whose account it is
 //	a private link that isn't 64 hex digits no private link
-//	its person deleted the account here     nothing, ever, even if that was before the row was imported
+//	its owner deleted the account here      nothing, ever, even if the row was not imported yet
 //	its connection was ended here           nothing more of that provider
 //
 // Nothing in the schema public is written, but with NODE_WINDOW=both: rows of the table of sessions, one of which is

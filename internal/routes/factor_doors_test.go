@@ -121,7 +121,7 @@ func TestAppStopsWhatBeganWithOneFactor(t *testing.T) {
 	}
 }
 
-// Whoever gets the first recovery codes for an older passkey goes on without being asked again.
+// People who make their first recovery codes for an older passkey are not asked to confirm again.
 func TestFirstCodesForAnOlderPasskey(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -8,7 +8,7 @@ import (
 	"cairn/internal/auth"
 )
 
-// rejectLink takes back what was done since a sign-in in a new browser. It needs no session, because an intruder may
+// rejectLink undoes what was done since a sign-in in a new browser. It needs no session, because an intruder may
 // have ended the owner's.
 var rejectLink = SecretLink{
 	Name: "not-me-link", From: []string{"/not-me"}, Param: "token", Page: "/not-me",
