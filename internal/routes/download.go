@@ -86,6 +86,7 @@ func (s *server) sendArchive(r *http.Request, out *stream, userID int64) error {
 	defer end()
 	out.ctx = ctx
 	defer context.AfterFunc(ctx, out.cut)()
+	defer out.end()
 	archive := export.Archive{
 		UserID: userID, Parts: s.exported(), At: time.Now(), Read: s.Limits.Page, Allowed: s.Sessions.StillSignedIn,
 	}
@@ -129,8 +130,9 @@ type stream struct {
 	ctx   context.Context
 	limit time.Duration
 	begin func() (http.ResponseWriter, error)
-	mu    sync.Mutex          // guards w
+	mu    sync.Mutex          // guards what follows
 	w     http.ResponseWriter // nil: nothing is sent yet
+	ended bool                // cut may no longer touch w
 }
 
 func (t *stream) Write(p []byte) (int, error) {
@@ -168,9 +170,16 @@ func (t *stream) response() (http.ResponseWriter, error) {
 func (t *stream) cut() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.w != nil {
+	if t.w != nil && !t.ended {
 		_ = http.NewResponseController(t.w).SetWriteDeadline(time.Unix(1, 0))
 	}
+}
+
+// end waits for a cut under way and makes later ones do nothing: once the handler returns, w is no longer its own.
+func (t *stream) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
 }
 
 // downloads are those that are under way on this server.
