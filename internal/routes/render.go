@@ -44,15 +44,22 @@ func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error
 		"icon":  newSprite(assets["icons.svg"]).icon,
 		"glyph": newSprite(assets["marks.svg"]).glyph,
 	}
+	shared, err := template.New("").Funcs(funcs).ParseFS(files, "templates/layout/*.html", "templates/partials/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("routes: parse the layout and the partials: %w", err)
+	}
 	names, err := fs.Glob(files, "templates/pages/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("routes: list pages: %w", err)
 	}
 	pages := map[string]pageSet{}
 	for _, name := range names {
-		set := template.New("").Funcs(funcs)
-		if set, err = set.ParseFS(files, "templates/layout/*.html", "templates/partials/*.html", name); err != nil {
-			return nil, fmt.Errorf("routes: parse pages: %w", err)
+		set, err := shared.Clone()
+		if err == nil {
+			set, err = set.ParseFS(files, name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("routes: parse %s: %w", name, err)
 		}
 		pages[strings.TrimSuffix(path.Base(name), ".html")] = set
 	}
