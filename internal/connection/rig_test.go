@@ -36,6 +36,7 @@ type rig struct {
 	limits    oauth.Limits
 	pool      *pgxpool.Pool
 	sandbox   *sandbox.Sandbox
+	browser   *http.Client
 	accounts  *auth.Accounts
 	providers map[string]*oauth.Provider
 }
@@ -90,6 +91,7 @@ func newRigWith(t *testing.T, limits oauth.Limits) rig {
 	}
 	r.sandbox, server.Config.Handler = s, s.Handler()
 	server.Start()
+	r.browser = server.Client()
 	t.Cleanup(server.Close)
 	return r
 }
@@ -166,7 +168,7 @@ func (r rig) decide(consent, person, decision string, scopes ...string) url.Valu
 		r.t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := http.DefaultTransport.RoundTrip(request)
+	resp, err := r.browser.Transport.RoundTrip(request)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func newBrowser(t testing.TB, s site) browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return browser{t, s, &http.Client{Jar: jar, Timeout: testkit.Patience,
+	return browser{t, s, &http.Client{Jar: jar, Timeout: testkit.Patience, Transport: testkit.NewTransport(t),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"cairn/internal/auth"
 	"cairn/internal/sandbox"
+	"cairn/internal/testkit"
 )
 
 // limitedSite has the default limits, and trusts the test to name its visitors' addresses.
@@ -27,7 +28,7 @@ func limitedSite(t *testing.T) site {
 // from is the same browser in another network.
 func (b browser) from(address string) browser {
 	client := *b.Client
-	client.Transport = elsewhere{address, http.DefaultTransport}
+	client.Transport = elsewhere{address, testkit.NewTransport(b.t)}
 	return browser{b.t, b.site, &client}
 }
 

@@ -27,7 +27,7 @@ func tellFrom(t *testing.T, s site, path string, body io.Reader, header ...strin
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := s.server.Client().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -229,7 +229,7 @@ func TestRedirectsLeadToAnotherHost(t *testing.T) {
 		t.Errorf("%d requests elsewhere before a client followed", n)
 	}
 	form := tokenForm(sandbox.Strava, "grant_type=authorization_code", "code=x")
-	resp, err := http.PostForm(r.at(sandbox.Strava).Token, form)
+	resp, err := r.browser.PostForm(r.at(sandbox.Strava).Token, form)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestHangAndDripEndWithTheClient(t *testing.T) {
 		var begun atomic.Int32 // bytes of the answer
 		over := make(chan error, 1)
 		go func() {
-			resp, err := http.DefaultTransport.RoundTrip(request)
+			resp, err := r.browser.Transport.RoundTrip(request)
 			for b := make([]byte, 1); err == nil; {
 				var n int
 				n, err = resp.Body.Read(b)
@@ -276,7 +276,7 @@ func TestCloseEndsHangingResponses(t *testing.T) {
 	r.set(sandbox.Strava, sandbox.UserInfo, sandbox.ModeHang)
 	gone := make(chan error, 1)
 	go func() {
-		resp, err := http.Get(r.at(sandbox.Strava).API + "/athlete")
+		resp, err := r.browser.Get(r.at(sandbox.Strava).API + "/athlete")
 		if err == nil {
 			resp.Body.Close()
 		}
@@ -295,7 +295,7 @@ func TestLostAnswers(t *testing.T) {
 	code := r.allow(sandbox.Strava, "ada").Get("code")
 	r.set(sandbox.Strava, sandbox.Exchange, sandbox.ModeLost)
 	form := tokenForm(sandbox.Strava, "grant_type=authorization_code", "code="+code)
-	_, err := http.PostForm(r.at(sandbox.Strava).Token, form)
+	_, err := r.browser.PostForm(r.at(sandbox.Strava).Token, form)
 	if !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want the connection cut", err)
 	}

@@ -136,7 +136,7 @@ func TestResetCutsTheConnection(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.set(sandbox.Garmin, sandbox.API, sandbox.ModeReset)
-	_, err := http.Get(r.at(sandbox.Garmin).API + "/wellness-api/rest/user/id")
+	_, err := r.browser.Get(r.at(sandbox.Garmin).API + "/wellness-api/rest/user/id")
 	if !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want the connection cut", err)
 	}

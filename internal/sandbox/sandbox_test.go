@@ -29,9 +29,10 @@ var redirectURIs = map[string]string{
 // rig is a sandbox served over HTTP and a client that follows no redirects.
 type rig struct {
 	*sandbox.Sandbox
-	t    *testing.T
-	pool *pgxpool.Pool
-	base string
+	t       *testing.T
+	pool    *pgxpool.Pool
+	base    string
+	browser *http.Client
 }
 
 func newRig(t *testing.T) rig {
@@ -58,7 +59,7 @@ func serve(t *testing.T, o sandbox.Options) rig {
 	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(s.Close)
-	return rig{s, t, o.Pool, o.BaseURL}
+	return rig{s, t, o.Pool, o.BaseURL, server.Client()}
 }
 
 func optionsFor(t *testing.T, pool *pgxpool.Pool, base string) sandbox.Options {
@@ -106,7 +107,7 @@ func (r rig) do(method, to string, form url.Values, header ...string) answer {
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
-	response, err := http.DefaultTransport.RoundTrip(request)
+	response, err := r.browser.Transport.RoundTrip(request)
 	if err != nil {
 		r.t.Fatal(err)
 	}

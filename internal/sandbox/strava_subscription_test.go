@@ -87,7 +87,7 @@ func TestStravaSubscribesByMultipartToo(t *testing.T) {
 		_ = form.WriteField(field, value)
 	}
 	_ = form.Close()
-	resp, err := http.Post(r.subscriptions(), form.FormDataContentType(), &body)
+	resp, err := r.browser.Post(r.subscriptions(), form.FormDataContentType(), &body)
 	if err != nil {
 		t.Fatal(err)
 	}

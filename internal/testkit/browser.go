@@ -26,7 +26,15 @@ func NewBrowser(t *testing.T) Browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Browser{t, &http.Client{Jar: jar, Timeout: Patience}}
+	return Browser{t, &http.Client{Jar: jar, Timeout: Patience, Transport: NewTransport(t)}}
+}
+
+// NewTransport returns a transport of the test's own. The end of any httptest.Server closes idle connections of the
+// default one, and a request of another test that was about to use one fails.
+func NewTransport(t testing.TB) http.RoundTripper {
+	own := http.DefaultTransport.(*http.Transport).Clone()
+	t.Cleanup(own.CloseIdleConnections)
+	return own
 }
 
 // Send sends a request, with a form unless form is nil, and follows redirects.
