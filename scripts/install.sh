@@ -15,7 +15,7 @@ have_postgres() {
 }
 
 have_chromium() {
-	for name in chromium chromium-browser google-chrome google-chrome-stable; do
+	for name in chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable; do
 		command -v "$name" >/dev/null 2>&1 && return 0
 	done
 	[ -x '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome' ] || [ -x '/Applications/Chromium.app/Contents/MacOS/Chromium' ]
@@ -74,10 +74,15 @@ as_root() {
 	fi
 }
 
+# apt_install NAME PACKAGE...: the first package that this system has
 apt_install() {
 	echo "cairn: $1 is missing; installing it with apt-get."
+	shift
 	as_root apt-get update -qq
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+	for package in "$@"; do
+		apt-cache show "$package" >/dev/null 2>&1 && break
+	done
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
 }
 
 case "${1:-}" in
@@ -99,9 +104,11 @@ postgres)
 	fi
 	;;
 chromium)
-	have_chromium && exit 0
+	command -v chromium-headless-shell >/dev/null 2>&1 && exit 0
+	# A whole Chromium takes twice as long as the shell. It will do where the shell can't be installed at once.
+	if have_chromium && { [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; }; then exit 0; fi
 	if command -v apt-get >/dev/null 2>&1; then
-		apt_install Chromium chromium
+		apt_install "Chromium's headless shell" chromium-headless-shell chromium || have_chromium
 	elif command -v brew >/dev/null 2>&1; then
 		echo 'cairn: Chromium is missing; installing it with Homebrew.'
 		brew install --cask chromium

@@ -63,9 +63,11 @@ func readAxe(t *testing.T) string {
 	return string(script)
 }
 
-// runAxe checks WCAG 2.2 AA and what axe-core calls best practice.
+// runAxe checks WCAG 2.2 AA and what axe-core calls best practice. Dark pages differ from light ones in colours only.
 const runAxe = `axe.run(document, {resultTypes: ["violations"],
-		runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
+		runOnly: matchMedia("(prefers-color-scheme: dark)").matches
+			? {type: "rule", values: ["color-contrast", "link-in-text-block"]}
+			: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
 	.then(({violations}) => violations.map((v) =>
 		v.id + " (" + v.impact + "): " + v.nodes.map((n) => n.target.join(" ")).join(", ")))`
 
@@ -192,6 +194,9 @@ func (a auditor) member() {
 	a.turn(a.site, "strava", sandbox.Data, sandbox.ModeNone)
 	a.run("wait for check-ins", chromedp.Navigate(a.site+"/"), visible(`[data-from~=foursquare]`))
 	a.audit("home")
+	// A few days show as much from here on, and axe-core's time grows with the page.
+	a.execute(`UPDATE cairn.latest SET entries = '[]' WHERE identity_id IN (
+		SELECT identity_id FROM cairn.connections WHERE provider <> 'foursquare')`)
 }
 
 // connections shows the cards in all their states.

@@ -160,11 +160,12 @@ type chromium struct {
 	said *complaints
 }
 
-// oneRenderer makes a browser use one process with one thread for all pages. Test pages need no isolation, and a
-// process for each page costs a third of the time.
+// oneRenderer makes a browser use one process with few threads for all pages. Test pages need no isolation, and a
+// process for each page costs a third of the time. They are gone before optimizing their scripts pays.
 var oneRenderer = []chromedp.ExecAllocatorOption{
-	chromedp.Flag("js-flags", "--max-lazy --single-threaded"),
+	chromedp.Flag("js-flags", "--no-opt --single-threaded"),
 	chromedp.Flag("renderer-process-limit", "1"),
+	chromedp.Flag("num-raster-threads", "1"),
 	chromedp.Flag("disable-site-isolation-trials", true),
 	chromedp.Flag("disable-features",
 		"Translate,BackForwardCache,SpareRendererForSitePerProcess,IsolateOrigins,site-per-process"),
@@ -174,7 +175,7 @@ var oneRenderer = []chromedp.ExecAllocatorOption{
 func newChromium(t *testing.T) chromium {
 	t.Helper()
 	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
+	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
 		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 		"/Applications/Chromium.app/Contents/MacOS/Chromium"} {
 		if found, err := exec.LookPath(name); err == nil {
