@@ -53,7 +53,7 @@ func (c *crowd) stay(do func(context.Context, *visitor)) {
 	c.gone.Go(func() {
 		for !c.isLeaving() {
 			do(context.Background(), v)
-			testkit.AtRandom(40 * time.Millisecond) // people look at what they see
+			testkit.AtRandom(pace(40 * time.Millisecond))
 		}
 	})
 }

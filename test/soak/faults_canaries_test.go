@@ -115,19 +115,11 @@ func (c *canaries) walk(callers int) (stop func()) {
 		group.Go(func() {
 			for !stopped.Load() {
 				c.step()
-				testkit.AtRandom(pace())
+				testkit.AtRandom(pace(0))
 			}
 		})
 	}
 	return sync.OnceFunc(func() { stopped.Store(true); group.Wait() })
-}
-
-// pace is the longest time that people look at a page. In make test it leaves the machine to other tests.
-func pace() time.Duration {
-	if faultTime() > 0 {
-		return 0
-	}
-	return 60 * time.Millisecond
 }
 
 func (c *canaries) step() {

@@ -99,6 +99,14 @@ func mortal() process.Limits {
 	return l
 }
 
+// pace is the longest time that people look at a page. In make test it leaves the machine to other tests.
+func pace(usual time.Duration) time.Duration {
+	if measured() {
+		return usual
+	}
+	return 200 * time.Millisecond
+}
+
 // measured reports whether to measure the program with its usual limits (make deploy-test,
 // make changeover-test, make fault-test).
 func measured() bool {
