@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -388,6 +389,17 @@ func TestRaceDownloadWhenTheServerStops(t *testing.T) {
 	})
 	wantCutOff(t, waiting)
 	ada.post(download).want(http.StatusServiceUnavailable, "h1", "restarting")
+}
+
+// tight is a listener whose connections buffer little, so that a download soon waits for its reader.
+type tight struct{ net.Listener }
+
+func (l tight) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		err = tcp.SetWriteBuffer(64 << 10)
+	}
+	return conn, err
 }
 
 // stalled returns how many downloads wait for their readers, because the buffers of the connections are full.

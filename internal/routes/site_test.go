@@ -229,7 +229,7 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	server.Config.Handler, server.Config.ConnContext = s.handler, routes.WithFraming
 	server.Config.WriteTimeout = o.answer
-	server.Listener = routes.Framed{Listener: server.Listener}
+	server.Listener = routes.Framed{Listener: tight{server.Listener}}
 	server.Start()
 	t.Cleanup(server.Close)
 	return s
