@@ -12,17 +12,19 @@ build: ## build bin/server
 	@CGO_ENABLED=0 go build -trimpath -o bin/server ./cmd/server
 
 # Most tests spend most of their time waiting, so more run at once than there are cores.
-testing = -shuffle=on -parallel 6
+testing = -shuffle=on -p 4 -parallel 6
+# The packages with tests of races.
+racy = $(sort $(dir $(shell git grep -l '^func TestRace' -- '*_test.go' | sed 's,^,./,')))
 needed = postgres chromium pgbouncer promtool axe express systemd
 
 # The race detector makes the whole suite four times slower, so only the tests of races have it here.
 test: $(needed) ## run all tests, in a browser too; 10 rounds of each race with the race detector, short versions of long tests
 	go test $(testing) -skip '^TestRace' -timeout 60m $(TEST_FLAGS) ./...
-	go test -race $(testing) -run '^TestRace' -timeout 60m $(TEST_FLAGS) ./internal/...
+	go test -race $(testing) -run '^TestRace' -timeout 60m $(TEST_FLAGS) $(racy)
 
 test-busy: $(needed) ## build the tests, then run make test beside 8 busy processes and print how long it took
 	@go test -run '^$$' ./... >/dev/null
-	@go test -race -run '^$$' ./internal/... >/dev/null
+	@go test -race -run '^$$' $(racy) >/dev/null
 	@sh scripts/beside.sh 8 $(MAKE) test TEST_FLAGS=-count=1
 
 race-test: $(needed) ## run all tests with the race detector, and 200 rounds of each race
