@@ -112,9 +112,9 @@ func (a *Accounts) Open(ctx context.Context, sealed string) (Pending, error) {
 type CodeProof struct {
 	UserID int64
 
-	app        []byte // the sealed secret of the app; nil: it is a recovery code
-	step       int64  // of the app's code
-	recoveryID int64  // of the recovery code
+	appSince   time.Time // when the app was set up; zero: it is a recovery code
+	step       int64     // of the app's code
+	recoveryID int64     // of the recovery code
 }
 
 // CheckCode checks a code of a user. browser is the token of a known browser, or "". Errors: ErrCode, *LimitError,
@@ -178,18 +178,20 @@ func (a *Accounts) matchCode(ctx context.Context, userID int64, code string) (Co
 
 func (a *Accounts) matchAppCode(ctx context.Context, userID int64, code string) (CodeProof, error) {
 	proof := CodeProof{UserID: userID}
+	var app []byte
 	var last int64
 	var now time.Time
 	err := a.pool.QueryRow(ctx, `
-		SELECT app, last_step, now() FROM cairn.second_factors WHERE user_id = $1 AND app IS NOT NULL`, userID).
-		Scan(&proof.app, &last, &now)
+		SELECT app, app_since, last_step, now() FROM cairn.second_factors
+		WHERE user_id = $1 AND app IS NOT NULL`, userID).
+		Scan(&app, &proof.appSince, &last, &now)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return CodeProof{}, ErrCode
 	}
 	if err != nil {
 		return CodeProof{}, fmt.Errorf("auth: find the app of user %d: %w", userID, err)
 	}
-	secret, err := a.sealer.Open(proof.app, appData(userID))
+	secret, err := a.sealer.Open(app, appData(userID))
 	if err != nil {
 		return CodeProof{}, fmt.Errorf("auth: open the app of user %d: %w", userID, err)
 	}
@@ -228,12 +230,12 @@ func (a *Accounts) noteWrongCode(ctx context.Context, userID int64) error {
 
 // UseCode uses a code, once, in the transaction that acts on it. It comes after the first factor. Errors: ErrCode.
 func (a *Accounts) UseCode(ctx context.Context, tx pgx.Tx, p CodeProof) error {
-	if p.app == nil {
+	if p.appSince.IsZero() {
 		return a.useRecoveryCode(ctx, tx, p)
 	}
 	tag, err := tx.Exec(ctx, `
 		UPDATE cairn.second_factors SET last_step = $3, wrong_codes = 0
-		WHERE user_id = $1 AND app = $2 AND last_step < $3`, p.UserID, p.app, p.step)
+		WHERE user_id = $1 AND app_since = $2 AND last_step < $3`, p.UserID, p.appSince, p.step)
 	if err != nil {
 		return fmt.Errorf("auth: use a code of user %d: %w", p.UserID, err)
 	}

@@ -63,6 +63,10 @@ func TestRekeyOfApps(t *testing.T) {
 	if err := secrets(2).Check(t.Context()); !errors.Is(err, seal.ErrKey) {
 		t.Errorf("without the key: %v, want ErrKey", err)
 	}
+	early, err := old.CheckCode(t.Context(), user, code(30*time.Second), address, "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	both := secrets(2, 1)
 	if err := both.Check(t.Context()); err != nil {
 		t.Error(err)
@@ -78,6 +82,10 @@ func TestRekeyOfApps(t *testing.T) {
 	}
 	if _, err := fresh.CheckCode(t.Context(), user, code(30*time.Second), address, ""); err != nil {
 		t.Errorf("a code after the rotation: %v", err)
+	}
+	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { return old.UseCode(t.Context(), tx, early) })
+	if err != nil {
+		t.Errorf("a code that was checked before the rotation: %v", err)
 	}
 	if _, err := pool.Exec(t.Context(), `UPDATE cairn.second_factors SET app = app || '\x00'`); err != nil {
 		t.Fatal(err)
