@@ -11,8 +11,9 @@ run: postgres build ## run the server with a private database and the sandbox: h
 build: ## build bin/server
 	@CGO_ENABLED=0 go build -trimpath -o bin/server ./cmd/server
 
-# Most tests spend most of their time waiting, so more run at once than there are cores.
-testing = -shuffle=on -p 4 -parallel 6
+# Most tests spend most of their time waiting, so more packages run at once than there are cores. How many tests of a
+# package do is up to dbtest.Run.
+testing = -shuffle=on -p 4
 # The packages with tests of races.
 racy = $(sort $(dir $(shell git grep -l '^func TestRace' -- '*_test.go' | sed 's,^,./,')))
 needed = postgres chromium pgbouncer promtool axe express systemd
@@ -31,7 +32,7 @@ race-test: $(needed) ## run all tests with the race detector, and 200 rounds of 
 	RACE_ROUNDS=200 go test -race $(testing) -count=1 -timeout 120m ./...
 
 cover: $(needed) ## run all tests without the race detector, and print how much of each package they reach
-	go test -coverpkg=./cmd/...,./db,./db/embedded,./internal/... -coverprofile=coverage.out -parallel 6 -timeout 60m ./...
+	go test -coverpkg=./cmd/...,./db,./db/embedded,./internal/... -coverprofile=coverage.out -p 4 -timeout 60m ./...
 	@awk -f scripts/coverage.awk coverage.out
 
 matrix-test: postgres ## make every call to a provider fail in every way, the slow ones too
@@ -42,7 +43,7 @@ deploy-test: postgres $(if $(PREVIOUS),previous) ## replace and kill servers und
 		-run '^(TestRollingRestart|TestPassedSocketOutlivesServers|TestKillAtRandom|TestKillAround(Refresh|Exchange)|TestRush.*)$$' ./test/soak
 
 fault-test: postgres ## restart, freeze and lose PostgreSQL under load for ten minutes, and print what people notice
-	FAULT_MINUTES=10 go test -race -count=1 -v -timeout 30m -run TestFault ./test/soak
+	FAULT_MINUTES=10 go test -race -count=1 -v -parallel 2 -timeout 30m -run TestFault ./test/soak
 
 import-test: postgres ## import a million people of the Node server, kill that 20 times, and print rate and memory
 	IMPORT_USERS=1000000 IMPORT_KILLS=20 go test -count=1 -v -timeout 120m -run TestKilledImportIsCompleted ./internal/node

@@ -14,12 +14,14 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -45,6 +47,12 @@ func Main(m *testing.M) {
 
 // Run is Main for a TestMain that has more to do: it returns the exit code. The caller has called embedded.Supervise.
 func Run(m *testing.M) int {
+	// Most tests spend most of their time waiting, so more run at once than there are cores, unless -parallel says
+	// otherwise.
+	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
+		fmt.Fprintln(os.Stderr, "dbtest:", err)
+		return 1
+	}
 	if os.Getenv(variable) == "" {
 		server, err := start()
 		if err != nil {
