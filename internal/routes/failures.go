@@ -99,14 +99,14 @@ func (f failure) explain(p *oauth.Provider) problem {
 	switch f {
 	case expired:
 		return problem{Status: http.StatusBadRequest, Heading: "This link has expired.",
-			Detail: "It is good for ten minutes, and only once. Please start again."}
+			Detail: "It is good for a short time, and only once. Please start again."}
 	case elsewhere:
 		return problem{Status: http.StatusForbidden, Heading: "This was started in another browser.",
 			Detail: "Please finish it there, as the person who started it. " +
 				"If someone sent you here, you can close this page."}
 	case linked:
 		return problem{Status: http.StatusConflict,
-			Heading: "This " + p.Name + " account is connected to another user here.",
+			Heading: "This " + p.Name + " account belongs to another user here.",
 			Detail:  "If it’s yours, sign out, then sign in with " + p.Name + "."}
 	case unconfirmed:
 		return problem{Status: http.StatusForbidden,

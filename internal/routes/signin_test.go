@@ -177,7 +177,7 @@ func TestProviderAccountOfAnotherUser(t *testing.T) {
 	ada.connect("strava", "ada").to("/")
 	taken := moss.decide(moss.consent("/connect/strava"), "ada", "allow")
 	moss.failed(taken).
-		want(200, "#notice.bad", "connected to another user here").
+		want(200, "#notice.bad", "belongs to another user here").
 		want(200, "#notice", "Nothing was changed")
 	moss.get("/connections").want(200, "#card-strava[data-state=none]", "")
 	ada.get("/connections").want(200, "#card-strava[data-state=active]", "Ada Example")
