@@ -76,11 +76,15 @@ func (s server) assemble(
 	watch.Count(own.sessions, s.pool)
 	watch.Ready(ready)
 	watch.Hashes(own.accounts.HashLoad)
+	site, err := routes.ReadWeb(web.Files)
+	if err != nil {
+		return nil, upkeep{}, err
+	}
 	handler, err := routes.New(routes.Deps{
 		PublicURL: s.site, TrustedProxies: s.TrustedProxies, Log: s.log,
 		Sessions: own.sessions, Accounts: own.accounts, OAuth: own.oauth, Connections: own.connections,
 		Activity: entries, Providers: providers.Usable(), Sandbox: simulated.site,
-		Web: web.Files, Ready: ready, Instance: own.presence.ID, WebhookKey: s.WebhookKey(),
+		Web: site, Ready: ready, Instance: own.presence.ID, WebhookKey: s.WebhookKey(),
 		Observer: routes.Observer{
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
 		},

@@ -54,6 +54,10 @@ func ourHandler(b *testing.B, address string) http.Handler {
 	if err != nil {
 		b.Fatal(err)
 	}
+	site, err := routes.ReadWeb(web.Files)
+	if err != nil {
+		b.Fatal(err)
+	}
 	handler, err := routes.New(routes.Deps{
 		PublicURL: &url.URL{Scheme: "http", Host: "localhost"},
 		Log:       slog.New(slog.NewJSONHandler(io.Discard, nil)),
@@ -62,7 +66,7 @@ func ourHandler(b *testing.B, address string) http.Handler {
 		Connections: connection.New(connection.Deps{
 			Pool: pool, Sealer: sealer, Client: oauth.NewClient(pool, oauth.Options{}),
 		}),
-		Web:   web.Files,
+		Web:   site,
 		Ready: func(ctx context.Context) error { return db.Ready(ctx, pool) },
 	})
 	if err != nil {

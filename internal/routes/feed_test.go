@@ -30,17 +30,13 @@ func connected(key string, entries ...activity.Entry) card {
 // rendered is the part of the home page that shows these cards, at half past six in the evening of the 24th.
 func rendered(t testing.TB, cards []card, imperial bool) *goquery.Document {
 	t.Helper()
-	assets, err := readAssets(web.Files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages, err := parsePages(web.Files, assets)
+	site, err := ReadWeb(web.Files)
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := homeView{cardsView: cardsView{Cards: cards}, Feed: newFeed(cards, reader{at(0, 18, 30), imperial})}
 	var body bytes.Buffer
-	if err := pages["home"].ExecuteTemplate(&body, "days", v); err != nil {
+	if err := site.pages["home"].ExecuteTemplate(&body, "days", v); err != nil {
 		t.Fatal(err)
 	}
 	doc, err := goquery.NewDocumentFromReader(&body)
@@ -246,11 +242,7 @@ func weeks() []card {
 
 // BenchmarkHome makes the feed of 90 entries and renders the home page with it.
 func BenchmarkHome(b *testing.B) {
-	assets, err := readAssets(web.Files)
-	if err != nil {
-		b.Fatal(err)
-	}
-	pages, err := parsePages(web.Files, assets)
+	site, err := ReadWeb(web.Files)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -263,7 +255,7 @@ func BenchmarkHome(b *testing.B) {
 			cardsView: cardsView{view: view{User: &viewer{"Ada"}}, Cards: cards},
 			Feed:      newFeed(cards, reader{at(0, 18, 30), false}),
 		}
-		if err := pages["home"].ExecuteTemplate(&body, "layout", v); err != nil {
+		if err := site.pages["home"].ExecuteTemplate(&body, "layout", v); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -19,7 +19,6 @@ import (
 	"cairn/internal/oauth/strava"
 	"cairn/internal/routes"
 	"cairn/internal/session"
-	"cairn/web"
 )
 
 func mustParse(t testing.TB, raw string) *url.URL {
@@ -174,7 +173,7 @@ func TestCallbackPathsMustBeFree(t *testing.T) {
 		_, err := routes.New(routes.Deps{
 			PublicURL: &url.URL{Scheme: "http", Host: "localhost"},
 			Log:       slog.New(slog.DiscardHandler),
-			Web:       web.Files,
+			Web:       readWeb(t),
 			Sessions:  session.New(session.Options{}),
 			Providers: []*oauth.Provider{at("/api/garmin/callback"), at(path)},
 		})

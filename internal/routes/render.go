@@ -37,6 +37,22 @@ type viewer struct{ Name string }
 
 type providerView struct{ Key, Name, Button string }
 
+// Web is what browsers are sent. Servers can share it.
+type Web struct {
+	pages  map[string]pageSet
+	assets map[string]asset
+}
+
+// ReadWeb reads templates/{layout,partials,pages} and static/. It fails when a page does not parse.
+func ReadWeb(files fs.FS) (*Web, error) {
+	assets, err := readAssets(files)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := parsePages(files, assets)
+	return &Web{pages, assets}, err
+}
+
 // parsePages parses the pages, with functions for times and for assets: their addresses, icons, and providers' marks.
 func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error) {
 	funcs := template.FuncMap{"date": date, "day": day, "moment": moment, "ago": ago,
@@ -123,7 +139,7 @@ func (s *server) render(w http.ResponseWriter, status int, name string, data any
 
 func (s *server) renderPart(w http.ResponseWriter, status int, name, part string, data any) error {
 	var body bytes.Buffer
-	if err := s.pages[name].ExecuteTemplate(&body, part, data); err != nil {
+	if err := s.Web.pages[name].ExecuteTemplate(&body, part, data); err != nil {
 		return fmt.Errorf("routes: render %s: %w", name, err)
 	}
 	writePage(w, status, body.Bytes())

@@ -60,7 +60,6 @@ import (
 	"context"
 	"fmt"
 	"html/template"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -91,8 +90,8 @@ type Deps struct {
 	Providers      oauth.Registry // those at which we are registered
 	Sandbox        *Sandbox       // nil: the providers are the real ones
 	Activity       *activity.Store
-	WebhookKey     string                      // in the addresses of webhooks; at least 128 bits, URL-safe
-	Web            fs.FS                       // templates/{layout,partials,pages}, static/
+	WebhookKey     string // in the addresses of webhooks; at least 128 bits, URL-safe
+	Web            *Web
 	Ready          func(context.Context) error // nil when we can take traffic
 	Instance       string                      // the id of this process
 	Operator       string                      // whom people can ask; "": not said
@@ -115,8 +114,6 @@ const maxBody = 64 << 10 // of a form
 type server struct {
 	Deps
 	access      access.Access
-	pages       map[string]pageSet
-	assets      map[string]asset
 	links       []SecretLink
 	zones       sync.Map // of *time.Location, by name
 	zoneOptions template.HTML
@@ -129,7 +126,7 @@ type server struct {
 	notReady *repeated // probes of /readyz that fail
 }
 
-// New returns the handler of the whole site. It fails when a page does not parse.
+// New returns the handler of the whole site.
 func New(d Deps) (http.Handler, error) {
 	s, err := newServer(d)
 	if err != nil {
@@ -179,12 +176,6 @@ func newServer(d Deps) (*server, error) {
 	s.notReady = &repeated{log: d.Log, level: slog.LevelWarn, message: "not ready", every: s.Limits.Repeat}
 	s.downloads = downloads{max: s.Limits.Downloads, busy: map[int64]bool{}}
 	var err error
-	if s.assets, err = readAssets(d.Web); err != nil {
-		return nil, err
-	}
-	if s.pages, err = parsePages(d.Web, s.assets); err != nil {
-		return nil, err
-	}
 	s.broken, err = s.renderBroken()
 	return s, err
 }

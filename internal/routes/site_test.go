@@ -123,6 +123,18 @@ var (
 	cheap = auth.Cost{Memory: 64, Passes: 1}
 )
 
+// parsedWeb is shared by all sites, because parsing takes longer than the rest of a start.
+var parsedWeb = sync.OnceValues(func() (*routes.Web, error) { return routes.ReadWeb(web.Files) })
+
+func readWeb(t testing.TB) *routes.Web {
+	t.Helper()
+	read, err := parsedWeb()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
 func newSite(t testing.TB) site { t.Helper(); return newSiteWith(t, options{}) }
 
 func newSiteWith(t testing.TB, o options) site {
@@ -215,7 +227,7 @@ func newSiteWith(t testing.TB, o options) site {
 		Activity:    entries,
 		Providers:   providers,
 		Sandbox:     &routes.Sandbox{Host: host, Handler: simulated},
-		Web:         web.Files,
+		Web:         readWeb(t),
 		Ready:       o.ready,
 		WebhookKey:  webhookKey,
 		Observer:    routes.Observer{SignIn: o.signIn},

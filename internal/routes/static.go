@@ -80,7 +80,7 @@ var assetTypes = map[string]string{
 }
 
 func (s *server) serveAsset(w http.ResponseWriter, r *http.Request, name string) {
-	a, ok := s.assets[name]
+	a, ok := s.Web.assets[name]
 	if !ok {
 		s.fail(w, r, errNoPage)
 		return
