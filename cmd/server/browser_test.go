@@ -175,7 +175,8 @@ var oneRenderer = []chromedp.ExecAllocatorOption{
 func newChromium(t *testing.T) chromium {
 	t.Helper()
 	path := ""
-	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
+	for _, name := range []string{"chromium-headless-shell",
+		"chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
 		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 		"/Applications/Chromium.app/Contents/MacOS/Chromium"} {
 		if found, err := exec.LookPath(name); err == nil {
