@@ -15,7 +15,7 @@ build: ## build bin/server
 # package do is up to dbtest.Run.
 testing = -shuffle=on -p 4
 # The packages with tests of races.
-racy = $(sort $(dir $(shell git grep -l '^func TestRace' -- '*_test.go' | sed 's,^,./,')))
+racy = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func TestRace' ./cmd ./db ./internal ./test)))
 needed = postgres chromium pgbouncer promtool axe express systemd
 
 # The race detector makes the whole suite four times slower, so only the tests of races have it here.
