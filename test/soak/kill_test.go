@@ -17,7 +17,7 @@ import (
 // account exists twice, nothing is left half done, and a request that was lost works when it is sent again.
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
-	kills := deployRounds(t, "DEPLOY_KILLS", 8)
+	kills := deployRounds(t, "DEPLOY_KILLS", 5)
 	f := newFleet(t, 3, mortal().Variable())
 	s := &survivors{crowd: newCrowd(t, newSite(f.url, true))}
 	for range 3 {

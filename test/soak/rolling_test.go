@@ -9,7 +9,7 @@ import (
 // in and connect. With make deploy-test PREVIOUS=commit, that version and this one take turns and share the database.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
-	rounds := deployRounds(t, "DEPLOY_ROUNDS", 2)
+	rounds := deployRounds(t, "DEPLOY_ROUNDS", 1)
 	f := newFleet(t, 3, "SHUTDOWN_DELAY=1s")
 	crowd := newCrowd(t, newSite(f.url, true))
 	crowd.letIn()

@@ -13,7 +13,7 @@ import (
 // stands in front. Half of the visitors open a new connection for each request, and half keep theirs.
 func TestPassedSocketOutlivesServers(t *testing.T) {
 	t.Parallel()
-	rounds := deployRounds(t, "DEPLOY_ROUNDS", 2)
+	rounds := deployRounds(t, "DEPLOY_ROUNDS", 1)
 	socket, site := process.Listening(t)
 	// Visitors who keep a connection have to be back within this time to hear that it is going to be closed.
 	delay := "3s"
