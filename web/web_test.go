@@ -58,3 +58,26 @@ func TestDarkTokensHaveLightOnes(t *testing.T) {
 		t.Error("light-dark() is used")
 	}
 }
+
+// The tests in Chromium check only the colours of dark pages.
+func TestDarkIsColoursOnly(t *testing.T) {
+	t.Parallel()
+	sheet, err := fs.ReadFile(web.Files, "static/cairn.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(string(sheet), "(prefers-color-scheme: dark) {")
+	if len(parts) != 2 {
+		t.Fatalf("%d blocks for dark pages, want 1", len(parts)-1)
+	}
+	block, _, _ := strings.Cut(parts[1], "}")
+	_, declarations, root := strings.Cut(block, ":root {")
+	for declaration := range strings.SplitSeq(declarations, ";") {
+		if d := strings.TrimSpace(declaration); d != "" && !strings.HasPrefix(d, "--") {
+			t.Errorf("dark pages set %q, which is no variable", d)
+		}
+	}
+	if after := strings.TrimSpace(parts[1][len(block)+1:]); !root || !strings.HasPrefix(after, "}") {
+		t.Error("the block for dark pages has more than variables of :root")
+	}
+}

@@ -88,7 +88,7 @@ func TestUntrustedProxyIsReported(t *testing.T) {
 					t.Fatal(err)
 				}
 				r.Header.Set("X-Forwarded-For", "203.0.113.7")
-				resp, err := http.DefaultClient.Do(r)
+				resp, err := testkit.NewBrowser(t).Do(r)
 				if err != nil {
 					t.Fatal(err)
 				}

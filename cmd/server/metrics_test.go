@@ -30,7 +30,7 @@ func metricsOf(p *serving) string {
 
 func scrape(p *serving) string {
 	p.t.Helper()
-	resp, err := http.Get(metricsOf(p))
+	resp, err := testkit.NewBrowser(p.t).Get(metricsOf(p))
 	if err != nil {
 		p.t.Fatal(err)
 	}

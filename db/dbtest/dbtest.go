@@ -54,7 +54,7 @@ func Run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "dbtest:", err)
 		return 1
 	}
-	debug.SetGCPercent(400) // heaps of tests are small, so that collecting them takes a fifth of the time
+	debug.SetGCPercent(400) // tests have small heaps, and collecting them took a fifth of the time
 	if os.Getenv(variable) == "" {
 		server, err := start()
 		if err != nil {

@@ -397,7 +397,7 @@ type tight struct{ net.Listener }
 func (l tight) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		err = tcp.SetWriteBuffer(64 << 10)
+		_ = tcp.SetWriteBuffer(64 << 10) // an error means that the browser has gone
 	}
 	return conn, err
 }

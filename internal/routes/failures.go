@@ -99,7 +99,7 @@ func (f failure) explain(p *oauth.Provider) problem {
 	switch f {
 	case expired:
 		return problem{Status: http.StatusBadRequest, Heading: "This link has expired.",
-			Detail: "It is good for a short time, and only once. Please start again."}
+			Detail: "It is good for a few minutes, and only once. Please start again."}
 	case elsewhere:
 		return problem{Status: http.StatusForbidden, Heading: "This was started in another browser.",
 			Detail: "Please finish it there, as the person who started it. " +

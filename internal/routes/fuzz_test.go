@@ -98,6 +98,7 @@ func FuzzRequests(f *testing.F) {
 			"X-Auth-Token: " + token + "\r\n" +
 			fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
 		status, heading := s.raw(t, request)
+		// What is refused has changed nothing, so it needs no restored rows after it.
 		refused := status >= 400 && status < 500
 		changed = !refused && (r.method != http.MethodGet || r.asksProvider())
 		gateway := status == http.StatusBadGateway || status == http.StatusGatewayTimeout

@@ -123,7 +123,7 @@ var (
 	cheap = auth.Cost{Memory: 64, Passes: 1}
 )
 
-// parsedWeb is shared by all sites, because parsing takes longer than the rest of a start.
+// parsedWeb is shared by all sites: parsing is most of what this process does to make one.
 var parsedWeb = sync.OnceValues(func() (*routes.Web, error) { return routes.ReadWeb(web.Files) })
 
 func readWeb(t testing.TB) *routes.Web {

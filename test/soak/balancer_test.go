@@ -149,7 +149,7 @@ func TestBalancerSendsRequestsOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.DefaultClient.Do(r)
+		resp, err := front.Client().Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}

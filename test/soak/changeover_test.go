@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -33,7 +32,8 @@ func newChangeOver(t *testing.T, people int) *changeOver {
 		INSERT INTO public.users (foursquare_user_id, display_name)
 		SELECT 'f' || n, 'Ada ' || n FROM generate_series(1, %d) n`, people))
 	c := &changeOver{there: testkit.Express{DatabaseURL: database, Secrets: secrets, MaxAge: "2592000000"}.Start(t)}
-	if resp, err := http.Get(c.there + "/signin?user=1"); err != nil || resp.Body.Close() != nil { // makes its table
+	resp, err := testkit.NewBrowser(t).Get(c.there + "/signin?user=1") // makes its table
+	if err != nil || resp.Body.Close() != nil {
 		t.Fatal(err)
 	}
 	day := time.Now().UTC().AddDate(0, 0, 30).Format(time.DateOnly)
