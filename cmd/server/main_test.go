@@ -79,8 +79,9 @@ func TestStopFinishesRequestsInFlight(t *testing.T) {
 	server := start(t, "PORT=0", "DATABASE_URL="+address)
 	b := testkit.NewBrowser(t)
 	b.SignUp(server.url, "ada@example.org")
-	release := testkit.Lock(t, address, "cairn.sessions", "ACCESS EXCLUSIVE")
-	answered := server.ask(b, "/api/auth/me")
+	// No background job reads this table, so only the request waits.
+	release := testkit.Lock(t, address, "cairn.passkeys", "ACCESS EXCLUSIVE")
+	answered := server.ask(b, "/account")
 	testkit.Eventually(t, "the request waits for the lock", func() bool {
 		return testkit.Ask[bool](t, address, `
 			SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
