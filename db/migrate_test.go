@@ -8,6 +8,7 @@ import (
 
 	"cairn/db"
 	"cairn/db/dbtest"
+	"cairn/internal/testkit"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
@@ -102,6 +103,7 @@ func limitedTo(t *testing.T, url, limit string) *pgxpool.Pool {
 
 // Nor may they cut off a migration that takes long, river's or ours.
 func TestMigrateOutlastsTheLimitsOfRequests(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	url := dbtest.NewEmptyURL(t)
 	execute(t, open(t, url), `

@@ -68,6 +68,7 @@ func TestDoctorAsksPublicURL(t *testing.T) {
 
 // A proxy that TRUSTED_PROXIES does not name is reported: once in the log, and by the doctor.
 func TestUntrustedProxyIsReported(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		trusted string

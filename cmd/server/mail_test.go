@@ -85,6 +85,7 @@ func TestDoctorChecksMail(t *testing.T) {
 
 // A message is not lost if the mail server wants it later and the server is killed meanwhile.
 func TestMessageOutlivesItsServer(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	mailServer := testkit.NewMailServer(t)
 	mailServer.Answer("RCPT", 451, "4.7.1", "greylisted, try again")

@@ -16,6 +16,7 @@ import (
 // The promise of the product, with nothing configured: people stay signed in and connected when the server restarts or
 // is killed.
 func TestStaySignedInAcrossRestartAndKill(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := testkit.DataDir(t)
 	env := []string{"DATA_DIR=" + dir, "PORT=" + testkit.FreePort(t)}

@@ -131,6 +131,7 @@ func TestStopDoesNotWaitForever(t *testing.T) {
 
 // A download that nobody reads does not keep a server from stopping. The browser sees that the download failed.
 func TestStopCutsDownloadsOff(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	database := dbtest.NewPatientURL(t)
 	server := start(t, "PORT=0", "DATABASE_URL="+database, "SHUTDOWN_TIMEOUT=10m", limited(patient()))

@@ -30,6 +30,7 @@ import (
 
 	"cairn/db"
 	"cairn/db/embedded"
+	"cairn/internal/testkit"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -50,7 +51,8 @@ func Main(m *testing.M) {
 func Run(m *testing.M) int {
 	// Most tests spend most of their time waiting, so more run at once than there are cores, unless -parallel says
 	// otherwise.
-	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
+	err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+	if err = errors.Join(err, testkit.UseMemory()); err != nil {
 		fmt.Fprintln(os.Stderr, "dbtest:", err)
 		return 1
 	}
@@ -71,7 +73,7 @@ func Run(m *testing.M) int {
 }
 
 func start() (*embedded.Server, error) {
-	dir := filepath.Join(scratch(), fmt.Sprintf("cairn-test-%d", os.Getuid()))
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("cairn-test-%d", os.Getuid()))
 	if err := ownDir(dir); err != nil {
 		return nil, err
 	}

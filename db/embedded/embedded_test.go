@@ -293,6 +293,7 @@ func TestStalePidFile(t *testing.T) {
 }
 
 func TestEphemeralDataIsGoneAfterTheLastLease(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	dir := newDir(t, false)
 	server := start(t, Options{Dir: dir, Ephemeral: true})

@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if run := os.Getenv(impostorVariable); run != "" {
 		os.Exit(beImpostor(run))
 	}
+	if err := testkit.UseMemory(); err != nil {
+		panic(err)
+	}
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // or the race detector keeps each process, and its lock, for a second
 	os.Exit(m.Run())
 }

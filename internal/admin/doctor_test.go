@@ -140,6 +140,7 @@ func TestDoctorExplainsTheConfiguration(t *testing.T) {
 }
 
 func TestDoctorReachesProviders(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	answer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" || r.URL.RawQuery != "" || r.ContentLength > 0 {

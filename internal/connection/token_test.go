@@ -214,6 +214,7 @@ func TestAnswerOutlivesASlowDatabase(t *testing.T) {
 
 // When the database stays away until the lease runs out, the new tokens are lost, and the next use says so.
 func TestLostTokensNeedAReconnect(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	r := newRigWith(t, oauth.Limits{Call: 3 * time.Second, Queue: testkit.Patience, Statement: testkit.Patience})
 	owner := r.owner()

@@ -191,6 +191,7 @@ func wantLate(t *testing.T, server *testkit.MailServer, err error, step string) 
 
 // A server that hangs, at whatever point, holds nobody for longer than the time limit.
 func TestHangingServerHasATimeLimit(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for _, tt := range []struct{ words, step string }{
 		{"", "greeting"}, {"EHLO", "greeting"}, {"AUTH", "signing in"}, {"MAIL FROM", "naming the sender"},
@@ -214,6 +215,7 @@ func TestHangingServerHasATimeLimit(t *testing.T) {
 }
 
 func TestTLSHasATimeLimit(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for words, implicit := range map[string]bool{"": true, "STARTTLS": false} {
 		server, o := secured(t, implicit)
@@ -239,6 +241,7 @@ func TestSlowServerHasATimeLimit(t *testing.T) {
 
 // The server has the message, so sending it again would deliver it twice.
 func TestMessageIsSentEvenIfTheServerHangsAfterwards(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	server := testkit.NewMailServer(t)
 	server.HangAt("QUIT")

@@ -349,6 +349,7 @@ func wantCutOff(t *testing.T, resp *http.Response) {
 
 // A download outlives the deadlines of a page and of an answer, and has one of its own.
 func TestDownloadTakesLong(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	const page = 3 * time.Second
 	s := newSiteWith(t, options{exports: []export.Part{endless()}})
@@ -445,6 +446,7 @@ func TestDownloadFails(t *testing.T) {
 
 // However much there is, it takes the same memory. Other tests would be measured too, so this one runs alone.
 func TestDownloadTakesLittleMemory(t *testing.T) {
+	testkit.Long(t)
 	const events, most = 8000, 10 << 20
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")

@@ -20,6 +20,7 @@ import (
 // background work do not notice, and afterwards nothing is left behind. The test runs alone,
 // because it counts the goroutines of the process.
 func TestProvidersThatHangDelayNoOthers(t *testing.T) {
+	testkit.Long(t)
 	calls := patientCalls
 	calls.Call, calls.Queue = 6*time.Second, 2*time.Second
 	s := newSiteWith(t, options{works: true, calls: calls})

@@ -139,6 +139,7 @@ func TestGarminPostsThatAreNotGarmins(t *testing.T) {
 
 // Ten thousand people's activities in one post are stored before the answer.
 func TestManyActivitiesAtOnce(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")

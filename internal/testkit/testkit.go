@@ -9,6 +9,7 @@
 //	figures.go       rows of figures for docs/performance.md
 //	journal.go       a server's log
 //	mail.go          a mail server; mail_message.go is what it gets, and mail_line.go lets it hang
+//	memory_linux.go  a temporary directory in memory
 //	place.go         ports and directories
 //	secrets.go       secrets for servers
 //	process/         servers in processes of their own; a package of its own, because it imports the server's parts
@@ -38,12 +39,14 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// Within reports whether a condition came true within a time.
+// Within reports whether a condition came true within a time. Asking costs time itself, so it asks less and less often.
 func Within(limit time.Duration, holds func() bool) bool {
-	for deadline := time.Now().Add(limit); !holds(); time.Sleep(10 * time.Millisecond) {
+	pause := 5 * time.Millisecond
+	for deadline := time.Now().Add(limit); !holds(); time.Sleep(pause) {
 		if time.Now().After(deadline) {
 			return false
 		}
+		pause = min(pause*5/4, 100*time.Millisecond)
 	}
 	return true
 }
