@@ -9,10 +9,12 @@ import (
 const memory, enough = "/dev/shm", 4 << 30
 
 // UseMemory puts the temporary directory into memory if there is room, for this process and for those that it starts.
-// A PostgreSQL cluster has a thousand files; on a disk, making them takes longer than many a test.
+// A PostgreSQL cluster has a thousand files; on a disk, making them takes longer than many a test. Some tests build
+// programs there, and some systems run none from memory.
 func UseMemory() error {
-	var free syscall.Statfs_t
-	if err := syscall.Statfs(memory, &free); err != nil || free.Bavail*uint64(free.Bsize) < enough {
+	var system syscall.Statfs_t
+	err := syscall.Statfs(memory, &system)
+	if err != nil || system.Bavail*uint64(system.Bsize) < enough || system.Flags&syscall.MS_NOEXEC != 0 {
 		return nil
 	}
 	return os.Setenv("TMPDIR", memory)
