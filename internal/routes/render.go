@@ -9,6 +9,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 
 	"cairn/internal/oauth"
 	"cairn/internal/session"
@@ -39,8 +40,9 @@ type providerView struct{ Key, Name, Button string }
 
 // Web is what browsers are sent. Servers can share it.
 type Web struct {
-	pages  map[string]pageSet
-	assets map[string]asset
+	pages   map[string]pageSet
+	assets  map[string]asset
+	buffers sync.Pool // *bytes.Buffer: growing a new one for each page takes more memory than all else
 }
 
 // ReadWeb reads templates/{layout,partials,pages} and static/. It fails when a page does not parse.
@@ -50,7 +52,7 @@ func ReadWeb(files fs.FS) (*Web, error) {
 		return nil, err
 	}
 	pages, err := parsePages(files, assets)
-	return &Web{pages, assets}, err
+	return &Web{pages: pages, assets: assets, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}, err
 }
 
 // parsePages parses the pages, with functions for times and for assets: their addresses, icons, and providers' marks.
@@ -61,6 +63,9 @@ func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error
 		"glyph": newSprite(assets["marks.svg"]).glyph,
 	}
 	shared, err := template.New("").Funcs(funcs).ParseFS(files, "templates/layout/*.html", "templates/partials/*.html")
+	if err == nil {
+		err = fold(shared, funcs)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("routes: parse the layout and the partials: %w", err)
 	}
@@ -73,6 +78,9 @@ func parsePages(files fs.FS, assets map[string]asset) (map[string]pageSet, error
 		set, err := shared.Clone()
 		if err == nil {
 			set, err = set.ParseFS(files, name)
+		}
+		if err == nil {
+			err = fold(set, funcs)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("routes: parse %s: %w", name, err)
@@ -138,8 +146,10 @@ func (s *server) render(w http.ResponseWriter, status int, name string, data any
 }
 
 func (s *server) renderPart(w http.ResponseWriter, status int, name, part string, data any) error {
-	var body bytes.Buffer
-	if err := s.Web.pages[name].ExecuteTemplate(&body, part, data); err != nil {
+	body := s.Web.buffers.Get().(*bytes.Buffer)
+	defer s.Web.buffers.Put(body)
+	body.Reset()
+	if err := s.Web.pages[name].ExecuteTemplate(body, part, data); err != nil {
 		return fmt.Errorf("routes: render %s: %w", name, err)
 	}
 	writePage(w, status, body.Bytes())

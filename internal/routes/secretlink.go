@@ -48,21 +48,19 @@ const secretLinkLife = 10 * time.Minute
 // secretLinks takes links with a secret before anything else reads their addresses.
 func (s *server) secretLinks(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "" || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		query := r.URL.Query()
 		for _, l := range s.links {
-			if query := r.URL.Query(); l.takes(r, query) {
+			if slices.Contains(l.From, r.URL.Path) && query.Has(l.Param) {
 				s.takeSecret(w, r, l, query[l.Param])
 				return
 			}
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-func (l SecretLink) takes(r *http.Request, query url.Values) bool {
-	if r.URL.RawQuery == "" || r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return false
-	}
-	return slices.Contains(l.From, r.URL.Path) && query.Has(l.Param)
 }
 
 // takeSecret redirects to the page of a link, with the token in a cookie. A doubled token is none.
