@@ -98,32 +98,41 @@ func scanAccount(row pgx.CollectableRow) (a Account, err error) {
 	return a, err
 }
 
-// Get returns an account. Errors: ErrNotFound.
-func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
-	rows, _ := a.pool.Query(ctx, selectAccounts+`WHERE u.id = $1`, userID) // CollectExactlyOneRow returns its error
-	account, err := pgx.CollectExactlyOneRow(rows, scanAccount)
+// Get returns an account, read in one round trip. Errors: ErrNotFound.
+func (a *Accounts) Get(ctx context.Context, userID int64) (account Account, err error) {
+	var batch pgx.Batch
+	batch.Queue(selectAccounts+`WHERE u.id = $1`, userID).Query(func(rows pgx.Rows) (err error) {
+		account, err = pgx.CollectExactlyOneRow(rows, scanAccount)
+		return err
+	})
+	identities, passkeys := a.queueCredentials(&batch, []int64{userID})
+	err = a.pool.SendBatch(ctx, &batch).Close()
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Account{}, ErrNotFound
 	}
 	if err != nil {
 		return Account{}, fmt.Errorf("auth: read user %d: %w", userID, err)
 	}
-	of, err := a.identitiesOf(ctx, []int64{userID})
-	if err != nil {
-		return Account{}, err
-	}
-	account.Identities = of[userID]
-	passkeys, err := a.passkeysOf(ctx, []int64{userID})
-	account.Passkeys = passkeys[userID]
-	return account, err
+	account.Identities, account.Passkeys = identities[userID], passkeys[userID]
+	return account, nil
 }
 
-// identitiesOf returns the identities of users, the oldest first.
-func (a *Accounts) identitiesOf(ctx context.Context, userIDs []int64) (map[int64][]Identity, error) {
-	rows, _ := a.pool.Query(ctx, `
+// queueCredentials adds the statements that read the identities and passkeys of users, the oldest first. The maps are
+// filled when the batch is sent.
+func (a *Accounts) queueCredentials(
+	batch *pgx.Batch, userIDs []int64,
+) (identities map[int64][]Identity, passkeys map[int64][]Passkey) {
+	identities, passkeys = map[int64][]Identity{}, map[int64][]Passkey{}
+	batch.Queue(`
 		SELECT user_id, id, provider, subject, created_at, signs_in, skips_code FROM cairn.identities
-		WHERE user_id = ANY($1) ORDER BY created_at, id`, userIDs) // ForEachRow returns its error
-	of := map[int64][]Identity{}
+		WHERE user_id = ANY($1) ORDER BY created_at, id`, userIDs).
+		Query(func(rows pgx.Rows) error { return readIdentities(rows, identities) })
+	batch.Queue(selectPasskeys, userIDs).
+		Query(func(rows pgx.Rows) error { return a.readPasskeys(rows, passkeys) })
+	return identities, passkeys
+}
+
+func readIdentities(rows pgx.Rows, of map[int64][]Identity) error {
 	var userID int64
 	var i Identity
 	fields := []any{&userID, &i.ID, &i.Provider, &i.Subject, &i.Since, &i.SignsIn, &i.SkipsCode}
@@ -131,10 +140,7 @@ func (a *Accounts) identitiesOf(ctx context.Context, userIDs []int64) (map[int64
 		of[userID] = append(of[userID], i)
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("auth: read identities: %w", err)
-	}
-	return of, nil
+	return err
 }
 
 // Find returns the user who has this e-mail, for operators: the address may not be verified. Errors: ErrNotFound.

@@ -161,8 +161,8 @@ type ExportedPasskey struct {
 func (a *Accounts) ExportPasskeys(
 	ctx context.Context, userID, _ int64,
 ) (list []ExportedPasskey, next int64, err error) {
-	passkeys, err := a.passkeysOf(ctx, []int64{userID})
-	for _, k := range passkeys[userID] {
+	passkeys, err := a.passkeysOf(ctx, userID)
+	for _, k := range passkeys {
 		one := ExportedPasskey{Name: k.Name, Since: k.Since.UTC()}
 		if k.Used != nil {
 			used := k.Used.UTC()

@@ -43,15 +43,15 @@ func (a *Accounts) accountsAfter(ctx context.Context, after int64) ([]Account, e
 	for i, account := range batch {
 		ids[i] = account.ID
 	}
-	of, err := a.identitiesOf(ctx, ids)
-	if err != nil {
-		return nil, err
+	var credentials pgx.Batch
+	identities, passkeys := a.queueCredentials(&credentials, ids)
+	if err := a.pool.SendBatch(ctx, &credentials).Close(); err != nil {
+		return nil, fmt.Errorf("auth: read credentials: %w", err)
 	}
-	passkeys, err := a.passkeysOf(ctx, ids)
 	for i := range batch {
-		batch[i].Identities, batch[i].Passkeys = of[batch[i].ID], passkeys[batch[i].ID]
+		batch[i].Identities, batch[i].Passkeys = identities[batch[i].ID], passkeys[batch[i].ID]
 	}
-	return batch, err
+	return batch, nil
 }
 
 // ErrNoEmail says that an account has no e-mail address, with which a password would sign in.

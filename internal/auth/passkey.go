@@ -55,12 +55,22 @@ func (k *Passkey) columns() []any {
 		&k.RowID, &k.Name, &k.Since, &k.Used}
 }
 
-// passkeysOf returns the passkeys of users, the oldest first.
-func (a *Accounts) passkeysOf(ctx context.Context, userIDs []int64) (map[int64][]Passkey, error) {
-	rows, _ := a.pool.Query(ctx, `
-		SELECT user_id, `+passkeyColumns+` FROM cairn.passkeys k
-		WHERE user_id = ANY($1) ORDER BY created_at, id`, userIDs) // ForEachRow returns its error
+// selectPasskeys reads the passkeys of users, the oldest first.
+const selectPasskeys = `
+	SELECT user_id, ` + passkeyColumns + ` FROM cairn.passkeys k
+	WHERE user_id = ANY($1) ORDER BY created_at, id`
+
+// passkeysOf returns the passkeys of a user, the oldest first.
+func (a *Accounts) passkeysOf(ctx context.Context, userID int64) ([]Passkey, error) {
+	rows, _ := a.pool.Query(ctx, selectPasskeys, []int64{userID}) // ForEachRow returns its error
 	of := map[int64][]Passkey{}
+	if err := a.readPasskeys(rows, of); err != nil {
+		return nil, fmt.Errorf("auth: read passkeys: %w", err)
+	}
+	return of[userID], nil
+}
+
+func (a *Accounts) readPasskeys(rows pgx.Rows, of map[int64][]Passkey) error {
 	var userID int64
 	var k Passkey
 	_, err := pgx.ForEachRow(rows, append([]any{&userID}, k.columns()...), func() error {
@@ -68,10 +78,7 @@ func (a *Accounts) passkeysOf(ctx context.Context, userIDs []int64) (map[int64][
 		of[userID] = append(of[userID], k)
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("auth: read passkeys: %w", err)
-	}
-	return of, nil
+	return err
 }
 
 // passkeyOwner returns the owner of an account for authenticators, without a handle if there is none yet.

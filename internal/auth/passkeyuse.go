@@ -25,13 +25,13 @@ func (a *Accounts) PasskeyOptions(ctx context.Context, asked passkey.Asked) ([]b
 	if err != nil {
 		return nil, err
 	}
-	var own map[int64][]Passkey
+	var own []Passkey
 	if asked.UserID != 0 {
-		if own, err = a.passkeysOf(ctx, []int64{asked.UserID}); err != nil {
+		if own, err = a.passkeysOf(ctx, asked.UserID); err != nil {
 			return nil, err
 		}
 	}
-	return a.passkeys.UseOptions(asked, expires, signingIn(own[asked.UserID]))
+	return a.passkeys.UseOptions(asked, expires, signingIn(own))
 }
 
 // NewPasskeyOptions returns the options, in JSON, for a browser that makes a passkey. Errors: ErrNotFound.

@@ -119,6 +119,9 @@ func (l links) open(ctx context.Context) (open bool, err error) {
 
 // works reports whether a user has a private link that works.
 func (l links) works(ctx context.Context, userID int64) (works bool, err error) {
+	if l.until.IsZero() {
+		return false, nil
+	}
 	err = l.pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM cairn.node_users WHERE user_id = $1 AND link_hash IS NOT NULL) AND now() < $2`,
 		userID, l.until).Scan(&works)

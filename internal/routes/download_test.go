@@ -392,25 +392,6 @@ func TestRaceDownloadWhenTheServerStops(t *testing.T) {
 	ada.post(download).want(http.StatusServiceUnavailable, "h1", "restarting")
 }
 
-// A server stops just when a download ends by itself. Nothing may touch the response after its handler: gzip's writer
-// serves another one then.
-func TestRaceDownloadEndsAsTheServerStops(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	b := signedUp(t, s, "ada@example.org")
-	for range testkit.Rounds(t) {
-		stop := make(chan struct{})
-		last := export.List("last.json", "ends as the server stops",
-			func(context.Context, int64, int) ([]string, int, error) {
-				go func() { testkit.AtRandom(time.Millisecond); close(stop) }()
-				return []string{hex.EncodeToString(noise(1 << 20))}, 0, nil
-			})
-		b.site = newSiteWith(t, options{pool: s.pool, stop: stop, exports: []export.Part{last}})
-		_, _ = io.Copy(io.Discard, b.open().Body) // whole or cut off
-		<-stop
-	}
-}
-
 // tight is a listener whose connections buffer little, so that a download soon waits for its reader.
 type tight struct{ net.Listener }
 
