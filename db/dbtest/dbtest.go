@@ -49,10 +49,7 @@ func Main(m *testing.M) {
 
 // Run is Main for a TestMain that has more to do: it returns the exit code. The caller has called embedded.Supervise.
 func Run(m *testing.M) int {
-	// Most tests spend most of their time waiting, so more run at once than there are cores, unless -parallel says
-	// otherwise.
-	err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
-	if err = errors.Join(err, testkit.UseMemory()); err != nil {
+	if err := errors.Join(setParallel(), testkit.UseMemory()); err != nil {
 		fmt.Fprintln(os.Stderr, "dbtest:", err)
 		return 1
 	}
@@ -70,6 +67,17 @@ func Run(m *testing.M) int {
 		}
 	}
 	return m.Run()
+}
+
+// setParallel lets more tests run at once than there are cores, because most of them spend most of their time waiting.
+// If the command line has -parallel, that counts, whether it was parsed already or is parsed later.
+func setParallel() error {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
 }
 
 func start() (*embedded.Server, error) {
