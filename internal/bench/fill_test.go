@@ -13,18 +13,20 @@ import (
 // cookies is how many different sessions the requests use.
 const cookies = 10_000
 
-// fill makes n people, each with a session that expires after the interval expiry.
+// fill makes n people, each with a session that expires after the interval expiry. The sessions are an hour old: just
+// after a sign-in, home asks whether to offer a passkey.
 func fill(b *testing.B, address string, n int, expiry string) {
 	b.Helper()
 	pool := connect(b, address)
 	execute(b, address, `
 		INSERT INTO cairn.users (display_name) SELECT 'Person ' || i FROM generate_series(1, $1) AS i`, n)
 	ends := scalar[time.Time](b, pool, `SELECT now() + $1::interval`, expiry)
+	began := scalar[time.Time](b, pool, `SELECT now() - interval '1 hour'`)
 	firefox := "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 	rows := pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		return []any{hashed(token(i)), []byte("{}"), ends, int64(i + 1), "password", "192.0.2.1", firefox}, nil
+		return []any{hashed(token(i)), []byte("{}"), began, ends, int64(i + 1), "password", "192.0.2.1", firefox}, nil
 	})
-	columns := []string{"token", "data", "expiry", "user_id", "method", "address", "user_agent"}
+	columns := []string{"token", "data", "created", "expiry", "user_id", "method", "address", "user_agent"}
 	if _, err := pool.CopyFrom(b.Context(), pgx.Identifier{"cairn", "sessions"}, columns, rows); err != nil {
 		b.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func TestConstantCallsAreFolded(t *testing.T) {
 		t.Fatal(err)
 	}
 	constant := regexp.MustCompile(`\{\{(icon|asset) "[^}]*\}\}`)
-	folded := regexp.MustCompile(`<svg class="i" aria-hidden="true"><use href="/static/icons\.svg\?v=[0-9a-f]{16}#[a-z0-9-]+"/></svg>|` +
+	folded := regexp.MustCompile(`<use href="/static/icons\.svg\?v=[0-9a-f]{16}#[a-z0-9-]+"/></svg>|` +
 		`href="/static/cairn\.css\?v=[0-9a-f]{16}"`)
 	found := 0
 	for name, set := range site.pages {
