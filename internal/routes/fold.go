@@ -8,8 +8,8 @@ import (
 	"text/template/parse"
 )
 
-// fold writes the results of icon and asset into a set of templates, where their arguments are constants. Calling them
-// for each page would take a third of the time that a page takes.
+// fold writes the results of icon and asset into a set of templates, where their arguments are constants. Called for
+// each page, they made a quarter of what the sign-in page allocates.
 func fold(set *template.Template, funcs template.FuncMap) error {
 	for _, t := range set.Templates() {
 		if t.Tree == nil {
