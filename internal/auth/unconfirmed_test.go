@@ -178,3 +178,11 @@ func TestCountUnconfirmed(t *testing.T) {
 		return err
 	})
 }
+
+func TestGetNobody(t *testing.T) {
+	t.Parallel()
+	a, _ := newAccounts(t)
+	if account, err := a.Get(t.Context(), 1); !errors.Is(err, auth.ErrNotFound) {
+		t.Errorf("got %+v, error %v, want ErrNotFound", account, err)
+	}
+}
