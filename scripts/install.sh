@@ -85,6 +85,11 @@ apt_install() {
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
 }
 
+# download_prometheus DIRECTORY
+download_prometheus() {
+	(cd "$1" && apt-get download -qq prometheus >/dev/null 2>&1)
+}
+
 case "${1:-}" in
 postgres)
 	have_postgres && exit 0
@@ -136,11 +141,12 @@ promtool)
 	if command -v apt-get >/dev/null 2>&1; then
 		# Debian's package would start a Prometheus, and is large; Cairn needs one program of it.
 		echo 'cairn: promtool is missing; taking it out of the package prometheus into bin/.'
-		as_root apt-get update -qq
 		at=$(mktemp -d)
 		trap 'rm -rf "$at"' EXIT
 		chmod 755 "$at"
-		(cd "$at" && apt-get download -qq prometheus >/dev/null 2>&1 && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
+		# Downloading needs no root, unless apt's lists are missing or old.
+		download_prometheus "$at" || { as_root apt-get update -qq && download_prometheus "$at"; }
+		(cd "$at" && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
 		mkdir -p "$bin" && mv "$at/usr/bin/promtool" "$bin/promtool"
 	elif command -v brew >/dev/null 2>&1; then
 		echo 'cairn: promtool is missing; installing Prometheus with Homebrew.'
