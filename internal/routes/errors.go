@@ -153,7 +153,7 @@ func (s *server) renderBroken() ([]byte, error) {
 		},
 		Reference: referencePlace,
 	}
-	if err := s.Web.pages["error"].ExecuteTemplate(&body, "layout", page); err != nil {
+	if err := s.Web.pages["error"].ExecuteTemplate(&body, "layout", inLayout(page)); err != nil {
 		return nil, fmt.Errorf("routes: render error page: %w", err)
 	}
 	return body.Bytes(), nil

@@ -257,7 +257,7 @@ func BenchmarkHome(b *testing.B) {
 			cardsView: cardsView{view: view{User: &viewer{"Ada"}}, Cards: cards},
 			Feed:      newFeed(cards, reader{at(0, 18, 30), false}),
 		}
-		if err := site.pages["home"].ExecuteTemplate(&body, "layout", v); err != nil {
+		if err := site.pages["home"].ExecuteTemplate(&body, "layout", inLayout(v)); err != nil {
 			b.Fatal(err)
 		}
 	}
