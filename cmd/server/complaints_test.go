@@ -35,8 +35,8 @@ func (b chromium) listen() {
 	}()
 }
 
-// harmless are the beginnings of complaints that mean nothing: about error pages, which tests visit on purpose, and about
-// a field that the browser did not focus, because a test clicked before the page was painted.
+// harmless are the beginnings of complaints that mean nothing: about error pages, which tests visit on purpose, and
+// about a field that the browser did not focus, because a test clicked before the page was painted.
 var harmless = []string{
 	"Failed to load resource: the server responded with a status of 4",
 	"Autofocus processing was blocked because a document already has a focused element.",
