@@ -246,7 +246,7 @@ func (a auditor) forgot() {
 	a.submit("/account/email/confirm", "#email #notice")
 	a.audit("account-email-changed")
 	a.open("/check-your-mail?for=undo", `a[href$="/sandbox/mail"]`)
-	a.openMail("ada@example.org", "has another e-mail now", `form[action="/undo"] button`)
+	a.openMail("ada@example.org", "e-mail address was changed", `form[action="/undo"] button`)
 	a.audit("undo")
 	for _, table := range []string{"cairn.emails", "cairn.passwords"} {
 		a.execute(`UPDATE ` + table + ` SET email = 'ada@example.org', email_key = 'ada@example.org'

@@ -54,7 +54,7 @@ func TestLifeOfAnAccountInChromium(t *testing.T) {
 
 	testkit.Execute(t, database, `DELETE FROM cairn_sandbox.mail WHERE subject = 'Choose a new password'`)
 	a.open("/check-your-mail?for=undo", `main a[href$="/sandbox/mail"]`)
-	a.openMail(old, "has another e-mail now", `form[action="/undo"] button`)
+	a.openMail(old, "e-mail address was changed", `form[action="/undo"] button`)
 	a.submit("/undo", `main a[href$="/sandbox/mail"]`)
 	a.openMail(old, "Choose a new password", `form[action="/reset"] button`)
 	a.submit("/reset", `form[action="/login"] #email`, "password", third)

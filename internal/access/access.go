@@ -12,7 +12,8 @@
 //	disable.go     disabling an account
 //
 // The context is that of a request behind session.Manager.Handler, which writes the session's cookie, except when an
-// operator acts. Known browsers (auth.RememberBrowser) are named by tokens, whose cookie is the caller's.
+// operator acts. A known browser (auth.RememberBrowser) is identified by a token, which the
+// caller keeps in a cookie.
 package access
 
 import (
@@ -43,9 +44,9 @@ type Prove func(context.Context, pgx.Tx) (userID int64, err error)
 // sessions end.
 type LockOut func(ctx context.Context, tx pgx.Tx, userID int64) error
 
-// PasswordMethod is what the method of a session is that began with a password; otherwise it is a provider's key.
+// PasswordMethod is the method of a session that began with a password. A provider's method is its key.
 const PasswordMethod = "password"
 
-// PasskeyMethod is what the method of a session is that began with a passkey. The authenticator verified the person, so
+// PasskeyMethod is the method of a session that began with a passkey. The authenticator verified the person, so
 // it stands for two factors.
 const PasskeyMethod = "passkey"

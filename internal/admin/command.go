@@ -102,7 +102,7 @@ func ParseListing(args []string) (asJSON bool, err error) {
 func Verb(args []string, words ...string) (word string, rest []string, err error) {
 	switch {
 	case len(args) == 0:
-		return "", nil, UsageError("one of these has to follow: " + strings.Join(words, ", "))
+		return "", nil, UsageError("expected one of: " + strings.Join(words, ", "))
 	case slices.Contains(words, args[0]):
 		return args[0], args[1:], nil
 	case slices.Contains([]string{"-h", "-help", "--help"}, args[0]):

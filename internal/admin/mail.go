@@ -61,7 +61,7 @@ func parseMail(args []string) (to string, err error) {
 func parseAddress(args []string) (address string, err error) {
 	switch {
 	case len(args) == 0:
-		return "", UsageError("an e-mail address has to follow")
+		return "", UsageError("expected an e-mail address")
 	case strings.HasPrefix(args[0], "-"):
 		return "", Parse(args, nil)
 	}

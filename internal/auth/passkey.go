@@ -175,7 +175,7 @@ func nameOfPasskey(ctx context.Context, tx pgx.Tx, userID int64, wanted string) 
 	return numbered(wanted, taken), nil
 }
 
-// numbered returns a name, with the lowest number behind it that makes it another than those that are taken.
+// numbered appends to a name the lowest number that makes it unique among taken. A name that is free stays as it is.
 func numbered(name string, taken []string) string {
 	candidate := name
 	for n := 2; slices.Contains(taken, candidate); n++ {

@@ -51,7 +51,7 @@ func (a *Accounts) NewPasskeyOptions(ctx context.Context, asked passkey.Asked) (
 	return a.passkeys.AddOptions(asked, expires, owner, signingIn(account.Passkeys))
 }
 
-// challengeExpires returns until when a challenge is good that is made now. Errors: ErrNotFound if this server can't
+// challengeExpires returns when a challenge made now expires. Errors: ErrNotFound if this server can't
 // have passkeys.
 func (a *Accounts) challengeExpires(ctx context.Context) (expires time.Time, err error) {
 	if !a.PasskeysOn() {

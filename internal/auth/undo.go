@@ -25,10 +25,10 @@ type Factors struct {
 	Code  bool      // after a password or a provider
 }
 
-// endsUndo is a condition: the session of a user that began at $2, with a code if $3, can end the undo l. It takes a
-// second factor, so that an intruder with the password can't take the account from its owner for good. An intruder can
-// add a factor, so it has to be one that the undo would leave. Without an app the code was a recovery code. How old
-// that was is seen from the others, of which one has to be left: an intruder can use up new ones.
+// endsUndo is an SQL condition: the session of a user that began at $2, with a code if $3, may end the undo l. It needs
+// a second factor, so that an intruder with only the password can't keep the account from its owner. An intruder can
+// also add a factor, so it must be one that the undo would leave. A code without an app was a recovery code. Used codes
+// are deleted, so its age is read from the remaining ones: at least one must be left, and none may be new.
 const endsUndo = `(EXISTS (
 	SELECT FROM cairn.passkeys k WHERE k.user_id = l.user_id AND k.last_used_at = $2
 	AND k.created_at < l.created_at - $4::interval)

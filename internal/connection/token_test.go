@@ -150,7 +150,7 @@ func (r rig) failing() (count func() int) {
 	}
 }
 
-// When the provider answers, the old refresh token is spent. If the database is away at that moment, the connection
+// When the provider answers, the old refresh token is spent. If the database is unreachable then, the connection
 // must survive that, whether or not the browser is still there.
 func TestAnswerOutlivesAFailingDatabase(t *testing.T) {
 	t.Parallel()

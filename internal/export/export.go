@@ -1,4 +1,4 @@
-// Package export makes the archive in which a person downloads what is kept of them. It knows no table: each package
+// Package export makes the archive in which a person downloads what is kept about them. It knows no table: each package
 // reads its own, and package routes lists them as parts.
 //
 //	export.go   parts, and the archive that is made of them
@@ -6,8 +6,8 @@
 //	summary.go  the two files at its end: README.txt and manifest.json
 //
 // An archive is written while it is read, in pages: it takes the same memory however much a person has, and nothing of
-// it is stored here. While its reader is slow, no statement runs and no connection to the database is held. So it is no
-// picture of one moment. The manifest comes last, so that an archive without one is known to have been cut off.
+// it is stored here. While its reader is slow, no statement runs and no connection to the database is held. So it is
+// not a snapshot. The manifest comes last, so that an archive without one is known to have been cut off.
 package export
 
 import (

@@ -63,7 +63,7 @@ func example() Message {
 		Facts: []Fact{{"Device", "Safari on iPhone"}, {"When", "24 November 2026, 07:51"}},
 		Action: &Action{"Check where you’re signed in",
 			"https://cairn.example.org/account?a=1&code=S3CRETCODE#where"},
-		Why:    "You get this because it’s about the safety of your account.",
+		Why:    "You get this because it’s about the security of your account.",
 		Choose: "https://cairn.example.org/account#email",
 	}
 }

@@ -61,8 +61,8 @@ const (
 	AccountEnabled  Kind = "account_enabled"
 )
 
-// Optional are the kinds of messages that people can choose not to get. All others are about the safety of an account,
-// or somebody asked for them.
+// Optional are the kinds of messages that people can choose not to get. All others are about the security of an
+// account, or somebody asked for them.
 var Optional = []Kind{NeedsReconnect}
 
 // Facts are what a message says, by name.

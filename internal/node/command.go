@@ -173,7 +173,7 @@ func linkCommand(ctx context.Context, e admin.Env, out io.Writer) error {
 	case err != nil:
 		return err
 	case userID <= 0:
-		return admin.UsageError("--user ID has to follow, with the id that server sessions list shows")
+		return admin.UsageError("--user ID is required; server sessions list shows the ids")
 	}
 	return e.Database(ctx, func(c config.Config, pool *pgxpool.Pool) error {
 		token, err := newOperatorLink(ctx, pool, userID)

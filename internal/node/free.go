@@ -29,7 +29,7 @@ func freeCommand(ctx context.Context, e admin.Env, out io.Writer) error {
 		if err := admin.Parse(e.Args[:min(len(e.Args), 1)], nil); errors.Is(err, flag.ErrHelp) {
 			return err
 		}
-		return admin.UsageError("PROVIDER SUBJECT have to follow, like strava 1234567")
+		return admin.UsageError("expected PROVIDER SUBJECT, like strava 1234567")
 	}
 	provider, subject := e.Args[0], e.Args[1]
 	return e.Database(ctx, func(c config.Config, pool *pgxpool.Pool) error {

@@ -48,8 +48,8 @@ func TestFreeLeavesSignInMethodsAlone(t *testing.T) {
 		"foursquare 1001": "user 1 has it: its user has signed in with it",
 		"strava 1001":     "nobody has this account",
 		"twitter 2001":    `there is no provider "twitter"`,
-		"strava":          "PROVIDER SUBJECT have to follow",
-		"strava 2001 x":   "PROVIDER SUBJECT have to follow",
+		"strava":          "expected PROVIDER SUBJECT",
+		"strava 2001 x":   "expected PROVIDER SUBJECT",
 	} {
 		out, err := at.command("free " + args)
 		if err == nil || !strings.Contains(err.Error(), want) || out != "" {

@@ -40,10 +40,10 @@
 //	its owner deleted the account here      nothing, ever, even if the row was not imported yet
 //	its connection was ended here           nothing more of that provider
 //
-// Nothing in the schema public is written, but with NODE_WINDOW=both: rows of the table of sessions, one of which is
-// the marker, and stays there when the window is closed; in public.users secret_token, where a private link ends here
-// or a new one is made, the columns with sealed tokens, where they are refreshed here or their connection ends, and
-// last_login_at.
+// This package writes to the schema public only with NODE_WINDOW=both. In the table of sessions it writes rows, one of
+// which is the marker, which stays when the window is closed. In public.users it writes secret_token, when a private
+// link ends here or a new one is made; the columns with sealed tokens, when tokens are refreshed here or their
+// connection ends; and last_login_at.
 //
 // When the change-over is behind everyone, delete: this folder; its lines in cmd/server (assemble.go, main.go,
 // serve.go, upkeep.go); internal/config/node.go; internal/auth/import.go and internal/connection/import.go; adopt.go

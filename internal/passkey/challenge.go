@@ -42,7 +42,7 @@ func (s *Site) Challenge(a Asked, expires time.Time) []byte {
 	return append(challenge, s.sign(challenge, a)...)
 }
 
-// expiry returns until when a challenge of ours is good. Errors: ErrChallenge.
+// expiry returns when one of our challenges expires. Errors: ErrChallenge.
 func (s *Site) expiry(challenge []byte, a Asked) (time.Time, error) {
 	if len(challenge) != challengeSize || a.Browser == "" {
 		return time.Time{}, ErrChallenge

@@ -270,7 +270,7 @@ func disconnectedNotice(p *oauth.Provider, revoking bool) notice {
 		n.Text = p.Name + " is disconnected. We’re asking it to remove Cairn’s access, until it confirms."
 	case connection.Revocable(p):
 		n.Text = p.Name + " is disconnected, but we can’t ask it to remove Cairn’s access: " +
-			"no token that works is left here."
+			"its saved access no longer works."
 	default:
 		n.Text = p.Name + " is disconnected, and its access is deleted here. Only you can remove Cairn there:"
 	}

@@ -111,9 +111,9 @@ func (s *server) undoPage(w http.ResponseWriter, r *http.Request, l openedLink) 
 			{"logout", "Everybody is signed out of the account", "You too"},
 			{"password", "The password is removed", "We send a link to choose a new one to " + l.Email},
 			{"key", "Sign-in methods added since the day before the change are removed",
-				"So are an app and recovery codes"},
+				"Along with an app and recovery codes added since then"},
 		},
-		Button: "Take it back", About: l.About, Keep: Link{"Leave it as it is", "/"},
+		Button: "Undo the change", About: l.About, Keep: Link{"Leave it as it is", "/"},
 	})
 }
 

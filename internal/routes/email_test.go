@@ -27,7 +27,7 @@ func TestChangeOfAddressAndUndo(t *testing.T) {
 	exec(t, s, `UPDATE cairn.passwords SET changed_at = now()`)
 
 	// The owner's mailbox undoes it, in a browser that is not signed in.
-	undo := server.WaitFor(t, "ada@example.org", "has another e-mail now").Link()
+	undo := server.WaitFor(t, "ada@example.org", "e-mail address was changed").Link()
 	owner := newBrowser(t, s)
 	page = owner.follow(undo).want(200, "h1", "Take your account back?")
 	owner.press(page).to("/check-your-mail?for=undo")
@@ -61,7 +61,7 @@ func TestUndoDespiteOthers(t *testing.T) {
 		}
 	}
 	owner := newBrowser(t, s)
-	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "another e-mail now").Link())).
+	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "e-mail address was changed").Link())).
 		to("/check-your-mail?for=undo")
 	if n := methods(t, s); n != 0 {
 		t.Errorf("%d sign-in methods are left", n)
@@ -79,9 +79,9 @@ func TestUndoEndsLaterUndos(t *testing.T) {
 		b.post("/account/email", "email", email).to("/check-your-mail?for=change")
 		b.press(b.follow(server.WaitFor(t, email, "Confirm your new").Link())).to("/account#email")
 	}
-	intruder := server.WaitFor(t, "thief@example.org", "has another e-mail now").Link()
+	intruder := server.WaitFor(t, "thief@example.org", "e-mail address was changed").Link()
 	owner := newBrowser(t, s)
-	page := owner.follow(server.WaitFor(t, "ada@example.org", "has another e-mail now").Link())
+	page := owner.follow(server.WaitFor(t, "ada@example.org", "e-mail address was changed").Link())
 	owner.press(page).to("/check-your-mail?for=undo")
 	other := newBrowser(t, s)
 	other.follow(intruder).to("/login?notice=mailed-link")
@@ -184,7 +184,7 @@ func TestUndoLeavesNothingToAnIntruder(t *testing.T) {
 	b.connect("strava", "max").to("/")
 	b.post("/account/email", "email", "thief@example.org").to("/check-your-mail?for=change")
 	b.press(b.follow(server.WaitFor(t, "thief@example.org", "Confirm your new").Link())).to("/account#email")
-	undo := server.WaitFor(t, "ada@example.org", "has another e-mail now").Link()
+	undo := server.WaitFor(t, "ada@example.org", "e-mail address was changed").Link()
 	exec(t, s, `
 		WITH intruder AS (INSERT INTO cairn.users (display_name) VALUES ('Thief') RETURNING id)
 		INSERT INTO cairn.emails (user_id, email, email_key)

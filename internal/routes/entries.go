@@ -75,7 +75,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if kept[p.Key].Fresh {
-		s.tellAt(r, atCard(p.Key), info, p.Name+" was asked a moment ago: what you see is the newest.")
+		s.tellAt(r, atCard(p.Key), info, p.Name+" is up to date: it was refreshed a moment ago.")
 		redirect(w, r, cardPath(p.Key))
 		return nil
 	}
@@ -121,7 +121,7 @@ func (s *server) refreshAll(w http.ResponseWriter, r *http.Request) error {
 	case asked == 0 && refused != nil:
 		return refused
 	case asked == 0:
-		s.tell(r, info, "What you see is the newest: it was fetched a moment ago.")
+		s.tell(r, info, "Everything is up to date: it was refreshed a moment ago.")
 	}
 	redirect(w, r, "/")
 	return nil

@@ -249,7 +249,7 @@ func TestRefreshShowsItsProgress(t *testing.T) {
 	b.updated("strava")
 	b.get("/connections").want(200, "#card-strava form[action='/connections/strava/refresh']", "Refresh")
 	b.post("/connections/strava/refresh").to("/connections#card-strava")
-	b.get("/connections").want(200, "#card-strava > #notice", "what you see is the newest")
+	b.get("/connections").want(200, "#card-strava > #notice", "is up to date")
 	for _, sql := range []string{
 		`UPDATE cairn.latest
 		SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`,

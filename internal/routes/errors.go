@@ -204,7 +204,7 @@ func (s *server) explain(r *http.Request, err error) problem {
 	case errors.Is(err, errMethod):
 		return problem{Status: http.StatusMethodNotAllowed, Changed: nothingChanged, Action: back(),
 			Heading: "This page can’t be opened directly.",
-			Detail:  "Please go on from one of our pages."}
+			Detail:  "Please start again from one of our pages."}
 	case errors.Is(err, errCrossSite):
 		return problem{Status: http.StatusForbidden, Changed: nothingChanged, Action: back(),
 			Heading: "Request blocked: it came from another site.",
@@ -216,19 +216,19 @@ func (s *server) explain(r *http.Request, err error) problem {
 				"open Cairn at the address that it shows when it starts."}
 	case errors.Is(err, errTooLarge):
 		return problem{Status: http.StatusRequestEntityTooLarge, Changed: nothingChanged, Action: back(),
-			Heading: "That is too much.",
-			Detail:  "The form was larger than anything we ask for."}
+			Heading: "This form is too large.",
+			Detail:  "It is larger than any form on this site."}
 	case errors.Is(err, errAddress):
 		return problem{Status: http.StatusBadRequest, Changed: nothingChanged, Action: back(),
 			Heading: "This address could not be read.",
-			Detail:  "It is damaged, or names something twice. Please go on from one of our pages."}
+			Detail:  "It is damaged, or has the same parameter twice. Please start again from one of our pages."}
 	case errors.Is(err, errFraming):
 		return problem{Status: http.StatusBadRequest, Changed: nothingChanged, Action: back(),
 			Heading: "This request could not be read.",
-			Detail:  "It gives two lengths."}
+			Detail:  "It gives its length in two ways."}
 	case errors.Is(err, errMediaType):
 		return problem{Status: http.StatusUnsupportedMediaType, Changed: nothingChanged, Action: back(),
-			Heading: "This is not a form of ours.",
+			Heading: "This was not sent as a form.",
 			Detail:  "Please use the form on our page."}
 	case errors.Is(err, errForm):
 		return problem{Status: http.StatusBadRequest, Changed: nothingChanged, Action: back(),

@@ -108,7 +108,7 @@ func (s *server) addApp(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.logFactor(r, "authenticator app added")
-	const added = "Your authenticator app is set up. From now on we ask for its code after a password or a provider."
+	const added = "Your authenticator app is set up. You’ll need a code to sign in with a password or a provider."
 	if codes != nil {
 		return s.showCodes(w, r, added, codes)
 	}

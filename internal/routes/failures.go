@@ -98,8 +98,8 @@ func (f failure) explain(p *oauth.Provider) problem {
 	const soon = "Please try again in a minute."
 	switch f {
 	case expired:
-		return problem{Status: http.StatusBadRequest, Heading: "This link has expired.",
-			Detail: "It is good for a few minutes, and only once. Please start again."}
+		return problem{Status: http.StatusBadRequest, Heading: "This attempt is no longer valid.",
+			Detail: "It works once, for a few minutes. Please start again."}
 	case elsewhere:
 		return problem{Status: http.StatusForbidden, Heading: "This was started in another browser.",
 			Detail: "Please finish it there, as the person who started it. " +
@@ -110,7 +110,7 @@ func (f failure) explain(p *oauth.Provider) problem {
 			Detail:  "If it’s yours, sign out, then sign in with " + p.Name + "."}
 	case unconfirmed:
 		return problem{Status: http.StatusForbidden,
-			Heading: "This " + p.Name + " account doesn’t sign in yet.",
+			Heading: "This " + p.Name + " account can’t be used to sign in yet.",
 			Detail: "Its owner has to allow it first. If that’s you, sign in another way, and allow " + p.Name +
 				" on your account page. If it isn’t, please write to the operator of this site."}
 	case disabled:
@@ -121,7 +121,7 @@ func (f failure) explain(p *oauth.Provider) problem {
 			Detail: "The old site can’t ask for one. Sign in here instead."}
 	case uninvited:
 		return problem{Status: http.StatusForbidden,
-			Heading: "There is no account here with this " + p.Name + " account.",
+			Heading: "No account here uses this " + p.Name + " account.",
 			Detail:  "New accounts need an invitation. If you have one, open its link first."}
 	case otherAccount:
 		return problem{Status: http.StatusConflict, Heading: "Another " + p.Name + " account is connected already.",
@@ -190,7 +190,7 @@ func (s *server) explainProvider(r *http.Request, p *oauth.Provider, err error) 
 // afterCheck says that a failed check changed nothing, and offers another one where that may help.
 func (answer *problem) afterCheck(p *oauth.Provider, f failure) {
 	card := &action{Label: "Back to " + p.Name, URL: cardPath(p.Key)}
-	answer.Changed = "You’re still connected. Its card says how things are."
+	answer.Changed = "You’re still connected. The card for " + p.Name + " shows its current state."
 	if f.waits() {
 		answer.Action = card
 		return
@@ -202,13 +202,13 @@ func (answer *problem) afterCheck(p *oauth.Provider, f failure) {
 // explainCallLimit explains that a person has checked or refreshed a connection too often.
 func explainCallLimit(call *callError) problem {
 	limit, _ := errors.AsType[*auth.LimitError](call)
-	p := problem{Status: http.StatusTooManyRequests, Heading: call.provider.Name + " was asked a moment ago.",
-		Detail:  "Your page shows what it answered. You can ask again " + in(limit.RetryAfter) + ".",
+	p := problem{Status: http.StatusTooManyRequests, Heading: call.provider.Name + " was checked a moment ago.",
+		Detail:  "Your page shows the result. You can try again " + in(limit.RetryAfter) + ".",
 		Changed: nothingChanged, retryAfter: limit.RetryAfter,
 		Action: &action{Label: "Back to your connections", URL: cardPath(call.provider.Key)}}
 	if limit.RetryAfter > time.Minute {
-		p.Heading = call.provider.Name + " was asked often in the last hour."
-		p.Detail = "Cairn asks it by itself too. You can ask again " + in(limit.RetryAfter) + "."
+		p.Heading = call.provider.Name + " was checked often in the last hour."
+		p.Detail = "New data also arrives by itself. You can try again " + in(limit.RetryAfter) + "."
 	}
 	return p
 }

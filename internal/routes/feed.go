@@ -11,8 +11,8 @@ import (
 	"cairn/internal/activity"
 )
 
-// feed is what a person did: the newest day first, and each day from morning to evening. Days are by the clock of the
-// place.
+// feed is what a person did: the newest day first, and each day from morning to evening. Days are in the local
+// time of the place.
 type feed struct {
 	Days  []dayView
 	Week  *weekView // nil: nothing this week, or some of it may be missing
@@ -201,7 +201,7 @@ func dotted(words ...string) string {
 	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " · ")
 }
 
-// timeOf shows a time by the clock of the place. The tooltip names the zone.
+// timeOf shows a time in the local time of its place. The tooltip names the zone.
 func timeOf(f found) template.HTML {
 	if f.DayOnly {
 		return ""

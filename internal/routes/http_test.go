@@ -117,7 +117,7 @@ func TestErrorPages(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	b.get("/nothing").want(404, "h1", "nothing here").want(404, "header a[href='/account']", "Ada")
 	b.post("/connect/facebook").want(404, "h1", "nothing here")
-	b.do(http.MethodPost, "/login", url.Values{"email": {strings.Repeat("a", 70_000)}}).want(413, "h1", "too much")
+	b.do(http.MethodPost, "/login", url.Values{"email": {strings.Repeat("a", 70_000)}}).want(413, "h1", "too large")
 	b.do(http.MethodPost, "/login", url.Values{"%zz": nil}).want(422, "", "")
 	a := b.do("TRACE", "/", nil).want(405, "h1", "")
 	if a.header.Get("Allow") != "GET, HEAD" {

@@ -66,17 +66,17 @@ func TestInputThatCannotBeRead(t *testing.T) {
 			"POST", "/account/name",
 			"--x\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nEve\r\n--x--",
 			"multipart/form-data; boundary=x",
-			415, "not a form of ours",
+			415, "not sent as a form",
 		},
 		"JSON": {
 			"POST", "/account/name", `{"name":"Eve"}`, "application/json",
-			415, "not a form of ours",
+			415, "not sent as a form",
 		},
-		"no type":            {"POST", "/account/name", "name=Eve", "", 415, "not a form of ours"},
-		"a button with JSON": {"POST", "/logout", `{}`, "application/json", 415, "not a form of ours"},
+		"no type":            {"POST", "/account/name", "name=Eve", "", 415, "not sent as a form"},
+		"a button with JSON": {"POST", "/logout", `{}`, "application/json", 415, "not sent as a form"},
 		"too much": {
 			"POST", "/account/name", "name=" + strings.Repeat("x", 70_000), formType,
-			413, "too much",
+			413, "too large",
 		},
 		"a query twice":          {"GET", "/login?next=/&next=/account", "", "", 400, "address could not be read"},
 		"NUL in a query":         {"GET", "/?x=%00", "", "", 400, "address could not be read"},
@@ -181,10 +181,10 @@ func TestBodiesInPieces(t *testing.T) {
 	b.send("POST", "/account/name", inPieces("name=Eve"), formType).to("/account")
 	b.get("/account").want(200, "#name[value=Eve]", "")
 	b.send("POST", "/account/name", inPieces("name=Eve&x="+strings.Repeat("x", 70_000)), formType).
-		want(413, "h1", "too much")
+		want(413, "h1", "too large")
 	b.send("POST", "/account/name", inPieces("name=%00"), formType).want(400, "h1", "form could not be read")
 	b.send("POST", "/account/name", inPieces(`{"name":"Eve"}`), "application/json").
-		want(415, "h1", "not a form of ours")
+		want(415, "h1", "not sent as a form")
 	// Nothing is connected.
 	b.send("POST", "/connections/strava/check", inPieces(""), "").want(404, "h1", "nothing here")
 	b.send("POST", "/logout", inPieces(""), "").to("/?notice=signed-out")

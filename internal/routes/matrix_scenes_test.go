@@ -149,7 +149,7 @@ func (l *lane) checking(mode string, want connection.Cause) {
 		a.to("/connections#card-" + l.provider)
 		home.want(200, ".notice, .banner", page.heading)
 	} else {
-		a.want(page.status, "h1", page.heading).want(page.status, "main", "Its card says how things are.")
+		a.want(page.status, "h1", page.heading).want(page.status, "main", "shows its current state.")
 		again := a.Find("form[action='/connections/" + l.provider + "/check'] button")
 		if again.Length() == 1 == l.waits(want) {
 			l.t.Errorf("%d buttons check again", again.Length())

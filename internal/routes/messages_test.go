@@ -8,7 +8,7 @@ import (
 )
 
 // People choose whether they get a message when a connection needs them. The recent activity has it all the same,
-// and messages about the safety of the account are always sent.
+// and messages about the security of the account are always sent.
 func TestMessagesAreChosen(t *testing.T) {
 	t.Parallel()
 	s, server := newMailSite(t)

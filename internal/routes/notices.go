@@ -96,7 +96,7 @@ func (s *server) takeNotice(r *http.Request) *notice {
 	case "code-late":
 		return &notice{Kind: info, Text: codeTooLate}
 	case "sign-in":
-		return &notice{Kind: info, Text: "Please sign in to go on."}
+		return &notice{Kind: info, Text: "Please sign in to continue."}
 	default:
 		for _, p := range s.Providers {
 			if code == "declined-"+p.Key {

@@ -166,7 +166,7 @@ func TestNoticesFindTheirPlace(t *testing.T) {
 	a = b.post("/connections/strava/check").
 		want(502, "main form[action='/connections/strava/check'] button", "Try again")
 	a.want(502, "main a[href='/connections#card-strava']", "Back to Strava").
-		want(502, "main", "Its card says how things are.")
+		want(502, "main", "shows its current state.")
 	if strings.Contains(a.Find("main").Text(), "Nothing was changed") {
 		t.Error("the page says that nothing was changed, and the card has")
 	}

@@ -209,7 +209,7 @@ func TestCallsAboutAConnectionRest(t *testing.T) {
 	b.connect("foursquare", "ada").to("/")
 	b.post("/connections/strava/check").to("/connections#card-strava")
 	for _, path := range []string{"/connections/strava/check", "/connections/strava/refresh"} {
-		a := b.post(path).want(429, "h1", "Strava was asked a moment ago.").want(429, "main", "You can ask again in")
+		a := b.post(path).want(429, "h1", "Strava was checked a moment ago.").want(429, "main", "You can try again in")
 		wait, back := a.header.Get("Retry-After"), a.Find("main a[href='/connections#card-strava']").Length()
 		if wait == "" || len(wait) > 2 || back != 1 {
 			t.Errorf("Retry-After %q, and a way back: %d", wait, back)
@@ -221,7 +221,7 @@ func TestCallsAboutAConnectionRest(t *testing.T) {
 		b.post("/connections/strava/check")
 	}
 	rested(t, s)
-	b.post("/connections/strava/check").want(429, "h1", "asked often").want(429, "main", "again in 60 minutes")
+	b.post("/connections/strava/check").want(429, "h1", "checked often").want(429, "main", "again in 60 minutes")
 }
 
 // rested ends the pause between two calls about a connection.

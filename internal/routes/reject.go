@@ -42,7 +42,7 @@ func (s *server) signInInWords(l auth.Link) string {
 func (s *server) rejectLosses(l auth.Link, account auth.Account) []Loss {
 	losses := []Loss{
 		{"logout", "That browser is signed out", "So is every browser that has signed in since"},
-		{"key", "Sign-in methods added since are removed", "So are their connections, an app and recovery codes"},
+		{"key", "Sign-in methods added since then are removed", "With their connections, an app and recovery codes"},
 		{"password", "The password is removed", "We send a link to choose a new one to " + l.Email},
 	}
 	if account.Email != l.Email {

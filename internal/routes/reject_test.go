@@ -103,7 +103,7 @@ func TestRejectSignInRestoresTheAddress(t *testing.T) {
 	_, own := intrudes(t, s, server, "thief2@example.org")
 	intruder.post("/forgot", "email", "thief2@example.org").to("/check-your-mail?for=reset")
 	reset := server.WaitFor(t, "thief2@example.org", "Choose a new password").Link()
-	undo := server.WaitFor(t, "thief@example.org", "has another e-mail now").Link()
+	undo := server.WaitFor(t, "thief@example.org", "e-mail address was changed").Link()
 	before := len(server.Messages())
 
 	owner := newBrowser(t, s)
@@ -154,7 +154,7 @@ func TestUndoAndRejectSignIn(t *testing.T) {
 	intruder.press(intruder.follow(confirming)).to("/account#email")
 	_, after := intrudes(t, s, server, "thief@example.org")
 	owner := newBrowser(t, s)
-	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "another e-mail now").Link())).
+	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "e-mail address was changed").Link())).
 		to("/check-your-mail?for=undo")
 	intruder.follow(after).to("/login?notice=not-me-link")
 	newBrowser(t, s).entersWith(d).to("/account")
@@ -192,7 +192,7 @@ func TestRejectSignInLeavesWhatWasThereBefore(t *testing.T) {
 	newBrowser(t, s).entersWith(own).to("/account")
 	intruder := newBrowser(t, s)
 	intruder.failed(intruder.decide(intruder.consent("/login/strava"), "ada", "allow")).
-		want(200, "#notice.bad", "doesn’t sign in yet")
+		want(200, "#notice.bad", "can’t be used to sign in yet")
 	owner.get("/connections").has("#card-strava[data-state=active]")
 	owner.get("/account").has("#methods a[href$='/allow']")
 	if n := count(t, s, `SELECT count(*) FROM cairn.browsers`); n != 2 {

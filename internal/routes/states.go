@@ -36,7 +36,7 @@ func (c card) Short() struct{ Words, Icon, Mood string } {
 func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem string) {
 	switch c.State {
 	case connection.NeedsReconnect:
-		const reconnect = "Reconnect it to go on. Nothing else is lost."
+		const reconnect = "Reconnect it to get new data. Your other connections aren’t affected."
 		switch c.Cause {
 		case connection.Damaged:
 			return "needs_reconnect", "Cairn can’t read its saved access to " + p.Name, reconnect
@@ -49,7 +49,7 @@ func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem 
 			return "needs_reconnect", "The old site didn’t note which " + p.Name + " account is yours", reconnect
 		}
 		return "needs_reconnect", p.Name + " disconnected Cairn",
-			"Access was revoked at " + p.Name + ", or has expired. Reconnect it to go on. Nothing else is lost."
+			"Access was revoked at " + p.Name + ", or has expired. " + reconnect
 	case connection.Degraded:
 		const kept = "You’re still connected."
 		switch c.Cause {

@@ -10,7 +10,7 @@ import (
 	"cairn/internal/session"
 )
 
-// Pages show times by the clock of the person who reads them, and entries by the clock of the place where they were.
+// Pages show times in the time zone of the person who reads them, and entries in the local time of their place.
 // So a view holds times in the zone that they are shown in: zoneOf says which.
 
 // zoneOf is the zone of the person who asks; UTC if it is not known.

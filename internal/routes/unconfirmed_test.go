@@ -83,7 +83,7 @@ func signsIn(t testing.TB, s site, provider, person string) bool {
 	return b.signedIn()
 }
 
-const refusedWords = "Strava account doesn’t sign in yet. Its owner has to allow it first."
+const refusedWords = "Strava account can’t be used to sign in yet. Its owner has to allow it first."
 
 // The Node server took anyone's word for whose account at Strava it is. Such a link signs nobody in.
 func TestForgedLinkSignsNobodyIn(t *testing.T) {

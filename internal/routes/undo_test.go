@@ -14,7 +14,7 @@ func (b browser) moves(server *testkit.MailServer, from, to string) (end, undo s
 	b.post("/account/email", "email", to).to("/check-your-mail?for=change")
 	b.press(b.follow(server.WaitFor(b.t, to, "Confirm your new").Link())).to("/account#email")
 	id := count(b.t, b.site, `SELECT max(id) FROM cairn.links WHERE purpose = 'undo'`)
-	return fmt.Sprintf("/account/email/undo/%d/end", id), server.WaitFor(b.t, from, "has another e-mail now").Link()
+	return fmt.Sprintf("/account/email/undo/%d/end", id), server.WaitFor(b.t, from, "e-mail address was changed").Link()
 }
 
 // olderPasskey adds a passkey, and dates it so far back that an undo leaves it.

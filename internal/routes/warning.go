@@ -86,7 +86,7 @@ func connectedInWords(c connection.Connection, zone *time.Location) string {
 
 // lostWith lists what is lost with the connection to a provider. revocable says that we revoke our access there.
 func lostWith(p *oauth.Provider, revocable bool) []Loss {
-	losses := []Loss{{"trash", "What came from " + p.Name + " leaves Cairn", "Cairn deletes its access, too"}}
+	losses := []Loss{{"trash", "Cairn deletes what it has from " + p.Name, "And its access to " + p.Name}}
 	if revocable {
 		losses = append(losses, Loss{"plug-connected-x", "We’ll ask " + p.Name + " to remove Cairn’s access",
 			"And keep asking until it confirms"})
@@ -178,7 +178,7 @@ func (s *server) endSessionPage(w http.ResponseWriter, r *http.Request) error {
 		Heading: "Sign out " + name + "?",
 		Lead: "Signed in on " + d.Created.In(zone).Format("2 January 2006") +
 			", last seen on " + seen.Format("2 January 2006, 15:04") + utc(seen) + ".",
-		Losses: []Loss{{"logout", "That session ends at once", "To go on there, you sign in again"}},
+		Losses: []Loss{{"logout", "That session ends at once", "To continue there, sign in again"}},
 		Button: "Sign out " + name, Keep: Link{"Keep it signed in", "/account#" + atSessions},
 	}
 	return s.warn(w, r, v)

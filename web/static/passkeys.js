@@ -55,9 +55,9 @@ function explain(form, { name }) {
 }
 
 const sentences = {
-  NotAllowedError: "No passkey was used. You can try again, or go on in another way.",
+  NotAllowedError: "No passkey was used. You can try again, or use another method.",
   InvalidStateError: "This device has a passkey for your account already.",
   SecurityError: "Passkeys don’t work at this address.",
   missing: "This browser can’t use passkeys here.",
-  other: "That didn’t work. Please load this page again.",
+  other: "That didn’t work. Please reload this page.",
 };
