@@ -81,13 +81,13 @@ func TestCallbackProblems(t *testing.T) {
 		callback string
 		text     string
 	}{
-		{"bare", b, "/api/strava/auth/callback", "expired"},
-		{"no state", b, without(fresh(), "state"), "expired"},
-		{"wrong state", b, "/api/strava/auth/callback?code=x&state=AAAAAAAAAAAAAAAAAAAAAAAAAA", "expired"},
-		{"used", b, used, "expired"},
-		{"old", b, old, "expired"},
+		{"bare", b, "/api/strava/auth/callback", "no longer valid"},
+		{"no state", b, without(fresh(), "state"), "no longer valid"},
+		{"wrong state", b, "/api/strava/auth/callback?code=x&state=AAAAAAAAAAAAAAAAAAAAAAAAAA", "no longer valid"},
+		{"used", b, used, "no longer valid"},
+		{"old", b, old, "no longer valid"},
 		{"other provider's path", b,
-			strings.Replace(fresh(), "/api/strava/auth/callback", "/api/garmin/callback", 1), "expired"},
+			strings.Replace(fresh(), "/api/strava/auth/callback", "/api/garmin/callback", 1), "no longer valid"},
 		{"other user", other, fresh(), "started in another browser"},
 		{"nobody", newBrowser(t, s), fresh(), "started in another browser"},
 	}
@@ -110,7 +110,7 @@ func TestSignedOutHalfWay(t *testing.T) {
 	b := signedUp(t, newSite(t), "ada@example.org")
 	callback := b.decide(b.consent("/connect/strava"), "ada", "allow")
 	b.post("/logout").to("/?notice=signed-out")
-	b.failed(callback).want(200, "form[action='/login']", "").want(200, "#notice", "expired")
+	b.failed(callback).want(200, "form[action='/login']", "").want(200, "#notice", "no longer valid")
 }
 
 func TestDeclinedAndUnticked(t *testing.T) {

@@ -400,7 +400,7 @@ func TestUndoRemovesAnIntrudersApp(t *testing.T) {
 	intruder.post("/account/email", "email", "eve@example.org").to("/check-your-mail?for=change")
 	intruder.press(intruder.follow(server.WaitFor(t, "eve@example.org", "Confirm your new e-mail").Link()))
 	owner := newBrowser(t, s)
-	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "another e-mail").Link()))
+	owner.press(owner.follow(server.WaitFor(t, "ada@example.org", "e-mail address was changed").Link()))
 	if n := count(t, s, `SELECT count(*) FROM cairn.second_factors`); n != 0 {
 		t.Error("the intruder's app is still there")
 	}

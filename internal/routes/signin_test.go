@@ -211,7 +211,7 @@ func TestSignInAttemptsNeedTheirBrowser(t *testing.T) {
 	if victim.signedIn() || len(a.header.Values("Set-Cookie")) != 0 {
 		t.Error("the victim is signed in as the attacker")
 	}
-	attacker.failed(callback).want(200, "#notice.bad", "expired") // and it is spent
+	attacker.failed(callback).want(200, "#notice.bad", "no longer valid") // and it is spent
 
 	b := newBrowser(t, s) // several tabs
 	first, second := b.consent("/login/strava"), b.consent("/login/garmin")
