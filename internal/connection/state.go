@@ -2,6 +2,7 @@ package connection
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -46,6 +47,22 @@ const (
 	Ended          State = "ended"       // likewise
 )
 
+// Name is the state's name outside of the database, where some states keep an older word.
+func (s State) Name() string {
+	switch s {
+	case Degraded:
+		return "degraded"
+	case Suspended:
+		return "suspended"
+	case Revoking:
+		return "revoking"
+	}
+	return string(s)
+}
+
+// MarshalJSON writes the name.
+func (s State) MarshalJSON() ([]byte, error) { return json.Marshal(s.Name()) }
+
 // Cause is why a connection is in its state.
 type Cause string
 
@@ -70,6 +87,20 @@ const (
 	Revoked        Cause = "told"            // Ended: the provider confirmed
 	NotRevoked     Cause = "not_told"        // Ended: it did not for days, or there is no token left to revoke
 )
+
+// Name is the cause's name outside of the database, where some causes keep an older word.
+func (c Cause) Name() string {
+	switch c {
+	case Revoked:
+		return "revoked"
+	case NotRevoked:
+		return "not_revoked"
+	}
+	return string(c)
+}
+
+// MarshalJSON writes the name.
+func (c Cause) MarshalJSON() ([]byte, error) { return json.Marshal(c.Name()) }
 
 // Event is one change of a connection's state.
 type Event struct {

@@ -39,7 +39,7 @@ func (m *Metrics) Count(sessions *session.Manager, pool *pgxpool.Pool) {
 				func(ctx context.Context, observe func(int, ...string)) error {
 					tallies, err := connection.Count(ctx, pool)
 					for _, t := range tallies {
-						observe(t.N, t.Provider, string(t.State))
+						observe(t.N, t.Provider, t.State.Name())
 					}
 					return err
 				}},

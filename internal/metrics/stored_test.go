@@ -52,6 +52,36 @@ func TestCountsAreKeptForAWhile(t *testing.T) {
 	}
 }
 
+// States are counted under their names, not under the words that the database keeps.
+func TestConnectionsAreCountedByState(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.New(t)
+	_, err := pool.Exec(t.Context(), `
+		WITH u AS (INSERT INTO cairn.users (display_name) VALUES ('Ada') RETURNING id),
+		     i AS (INSERT INTO cairn.identities (user_id, provider, subject)
+		           SELECT id, provider, '1' FROM u, (VALUES ('strava'), ('garmin'), ('foursquare')) AS p (provider)
+		           RETURNING id, user_id, provider)
+		INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens, state)
+		SELECT id, user_id, provider, '\x01',
+		       CASE provider WHEN 'strava' THEN 'paused' WHEN 'garmin' THEN 'trouble' ELSE 'active' END FROM i`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := New(pool, time.Minute)
+	m.Count(session.New(session.Options{Pool: pool}), pool)
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	for _, line := range []string{
+		`cairn_connections{provider="strava",state="suspended"} 1`,
+		`cairn_connections{provider="garmin",state="degraded"} 1`,
+		`cairn_connections{provider="foursquare",state="active"} 1`,
+	} {
+		if !strings.Contains(answer.Body.String(), line+"\n") {
+			t.Errorf("%q is missing in:\n%s", line, answer.Body)
+		}
+	}
+}
+
 // Without a database, only the metrics from the database are missing.
 func TestScrapeWithoutDatabase(t *testing.T) {
 	t.Parallel()

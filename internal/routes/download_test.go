@@ -115,6 +115,11 @@ func TestDownload(t *testing.T) {
 	testkit.Eventually(t, "the pictures have come", func() bool {
 		return count(t, s, `SELECT count(*) FROM cairn.avatars WHERE image IS NOT NULL`) > 0
 	})
+	_, err := s.pool.Exec(t.Context(), `
+		UPDATE cairn.connection_events SET state = 'paused', cause = 'not_told' WHERE provider = 'garmin'`)
+	if err != nil {
+		t.Fatal(err)
+	}
 	other := signedUp(t, s, "moss@example.org")
 	other.connect("strava", "moss").to("/")
 	other.updated("strava")
@@ -141,7 +146,7 @@ func TestDownload(t *testing.T) {
 		"sessions.json":           `"method":"password","signed_in_at":"20`,
 		"ended_sessions.json":     `"reason":"signed_out"}`,
 		"connections.json":        `{"provider":"strava","account_id":"`,
-		"connection_history.json": `"provider":"foursquare","state":"active","cause":"connected"`,
+		"connection_history.json": `"provider":"garmin","state":"suspended","cause":"not_revoked"`,
 		"revocations.json":        "[\n]",
 		"entries.json":            `{"provider":"garmin","id":"`,
 		"pictures.json":           `"media_type":"image/`,
