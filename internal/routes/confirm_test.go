@@ -42,7 +42,7 @@ func TestMethodsChangeOnlyAfterSigningInAgain(t *testing.T) {
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
 	before := methods(t, s)
-	strava := b.get("/account").Find("a[href^='/account/ways/']").AttrOr("href", "")
+	strava := b.get("/account").Find("a[href^='/account/methods/'][href$='/remove']").AttrOr("href", "")
 	aged(t, s)
 	for path, task := range map[string]string{
 		strava:                     "to remove Strava",

@@ -29,7 +29,7 @@ func TestDeletionPromisesNoMoreThanItCan(t *testing.T) {
 	exec(t, s, `UPDATE cairn.connections SET state = 'needs_reconnect', cause = 'unreadable', sealed_tokens = ''
 		WHERE provider = 'garmin'`)
 	id := count(t, s, `SELECT id::int FROM cairn.identities WHERE provider = 'garmin'`)
-	for _, page := range []string{"/account/delete", fmt.Sprintf("/account/ways/%d/remove", id)} {
+	for _, page := range []string{"/account/delete", fmt.Sprintf("/account/methods/%d/remove", id)} {
 		main := b.get(page).want(200, "main a[rel]", "Remove Cairn at Garmin").Find("main").Text()
 		if strings.Contains(main, "We’ll ask Garmin") {
 			t.Errorf("%s promises what can't be done: %s", page, main)

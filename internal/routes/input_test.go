@@ -87,7 +87,7 @@ func TestInputThatCannotBeRead(t *testing.T) {
 			400, "address could not be read",
 		},
 		"NUL in a path":      {"POST", "/connect/strava%00", "", formType, 400, "address could not be read"},
-		"no UTF-8 in a path": {"POST", "/account/ways/%ff/remove", "", formType, 400, "address could not be read"},
+		"no UTF-8 in a path": {"POST", "/account/methods/%ff/remove", "", formType, 400, "address could not be read"},
 	} {
 		a := b.send(tt.method, tt.path, strings.NewReader(tt.body), tt.kind)
 		if a.status != tt.status || !strings.Contains(a.Find("h1").Text(), tt.heading) {

@@ -121,7 +121,7 @@ func (i intent) page() string {
 	case toConnect:
 		return cardPath(i.object)
 	case toRemoveIdentity:
-		return "/account/ways/" + url.PathEscape(i.object) + "/remove"
+		return "/account/methods/" + url.PathEscape(i.object) + "/remove"
 	case toRemovePassword:
 		return "/account/password/remove"
 	case toRemovePasskey:

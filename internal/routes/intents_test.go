@@ -25,7 +25,7 @@ func TestPasswordCarriesOutTheIntent(t *testing.T) {
 	s := newSite(t)
 	b := signedUp(t, s, "ada@example.org")
 	b.connect("strava", "ada").to("/")
-	strava := fmt.Sprintf("/account/ways/%d/remove", count(t, s, `SELECT id FROM cairn.identities`))
+	strava := fmt.Sprintf("/account/methods/%d/remove", count(t, s, `SELECT id FROM cairn.identities`))
 
 	aged(t, s)
 	next := b.carried(b.asked("/connect/garmin"))
@@ -75,7 +75,7 @@ func TestProviderLeadsOnToTheIntent(t *testing.T) {
 
 	aged(t, s)
 	id := count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'garmin'`)
-	garmin := fmt.Sprintf("/account/ways/%d/remove", id)
+	garmin := fmt.Sprintf("/account/methods/%d/remove", id)
 	next := b.carried(b.asked(garmin))
 	again(next).to(garmin)
 	if n := methods(t, s); n != 2 {

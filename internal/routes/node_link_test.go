@@ -170,7 +170,7 @@ func TestPrivateLinkIsNoFreshSignIn(t *testing.T) {
 			return b.post("/account/password", "email", "thief@example.org", "password", password)
 		}},
 		{"connect, which adds a method", func() answer { return b.post("/connect/garmin") }},
-		{"remove a method", func() answer { return b.post(fmt.Sprintf("/account/ways/%d/remove", foursquare)) }},
+		{"remove a method", func() answer { return b.post(fmt.Sprintf("/account/methods/%d/remove", foursquare)) }},
 		{"allow Strava", func() answer { return b.post(fmt.Sprintf("/account/methods/%d/allow", unconfirmed)) }},
 		{"look at the deletion", func() answer { return b.get("/account/delete") }},
 		{"delete", func() answer { return b.post("/account/delete") }},

@@ -10,7 +10,7 @@ import (
 	"cairn/internal/testkit"
 )
 
-// brokenTable are ways in which the other server's table can't be used.
+// brokenTable are reasons why the other server's table can't be used.
 var brokenTable = map[string]string{
 	"missing":     `ALTER TABLE public.session RENAME TO elsewhere`,
 	"other types": `ALTER TABLE public.session ALTER sid TYPE bytea USING convert_to(sid, 'UTF8')`,

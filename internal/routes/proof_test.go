@@ -96,7 +96,7 @@ func TestRaceRemovalEvictsOverlappingSignIns(t *testing.T) {
 			callbacks[i] = thieves[i].decide(thieves[i].consent("/login/strava"), "ada", "allow")
 		}
 		intrude := func(i int) func() { return func() { thieves[i].get(callbacks[i]) } }
-		remove := func() { owner.post(fmt.Sprintf("/account/ways/%d/remove", id)).to("/account#methods") }
+		remove := func() { owner.post(fmt.Sprintf("/account/methods/%d/remove", id)).to("/account#methods") }
 		together(intrude(0), intrude(1), remove, intrude(2), intrude(3))
 		n := count(t, sites[0], `
 			SELECT count(*) FROM cairn.sessions s JOIN cairn.passwords p USING (user_id) WHERE s.method = 'strava'`)
@@ -117,7 +117,7 @@ func TestRemovalEvictsIntruders(t *testing.T) {
 	for name, remove := range map[string]func(s site, owner browser){
 		"provider": func(s site, owner browser) {
 			id := count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'strava'`)
-			owner.post(fmt.Sprintf("/account/ways/%d/remove", id)).to("/account#methods")
+			owner.post(fmt.Sprintf("/account/methods/%d/remove", id)).to("/account#methods")
 		},
 		"password": func(_ site, owner browser) { owner.post("/account/password/remove").to("/account#methods") },
 	} {
@@ -154,7 +154,7 @@ func TestSessionOfARemovedMethodIsNotRecent(t *testing.T) {
 	b.get(b.decide(b.consent("/login/strava"), "ada", "allow")).to("/")
 	b.post("/account/password", "email", "ada@example.org", "password", password).to("/account#h-password")
 	strava := count(t, s, `SELECT id FROM cairn.identities`)
-	b.post(fmt.Sprintf("/account/ways/%d/remove", strava)).to("/account#methods")
+	b.post(fmt.Sprintf("/account/methods/%d/remove", strava)).to("/account#methods")
 	b.asked("/connect/garmin")
 	b.post("/account/confirm", "next", "/", "password", password).to("/")
 	b.connect("garmin", "ada").to("/")
@@ -358,7 +358,7 @@ func TestRaceActsOnOneAccountDoNotDeadlock(t *testing.T) {
 				return other.post("/connections/strava/disconnect", "confirm", "yes")
 			}),
 			settled("removal", func() answer {
-				return other.post(fmt.Sprintf("/account/ways/%d/remove", id), "confirm", "yes")
+				return other.post(fmt.Sprintf("/account/methods/%d/remove", id), "confirm", "yes")
 			}),
 			settled("password", func() answer {
 				return owner.post("/account/password", "current", password, "password", "a different heap of pebbles")

@@ -294,9 +294,11 @@ func (s *server) signedIn(r chi.Router) {
 	r.With(s.limited(s.changes)).Post("/account/sessions/{id}/end", s.page(s.endSession))
 	page(r, "/account/password/remove", s.page(s.removePasswordPage))
 	r.With(s.limited(s.changes)).Post("/account/password/remove", s.page(s.removePassword))
-	// The release before has this address in its pages.
-	page(r, "/account/ways/{id}/remove", s.page(s.removeIdentityPage))
-	r.With(s.limited(s.changes)).Post("/account/ways/{id}/remove", s.page(s.removeIdentity))
+	// The release before has the second address in its pages.
+	for _, path := range []string{"/account/methods/{id}/remove", "/account/ways/{id}/remove"} {
+		page(r, path, s.page(s.removeIdentityPage))
+		r.With(s.limited(s.changes)).Post(path, s.page(s.removeIdentity))
+	}
 	page(r, "/account/methods/{id}/allow", s.page(s.allowIdentityPage))
 	r.With(s.limited(s.changes)).Post("/account/methods/{id}/allow", s.page(s.allowIdentity))
 	page(r, "/connections/{provider}/disconnect", s.page(s.disconnectPage))

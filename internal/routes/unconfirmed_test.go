@@ -134,7 +134,7 @@ func TestUnconfirmedIsNoSignInMethod(t *testing.T) {
 			remove := "/account/password/remove"
 			if name == "foursquare" {
 				id := count(t, s, `SELECT id FROM cairn.identities WHERE provider = 'foursquare'`)
-				remove = fmt.Sprintf("/account/ways/%d/remove", id)
+				remove = fmt.Sprintf("/account/methods/%d/remove", id)
 			}
 			page := b.get("/account").want(200, "#methods", "Only one of these signs you in")
 			if n := page.Find("#methods a[href$='/remove']").Length(); n != 0 {
