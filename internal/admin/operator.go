@@ -16,7 +16,7 @@ import (
 	"cairn/internal/session"
 )
 
-// LockOutOf returns what ends ways into an account that package access does not know.
+// LockOutOf returns what ends access to an account by methods that package access does not know.
 type LockOutOf func(config.Config, *pgxpool.Pool, *slog.Logger) access.LockOut
 
 // operator is what acts on accounts take, as in a server.

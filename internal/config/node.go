@@ -29,7 +29,7 @@ type NodeSessions struct {
 	UserPath []string  // NODE_SESSION_USER, split at dots; nil: the usual places
 }
 
-// The old ways in come to an end, because each is weaker than ours.
+// The old sign-in methods come to an end, because each is weaker than ours.
 const (
 	mostLinkDays    = 180
 	mostSessionDays = 60

@@ -92,7 +92,7 @@ func (s *Status) countWaysIn(ctx context.Context, tx pgx.Tx, c config.Config) er
 			GROUP BY user_id
 		) without`, known.Keys(), c.Site().Hostname()).Scan(&linked, &stranded)
 	if err != nil {
-		return fmt.Errorf("node: count ways in: %w", err)
+		return fmt.Errorf("node: count sign-in methods: %w", err)
 	}
 	if s.OnlyLink, s.NoWayIn = linked, stranded; !s.LinksEnd.open() {
 		s.OnlyLink, s.NoWayIn = 0, linked+stranded

@@ -28,7 +28,7 @@ type Status struct {
 	Unconfirmed int            `json:"unconfirmed"`  // Strava accounts that don't sign in until their owners allow it
 	Links       int            `json:"links"`        // private links that work
 	LinksUsed   int            `json:"links_used"`   // in the last 7 days
-	OnlyLink    int            `json:"only_link"`    // people whose only way in is a private link that works
+	OnlyLink    int            `json:"only_link"`    // people whose only sign-in method is a private link that works
 	NoWayIn     int            `json:"no_way_in"`    // people with none
 	Adopted     []AdoptedOn    `json:"adopted"`      // the last 7 days
 	NotAdopted  *int           `json:"not_adopted"`  // sessions of imported people there; nil: they can't be read
@@ -202,10 +202,10 @@ func (s Status) losses() []string {
 		say("%s not imported, and would have no account.", people(*s.NotImported))
 	}
 	if s.OnlyLink > 0 {
-		say("%s no way in but a private link, which works until %s.", peopleHave(s.OnlyLink), s.LinksEnd.Day)
+		say("%s no sign-in method but a private link, which works until %s.", peopleHave(s.OnlyLink), s.LinksEnd.Day)
 	}
 	if s.NoWayIn > 0 {
-		say("%s no way in here: they need keys of Foursquare, private links (NODE_LINKS_UNTIL), or server node link.",
+		say("%s no sign-in method here: they need keys of Foursquare, private links (NODE_LINKS_UNTIL), or server node link.",
 			peopleHave(s.NoWayIn))
 	}
 	switch {

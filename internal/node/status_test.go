@@ -224,7 +224,7 @@ func statusText(t *testing.T, s node.Status) string {
 
 func TestStatusSaysWhatWouldBeLost(t *testing.T) {
 	t.Parallel()
-	at := newStatusAt(t, // what does not sign in is no way in
+	at := newStatusAt(t, // what does not sign in is no sign-in method
 		statusPerson(1, "", statusSealed(t, statusStrava), ""), statusPerson(2, "", "", ""),
 		statusSession("of-the-first-1", 1, 5))
 	at.must("import")
@@ -235,17 +235,17 @@ func TestStatusSaysWhatWouldBeLost(t *testing.T) {
 		env  []string
 		want []string
 	}{
-		{"nothing is on", nil, []string{"2 people have no way in here", "1 session is lost"}},
+		{"nothing is on", nil, []string{"2 people have no sign-in method here", "1 session is lost"}},
 		{
 			"links work", []string{linksUntil},
 			[]string{
-				"1 person has no way in but a private link, which works until " + statusDay(9),
-				"1 person has no way in here", "1 session is lost",
+				"1 person has no sign-in method but a private link, which works until " + statusDay(9),
+				"1 person has no sign-in method here", "1 session is lost",
 			},
 		},
 		{
 			"links are over", []string{"NODE_LINKS_UNTIL=" + statusDay(-1)},
-			[]string{"2 people have no way in here", "1 session is lost"},
+			[]string{"2 people have no sign-in method here", "1 session is lost"},
 		},
 		{
 			"sessions are adopted", append(statusFoursquare, sessionsUntil),
