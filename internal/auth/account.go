@@ -99,22 +99,31 @@ func scanAccount(row pgx.CollectableRow) (a Account, err error) {
 }
 
 // Get returns an account, read in one round trip. Errors: ErrNotFound.
-func (a *Accounts) Get(ctx context.Context, userID int64) (account Account, err error) {
+func (a *Accounts) Get(ctx context.Context, userID int64) (Account, error) {
 	var batch pgx.Batch
+	account := a.queueAccount(&batch, userID)
+	return account(a.pool.SendBatch(ctx, &batch).Close())
+}
+
+// queueAccount adds the statements that read an account. It returns a function that takes the error of the batch, after
+// it was sent, and returns the account.
+func (a *Accounts) queueAccount(batch *pgx.Batch, userID int64) func(error) (Account, error) {
+	var account Account
 	batch.Queue(selectAccounts+`WHERE u.id = $1`, userID).Query(func(rows pgx.Rows) (err error) {
 		account, err = pgx.CollectExactlyOneRow(rows, scanAccount)
 		return err
 	})
-	identities, passkeys := a.queueCredentials(&batch, []int64{userID})
-	err = a.pool.SendBatch(ctx, &batch).Close()
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Account{}, ErrNotFound
+	identities, passkeys := a.queueCredentials(batch, []int64{userID})
+	return func(err error) (Account, error) {
+		if errors.Is(err, pgx.ErrNoRows) {
+			return Account{}, ErrNotFound
+		}
+		if err != nil {
+			return Account{}, fmt.Errorf("auth: read user %d: %w", userID, err)
+		}
+		account.Identities, account.Passkeys = identities[userID], passkeys[userID]
+		return account, nil
 	}
-	if err != nil {
-		return Account{}, fmt.Errorf("auth: read user %d: %w", userID, err)
-	}
-	account.Identities, account.Passkeys = identities[userID], passkeys[userID]
-	return account, nil
 }
 
 // queueCredentials adds the statements that read the identities and passkeys of users, the oldest first. The maps are

@@ -1,6 +1,7 @@
 // Package auth is about accounts and their sign-in methods. It speaks no HTTP.
 //
 //	account.go      users: their name, their sign-in methods, their deletion
+//	detail.go       an account with what else its owner sees of it
 //	email.go        the address of a user
 //	change.go       changing the address, and undoing that
 //	undo.go         ending an undo early

@@ -71,17 +71,10 @@ func (a *Accounts) distrust(ctx context.Context, tx pgx.Tx, userID int64) error 
 	return nil
 }
 
-// TrustedBrowsers returns the trusted browsers of an account, the most recently used first.
-func (a *Accounts) TrustedBrowsers(ctx context.Context, userID int64) ([]TrustedBrowser, error) {
-	rows, _ := a.pool.Query(ctx, `
-		SELECT encode(token_hash, 'hex'), user_agent, last_used, trusted_until FROM cairn.browsers
-		WHERE user_id = $1 AND trusted_until > now() ORDER BY last_used DESC`, userID) // CollectRows returns its error
-	browsers, err := pgx.CollectRows(rows, pgx.RowToStructByPos[TrustedBrowser])
-	if err != nil {
-		return nil, fmt.Errorf("auth: read trusted browsers of user %d: %w", userID, err)
-	}
-	return browsers, nil
-}
+// selectTrusted reads the trusted browsers of the user $1.
+const selectTrusted = `
+	SELECT encode(token_hash, 'hex'), user_agent, last_used, trusted_until FROM cairn.browsers
+	WHERE user_id = $1 AND trusted_until > now() ORDER BY last_used DESC`
 
 // Distrust ends the trust in one browser. Errors: ErrNotFound.
 func (a *Accounts) Distrust(ctx context.Context, userID int64, id string) error {

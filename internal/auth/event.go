@@ -116,12 +116,15 @@ func (a *Accounts) draft(
 	return mail.Draft{UserID: userID, To: email, Kind: kind, Facts: said}, nil
 }
 
+// selectEvents reads the newest $3 events of the user $1 that are not older than $2.
+const selectEvents = `
+	SELECT kind, facts, at FROM cairn.account_events
+	WHERE user_id = $1 AND at > now() - $2::interval
+	ORDER BY id DESC LIMIT $3`
+
 // Events returns what happened to an account in the last 90 days, the newest first.
 func (a *Accounts) Events(ctx context.Context, userID int64, limit int) ([]Event, error) {
-	rows, _ := a.pool.Query(ctx, `
-		SELECT kind, facts, at FROM cairn.account_events
-		WHERE user_id = $1 AND at > now() - $2::interval
-		ORDER BY id DESC LIMIT $3`, userID, eventLife, limit) // CollectRows returns its error
+	rows, _ := a.pool.Query(ctx, selectEvents, userID, eventLife, limit) // CollectRows returns its error
 	events, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Event])
 	if err != nil {
 		return nil, fmt.Errorf("auth: read what happened to user %d: %w", userID, err)

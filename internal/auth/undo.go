@@ -39,11 +39,14 @@ AND NOT EXISTS (
 	SELECT FROM cairn.recovery_codes c WHERE c.user_id = l.user_id
 	AND c.made_at >= l.created_at - $4::interval))`
 
+// selectUndos reads the changes of address of the user $1 that can still be undone.
+const selectUndos = `
+	SELECT l.id, l.email, l.expires_at, ` + endsUndo + ` FROM cairn.links l
+	WHERE l.user_id = $1 AND l.purpose = 'undo' AND l.expires_at > now() ORDER BY l.id`
+
 // Undos returns a user's changes of address that can still be undone.
 func (a *Accounts) Undos(ctx context.Context, userID int64, proven Factors) ([]Undo, error) {
-	rows, _ := a.pool.Query(ctx, `
-		SELECT l.id, l.email, l.expires_at, `+endsUndo+` FROM cairn.links l
-		WHERE l.user_id = $1 AND l.purpose = 'undo' AND l.expires_at > now() ORDER BY l.id`,
+	rows, _ := a.pool.Query(ctx, selectUndos,
 		userID, proven.Began, proven.Code, undoneBefore) // CollectRows returns its error
 	undos, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Undo])
 	if err != nil {

@@ -54,7 +54,11 @@ func (s *server) showAccount(
 	w http.ResponseWriter, r *http.Request, status int, problems map[string]string, keep func(*accountView),
 ) error {
 	current, _ := session.Current(r.Context())
-	account, cards, err := s.accountAndCards(r, current.UserID)
+	account, err := s.Accounts.Detail(r.Context(), current.UserID, access.FactorsOf(current), shownEvents)
+	if err != nil {
+		return err
+	}
+	cards, err := s.cards(r, current.UserID, s.Activity.WithoutEntries)
 	if err != nil {
 		return err
 	}
@@ -69,7 +73,7 @@ func (s *server) showAccount(
 		AskEmail:    account.Email == "",
 		HasPassword: account.Password,
 		Recent:      current.Recent,
-		Methods:     methodsOf(account, cards),
+		Methods:     methodsOf(account.Account, cards),
 		OwnPasskeys: account.Passkeys,
 		PasskeysOn:  s.Accounts.PasskeysOn(),
 		LastMethod:  account.Methods() == 1,
@@ -81,10 +85,10 @@ func (s *server) showAccount(
 		Verified:    account.Verified,
 		MailRefused: account.MailRefused,
 		MailOn:      s.Accounts.MailOn(),
-		Messages:    messageChoices(account),
+		Messages:    messageChoices(account.Account),
 		Errors:      problems,
 	}
-	if v.Signal, err = s.Accounts.PasskeySignal(account); err != nil {
+	if v.Signal, err = s.Accounts.PasskeySignal(account.Account); err != nil {
 		return err
 	}
 	v.Passkeys = v.Signal != ""
@@ -94,16 +98,9 @@ func (s *server) showAccount(
 		v.Notices[place] = v.claim(place)
 	}
 	v.Preferences.Notice = v.claim(atPreferences)
-	if v.TwoStep, err = s.twoStep(r, account, &v.view); err != nil {
-		return err
-	}
+	v.TwoStep = s.twoStep(r, account, &v.view)
+	v.Undos, v.Events = s.undosInWords(r, account.Undos), s.eventsInWords(r, account.Events)
 	if v.Sections, err = s.sections(r, &v.view); err != nil {
-		return err
-	}
-	if v.Undos, err = s.undos(r); err != nil {
-		return err
-	}
-	if v.Events, err = s.events(r, current.UserID); err != nil {
 		return err
 	}
 	keep(&v)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"cairn/internal/access"
+	"cairn/internal/auth"
 	"cairn/internal/mail"
 )
 
@@ -17,17 +18,13 @@ type accountEvent struct {
 // shownEvents is how many lines of the recent activity the account page has.
 const shownEvents = 10
 
-func (s *server) events(r *http.Request, userID int64) (lines []accountEvent, err error) {
-	events, err := s.Accounts.Events(r.Context(), userID, shownEvents)
-	if err != nil {
-		return nil, err
-	}
+func (s *server) eventsInWords(r *http.Request, events []auth.Event) (lines []accountEvent) {
 	words, zone := s.words(), s.zoneOf(r)
 	for _, e := range events {
 		icon, text := words.happened(e.Kind, e.Facts)
 		lines = append(lines, accountEvent{icon, text, where(e.Facts), e.At.In(zone)})
 	}
-	return lines, nil
+	return lines
 }
 
 // where says from where something was done; "" if it was not done by a browser.

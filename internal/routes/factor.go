@@ -35,13 +35,12 @@ type trustedBrowser struct {
 	Until       time.Time
 }
 
-func (s *server) twoStep(r *http.Request, account auth.Account, v *view) (twoStepView, error) {
-	browsers, err := s.Accounts.TrustedBrowsers(r.Context(), account.ID)
+func (s *server) twoStep(r *http.Request, account auth.Detail, v *view) twoStepView {
 	two := twoStepView{SecondFactor: account.Second, Passkeys: len(account.Passkeys) > 0, Notice: v.claim(atTwoStep)}
-	for _, b := range browsers {
+	for _, b := range account.Trusted {
 		two.Trusted = append(two.Trusted, trustedBrowser{b.ID, browserInWords(b.UserAgent), b.Until.In(s.zoneOf(r))})
 	}
-	return two, err
+	return two
 }
 
 // appView is the page that sets up an authenticator app.

@@ -31,11 +31,15 @@ func (s *server) undos(r *http.Request) (views []undoView, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.undosInWords(r, undos), nil
+}
+
+func (s *server) undosInWords(r *http.Request, undos []auth.Undo) (views []undoView) {
 	zone := s.zoneOf(r)
 	for _, u := range undos {
 		views = append(views, undoView{u.ID, masked(u.Email), u.Until.In(zone), u.Ends})
 	}
-	return views, nil
+	return views
 }
 
 // masked shows just enough of an address for its owner to recognise it: "a…@example.org".
