@@ -3,11 +3,12 @@
 //	db.go       Open: a pool with safe defaults; it waits for a database that is not available yet
 //	pooler.go   connection poolers: how one is detected, and what is different then
 //	limits.go   the time limits of statements behind a connection pooler
-//	idle.go     whether an idle connection is still good
+//	idle.go     whether an idle connection is still good; idle_*.go ask the operating system
 //	lock.go     a lock that one process holds at a time
 //	sqlstate.go what kind of error a statement failed with
 //	failure.go  why there is no connection, in words without credentials
 //	migrate.go  Migrate and Ready: the embedded migrations and whether the database has them
+//	batches.go  statements that change many rows, in batches
 //	schema.go   which schema version this program needs, and whether the database has it
 //	inspect.go  a report about a database, for server doctor
 //	migrations  numbered SQL files, never edited after a release

@@ -11,6 +11,7 @@
 //	stop.go       stopping without failing a request
 //	presence.go   announcing this server to the others, and keeping track of which keys they hold
 //	upkeep.go     periodic work outside requests: deleting expired rows, recording when sessions were last seen
+//	mail.go       what takes mail: the operator's server, or the sandbox's mailbox
 //	metrics.go    the listener for Prometheus
 //	proxies.go    warnings about untrusted proxies
 //	log.go        where log lines go

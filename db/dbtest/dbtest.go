@@ -5,6 +5,12 @@
 //	func TestSomething(t *testing.T) {
 //		pool := dbtest.New(t)
 //
+//	dbtest.go    Main, and databases: migrated ones and empty ones
+//	template.go  the template of the migrated ones, made once for each set of migrations
+//	cluster.go   a server for one test, which stops, kills or freezes it
+//	pooler.go    a PgBouncer for one test
+//	owner_*.go   who owns a directory
+//
 // The server is the one in TEST_DATABASE_URL (whose user must be allowed to create databases), or a private one
 // without durability that all test processes of this user share. Databases are copies of a template that has been
 // migrated once. Tests that stop, kill or freeze their server have one to themselves: NewCluster.

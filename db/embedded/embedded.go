@@ -2,13 +2,14 @@
 // with nothing configured.
 //
 //	embedded.go    what callers use: Options, Server
-//	start.go       Start: join the supervisor of a directory, or become the one that spawns it
+//	start.go       Start: join the supervisor of a directory, or become the one that spawns it; start_other.go fails
 //	supervisor.go  the supervisor, a second process that runs PostgreSQL as long as a lease is held
 //	cluster.go     one PostgreSQL cluster: initdb, start, recover, stop
 //	datadir.go     the directories of the cluster's files and sockets
 //	user.go        the unprivileged account PostgreSQL runs under when we are root
 //	binaries.go    finding initdb and postgres
 //	tools.go       the same programs, for tests that run a cluster themselves
+//	process_*.go   what each operating system says about a process
 //	pidfile.go     what a killed supervisor may have left behind
 //
 // PostgreSQL is a child of the supervisor. Each process that uses it has a connection to the supervisor's lease socket.

@@ -5,8 +5,8 @@
 //	database.go      opening the database, with or without migrating it
 //	listing.go       listings: tables for people, JSON for programs
 //	doctor.go        the list of the doctor's checks, which are in doctor_*.go
-//	accounts.go     acts on accounts, with the parts in operator.go
-//	person.go       how commands name a person
+//	accounts.go      acts on accounts, with the parts in operator.go
+//	person.go        how commands name a person
 //	health.go, instances.go, jobs.go, rekey.go, sessions.go   commands
 //	subscription.go  the subscription to a provider's events; webhooks.go prints addresses to enter by hand
 //	mail.go          a test message, and the doctor's check of the mail server

@@ -1,5 +1,6 @@
 // Package auth is about accounts and their sign-in methods. It speaks no HTTP.
 //
+//	auth.go         kinds of errors, and the store
 //	account.go      users: their name, their sign-in methods, their deletion
 //	detail.go       an account with what else its owner sees of it
 //	email.go        the address of a user

@@ -13,7 +13,6 @@
 //	jobs.go        background jobs: revoking, refreshing idle tokens, fetching pictures
 //	disconnect.go  disconnecting: a connection becomes a revocation
 //	revocation.go  revoking tokens at the provider until it confirms
-//	rekey.go       sealing tokens anew after a change of keys
 //	limits.go      time limits that follow from those of a call
 //
 // The instance that holds a connection's lease refreshes its tokens. It gets the lease only if they are still the

@@ -20,6 +20,7 @@
 //	consent.go        connecting from it; login.go is about signing in from it
 //	command.go        the commands for operators
 //	status.go         how far the change-over has come, with its counts in counts.go
+//	export.go         what is in the archive that a person downloads
 //	free.go           taking an account at a provider from somebody who only claimed it
 //	doctor.go         what the doctor looks at; trouble.go is what the operator has to fix, in the log
 //

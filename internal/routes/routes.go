@@ -13,6 +13,7 @@
 //	input.go        reads what browsers send, once, or refuses it
 //	signup.go       signing up; signin.go has signing in and out
 //	invite.go       who may sign up, and invitations
+//	code.go         the page for a code after the first factor; factor.go has setting up two-step verification
 //	reset.go        a forgotten password
 //	verify.go       proving the address of an account; email.go has changing it, and undoing that
 //	undo.go         ending the time in which a change of address can be undone
@@ -44,7 +45,7 @@
 //	webhooks.go     the providers' webhooks
 //	errors.go       kind of error → status and sentences; the only writer of error pages
 //	failures.go     failures between us and a provider, in words
-//	render.go       page sets, parsed at start, written from a buffer
+//	render.go       page sets, parsed at start, written from a buffer; fold.go makes what is constant in them once
 //	static.go       assets, cached for ever under the hash of their content
 //	compress.go     compression
 //	returnpath.go   where a person may be sent after signing in

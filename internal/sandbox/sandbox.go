@@ -16,6 +16,7 @@
 //	hooks.go       webhooks: sent in the background, with retries, and recorded
 //	strava_push.go, garmin_push.go, foursquare_push.go
 //	               one provider each: its webhooks
+//	mailbox.go     all mail that Cairn sends meanwhile
 //	people.go, picture.go, diary.go, activity.go, route.go, checkin.go
 //	               made-up people, their pictures and their diaries, deterministic
 //	entries.go     additions to diaries and changes: an activity, a check-in

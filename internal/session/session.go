@@ -4,6 +4,7 @@
 // The row is inserted at sign-in and deleted at sign-out. A visitor has no cookie, has no row and causes no query. scs
 // holds the data of a request and makes tokens. What scs and pgxstore leave open is closed here:
 //
+//	session.go  kinds of errors, and the Manager
 //	handler.go  the request: find the row, buffer the response, save before its first byte, set the cookie
 //	buffer.go   the response that is held back
 //	token.go    tokens and their cookie

@@ -9,7 +9,7 @@
 //	figures.go       rows of figures for docs/performance.md
 //	journal.go       a server's log
 //	mail.go          a mail server; mail_message.go is what it gets, and mail_line.go lets it hang
-//	memory_linux.go  a temporary directory in memory
+//	memory_*.go      a temporary directory in memory, which only Linux has
 //	place.go         ports and directories
 //	secrets.go       secrets for servers
 //	process/         servers in processes of their own; a package of its own, because it imports the server's parts
