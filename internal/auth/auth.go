@@ -107,7 +107,7 @@ type Options struct {
 }
 
 // New returns the accounts in a database. The secret, the same on all instances, keys the names of rate-limit counters,
-// so that their table reveals no address, and the tokens of links in messages.
+// so that their table reveals no address, the tokens of links in messages, and the challenges of passkeys.
 func New(pool *pgxpool.Pool, secret string, o Options) *Accounts {
 	a := &Accounts{
 		Limits: cmp.Or(o.Limits, DefaultLimits()),
