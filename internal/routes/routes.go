@@ -1,5 +1,5 @@
-// Package routes serves browsers and the operator's tools. It is the only package that knows URLs,
-// status codes and wording.
+// Package routes serves browsers and the operator's tools. It has the site's URLs, pages and status codes, except for
+// the paths of providers' callbacks (package config) and the pages of the change-over (package node).
 //
 //	routes.go       the whole URL map and the order of the middleware
 //	observer.go     what is reported to the operator's metrics
