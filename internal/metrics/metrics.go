@@ -51,7 +51,8 @@ func New(pool *pgxpool.Pool, timeout time.Duration) *Metrics {
 			"From a request's headers to the end of its response.",
 			"method", "route"),
 		signIns: counter("cairn_sign_ins_total",
-			"Sign-ins by method (password or a provider) and result: ok, refused, limited, declined, failed.",
+			"Sign-ins by method (password, passkey, a provider, or how people from the Node server came) "+
+				"and result: ok, code_asked, refused, limited, declined, failed.",
 			"method", "result"),
 		limited: counter("cairn_rate_limited_total",
 			"Requests that a rate limit refused, by the name of the limit.",
