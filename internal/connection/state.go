@@ -15,26 +15,9 @@ import (
 	"cairn/internal/oauth"
 )
 
-// State is how well a connection works, as of the last call.
-//
-//	        Connect
-//	           │
-//	           ▼      no usable answer, too many requests
-//	        active ◄────────────────────► degraded
-//	         ▲  │     our application is refused, or its day's quota is spent
-//	         │  ├───────────────────────► suspended
-//	         │  │     the newest tokens are refused, or a fresh one, or are damaged here
-//	Connect  │  └───────────────────────► needs reconnect
-//	         └────────────────────────────────┘
-//
-// Disconnecting leads from each of these to revoking, until the provider has confirmed the revocation, and then
-// to ended. If a provider has no revocation, it leads to ended at once.
-//
-// A connection that is degraded or suspended may have a time before which no call is made (Connection.RetryAt).
-//
-// A usable answer leads back from degraded and suspended; only the owner can lead back from needs
-// reconnect. Whether a connection is limited is not a state: that follows from the granted
-// permissions (oauth.Provider.Missing).
+// State is how well a connection works, as of the last call. docs/connections.md, "States", draws how one leads to
+// another. A connection that is Degraded or Suspended may have a time before which no call is made
+// (Connection.RetryAt). Whether permissions are missing is not a state (oauth.Provider.Missing).
 type State string
 
 // States, and their stored words in cairn.connections and cairn.connection_events.

@@ -21,13 +21,12 @@
 //	mirror.go   sessions that another server can take over
 //	upkeep.go   removing expired rows, and recording when a session was last seen
 //
-// A credential (a password, a provider's account) or a recent session may become invalid between its check and the
-// transaction that relies on it. So that transaction checks it again, under a lock on its row. The owner of the row
-// does that: auth.StillProven for credentials, auth.UseCode for codes, Manager.StillLive for sessions. SignIn and
-// ChangeAccess lead such transactions, and package access puts them together. All lock in the same order, so that there
-// is no deadlock: the challenge of a passkey, addresses, user, credential, code, connection, browser, session. Deleting
-// or disabling an account locks the user's row first, FOR UPDATE. A change of sign-in methods locks it FOR NO KEY
-// UPDATE, and everything else that refers to a user FOR KEY SHARE.
+// A transaction that relies on a credential or a session checks it again (docs/sessions.md, "Proof and act"). SignIn
+// and ChangeAccess lead such transactions, and package access puts them together. All lock in the same order, so that
+// there is no deadlock: the challenge of a passkey, addresses, user, credential, code, connection, browser, session.
+// Deleting or disabling an account locks the user's row first, FOR UPDATE. A change of sign-in methods locks it FOR NO
+// KEY UPDATE: one at a time, so that two removals can't each leave the other's method as the last. Everything else that
+// refers to a user locks it FOR KEY SHARE.
 //
 // A session that began with one factor is not recent if the account has a second one. So whatever needs a recent
 // sign-in needs two factors then.
