@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"cairn/db"
 )
 
 // BrowserLife is how long an account knows a browser after its last sign-in.
@@ -105,11 +107,11 @@ func (a *Accounts) SweepBrowsers(ctx context.Context) (more bool, err error) {
 		DELETE FROM cairn.browsers WHERE (token_hash, user_id) IN (
 			SELECT token_hash, user_id FROM cairn.browsers
 			WHERE last_used < now() - $1::interval ORDER BY last_used LIMIT $2 FOR UPDATE SKIP LOCKED)`,
-		BrowserLife, sweepBatch)
+		BrowserLife, db.Batch)
 	if err != nil {
 		return false, fmt.Errorf("auth: sweep browsers: %w", err)
 	}
-	return tag.RowsAffected() == sweepBatch, nil
+	return tag.RowsAffected() == db.Batch, nil
 }
 
 // SweepTrust forgets the names of one batch of browsers that are no longer trusted, and reports whether more may be
@@ -118,11 +120,11 @@ func (a *Accounts) SweepTrust(ctx context.Context) (more bool, err error) {
 	tag, err := a.pool.Exec(ctx, `
 		UPDATE cairn.browsers SET trusted_until = NULL, user_agent = '' WHERE (token_hash, user_id) IN (
 			SELECT token_hash, user_id FROM cairn.browsers
-			WHERE trusted_until < now() ORDER BY trusted_until LIMIT $1 FOR UPDATE SKIP LOCKED)`, sweepBatch)
+			WHERE trusted_until < now() ORDER BY trusted_until LIMIT $1 FOR UPDATE SKIP LOCKED)`, db.Batch)
 	if err != nil {
 		return false, fmt.Errorf("auth: sweep trusted browsers: %w", err)
 	}
-	return tag.RowsAffected() == sweepBatch, nil
+	return tag.RowsAffected() == db.Batch, nil
 }
 
 func digest(token string) []byte {

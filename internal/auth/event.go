@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/db"
 	"cairn/internal/mail"
 	"cairn/internal/text"
 )
@@ -137,9 +138,9 @@ func (a *Accounts) SweepEvents(ctx context.Context) (more bool, err error) {
 	tag, err := a.pool.Exec(ctx, `
 		DELETE FROM cairn.account_events WHERE id IN (
 			SELECT id FROM cairn.account_events WHERE at < now() - $1::interval ORDER BY at LIMIT $2
-			FOR UPDATE SKIP LOCKED)`, eventLife, sweepBatch)
+			FOR UPDATE SKIP LOCKED)`, eventLife, db.Batch)
 	if err != nil {
 		return false, fmt.Errorf("auth: sweep events: %w", err)
 	}
-	return tag.RowsAffected() == sweepBatch, nil
+	return tag.RowsAffected() == db.Batch, nil
 }

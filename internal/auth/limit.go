@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"cairn/db"
 )
 
 // LimitError says that a rate limit is exceeded, and when the action is allowed again.
@@ -33,13 +35,13 @@ type database interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-func (a *Accounts) allow(ctx context.Context, db database, counts []Count) error {
+func (a *Accounts) allow(ctx context.Context, on database, counts []Count) error {
 	counters := a.counters(counts)
 	var args []any
 	for _, c := range counters {
 		args = append(args, c.bucket, c.max, c.window)
 	}
-	return a.refusal(counters, db.QueryRow(ctx, countStatement(len(counters)), args...))
+	return a.refusal(counters, on.QueryRow(ctx, countStatement(len(counters)), args...))
 }
 
 // StillAllowed returns what Allow would return, and counts nothing. It is for the first step of an action whose last
@@ -139,18 +141,16 @@ func (a *Accounts) Reset(ctx context.Context, counts ...Count) error {
 	return nil
 }
 
-const sweepBatch = 500
-
 // Sweep deletes one batch of counters whose window has ended, and reports whether more may be left.
 func (a *Accounts) Sweep(ctx context.Context) (more bool, err error) {
 	tag, err := a.pool.Exec(ctx, `
 		DELETE FROM cairn.rate_limits WHERE bucket IN (
 			SELECT bucket FROM cairn.rate_limits WHERE resets_at < now()
-			ORDER BY resets_at LIMIT $1 FOR UPDATE SKIP LOCKED)`, sweepBatch)
+			ORDER BY resets_at LIMIT $1 FOR UPDATE SKIP LOCKED)`, db.Batch)
 	if err != nil {
 		return false, fmt.Errorf("auth: sweep: %w", err)
 	}
-	return tag.RowsAffected() == sweepBatch, nil
+	return tag.RowsAffected() == db.Batch, nil
 }
 
 // bucket returns the name of a counter. It is a keyed hash, because a plain one of an address can be guessed.

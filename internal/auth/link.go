@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/db"
 	"cairn/internal/mail"
 )
 
@@ -240,9 +241,9 @@ func (a *Accounts) SweepLinks(ctx context.Context) (more bool, err error) {
 	tag, err := a.pool.Exec(ctx, `
 		DELETE FROM cairn.links WHERE id IN (
 			SELECT id FROM cairn.links WHERE expires_at < now() ORDER BY expires_at LIMIT $1
-			FOR UPDATE SKIP LOCKED)`, sweepBatch)
+			FOR UPDATE SKIP LOCKED)`, db.Batch)
 	if err != nil {
 		return false, fmt.Errorf("auth: sweep links: %w", err)
 	}
-	return tag.RowsAffected() == sweepBatch, nil
+	return tag.RowsAffected() == db.Batch, nil
 }

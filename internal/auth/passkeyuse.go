@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/db"
 	"cairn/internal/mail"
 	"cairn/internal/passkey"
 )
@@ -225,9 +226,9 @@ func (a *Accounts) SweepChallenges(ctx context.Context) (more bool, err error) {
 	tag, err := a.pool.Exec(ctx, `
 		DELETE FROM cairn.used_challenges WHERE challenge_hash IN (
 			SELECT challenge_hash FROM cairn.used_challenges WHERE expires_at < now() - $1::interval
-			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, usedChallengeLife, sweepBatch)
+			ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, usedChallengeLife, db.Batch)
 	if err != nil {
 		return false, fmt.Errorf("auth: sweep challenges: %w", err)
 	}
-	return tag.RowsAffected() == sweepBatch, nil
+	return tag.RowsAffected() == db.Batch, nil
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"cairn/db"
 )
 
 const (
@@ -22,7 +24,6 @@ const (
 	LiveFor = 2 * time.Minute
 	// staleRetention is how long the row of a killed server is kept.
 	staleRetention = time.Hour
-	sweepBatch     = 100
 )
 
 // Instance is the row of a server. All times are from the database's clock.
@@ -90,11 +91,11 @@ func (s *Self) Sweep(ctx context.Context) (more bool, err error) {
 		DELETE FROM cairn.instances WHERE id IN (
 			SELECT id FROM cairn.instances WHERE last_seen < now() - $1::interval
 			ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)`,
-		staleRetention, sweepBatch)
+		staleRetention, db.Batch)
 	if err != nil {
 		return false, fmt.Errorf("instance: sweep: %w", err)
 	}
-	return tag.RowsAffected() == sweepBatch, nil
+	return tag.RowsAffected() == db.Batch, nil
 }
 
 // List returns all registered servers, the oldest first.

@@ -7,8 +7,11 @@ import (
 	"net/url"
 	"testing"
 
+	"cairn/db/dbtest"
 	"cairn/internal/testkit"
 )
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
 
 // host is the name by which tests know their mail server. It is not this machine's, so the rules for others apply.
 const host = "mail.example.org"

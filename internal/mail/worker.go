@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
+
+	"cairn/db"
 )
 
 // Transport sends a message: a Sender, or the sandbox's mailbox. Errors: ErrRefused and ErrInvalid, which are final;
@@ -121,13 +123,17 @@ func (w *Worker) send(ctx context.Context, d Draft) (err error) {
 // keptFor is how long a message is tried, and a little more.
 const keptFor = 3 * 24 * time.Hour
 
-// Sweep forgets messages whose jobs have ended without that, because mail was turned off or the database was away.
+// Sweep forgets one batch of messages whose jobs have ended without that, because mail was turned off or the database
+// was away. It reports whether more may be left.
 func Sweep(ctx context.Context, pool *pgxpool.Pool) (more bool, err error) {
-	_, err = pool.Exec(ctx, `DELETE FROM cairn.messages WHERE created_at < now() - $1::interval`, keptFor)
+	tag, err := pool.Exec(ctx, `
+		DELETE FROM cairn.messages WHERE id IN (
+			SELECT id FROM cairn.messages WHERE created_at < now() - $1::interval
+			ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keptFor, db.Batch)
 	if err != nil {
 		return false, fmt.Errorf("mail: sweep messages: %w", err)
 	}
-	return false, nil
+	return tag.RowsAffected() == db.Batch, nil
 }
 
 func (w *Worker) forget(ctx context.Context, id int64, d Draft, result string) error {

@@ -207,16 +207,14 @@ func (s *Sessions) sweep(ctx context.Context) (more bool, err error) {
 		tag, err := s.pool.Exec(ctx, `
 			DELETE FROM `+old.table+` WHERE `+old.key+` IN (
 				SELECT `+old.key+` FROM `+old.table+`
-				WHERE `+old.since+` < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, old.age, sweepBatch)
+				WHERE `+old.since+` < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, old.age, db.Batch)
 		if err != nil {
 			return false, fmt.Errorf("node: sweep %s: %w", old.table, err)
 		}
-		more = more || tag.RowsAffected() == sweepBatch
+		more = more || tag.RowsAffected() == db.Batch
 	}
 	return more, nil
 }
-
-const sweepBatch = 500
 
 // token makes the token of the session that replaces one of the Node server's. It has the shape of all our tokens.
 func (s *Sessions) token(sid string) string {

@@ -110,10 +110,10 @@ func (s *Sessions) endAgain(ctx context.Context) (more bool, err error) {
 	tag, err := s.pool.Exec(ctx, `
 		DELETE FROM `+table+` WHERE sid IN (
 			SELECT n.sid FROM cairn.node_ended_sessions e JOIN `+table+` n ON n.sid = e.sid
-			WHERE e.ended_at > now() - $1::interval LIMIT $2 FOR UPDATE OF n SKIP LOCKED)`, rewritten, sweepBatch)
+			WHERE e.ended_at > now() - $1::interval LIMIT $2 FOR UPDATE OF n SKIP LOCKED)`, rewritten, db.Batch)
 	switch {
 	case err == nil:
-		return tag.RowsAffected() == sweepBatch, nil
+		return tag.RowsAffected() == db.Batch, nil
 	case db.Passing(err):
 		return false, fmt.Errorf("node: end sessions in %s again: %w", table, err)
 	}

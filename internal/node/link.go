@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn/db"
 	"cairn/internal/access"
 	"cairn/internal/auth"
 )
@@ -154,11 +155,11 @@ func (l links) sweep(ctx context.Context) (more bool, err error) {
 	for _, table := range []string{"cairn.node_links", "cairn.node_consents"} {
 		tag, err := l.pool.Exec(ctx, `
 			DELETE FROM `+table+` WHERE token_hash IN (
-				SELECT token_hash FROM `+table+` WHERE expires_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED)`, sweepBatch)
+				SELECT token_hash FROM `+table+` WHERE expires_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED)`, db.Batch)
 		if err != nil {
 			return false, fmt.Errorf("node: sweep links: %w", err)
 		}
-		more = more || tag.RowsAffected() == sweepBatch
+		more = more || tag.RowsAffected() == db.Batch
 	}
 	return more, nil
 }
@@ -174,7 +175,7 @@ func newOperatorLink(ctx context.Context, pool *pgxpool.Pool, userID int64) (tok
 		if err := auth.KeepUser(ctx, tx, userID); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `DELETE FROM cairn.node_links WHERE user_id = $1 OR expires_at < now()`, userID)
+		_, err := tx.Exec(ctx, `DELETE FROM cairn.node_links WHERE user_id = $1`, userID)
 		if err == nil {
 			_, err = tx.Exec(ctx, `
 				INSERT INTO cairn.node_links (token_hash, user_id, expires_at) VALUES ($1, $2, now() + $3::interval)`,

@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/oauth2"
+
+	"cairn/db"
 )
 
 // Owner is who begins an attempt and may finish it: a signed-in person in one session, or a browser, which has a
@@ -164,11 +166,11 @@ func (c *Client) Sweep(ctx context.Context) (more bool, err error) {
 		DELETE FROM cairn.oauth_attempts WHERE state_hash IN (
 			SELECT state_hash FROM cairn.oauth_attempts
 			WHERE created_at < now() - $1::interval
-			ORDER BY created_at LIMIT 500 FOR UPDATE SKIP LOCKED)`, c.limits.Attempt)
+			ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, c.limits.Attempt, db.Batch)
 	if err != nil {
 		return false, fmt.Errorf("oauth: sweep attempts: %w", err)
 	}
-	return tag.RowsAffected() == 500, nil
+	return tag.RowsAffected() == db.Batch, nil
 }
 
 func digest(secret string) []byte {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-)
 
-const sweepBatch = 500
+	"cairn/db"
+)
 
 // Sweep deletes one batch of expired sessions, records why they ended, and reports whether more may be left. Instances
 // that sweep at the same time skip each other's rows.
@@ -25,11 +25,11 @@ func (m *Manager) Sweep(ctx context.Context) (more bool, err error) {
 		INSERT INTO cairn.ended_sessions (token, user_id, reason, ended_at)
 		SELECT token, user_id, CASE WHEN created + $2::interval <= now() THEN 'limit' ELSE 'expired' END, expiry
 		FROM gone
-		ON CONFLICT (token) DO NOTHING`, sweepBatch, m.MaxLifetime)
+		ON CONFLICT (token) DO NOTHING`, db.Batch, m.MaxLifetime)
 	if err != nil {
 		return false, fmt.Errorf("session: sweep: %w", err)
 	}
-	return tag.RowsAffected() == sweepBatch, nil
+	return tag.RowsAffected() == db.Batch, nil
 }
 
 // SweepEndings deletes one batch of endings that are older than endingRetention, and reports whether more may be left.
@@ -40,11 +40,11 @@ func (m *Manager) SweepEndings(ctx context.Context) (more bool, err error) {
 			WHERE ended_at < now() - $2::interval
 			ORDER BY ended_at
 			LIMIT $1
-			FOR UPDATE SKIP LOCKED)`, sweepBatch, endingRetention)
+			FOR UPDATE SKIP LOCKED)`, db.Batch, endingRetention)
 	if err != nil {
 		return false, fmt.Errorf("session: sweep endings: %w", err)
 	}
-	return tag.RowsAffected() == sweepBatch, nil
+	return tag.RowsAffected() == db.Batch, nil
 }
 
 // touch remembers that a session was used. SaveLastSeen records it later, outside the request.
