@@ -68,9 +68,39 @@ func (c cost) of(ctx context.Context) (calls int, percent *int) {
 // windows are the quarter hour and the day in which a call was counted, by their beginnings.
 type windows struct{ quarter, day time.Time }
 
-// reserve asks the budget for a call, and counts it. It is one statement, which reads the clock
-// under the budget's lock, so that no window opens twice, however many instances ask. Errors:
-// *Error with Until.
+// reserveCall decides whether the provider $1 may be called now, and counts $2 calls if so. It may not be called while
+// it wants no calls, nor once $3 percent of a limit are used up, of the quarter hour's or of the day's. Then until is
+// when it may, otherwise NULL; day_spent says whether the day's limit is among the reasons. Without $3 limits don't
+// matter. One that is not known doesn't either, and calls are counted once the quarter hour's is known.
+//
+// The clock is read under the budget's lock, so that no window opens twice, however many instances ask.
+const reserveCall = `
+	WITH locked AS MATERIALIZED (
+		SELECT * FROM cairn.budgets WHERE provider = $1 FOR UPDATE
+	), timed AS MATERIALIZED (
+		SELECT *, clock_timestamp() AS at FROM locked
+	), budget AS (
+		SELECT at, paused_until, quarter_limit, day_limit,
+		       quarter_limit * $3::int / 100 AS quarter_share, day_limit * $3::int / 100 AS day_share,
+		       date_bin('15 minutes', at, 'epoch') AS quarter, date_bin('1 day', at, 'epoch') AS day,
+		       CASE WHEN quarter = date_bin('15 minutes', at, 'epoch') THEN quarter_used ELSE 0 END AS quarter_used,
+		       CASE WHEN day = date_bin('1 day', at, 'epoch') THEN day_used ELSE 0 END AS day_used
+		FROM timed
+	), verdict AS (
+		SELECT *, COALESCE(day_used >= day_share, false) AS day_spent,
+		       GREATEST(CASE WHEN paused_until > at THEN paused_until END,
+		                CASE WHEN quarter_used >= quarter_share THEN quarter + interval '15 minutes' END,
+		                CASE WHEN day_used >= day_share THEN day + interval '1 day' END) AS until
+		FROM budget
+	), counted AS (
+		UPDATE cairn.budgets b
+		SET quarter = v.quarter, quarter_used = v.quarter_used + $2, day = v.day, day_used = v.day_used + $2
+		FROM verdict v
+		WHERE b.provider = $1 AND v.until IS NULL AND v.quarter_limit IS NOT NULL
+	)
+	SELECT quarter, day, until, day_spent FROM verdict`
+
+// reserve asks the budget for a call, and counts it. Errors: *Error with Until.
 func (c *Caller) reserve(ctx context.Context, call string, cost cost) (windows, error) {
 	if c.client.pool == nil {
 		return windows{}, nil
@@ -79,32 +109,7 @@ func (c *Caller) reserve(ctx context.Context, call string, cost cost) (windows, 
 	var w windows
 	var until *time.Time
 	var day bool
-	err := c.client.pool.QueryRow(ctx, `
-		WITH locked AS MATERIALIZED (
-			SELECT * FROM cairn.budgets WHERE provider = $1 FOR UPDATE
-		), timed AS MATERIALIZED (
-			SELECT *, clock_timestamp() AS at FROM locked
-		), budget AS (
-			SELECT at, paused_until, quarter_limit, day_limit,
-			       quarter_limit * $3::int / 100 AS quarter_share, day_limit * $3::int / 100 AS day_share,
-			       date_bin('15 minutes', at, 'epoch') AS quarter, date_bin('1 day', at, 'epoch') AS day,
-			       CASE WHEN quarter = date_bin('15 minutes', at, 'epoch') THEN quarter_used ELSE 0 END AS quarter_used,
-			       CASE WHEN day = date_bin('1 day', at, 'epoch') THEN day_used ELSE 0 END AS day_used
-			FROM timed
-		), verdict AS (
-			SELECT *, COALESCE(day_used >= day_share, false) AS day_spent,
-			       GREATEST(CASE WHEN paused_until > at THEN paused_until END,
-			                CASE WHEN quarter_used >= quarter_share THEN quarter + interval '15 minutes' END,
-			                CASE WHEN day_used >= day_share THEN day + interval '1 day' END) AS until
-			FROM budget
-		), counted AS (
-			UPDATE cairn.budgets b
-			SET quarter = v.quarter, quarter_used = v.quarter_used + $2, day = v.day, day_used = v.day_used + $2
-			FROM verdict v
-			WHERE b.provider = $1 AND v.until IS NULL AND v.quarter_limit IS NOT NULL
-		)
-		SELECT quarter, day, until, day_spent FROM verdict`,
-		c.Key, calls, percent).Scan(&w.quarter, &w.day, &until, &day)
+	err := c.client.pool.QueryRow(ctx, reserveCall, c.Key, calls, percent).Scan(&w.quarter, &w.day, &until, &day)
 	if err != nil {
 		return windows{}, fmt.Errorf("oauth: reserve a call to %s: %w", c.Key, err)
 	}
