@@ -72,8 +72,8 @@ func eachSource(t *testing.T, do func(path string) error) {
 	}
 }
 
-// eachLiteral calls do for every string literal in the program's Go code. It skips tests and imports.
-func eachLiteral(t *testing.T, do func(file, literal string)) {
+// eachFile calls do for every Go file of the program, by its path in the repository.
+func eachFile(t *testing.T, do func(name string, file *ast.File)) {
 	t.Helper()
 	eachSource(t, func(path string) error {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
@@ -81,17 +81,33 @@ func eachLiteral(t *testing.T, do func(file, literal string)) {
 			return err
 		}
 		name, err := filepath.Rel("../..", path)
-		ast.Inspect(file, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.ImportSpec:
-				return false
-			case *ast.BasicLit:
-				if n.Kind == token.STRING {
-					do(filepath.ToSlash(name), n.Value)
-				}
-			}
-			return true
-		})
+		do(filepath.ToSlash(name), file)
 		return err
 	})
+}
+
+// eachLiteral calls do for every string literal in the program's Go code. It skips tests and imports.
+func eachLiteral(t *testing.T, do func(file, literal string)) {
+	t.Helper()
+	eachFile(t, func(name string, file *ast.File) {
+		for _, literal := range literalsIn(file) {
+			do(name, literal)
+		}
+	})
+}
+
+// literalsIn returns the string literals in a part of a program. It skips imports.
+func literalsIn(part ast.Node) (literals []string) {
+	ast.Inspect(part, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ImportSpec:
+			return false
+		case *ast.BasicLit:
+			if n.Kind == token.STRING {
+				literals = append(literals, n.Value)
+			}
+		}
+		return true
+	})
+	return literals
 }

@@ -96,10 +96,10 @@ func (a *Accounts) ResetFactors(ctx context.Context, tx pgx.Tx, userID int64) (d
 		return FactorsReset{}, err
 	}
 	err = tx.QueryRow(ctx, `
-		WITH passkeys AS (DELETE FROM cairn.passkeys WHERE user_id = $1 RETURNING 1),
+		WITH removed AS (DELETE FROM cairn.passkeys WHERE user_id = $1 RETURNING 1),
 		     factor AS (DELETE FROM cairn.second_factors WHERE user_id = $1 RETURNING app),
 		     asked AS (UPDATE cairn.identities SET skips_code = false WHERE user_id = $1 AND skips_code)
-		SELECT (SELECT count(*) FROM passkeys), EXISTS (SELECT FROM factor WHERE app IS NOT NULL),
+		SELECT (SELECT count(*) FROM removed), EXISTS (SELECT FROM factor WHERE app IS NOT NULL),
 		       (SELECT count(*) FROM cairn.identities WHERE user_id = $1 AND signs_in) +
 		       (SELECT count(*) FROM cairn.passwords WHERE user_id = $1)`, userID).
 		Scan(&done.Passkeys, &done.App, &done.Methods)
