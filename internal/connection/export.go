@@ -113,11 +113,12 @@ func (s *Store) ExportHistory(
 func (s *Store) ExportPictures(
 	ctx context.Context, userID, after int64,
 ) (pictures []ExportedPicture, next int64, err error) {
+	providers, keep := s.keepPictures()
 	rows, _ := s.pool.Query(ctx, `
 		SELECT identity_id, c.provider, a.media_type, a.fetched_at, a.image
-		FROM cairn.connections c JOIN cairn.avatars a USING (identity_id)
-		WHERE c.user_id = $1 AND identity_id > $2 AND a.fetched_at > now() - $3::interval
-		ORDER BY identity_id LIMIT 1`, userID, after, pictureLife) // CollectRows returns its error
+		FROM cairn.connections c JOIN cairn.avatars a USING (identity_id) `+joinPictureRule+`
+		WHERE c.user_id = $3 AND identity_id > $4 AND a.fetched_at > now() - rule.keep
+		ORDER BY identity_id LIMIT 1`, providers, keep, userID, after) // CollectRows returns its error
 	pictures, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e ExportedPicture, err error) {
 		err = row.Scan(&next, &e.Provider, &e.MediaType, &e.FetchedAt, &e.Image)
 		e.FetchedAt = e.FetchedAt.UTC()

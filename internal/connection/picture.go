@@ -12,13 +12,8 @@ import (
 	"cairn/internal/oauth"
 )
 
-const (
-	// pictureEvery is the time between two requests for a connection's picture.
-	pictureEvery = 24 * time.Hour
-	// pictureLife is how long a picture is kept if it can't be fetched again: no longer than entries
-	// (docs/providers.md, 2.10).
-	pictureLife = 7 * 24 * time.Hour
-)
+// pictureEvery is the time between two requests for a connection's picture.
+const pictureEvery = 24 * time.Hour
 
 // Picture is our copy of the picture of a connected account.
 type Picture struct {
@@ -85,11 +80,13 @@ func (s *Store) storePicture(ctx context.Context, identityID int64, p Picture) e
 // Picture returns the picture of a user's connection to a provider, or of the first connection that has one if provider
 // is empty. Errors: ErrNotFound.
 func (s *Store) Picture(ctx context.Context, userID int64, provider string) (p Picture, err error) {
+	providers, keep := s.keepPictures()
 	err = s.pool.QueryRow(ctx, `
 		SELECT a.media_type, a.image FROM cairn.connections c JOIN cairn.avatars a USING (identity_id)
-		WHERE c.user_id = $1 AND (c.provider = $2 OR $2 = '') AND c.picture_url <> ''
-		  AND a.fetched_at > now() - $3::interval
-		ORDER BY c.connected_at, c.identity_id LIMIT 1`, userID, provider, pictureLife).Scan(&p.Type, &p.Body)
+		`+joinPictureRule+`
+		WHERE c.user_id = $3 AND (c.provider = $4 OR $4 = '') AND c.picture_url <> ''
+		  AND a.fetched_at > now() - rule.keep
+		ORDER BY c.connected_at, c.identity_id LIMIT 1`, providers, keep, userID, provider).Scan(&p.Type, &p.Body)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Picture{}, ErrNotFound
 	}
@@ -99,14 +96,28 @@ func (s *Store) Picture(ctx context.Context, userID int64, provider string) (p P
 	return p, nil
 }
 
+// joinPictureRule finds out how long the picture of a connection c may be kept, from what keepPictures returns, as $1
+// and $2.
+const joinPictureRule = `JOIN unnest($1::text[], $2::interval[]) AS rule (provider, keep) ON rule.provider = c.provider`
+
+// keepPictures returns the keys of all providers, and how long the pictures of each may be kept.
+func (s *Store) keepPictures() (providers []string, keep []time.Duration) {
+	for _, p := range s.providers {
+		providers, keep = append(providers, p.Key), append(keep, p.KeepPictures)
+	}
+	return providers, keep
+}
+
 // SweepPictures removes pictures that may no longer be kept, and those that people have removed at the provider.
 func (s *Store) SweepPictures(ctx context.Context) error {
+	providers, keep := s.keepPictures()
 	err := db.InBatches(ctx, s.pool, `
 		UPDATE cairn.avatars SET image = NULL, media_type = NULL, fetched_at = NULL WHERE identity_id IN (
 			SELECT a.identity_id FROM cairn.avatars a
 			JOIN cairn.connections c USING (identity_id)
-			WHERE a.fetched_at < now() - $1::interval OR a.fetched_at IS NOT NULL AND c.picture_url = ''
-			LIMIT $2 FOR SHARE OF c SKIP LOCKED FOR UPDATE OF a SKIP LOCKED)`, pictureLife)
+			`+joinPictureRule+`
+			WHERE a.fetched_at < now() - rule.keep OR a.fetched_at IS NOT NULL AND c.picture_url = ''
+			LIMIT $3 FOR SHARE OF c SKIP LOCKED FOR UPDATE OF a SKIP LOCKED)`, providers, keep)
 	if err != nil {
 		return fmt.Errorf("connection: sweep pictures: %w", err)
 	}

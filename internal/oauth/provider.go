@@ -45,6 +45,8 @@ type Provider struct {
 
 	// PictureHosts have people's pictures: "x.example.com", or "*.example.com" for every host below it.
 	PictureHosts []string
+	// KeepPictures is how long a picture may be kept if it can't be fetched again; 0: not at all.
+	KeepPictures time.Duration
 
 	// RegistersDomain says that the callback is registered at the provider by its domain alone.
 	RegistersDomain bool

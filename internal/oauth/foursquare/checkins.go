@@ -17,9 +17,9 @@ import (
 var _ activity.Asked = adapter{}
 
 // Rules implements activity.Source. Calls that no person asked for are more frequent than at other providers, because
-// pushes may not be set up. Check-ins are kept no longer than entries of the others.
+// pushes may not be set up.
 func (adapter) Rules() activity.Rules {
-	return activity.Rules{Every: 6 * time.Hour, Keep: 7 * 24 * time.Hour}
+	return activity.Rules{Every: 6 * time.Hour, Keep: keep}
 }
 
 // Newest implements activity.Asked.

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"time"
 
 	"cairn/internal/oauth"
 	"cairn/internal/text"
@@ -22,6 +23,9 @@ const Key = "foursquare"
 // apiVersion is the day of the API version that we were written for. Foursquare wants a fixed day, not today's.
 const apiVersion = "20260901"
 
+// keep is how long what is a person's is kept: no longer than at the other providers (docs/providers.md, 4.8).
+const keep = 7 * 24 * time.Hour
+
 // New describes Foursquare: OAuth 2 with a secret, but without scopes, PKCE, refresh tokens and expiry. No call
 // revokes a token: people remove the app at Foursquare.
 func New(app oauth.App) *oauth.Provider {
@@ -30,7 +34,7 @@ func New(app oauth.App) *oauth.Provider {
 		ManageURL:   "https://foursquare.com/settings/connections",
 		Offer:       "Lets Cairn see your profile and your check-ins.",
 		Attribution: "Places by Foursquare",
-		Hosts:       "https://*.foursquare.com", PictureHosts: []string{"*.4sqi.net"},
+		Hosts:       "https://*.foursquare.com", PictureHosts: []string{"*.4sqi.net"}, KeepPictures: keep,
 		Permissions: []oauth.Permission{{Key: "account", Words: "See your profile and your check-ins"}},
 		Authorize:   authorize,
 		APIError:    apiError,

@@ -16,10 +16,10 @@ import (
 var _ activity.Asked = adapter{}
 
 // Rules implements activity.Source. Calls that no person asked for are rare: webhooks report changes, and the quota is
-// small. Strava lets us keep entries for a week (docs/providers.md, 2.10).
+// small.
 func (adapter) Rules() activity.Rules {
 	return activity.Rules{
-		Every: 12 * time.Hour, Keep: 7 * 24 * time.Hour,
+		Every: 12 * time.Hour, Keep: keep,
 		Needs: []string{"activity:read_all", "activity:read"},
 	}
 }

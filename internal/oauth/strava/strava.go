@@ -24,6 +24,9 @@ import (
 // Key names Strava in routes and in the database.
 const Key = "strava"
 
+// keep is how long Strava lets us keep what is a person's (docs/providers.md, 2.10).
+const keep = 7 * 24 * time.Hour
+
 // New describes Strava: OAuth 2 with a secret and without PKCE. People may untick scopes, and the callback says which
 // were granted. Scopes are sent as one string with commas: x/oauth2 would join them with spaces, which Strava has
 // misread.
@@ -40,7 +43,7 @@ func New(app oauth.App) *oauth.Provider {
 			{Key: "activity:read_all", Words: "See your activities, including those only you can see", Needed: true},
 		},
 		RefreshEarly: time.Minute, AssumedLife: 6 * time.Hour,
-		PictureHosts:    []string{"dgalywyr863hv.cloudfront.net", "lh3.googleusercontent.com"},
+		PictureHosts: []string{"dgalywyr863hv.cloudfront.net", "lh3.googleusercontent.com"}, KeepPictures: keep,
 		RegistersDomain: true, Deadlines: deadlines(),
 		AuthParams: []oauth2.AuthCodeOption{oauth2.SetAuthURLParam("approval_prompt", "auto")},
 		APIError:   apiError,
