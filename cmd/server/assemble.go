@@ -59,10 +59,10 @@ func (s server) assemble(
 	if err := own.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err
 	}
-	entries := activity.New(activity.Deps{
+	own.entries = activity.New(activity.Deps{
 		Pool: s.pool, Sealer: sealer, Connections: own.connections, Providers: providers, Syncs: syncs,
 	})
-	features := []jobs.Feature{own.connections, entries}
+	features := []jobs.Feature{own.connections, own.entries}
 	if transport != nil {
 		features = append(features, own.accounts, mail.NewWorker(mail.Deps{
 			Pool: s.pool, Log: s.log, Transport: transport, Accounts: own.accounts, Words: words.Message,
@@ -83,13 +83,13 @@ func (s server) assemble(
 	handler, err := routes.New(routes.Deps{
 		PublicURL: s.site, TrustedProxies: s.TrustedProxies, Log: s.log,
 		Sessions: own.sessions, Accounts: own.accounts, OAuth: own.oauth, Connections: own.connections,
-		Activity: entries, Providers: providers.Usable(), Sandbox: simulated.site,
+		Activity: own.entries, Providers: providers.Usable(), Sandbox: simulated.site,
 		Web: site, Ready: ready, Instance: own.presence.ID, WebhookKey: s.WebhookKey(),
 		Observer: routes.Observer{
 			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
 		},
 		Limits: s.limits.Pages, Stop: cut, Operator: s.Mail.Operator,
-		Parts: []routes.Part{changeOver.Part(own.connections, entries)},
+		Parts: []routes.Part{changeOver.Part(own.connections, own.entries)},
 	})
 	if err != nil {
 		return nil, upkeep{}, err

@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"cairn/db/dbtest"
+	"cairn/internal/activity"
 	"cairn/internal/auth"
 	"cairn/internal/config"
+	"cairn/internal/connection"
 	"cairn/internal/instance"
 	"cairn/internal/node"
 	"cairn/internal/oauth"
+	"cairn/internal/oauth/strava"
 	"cairn/internal/session"
 	"cairn/internal/testkit"
 )
@@ -160,24 +163,43 @@ func TestUpkeepSweepsEverything(t *testing.T) {
 		 SELECT sha256(n::text::bytea), 1, now() - interval '1 s', 'Firefox' FROM generate_series(1, 1200) n`,
 		`INSERT INTO cairn.used_challenges
 		 SELECT sha256(n::text::bytea), now() - interval '1 day' FROM generate_series(1, 1200) n`,
+		`INSERT INTO cairn.users (display_name) SELECT 'Ada' FROM generate_series(2, 1200)`,
+		`INSERT INTO cairn.identities (user_id, provider, subject) SELECT id, 'strava', id FROM cairn.users`,
+		`INSERT INTO cairn.connections (identity_id, user_id, provider, sealed_tokens)
+		 SELECT id, user_id, provider, '' FROM cairn.identities`,
+		`INSERT INTO cairn.avatars (identity_id, fetched_at, media_type, image)
+		 SELECT identity_id, now() - interval '8 days', 'image/png', 'x' FROM cairn.connections`,
+		`INSERT INTO cairn.latest (identity_id, entries, as_of)
+		 SELECT identity_id, '[{}]', now() - interval '8 days' FROM cairn.connections`,
+		`INSERT INTO cairn.pulls (identity_id, sealed_address, created_at)
+		 SELECT identity_id, '', now() - interval '8 days' FROM cairn.connections`,
+		`INSERT INTO cairn.sync_requests (identity_id, kind, requested_at)
+		 SELECT identity_id, 'fetch', now() - interval '25 hours' FROM cairn.connections`,
 	} {
 		if _, err := pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
+	client, providers := oauth.NewClient(pool, oauth.Options{}), oauth.Registry{strava.New(oauth.App{})}
 	u := upkeep{
 		log: slog.New(slog.DiscardHandler), pool: pool, batch: testkit.Patience,
 		sessions: session.New(session.Options{Pool: pool}),
-		accounts: auth.New(pool, testkit.Secret, auth.Options{}), oauth: oauth.NewClient(pool, oauth.Options{}),
-		presence: &presence{Self: instance.New(pool, "", "", 0, nil)},
-		node:     node.New(node.Deps{Pool: pool, Config: config.Config{SessionSecret: testkit.Secret}}),
+		accounts: auth.New(pool, testkit.Secret, auth.Options{}), oauth: client,
+		connections: connection.New(connection.Deps{Pool: pool, Client: client, Providers: providers}),
+		entries:     activity.New(activity.Deps{Pool: pool, Providers: providers}),
+		presence:    &presence{Self: instance.New(pool, "", "", 0, nil)},
+		node:        node.New(node.Deps{Pool: pool, Config: config.Config{SessionSecret: testkit.Secret}}),
 	}
-	u.sweepAll(t.Context())
+	u.sweepExpired(t.Context())
+	u.sweepConnections(t.Context())
 	var left int
 	err := pool.QueryRow(t.Context(), `
 		SELECT (SELECT count(*) FROM cairn.sessions) + (SELECT count(*) FROM cairn.rate_limits)
 		     + (SELECT count(*) FROM cairn.messages) + (SELECT count(*) FROM cairn.links)
 		     + (SELECT count(*) FROM cairn.account_events) + (SELECT count(*) FROM cairn.used_challenges)
+		     + (SELECT count(*) FROM cairn.avatars WHERE image IS NOT NULL)
+		     + (SELECT count(*) FROM cairn.latest WHERE entries <> '[]')
+		     + (SELECT count(*) FROM cairn.pulls) + (SELECT count(*) FROM cairn.sync_requests)
 		     + (SELECT count(*) FROM cairn.browsers WHERE user_agent <> '')`).Scan(&left)
 	if err != nil || left != 0 {
 		t.Errorf("%d rows are left (error %v)", left, err)

@@ -90,9 +90,10 @@ func (s server) serve(ctx context.Context, out io.Writer) error {
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return stop.serve(answering, s.listener) })
 	group.Go(func() error { return own.repeatSweeps(working) })
+	group.Go(func() error { return own.repeatRetention(working) })
 	group.Go(func() error { return own.repeatRecords(working) })
 	group.Go(func() error { return own.presence.repeat(working) })
-	group.Go(func() error { own.importer.Repeat(working, s.log); return nil })
+	group.Go(func() error { return own.repeatImports(working) })
 	worked := make(chan struct{})
 	if s.Sandbox() {
 		stop.worked = worked

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn/internal/activity"
 	"cairn/internal/auth"
 	"cairn/internal/connection"
 	"cairn/internal/jobs"
@@ -17,8 +18,8 @@ import (
 	"cairn/internal/session"
 )
 
-// upkeep is the periodic work of every instance outside requests: it deletes expired rows in small batches, and records
-// when sessions were last seen.
+// upkeep is the periodic work of every instance outside requests: it deletes expired rows in small batches, records
+// when sessions were last seen, announces the instance, and imports from the Node server.
 type upkeep struct {
 	log         *slog.Logger
 	pool        *pgxpool.Pool
@@ -27,6 +28,7 @@ type upkeep struct {
 	accounts    *auth.Accounts
 	oauth       *oauth.Client
 	connections *connection.Store
+	entries     *activity.Store
 	jobs        *jobs.Jobs
 	presence    *presence
 	node        *node.Node
@@ -36,11 +38,20 @@ type upkeep struct {
 const (
 	sweepEvery  = time.Minute
 	recordEvery = time.Minute
+	importEvery = time.Minute
+	// retainEvery is longer, because each time all connections are read: 0.8 s for 300,000.
+	retainEvery = 15 * time.Minute
 )
 
 // repeatSweeps deletes expired rows until ctx is done.
 func (u upkeep) repeatSweeps(ctx context.Context) error {
-	repeat(ctx, sweepEvery, u.sweepAll)
+	repeat(ctx, sweepEvery, u.sweepExpired)
+	return nil
+}
+
+// repeatRetention deletes what may no longer be kept of connections until ctx is done.
+func (u upkeep) repeatRetention(ctx context.Context) error {
+	repeat(ctx, retainEvery, u.sweepConnections)
 	return nil
 }
 
@@ -49,6 +60,18 @@ func (u upkeep) repeatSweeps(ctx context.Context) error {
 func (u upkeep) repeatRecords(ctx context.Context) error {
 	repeat(ctx, recordEvery, u.record)
 	u.record(context.WithoutCancel(ctx))
+	return nil
+}
+
+// repeatImports imports from the Node server at once, and then until ctx is done. It has a goroutine of its own,
+// because an import may take minutes.
+func (u upkeep) repeatImports(ctx context.Context) error {
+	if u.importer == nil {
+		return nil
+	}
+	do := u.importer.Repeated(u.log)
+	do(ctx)
+	repeat(ctx, importEvery, do)
 	return nil
 }
 
@@ -69,7 +92,7 @@ func repeat(ctx context.Context, interval time.Duration, do func(context.Context
 
 func vary(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
-func (u upkeep) sweepAll(ctx context.Context) {
+func (u upkeep) sweepExpired(ctx context.Context) {
 	u.sweep(ctx, u.sessions.Sweep)
 	u.sweep(ctx, u.sessions.SweepEndings)
 	u.sweep(ctx, u.oauth.Sweep)
@@ -81,7 +104,14 @@ func (u upkeep) sweepAll(ctx context.Context) {
 	u.sweep(ctx, u.accounts.SweepEvents)
 	u.sweep(ctx, u.sweepMail)
 	u.sweep(ctx, u.accounts.SweepChallenges)
+	u.sweep(ctx, u.entries.SweepRequests)
 	u.sweep(ctx, u.node.Sweep)
+}
+
+func (u upkeep) sweepConnections(ctx context.Context) {
+	u.sweep(ctx, u.connections.SweepPictures)
+	u.sweep(ctx, u.entries.SweepEntries)
+	u.sweep(ctx, u.entries.SweepAddresses)
 }
 
 func (u upkeep) sweepMail(ctx context.Context) (more bool, err error) { return mail.Sweep(ctx, u.pool) }

@@ -7,6 +7,7 @@
 //	sync.go      the sync job: checking a connection that may have changed, and fetching
 //	request.go   requests for a sync, one row each
 //	push.go      entries that providers send, and addresses of entries
+//	sweep.go     removing what may no longer be kept
 //	export.go    entries in the archive that a person downloads
 //	reading.go   reading providers' lists of entries
 //	sport.go     kinds of sport, in words and as one of a few
@@ -20,13 +21,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"cairn/db"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/seal"
@@ -34,9 +33,6 @@ import (
 
 // maxEntries is how many entries of a connection are kept.
 const maxEntries = 30
-
-// keepWithoutConsent is how long the entries of a connection in NeedsReconnect are kept.
-const keepWithoutConsent = 7 * 24 * time.Hour
 
 // Entry is one activity or check-in.
 type Entry struct {
@@ -199,40 +195,4 @@ func (s *Store) old(ctx context.Context, p *oauth.Provider) ([]string, error) {
 		return nil, fmt.Errorf("activity: list old entries of %s: %w", p.Key, err)
 	}
 	return subjects, nil
-}
-
-// sweep removes what may no longer be kept: entries and addresses that are too old, entries that are no longer
-// permitted (as Permitted says), and those of a connection that has been in NeedsReconnect for too long.
-func (s *Store) sweep(ctx context.Context) error {
-	for _, p := range s.providers {
-		if err := s.sweepEntries(ctx, p); err != nil {
-			return err
-		}
-	}
-	err := db.InBatches(ctx, s.pool, `
-		DELETE FROM cairn.pulls WHERE id IN (
-			SELECT id FROM cairn.pulls
-			WHERE created_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, pullLife)
-	if err != nil {
-		return fmt.Errorf("activity: sweep addresses: %w", err)
-	}
-	return nil
-}
-
-func (s *Store) sweepEntries(ctx context.Context, p *oauth.Provider) error {
-	rules, _ := rulesOf(p)
-	err := db.InBatches(ctx, s.pool, `
-		UPDATE cairn.latest SET entries = '[]', as_of = NULL WHERE identity_id IN (
-			SELECT l.identity_id FROM cairn.latest l
-			JOIN cairn.connections c USING (identity_id)
-			WHERE l.as_of IS NOT NULL AND c.provider = $1
-			  AND ($2::interval > '0' AND l.as_of < now() - $2::interval
-			       OR $3::text[] <> '{}' AND NOT c.granted && $3::text[]
-			       OR c.state = 'needs_reconnect' AND c.state_since < now() - $4::interval)
-			LIMIT $5 FOR SHARE OF c SKIP LOCKED FOR UPDATE OF l SKIP LOCKED)`,
-		p.Key, rules.Keep, slices.Concat([]string{}, rules.Needs), keepWithoutConsent)
-	if err != nil {
-		return fmt.Errorf("activity: sweep entries of %s: %w", p.Key, err)
-	}
-	return nil
 }

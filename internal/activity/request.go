@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 
-	"cairn/db"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
 )
@@ -23,10 +22,8 @@ const (
 	Fetch Sync = "fetch" // fetch the newest entries
 )
 
-const (
-	overdue = 10 * time.Minute // a request this old has lost its job
-	stale   = 24 * time.Hour   // a request this old is dropped
-)
+// overdue is the age of a request that has lost its job.
+const overdue = 10 * time.Minute
 
 // request records a sync request for each of these subjects that is connected, and returns a job for each.
 func request(ctx context.Context, tx pgx.Tx, provider string, subjects []string, what Sync) ([]river.JobArgs, error) {
@@ -151,18 +148,6 @@ func (r requests) noneLeft(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("activity: look for sync requests: %w", err)
 	case more:
 		return errRequestsLeft
-	}
-	return nil
-}
-
-// sweepRequests deletes stale requests.
-func (s *Store) sweepRequests(ctx context.Context) error {
-	err := db.InBatches(ctx, s.pool, `
-		DELETE FROM cairn.sync_requests WHERE (identity_id, kind) IN (
-			SELECT identity_id, kind FROM cairn.sync_requests
-			WHERE requested_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, stale)
-	if err != nil {
-		return fmt.Errorf("activity: delete stale sync requests: %w", err)
 	}
 	return nil
 }

@@ -124,23 +124,17 @@ func (q *SyncQueue) enqueue(
 // Register adds the worker of syncs.
 func (s *Store) Register(workers *river.Workers) { river.AddWorker(workers, &syncWorker{store: s}) }
 
-// Reconcile removes what may no longer be kept. It lists syncs whose job was lost, and requests and lists fetches of
-// old entries. A request is stored before the scheduler enqueues its job. If that fails, the next Reconcile lists the
-// sync again, because the request is overdue by then.
+// Reconcile lists syncs whose job was lost, and requests and lists fetches of old entries. A request is stored before
+// the scheduler enqueues its job. If that fails, the next Reconcile lists the sync again, because the request is
+// overdue by then.
 func (s *Store) Reconcile(ctx context.Context) (now, later []river.JobArgs, err error) {
-	swept := errors.Join(s.sweep(ctx), s.sweepRequests(ctx))
-	now, err = s.missingSyncs(ctx)
-	return now, nil, errors.Join(swept, err)
-}
-
-func (s *Store) missingSyncs(ctx context.Context) (now []river.JobArgs, err error) {
 	if now, err = s.overdueSyncs(ctx); err != nil {
-		return now, err
+		return now, nil, err
 	}
 	for _, p := range s.providers.Usable() {
 		old, err := s.old(ctx, p)
 		if err != nil {
-			return now, err
+			return now, nil, err
 		}
 		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			fetches, err := request(ctx, tx, p.Key, old, Fetch)
@@ -148,10 +142,10 @@ func (s *Store) missingSyncs(ctx context.Context) (now []river.JobArgs, err erro
 			return err
 		})
 		if err != nil {
-			return now, err
+			return now, nil, err
 		}
 	}
-	return now, nil
+	return now, nil, nil
 }
 
 type syncWorker struct {

@@ -57,15 +57,9 @@ func (s *Store) Register(workers *river.Workers) {
 	river.AddWorker(workers, &pictureWorker{store: s})
 }
 
-// Reconcile removes pictures that may no longer be kept. It lists pending revocations, refreshes that were cut off and
-// pictures that are due; and, for later, tokens that would expire unused.
+// Reconcile lists pending revocations, refreshes that were cut off and pictures that are due; and, for later, tokens
+// that would expire unused.
 func (s *Store) Reconcile(ctx context.Context) (now, later []river.JobArgs, err error) {
-	swept := s.SweepPictures(ctx)
-	now, later, err = s.missingJobs(ctx)
-	return now, later, errors.Join(swept, err)
-}
-
-func (s *Store) missingJobs(ctx context.Context) (now, later []river.JobArgs, err error) {
 	for _, provider := range s.providers.Keys() { // also those without keys: their revocations end after a week
 		pending, err := s.PendingRevocations(ctx, provider)
 		if err != nil {

@@ -108,18 +108,19 @@ func (s *Store) keepPictures() (providers []string, keep []time.Duration) {
 	return providers, keep
 }
 
-// SweepPictures removes pictures that may no longer be kept, and those that people have removed at the provider.
-func (s *Store) SweepPictures(ctx context.Context) error {
+// SweepPictures removes one batch of pictures that may no longer be kept, or that people have removed at the provider.
+// It reports whether more may be left.
+func (s *Store) SweepPictures(ctx context.Context) (more bool, err error) {
 	providers, keep := s.keepPictures()
-	err := db.InBatches(ctx, s.pool, `
+	tag, err := s.pool.Exec(ctx, `
 		UPDATE cairn.avatars SET image = NULL, media_type = NULL, fetched_at = NULL WHERE identity_id IN (
 			SELECT a.identity_id FROM cairn.avatars a
 			JOIN cairn.connections c USING (identity_id)
 			`+joinPictureRule+`
 			WHERE a.fetched_at < now() - rule.keep OR a.fetched_at IS NOT NULL AND c.picture_url = ''
-			LIMIT $3 FOR SHARE OF c SKIP LOCKED FOR UPDATE OF a SKIP LOCKED)`, providers, keep)
+			LIMIT $3 FOR SHARE OF c SKIP LOCKED FOR UPDATE OF a SKIP LOCKED)`, providers, keep, db.Batch)
 	if err != nil {
-		return fmt.Errorf("connection: sweep pictures: %w", err)
+		return false, fmt.Errorf("connection: sweep pictures: %w", err)
 	}
-	return nil
+	return tag.RowsAffected() == db.Batch, nil
 }

@@ -29,8 +29,10 @@ func TestOldPicturesAreSwept(t *testing.T) {
 	r.exec(`
 		UPDATE cairn.avatars SET fetched_at = now()
 		WHERE identity_id = (SELECT min(identity_id) FROM cairn.avatars)`)
-	if err := r.SweepPictures(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, want := range []bool{true, true, false} {
+		if more, err := r.SweepPictures(t.Context()); more != want || err != nil {
+			t.Fatalf("more %t, error %v, want more %t", more, err, want)
+		}
 	}
 	var left int
 	err := r.pool.QueryRow(t.Context(), `SELECT count(*) FROM cairn.avatars WHERE image IS NOT NULL`).Scan(&left)
@@ -79,7 +81,7 @@ func TestPicturesAreKeptAsTheirProviderLets(t *testing.T) {
 	if got := exported(t, r); !slices.Equal(got, []string{sandbox.Strava}) {
 		t.Errorf("after two days pictures from %v are exported, want Strava's", got)
 	}
-	if err := r.SweepPictures(t.Context()); err != nil {
+	if _, err := r.SweepPictures(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var kept string

@@ -46,8 +46,8 @@ const (
 type Feature interface {
 	// Register adds the workers of its jobs.
 	Register(workers *river.Workers)
-	// Reconcile removes what may no longer be kept, and lists a bounded number of jobs that are missing: those to start
-	// now, and those to spread over the time until the next Reconcile. It may list jobs that exist already.
+	// Reconcile lists a bounded number of jobs that are missing: those to start now, and those to spread over the time
+	// until the next Reconcile. It may list jobs that exist already.
 	Reconcile(ctx context.Context) (now, later []river.JobArgs, err error)
 }
 

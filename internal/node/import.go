@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -189,37 +188,24 @@ func (i *Importer) finish(ctx context.Context, r Run, seen int64) error {
 	return nil
 }
 
-// importEvery is the time between two imports of a running server.
-const importEvery = time.Minute
-
-// Repeat imports at once and then every minute, until ctx is done. Servers that do so share the work: one imports, and
-// the others leave it at that. A nil importer imports nothing.
-func (i *Importer) Repeat(ctx context.Context, log *slog.Logger) {
-	if i == nil {
-		return
-	}
-	r := Run{Source: sourceName(""), All: true, Refused: func(row int64, why string) {
-		log.WarnContext(ctx, "a row of the Node server's users is refused", "row", row, "why", why)
-	}}
-	for {
-		done, err := i.Import(ctx, r)
+// Repeated returns a function that a running server calls again and again. Each call imports what the calls before have
+// not, and the first that succeeds reads all rows. Servers share the work: one imports, and the others leave it at
+// that.
+func (i *Importer) Repeated(log *slog.Logger) func(context.Context) {
+	all := true
+	return func(ctx context.Context) {
+		done, err := i.Import(ctx, Run{Source: sourceName(""), All: all, Refused: func(row int64, why string) {
+			log.WarnContext(ctx, "a row of the Node server's users is refused", "row", row, "why", why)
+		}})
 		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.Is(err, db.ErrLocked):
-		case err != nil:
-			log.ErrorContext(ctx, "the import from the Node server failed", "error", err)
-		default:
-			r.All = false
+		case err == nil:
+			all = false
 			if !done.Empty() {
 				log.InfoContext(ctx, "imported from the Node server", "rows", done.Rows, "made", done.Made,
 					"renewed", done.Renewed, "refused", done.Refused, "reconnect", done.Reconnect)
 			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(importEvery/2 + rand.N(importEvery)):
+		case ctx.Err() == nil && !errors.Is(err, db.ErrLocked):
+			log.ErrorContext(ctx, "the import from the Node server failed", "error", err)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package node_test
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -30,6 +33,42 @@ func TestIncrementalRun(t *testing.T) {
 	}
 	if done, err := r.importer.Import(t.Context(), node.Run{Source: "another"}); err != nil || done.Rows != 4 {
 		t.Errorf("the first run on another source: %+v, error %v", done, err)
+	}
+}
+
+// A running server reads all rows at first, and then those that were written since the import before.
+func TestRepeatedImports(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	r.insert(person(1))
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	do := r.importer.Repeated(log)
+	do(stopped)
+	if r.user(1) != 0 || out.Len() > 0 {
+		t.Errorf("after a stop user %d is imported, and it logs %s", r.user(1), out.String())
+	}
+	do(t.Context())
+	if r.user(1) == 0 || !strings.Contains(out.String(), "rows=1 made=1") {
+		t.Errorf("user %d is imported, and it logs %s", r.user(1), out.String())
+	}
+	r.insert(person(2))
+	testkit.Eventually(t, "transactions of other tests are newer", func() bool {
+		return ask[bool](r, `
+			SELECT bool_and(xmin::text::bigint < pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+			FROM public.users`)
+	})
+	r.exec(`UPDATE cairn.node_imports SET seen = pg_snapshot_xmin(pg_current_snapshot())::text::bigint`)
+	if do(t.Context()); r.user(2) != 0 {
+		t.Error("it has read rows that were not written since")
+	}
+	if r.importer.Repeated(log)(t.Context()); r.user(2) == 0 {
+		t.Error("another server has not read all rows at first")
+	}
+	if strings.Contains(out.String(), "level=ERROR") {
+		t.Errorf("it logs %s", out.String())
 	}
 }
 

@@ -51,7 +51,7 @@ func TestAvatars(t *testing.T) {
 	if kind := b.get("/avatars/strava").header.Get("Content-Type"); kind != "image/svg+xml" {
 		t.Errorf("after eight days it is %s", kind)
 	}
-	if err := s.connections.SweepPictures(t.Context()); err != nil {
+	if _, err := s.connections.SweepPictures(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, s, `SELECT count(*) FROM cairn.avatars WHERE image IS NOT NULL`); n != 0 {
@@ -98,7 +98,7 @@ func TestPicturesAreDueOnceADay(t *testing.T) {
 			t.Errorf("%s: %d are due, want %d", tt.sql, n, tt.want)
 		}
 	}
-	if err := s.connections.SweepPictures(t.Context()); err != nil || fetched() != 0 {
+	if _, err := s.connections.SweepPictures(t.Context()); err != nil || fetched() != 0 {
 		t.Errorf("the picture is still there after the person removed it at the provider (error %v)", err)
 	}
 }

@@ -308,7 +308,7 @@ func TestLatestOutlivesAnOutage(t *testing.T) {
 	})
 }
 
-// Entries that may not be kept any longer are not shown, and are deleted by the next reconcile or with the connection.
+// Entries that may not be kept any longer are not shown, and are deleted by the next sweep or with the connection.
 func TestLatestIsNotKeptForEver(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, options{works: true, hooked: true})
@@ -329,22 +329,20 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 	if n := b.get("/").Find("[data-from~=garmin]").Length(); n < 10 {
 		t.Errorf("%d of Garmin's are shown after eight days", n)
 	}
-	look := func() {
-		_, err := s.pool.Exec(t.Context(), `
-			INSERT INTO cairn.river_job (kind, queue, args, max_attempts, priority, state, scheduled_at)
-			VALUES ('look', 'default', '{}', 3, 1, 'available', now())`)
-		if err != nil {
-			t.Fatal(err)
+	wantKept := func(provider string, want int) {
+		t.Helper()
+		if more, err := s.entries.SweepEntries(t.Context()); more || err != nil {
+			t.Fatalf("more %t, error %v", more, err)
+		}
+		n := count(t, s, `
+			SELECT count(*) FROM cairn.latest l JOIN cairn.connections c USING (identity_id)
+			WHERE c.provider = $1 AND entries <> '[]'`, provider)
+		if n != want {
+			t.Errorf("entries of %d connections to %s are kept, want %d", n, provider, want)
 		}
 	}
-	look()
-	kept := `
-		SELECT count(*) FROM cairn.latest l JOIN cairn.connections c USING (identity_id)
-		WHERE c.provider = $1 AND entries <> '[]'`
-	testkit.Eventually(t, "Strava's are gone", func() bool { return count(t, s, kept, "strava") == 0 })
-	if count(t, s, kept, "garmin") != 1 {
-		t.Error("Garmin's are gone too, and come only once")
-	}
+	wantKept("strava", 0)
+	wantKept("garmin", 1) // because they come only once
 	grants, err := s.sandbox.Grants(t.Context(), sandbox.Garmin)
 	if err != nil || len(grants) != 1 {
 		t.Fatalf("%d grants, error %v", len(grants), err)
@@ -356,8 +354,7 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 		return b.get("/").Find("[data-from~=garmin]").Length() == 0 &&
 			b.get("/connections").Find("#card-garmin[data-state=limited]").Length() == 1
 	})
-	look()
-	testkit.Eventually(t, "and not kept", func() bool { return count(t, s, kept, "garmin") == 0 })
+	wantKept("garmin", 0)
 	b.post("/connections/garmin/disconnect").to("/connections#card-garmin")
 	b.post("/connections/strava/disconnect").to("/connections#card-strava")
 	for _, table := range []string{"latest", "sync_requests", "pulls"} {
