@@ -8,7 +8,7 @@
 //	sqlstate.go what kind of error a statement failed with
 //	failure.go  why there is no connection, in words without credentials
 //	migrate.go  Migrate and Ready: the embedded migrations and whether the database has them
-//	batches.go  statements that change many rows, in batches
+//	batch.go    how many rows a sweep deletes at once
 //	schema.go   which schema version this program needs, and whether the database has it
 //	inspect.go  a report about a database, for server doctor
 //	migrations  numbered SQL files, never edited after a release
