@@ -51,6 +51,7 @@ type Config struct {
 	Stop              StopTimes
 	Apps              map[string]oauth.App // by provider key
 	Node              Node
+	providers         []Provider        // for which it was read
 	pushSecretOf      map[string]string // by provider key
 }
 
@@ -70,11 +71,16 @@ func (c Config) Site() *url.URL { return cmp.Or(c.PublicURL, LocalSite(c.Port)) 
 func (c Config) Public() bool { return c.PublicURL != nil && !IsLoopback(c.PublicURL.Hostname()) }
 
 // Load reads the environment. Its error lists every problem, each with the name of its variable.
-func Load(getenv func(string) string) (Config, error) { return loadAt(getenv, time.Now()) }
+func Load(getenv func(string) string) (Config, error) { return LoadFor(getenv, Providers()) }
 
-func loadAt(getenv func(string) string, now time.Time) (Config, error) {
-	c := newReader(getenv)
+// LoadFor is Load with these providers.
+func LoadFor(getenv func(string) string, providers []Provider) (Config, error) {
+	return newReader(getenv, providers).load(time.Now())
+}
+
+func (c *reader) load(now time.Time) (Config, error) {
 	config := Config{
+		providers:     c.providers,
 		Production:    c.production(),
 		DatabaseURL:   c.databaseURL("DATABASE_URL"),
 		DataDir:       cmp.Or(c.value("DATA_DIR"), "data"),
@@ -163,8 +169,7 @@ func (c *reader) keepSandboxHere(config Config) {
 		return
 	}
 	if config.Public() {
-		all := Providers()
-		example := all[len(all)-1]
+		example := c.providers[len(c.providers)-1]
 		c.problem("PUBLIC_URL is not on this machine, APP_ENV is not production and no provider has keys: "+
 			"anyone could sign in as the sandbox's people. Set APP_ENV=production, "+
 			"or %[1]s_CLIENT_ID and %[1]s_CLIENT_SECRET, or PUBLIC_URL=http://localhost:%[2]d",

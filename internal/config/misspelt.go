@@ -20,7 +20,7 @@ func ourPrefixes() []string {
 // most similar name; "": none is similar.
 func Misspelt(name string) (meant string, suspect bool) {
 	best := 3 // one letter more than may differ
-	for _, v := range variables() {
+	for _, v := range variables(Providers()) {
 		for _, ours := range v.names() {
 			if name == ours || v.secret && name == ours+fileSuffix {
 				return "", false

@@ -21,7 +21,7 @@ func TestMisspeltVariables(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %q", name, meant, suspect, want)
 		}
 	}
-	for _, v := range variables() {
+	for _, v := range variables(Providers()) {
 		for _, name := range v.names() {
 			if _, suspect := Misspelt(name); suspect {
 				t.Errorf("%s counts as misspelt", name)

@@ -19,7 +19,7 @@ func late() time.Time {
 
 func loadNode(t *testing.T, env map[string]string) (Node, error) {
 	t.Helper()
-	c, err := loadAt(func(name string) string { return env[name] }, late())
+	c, err := newReader(func(name string) string { return env[name] }, Providers()).load(late())
 	return c.Node, err
 }
 

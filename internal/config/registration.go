@@ -41,7 +41,7 @@ func (p Provider) variables() []variable {
 // pushSecrets reads the secrets that providers send with their webhooks, by provider key.
 func (c *reader) pushSecrets() map[string]string {
 	secrets := map[string]string{}
-	for _, p := range Providers() {
+	for _, p := range c.providers {
 		if p.pushSecret != "" {
 			secrets[p.Key] = c.value(p.pushSecret)
 		}
@@ -60,7 +60,7 @@ func (c Config) WebhookSecret(p Provider) string {
 // apps reads our applications at the providers, by provider key. A provider without keys is left out.
 func (c *reader) apps(config Config) map[string]oauth.App {
 	apps := map[string]oauth.App{}
-	for _, p := range Providers() {
+	for _, p := range c.providers {
 		id, idName := c.first(p.Prefix + "_CLIENT_ID")
 		secret, secretName := c.first(p.Prefix + "_CLIENT_SECRET")
 		switch {
@@ -113,7 +113,7 @@ func (c *reader) address(config Config, name string) string {
 // It fails if two callbacks have the same path, and returns the providers even then.
 func (c Config) Registered(apps map[string]oauth.App, site *url.URL) (providers oauth.Registry, err error) {
 	paths := map[string]string{}
-	for _, p := range Providers() {
+	for _, p := range c.providers {
 		app, ok := apps[p.Key]
 		if ok {
 			app.RedirectURL = cmp.Or(app.RedirectURL, site.String()+p.Callback)

@@ -33,7 +33,7 @@ const credentialsDirectory = "CREDENTIALS_DIRECTORY"
 
 // variables lists everything that Cairn reads from the environment. docs/configuration.md says what each variable
 // means. .env.example and docker-compose.yml list all of them, too.
-func variables() []variable {
+func variables(providers []Provider) []variable {
 	list := []variable{
 		{name: "APP_ENV", also: "NODE_ENV"},
 		{name: "PORT"},
@@ -67,7 +67,7 @@ func variables() []variable {
 		{name: "NODE_WINDOW"},
 		{name: "FRONTEND_URL"},
 	}
-	for _, p := range Providers() {
+	for _, p := range providers {
 		list = append(list, p.variables()...)
 	}
 	return list
@@ -76,13 +76,14 @@ func variables() []variable {
 // reader reads variables and collects the problems, so that an operator can fix all at once. No message contains a
 // value that could be secret.
 type reader struct {
-	getenv   func(string) string
-	files    map[string]string // secrets that are in files, by the names of their variables
-	problems []error
+	getenv    func(string) string
+	providers []Provider
+	files     map[string]string // secrets that are in files, by the names of their variables
+	problems  []error
 }
 
-func newReader(getenv func(string) string) *reader {
-	c := &reader{getenv: getenv}
+func newReader(getenv func(string) string, providers []Provider) *reader {
+	c := &reader{getenv: getenv, providers: providers}
 	c.files = c.secretFiles()
 	return c
 }
@@ -93,7 +94,7 @@ func (c *reader) problem(format string, args ...any) {
 
 // first returns the value of a variable and the name under which it is set. If it is not set, it returns "" and name.
 func (c *reader) first(name string) (value, setAs string) {
-	list := variables()
+	list := variables(c.providers)
 	i := slices.IndexFunc(list, func(v variable) bool { return v.name == name })
 	if i < 0 {
 		panic("config: " + name + " is missing in the list of variables")
@@ -118,7 +119,7 @@ func (c *reader) value(name string) string {
 // that is set twice, because one value would be ignored.
 func (c *reader) secretFiles() map[string]string {
 	values := map[string]string{}
-	for _, v := range variables() {
+	for _, v := range variables(c.providers) {
 		if !v.secret {
 			continue
 		}
@@ -187,4 +188,6 @@ func (c *reader) readSecret(p place) string {
 }
 
 // IsSet reports whether a variable has a value, valid or not.
-func IsSet(getenv func(string) string, name string) bool { return newReader(getenv).value(name) != "" }
+func IsSet(getenv func(string) string, name string) bool {
+	return newReader(getenv, Providers()).value(name) != ""
+}

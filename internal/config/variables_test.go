@@ -54,7 +54,7 @@ func TestEnvExampleHasAllVariables(t *testing.T) {
 	for _, match := range pattern.FindAllStringSubmatch(readFile(t, ".env.example"), -1) {
 		got = append(got, match[1])
 	}
-	wantSame(t, ".env.example", got, names(variables()))
+	wantSame(t, ".env.example", got, names(variables(Providers())))
 }
 
 // The document's tables have one row for a variable that each provider has, with P for the provider. Older
@@ -78,7 +78,7 @@ func TestConfigurationDocHasAllVariables(t *testing.T) {
 		}
 		return name
 	}
-	for _, v := range variables() {
+	for _, v := range variables(Providers()) {
 		want = append(want, ofProvider(v.name))
 		if v.also != "" && !strings.Contains(table, v.also) && !strings.Contains(table, ofProvider(v.also)) {
 			t.Errorf("%s lacks %s", doc, v.also)
@@ -131,7 +131,7 @@ func TestComposePassesAllVariables(t *testing.T) {
 			defaults[name] = standard
 		}
 	}
-	wantSame(t, "docker-compose.yml", append(got, inImage...), names(variables()))
+	wantSame(t, "docker-compose.yml", append(got, inImage...), names(variables(Providers())))
 	if _, err := load(t, defaults); err != nil {
 		t.Errorf("docker compose up and nothing else: %v", err)
 	}
@@ -177,13 +177,13 @@ func TestSecretsFromFiles(t *testing.T) {
 		}
 		return file
 	}
-	for _, v := range variables() {
+	for _, v := range variables(Providers()) {
 		if !v.secret {
 			continue
 		}
 		for _, name := range v.names() {
 			env := map[string]string{name + "_FILE": write(name, "hunter2\n")}
-			c := newReader(func(name string) string { return env[name] })
+			c := newReader(func(name string) string { return env[name] }, Providers())
 			if value, setAs := c.first(v.name); value != "hunter2" || setAs != name || len(c.problems) > 0 {
 				t.Errorf("%s_FILE: got %q as %s, %v", name, value, setAs, c.problems)
 			}

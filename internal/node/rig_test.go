@@ -92,7 +92,11 @@ func newRigWithoutTable(t *testing.T) rig {
 	for _, p := range config.Providers() {
 		apps[p.Key] = oauth.App{ClientID: "client", ClientSecret: "secret"}
 	}
-	r.providers, err = config.Config{}.Registered(apps, &url.URL{Scheme: "http", Host: "cairn.test"})
+	c, err := config.Load(func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.providers, err = c.Registered(apps, &url.URL{Scheme: "http", Host: "cairn.test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"cairn/internal/config"
 	"cairn/internal/connection"
 	"cairn/internal/oauth"
 	"cairn/internal/testkit"
@@ -84,6 +85,9 @@ func (s *simulation) token(w http.ResponseWriter, r *http.Request) {
 	sum := sha256.Sum256([]byte(r.FormValue("code_verifier")))
 	challenge, known := s.challenges[r.FormValue("code")]
 	switch {
+	case r.FormValue("client_id") != "id" || r.FormValue("client_secret") != "s3cr3t":
+		http.Error(w, `{"error":"invalid_client"}`, http.StatusUnauthorized)
+		return
 	case r.FormValue("grant_type") == "refresh_token" && r.FormValue("refresh_token") == s.refresh:
 	case known && challenge == base64.RawURLEncoding.EncodeToString(sum[:]):
 	default:
@@ -132,15 +136,36 @@ func newFourthSite(t *testing.T) (site, *simulation) {
 	server := httptest.NewServer(simulated.handler())
 	t.Cleanup(server.Close)
 	s := newSiteWith(t, options{works: true, more: func(public string) *oauth.Provider {
-		return newFourth(oauth.App{ClientID: "id", ClientSecret: "s3cr3t", RedirectURL: public + "/api/fourth/callback",
-			Endpoints: oauth.Endpoints{
-				Authorize: server.URL + "/authorize", Token: server.URL + "/token", API: server.URL,
-			}})
+		return registerFourth(t, map[string]string{
+			"PUBLIC_URL": public, "FOURTH_CLIENT_ID": "id", "FOURTH_CLIENT_SECRET": "s3cr3t",
+			"FOURTH_AUTHORIZE_URL": server.URL + "/authorize", "FOURTH_TOKEN_URL": server.URL + "/token",
+			"FOURTH_API_URL": server.URL,
+		})
 	}})
 	if _, err := s.pool.Exec(t.Context(), `INSERT INTO cairn.providers (key) VALUES ('fourth')`); err != nil {
 		t.Fatal(err)
 	}
 	return s, simulated
+}
+
+// registerFourth adds an entry to those of internal/config/providers.go, and reads its variables.
+func registerFourth(t *testing.T, environment map[string]string) *oauth.Provider {
+	t.Helper()
+	entry := config.Provider{Key: "fourth", Prefix: "FOURTH", Callback: "/api/fourth/callback", Make: newFourth}
+	getenv := func(name string) string { return environment[name] }
+	c, err := config.LoadFor(getenv, append(config.Providers(), entry))
+	if err != nil {
+		t.Fatal(err)
+	}
+	providers, err := c.Registered(c.Apps, c.Site())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := providers.Get(entry.Key)
+	if p == nil || p.Config.RedirectURL != environment["PUBLIC_URL"]+entry.Callback {
+		t.Fatalf("the variables make %+v", p)
+	}
+	return p
 }
 
 // visitFourth presses a button of ours that leads to the fourth provider, and comes back.
@@ -191,4 +216,18 @@ func TestFourthProvider(t *testing.T) {
 		}
 	})
 	b.get("/connections").want(200, "#card-fourth[data-state=none]", "Connect Fourth")
+}
+
+// Somebody with a password account connects it, and can sign in with it from then on.
+func TestConnectFourthProvider(t *testing.T) {
+	t.Parallel()
+	s, _ := newFourthSite(t)
+	b := signedUp(t, s, "ada@example.org")
+	b.get("/").want(200, "#card-fourth[data-state=none] form[action='/connect/fourth'] button", "Connect Fourth")
+	b.visitFourth("/connect/fourth").to("/")
+	b.get("/").want(200, "#notice", "Fourth is connected")
+	b.get("/connections").want(200, "#card-fourth[data-state=active]", "Ada Fourth")
+	elsewhere := newBrowser(t, s)
+	elsewhere.visitFourth("/login/fourth").to("/")
+	elsewhere.get("/account").want(200, "main", "ada@example.org")
 }
