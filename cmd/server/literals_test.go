@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -24,11 +25,7 @@ var namesProviders = []string{
 
 func TestProvidersAreNamedInFewPlaces(t *testing.T) {
 	t.Parallel()
-	var keys []string
-	for _, p := range config.Providers() {
-		keys = append(keys, p.Key)
-	}
-	provider := regexp.MustCompile("(?i)" + strings.Join(keys, "|"))
+	provider := anyProvider()
 	found := map[string]bool{}
 	eachLiteral(t, func(file, literal string) {
 		if !provider.MatchString(literal) {
@@ -47,6 +44,30 @@ func TestProvidersAreNamedInFewPlaces(t *testing.T) {
 	for _, place := range namesProviders {
 		if !found[place] {
 			t.Errorf("%s names no provider: remove it from namesProviders", place)
+		}
+	}
+}
+
+// anyProvider matches the name of each provider.
+func anyProvider() *regexp.Regexp {
+	var keys []string
+	for _, p := range config.Providers() {
+		keys = append(keys, p.Key)
+	}
+	return regexp.MustCompile("(?i)" + strings.Join(keys, "|"))
+}
+
+// Pages name the providers that are set up, whichever these are.
+func TestTemplatesNameNoProvider(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../../web/templates/*/*.html")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("%d templates, error %v", len(pages), err)
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if name := anyProvider().Find(text); err != nil || name != nil {
+			t.Errorf("%s names %s (error %v)", page, name, err)
 		}
 	}
 }

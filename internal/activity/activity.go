@@ -168,7 +168,7 @@ func (s *Store) of(ctx context.Context, userID int64, entries bool) (map[string]
 func (s *Store) keep(provider string) time.Duration {
 	for _, p := range s.providers {
 		if p.Key == provider {
-			rules, _ := rulesOf(p)
+			rules, _ := RulesOf(p)
 			return rules.Keep
 		}
 	}
@@ -177,7 +177,7 @@ func (s *Store) keep(provider string) time.Duration {
 
 // old returns the subjects whose entries a provider has not been asked for in a while; none if it can't be asked.
 func (s *Store) old(ctx context.Context, p *oauth.Provider) ([]string, error) {
-	rules, _ := rulesOf(p)
+	rules, _ := RulesOf(p)
 	if !CanAsk(p) {
 		return nil, nil
 	}

@@ -41,8 +41,8 @@ type Sender interface {
 	Follow(ctx context.Context, api connection.API, address string) ([]Entry, error)
 }
 
-// rulesOf returns the rules for a provider's entries; ok is false if it has none.
-func rulesOf(p *oauth.Provider) (rules Rules, ok bool) {
+// RulesOf returns the rules for a provider's entries; ok is false if it has none.
+func RulesOf(p *oauth.Provider) (rules Rules, ok bool) {
 	source, ok := p.Adapter.(Source)
 	if !ok {
 		return Rules{}, false
@@ -52,7 +52,7 @@ func rulesOf(p *oauth.Provider) (rules Rules, ok bool) {
 
 // Arrival says in a sentence when the entries of a provider that can't be asked come.
 func Arrival(p *oauth.Provider) string {
-	rules, _ := rulesOf(p)
+	rules, _ := RulesOf(p)
 	return rules.Arrival
 }
 
@@ -64,7 +64,7 @@ func CanAsk(p *oauth.Provider) bool {
 
 // Permitted reports whether a provider has entries, and what a person has granted lets us have them.
 func Permitted(p *oauth.Provider, granted []string) bool {
-	rules, ok := rulesOf(p)
+	rules, ok := RulesOf(p)
 	return ok && (len(rules.Needs) == 0 || slices.ContainsFunc(rules.Needs, func(key string) bool {
 		return slices.Contains(granted, key)
 	}))

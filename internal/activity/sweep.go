@@ -33,7 +33,7 @@ func (s *Store) SweepEntries(ctx context.Context) (more bool, err error) {
 // sweepEntriesOf removes entries that are too old or no longer permitted (as Permitted says), and those of a connection
 // that has been in NeedsReconnect for too long.
 func (s *Store) sweepEntriesOf(ctx context.Context, p *oauth.Provider) (more bool, err error) {
-	rules, _ := rulesOf(p)
+	rules, _ := RulesOf(p)
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE cairn.latest SET entries = '[]', as_of = NULL WHERE identity_id IN (
 			SELECT l.identity_id FROM cairn.latest l

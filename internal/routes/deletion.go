@@ -32,13 +32,7 @@ type deletedView struct {
 }
 
 // RevokingNames names the providers that are asked to revoke our access.
-func (v deletedView) RevokingNames() string {
-	names := make([]string, len(v.Revoking))
-	for i, p := range v.Revoking {
-		names[i] = p.Name
-	}
-	return enumerated(names, "and")
-}
+func (v deletedView) RevokingNames() string { return namesOf(v.Revoking) }
 
 func (s *server) deletion(w http.ResponseWriter, r *http.Request) error {
 	current, _ := session.Current(r.Context())

@@ -12,6 +12,7 @@ import (
 
 type landingView struct {
 	view
+	Names     string // of the providers, in a sentence; "": there are none
 	Providers []providerView
 }
 
@@ -44,7 +45,7 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	if !ok {
-		v := landingView{s.view(r, "Your activity accounts in one place"), s.providerViews()}
+		v := landingView{s.view(r, "Your activity accounts in one place"), namesOf(s.Providers), s.providerViews()}
 		return s.render(w, http.StatusOK, "landing", v)
 	}
 	cards, err := s.cards(r, current.UserID, s.Activity.Of)
@@ -88,11 +89,6 @@ func (v *cardsView) follow(r *http.Request, path string) {
 	if v.Fetching() {
 		v.Script, v.Reload = true, lookAgain(r, path)
 	}
-}
-
-// privacy says what is kept, in the words of docs/security.md.
-func (s *server) privacy(w http.ResponseWriter, r *http.Request) error {
-	return s.render(w, http.StatusOK, "privacy", s.view(r, "Privacy"))
 }
 
 // maxLooks is how often a page loads itself again in a browser without scripts.

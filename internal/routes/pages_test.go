@@ -171,3 +171,39 @@ func TestNoticesFindTheirPlace(t *testing.T) {
 		t.Error("the page says that nothing was changed, and the card has")
 	}
 }
+
+// Pages name the providers that are set up, and no others.
+func TestPagesNameProvidersThatAreSetUp(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		without, data, kept string
+		manual              int
+	}{
+		{"", "your Garmin, Foursquare and Strava data together",
+			"without its position. Garmin’s while the connection lasts; " +
+				"Foursquare’s and Strava’s for a week after they were last fetched.", 1},
+		{"garmin foursquare", "your Strava data together",
+			"without its position. Strava’s for a week after they were last fetched.", 0},
+		{"garmin foursquare strava", "your data together", "without its position.", 0},
+	} {
+		b := newBrowser(t, newSiteWith(t, options{without: tt.without}))
+		landing := b.get("/").want(200, "main .lead", "Cairn brings "+tt.data+" in one place")
+		about := landing.Find("meta[name=description]").AttrOr("content", "")
+		if !strings.HasPrefix(about, "Cairn brings "+tt.data+" in one place") {
+			t.Errorf("without %s the site is described as %q", tt.without, about)
+		}
+		privacy := b.get("/privacy").want(200, "main", "Deleting your account deletes everything")
+		if kept := privacy.Find("main li:contains('The newest 30')").Text(); !strings.HasSuffix(kept, tt.kept) {
+			t.Errorf("without %s: %s", tt.without, kept)
+		}
+		manual := privacy.Find("main a[href='https://foursquare.com/settings/connections']")
+		if manual.Length() != tt.manual {
+			t.Errorf("without %s, %d links lead to where the person removes our access", tt.without, manual.Length())
+		}
+		for key := range strings.FieldsSeq(tt.without) {
+			if text := landing.body + privacy.body; strings.Contains(strings.ToLower(text), key) {
+				t.Errorf("a page names %s, which is not set up", key)
+			}
+		}
+	}
+}

@@ -21,6 +21,7 @@ type pageSet = *template.Template
 // view is what every page has.
 type view struct {
 	Title    string
+	Summary  string  // what the site is for, for search engines
 	User     *viewer // nil: signed out, or not known
 	Visitor  bool    // known to be signed out
 	Sandbox  bool
@@ -122,7 +123,7 @@ func (s *server) view(r *http.Request, title string) view {
 
 // bareView is a view without a user.
 func (s *server) bareView(title string) view {
-	v := view{Title: title, Sandbox: s.Sandbox != nil}
+	v := view{Title: title, Summary: s.summary, Sandbox: s.Sandbox != nil}
 	if v.Sandbox && s.Sandbox.TakesMail {
 		v.Mailbox = s.PublicURL.Scheme + "://" + s.Sandbox.Host + "/sandbox/mail"
 	}
@@ -144,6 +145,21 @@ func (s *server) providerViews() []providerView {
 		views[i] = providerView{Key: p.Key, Name: p.Name, Button: p.Button}
 	}
 	return views
+}
+
+// namesOf is the names of providers, as in "A, B and C".
+func namesOf(providers []*oauth.Provider) string {
+	names := make([]string, len(providers))
+	for i, p := range providers {
+		names[i] = p.Name
+	}
+	return enumerated(names, "and")
+}
+
+// summaryOf says what a site with these providers is for.
+func summaryOf(providers oauth.Registry) string {
+	data := strings.TrimSpace(namesOf(providers) + " data")
+	return "Cairn brings your " + data + " together in one place of your own, and keeps you signed in."
 }
 
 // render writes a page from a buffer, so that an error page can still be sent if the template fails.

@@ -21,8 +21,9 @@
 //	mails.go        what messages say
 //	events.go       what happened to an account, in words
 //	cookies.go      cookies by which browsers are recognised
-//	connections.go  the three providers: begin, come back, check, disconnect
+//	connections.go  the providers: begin, come back, check, disconnect
 //	pages.go        home, the page of connections, and the parts that their script loads
+//	privacy.go      the page that says what is kept
 //	cards.go        what pages show of each connection
 //	entries.go      the newest entries of a provider, and fetching them
 //	feed.go         days made of them; stones.go, facts.go and week.go have their drawings and figures
@@ -118,6 +119,7 @@ type server struct {
 	links       []SecretLink
 	zones       sync.Map // of *time.Location, by name
 	zoneOptions template.HTML
+	summary     string // what the site is for
 
 	downloads downloads
 
@@ -156,7 +158,7 @@ func New(d Deps) (http.Handler, error) {
 
 // newServer makes what requests share.
 func newServer(d Deps) (*server, error) {
-	s := &server{Deps: d, zoneOptions: zoneOptions()}
+	s := &server{Deps: d, zoneOptions: zoneOptions(), summary: summaryOf(d.Providers)}
 	s.access = access.Access{
 		Sessions: d.Sessions, Accounts: d.Accounts, Connections: d.Connections, Providers: d.Providers,
 	}

@@ -145,6 +145,8 @@ func daysInWords(d time.Duration) string {
 	switch days := d.Hours() / 24; {
 	case days == 365:
 		return "a year"
+	case days == 7:
+		return "a week"
 	case days < 2:
 		return "a day"
 	default:

@@ -87,7 +87,7 @@ type options struct {
 	clock   func() time.Duration        // of authenticator apps; nil: the database's
 	mailed  func(kind, result string)   // is told what became of each message; nil: nothing is
 	cost    auth.Cost                   // of a password's hash; zero: cheap
-	without string                      // a provider of which the operator has no keys
+	without string                      // providers of which the operator has no keys
 	contact string                      // OPERATOR_CONTACT
 	admits  auth.Admission              // SIGNUP; "": open
 	// more makes another provider for a site at public; nil: there are three.
@@ -163,7 +163,9 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(s.log, outputOf(t)), nil))
 	providers, simulated := newProviders(t, &s, "http://"+host+"/sandbox", public, o.hooked)
-	providers = slices.DeleteFunc(providers, func(p *oauth.Provider) bool { return p.Key == o.without })
+	providers = slices.DeleteFunc(providers, func(p *oauth.Provider) bool {
+		return slices.Contains(strings.Fields(o.without), p.Key)
+	})
 	if o.more != nil {
 		providers = append(providers, o.more(public))
 	}
