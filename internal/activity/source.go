@@ -11,6 +11,7 @@ import (
 
 // Rules say how the entries of a provider are handled.
 type Rules struct {
+	Noun string // what the entries are: "activities"
 	// Arrival says in a sentence when the entries of a Sender come; "": it is no Sender.
 	Arrival string
 	Every   time.Duration // between two calls that no person asked for
@@ -48,12 +49,6 @@ func RulesOf(p *oauth.Provider) (rules Rules, ok bool) {
 		return Rules{}, false
 	}
 	return source.Rules(), true
-}
-
-// Arrival says in a sentence when the entries of a provider that can't be asked come.
-func Arrival(p *oauth.Provider) string {
-	rules, _ := RulesOf(p)
-	return rules.Arrival
 }
 
 // CanAsk reports whether a provider can be asked for entries.

@@ -24,8 +24,7 @@ const (
 )
 
 var errGuessable = &FieldError{Field: "password",
-	Message: "This password is one of the first that others would guess. " +
-		"Please choose another; a few unrelated words work well."}
+	Message: "This password is too common. Please choose another; a few unrelated words work well."}
 
 // checkLength refuses a password that is too short, too long or not text. Unlike guessable it takes no time.
 func checkLength(password string) error {

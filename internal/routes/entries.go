@@ -29,14 +29,15 @@ func latestOf(p *oauth.Provider, l activity.Latest, zone *time.Location, lost bo
 		AsOf: l.AsOf.In(zone), Fetching: l.Fetching, Refreshable: activity.CanAsk(p),
 		Entries: l.Entries, Full: l.Full(),
 	}
+	rules, _ := activity.RulesOf(p)
 	switch {
 	case l.Fetching || lost:
 	case !v.Refreshable:
-		v.Empty = activity.Arrival(p)
+		v.Empty = rules.Arrival
 	case l.AsOf.IsZero():
 		v.Empty = "Nothing has been fetched from " + p.Name + " yet."
 	default:
-		v.Empty = "There is nothing at " + p.Name + " yet."
+		v.Empty = "No " + rules.Noun + " at " + p.Name + " yet."
 	}
 	return v
 }

@@ -363,3 +363,19 @@ func TestLatestIsNotKeptForEver(t *testing.T) {
 		}
 	}
 }
+
+// Somebody who did nothing at a provider is told so in the provider's words.
+func TestNothingAtTheProviderYet(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, options{works: true})
+	b := signedUp(t, s, "ada@example.org")
+	for _, provider := range []string{"strava", "foursquare"} {
+		b.connect(provider, "ada").to("/")
+		b.updated(provider)
+	}
+	if _, err := s.pool.Exec(t.Context(), `UPDATE cairn.latest SET entries = '[]'`); err != nil {
+		t.Fatal(err)
+	}
+	b.get("/").want(200, "#days .none", "No activities at Strava yet.").
+		want(200, "#days .none", "No check-ins at Foursquare yet.")
+}

@@ -60,7 +60,7 @@ func TestFormProblemsKeepWhatWasTyped(t *testing.T) {
 	b := newBrowser(t, s)
 	tests := []struct{ name, path, email, password, selector, text string }{
 		{"short", "/signup", "ada@example.org", "short", "#password-error", "12 characters"},
-		{"common", "/signup", "ada@example.org", "password1234", "#password-error", "guess"},
+		{"common", "/signup", "ada@example.org", "password1234", "#password-error", "too common"},
 		{"no e-mail", "/signup", "ada", password, "#email-error", "e-mail"},
 		{"taken", "/signup", "taken@example.org", password, "#email-error", "already an account"},
 		{"wrong password", "/login", "taken@example.org", "wrong", "#form-error", "Wrong e-mail or password"},

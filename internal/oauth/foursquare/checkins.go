@@ -19,7 +19,7 @@ var _ activity.Asked = adapter{}
 // Rules implements activity.Source. Calls that no person asked for are more frequent than at other providers, because
 // pushes may not be set up.
 func (adapter) Rules() activity.Rules {
-	return activity.Rules{Every: 6 * time.Hour, Keep: keep}
+	return activity.Rules{Noun: "check-ins", Every: 6 * time.Hour, Keep: keep}
 }
 
 // Newest implements activity.Asked.

@@ -24,6 +24,7 @@ var _ activity.Sender = adapter{}
 // Rules implements activity.Source. Garmin's activities come only once, so they stay as long as the connection does.
 func (adapter) Rules() activity.Rules {
 	return activity.Rules{
+		Noun:    "activities",
 		Arrival: "Garmin sends new activities as soon as your watch has synced.",
 		Needs:   []string{"ACTIVITY_EXPORT"},
 	}

@@ -19,7 +19,7 @@ var _ activity.Asked = adapter{}
 // small.
 func (adapter) Rules() activity.Rules {
 	return activity.Rules{
-		Every: 12 * time.Hour, Keep: keep,
+		Noun: "activities", Every: 12 * time.Hour, Keep: keep,
 		Needs: []string{"activity:read_all", "activity:read"},
 	}
 }
