@@ -221,6 +221,33 @@ func TestThisWeek(t *testing.T) {
 	}
 }
 
+// The figures of the week have the credits that are due for what they are made of.
+func TestWeekHasCredits(t *testing.T) {
+	t.Parallel()
+	ride, swim := entry("Ride", activity.Ride, at(0, 9, 0), 60), entry("Swim", activity.Swim, at(0, 12, 0), 30)
+	swim.Device = "Garmin Forerunner 965"
+	same, sunday := entry("Ride", activity.Ride, at(0, 9, 1), 60), entry("Ride", activity.Ride, at(2, 9, 0), 60)
+	same.Device, sunday.Device = "Garmin Edge 840", "Garmin Edge 530"
+	strava := func(entries ...activity.Entry) card {
+		c := connected("strava", entries...)
+		c.Attribution = "Powered by Strava"
+		return c
+	}
+	for _, tt := range []struct {
+		cards []card
+		want  string
+	}{
+		{[]card{connected("garmin", same, swim), strava(ride)},
+			"Garmin Edge 840 · Garmin Forerunner 965 · Powered by Strava"},
+		{[]card{connected("garmin", swim), strava(sunday)}, "Garmin Forerunner 965"},
+		{[]card{connected("other", ride)}, ""},
+	} {
+		if got := texts(rendered(t, tt.cards, false).Find(".week > p")); got != tt.want {
+			t.Errorf("the credits are %q, want %q", got, tt.want)
+		}
+	}
+}
+
 // weeks are as many entries as a home page can have.
 func weeks() []card {
 	var strava, garmin, foursquare []activity.Entry

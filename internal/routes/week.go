@@ -3,15 +3,18 @@ package routes
 import (
 	"fmt"
 	"html/template"
+	"slices"
+	"sort"
 	"strings"
 	"time"
 )
 
 // weekView is this week so far, from Monday on.
 type weekView struct {
-	Facts template.HTML
-	Bars  []bar
-	Label string // for screen readers
+	Facts   template.HTML
+	Credits string // that are due for its entries; "": none
+	Bars    []bar
+	Label   string // for screen readers
 }
 
 // bar is a day's time in motion, in per cent of the chart.
@@ -30,18 +33,16 @@ func newWeek(cards []card, entries []found, r reader) *weekView {
 			return nil
 		}
 	}
+	entries = during(entries, monday, r.now.Format(time.DateOnly))
 	var moving [7]int
 	metres, total, places := 0.0, 0, 0
-	today := r.now.Format(time.DateOnly)
 	for _, f := range entries {
-		switch {
-		case f.day < monday || f.day > today:
-		case f.place():
+		if f.place() {
 			places++
-		default:
-			moving[(int(f.Local().Weekday())+6)%7] += f.Seconds
-			total, metres = total+f.Seconds, metres+f.Metres
+			continue
 		}
+		moving[(int(f.Local().Weekday())+6)%7] += f.Seconds
+		total, metres = total+f.Seconds, metres+f.Metres
 	}
 	if total == 0 && places == 0 {
 		return nil
@@ -58,7 +59,33 @@ func newWeek(cards []card, entries []found, r reader) *weekView {
 		facts = append(facts, fact{"Places", grouped(float64(places)), ""})
 	}
 	bars, label := barsOf(moving, r.now)
-	return &weekView{listed(facts), bars, label}
+	return &weekView{listed(facts), creditsOf(cards, entries), bars, label}
+}
+
+// during returns the entries from one day to another. They are in order.
+func during(entries []found, first, last string) []found {
+	from := sort.Search(len(entries), func(i int) bool { return entries[i].day >= first })
+	to := sort.Search(len(entries), func(i int) bool { return entries[i].day > last })
+	return entries[from:to]
+}
+
+// creditsOf returns the credits that are due for what is made of entries: of the devices that recorded them, and of
+// their providers.
+func creditsOf(cards []card, entries []found) string {
+	var credits []string
+	has := map[string]bool{} // by provider
+	for _, f := range entries {
+		if f.Device != "" && !slices.Contains(credits, f.Device) {
+			credits = append(credits, f.Device)
+		}
+		has[f.from], has[f.alsoFrom] = true, true
+	}
+	for _, c := range cards {
+		if c.Attribution != "" && has[c.Key] {
+			credits = append(credits, c.Attribution)
+		}
+	}
+	return strings.Join(credits, " · ")
 }
 
 func barsOf(moving [7]int, now time.Time) (bars []bar, label string) {
