@@ -58,9 +58,9 @@ func Unavailable(err error) bool {
 	return pgconn.Timeout(err) || pgconn.SafeToRetry(err)
 }
 
-// Passing reports whether a statement that failed may succeed on another try: the database was not available, or
+// Transient reports whether a statement that failed may succeed on another try: the database was not available, or
 // another transaction was in the way.
-func Passing(err error) bool { return Unavailable(err) || classOf(stateOf(err)) == "40" }
+func Transient(err error) bool { return Unavailable(err) || classOf(stateOf(err)) == "40" }
 
 // Forbidden reports whether a statement names a table or a column that does not exist, or that we may not use.
 func Forbidden(err error) bool {

@@ -22,7 +22,7 @@ import (
 
 // assemble makes every part and hands it what it needs.
 func (s server) assemble(
-	ctx context.Context, ready func(context.Context) error, cut <-chan struct{}, watch *metrics.Metrics,
+	ctx context.Context, ready func(context.Context) error, cut <-chan struct{}, observer *metrics.Metrics,
 ) (http.Handler, upkeep, error) {
 	sealer, err := seal.New(s.EncryptionKeys...)
 	if err != nil {
@@ -41,60 +41,60 @@ func (s server) assemble(
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	changeOver := s.newChangeOver(watch)
+	changeOver := s.newChangeOver(observer)
 	if err := changeOver.Start(ctx); err != nil {
 		return nil, upkeep{}, err
 	}
-	own := s.newUpkeep(watch, changeOver)
-	own.accounts = s.newAccounts(providers, watch, newOutbox(transport, queue), sealer)
+	work := s.newUpkeep(observer, changeOver)
+	work.accounts = s.newAccounts(providers, observer, newOutbox(transport, queue), sealer)
 	syncs := activity.NewSyncQueue(s.pool, queue)
-	own.connections = connection.New(connection.Deps{
-		Pool: s.pool, Sealer: sealer, Client: own.oauth, Providers: providers, Queue: queue, Syncs: syncs,
-		Accounts: own.accounts, Pictures: newPictures(simulated.site), Log: s.log, Mirror: changeOver.Tokens(),
+	work.connections = connection.New(connection.Deps{
+		Pool: s.pool, Sealer: sealer, Client: work.oauth, Providers: providers, Queue: queue, Syncs: syncs,
+		Accounts: work.accounts, Pictures: newPictures(simulated.site), Log: s.log, Mirror: changeOver.Tokens(),
 	})
-	if own.importer, err = changeOver.Importer(own.connections); err != nil {
+	if work.importer, err = changeOver.Importer(work.connections); err != nil {
 		return nil, upkeep{}, err
 	}
-	own.presence = newPresence(s.pool, s.log, sealer, s.limits.Upkeep)
-	if err := own.presence.enter(ctx); err != nil {
+	work.presence = newPresence(s.pool, s.log, sealer, s.limits.Upkeep)
+	if err := work.presence.enter(ctx); err != nil {
 		return nil, upkeep{}, err
 	}
-	own.entries = activity.New(activity.Deps{
-		Pool: s.pool, Sealer: sealer, Connections: own.connections, Providers: providers, Syncs: syncs,
+	work.entries = activity.New(activity.Deps{
+		Pool: s.pool, Sealer: sealer, Connections: work.connections, Providers: providers, Syncs: syncs,
 	})
-	features := []jobs.Feature{own.connections, own.entries}
+	features := []jobs.Feature{work.connections, work.entries}
 	if transport != nil {
-		features = append(features, own.accounts, mail.NewWorker(mail.Deps{
-			Pool: s.pool, Log: s.log, Transport: transport, Accounts: own.accounts, Words: words.Message,
-			Observe: watch.Mail,
+		features = append(features, work.accounts, mail.NewWorker(mail.Deps{
+			Pool: s.pool, Log: s.log, Transport: transport, Accounts: work.accounts, Words: words.Message,
+			Observe: observer.Mail,
 		}))
 	}
-	if own.jobs, err = jobs.New(queue, features...); err != nil {
+	if work.jobs, err = jobs.New(queue, features...); err != nil {
 		return nil, upkeep{}, err
 	}
-	ready = own.presence.ready(ready)
-	watch.Count(own.sessions, s.pool)
-	watch.Ready(ready)
-	watch.Hashes(own.accounts.HashLoad)
+	ready = work.presence.ready(ready)
+	observer.Count(work.sessions, s.pool)
+	observer.Ready(ready)
+	observer.Hashes(work.accounts.HashLoad)
 	site, err := routes.ReadWeb(web.Files)
 	if err != nil {
 		return nil, upkeep{}, err
 	}
 	handler, err := routes.New(routes.Deps{
 		PublicURL: s.site, TrustedProxies: s.TrustedProxies, Log: s.log,
-		Sessions: own.sessions, Accounts: own.accounts, OAuth: own.oauth, Connections: own.connections,
-		Activity: own.entries, Providers: providers.Usable(), Sandbox: simulated.site,
-		Web: site, Ready: ready, Instance: own.presence.ID, WebhookKey: s.WebhookKey(),
+		Sessions: work.sessions, Accounts: work.accounts, OAuth: work.oauth, Connections: work.connections,
+		Activity: work.entries, Providers: providers.Usable(), Sandbox: simulated.site,
+		Web: site, Ready: ready, Instance: work.presence.ID, WebhookKey: s.WebhookKey(),
 		Observer: routes.Observer{
-			Request: watch.Request, SignIn: watch.SignIn, Untrusted: noteUntrusted(s.log, own.presence.Self),
+			Request: observer.Request, SignIn: observer.SignIn, Untrusted: noteUntrusted(s.log, work.presence.Self),
 		},
 		Limits: s.limits.Pages, Stop: cut, Operator: s.Mail.Operator,
-		Parts: []routes.Part{changeOver.Part(own.connections, own.entries)},
+		Parts: []routes.Part{changeOver.Part(work.connections, work.entries)},
 	})
 	if err != nil {
 		return nil, upkeep{}, err
 	}
-	return handler, own, nil
+	return handler, work, nil
 }
 
 func (s server) newQueue(ctx context.Context, providers oauth.Registry) (*jobs.Queue, error) {
@@ -109,23 +109,23 @@ func (s server) newQueue(ctx context.Context, providers oauth.Registry) (*jobs.Q
 	})
 }
 
-func (s server) newChangeOver(watch *metrics.Metrics) *node.Node {
+func (s server) newChangeOver(observer *metrics.Metrics) *node.Node {
 	return node.New(node.Deps{
-		Pool: s.pool, Log: s.log, Config: s.Config, Observe: watch.NodeAdoption,
+		Pool: s.pool, Log: s.log, Config: s.Config, Observe: observer.NodeAdoption,
 	})
 }
 
 func (s server) newAccounts(
-	providers oauth.Registry, watch *metrics.Metrics, outbox *mail.Outbox, sealer *seal.Sealer,
+	providers oauth.Registry, observer *metrics.Metrics, outbox *mail.Outbox, sealer *seal.Sealer,
 ) *auth.Accounts {
 	return auth.New(s.pool, s.SessionSecret, auth.Options{
-		Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: watch.Limited, Known: providers.Names(),
+		Cost: s.limits.Passwords, Limits: s.limits.Rates, Refused: observer.Limited, Known: providers.Names(),
 		Mail: outbox, Site: s.site, Sealer: sealer, Admission: auth.Admission(s.SignUp),
 	})
 }
 
 // newUpkeep returns an upkeep with the parts that need no others.
-func (s server) newUpkeep(watch *metrics.Metrics, changeOver *node.Node) upkeep {
+func (s server) newUpkeep(observer *metrics.Metrics, changeOver *node.Node) upkeep {
 	return upkeep{
 		log:   s.log,
 		pool:  s.pool,
@@ -136,7 +136,7 @@ func (s server) newUpkeep(watch *metrics.Metrics, changeOver *node.Node) upkeep 
 			Unproven: node.Unproven, Adopter: changeOver.Sessions, Mirror: changeOver.Mirror(),
 			LookupTimeout: s.limits.SessionLookup, StatementTimeout: s.limits.SessionStatement,
 		}),
-		oauth: oauth.NewClient(s.pool, oauth.Options{Limits: s.limits.Calls, Observe: watch.ProviderCall}),
+		oauth: oauth.NewClient(s.pool, oauth.Options{Limits: s.limits.Calls, Observe: observer.ProviderCall}),
 	}
 }
 

@@ -75,12 +75,12 @@ func (s server) serve(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	watch := metrics.New(s.pool, s.limits.Counting)
-	watch.Build(readBuild().labels())
-	defer serveMetrics(s.limits, scrapes, watch, s.log)()
+	observer := metrics.New(s.pool, s.limits.Counting)
+	observer.Build(readBuild().labels())
+	defer serveMetrics(s.limits, scrapes, observer, s.log)()
 	stop := newStopping(s.Stop, s.limits.SandboxWork)
 	ready := stop.ready(func(ctx context.Context) error { return db.Ready(ctx, s.pool) })
-	handler, own, err := s.assemble(ctx, ready, stop.cut, watch)
+	handler, work, err := s.assemble(ctx, ready, stop.cut, observer)
 	if err != nil {
 		return err
 	}
@@ -89,16 +89,16 @@ func (s server) serve(ctx context.Context, out io.Writer) error {
 	group, ctx := errgroup.WithContext(ctx)
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return stop.serve(answering, s.listener) })
-	group.Go(func() error { return own.repeatSweeps(working) })
-	group.Go(func() error { return own.repeatRetention(working) })
-	group.Go(func() error { return own.repeatRecords(working) })
-	group.Go(func() error { return own.presence.repeat(working) })
-	group.Go(func() error { return own.repeatImports(working) })
+	group.Go(func() error { return work.repeatSweeps(working) })
+	group.Go(func() error { return work.repeatRetention(working) })
+	group.Go(func() error { return work.repeatRecords(working) })
+	group.Go(func() error { return work.presence.repeat(working) })
+	group.Go(func() error { return work.repeatImports(working) })
 	worked := make(chan struct{})
 	if s.Sandbox() {
 		stop.worked = worked
 	}
-	group.Go(func() error { defer close(worked); return own.jobs.Run(ctx) })
+	group.Go(func() error { defer close(worked); return work.jobs.Run(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		defer rest()

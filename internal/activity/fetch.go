@@ -53,14 +53,14 @@ func (s *Store) fetch(ctx context.Context, p *oauth.Provider, t target) error {
 		return s.forget(ctx, t)
 	}
 	api := s.connections.API(p, t.userID)
-	if sender, ok := p.Adapter.(Sender); ok {
-		return s.fetchSent(ctx, sender, api, t)
+	if source, ok := p.Adapter.(PushSource); ok {
+		return s.fetchSent(ctx, source, api, t)
 	}
-	asked, ok := p.Adapter.(Asked)
+	source, ok := p.Adapter.(PullSource)
 	if !ok {
 		return nil
 	}
-	entries, err := asked.Newest(ctx, api, maxEntries)
+	entries, err := source.Newest(ctx, api, maxEntries)
 	if errors.Is(err, oauth.ErrNotPermitted) {
 		return s.forget(ctx, t)
 	}

@@ -157,9 +157,9 @@ func (s *Store) storePulls(ctx context.Context, tx pgx.Tx, pulls map[int64][]str
 
 // fetchSent gets the entries at the addresses that a provider sent. The first time, it also has the provider send
 // entries from before the connection.
-func (s *Store) fetchSent(ctx context.Context, sender Sender, api connection.API, t target) error {
+func (s *Store) fetchSent(ctx context.Context, source PushSource, api connection.API, t target) error {
 	if t.first {
-		if err := sender.Backfill(ctx, api, t.granted, t.began); err != nil {
+		if err := source.Backfill(ctx, api, t.granted, t.began); err != nil {
 			return err
 		}
 	}
@@ -173,7 +173,7 @@ func (s *Store) fetchSent(ctx context.Context, sender Sender, api connection.API
 		return fmt.Errorf("activity: read addresses: %w", err)
 	}
 	for _, u := range pulls {
-		if err := s.follow(ctx, sender, api, t, u); err != nil {
+		if err := s.follow(ctx, source, api, t, u); err != nil {
 			return err
 		}
 	}
@@ -186,12 +186,12 @@ type pull struct {
 }
 
 // follow gets the entries at one address and deletes the address, also if it is no longer good or its key is gone.
-func (s *Store) follow(ctx context.Context, sender Sender, api connection.API, t target, u pull) error {
+func (s *Store) follow(ctx context.Context, source PushSource, api connection.API, t target, u pull) error {
 	var entries []Entry
 	address, lost := s.sealer.Open(u.Sealed, pullData(t.identityID))
 	if lost == nil {
-		entries, lost = sender.Follow(ctx, api, string(address))
-		if lost != nil && !errors.Is(lost, oauth.ErrUnfit) && !errors.Is(lost, oauth.ErrNotPermitted) {
+		entries, lost = source.Follow(ctx, api, string(address))
+		if lost != nil && !errors.Is(lost, oauth.ErrNotServed) && !errors.Is(lost, oauth.ErrNotPermitted) {
 			return lost
 		}
 	}

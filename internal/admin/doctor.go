@@ -26,7 +26,7 @@ the exit code 1.
 `
 
 // checks are the doctor's checks, in order. A new check is a function and a line here.
-var checks = []func(context.Context, examined) []Finding{
+var checks = []func(context.Context, deployment) []Finding{
 	checkConfiguration,
 	checkVariables,
 	checkDatabase,
@@ -68,17 +68,17 @@ type Verdict string
 
 // Verdicts.
 const (
-	Well    Verdict = "ok"
+	OK      Verdict = "ok"
 	Warning Verdict = "warn" // look at it; the server works
-	Wrong   Verdict = "FAIL"
+	Failure Verdict = "FAIL"
 )
 
 // Check is a check of another package. It is asked if the database has the schema of this program, and c is the
 // configuration as far as it could be read. It has the time that the doctor gives to each thing it asks.
 type Check func(ctx context.Context, c config.Config, pool *pgxpool.Pool) []Finding
 
-// examined is what the checks look at. What could not be read or opened is nil, and its check says why.
-type examined struct {
+// deployment is what the checks look at. What could not be read or opened is nil, and its check says why.
+type deployment struct {
 	limits      Limits
 	getenv      func(string) string
 	names       []string      // of all variables that are set, those of other programs too
@@ -107,7 +107,7 @@ func Doctor(ctx context.Context, e Env, out io.Writer) error {
 	failed := 0
 	for _, check := range checks {
 		for _, f := range check(ctx, found) {
-			if f.Verdict == Wrong {
+			if f.Verdict == Failure {
 				failed++
 			}
 			if err := f.write(out, asJSON); err != nil {
@@ -116,15 +116,15 @@ func Doctor(ctx context.Context, e Env, out io.Writer) error {
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("doctor: lines with %s: %d", Wrong, failed)
+		return fmt.Errorf("doctor: lines with %s: %d", Failure, failed)
 	}
 	return nil
 }
 
 // examine reads the configuration and opens the database, as far as that works.
-func examine(ctx context.Context, with Env) (e examined, end func()) {
+func examine(ctx context.Context, with Env) (e deployment, end func()) {
 	file, fileErr := config.ReadDotEnv(with.getenv)
-	e = examined{
+	e = deployment{
 		limits: with.Limits.withDefaults(),
 		getenv: func(name string) string { return cmp.Or(with.getenv(name), file[name]) },
 		names:  namesOf(with.Environ, file),
@@ -152,7 +152,7 @@ func examine(ctx context.Context, with Env) (e examined, end func()) {
 }
 
 // inspect opens the database and looks at it, within the doctor's time limit.
-func (e *examined) inspect(ctx context.Context, address string) {
+func (e *deployment) inspect(ctx context.Context, address string) {
 	ctx, cancel := context.WithTimeout(ctx, e.limits.Doctor)
 	defer cancel()
 	silent := slog.New(slog.DiscardHandler)
@@ -170,25 +170,25 @@ func (e *examined) inspect(ctx context.Context, address string) {
 }
 
 // checkConfiguration lists every problem that would keep a server from starting.
-func checkConfiguration(_ context.Context, e examined) (found []Finding) {
+func checkConfiguration(_ context.Context, e deployment) (found []Finding) {
 	for _, problem := range each(e.configErr) {
-		found = append(found, Finding{Wrong, "configuration", problem.Error()})
+		found = append(found, Finding{Failure, "configuration", problem.Error()})
 	}
 	switch {
 	case len(found) > 0:
 	case e.config.Production:
-		found = append(found, Finding{Well, "configuration", "complete, for production"})
+		found = append(found, Finding{OK, "configuration", "complete, for production"})
 	case e.config.Public():
 		found = append(found, Finding{Warning, "configuration", "complete, but APP_ENV is not production " +
 			"although PUBLIC_URL is public: the requirements of production were not checked"})
 	default:
-		found = append(found, Finding{Well, "configuration", "complete, for development (APP_ENV is not production)"})
+		found = append(found, Finding{OK, "configuration", "complete, for development (APP_ENV is not production)"})
 	}
 	return found
 }
 
 // checkOthers asks the checks of other packages.
-func checkOthers(ctx context.Context, e examined) (found []Finding) {
+func checkOthers(ctx context.Context, e deployment) (found []Finding) {
 	if !e.hasSchema() || len(e.database.Pending) > 0 {
 		return nil
 	}

@@ -15,30 +15,30 @@ import (
 	"cairn/internal/seal"
 )
 
-func checkDatabase(_ context.Context, e examined) []Finding {
+func checkDatabase(_ context.Context, e deployment) []Finding {
 	switch {
 	case errors.Is(e.databaseErr, errNoDatabase):
 		return []Finding{{Warning, "database", e.databaseErr.Error()}}
 	case e.databaseErr != nil:
-		return []Finding{{Wrong, "database", e.databaseErr.Error()}}
+		return []Finding{{Failure, "database", e.databaseErr.Error()}}
 	case e.database.ReadOnly != "":
-		return []Finding{{Wrong, "database", fmt.Sprintf("%s can't be written to: %s",
+		return []Finding{{Failure, "database", fmt.Sprintf("%s can't be written to: %s",
 			e.database.Address, e.database.ReadOnly)}}
 	}
-	return []Finding{{Well, "database", fmt.Sprintf("PostgreSQL %s at %s answers in %v and can be written to",
+	return []Finding{{OK, "database", fmt.Sprintf("PostgreSQL %s at %s answers in %v and can be written to",
 		e.database.Server, e.database.Address, e.database.Took.Round(100*time.Microsecond))}}
 }
 
-func checkSchema(_ context.Context, e examined) []Finding {
+func checkSchema(_ context.Context, e deployment) []Finding {
 	d := e.database
 	switch {
 	case e.databaseErr != nil:
 		return nil
 	case d.Version == 0 && !d.MayMigrate:
-		return []Finding{{Wrong, "schema", "there is none yet, and the user of DATABASE_URL may not make it: " +
+		return []Finding{{Failure, "schema", "there is none yet, and the user of DATABASE_URL may not make it: " +
 			"run server migrate as its owner (deploy/database.sql)"}}
 	case len(d.Pending) > 0 && !d.MayMigrate:
-		return []Finding{{Wrong, "schema", fmt.Sprintf("version %d; pending: %s. "+
+		return []Finding{{Failure, "schema", fmt.Sprintf("version %d; pending: %s. "+
 			"The user of DATABASE_URL may not run them: run server migrate as the schema's owner",
 			d.Version, strings.Join(d.Pending, ", "))}}
 	case d.Version == 0:
@@ -52,18 +52,18 @@ func checkSchema(_ context.Context, e examined) []Finding {
 			"version %d is newer than this program, which knows %d: fine for going back one release",
 			d.Version, d.Known)}}
 	}
-	return []Finding{{Well, "schema", fmt.Sprintf("version %d, the newest this program knows", d.Version)}}
+	return []Finding{{OK, "schema", fmt.Sprintf("version %d, the newest this program knows", d.Version)}}
 }
 
 // hasSchema reports whether the tables exist. The first version of the schema has most tables that the doctor reads.
 // Checks that read later ones compare the version.
-func (e examined) hasSchema() bool { return e.databaseErr == nil && e.database.Version > 0 }
+func (e deployment) hasSchema() bool { return e.databaseErr == nil && e.database.Version > 0 }
 
 // checkKeys compares the keys that sealed what is stored with those that are configured.
-func checkKeys(ctx context.Context, e examined) []Finding {
+func checkKeys(ctx context.Context, e deployment) []Finding {
 	configured, err := e.keyIDs()
 	if err != nil {
-		return []Finding{{Wrong, "keys", err.Error()}}
+		return []Finding{{Failure, "keys", err.Error()}}
 	}
 	switch {
 	case !e.hasSchema():
@@ -80,7 +80,7 @@ func checkKeys(ctx context.Context, e examined) []Finding {
 	}
 	used, err := secrets.Keys(ctx)
 	if err != nil {
-		return []Finding{{Wrong, "keys", err.Error()}}
+		return []Finding{{Failure, "keys", err.Error()}}
 	}
 	var found []Finding
 	for _, id := range slices.Sorted(maps.Keys(used)) {
@@ -88,12 +88,12 @@ func checkKeys(ctx context.Context, e examined) []Finding {
 	}
 	for i, id := range configured {
 		if i > 0 && used[id] == 0 {
-			found = append(found, Finding{Well, "keys", fmt.Sprintf(
+			found = append(found, Finding{OK, "keys", fmt.Sprintf(
 				"%s seals nothing any more: remove it once every server has %s in front", id, configured[0])})
 		}
 	}
 	if len(found) == 0 {
-		found = append(found, Finding{Well, "keys", "nothing is sealed yet"})
+		found = append(found, Finding{OK, "keys", "nothing is sealed yet"})
 	}
 	return found
 }
@@ -102,17 +102,17 @@ func keyFinding(id string, secrets int, configured []string) Finding {
 	sealed := Plural(secrets, "secret")
 	switch slices.Index(configured, id) {
 	case -1:
-		return Finding{Wrong, "keys", fmt.Sprintf("%s sealed %s and is not configured: "+
+		return Finding{Failure, "keys", fmt.Sprintf("%s sealed %s and is not configured: "+
 			"add the key with this id to the end of ENCRYPTION_KEY", id, sealed)}
 	case 0:
-		return Finding{Well, "keys", fmt.Sprintf("%s, the newest, sealed %s", id, sealed)}
+		return Finding{OK, "keys", fmt.Sprintf("%s, the newest, sealed %s", id, sealed)}
 	}
 	return Finding{Warning, "keys", fmt.Sprintf("%s, an older one, sealed %s: run server rekey", id, sealed)}
 }
 
 // keyIDs returns the ids of the configured keys, the newest first. It reads the key that development generates, but
 // generates none.
-func (e examined) keyIDs() ([]string, error) {
+func (e deployment) keyIDs() ([]string, error) {
 	c := e.config
 	switch {
 	case c.EncryptionKeys != nil:
@@ -137,7 +137,7 @@ func (e examined) keyIDs() ([]string, error) {
 const allowedSkew = 5 * time.Second
 
 // checkClock compares this machine's clock with the database's, by which sessions and tokens expire.
-func checkClock(_ context.Context, e examined) []Finding {
+func checkClock(_ context.Context, e deployment) []Finding {
 	if e.databaseErr != nil {
 		return nil
 	}
@@ -151,7 +151,7 @@ func checkClock(_ context.Context, e examined) []Finding {
 			"synchronise both (NTP). That signs no one out, "+
 			"but logs show wrong times, and certificates may be refused", ahead.Abs(), word)}}
 	}
-	return []Finding{{Well, "clock", fmt.Sprintf("this machine and the database differ by %v", ahead.Abs())}}
+	return []Finding{{OK, "clock", fmt.Sprintf("this machine and the database differ by %v", ahead.Abs())}}
 }
 
 // stateWords say what the state of connections means, as part of a sentence.
@@ -162,20 +162,20 @@ var stateWords = map[connection.State]string{
 	connection.NeedsReconnect: "wait for their owner to connect again",
 }
 
-func checkConnections(ctx context.Context, e examined) []Finding {
+func checkConnections(ctx context.Context, e deployment) []Finding {
 	if !e.hasSchema() {
 		return nil
 	}
 	tallies, err := connection.Count(ctx, e.pool)
 	if err != nil {
-		return []Finding{{Wrong, "connections", err.Error()}}
+		return []Finding{{Failure, "connections", err.Error()}}
 	}
 	if len(tallies) == 0 {
-		return []Finding{{Well, "connections", "none yet"}}
+		return []Finding{{OK, "connections", "none yet"}}
 	}
 	var found []Finding
 	for _, t := range tallies {
-		f := Finding{Well, "connections", fmt.Sprintf("%s: %d %s", t.Provider, t.N, stateWords[t.State])}
+		f := Finding{OK, "connections", fmt.Sprintf("%s: %d %s", t.Provider, t.N, stateWords[t.State])}
 		if t.State == connection.Suspended {
 			f.Verdict = Warning
 		}
@@ -185,18 +185,18 @@ func checkConnections(ctx context.Context, e examined) []Finding {
 }
 
 // checkBudgets says how much of the providers' quotas is used.
-func checkBudgets(ctx context.Context, e examined) (found []Finding) {
+func checkBudgets(ctx context.Context, e deployment) (found []Finding) {
 	if e.databaseErr != nil || e.database.Version < 5 {
 		return nil
 	}
 	budgets, err := oauth.Budgets(ctx, e.pool)
 	if err != nil {
-		return []Finding{{Wrong, "quota", err.Error()}}
+		return []Finding{{Failure, "quota", err.Error()}}
 	}
 	for _, b := range budgets {
 		what := "quota " + b.Provider
 		if b.QuarterMax > 0 {
-			f := Finding{Well, what, fmt.Sprintf("%d of %d calls used in this quarter hour, %d of %d today (UTC)",
+			f := Finding{OK, what, fmt.Sprintf("%d of %d calls used in this quarter hour, %d of %d today (UTC)",
 				b.QuarterUsed, b.QuarterMax, b.DayUsed, b.DayMax)}
 			if b.DayUsed >= b.DayMax {
 				f.Verdict = Warning

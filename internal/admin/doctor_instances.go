@@ -9,20 +9,20 @@ import (
 )
 
 // checkInstances lists the running servers, and finds those that lack the newest key, which holds up its rotation.
-func checkInstances(ctx context.Context, e examined) (found []Finding) {
+func checkInstances(ctx context.Context, e deployment) (found []Finding) {
 	if !e.hasSchema() || len(e.database.Pending) > 0 {
 		return nil
 	}
 	all, err := instance.List(ctx, e.pool)
 	if err != nil {
-		return []Finding{{Wrong, "instances", err.Error()}}
+		return []Finding{{Failure, "instances", err.Error()}}
 	}
 	keys, err := e.keyIDs()
 	if err != nil {
 		return nil // the check of keys says why
 	}
 	for _, i := range all {
-		f := Finding{Well, "instances", fmt.Sprintf("%s at %s runs version %s", i.ID, i.Hostname, i.Version)}
+		f := Finding{OK, "instances", fmt.Sprintf("%s at %s runs version %s", i.ID, i.Hostname, i.Version)}
 		switch {
 		case !i.Live:
 			f.Verdict = Warning
@@ -36,7 +36,7 @@ func checkInstances(ctx context.Context, e examined) (found []Finding) {
 		found = append(found, f)
 	}
 	if len(found) == 0 {
-		found = append(found, Finding{Well, "instances", "none is running"})
+		found = append(found, Finding{OK, "instances", "none is running"})
 	}
 	return found
 }

@@ -11,7 +11,7 @@ import (
 
 // checkPasskeys counts the passkeys that don't sign in at the host of PUBLIC_URL, because they are for one that it had
 // before.
-func checkPasskeys(ctx context.Context, e examined) []Finding {
+func checkPasskeys(ctx context.Context, e deployment) []Finding {
 	if e.databaseErr != nil || e.database.Version < 28 { // the first with passkeys
 		return nil
 	}
@@ -30,6 +30,6 @@ func checkPasskeys(ctx context.Context, e examined) []Finding {
 		return []Finding{{Warning, "passkeys", "people can't add any: " +
 			"PUBLIC_URL has an IP address, and passkeys need a host name"}}
 	}
-	return []Finding{{Well, "passkeys", fmt.Sprintf("%d, for %s; they stop working if the host in PUBLIC_URL changes",
+	return []Finding{{OK, "passkeys", fmt.Sprintf("%d, for %s; they stop working if the host in PUBLIC_URL changes",
 		there, host)}}
 }

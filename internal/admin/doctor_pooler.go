@@ -7,12 +7,12 @@ import (
 )
 
 // checkPooler says what a connection pooler takes away, and how to get it back.
-func checkPooler(_ context.Context, e examined) (found []Finding) {
+func checkPooler(_ context.Context, e deployment) (found []Finding) {
 	if e.databaseErr != nil {
 		return nil
 	}
 	if e.database.Pooler != "" {
-		found = append(found, Finding{Well, "pooler", fmt.Sprintf("one stands before the database, in %s mode: "+
+		found = append(found, Finding{OK, "pooler", fmt.Sprintf("one stands before the database, in %s mode: "+
 			"statements are not prepared, and Cairn keeps their time limits itself", e.database.Pooler)})
 	}
 	if names := e.database.Unlimited; len(names) > 0 {
@@ -23,13 +23,13 @@ func checkPooler(_ context.Context, e examined) (found []Finding) {
 	}
 	switch {
 	case e.config.DirectDatabaseURL == "" && e.database.Pooler != "":
-		found = append(found, Finding{Well, "direct database", "DIRECT_DATABASE_URL is not set: " +
+		found = append(found, Finding{OK, "direct database", "DIRECT_DATABASE_URL is not set: " +
 			"migrations go through the pooler, and a server notices jobs of other servers within 15 s"})
 	case e.config.DirectDatabaseURL == "":
 	case e.directErr != nil:
-		found = append(found, Finding{Wrong, "direct database", e.directErr.Error()})
+		found = append(found, Finding{Failure, "direct database", e.directErr.Error()})
 	default:
-		found = append(found, Finding{Well, "direct database", "leads to the same database without a pooler: " +
+		found = append(found, Finding{OK, "direct database", "leads to the same database without a pooler: " +
 			"migrations use it, and jobs are noticed at once"})
 	}
 	return found

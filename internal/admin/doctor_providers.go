@@ -13,10 +13,10 @@ import (
 )
 
 // checkProviders checks that each provider's hosts answer at all. It asks all hosts at the same time.
-func checkProviders(ctx context.Context, e examined) []Finding {
+func checkProviders(ctx context.Context, e deployment) []Finding {
 	switch {
 	case e.config.Sandbox():
-		return []Finding{{Well, "providers", "the sandbox simulates all three: no provider has keys"}}
+		return []Finding{{OK, "providers", "the sandbox simulates all three: no provider has keys"}}
 	case len(e.providers) == 0 && e.callbackErr == nil:
 		return []Finding{{Warning, "providers",
 			"none has keys: people can only sign in with a password, and can't connect anything"}}
@@ -57,26 +57,26 @@ func reach(ctx context.Context, limit time.Duration, provider, address string) F
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodHead, address+"/", nil)
 	if err != nil {
-		return Finding{Wrong, what, address + " is not a valid address"}
+		return Finding{Failure, what, address + " is not a valid address"}
 	}
 	began := time.Now()
 	resp, err := http.DefaultTransport.RoundTrip(r) // a redirect is an answer too
 	switch {
 	case ctx.Err() != nil:
-		return Finding{Wrong, what, fmt.Sprintf("%s does not answer within %v: "+
+		return Finding{Failure, what, fmt.Sprintf("%s does not answer within %v: "+
 			"check the provider, firewalls and the DNS", address, limit)}
 	case err != nil:
-		return Finding{Wrong, what, fmt.Sprintf("%s can't be reached: %v", address, err)}
+		return Finding{Failure, what, fmt.Sprintf("%s can't be reached: %v", address, err)}
 	}
 	_ = resp.Body.Close()
-	return Finding{Well, what, fmt.Sprintf("%s answers in %v", address, time.Since(began).Round(time.Millisecond))}
+	return Finding{OK, what, fmt.Sprintf("%s answers in %v", address, time.Since(began).Round(time.Millisecond))}
 }
 
 // checkCallbacks shows the callback URLs, which operators have to register at the providers.
-func checkCallbacks(_ context.Context, e examined) (found []Finding) {
+func checkCallbacks(_ context.Context, e deployment) (found []Finding) {
 	switch {
 	case e.callbackErr != nil:
-		return []Finding{{Wrong, "callback", e.callbackErr.Error()}}
+		return []Finding{{Failure, "callback", e.callbackErr.Error()}}
 	case e.config.Production && e.config.PublicURL == nil:
 		return nil // the configuration's problem
 	}
@@ -90,7 +90,7 @@ func checkCallbacks(_ context.Context, e examined) (found []Finding) {
 			}
 			words = fmt.Sprintf("%s; register its bare domain, %s", address, u.Hostname())
 		}
-		found = append(found, Finding{Well, "callback " + p.Key, words})
+		found = append(found, Finding{OK, "callback " + p.Key, words})
 	}
 	return found
 }
@@ -99,10 +99,10 @@ func checkCallbacks(_ context.Context, e examined) (found []Finding) {
 const noticeAhead = 90 * 24 * time.Hour
 
 // checkDates lists what providers have announced, and warns of deadlines that concern this site.
-func checkDates(_ context.Context, e examined) (found []Finding) {
+func checkDates(_ context.Context, e deployment) (found []Finding) {
 	for _, p := range e.known {
 		for _, d := range p.Deadlines {
-			f := Finding{Well, "dates", fmt.Sprintf("%s (%s): %s",
+			f := Finding{OK, "dates", fmt.Sprintf("%s (%s): %s",
 				d.Day.Format(time.DateOnly), DaysTo(d.Day, e.today), d.Words)}
 			if d.Open != nil && d.Open(p) && slices.Contains(e.providers, p) && d.Day.Sub(e.today) < noticeAhead {
 				f.Verdict = Warning

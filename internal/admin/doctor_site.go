@@ -18,7 +18,7 @@ import (
 )
 
 // checkVariables names variables that are set but not read, if they look as if they were meant for us.
-func checkVariables(_ context.Context, e examined) (found []Finding) {
+func checkVariables(_ context.Context, e deployment) (found []Finding) {
 	for _, name := range e.names {
 		meant, suspect := config.Misspelt(name)
 		switch {
@@ -50,7 +50,7 @@ func namesOf(environment []string, file map[string]string) (names []string) {
 }
 
 // checkProxies lists the trusted proxies, and warns of untrusted peers that sent X-Forwarded-For to running servers.
-func checkProxies(ctx context.Context, e examined) (found []Finding) {
+func checkProxies(ctx context.Context, e deployment) (found []Finding) {
 	servers, err := e.servers(ctx)
 	if err != nil {
 		return []Finding{{Warning, "proxies", fmt.Sprintf(
@@ -71,19 +71,19 @@ func checkProxies(ctx context.Context, e examined) (found []Finding) {
 		for _, prefix := range trusted {
 			names = append(names, prefix.String())
 		}
-		found = append(found, Finding{Well, "proxies", "the client is named by " + strings.Join(names, ", ")})
+		found = append(found, Finding{OK, "proxies", "the client is named by " + strings.Join(names, ", ")})
 	case e.config.Public() && !e.config.Production:
 		found = append(found, Finding{Warning, "proxies", "TRUSTED_PROXIES is empty: " +
 			"if a proxy or tunnel stands in front, everyone behind it shares its address"})
 	case e.config.Production:
-		found = append(found, Finding{Well, "proxies",
+		found = append(found, Finding{OK, "proxies",
 			"none, as TRUSTED_PROXIES says: a client has the address that it connects from"})
 	}
 	return found
 }
 
 // servers returns the running servers, or none if the database or its tables are missing.
-func (e examined) servers(ctx context.Context) (live []instance.Instance, err error) {
+func (e deployment) servers(ctx context.Context) (live []instance.Instance, err error) {
 	if e.databaseErr != nil || e.database.Version == 0 || len(e.database.Pending) > 0 {
 		return nil, nil
 	}
@@ -95,7 +95,7 @@ func (e examined) servers(ctx context.Context) (live []instance.Instance, err er
 
 // checkPublicURL asks the server at PUBLIC_URL for its id. It is no failure if this machine can't reach it: that may be
 // intended.
-func checkPublicURL(ctx context.Context, e examined) []Finding {
+func checkPublicURL(ctx context.Context, e deployment) []Finding {
 	site := e.config.PublicURL
 	if site == nil {
 		return nil
@@ -107,7 +107,7 @@ func checkPublicURL(ctx context.Context, e examined) []Finding {
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, site.JoinPath("/healthz").String(), nil)
 	if err != nil {
-		return say(Wrong, "PUBLIC_URL is not a valid address")
+		return say(Failure, "PUBLIC_URL is not a valid address")
 	}
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
@@ -126,12 +126,12 @@ func checkPublicURL(ctx context.Context, e examined) []Finding {
 	servers, err := e.servers(ctx)
 	switch {
 	case err != nil || e.databaseErr != nil:
-		return say(Well, "a Cairn answers at %s; without the database it can't be compared with this one", site.Host)
+		return say(OK, "a Cairn answers at %s; without the database it can't be compared with this one", site.Host)
 	case !slices.ContainsFunc(servers, func(i instance.Instance) bool { return i.ID == answer.Instance }):
 		return say(Warning, "a Cairn answers at %s that is none of this database's servers: "+
 			"is PUBLIC_URL mistyped, or does the proxy lead elsewhere?", site.Host)
 	}
-	return say(Well, "%s leads here, to server %s", site.Host, answer.Instance)
+	return say(OK, "%s leads here, to server %s", site.Host, answer.Instance)
 }
 
 // unreached explains why nothing answered. An unknown name or an untrusted certificate is a mistake. Otherwise the
@@ -147,6 +147,6 @@ func unreached(host string, err error) Finding {
 		return Finding{Warning, "public url",
 			fmt.Sprintf("the certificate of %s is not trusted for this name: %v", host, err)}
 	}
-	return Finding{Well, "public url", fmt.Sprintf("%s can't be reached from this machine, which may be intended: "+
+	return Finding{OK, "public url", fmt.Sprintf("%s can't be reached from this machine, which may be intended: "+
 		"look with a browser (%v)", host, cmp.Or(errors.Unwrap(err), err))}
 }

@@ -193,7 +193,7 @@ func TestDoctorComparesClocks(t *testing.T) {
 		6 * time.Second: "warn is 6s ahead of",
 		-time.Hour:      "warn is 1h0m0s behind",
 	} {
-		f := checkClock(t.Context(), examined{database: db.Report{Ahead: ahead}})[0]
+		f := checkClock(t.Context(), deployment{database: db.Report{Ahead: ahead}})[0]
 		verdict, words, _ := strings.Cut(want, " ")
 		if string(f.Verdict) != verdict || !strings.Contains(f.Text, words) {
 			t.Errorf("%v: %v", ahead, f)
@@ -211,17 +211,17 @@ func TestDoctorKnowsDates(t *testing.T) {
 		verdict  Verdict
 		words    string
 	}{
-		{"2026-11-23", here, Well, "(190 days left)"},
+		{"2026-11-23", here, OK, "(190 days left)"},
 		{"2027-05-31", here, Warning, "(1 day left)"},
 		{"2027-06-01", here, Warning, "(today)"},
 		{"2027-06-03", here, Warning, "(2 days ago)"},
-		{"2027-06-03", moved, Well, "(2 days ago)"},
+		{"2027-06-03", moved, OK, "(2 days ago)"},
 	} {
 		today, err := time.Parse(time.DateOnly, tt.today)
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := checkDates(t.Context(), examined{
+		found := checkDates(t.Context(), deployment{
 			known: oauth.Registry{tt.provider}, providers: oauth.Registry{tt.provider},
 			today: today.Add(20 * time.Hour),
 		})
@@ -263,7 +263,7 @@ func TestDoctorOnProxies(t *testing.T) {
 	} {
 		c, _ := config.Load(func(name string) string { return tt.env[name] })
 		var said strings.Builder
-		for _, f := range checkProxies(t.Context(), examined{config: c, databaseErr: errNoDatabase}) {
+		for _, f := range checkProxies(t.Context(), deployment{config: c, databaseErr: errNoDatabase}) {
 			said.WriteString(string(f.Verdict) + " " + f.Text)
 		}
 		if !strings.HasPrefix(said.String(), tt.want) || tt.want == "" && said.String() != "" {

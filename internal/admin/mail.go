@@ -85,7 +85,7 @@ func testMessage(c config.Config, to string) mail.Message {
 }
 
 // checkMail goes through everything that sending a message takes, without one.
-func checkMail(ctx context.Context, e examined) []Finding {
+func checkMail(ctx context.Context, e deployment) []Finding {
 	m := e.config.Mail
 	switch {
 	case m.Server == nil && e.config.Production && !config.IsSet(e.getenv, "SMTP_URL"):
@@ -99,8 +99,8 @@ func checkMail(ctx context.Context, e examined) []Finding {
 		err = sender.Check(ctx)
 	}
 	if err != nil {
-		return []Finding{{Wrong, "mail", err.Error()}}
+		return []Finding{{Failure, "mail", err.Error()}}
 	}
-	return []Finding{{Well, "mail", fmt.Sprintf("%s accepts mail from %s; server mail test sends a message",
+	return []Finding{{OK, "mail", fmt.Sprintf("%s accepts mail from %s; server mail test sends a message",
 		m.Server.Host, m.From.Address)}}
 }

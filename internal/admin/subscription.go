@@ -188,7 +188,7 @@ func (s subscription) String() string {
 }
 
 // checkWebhooks checks where providers send their events. To know our own address it needs the server's SESSION_SECRET.
-func checkWebhooks(ctx context.Context, e examined) (found []Finding) {
+func checkWebhooks(ctx context.Context, e deployment) (found []Finding) {
 	for _, s := range Subscriptions() {
 		calls, err := s.at(e.config)
 		if err != nil || e.config.SessionSecret == "" {
@@ -199,7 +199,7 @@ func checkWebhooks(ctx context.Context, e examined) (found []Finding) {
 	return found
 }
 
-func (e examined) checkSubscription(ctx context.Context, s subscribing) Finding {
+func (e deployment) checkSubscription(ctx context.Context, s subscribing) Finding {
 	ctx, cancel := context.WithTimeout(ctx, e.limits.Doctor)
 	defer cancel()
 	what := "webhooks " + s.calls.Key
@@ -210,5 +210,5 @@ func (e examined) checkSubscription(ctx context.Context, s subscribing) Finding 
 	case !found.Here:
 		return Finding{Warning, what, found.String()}
 	}
-	return Finding{Well, what, found.String()}
+	return Finding{OK, what, found.String()}
 }

@@ -71,7 +71,7 @@ func (a *Accounts) ChangeEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 			return err
 		}
 	}
-	return a.Tell(ctx, tx, l.UserID, mail.EmailChanged, mail.Facts{"email": l.Email})
+	return a.Notify(ctx, tx, l.UserID, mail.EmailChanged, mail.Facts{"email": l.Email})
 }
 
 // replaceEmail replaces an account's address by a proven one. Errors: ErrEmailTaken.
@@ -110,7 +110,7 @@ func (a *Accounts) UndoChange(ctx context.Context, tx pgx.Tx, l Link, disconnect
 	if err := restoreEmail(ctx, tx, l); err != nil {
 		return err
 	}
-	return a.Tell(ctx, tx, l.UserID, mail.EmailRestored, mail.Facts{"email": l.Email})
+	return a.Notify(ctx, tx, l.UserID, mail.EmailRestored, mail.Facts{"email": l.Email})
 }
 
 // lockAndUse locks the account of an undo or reject link, and deletes the link. Errors: ErrLink, ErrDisabled.

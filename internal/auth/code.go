@@ -222,7 +222,7 @@ func (a *Accounts) noteWrongCode(ctx context.Context, userID int64) error {
 		case err != nil:
 			return fmt.Errorf("auth: count wrong codes of user %d: %w", userID, err)
 		case wrong == tellAfter || wrong%tellEvery == 0:
-			return a.Tell(ctx, tx, userID, mail.WrongCodes, nil)
+			return a.Notify(ctx, tx, userID, mail.WrongCodes, nil)
 		}
 		return nil
 	})
@@ -262,5 +262,5 @@ func (a *Accounts) useRecoveryCode(ctx context.Context, tx pgx.Tx, p CodeProof) 
 	if err != nil {
 		return fmt.Errorf("auth: use a recovery code of user %d: %w", p.UserID, err)
 	}
-	return a.Tell(ctx, tx, p.UserID, mail.CodeUsed, mail.Facts{"left": strconv.Itoa(left)})
+	return a.Notify(ctx, tx, p.UserID, mail.CodeUsed, mail.Facts{"left": strconv.Itoa(left)})
 }

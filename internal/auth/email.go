@@ -73,7 +73,7 @@ func (a *Accounts) VerifyEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 	case tag.RowsAffected() == 0:
 		return ErrLink
 	}
-	return a.Tell(ctx, tx, l.UserID, mail.EmailVerified, mail.Facts{"email": l.Email})
+	return a.Notify(ctx, tx, l.UserID, mail.EmailVerified, mail.Facts{"email": l.Email})
 }
 
 // MailSent notes that a message to an address was sent.

@@ -56,8 +56,8 @@ func origin(ctx context.Context) mail.Facts {
 	return mail.Facts{}
 }
 
-// Tell records an event, and mails it to the account's address if that is verified, in the transaction of its cause.
-func (a *Accounts) Tell(ctx context.Context, tx pgx.Tx, userID int64, kind mail.Kind, facts mail.Facts) error {
+// Notify records an event, and mails it to the account's address if that is verified, in the transaction of its cause.
+func (a *Accounts) Notify(ctx context.Context, tx pgx.Tx, userID int64, kind mail.Kind, facts mail.Facts) error {
 	said := origin(ctx)
 	maps.Copy(said, facts)
 	if err := record(ctx, tx, userID, kind, said); err != nil {

@@ -118,7 +118,7 @@ func (a *Accounts) AddApp(ctx context.Context, tx pgx.Tx, userID int64, n NewApp
 	if err := a.distrust(ctx, tx, userID); err != nil {
 		return nil, err
 	}
-	return codes, a.Tell(ctx, tx, userID, mail.AppAdded, nil)
+	return codes, a.Notify(ctx, tx, userID, mail.AppAdded, nil)
 }
 
 // requireFactors checks, after lockMethods, that an account has no second factor yet if a session that has proven one
@@ -157,7 +157,7 @@ func (a *Accounts) RemoveApp(ctx context.Context, tx pgx.Tx, userID int64) error
 	if err := dropFactor(ctx, tx, userID); err != nil {
 		return err
 	}
-	return a.Tell(ctx, tx, userID, mail.AppRemoved, nil)
+	return a.Notify(ctx, tx, userID, mail.AppRemoved, nil)
 }
 
 // HasApp reports, in a transaction that lets a user in without asking for a code, whether the account asks for one.
@@ -202,5 +202,5 @@ func (a *Accounts) SkipCode(
 	if skip {
 		kind = mail.CodeSkipped
 	}
-	return provider, a.Tell(ctx, tx, userID, kind, mail.Facts{"provider": provider})
+	return provider, a.Notify(ctx, tx, userID, kind, mail.Facts{"provider": provider})
 }

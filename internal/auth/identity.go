@@ -62,7 +62,7 @@ func (a *Accounts) Link(
 	if err != nil || how != Recent {
 		return known.id, err
 	}
-	return known.id, a.Tell(ctx, tx, userID, mail.MethodAdded, mail.Facts{"provider": provider})
+	return known.id, a.Notify(ctx, tx, userID, mail.MethodAdded, mail.Facts{"provider": provider})
 }
 
 // Visitor is somebody who has proven an account at a provider.
@@ -140,7 +140,7 @@ func (a *Accounts) RemoveIdentity(
 	if err := a.requireMethod(ctx, tx, userID); err != nil {
 		return "", err
 	}
-	return provider, a.Tell(ctx, tx, userID, mail.MethodRemoved, mail.Facts{"provider": provider})
+	return provider, a.Notify(ctx, tx, userID, mail.MethodRemoved, mail.Facts{"provider": provider})
 }
 
 // removeIdentities removes the identities that meet a condition, and their connections. Errors: disconnect's.

@@ -76,7 +76,7 @@ func (a *Accounts) MakeResetLink(ctx context.Context, userID int64) (token strin
 		if _, token, err = a.makeLink(ctx, tx, l); err != nil {
 			return err
 		}
-		return a.Tell(ctx, tx, userID, mail.ResetLinkMade, nil)
+		return a.Notify(ctx, tx, userID, mail.ResetLinkMade, nil)
 	})
 	return token, err
 }
@@ -114,7 +114,7 @@ func (a *Accounts) ResetFactors(ctx context.Context, tx pgx.Tx, userID int64) (d
 	case done.Methods == 0 && !address:
 		return FactorsReset{}, ErrNoEmail
 	}
-	return done, a.Tell(ctx, tx, userID, mail.FactorsReset, nil)
+	return done, a.Notify(ctx, tx, userID, mail.FactorsReset, nil)
 }
 
 // Disable lets nobody in to an account until Enable, and reports whether that is new. It waits for sign-ins that are
@@ -148,5 +148,5 @@ func (a *Accounts) setDisabled(
 	if tag.RowsAffected() == 0 {
 		return false, nil
 	}
-	return true, a.Tell(ctx, tx, userID, kind, nil)
+	return true, a.Notify(ctx, tx, userID, kind, nil)
 }

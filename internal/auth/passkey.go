@@ -156,7 +156,7 @@ func (a *Accounts) AddPasskey(
 	if err := a.distrust(ctx, tx, userID); err != nil {
 		return "", nil, err
 	}
-	return name, codes, a.Tell(ctx, tx, userID, mail.PasskeyAdded, mail.Facts{"passkey": name})
+	return name, codes, a.Notify(ctx, tx, userID, mail.PasskeyAdded, mail.Facts{"passkey": name})
 }
 
 // nameOfPasskey returns the name for a new passkey: if there is one with that name, the next number goes behind it.
@@ -252,7 +252,7 @@ func (a *Accounts) RemovePasskey(ctx context.Context, tx pgx.Tx, userID, rowID i
 	if err := dropFactor(ctx, tx, userID); err != nil {
 		return "", err
 	}
-	return name, a.Tell(ctx, tx, userID, mail.PasskeyRemoved, mail.Facts{"passkey": name})
+	return name, a.Notify(ctx, tx, userID, mail.PasskeyRemoved, mail.Facts{"passkey": name})
 }
 
 // PasskeySignal returns, in JSON, what the browser of an account's owner tells password managers, so that they offer

@@ -203,7 +203,7 @@ func (a *Accounts) noteUse(ctx context.Context, tx pgx.Tx, p PasskeyProof, count
 	if !counterBack {
 		return nil
 	}
-	return a.Tell(ctx, tx, p.UserID, mail.PasskeyCounter, mail.Facts{"passkey": p.name})
+	return a.Notify(ctx, tx, p.UserID, mail.PasskeyCounter, mail.Facts{"passkey": p.name})
 }
 
 // useChallenge uses a challenge, once and in time, on whatever instance. It comes before all other locks: of two

@@ -150,7 +150,7 @@ func (a *Accounts) AddPassword(ctx context.Context, tx pgx.Tx, userID int64, n N
 	if err := a.distrust(ctx, tx, userID); err != nil {
 		return err
 	}
-	return a.Tell(ctx, tx, userID, mail.PasswordAdded, nil)
+	return a.Notify(ctx, tx, userID, mail.PasswordAdded, nil)
 }
 
 // PasswordChange is a new password for an account whose current one was checked.
@@ -189,7 +189,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, tx pgx.Tx, c PasswordChan
 	if tag.RowsAffected() == 0 {
 		return ErrCredentials
 	}
-	return a.Tell(ctx, tx, c.proof.UserID, mail.PasswordChanged, nil)
+	return a.Notify(ctx, tx, c.proof.UserID, mail.PasswordChanged, nil)
 }
 
 // RemovePassword removes the password as a sign-in method, and an address that is not verified with it: that would only
@@ -212,7 +212,7 @@ func (a *Accounts) RemovePassword(ctx context.Context, tx pgx.Tx, userID int64) 
 	if err := a.requireMethod(ctx, tx, userID); err != nil {
 		return err
 	}
-	return a.Tell(ctx, tx, userID, mail.PasswordRemoved, nil)
+	return a.Notify(ctx, tx, userID, mail.PasswordRemoved, nil)
 }
 
 // insertPassword adds the address, too, unless it is the account's already. Errors: ErrEmailTaken.

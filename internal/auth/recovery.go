@@ -140,7 +140,7 @@ func (a *Accounts) ReplaceCodes(ctx context.Context, tx pgx.Tx, userID int64, c 
 	if err := storeCodes(ctx, tx, userID, c); err != nil {
 		return err
 	}
-	return a.Tell(ctx, tx, userID, mail.CodesMade, nil)
+	return a.Notify(ctx, tx, userID, mail.CodesMade, nil)
 }
 
 // noteFactor notes that an account has a second factor.

@@ -61,11 +61,11 @@ func (a *Accounts) RejectSignIn(ctx context.Context, tx pgx.Tx, l Link, disconne
 		return err
 	}
 	if changed {
-		if err := a.Tell(ctx, tx, l.UserID, mail.EmailRestored, mail.Facts{"email": l.Email}); err != nil {
+		if err := a.Notify(ctx, tx, l.UserID, mail.EmailRestored, mail.Facts{"email": l.Email}); err != nil {
 			return err
 		}
 	}
-	return a.Tell(ctx, tx, l.UserID, mail.SignInRejected, nil)
+	return a.Notify(ctx, tx, l.UserID, mail.SignInRejected, nil)
 }
 
 // changedSince reports whether the account has another address now than the link's, which it had when the session

@@ -155,7 +155,7 @@ func (a *Accounts) freeEmail(ctx context.Context, tx pgx.Tx, l Link) error {
 			return fmt.Errorf("auth: free the address of user %d: %w", l.UserID, err)
 		}
 	}
-	return a.Tell(ctx, tx, l.UserID, mail.EmailFreed, mail.Facts{"email": l.Email})
+	return a.Notify(ctx, tx, l.UserID, mail.EmailFreed, mail.Facts{"email": l.Email})
 }
 
 func (a *Accounts) replacePassword(ctx context.Context, tx pgx.Tx, r Reset) error {
@@ -172,7 +172,7 @@ func (a *Accounts) replacePassword(ctx context.Context, tx pgx.Tx, r Reset) erro
 	if err != nil {
 		return fmt.Errorf("auth: reset the password of user %d: %w", r.UserID, err)
 	}
-	return a.Tell(ctx, tx, r.UserID, mail.PasswordReset, facts)
+	return a.Notify(ctx, tx, r.UserID, mail.PasswordReset, facts)
 }
 
 // verifyByLink notes that the owner of an account reads the mail to its address.

@@ -44,7 +44,7 @@ func (a *Accounts) Confirm(ctx context.Context, tx pgx.Tx, userID, identityID in
 	if err := confirmIdentity(ctx, tx, userID, identityID); err != nil {
 		return "", err
 	}
-	return provider, a.Tell(ctx, tx, userID, mail.MethodAdded, mail.Facts{"provider": provider})
+	return provider, a.Notify(ctx, tx, userID, mail.MethodAdded, mail.Facts{"provider": provider})
 }
 
 // confirmIdentity makes an identity a sign-in method, and dates it from now: an intruder may have done that, so it has

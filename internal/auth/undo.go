@@ -78,7 +78,7 @@ func (a *Accounts) EndUndo(ctx context.Context, tx pgx.Tx, userID, id int64, pro
 	if err := dropLink(ctx, tx, id); err != nil {
 		return err
 	}
-	if err := a.Tell(ctx, tx, userID, mail.UndoEnded, mail.Facts{"email": old}); err != nil {
+	if err := a.Notify(ctx, tx, userID, mail.UndoEnded, mail.Facts{"email": old}); err != nil {
 		return err
 	}
 	d, err := a.draft(ctx, tx, userID, mail.UndoEnded, origin(ctx))

@@ -23,8 +23,8 @@ import (
 	"time"
 )
 
-// ErrUnfit means that there is no picture that can be shown, and that asking again won't help.
-var ErrUnfit = errors.New("avatar: no picture that can be shown")
+// ErrNoPicture means that there is no picture that can be shown, and that asking again won't help.
+var ErrNoPicture = errors.New("avatar: no picture that can be shown")
 
 var errPrivate = errors.New("avatar: not a public address")
 
@@ -63,17 +63,17 @@ const (
 )
 
 // Fetch makes a copy of the picture at an address. The address and its redirects have to be at hosts; "*.example.com"
-// is any host below example.com. Errors: ErrUnfit; others may pass.
+// is any host below example.com. Errors: ErrNoPicture; others may pass.
 func (f *Fetcher) Fetch(ctx context.Context, address string, hosts []string) (Picture, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
 	u, err := url.Parse(address)
 	if err != nil || !f.allowed(u, hosts) {
-		return Picture{}, ErrUnfit
+		return Picture{}, ErrNoPicture
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return Picture{}, ErrUnfit
+		return Picture{}, ErrNoPicture
 	}
 	r.Header.Set("Accept", "image/webp,image/png,image/jpeg")
 	r.Header.Set("User-Agent", "Cairn")
@@ -86,14 +86,14 @@ func (f *Fetcher) Fetch(ctx context.Context, address string, hosts []string) (Pi
 		return Picture{}, fmt.Errorf("avatar: status %d", resp.StatusCode)
 	}
 	if resp.StatusCode != http.StatusOK || resp.ContentLength > maxBody {
-		return Picture{}, ErrUnfit
+		return Picture{}, ErrNoPicture
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
 		return Picture{}, failure(err)
 	}
 	if len(body) > maxBody {
-		return Picture{}, ErrUnfit
+		return Picture{}, ErrNoPicture
 	}
 	return pictureOf(body)
 }
@@ -105,7 +105,7 @@ func (f *Fetcher) client(hosts []string) *http.Client {
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			r.Header.Del("Referer")
 			if len(via) > maxRedirects || !f.allowed(r.URL, hosts) {
-				return ErrUnfit
+				return ErrNoPicture
 			}
 			return nil
 		},
@@ -117,8 +117,8 @@ func failure(err error) error {
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err
 	}
-	if errors.Is(err, errPrivate) || errors.Is(err, ErrUnfit) {
-		return ErrUnfit
+	if errors.Is(err, errPrivate) || errors.Is(err, ErrNoPicture) {
+		return ErrNoPicture
 	}
 	return fmt.Errorf("avatar: %w", err)
 }

@@ -101,7 +101,7 @@ func TestPictures(t *testing.T) {
 		"nothing":             {nil, "", 0},
 	} {
 		got, err := pictureOf(tt.data)
-		if got.Type != tt.want || (tt.want == "") != errors.Is(err, ErrUnfit) {
+		if got.Type != tt.want || (tt.want == "") != errors.Is(err, ErrNoPicture) {
 			t.Errorf("%s: %q, error %v, want %q", name, got.Type, err, tt.want)
 			continue
 		}
@@ -221,7 +221,7 @@ func TestNamesThatLeadInside(t *testing.T) {
 	for _, inside := range []string{"127.0.0.1", "169.254.169.254", "::1"} {
 		_, err := resolving(netip.MustParseAddr(inside)).
 			Fetch(t.Context(), "https://img.example.com/a.png", []string{"img.example.com"})
-		if !errors.Is(err, ErrUnfit) {
+		if !errors.Is(err, ErrNoPicture) {
 			t.Errorf("a name that leads to %s: error %v", inside, err)
 		}
 	}
@@ -278,7 +278,7 @@ func TestFetching(t *testing.T) {
 		switch {
 		case err == nil && got.Type == "image/jpeg":
 			result = "ok"
-		case errors.Is(err, ErrUnfit):
+		case errors.Is(err, ErrNoPicture):
 			result = "unfit"
 		}
 		if result != want {

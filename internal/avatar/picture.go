@@ -53,20 +53,20 @@ func formatOf(data []byte) *format {
 }
 
 // pictureOf makes a square copy of the middle of a picture. Only pixels are copied: no metadata, and nothing behind the
-// end of the picture. The size is checked before memory is allocated for it. Errors: ErrUnfit.
+// end of the picture. The size is checked before memory is allocated for it. Errors: ErrNoPicture.
 func pictureOf(data []byte) (Picture, error) {
 	format := formatOf(data)
 	if format == nil {
-		return Picture{}, ErrUnfit
+		return Picture{}, ErrNoPicture
 	}
 	config, err := format.config(bytes.NewReader(data))
 	if err != nil || config.Width < 1 || config.Height < 1 || config.Width > maxSide || config.Height > maxSide ||
 		config.Width*config.Height > maxPixels {
-		return Picture{}, ErrUnfit
+		return Picture{}, ErrNoPicture
 	}
 	whole, err := format.decode(bytes.NewReader(data))
 	if err != nil {
-		return Picture{}, ErrUnfit
+		return Picture{}, ErrNoPicture
 	}
 	return encoded(small(whole))
 }
@@ -87,12 +87,12 @@ func encoded(copied *image.NRGBA) (Picture, error) {
 	var body bytes.Buffer
 	if !copied.Opaque() {
 		if err := png.Encode(&body, copied); err != nil {
-			return Picture{}, ErrUnfit
+			return Picture{}, ErrNoPicture
 		}
 		return Picture{"image/png", body.Bytes()}, nil
 	}
 	if err := jpeg.Encode(&body, copied, &jpeg.Options{Quality: 85}); err != nil {
-		return Picture{}, ErrUnfit
+		return Picture{}, ErrNoPicture
 	}
 	return Picture{"image/jpeg", body.Bytes()}, nil
 }

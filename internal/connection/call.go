@@ -45,7 +45,7 @@ func (a API) Get(ctx context.Context, path string, query url.Values, out any) er
 }
 
 // Call calls call with a usable access token, and once more if that token is refused. Errors: those of call;
-// ErrNotFound, ErrReconnect. oauth.ErrNotPermitted and oauth.ErrUnfit change nothing about the connection.
+// ErrNotFound, ErrReconnect. oauth.ErrNotPermitted and oauth.ErrNotServed change nothing about the connection.
 func (a API) Call(ctx context.Context, call func(c *oauth.Caller, accessToken string) error) error {
 	_, err := a.store.call(ctx, a.provider, a.userID, call)
 	return err
@@ -69,7 +69,7 @@ func (s *Store) call(
 		switch {
 		case err == nil:
 			return row, s.markHealthy(ctx, row)
-		case errors.Is(err, oauth.ErrNotPermitted), errors.Is(err, oauth.ErrUnfit), ctx.Err() != nil:
+		case errors.Is(err, oauth.ErrNotPermitted), errors.Is(err, oauth.ErrNotServed), ctx.Err() != nil:
 			// If the caller has left, the error says nothing about the provider.
 			return row, err
 		case !errors.Is(err, oauth.ErrRefused), refused > 0 && !oauth.StatusIs(err, http.StatusUnauthorized):

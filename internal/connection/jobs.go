@@ -187,7 +187,7 @@ func (w *pictureWorker) Work(ctx context.Context, job *river.Job[pictureJob]) er
 		return err
 	}
 	picture, err := w.store.pictures.Fetch(ctx, due.address, p.PictureHosts)
-	if err != nil && !errors.Is(err, avatar.ErrUnfit) {
+	if err != nil && !errors.Is(err, avatar.ErrNoPicture) {
 		w.store.log.InfoContext(ctx, "a picture was not fetched", "provider", p.Key, "error", err)
 		return nil
 	}

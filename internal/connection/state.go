@@ -159,7 +159,7 @@ func (s *Store) setStateUntil(
 			return err
 		}
 		facts := mail.Facts{"provider": row.provider, "cause": string(cause)}
-		return s.accounts.Tell(auth.WithOrigin(ctx, auth.Origin{}), tx, row.userID, mail.NeedsReconnect, facts)
+		return s.accounts.Notify(auth.WithOrigin(ctx, auth.Origin{}), tx, row.userID, mail.NeedsReconnect, facts)
 	})
 	if err != nil {
 		return fmt.Errorf("connection: note that identity %d is in %s: %w", row.identityID, to, err)

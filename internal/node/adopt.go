@@ -149,7 +149,7 @@ const refusedFor = time.Hour
 // comeEarly imports somebody who comes before the next import, or remembers that there is nobody to import.
 func (s *Sessions) comeEarly(ctx context.Context, nodeID int64, f *session.Foreign) (of visitor, err error) {
 	failed := s.people.ImportPerson(ctx, nodeID)
-	if failed != nil && db.Passing(failed) {
+	if failed != nil && db.Transient(failed) {
 		return visitor{}, failed
 	}
 	if of, err = s.owner(ctx, nodeID, f); err != nil || of.known {

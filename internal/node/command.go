@@ -34,7 +34,7 @@ out who asks before you send it.
 
 status says how far the change-over has come, and what would be lost by switching the
 Node server off today. --json prints one JSON object: node_users, not_imported,
-accounts, reconnect, unconfirmed, links, links_used, only_link, no_way_in, adopted
+accounts, reconnect, unconfirmed, links, links_used, only_link, no_method, adopted
 (day, sessions), not_adopted, deleted, deleted_ids (at the Node server, at most 1000),
 import, imported_at, links_end and sessions_end (day, days_left), losses.
 

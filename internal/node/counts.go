@@ -94,8 +94,8 @@ func (s *Status) countWaysIn(ctx context.Context, tx pgx.Tx, c config.Config) er
 	if err != nil {
 		return fmt.Errorf("node: count sign-in methods: %w", err)
 	}
-	if s.OnlyLink, s.NoWayIn = linked, stranded; !s.LinksEnd.open() {
-		s.OnlyLink, s.NoWayIn = 0, linked+stranded
+	if s.OnlyLink, s.NoMethod = linked, stranded; !s.LinksEnd.open() {
+		s.OnlyLink, s.NoMethod = 0, linked+stranded
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func checkImport(ctx context.Context, c config.Config, pool *pgxpool.Pool) []adm
 		return nil
 	}
 	if _, err := openSource(ctx, pool); err != nil {
-		return one(admin.Wrong, check, "NODE_IMPORT is on, but nothing can be read: %v", err)
+		return one(admin.Failure, check, "NODE_IMPORT is on, but nothing can be read: %v", err)
 	}
 	var last *time.Time
 	var late bool
@@ -42,7 +42,7 @@ func checkImport(ctx context.Context, c config.Config, pool *pgxpool.Pool) []adm
 		FROM cairn.node_imports WHERE source = $1`, sourceName(""), importLate).Scan(&last, &late)
 	switch {
 	case err != nil:
-		return one(admin.Wrong, check, "when the last import finished can't be read: %v", err)
+		return one(admin.Failure, check, "when the last import finished can't be read: %v", err)
 	case last == nil:
 		return one(admin.Warning, check, "NODE_IMPORT is on, but no import has finished: "+
 			"a server does that every minute, or logs why it can't")
@@ -50,7 +50,7 @@ func checkImport(ctx context.Context, c config.Config, pool *pgxpool.Pool) []adm
 		return one(admin.Warning, check, "the last import finished at %s, although NODE_IMPORT is on: "+
 			"a server imports every minute, or logs why it can't", last.UTC().Format(time.RFC3339))
 	}
-	return one(admin.Well, check, "the last import finished at %s", last.UTC().Format(time.RFC3339))
+	return one(admin.OK, check, "the last import finished at %s", last.UTC().Format(time.RFC3339))
 }
 
 // sampled is how many sealed values the doctor opens.
@@ -62,7 +62,7 @@ func checkSealed(ctx context.Context, c config.Config, pool *pgxpool.Pool) []adm
 	var imported bool
 	err := pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM cairn.node_users)`).Scan(&imported)
 	if err != nil {
-		return one(admin.Wrong, check, "what was imported can't be read: %v", err)
+		return one(admin.Failure, check, "what was imported can't be read: %v", err)
 	}
 	if !imported && !c.Node.Import && !c.Node.Both && c.Node.EncryptionKey == "" {
 		return nil
@@ -73,7 +73,7 @@ func checkSealed(ctx context.Context, c config.Config, pool *pgxpool.Pool) []adm
 	}
 	values, err := from.newestSealed(ctx)
 	if err != nil {
-		return one(admin.Wrong, check, "sealed values can't be read: %v", err)
+		return one(admin.Failure, check, "sealed values can't be read: %v", err)
 	}
 	return sealedFindings(c, values)
 }
@@ -82,11 +82,11 @@ func sealedFindings(c config.Config, values []string) []admin.Finding {
 	const check = "node keys"
 	lasting, err := newKeys(keyTexts(c)...)
 	if err != nil {
-		return one(admin.Wrong, check, "%v", err)
+		return one(admin.Failure, check, "%v", err)
 	}
 	address, err := newKeys(c.DatabaseURL)
 	if err != nil {
-		return one(admin.Wrong, check, "%v", err)
+		return one(admin.Failure, check, "%v", err)
 	}
 	var closed, byAddress int
 	for _, value := range values {
@@ -111,7 +111,7 @@ func sealedFindings(c config.Config, values []string) []admin.Finding {
 			"address as it is now, which is the same key", byAddress, len(values))...)
 	}
 	if found == nil && len(values) > 0 {
-		return one(admin.Well, check, "the newest %d sealed values in public.users open", len(values))
+		return one(admin.OK, check, "the newest %d sealed values in public.users open", len(values))
 	}
 	return found
 }
@@ -130,7 +130,7 @@ func checkEnd(e *End, check, on, off, variable string) []admin.Finding {
 		return one(admin.Warning, check, "%s until %s (%s): server node status counts whom that concerns",
 			on, e.Day, left)
 	}
-	return one(admin.Well, check, "%s until %s (%s)", on, e.Day, left)
+	return one(admin.OK, check, "%s until %s (%s)", on, e.Day, left)
 }
 
 func checkLinks(_ context.Context, c config.Config, _ *pgxpool.Pool) []admin.Finding {
@@ -147,12 +147,12 @@ func checkSessions(ctx context.Context, c config.Config, pool *pgxpool.Pool) (fo
 		return nil
 	}
 	if end.open() && len(c.Node.Sessions.Secrets) == 0 {
-		found = one(admin.Wrong, check, "NODE_SESSIONS_UNTIL is set, but no secret: "+
+		found = one(admin.Failure, check, "NODE_SESSIONS_UNTIL is set, but no secret: "+
 			"set NODE_SESSION_SECRET to the Node server's SESSION_SECRET")
 	}
 	sessions := express{c.Node.Sessions}
 	if err := sessions.probe(ctx, pool); err != nil && end.open() {
-		found = append(found, one(admin.Wrong, check, "NODE_SESSIONS_UNTIL is set, but %s can't be read: %v",
+		found = append(found, one(admin.Failure, check, "NODE_SESSIONS_UNTIL is set, but %s can't be read: %v",
 			strings.Join(sessions.Table, "."), err)...)
 	}
 	if found != nil {
@@ -167,7 +167,7 @@ func checkWayBack(ctx context.Context, c config.Config, pool *pgxpool.Pool) []ad
 		return nil
 	}
 	if err := tryToWrite(ctx, pool, c.Node.Sessions.Table); err != nil {
-		return one(admin.Wrong, check, "NODE_WINDOW is both, but %v: what ends here goes on at the Node server, "+
+		return one(admin.Failure, check, "NODE_WINDOW is both, but %v: what ends here goes on at the Node server, "+
 			"and servers don't start", err)
 	}
 	var lost bool
@@ -179,7 +179,7 @@ func checkWayBack(ctx context.Context, c config.Config, pool *pgxpool.Pool) []ad
 			"replaced. This signs nobody out, but signing out at the Node server does not count here until a server "+
 			"has written the row again, within a minute", strings.Join(c.Node.Sessions.Table, "."))
 	}
-	return one(admin.Well, check, "the Node server's tables can be written")
+	return one(admin.OK, check, "the Node server's tables can be written")
 }
 
 func checkStrava(ctx context.Context, _ config.Config, pool *pgxpool.Pool) []admin.Finding {
@@ -191,11 +191,11 @@ func checkStrava(ctx context.Context, _ config.Config, pool *pgxpool.Pool) []adm
 	})
 	switch {
 	case err != nil:
-		return one(admin.Wrong, check, "accounts can't be counted: %v", err)
+		return one(admin.Failure, check, "accounts can't be counted: %v", err)
 	case n == 0:
 		return nil
 	}
-	return one(admin.Well, check, "%s from the Node server can't sign in until their owners allow it on the account "+
+	return one(admin.OK, check, "%s from the Node server can't sign in until their owners allow it on the account "+
 		"page. If the owner of one is kept out by somebody who only claimed it: server node free",
 		admin.Plural(n, "Strava account"))
 }
@@ -223,7 +223,7 @@ func checkGarmin(ctx context.Context, _ config.Config, pool *pgxpool.Pool) []adm
 	})
 	switch {
 	case err != nil:
-		return one(admin.Wrong, check, "old tokens can't be counted: %v", err)
+		return one(admin.Failure, check, "old tokens can't be counted: %v", err)
 	case here+there == 0:
 		return nil
 	}

@@ -59,7 +59,7 @@ func EndSessions(
 // any more, and it returns what is to be said.
 func (s express) noteAll(ctx context.Context, tx pgx.Tx) (notes []string, err error) {
 	failed := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return s.noteEnded(ctx, tx) })
-	if failed == nil || db.Passing(failed) {
+	if failed == nil || db.Transient(failed) {
 		return nil, failed
 	}
 	_, err = tx.Exec(ctx, `UPDATE cairn.node_settings SET ended_since = now() + interval '100 years'`)
@@ -114,7 +114,7 @@ func (s *Sessions) endAgain(ctx context.Context) (more bool, err error) {
 	switch {
 	case err == nil:
 		return tag.RowsAffected() == db.Batch, nil
-	case db.Passing(err):
+	case db.Transient(err):
 		return false, fmt.Errorf("node: end sessions in %s again: %w", table, err)
 	}
 	s.trouble.note(err)
@@ -140,7 +140,7 @@ func endAtNode(ctx context.Context, tx pgx.Tx, s express, userID int64) (said st
 		_, err := tx.Exec(ctx, `DELETE FROM `+pgx.Identifier(s.Table).Sanitize()+` WHERE `+isNoMarker)
 		return err
 	})
-	if err == nil || db.Passing(err) {
+	if err == nil || db.Transient(err) {
 		return "", err
 	}
 	return fmt.Sprintf("sessions at the Node server can't be ended there: %v", err), nil

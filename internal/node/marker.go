@@ -40,7 +40,7 @@ func (s *Sessions) keepMarker(ctx context.Context) error {
 	switch {
 	case err == nil || errors.Is(err, pgx.ErrNoRows):
 		return nil
-	case db.Passing(err):
+	case db.Transient(err):
 		return fmt.Errorf("node: keep a marker in %s: %w", table, err)
 	}
 	s.trouble.note(err)

@@ -29,7 +29,7 @@ type Status struct {
 	Links       int            `json:"links"`        // private links that work
 	LinksUsed   int            `json:"links_used"`   // in the last 7 days
 	OnlyLink    int            `json:"only_link"`    // people whose only sign-in method is a private link that works
-	NoWayIn     int            `json:"no_way_in"`    // people with none
+	NoMethod    int            `json:"no_method"`    // people with none
 	Adopted     []AdoptedOn    `json:"adopted"`      // the last 7 days
 	NotAdopted  *int           `json:"not_adopted"`  // sessions of imported people there; nil: they can't be read
 	Deleted     int            `json:"deleted"`      // people who deleted their account here
@@ -204,9 +204,9 @@ func (s Status) losses() []string {
 	if s.OnlyLink > 0 {
 		say("%s no sign-in method but a private link, which works until %s.", peopleHave(s.OnlyLink), s.LinksEnd.Day)
 	}
-	if s.NoWayIn > 0 {
-		say("%s no sign-in method here: they need keys of Foursquare, private links (NODE_LINKS_UNTIL), or server node link.",
-			peopleHave(s.NoWayIn))
+	if s.NoMethod > 0 {
+		say("%s no sign-in method here: they need keys of Foursquare, private links (NODE_LINKS_UNTIL), or "+
+			"server node link.", peopleHave(s.NoMethod))
 	}
 	switch {
 	case s.NotAdopted == nil || *s.NotAdopted == 0:

@@ -185,7 +185,7 @@ func (n *Node) endThere(ctx context.Context, tx pgx.Tx, userID int64) error {
 		return err
 	}
 	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return n.Sessions.deleteThere(ctx, tx, userID) })
-	if err == nil || db.Passing(err) {
+	if err == nil || db.Transient(err) {
 		return err
 	}
 	n.Sessions.trouble.note(err)

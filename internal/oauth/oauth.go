@@ -49,7 +49,7 @@ func (e *Error) Unwrap() error { return e.Kind }
 var (
 	ErrRefused      = errors.New("the provider refused")
 	ErrNotPermitted = errors.New("the person has not permitted this at the provider")
-	ErrUnfit        = errors.New("the provider does not answer this request, or not again")
+	ErrNotServed    = errors.New("the provider does not answer this request, or not again")
 	ErrUnavailable  = errors.New("the provider did not answer usably")
 	ErrRateLimited  = errors.New("the provider asks us to slow down")
 	// ErrQuotaSpent is an ErrRateLimited that lasts until the next UTC day.

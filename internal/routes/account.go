@@ -142,7 +142,7 @@ func (s *server) rename(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.tellAt(r, atProfile, good, "Saved")
+	s.flashAt(r, atProfile, good, "Saved")
 	redirect(w, r, "/account")
 	return nil
 }
@@ -160,7 +160,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	case account.Password:
 		err = s.changePassword(w, r, current.UserID)
 	case !current.Recent:
-		askAgain(w, r, passwordPath)
+		reauthenticate(w, r, passwordPath)
 		return nil
 	case account.Email == "" && s.Accounts.MailOn(): // it is proven first
 		redirect(w, r, emailPath)
@@ -185,7 +185,7 @@ func (s *server) setPassword(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "password set", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atPassword, good, message)
+	s.flashAt(r, atPassword, good, message)
 	redirect(w, r, passwordPath)
 	return nil
 }
@@ -235,7 +235,7 @@ func (s *server) removePasswordNow(w http.ResponseWriter, r *http.Request) error
 	}
 	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "password removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atMethods, good, "Your password was removed. You’re signed out on your other devices.")
+	s.flashAt(r, atMethods, good, "Your password was removed. You’re signed out on your other devices.")
 	redirect(w, r, "/account#"+atMethods)
 	return nil
 }

@@ -80,7 +80,7 @@ func (s *server) refusePending(w http.ResponseWriter, r *http.Request, err error
 	}
 	s.dropPending(w)
 	if _, signedIn := session.Current(r.Context()); signedIn {
-		s.tell(r, info, codeTooLate)
+		s.flash(r, info, codeTooLate)
 		redirect(w, r, "/account")
 		return nil
 	}

@@ -33,12 +33,12 @@ func (s *server) mustBeRecent(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		askAgain(w, r, pageOf(r))
+		reauthenticate(w, r, pageOf(r))
 	})
 }
 
-// askAgain redirects to the page for re-authentication, which leads on to next. What was in a form is lost.
-func askAgain(w http.ResponseWriter, r *http.Request, next string) {
+// reauthenticate redirects to the page for re-authentication, which leads on to next. What was in a form is lost.
+func reauthenticate(w http.ResponseWriter, r *http.Request, next string) {
 	redirect(w, r, confirmPath+"?"+url.Values{"next": {next}}.Encode())
 }
 
@@ -137,7 +137,7 @@ func (s *server) goOn(w http.ResponseWriter, r *http.Request, done access.Signed
 	if intentID(next) != "" {
 		return s.carryOut(w, r, parseIntent(done.Act))
 	}
-	s.tell(r, good, confirmed)
+	s.flash(r, good, confirmed)
 	redirect(w, r, next)
 	return nil
 }

@@ -143,9 +143,9 @@ func (s *server) declined(w http.ResponseWriter, r *http.Request, attempt oauth.
 		redirect(w, r, "/login?notice=declined-"+p.Key)
 		return
 	case attempt.SignIn:
-		s.tell(r, info, "You declined at "+p.Name+". Nothing was changed.")
+		s.flash(r, info, "You declined at "+p.Name+". Nothing was changed.")
 	default:
-		s.tellAt(r, atCard(p.Key), info, p.Name+" was not connected: you declined there. Nothing was changed.")
+		s.flashAt(r, atCard(p.Key), info, p.Name+" was not connected: you declined there. Nothing was changed.")
 	}
 	redirect(w, r, attempt.ReturnPath)
 }
@@ -178,9 +178,9 @@ func (s *server) finishSignIn(
 	current, signedIn := session.Current(r.Context()) // as it was
 	switch {
 	case done.OtherAccount:
-		s.tell(r, info, "You are signed in. Your other "+p.Name+" account stays the connected one.")
+		s.flash(r, info, "You are signed in. Your other "+p.Name+" account stays the connected one.")
 	case signedIn && current.UserID == done.UserID:
-		s.tell(r, good, confirmed)
+		s.flash(r, good, confirmed)
 	default:
 		s.tellConnected(r, p, grant)
 	}
@@ -196,7 +196,7 @@ func (s *server) finishConnecting(
 	err := s.access.Connect(ctx, attempt, grant)
 	switch {
 	case errors.Is(err, auth.ErrNotRecent):
-		askAgain(w, r, attempt.ReturnPath)
+		reauthenticate(w, r, attempt.ReturnPath)
 		return nil
 	case errors.Is(err, session.ErrEnded):
 		redirect(w, r, signInURL(attempt.ReturnPath))
@@ -212,11 +212,11 @@ func (s *server) finishConnecting(
 
 func (s *server) tellConnected(r *http.Request, p *oauth.Provider, grant oauth.Grant) {
 	if len(p.Missing(grant.Granted)) > 0 {
-		s.tellAt(r, atCard(p.Key), info,
+		s.flashAt(r, atCard(p.Key), info,
 			p.Name+" is connected, but without your activities. You can allow them any time.")
 		return
 	}
-	s.tellAt(r, atCard(p.Key), good, p.Name+" is connected.")
+	s.flashAt(r, atCard(p.Key), good, p.Name+" is connected.")
 }
 
 // check calls the provider, to see whether the connection works.
@@ -238,7 +238,7 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return &providerError{p, checkError{err}}
 	default:
-		s.tellAt(r, atCard(p.Key), good, p.Name+" answered: the connection works.")
+		s.flashAt(r, atCard(p.Key), good, p.Name+" answered: the connection works.")
 	}
 	redirect(w, r, cardPath(p.Key))
 	return nil
@@ -257,7 +257,7 @@ func (s *server) disconnect(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.Log.InfoContext(r.Context(), "disconnected",
 		"id", requestID(r.Context()), "user", current.UserID, "provider", p.Key)
-	s.keepNotice(r, disconnectedNotice(p, revoking))
+	s.flashNotice(r, disconnectedNotice(p, revoking))
 	redirect(w, r, cardPath(p.Key))
 	return nil
 }

@@ -87,12 +87,12 @@ func (s *server) changeEmail(_ http.ResponseWriter, r *http.Request, l auth.Link
 	err = s.access.ChangeEmail(r.Context(), l)
 	switch {
 	case errors.Is(err, auth.ErrEmailTaken):
-		s.tellAt(r, atEmail, bad, "Another account has this e-mail. Nothing was changed.")
+		s.flashAt(r, atEmail, bad, "Another account has this e-mail. Nothing was changed.")
 	case err != nil:
 		return "", err
 	default:
 		s.Log.InfoContext(r.Context(), "e-mail changed", "id", requestID(r.Context()), "user", l.UserID)
-		s.tellAt(r, atEmail, good, "Your e-mail is changed.")
+		s.flashAt(r, atEmail, good, "Your e-mail is changed.")
 	}
 	return "/account#" + atEmail, nil
 }

@@ -76,7 +76,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if kept[p.Key].Fresh {
-		s.tellAt(r, atCard(p.Key), info, p.Name+" is up to date: it was refreshed a moment ago.")
+		s.flashAt(r, atCard(p.Key), info, p.Name+" is up to date: it was refreshed a moment ago.")
 		redirect(w, r, cardPath(p.Key))
 		return nil
 	}
@@ -122,7 +122,7 @@ func (s *server) refreshAll(w http.ResponseWriter, r *http.Request) error {
 	case asked == 0 && refused != nil:
 		return refused
 	case asked == 0:
-		s.tell(r, info, "Everything is up to date: it was refreshed a moment ago.")
+		s.flash(r, info, "Everything is up to date: it was refreshed a moment ago.")
 	}
 	redirect(w, r, "/")
 	return nil

@@ -71,14 +71,14 @@ func again(r *http.Request) *action {
 // handler answers a request, or returns why it could not.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// page turns the error of a handler into an error page.
-func (s *server) page(h handler) http.HandlerFunc {
+// handle turns the error of a handler into an error page.
+func (s *server) handle(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch err := h(w, r); {
 		case errors.Is(err, session.ErrEnded):
 			s.sessionGone(w, r)
 		case errors.Is(err, auth.ErrFactor): // the account has got a second one since the request began
-			askAgain(w, r, pageOf(r))
+			reauthenticate(w, r, pageOf(r))
 		case err != nil:
 			s.fail(w, r, err)
 		}

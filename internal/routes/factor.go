@@ -111,7 +111,7 @@ func (s *server) addApp(w http.ResponseWriter, r *http.Request) error {
 	if codes != nil {
 		return s.showCodes(w, r, added, codes)
 	}
-	s.tellAt(r, atTwoStep, good, added)
+	s.flashAt(r, atTwoStep, good, added)
 	redirect(w, r, "/account#"+atTwoStep)
 	return nil
 }
@@ -154,7 +154,7 @@ func (s *server) removeApp(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.rememberBrowser(w, browser)
 	s.logFactor(r, "authenticator app removed")
-	s.tellAt(r, atTwoStep, good, "Your authenticator app was removed. You’re signed out on your other devices.")
+	s.flashAt(r, atTwoStep, good, "Your authenticator app was removed. You’re signed out on your other devices.")
 	redirect(w, r, "/account#"+atTwoStep)
 	return nil
 }
@@ -263,7 +263,7 @@ func (s *server) skipCode(w http.ResponseWriter, r *http.Request) error {
 		done = "You can now sign in with " + m.Name + " without a code."
 	}
 	s.logFactor(r, "code after a provider changed")
-	s.tellAt(r, atMethods, good, done)
+	s.flashAt(r, atMethods, good, done)
 	redirect(w, r, "/account#"+atMethods)
 	return nil
 }
@@ -279,7 +279,7 @@ func (s *server) distrust(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.logFactor(r, "trusted browser removed")
-	s.tellAt(r, atTwoStep, good, "We’ll ask for a code in that browser again.")
+	s.flashAt(r, atTwoStep, good, "We’ll ask for a code in that browser again.")
 	redirect(w, r, "/account#"+atTwoStep)
 	return nil
 }

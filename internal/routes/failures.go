@@ -238,7 +238,7 @@ func (s *server) attemptFailed(
 		}
 		n := failureNotice(answer, reference)
 		n.Place = atCard(p.Key)
-		s.keepNotice(r, n)
+		s.flashNotice(r, n)
 		redirect(w, r, next)
 		return nil
 	}

@@ -30,7 +30,7 @@ func (s *server) checked(sessions func(http.Handler) http.Handler) func(http.Han
 		next = sessions(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := readRequest(r); err != nil {
-				sessions(s.page(s.refused(err))).ServeHTTP(w, r)
+				sessions(s.handle(s.refused(err))).ServeHTTP(w, r)
 				return
 			}
 			next.ServeHTTP(w, r)

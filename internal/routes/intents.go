@@ -87,11 +87,11 @@ func (s *server) carryOut(w http.ResponseWriter, r *http.Request, i intent) erro
 		return s.endUndoNow(w, r, id)
 	case toDownload:
 		// The answer is a file, which would leave the browser on the page for re-authentication.
-		s.tellAt(r, atData, good, confirmed)
+		s.flashAt(r, atData, good, confirmed)
 		redirect(w, r, i.page())
 		return nil
 	}
-	s.tell(r, good, confirmed)
+	s.flash(r, good, confirmed)
 	redirect(w, r, "/account")
 	return nil
 }
@@ -108,7 +108,7 @@ func (s *server) carryOn(w http.ResponseWriter, r *http.Request, i intent) error
 	if i.verb == toDownload {
 		place = atData
 	}
-	s.tellAt(r, place, good, confirmed)
+	s.flashAt(r, place, good, confirmed)
 	redirect(w, r, i.page())
 	return nil
 }

@@ -40,14 +40,14 @@ type openedLink struct {
 
 // addMailed adds the page of a link and its form.
 func (s *server) addMailed(r chi.Router, m mailedLink, limits ...func(http.Handler) http.Handler) {
-	page(r, m.Page, s.page(func(w http.ResponseWriter, r *http.Request) error {
+	get(r, m.Page, s.handle(func(w http.ResponseWriter, r *http.Request) error {
 		l, err := s.findMailed(r, m)
 		if err != nil {
 			return s.refuseMailed(w, r, m, err)
 		}
 		return s.showMailed(w, r, m, openedLink{Link: l, Status: http.StatusOK})
 	}))
-	r.With(limits...).Post(m.Page, s.page(func(w http.ResponseWriter, r *http.Request) error {
+	r.With(limits...).Post(m.Page, s.handle(func(w http.ResponseWriter, r *http.Request) error {
 		return s.actOnMailed(w, r, m)
 	}))
 }
@@ -96,7 +96,7 @@ func (s *server) refuseMailed(w http.ResponseWriter, r *http.Request, m mailedLi
 	}
 	if _, ok := session.Current(r.Context()); ok {
 		Site{s}.DropSecret(w, m.SecretLink)
-		s.tell(r, info, mailedNotices[m.Refused].Text)
+		s.flash(r, info, mailedNotices[m.Refused].Text)
 		redirect(w, r, "/account")
 		return nil
 	}

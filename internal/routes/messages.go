@@ -38,7 +38,7 @@ func (s *server) chooseMessages(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Accounts.ChooseMail(r.Context(), current.UserID, wanted); err != nil {
 		return err
 	}
-	s.tellAt(r, atMessages, good, "Saved")
+	s.flashAt(r, atMessages, good, "Saved")
 	redirect(w, r, "/account#"+atEmail)
 	return nil
 }

@@ -94,7 +94,7 @@ func (s *server) removeIdentityNow(w http.ResponseWriter, r *http.Request, id in
 	}
 	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "sign-in method removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atMethods, good, s.providerName(provider)+" was removed. You’re signed out on your other devices.")
+	s.flashAt(r, atMethods, good, s.providerName(provider)+" was removed. You’re signed out on your other devices.")
 	redirect(w, r, "/account#"+atMethods)
 	return nil
 }
@@ -140,7 +140,7 @@ func (s *server) allowIdentityNow(w http.ResponseWriter, r *http.Request, id int
 	}
 	s.Log.InfoContext(r.Context(), "sign-in method added", "id", requestID(r.Context()), "user", current.UserID,
 		"method", provider)
-	s.tellAt(r, atMethods, good, "You can now sign in with "+s.providerName(provider)+" too.")
+	s.flashAt(r, atMethods, good, "You can now sign in with "+s.providerName(provider)+" too.")
 	redirect(w, r, "/account#"+atMethods)
 	return nil
 }

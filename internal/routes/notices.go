@@ -41,18 +41,18 @@ const (
 
 func atCard(provider string) string { return "card-" + provider }
 
-// tell keeps a notice for the next page of this session, which shows it at the top.
-func (s *server) tell(r *http.Request, kind, text string) {
-	s.keepNotice(r, notice{Kind: kind, Text: text})
+// flash keeps a notice for the next page of this session, which shows it at the top.
+func (s *server) flash(r *http.Request, kind, text string) {
+	s.flashNotice(r, notice{Kind: kind, Text: text})
 }
 
-func (s *server) tellAt(r *http.Request, place, kind, text string) {
-	s.keepNotice(r, notice{Kind: kind, Place: place, Text: text})
+func (s *server) flashAt(r *http.Request, place, kind, text string) {
+	s.flashNotice(r, notice{Kind: kind, Place: place, Text: text})
 }
 
-// keepNotice keeps a notice for the next page of this session: a line with its kind and its place, a line with its
+// flashNotice keeps a notice for the next page of this session: a line with its kind and its place, a line with its
 // text, and two more if it has a link.
-func (s *server) keepNotice(r *http.Request, n notice) {
+func (s *server) flashNotice(r *http.Request, n notice) {
 	lines := []string{strings.TrimSpace(n.Kind + " " + n.Place), n.Text}
 	if n.Link.Label != "" {
 		lines = append(lines, n.Link.Label, n.Link.URL)

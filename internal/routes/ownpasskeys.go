@@ -58,7 +58,7 @@ func (s *server) addPasskey(w http.ResponseWriter, r *http.Request) error {
 	if codes != nil {
 		return s.showCodes(w, r, added, codes)
 	}
-	s.tellAt(r, atMethods, good, added)
+	s.flashAt(r, atMethods, good, added)
 	redirect(w, r, "/account#"+atMethods)
 	return nil
 }
@@ -126,7 +126,7 @@ func (s *server) renamePasskey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.tellAt(r, atMethods, good, "The passkey is now called “"+name+"”.")
+	s.flashAt(r, atMethods, good, "The passkey is now called “"+name+"”.")
 	redirect(w, r, "/account#"+atMethods)
 	return nil
 }
@@ -179,7 +179,7 @@ func (s *server) removePasskeyNow(w http.ResponseWriter, r *http.Request, id int
 	}
 	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "sign-in method removed", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atMethods, good, "The passkey “"+name+"” was removed. You’re signed out on your other devices.")
+	s.flashAt(r, atMethods, good, "The passkey “"+name+"” was removed. You’re signed out on your other devices.")
 	redirect(w, r, "/account#"+atMethods)
 	return nil
 }

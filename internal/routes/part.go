@@ -59,7 +59,7 @@ type Site struct{ s *server }
 
 // Page turns the error of a handler into an error page.
 func (t Site) Page(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
-	return t.s.page(h)
+	return t.s.handle(h)
 }
 
 // Limited refuses a request over the limits of a change.
@@ -124,7 +124,7 @@ func (t Site) NotFound() error { return errNoPage }
 
 // Notify keeps a notice for the next page of this session. place is a section of the account page, or "".
 func (t Site) Notify(r *http.Request, place, text string, link Link) {
-	t.s.keepNotice(r, notice{Kind: good, Place: place, Text: text, Link: link})
+	t.s.flashNotice(r, notice{Kind: good, Place: place, Text: text, Link: link})
 }
 
 // SignIn signs in by a method of the part, for as long as the session lasts, and logs and reports it.

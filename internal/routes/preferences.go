@@ -75,7 +75,7 @@ func (s *server) prefer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.tellAt(r, atPreferences, good, "Units and time are saved.")
+	s.flashAt(r, atPreferences, good, "Units and time are saved.")
 	redirect(w, r, "/account#"+atPreferences)
 	return nil
 }

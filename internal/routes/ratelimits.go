@@ -14,7 +14,7 @@ import (
 // limited refuses a request over the limit before its handler runs.
 func (s *server) limited(counts func(*http.Request) []auth.Count) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return s.page(func(w http.ResponseWriter, r *http.Request) error {
+		return s.handle(func(w http.ResponseWriter, r *http.Request) error {
 			if err := s.Accounts.Allow(r.Context(), counts(r)...); err != nil {
 				return err
 			}

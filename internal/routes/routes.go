@@ -144,7 +144,7 @@ func New(d Deps) (http.Handler, error) {
 			crossOrigin.AddInsecureBypassPattern(pattern)
 		}
 	}
-	refused := s.page(func(http.ResponseWriter, *http.Request) error { return errCrossSite })
+	refused := s.handle(func(http.ResponseWriter, *http.Request) error { return errCrossSite })
 	crossOrigin.SetDenyHandler(s.unknown(refused)) // no form of ours is where a part answers what no route is for
 	compressed, err := compression()
 	if err != nil {
@@ -190,14 +190,14 @@ func (s *server) mount(r chi.Router) (err error) {
 		return func(next http.Handler) http.Handler { return deadline(limit)(s.Sessions.Handler(hooks)(next)) }
 	}
 	pages, atProviders := within(s.Limits.Page), within(s.Limits.Provider)
-	r.NotFound(s.unknown(pages(s.page(func(http.ResponseWriter, *http.Request) error { return errNoPage }))))
+	r.NotFound(s.unknown(pages(s.handle(func(http.ResponseWriter, *http.Request) error { return errNoPage }))))
 	r.MethodNotAllowed(s.unknown(pages(http.HandlerFunc(s.methodNotAllowed))))
-	page(r, "/health", s.health)
-	page(r, "/healthz", s.healthz)
-	page(r.With(deadline(s.Limits.Probe)), "/readyz", s.readyz)
-	page(r, "/static/{file}", s.static)
+	get(r, "/health", s.health)
+	get(r, "/healthz", s.healthz)
+	get(r.With(deadline(s.Limits.Probe)), "/readyz", s.readyz)
+	get(r, "/static/{file}", s.static)
 	s.atRoot(r)
-	page(r, "/.well-known/change-password", func(w http.ResponseWriter, r *http.Request) {
+	get(r, "/.well-known/change-password", func(w http.ResponseWriter, r *http.Request) {
 		redirect(w, r, passwordPath)
 	})
 	if s.Sandbox != nil {
@@ -214,7 +214,7 @@ func (s *server) mount(r chi.Router) (err error) {
 	s.addAPIs(r) // may take the place of routes above
 	r.Group(func(r chi.Router) {
 		r.Use(s.checked(atProviders))
-		r.Post(codePath, s.page(s.enterCode)) // may go on to connect
+		r.Post(codePath, s.handle(s.enterCode)) // may go on to connect
 		r.Group(s.asking)
 		err = s.callbacks(r)
 	})
@@ -223,26 +223,26 @@ func (s *server) mount(r chi.Router) (err error) {
 
 // open is for everyone.
 func (s *server) open(r chi.Router) {
-	page(r, "/", s.page(s.home))
-	page(r, "/signup", s.page(s.signUpPage))
-	r.Post("/signup", s.page(s.signUp))
-	page(r, "/login", s.page(s.signInPage))
-	r.Post("/login", s.page(s.signIn))
-	r.Post("/login/passkey/options", s.page(s.passkeyOptions))
-	r.Post("/login/passkey", s.page(s.signInWithPasskey))
-	page(r, "/login/passkey", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/login") })
-	page(r, codePath, s.page(s.codePage))
-	r.Post("/login/{provider}", s.page(s.signInAt))
-	page(r, forgotPath, s.page(s.forgotPage))
-	r.Post(forgotPath, s.page(s.forgot))
-	page(r, mailedPath, s.page(s.mailed))
+	get(r, "/", s.handle(s.home))
+	get(r, "/signup", s.handle(s.signUpPage))
+	r.Post("/signup", s.handle(s.signUp))
+	get(r, "/login", s.handle(s.signInPage))
+	r.Post("/login", s.handle(s.signIn))
+	r.Post("/login/passkey/options", s.handle(s.passkeyOptions))
+	r.Post("/login/passkey", s.handle(s.signInWithPasskey))
+	get(r, "/login/passkey", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/login") })
+	get(r, codePath, s.handle(s.codePage))
+	r.Post("/login/{provider}", s.handle(s.signInAt))
+	get(r, forgotPath, s.handle(s.forgotPage))
+	r.Post(forgotPath, s.handle(s.forgot))
+	get(r, mailedPath, s.handle(s.mailed))
 	s.addMailed(r, s.signUpConfirmation())
 	s.addMailed(r, s.passwordReset())
 	s.addMailed(r, s.emailUndo())
 	s.addMailed(r, s.rejecting())
-	r.Post("/logout", s.page(s.signOut))
-	page(r, deletedPath, s.page(s.deleted))
-	page(r, "/privacy", s.page(s.privacy))
+	r.Post("/logout", s.handle(s.signOut))
+	get(r, deletedPath, s.handle(s.deleted))
+	get(r, "/privacy", s.handle(s.privacy))
 	r.Get("/api/auth/login", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/login") })
 }
 
@@ -254,7 +254,7 @@ func (s *server) callbacks(r chi.Router) error {
 			return fmt.Errorf("routes: the callback of %s can't be at %s, because something else is there",
 				p.Name, path)
 		}
-		r.Get(path, s.page(s.callback(p)))
+		r.Get(path, s.handle(s.callback(p)))
 	}
 	return nil
 }
@@ -262,91 +262,91 @@ func (s *server) callbacks(r chi.Router) error {
 // signedIn is for people with a session; others are asked to sign in first.
 func (s *server) signedIn(r chi.Router) {
 	r.Use(mustSignIn)
-	page(r, "/days/now", s.page(s.daysNow))
-	page(r, connectionsPath, s.page(s.connections))
-	page(r, "/connections/now", s.page(s.connectionsNow))
-	page(r, avatarPath, s.page(s.avatar))
-	page(r, avatarPath+"s/{provider}", s.page(s.avatar))
-	page(r, "/account", s.page(s.account))
-	r.With(s.limited(s.changes)).Post("/account/name", s.page(s.rename))
-	r.With(s.limited(s.changes)).Post(preferencesPath, s.page(s.prefer))
-	r.With(s.limited(s.changes)).Post(zonePath, s.page(s.guessZone))
-	r.With(s.limited(s.changes)).Post(messagesPath, s.page(s.chooseMessages))
+	get(r, "/days/now", s.handle(s.daysNow))
+	get(r, connectionsPath, s.handle(s.connections))
+	get(r, "/connections/now", s.handle(s.connectionsNow))
+	get(r, avatarPath, s.handle(s.avatar))
+	get(r, avatarPath+"s/{provider}", s.handle(s.avatar))
+	get(r, "/account", s.handle(s.account))
+	r.With(s.limited(s.changes)).Post("/account/name", s.handle(s.rename))
+	r.With(s.limited(s.changes)).Post(preferencesPath, s.handle(s.prefer))
+	r.With(s.limited(s.changes)).Post(zonePath, s.handle(s.guessZone))
+	r.With(s.limited(s.changes)).Post(messagesPath, s.handle(s.chooseMessages))
 	// A form with problems is shown again at the address it was posted to.
 	for _, form := range []string{"/account/name", "/account/password", preferencesPath} {
-		page(r, form, func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/account") })
+		get(r, form, func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/account") })
 	}
-	r.Post("/account/password", s.page(s.setPassword))
-	r.Post("/account/email/send", s.page(s.sendVerification))
+	r.Post("/account/password", s.handle(s.setPassword))
+	r.Post("/account/email/send", s.handle(s.sendVerification))
 	s.addMailed(r, s.verification(), s.limited(s.changes))
 	s.addMailed(r, s.emailChange(), s.limited(s.changes))
-	page(r, "/account/email/undo/{id}/end", s.page(s.endUndoPage))
-	r.With(s.limited(s.changes)).Post("/account/email/undo/{id}/end", s.page(s.endUndo))
-	page(r, confirmPath, s.page(s.confirmPage))
-	r.Post(confirmPath+"/passkey/options", s.page(s.passkeyConfirmOptions))
-	page(r, confirmPath+"/passkey", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/account") })
-	page(r, "/account/passkeys/{id}/rename", s.page(s.renamePasskeyPage))
-	r.With(s.limited(s.changes)).Post("/account/passkeys/{id}/rename", s.page(s.renamePasskey))
-	page(r, "/account/passkeys/{id}/remove", s.page(s.removePasskeyPage))
-	r.With(s.limited(s.changes)).Post("/account/passkeys/{id}/remove", s.page(s.removePasskey))
-	r.With(s.limited(s.changes)).Post("/account/passkeys/decline", s.page(s.declinePasskey))
-	r.With(s.limited(s.changes)).Post("/account/browsers/{id}/distrust", s.page(s.distrust))
-	page(r, "/account/sessions/end-others", s.page(s.endOtherSessionsPage))
-	r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.page(s.endOtherSessions))
-	page(r, "/account/sessions/{id}/end", s.page(s.endSessionPage))
-	r.With(s.limited(s.changes)).Post("/account/sessions/{id}/end", s.page(s.endSession))
-	page(r, "/account/password/remove", s.page(s.removePasswordPage))
-	r.With(s.limited(s.changes)).Post("/account/password/remove", s.page(s.removePassword))
+	get(r, "/account/email/undo/{id}/end", s.handle(s.endUndoPage))
+	r.With(s.limited(s.changes)).Post("/account/email/undo/{id}/end", s.handle(s.endUndo))
+	get(r, confirmPath, s.handle(s.confirmPage))
+	r.Post(confirmPath+"/passkey/options", s.handle(s.passkeyConfirmOptions))
+	get(r, confirmPath+"/passkey", func(w http.ResponseWriter, r *http.Request) { redirect(w, r, "/account") })
+	get(r, "/account/passkeys/{id}/rename", s.handle(s.renamePasskeyPage))
+	r.With(s.limited(s.changes)).Post("/account/passkeys/{id}/rename", s.handle(s.renamePasskey))
+	get(r, "/account/passkeys/{id}/remove", s.handle(s.removePasskeyPage))
+	r.With(s.limited(s.changes)).Post("/account/passkeys/{id}/remove", s.handle(s.removePasskey))
+	r.With(s.limited(s.changes)).Post("/account/passkeys/decline", s.handle(s.declinePasskey))
+	r.With(s.limited(s.changes)).Post("/account/browsers/{id}/distrust", s.handle(s.distrust))
+	get(r, "/account/sessions/end-others", s.handle(s.endOtherSessionsPage))
+	r.With(s.limited(s.changes)).Post("/account/sessions/end-others", s.handle(s.endOtherSessions))
+	get(r, "/account/sessions/{id}/end", s.handle(s.endSessionPage))
+	r.With(s.limited(s.changes)).Post("/account/sessions/{id}/end", s.handle(s.endSession))
+	get(r, "/account/password/remove", s.handle(s.removePasswordPage))
+	r.With(s.limited(s.changes)).Post("/account/password/remove", s.handle(s.removePassword))
 	// The release before has the second address in its pages.
 	for _, path := range []string{"/account/methods/{id}/remove", "/account/ways/{id}/remove"} {
-		page(r, path, s.page(s.removeIdentityPage))
-		r.With(s.limited(s.changes)).Post(path, s.page(s.removeIdentity))
+		get(r, path, s.handle(s.removeIdentityPage))
+		r.With(s.limited(s.changes)).Post(path, s.handle(s.removeIdentity))
 	}
-	page(r, "/account/methods/{id}/allow", s.page(s.allowIdentityPage))
-	r.With(s.limited(s.changes)).Post("/account/methods/{id}/allow", s.page(s.allowIdentity))
-	page(r, "/connections/{provider}/disconnect", s.page(s.disconnectPage))
-	r.With(s.limited(s.changes)).Post("/connections/{provider}/disconnect", s.page(s.disconnect))
-	r.Post("/connections/{provider}/refresh", s.page(s.refresh))
-	r.Post("/days/refresh", s.page(s.refreshAll))
-	r.Post("/account/data", s.page(s.download))
+	get(r, "/account/methods/{id}/allow", s.handle(s.allowIdentityPage))
+	r.With(s.limited(s.changes)).Post("/account/methods/{id}/allow", s.handle(s.allowIdentity))
+	get(r, "/connections/{provider}/disconnect", s.handle(s.disconnectPage))
+	r.With(s.limited(s.changes)).Post("/connections/{provider}/disconnect", s.handle(s.disconnect))
+	r.Post("/connections/{provider}/refresh", s.handle(s.refresh))
+	r.Post("/days/refresh", s.handle(s.refreshAll))
+	r.Post("/account/data", s.handle(s.download))
 	r.Group(func(r chi.Router) {
 		r.Use(s.mustBeRecent)
-		page(r, emailPath, s.page(s.changeEmailPage))
-		r.Post(emailPath, s.page(s.requestChange))
+		get(r, emailPath, s.handle(s.changeEmailPage))
+		r.Post(emailPath, s.handle(s.requestChange))
 		s.twoStepPages(r)
-		page(r, newPasskeyPath, s.page(s.newPasskeyPage))
-		r.With(s.limited(s.changes)).Post(newPasskeyPath, s.page(s.addPasskey))
-		r.With(s.limited(s.changes)).Post(newPasskeyPath+"/options", s.page(s.newPasskeyOptions))
-		page(r, "/account/delete", s.page(s.deletion))
-		r.With(s.limited(s.changes)).Post("/account/delete", s.page(s.deleteAccount))
+		get(r, newPasskeyPath, s.handle(s.newPasskeyPage))
+		r.With(s.limited(s.changes)).Post(newPasskeyPath, s.handle(s.addPasskey))
+		r.With(s.limited(s.changes)).Post(newPasskeyPath+"/options", s.handle(s.newPasskeyOptions))
+		get(r, "/account/delete", s.handle(s.deletion))
+		r.With(s.limited(s.changes)).Post("/account/delete", s.handle(s.deleteAccount))
 	})
 }
 
 // twoStepPages change two-step verification.
 func (s *server) twoStepPages(r chi.Router) {
-	page(r, appPath, s.page(s.appPage))
-	r.With(s.limited(s.changes)).Post(appPath, s.page(s.addApp))
-	page(r, appPath+"/remove", s.page(s.removeAppPage))
-	r.With(s.limited(s.changes)).Post(appPath+"/remove", s.page(s.removeApp))
-	page(r, recoveryPath, s.page(s.newCodesPage))
-	r.With(s.limited(s.changes)).Post(recoveryPath, s.page(s.makeCodes))
-	page(r, "/account/methods/{id}/code", s.page(s.skipCodePage))
-	r.With(s.limited(s.changes)).Post("/account/methods/{id}/code", s.page(s.skipCode))
+	get(r, appPath, s.handle(s.appPage))
+	r.With(s.limited(s.changes)).Post(appPath, s.handle(s.addApp))
+	get(r, appPath+"/remove", s.handle(s.removeAppPage))
+	r.With(s.limited(s.changes)).Post(appPath+"/remove", s.handle(s.removeApp))
+	get(r, recoveryPath, s.handle(s.newCodesPage))
+	r.With(s.limited(s.changes)).Post(recoveryPath, s.handle(s.makeCodes))
+	get(r, "/account/methods/{id}/code", s.handle(s.skipCodePage))
+	r.With(s.limited(s.changes)).Post("/account/methods/{id}/code", s.handle(s.skipCode))
 }
 
 // asking is for people with a session too, and may wait for a provider.
 func (s *server) asking(r chi.Router) {
 	r.Use(mustSignIn)
 	// It waits while an earlier connection is being revoked.
-	r.With(s.limited(s.consents)).Post("/connect/{provider}", s.page(s.connect))
-	r.Post("/connections/{provider}/check", s.page(s.check))
-	r.Post(confirmPath, s.page(s.confirm)) // may go on to connect
-	r.Post(confirmPath+"/passkey", s.page(s.confirmWithPasskey))
+	r.With(s.limited(s.consents)).Post("/connect/{provider}", s.handle(s.connect))
+	r.Post("/connections/{provider}/check", s.handle(s.check))
+	r.Post(confirmPath, s.handle(s.confirm)) // may go on to connect
+	r.Post(confirmPath+"/passkey", s.handle(s.confirmWithPasskey))
 }
 
-// page serves GET and HEAD of a path. It is not for callbacks: a scanner's HEAD would consume the
+// get serves GET and HEAD of a path. It is not for callbacks: a scanner's HEAD would consume the
 // attempt.
-func page(r chi.Router, path string, h http.HandlerFunc) {
+func get(r chi.Router, path string, h http.HandlerFunc) {
 	r.Get(path, h)
 	r.Head(path, h)
 }

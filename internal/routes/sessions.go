@@ -102,7 +102,7 @@ func (s *server) endSession(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Log.InfoContext(r.Context(), "session ended", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atSessions, good, "Signed out "+browserInWords(d.UserAgent)+".")
+	s.flashAt(r, atSessions, good, "Signed out "+browserInWords(d.UserAgent)+".")
 	redirect(w, r, "/account#sessions")
 	return nil
 }
@@ -115,7 +115,7 @@ func (s *server) endOtherSessions(w http.ResponseWriter, r *http.Request) error 
 	}
 	s.rememberBrowser(w, browser)
 	s.Log.InfoContext(r.Context(), "other sessions ended", "id", requestID(r.Context()), "user", current.UserID)
-	s.tellAt(r, atSessions, good, "You’re signed out on your other devices.")
+	s.flashAt(r, atSessions, good, "You’re signed out on your other devices.")
 	redirect(w, r, "/account#sessions")
 	return nil
 }

@@ -99,7 +99,7 @@ func (s *server) signedUp(w http.ResponseWriter, r *http.Request, done access.Si
 	s.rememberBrowser(w, done.Browser)
 	s.Log.InfoContext(r.Context(), "signed up",
 		"id", requestID(r.Context()), "user", done.UserID, "method", access.PasswordMethod)
-	s.tell(r, good, "Your account is ready")
+	s.flash(r, good, "Your account is ready")
 }
 
 // requestSignUp has a link mailed that makes the account. The link knows this browser by its cookie.

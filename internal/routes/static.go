@@ -70,7 +70,7 @@ func (s *server) static(w http.ResponseWriter, r *http.Request) {
 // atRoot serves the assets that browsers and crawlers look for at the root.
 func (s *server) atRoot(r chi.Router) {
 	for _, name := range []string{"favicon.ico", "robots.txt", "apple-touch-icon.png", "manifest.webmanifest"} {
-		page(r, "/"+name, func(w http.ResponseWriter, r *http.Request) { s.serveAsset(w, r, name) })
+		get(r, "/"+name, func(w http.ResponseWriter, r *http.Request) { s.serveAsset(w, r, name) })
 	}
 }
 

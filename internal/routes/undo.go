@@ -91,7 +91,7 @@ func (s *server) endUndoNow(w http.ResponseWriter, r *http.Request, id int64) er
 	err := s.access.EndUndo(r.Context(), id)
 	switch {
 	case errors.Is(err, auth.ErrFactor):
-		s.tellAt(r, atEmail, bad, "Nothing was changed: this takes a sign-in with a passkey or a code, and the "+
+		s.flashAt(r, atEmail, bad, "Nothing was changed: this takes a sign-in with a passkey or a code, and the "+
 			"passkey, or the app and recovery codes, must be at least a day older than the change.")
 	case errors.Is(err, auth.ErrNotFound):
 		return errNoPage
@@ -99,7 +99,7 @@ func (s *server) endUndoNow(w http.ResponseWriter, r *http.Request, id int64) er
 		return err
 	default:
 		s.Log.InfoContext(r.Context(), "undo ended", "id", requestID(r.Context()), "user", current.UserID)
-		s.tellAt(r, atEmail, good, "Your old e-mail can no longer undo the change.")
+		s.flashAt(r, atEmail, good, "Your old e-mail can no longer undo the change.")
 	}
 	redirect(w, r, "/account#"+atEmail)
 	return nil

@@ -30,7 +30,7 @@ func (s *server) verify(_ http.ResponseWriter, r *http.Request, l auth.Link) (ne
 		return "", err
 	}
 	s.Log.InfoContext(r.Context(), "e-mail verified", "id", requestID(r.Context()), "user", l.UserID)
-	s.tellAt(r, atEmail, good, "Your e-mail is confirmed.")
+	s.flashAt(r, atEmail, good, "Your e-mail is confirmed.")
 	return "/account#" + atEmail, nil
 }
 
@@ -44,7 +44,7 @@ func (s *server) sendVerification(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	s.tellAt(r, atEmail, good, "We’ve sent you a link. Open it in this browser.")
+	s.flashAt(r, atEmail, good, "We’ve sent you a link. Open it in this browser.")
 	redirect(w, r, "/account#"+atEmail)
 	return nil
 }

@@ -79,7 +79,7 @@ func (m *Manager) mirrored(ctx context.Context, tx pgx.Tx, token string) (w Mirr
 // another try, and the end of a session, are the caller's.
 func (m *Manager) despite(ctx context.Context, tx pgx.Tx, write func(pgx.Tx) error) error {
 	err := pgx.BeginFunc(ctx, tx, write)
-	if err == nil || errors.Is(err, ErrEnded) || db.Passing(err) {
+	if err == nil || errors.Is(err, ErrEnded) || db.Transient(err) {
 		return err
 	}
 	m.Mirror.Unusable(err)

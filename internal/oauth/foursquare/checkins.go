@@ -14,7 +14,7 @@ import (
 	"cairn/internal/text"
 )
 
-var _ activity.Asked = adapter{}
+var _ activity.PullSource = adapter{}
 
 // Rules implements activity.Source. Calls that no person asked for are more frequent than at other providers, because
 // pushes may not be set up.
@@ -22,7 +22,7 @@ func (adapter) Rules() activity.Rules {
 	return activity.Rules{Noun: "check-ins", Every: 6 * time.Hour, Keep: keep}
 }
 
-// Newest implements activity.Asked.
+// Newest implements activity.PullSource.
 func (adapter) Newest(ctx context.Context, api connection.API, n int) ([]activity.Entry, error) {
 	var answer checkins
 	query := url.Values{"limit": {strconv.Itoa(n)}, "sort": {"newestfirst"}}

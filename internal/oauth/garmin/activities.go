@@ -19,7 +19,7 @@ import (
 	"cairn/internal/text"
 )
 
-var _ activity.Sender = adapter{}
+var _ activity.PushSource = adapter{}
 
 // Rules implements activity.Source. Garmin's activities come only once, so they stay as long as the connection does.
 func (adapter) Rules() activity.Rules {
@@ -36,7 +36,7 @@ const (
 	backfillPermission = "HISTORICAL_DATA_EXPORT"
 )
 
-// Backfill implements activity.Sender.
+// Backfill implements activity.PushSource.
 func (adapter) Backfill(ctx context.Context, api connection.API, granted []string, now time.Time) error {
 	if !slices.Contains(granted, backfillPermission) {
 		return nil
@@ -46,27 +46,27 @@ func (adapter) Backfill(ctx context.Context, api connection.API, granted []strin
 		"summaryEndTimeInSeconds":   {strconv.FormatInt(now.Unix(), 10)},
 	}
 	err := api.Get(ctx, "/wellness-api/rest/backfill/activities", query, nil)
-	if errors.Is(err, oauth.ErrUnfit) || errors.Is(err, oauth.ErrNotPermitted) {
+	if errors.Is(err, oauth.ErrNotServed) || errors.Is(err, oauth.ErrNotPermitted) {
 		return nil
 	}
 	return err
 }
 
-// Follow implements activity.Sender. A stranger may have named the address, so a refusal is oauth.ErrUnfit: it says
-// nothing about the connection. The address contains its own proof. Garmin has refused requests that also had our
+// Follow implements activity.PushSource. A stranger may have named the address, so a refusal is oauth.ErrNotServed: it
+// says nothing about the connection. The address contains its own proof. Garmin has refused requests that also had our
 // token, and requests that lacked it, so we try without it first (docs/providers.md, 3.5).
 func (adapter) Follow(ctx context.Context, api connection.API, address string) ([]activity.Entry, error) {
 	if !api.Provider().Owns(address) {
-		return nil, oauth.ErrUnfit
+		return nil, oauth.ErrNotServed
 	}
 	var answer activity.List[summary]
 	err := api.Call(ctx, func(c *oauth.Caller, accessToken string) error {
 		err := follow(ctx, c, address, "", &answer)
-		if errors.Is(err, oauth.ErrRefused) || errors.Is(err, oauth.ErrUnfit) {
+		if errors.Is(err, oauth.ErrRefused) || errors.Is(err, oauth.ErrNotServed) {
 			err = follow(ctx, c, address, accessToken, &answer)
 		}
 		if errors.Is(err, oauth.ErrRefused) {
-			return errors.Join(oauth.ErrUnfit, err)
+			return errors.Join(oauth.ErrNotServed, err)
 		}
 		return err
 	})
@@ -76,7 +76,7 @@ func (adapter) Follow(ctx context.Context, api connection.API, address string) (
 func follow(ctx context.Context, c *oauth.Caller, address, accessToken string, out any) error {
 	r, err := http.NewRequest(http.MethodGet, address, nil)
 	if err != nil {
-		return oauth.ErrUnfit // the cause quotes the address
+		return oauth.ErrNotServed // the cause quotes the address
 	}
 	if accessToken != "" {
 		oauth.Bearer(r, accessToken)

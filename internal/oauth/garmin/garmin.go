@@ -61,7 +61,7 @@ type adapter struct{}
 func apiError(call string, status int, _ []byte) (code string, kind error) {
 	switch {
 	case call == "data" && slices.Contains(unfit, status):
-		return "", oauth.ErrUnfit
+		return "", oauth.ErrNotServed
 	case status == http.StatusForbidden:
 		return "", oauth.ErrRefused
 	}

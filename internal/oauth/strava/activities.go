@@ -13,7 +13,7 @@ import (
 	"cairn/internal/text"
 )
 
-var _ activity.Asked = adapter{}
+var _ activity.PullSource = adapter{}
 
 // Rules implements activity.Source. Calls that no person asked for are rare: webhooks report changes, and the quota is
 // small.
@@ -24,7 +24,7 @@ func (adapter) Rules() activity.Rules {
 	}
 }
 
-// Newest implements activity.Asked.
+// Newest implements activity.PullSource.
 func (adapter) Newest(ctx context.Context, api connection.API, n int) ([]activity.Entry, error) {
 	var answer activity.List[summary]
 	if err := api.Get(ctx, "/athlete/activities", url.Values{"per_page": {strconv.Itoa(n)}}, &answer); err != nil {
