@@ -46,6 +46,7 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !ok {
 		v := landingView{s.view(r, "Your activity accounts in one place"), namesOf(s.Providers), s.providerViews()}
+		v.Summary = s.summary
 		return s.render(w, http.StatusOK, "landing", v)
 	}
 	cards, err := s.cards(r, current.UserID, s.Activity.Of)

@@ -21,7 +21,7 @@ type pageSet = *template.Template
 // view is what every page has.
 type view struct {
 	Title    string
-	Summary  string  // what the site is for, for search engines
+	Summary  string  // what the site is for, for search engines; "": the page is not for them
 	User     *viewer // nil: signed out, or not known
 	Visitor  bool    // known to be signed out
 	Sandbox  bool
@@ -123,7 +123,7 @@ func (s *server) view(r *http.Request, title string) view {
 
 // bareView is a view without a user.
 func (s *server) bareView(title string) view {
-	v := view{Title: title, Summary: s.summary, Sandbox: s.Sandbox != nil}
+	v := view{Title: title, Sandbox: s.Sandbox != nil}
 	if v.Sandbox && s.Sandbox.TakesMail {
 		v.Mailbox = s.PublicURL.Scheme + "://" + s.Sandbox.Host + "/sandbox/mail"
 	}

@@ -19,6 +19,14 @@ func returnPath(path string) string {
 	return path
 }
 
+// unlessHome is a return path for a form: "" for home, where people go if a form doesn't say.
+func unlessHome(path string) string {
+	if path == "/" {
+		return ""
+	}
+	return path
+}
+
 func safePath(path string) bool {
 	forbidden := func(r rune) bool { return r == '\\' || unicode.IsControl(r) || r == unicode.ReplacementChar }
 	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.ContainsFunc(path, forbidden)

@@ -12,12 +12,13 @@ import (
 
 type signInView struct {
 	view
-	Email, Next string
-	Keep        bool   // "Keep me signed in" is ticked
-	Uninvited   string // why nobody can sign up; "": everybody can
-	Errors      map[string]string
-	Passkey     *passkeyForm // nil: this server can't have passkeys
-	Providers   []providerView
+	Email     string
+	Next      string // "": home
+	Keep      bool   // "Keep me signed in" is ticked
+	Uninvited string // why nobody can sign up; "": everybody can
+	Errors    map[string]string
+	Passkey   *passkeyForm // nil: this server can't have passkeys
+	Providers []providerView
 
 	UnknownPasskey string // what the script tells the password manager that offered it; "": nothing
 }
@@ -43,6 +44,7 @@ func (s *server) showSignIn(w http.ResponseWriter, r *http.Request, status int, 
 	if s.Accounts.Admission() != auth.Open {
 		v.Uninvited = s.uninvitedInWords()
 	}
+	v.Next = unlessHome(v.Next)
 	v.Passkey = s.passkeySignIn(&v.view, v.Next)
 	v.Path = "/login" // also after a passkey
 	return s.render(w, status, "login", v)

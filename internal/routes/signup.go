@@ -13,14 +13,15 @@ import (
 
 type signUpView struct {
 	view
-	Name, Email, Next string
-	Taken             bool   // the e-mail is another account's, which may be this person's
-	Uninvited         string // why there is no form; "": there is one
-	Operator          string // whom to ask then; "": not said
-	Invited           bool   // Email is that of an invitation
-	About             string // the invitation, for the form
-	Errors            map[string]string
-	Providers         []providerView
+	Name, Email string
+	Next        string // "": home
+	Taken       bool   // the e-mail is another account's, which may be this person's
+	Uninvited   string // why there is no form; "": there is one
+	Operator    string // whom to ask then; "": not said
+	Invited     bool   // Email is that of an invitation
+	About       string // the invitation, for the form
+	Errors      map[string]string
+	Providers   []providerView
 }
 
 func (s *server) signUpPage(w http.ResponseWriter, r *http.Request) error {
@@ -46,7 +47,7 @@ func (s *server) showSignUp(w http.ResponseWriter, r *http.Request, status int, 
 		v.Invited, v.Email, v.About = true, invitation.Email, Site{s}.About(r, inviteLink)
 		w.Header().Set("Cache-Control", "no-store")
 	}
-	v.view = s.view(r, formTitle(title, v.Errors))
+	v.view, v.Next = s.view(r, formTitle(title, v.Errors)), unlessHome(v.Next)
 	return s.render(w, status, "signup", v)
 }
 
