@@ -3,11 +3,14 @@ package routes_test
 import (
 	"fmt"
 	"html"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"cairn/internal/auth"
 	"cairn/internal/sandbox"
 	"cairn/internal/testkit"
 )
@@ -378,4 +381,40 @@ func TestNothingAtTheProviderYet(t *testing.T) {
 	}
 	b.get("/").want(200, "#days .none", "No activities at Strava yet.").
 		want(200, "#days .none", "No check-ins at Foursquare yet.")
+}
+
+// One button refreshes all connections that can be asked. Those that were asked a moment ago are left out, and the page
+// says so if nothing is left.
+func TestRefreshAll(t *testing.T) {
+	t.Parallel()
+	limits := auth.DefaultLimits()
+	limits.CallPause.Window = time.Minute // a busy machine takes longer than the usual pause
+	s := newSiteWith(t, options{works: true, limits: limits})
+	b := signedUp(t, s, "ada@example.org")
+	b.connect("garmin", "ada").to("/") // sends by itself
+	for _, provider := range []string{"strava", "foursquare"} {
+		b.connect(provider, "ada").want(http.StatusSeeOther, "", "")
+		b.updated(provider)
+	}
+	b.get("/") // takes the last notice
+	b.post("/days/refresh").to("/")
+	b.get("/").want(200, "#notice", "Everything is up to date")
+	age := func() {
+		t.Helper()
+		_, err := s.pool.Exec(t.Context(), `
+			UPDATE cairn.latest SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	age()
+	b.post("/days/refresh").to("/")
+	if b.get("/").Find("#notice").Length() > 0 {
+		t.Error("the page says something although both are fetched")
+	}
+	testkit.Eventually(t, "both are fetched again", func() bool {
+		return count(t, s, `SELECT count(*) FROM cairn.latest WHERE entries <> '[]'`) == 2
+	})
+	age()
+	b.post("/days/refresh").want(429, "h1", "checked a moment ago")
 }
