@@ -34,6 +34,7 @@ type ears struct {
 	t      *testing.T
 	posts  chan post
 	status atomic.Int32 // to answer with; 0: 200
+	fails  atomic.Int32 // so many posts are answered 500 first
 	hang   atomic.Bool
 	hung   atomic.Int32 // how many hang
 	echo   atomic.Value // func(challenge string) (status int, body string)
@@ -64,6 +65,9 @@ func (e *ears) hear(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status := e.status.Load() // before the test hears of the post and sets another
+	if e.fails.Add(-1) >= 0 {
+		status = http.StatusInternalServerError
+	}
 	e.posts <- post{r.URL.RequestURI(), r.Header, string(body)}
 	if status != 0 {
 		w.WriteHeader(int(status))
