@@ -32,7 +32,8 @@ race-test: $(needed) ## run all tests with the race detector, and 200 rounds of 
 	RACE_ROUNDS=200 go test -race $(testing) -count=1 -timeout 120m ./...
 
 cover: $(needed) ## run all tests without the race detector, and print how much of each package they reach
-	go test -coverpkg=./cmd/...,./db,./db/embedded,./internal/... -coverprofile=coverage.out -p 4 -timeout 60m ./...
+	at=$$(mktemp -d) && GOCOVERDIR=$$at go test -coverpkg=./cmd/...,./db,./db/embedded,./internal/... \
+		-coverprofile=coverage.out -p 4 -timeout 60m ./...; done=$$?; rm -rf "$$at"; exit $$done
 	@awk -f scripts/coverage.awk coverage.out
 
 matrix-test: postgres ## make every call to a provider fail in every way, the slow ones too
