@@ -9,6 +9,7 @@
 //	template.go  the template of the migrated ones, made once for each set of migrations
 //	cluster.go   a server for one test, which stops, kills or freezes it
 //	pooler.go    a PgBouncer for one test
+//	errors.go    that methods of a store return what went wrong in the database
 //	owner_*.go   who owns a directory
 //
 // The server is the one in TEST_DATABASE_URL (whose user must be allowed to create databases), or a private one

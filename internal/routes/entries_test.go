@@ -402,7 +402,8 @@ func TestRefreshAll(t *testing.T) {
 	age := func() {
 		t.Helper()
 		_, err := s.pool.Exec(t.Context(), `
-			UPDATE cairn.latest SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`)
+			UPDATE cairn.latest
+			SET as_of = now() - interval '1 hour', tried_at = now() - interval '1 hour', entries = '[]'`)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,8 +43,8 @@ func Command(t *testing.T, program string, l Limits, args []string, env ...strin
 	return cmd
 }
 
-// Surroundings returns the variables that every program needs. Without GOCOVERDIR, a program that counts what tests reach
-// (make cover) writes a warning.
+// Surroundings returns the variables that every program needs. Without GOCOVERDIR, a program that counts what tests
+// reach (make cover) writes a warning.
 func Surroundings() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(),
 		"GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
