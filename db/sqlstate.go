@@ -36,8 +36,8 @@ func stateOf(err error) string {
 // classOf returns the class of a SQLSTATE, its first two characters.
 func classOf(state string) string { return state[:min(2, len(state))] }
 
-// Unavailable reports whether the database is the cause of a failed statement: it is away, overloaded or read-only. Any
-// other error is a mistake in the statement or its values.
+// Unavailable reports whether the database is the cause of a failed statement: it is unreachable, overloaded or
+// read-only. Any other error is a mistake in the statement or its values.
 func Unavailable(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true

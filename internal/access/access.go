@@ -12,8 +12,7 @@
 //	disable.go     disabling an account
 //
 // The context is that of a request behind session.Manager.Handler, which writes the session's cookie, except when an
-// operator acts. A known browser (auth.RememberBrowser) is identified by a token, which the
-// caller keeps in a cookie.
+// operator acts. A known browser (auth.RememberBrowser) is identified by a token, which the caller keeps in a cookie.
 package access
 
 import (

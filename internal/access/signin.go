@@ -191,7 +191,7 @@ func (a *Access) rememberBrowser(ctx context.Context, tx pgx.Tx, method string, 
 		err = a.Accounts.Trust(ctx, tx, done.UserID, done.Browser)
 	}
 	if err == nil && isNew {
-		err = a.Accounts.TellNewBrowser(ctx, tx, done.UserID, method)
+		err = a.Accounts.NotifyNewBrowser(ctx, tx, done.UserID, method)
 	}
 	return err
 }

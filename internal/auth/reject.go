@@ -15,9 +15,9 @@ import (
 // by then. It is made in the transaction of the sign-in, so both have the same time, and it finds what is newer even if
 // the session is gone or has another token. Like an undo, it stays when somebody locks others out.
 
-// TellNewBrowser records a sign-in in a new browser, and mails it with a link for RejectSignIn, in the transaction of
+// NotifyNewBrowser records a sign-in in a new browser, and mails it with a link for RejectSignIn, in the transaction of
 // the sign-in. method is as in cairn.sign_in_methods.
-func (a *Accounts) TellNewBrowser(ctx context.Context, tx pgx.Tx, userID int64, method string) error {
+func (a *Accounts) NotifyNewBrowser(ctx context.Context, tx pgx.Tx, userID int64, method string) error {
 	said := origin(ctx)
 	said["method"] = method
 	if err := record(ctx, tx, userID, mail.NewBrowser, said); err != nil {

@@ -11,8 +11,8 @@ import (
 )
 
 // warnings drops what river reports about itself every few seconds, and what it has logged in the last minute: while
-// the database is away, each queue repeats its error every second. It also drops reports that river did not finish
-// something because it was stopped.
+// the database is unreachable, each queue repeats its error every second. It also drops reports that river did not
+// finish something because it was stopped.
 type warnings struct {
 	slog.Handler
 	said *sync.Map // when, by message

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// While the database is away for an hour, river logs sixty lines, not thousands.
+// While the database is unreachable for an hour, river logs sixty lines, not thousands.
 func TestRiverRepeatsItselfOnceAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -124,7 +124,7 @@ func (w *Worker) send(ctx context.Context, d Draft) (err error) {
 const keptFor = 3 * 24 * time.Hour
 
 // Sweep forgets one batch of messages whose jobs have ended without that, because mail was turned off or the database
-// was away. It reports whether more may be left.
+// was unreachable. It reports whether more may be left.
 func Sweep(ctx context.Context, pool *pgxpool.Pool) (more bool, err error) {
 	tag, err := pool.Exec(ctx, `
 		DELETE FROM cairn.messages WHERE id IN (

@@ -67,17 +67,14 @@ func TestConnectionsAreCountedByState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := New(pool, time.Minute)
-	m.Count(session.New(session.Options{Pool: pool}), pool)
-	answer := httptest.NewRecorder()
-	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	text := scrape(t, pool)
 	for _, line := range []string{
 		`cairn_connections{provider="strava",state="suspended"} 1`,
 		`cairn_connections{provider="garmin",state="degraded"} 1`,
 		`cairn_connections{provider="foursquare",state="active"} 1`,
 	} {
-		if !strings.Contains(answer.Body.String(), line+"\n") {
-			t.Errorf("%q is missing in:\n%s", line, answer.Body)
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("%q is missing in:\n%s", line, text)
 		}
 	}
 }

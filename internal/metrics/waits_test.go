@@ -1,14 +1,11 @@
 package metrics
 
 import (
-	"net/http/httptest"
 	"regexp"
 	"strconv"
 	"testing"
-	"time"
 
 	"cairn/db/dbtest"
-	"cairn/internal/session"
 )
 
 // Waits are given by kind and queue. A job that is not due yet does not count.
@@ -27,12 +24,8 @@ func TestJobsThatWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := New(pool, time.Minute)
-	m.Count(session.New(session.Options{Pool: pool}), pool)
-	answer := httptest.NewRecorder()
-	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	wait := regexp.MustCompile(`(?m)^cairn_job_wait_seconds\{kind="(\w+)",queue="(\w+)"\} (\d+)$`)
-	found := wait.FindAllStringSubmatch(answer.Body.String(), -1)
+	found := wait.FindAllStringSubmatch(scrape(t, pool), -1)
 	want := map[string]int{"revisit strava": 200, "withdraw strava": 30}
 	if len(found) != len(want) {
 		t.Errorf("got %v, want %v", found, want)

@@ -11,8 +11,8 @@ import (
 	"cairn/internal/activity"
 )
 
-// feed is what a person did: the newest day first, and each day from morning to evening. Days are in the local
-// time of the place.
+// feed is what a person did: the newest day first, and each day from morning to evening. Days are in the local time
+// of the place.
 type feed struct {
 	Days  []dayView
 	Week  *weekView // nil: nothing this week, or some of it may be missing

@@ -122,8 +122,8 @@ func allowed(v visit) time.Duration {
 	return answerDeadline
 }
 
-// visit503 requests pages that need no database, which have to be served at once, and pages that say that it is away,
-// until over is true. wait waits for the last answers.
+// visit503 requests pages that need no database, which have to be served at once, and pages that say that it is
+// unreachable, until over is true. wait waits for the last answers.
 func visit503(t *testing.T, site string, over *atomic.Bool) (wait func()) {
 	style := stylesheet(t, site)
 	var group sync.WaitGroup
