@@ -93,7 +93,7 @@ func startTogether(t *testing.T, n int, env []string) []*serving {
 	t.Helper()
 	servers := make([]*serving, n)
 	for i := range servers {
-		servers[i] = launch(t, append([]string{"PORT=" + testkit.LastingPort(t)}, env...)...)
+		servers[i] = launch(t, append([]string{"PORT=" + testkit.FreePort(t)}, env...)...)
 	}
 	for _, s := range servers {
 		s.await()

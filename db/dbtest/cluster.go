@@ -57,7 +57,7 @@ func newCluster(t testing.TB) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{t: t, tools: tools, data: data, port: testkit.LastingPort(t)}
+	c := &Cluster{t: t, tools: tools, data: data, port: testkit.FreePort(t)}
 	t.Cleanup(func() {
 		c.Thaw()
 		c.Stop(syscall.SIGQUIT)

@@ -67,7 +67,7 @@ func NewPooler(t testing.TB, database, mode string, settings ...string) *Pooler 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(dir)) })
-	port, password := testkit.LastingPort(t), "only-a-test"
+	port, password := testkit.FreePort(t), "only-a-test"
 	line := fmt.Sprintf("%s = host=%s port=%d user=%s", behind.Database, behind.Host, behind.Port, behind.User)
 	if behind.Password != "" {
 		line += " password='" + strings.ReplaceAll(behind.Password, "'", "''") + "'"

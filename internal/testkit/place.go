@@ -1,7 +1,6 @@
 package testkit
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
@@ -9,27 +8,19 @@ import (
 	"testing"
 )
 
-// FreePort returns a port that is free now, for servers that restart on the same port.
+// FreePort returns a port for a server that the test starts, or starts again. It is below the range that systems assign
+// (from 32768 on), so nobody gets it by chance. A UDP socket on the same number reserves it until the test ends, so no
+// other test gets it either, in this process or another.
 func FreePort(t testing.TB) string {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return fmt.Sprint(listener.Addr().(*net.TCPAddr).Port)
-}
-
-// LastingPort returns a free port below the range that systems assign (from 32768 on). So no other program gets it
-// while the server on this port is replaced.
-func LastingPort(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		port := strconv.Itoa(10_000 + rand.IntN(20_000))
-		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", ":"+port)
-		if err == nil {
-			_ = listener.Close()
-			return port
+		if reserved, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:"+port); err == nil {
+			t.Cleanup(func() { _ = reserved.Close() })
+			if listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", ":"+port); err == nil {
+				_ = listener.Close()
+				return port
+			}
 		}
 	}
 	t.Fatal("no free port")

@@ -62,7 +62,7 @@ func newFleetOn(t *testing.T, database string, size int, way *front, env ...stri
 	ports := make([]string, size)
 	addresses := make([]string, size)
 	for i := range ports {
-		ports[i] = testkit.LastingPort(t)
+		ports[i] = testkit.FreePort(t)
 		addresses[i] = "http://127.0.0.1:" + ports[i]
 	}
 	f := &fleet{t: t, balancer: newBalancer(t, addresses...)}
