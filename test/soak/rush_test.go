@@ -68,7 +68,8 @@ func (r rush) check(many int) {
 		wg.Go(func() {
 			page, err := r.v.member(r.t.Context(), r.url+"/connections/"+r.provider+"/check", url.Values{})
 			if err != nil || !page.connected(r.provider) {
-				r.t.Errorf("%s is not connected any more, error %v", r.provider, err)
+				r.t.Errorf("%s is not connected any more: %d at %s, error %v, %s",
+					r.provider, page.status, page.url, err, r.history())
 			}
 		})
 	}
@@ -76,6 +77,17 @@ func (r rush) check(many int) {
 	if served := r.used() - before; served < many {
 		r.t.Errorf("%d of %d were served", served, many)
 	}
+}
+
+// history returns the states of the connection, with their causes and the provider's status.
+func (r rush) history() (history string) {
+	err := r.pool.QueryRow(r.t.Context(), `
+		SELECT string_agg(concat_ws(' ', at, state, cause, status), ', ' ORDER BY id)
+		FROM cairn.connection_events WHERE provider = $1`, r.provider).Scan(&history)
+	if err != nil {
+		return err.Error()
+	}
+	return history
 }
 
 // used returns how often the provider was asked whose account it is.
@@ -107,7 +119,13 @@ func TestRushForAnExpiredToken(t *testing.T) {
 				trip := r.expire(nil, back)
 				served := make(chan struct{})
 				go func() { defer close(served); r.check(50) }()
-				<-trip.came
+				select {
+				case <-trip.came:
+				case <-served:
+					if len(trip.came) == 0 {
+						t.Fatal("all requests were answered, but no refresh came")
+					}
+				}
 				slowest := r.readPages(10)
 				close(mayAnswer)
 				<-trip.sent
