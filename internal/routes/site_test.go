@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	netmail "net/mail"
@@ -81,6 +82,7 @@ type options struct {
 	signIn  func(method, result string) // is told of every sign-in; nil: nothing is
 	answer  time.Duration               // the server's limit for a whole answer; 0: none
 	stop    <-chan struct{}             // closed: downloads end
+	conn    func(net.Conn) net.Conn     // puts something around a connection; nil: nothing does
 	exports []export.Part               // more of them, in the archive of a person's data
 	node    config.Node                 // the change-over from the Node server
 	mail    *testkit.MailServer         // nil: no mail is sent
@@ -243,7 +245,7 @@ func newSiteWith(t testing.TB, o options) site {
 	}
 	server.Config.Handler, server.Config.ConnContext = s.handler, routes.WithFraming
 	server.Config.WriteTimeout = o.answer
-	server.Listener = routes.Framed{Listener: tight{server.Listener}}
+	server.Listener = routes.Framed{Listener: tight{server.Listener, o.conn}}
 	server.Start()
 	t.Cleanup(server.Close)
 	return s
