@@ -117,6 +117,9 @@ func TestRaceRefreshHappensOnce(t *testing.T) {
 		t.Cleanup(otherPool.Close)
 		other := r.storeIn(otherPool, newSealer(t, 1), oauth.Options{Limits: r.limits})
 		stores := []*connection.Store{r.Store, other}
+		for _, quota := range []string{sandbox.Quota, sandbox.ReadQuota} {
+			r.set(sandbox.Strava, quota, "1000000,1000000") // each round makes a call
+		}
 		for round := range testkit.Rounds(t) {
 			r.expire(provider)
 			tokens := make([]string, 10)
