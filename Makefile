@@ -40,7 +40,7 @@ matrix-test: postgres ## make every call to a provider fail in every way, the sl
 	MATRIX=all go test -race -count=1 -run '^Test(ProviderMatrix|MatrixIsComplete)$$' ./internal/routes
 
 deploy-test: postgres $(if $(PREVIOUS),previous) ## replace and kill servers under load and print the figures; PREVIOUS=commit mixes that version in
-	DEPLOY_PREVIOUS=$(if $(PREVIOUS),$(CURDIR)/bin/previous/server.test) DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 DEPLOY_ANSWER_KILLS=200 go test -count=1 -v -parallel 1 -timeout 30m \
+	DEPLOY_PREVIOUS="$(if $(PREVIOUS),$(CURDIR)/bin/previous/server.test)" DEPLOY_ROUNDS=20 DEPLOY_KILLS=100 DEPLOY_ANSWER_KILLS=200 go test -count=1 -v -parallel 1 -timeout 30m \
 		-run '^(TestRollingRestart|TestPassedSocketOutlivesServers|TestKillAtRandom|TestKillAround(Refresh|Exchange)|TestRush.*)$$' ./test/soak
 
 fault-test: postgres ## restart, freeze and lose PostgreSQL under load for ten minutes, and print what people notice
@@ -54,7 +54,7 @@ changeover-test: postgres express ## move people between the Node server and our
 
 bench: postgres $(if $(PREVIOUS),previous) ## measure the server against others on this machine, in one run; half an hour; PREVIOUS=commit is one of them
 ifdef PREVIOUS
-	BENCH_PREVIOUS=$(CURDIR)/bin/previous/server go test -run '^$$' -bench Previous -benchtime 1x -timeout 60m ./internal/bench
+	BENCH_PREVIOUS="$(CURDIR)/bin/previous/server" go test -run '^$$' -bench Previous -benchtime 1x -timeout 60m ./internal/bench
 endif
 	go test -run '^$$' -bench 'SignedIn|Storm|Expired' -benchtime 1x -timeout 90m ./internal/bench
 	go test -run '^$$' -bench Request -benchtime 3s ./internal/bench
@@ -81,7 +81,7 @@ fuzz: postgres ## fuzz every route, providers' answers and what parses text for 
 
 screenshots: postgres chromium axe ## take pictures of every page into screenshots/
 	@mkdir -p screenshots
-	SCREENSHOTS=$(CURDIR)/screenshots go test -count=1 -run InChromium ./cmd/server
+	SCREENSHOTS="$(CURDIR)/screenshots" go test -count=1 -run InChromium ./cmd/server
 
 previous:
 	@rm -rf bin/previous && mkdir -p bin/previous && git archive $(PREVIOUS) | tar -x -C bin/previous
