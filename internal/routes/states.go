@@ -36,7 +36,7 @@ func (c card) Short() struct{ Words, Icon, Mood string } {
 func stateOf(p *oauth.Provider, c connection.Connection) (state, words, problem string) {
 	switch c.State {
 	case connection.NeedsReconnect:
-		const reconnect = "Reconnect it to get new data. Your other connections aren’t affected."
+		const reconnect = "Reconnect it to get new data."
 		switch c.Cause {
 		case connection.Damaged:
 			return "needs_reconnect", "Cairn can’t read its saved access to " + p.Name, reconnect
