@@ -219,7 +219,8 @@ func (a auditor) connections() {
 		{"needs_reconnect", "needs_reconnect", "refresh_refused"},
 	} {
 		a.execute(fmt.Sprintf(`
-			UPDATE cairn.connections SET state = '%s', cause = '%s', retry_at = now() + interval '1 hour'`,
+			UPDATE cairn.connections SET state = '%[1]s', cause = '%[2]s',
+			       retry_at = CASE WHEN '%[1]s' <> 'needs_reconnect' THEN now() + interval '1 hour' END`,
 			state.stored, state.cause))
 		a.see("connections-"+state.state, "/connections", "li#card-strava[data-state="+state.state+"]")
 		a.see("home-"+state.state, "/", "#days")
