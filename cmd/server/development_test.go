@@ -134,7 +134,7 @@ func TestKeysOfDevelopmentOpenNothingInProduction(t *testing.T) {
 		t.Error("the control page shows the key of the webhooks")
 	}
 	env := append(productionEnv(t), "GARMIN_CLIENT_ID=1", "GARMIN_CLIENT_SECRET=2")
-	at := start(t, env...).local(env)
+	at := start(t, env...).local()
 	for c, want := range map[*config.Config]int{&development: http.StatusNotFound, &production: http.StatusBadRequest} {
 		path := routes.WebhookPath("garmin", c.WebhookKey())
 		status, _ := testkit.NewBrowser(t).Send(http.MethodPost, at+path, url.Values{"not": {"JSON"}})

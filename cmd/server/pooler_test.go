@@ -72,7 +72,7 @@ func TestAllWorksThroughAPooler(t *testing.T) {
 			if out := commandOutput(t, rotated, "rekey"); !strings.HasPrefix(out, "2 secrets sealed again") {
 				t.Errorf("rekey prints: %s", out)
 			}
-			again := start(t, append([]string{"PORT=" + portOf(site.url)}, rotated...)...)
+			again := start(t, append([]string{"PORT=" + site.port}, rotated...)...)
 			_, page := b.Send(http.MethodGet, again.url+"/connections", nil)
 			if page.Find("#card-foursquare[data-state=active]").Length() != 1 {
 				t.Errorf("after the restart: %s", page.Find("main").Text())
@@ -100,8 +100,6 @@ func startTogether(t *testing.T, n int, env []string) []*serving {
 	}
 	return servers
 }
-
-func portOf(address string) string { return address[strings.LastIndex(address, ":")+1:] }
 
 // wantQuietLog checks that the log has no warnings or errors.
 func wantQuietLog(t *testing.T, server *serving) {

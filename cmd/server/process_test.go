@@ -47,6 +47,7 @@ func limited(l limits) string { return process.Limits(l).Variable() }
 // serving is a server in this process, because starting a process takes half a second and most tests need none.
 type serving struct {
 	t     *testing.T
+	port  string // its PORT; "0": any
 	url   string
 	log   testkit.Journal
 	stop  context.CancelFunc
@@ -66,7 +67,7 @@ func start(t *testing.T, env ...string) *serving {
 func launch(t *testing.T, env ...string) *serving {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	s := &serving{t: t, stop: stop, ended: make(chan struct{})}
+	s := &serving{t: t, port: portIn(env), stop: stop, ended: make(chan struct{})}
 	env = append([]string{"DATA_DIR=" + testkit.DataDir(t)}, env...)
 	go func() {
 		defer close(s.ended)
@@ -89,11 +90,25 @@ func (s *serving) await() {
 	})
 }
 
-// end stops the server as SIGTERM does, and returns the exit code that a process would have.
+// portIn returns the PORT among variables.
+func portIn(env []string) (port string) {
+	for _, variable := range env {
+		if value, ok := strings.CutPrefix(variable, "PORT="); ok {
+			port = value // the last one counts
+		}
+	}
+	return port
+}
+
+// end stops the server as SIGTERM does, and returns the exit code that a process would have. Another server can listen
+// on its port then.
 func (s *serving) end() int {
 	s.t.Helper()
 	s.stop()
 	<-s.ended
+	if s.port != "0" {
+		testkit.AwaitFree(s.t, s.port)
+	}
 	return s.code
 }
 

@@ -31,21 +31,13 @@ func productionEnv(t *testing.T) []string {
 }
 
 // local returns the address at which a server listens, whatever its public URL is.
-func (s *serving) local(env []string) string {
-	for _, variable := range env {
-		if port, ok := strings.CutPrefix(variable, "PORT="); ok {
-			return "http://127.0.0.1:" + port
-		}
-	}
-	s.t.Fatal("no port")
-	return ""
-}
+func (s *serving) local() string { return "http://127.0.0.1:" + s.port }
 
 // Production has no sandbox, even if no provider has keys.
 func TestProductionWithoutKeys(t *testing.T) {
 	t.Parallel()
 	env := productionEnv(t)
-	at := start(t, env...).local(env)
+	at := start(t, env...).local()
 	b := testkit.NewBrowser(t)
 	for _, path := range []string{"/sandbox", "/sandbox/", "/sandbox/strava/oauth/authorize"} {
 		if status, _ := b.Send(http.MethodGet, at+path, nil); status != http.StatusNotFound {
@@ -63,7 +55,7 @@ func TestProduction(t *testing.T) {
 	t.Parallel()
 	env := append(productionEnv(t), "STRAVA_CLIENT_ID=1", "STRAVA_CLIENT_SECRET=hunter2hunter2")
 	server := start(t, env...)
-	at := server.local(env)
+	at := server.local()
 	b := testkit.NewBrowser(t)
 	b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	for _, path := range []string{"/sandbox", "/sandbox/", "/sandbox/strava/oauth/authorize", "/api/garmin/callback"} {

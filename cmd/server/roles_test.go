@@ -49,7 +49,7 @@ func TestServesWithTheLeastRights(t *testing.T) {
 	b := testkit.NewBrowser(t)
 	b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	form := url.Values{"name": {"Ada"}, "email": {"ada@example.org"}, "password": {testkit.Password}}
-	if status, page := b.Send(http.MethodPost, server.local(env)+"/signup", form); status != http.StatusSeeOther {
+	if status, page := b.Send(http.MethodPost, server.local()+"/signup", form); status != http.StatusSeeOther {
 		t.Fatalf("sign-up answered %d: %s", status, page.Find("main").Text())
 	}
 	for _, args := range []string{

@@ -1,10 +1,12 @@
 package testkit
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 )
 
@@ -17,14 +19,30 @@ func FreePort(t testing.TB) string {
 		port := strconv.Itoa(10_000 + rand.IntN(20_000))
 		if reserved, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:"+port); err == nil {
 			t.Cleanup(func() { _ = reserved.Close() })
-			if listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", ":"+port); err == nil {
-				_ = listener.Close()
+			if isFree(t, port) {
 				return port
 			}
 		}
 	}
 	t.Fatal("no free port")
 	return ""
+}
+
+// AwaitFree waits until nobody listens on a port. A process that is being started has the sockets of the one that
+// starts it until its program runs. So the port of a server that has ended in this process may stay taken for a moment.
+func AwaitFree(t testing.TB, port string) {
+	t.Helper()
+	Eventually(t, "port "+port+" is free", func() bool { return isFree(t, port) })
+}
+
+// isFree asks by connecting: a socket that listens could be left behind as above.
+func isFree(t testing.TB, port string) bool {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.0.0.1:"+port)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // DataDir returns the path of a data directory for a server. The name needs quoting.
