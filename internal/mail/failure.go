@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"cairn/internal/text"
 )
@@ -44,18 +45,27 @@ func (c *session) failed(at step, err error) error {
 	}
 	answer, answered := errors.AsType[*textproto.Error](err)
 	switch {
+	// Even if there is an answer: it may be half of one.
+	case errors.Is(c.ctx.Err(), context.Canceled):
+		err = c.ctx.Err()
+	case c.late():
+		err = errLate
 	case answered && at.isAboutMessage() && isFinal(answer):
 		err = fmt.Errorf("%w: it answered %s", ErrRefused, c.shown(answer.Code, answer.Msg))
 	case answered:
 		err = errors.New("it answered " + c.shown(answer.Code, answer.Msg))
-	case errors.Is(c.ctx.Err(), context.Canceled):
-		err = c.ctx.Err()
-	case c.ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = errLate
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		err = errors.New("it hung up")
 	}
 	return fmt.Errorf("%s failed at %s: %w", c.server, at, err)
+}
+
+// late reports whether the time is over. It reads the clock, because the connection may end before the context does.
+func (c *session) late() bool {
+	deadline, limited := c.ctx.Deadline()
+	return limited && !time.Now().Before(deadline)
 }
 
 func (at step) isAboutMessage() bool { return at == namingRecipient || at == handingOver }

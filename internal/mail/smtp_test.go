@@ -239,6 +239,30 @@ func TestSlowServerHasATimeLimit(t *testing.T) {
 	}
 }
 
+// Half an answer is none: the other half may say that the message can be sent again later.
+func TestServerThatBreaksOffRefusesNothing(t *testing.T) {
+	t.Parallel()
+	for _, half := range []string{"220", "550 "} {
+		breaksOff := func() *testkit.MailServer {
+			server := testkit.NewMailServer(t)
+			server.Answer("RCPT", 550, "5.7.1", "relay access denied")
+			server.BreakOff(half)
+			return server
+		}
+		o := options(t, breaksOff())
+		o.Timeout = 200 * time.Millisecond
+		wantError(t, newSender(t, o).Send(t.Context(), example()), false, "it did not answer in time")
+
+		server := breaksOff()
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- newSender(t, options(t, server)).Send(ctx, example()) }()
+		testkit.Eventually(t, "the server has broken off", server.Hanging)
+		stop()
+		wantError(t, <-done, false, "context canceled")
+	}
+}
+
 // The server has the message, so sending it again would deliver it twice.
 func TestMessageIsSentEvenIfTheServerHangsAfterwards(t *testing.T) {
 	testkit.Long(t)

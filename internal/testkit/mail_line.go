@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ type line struct {
 	hangs  bool
 	hangAt string        // after a client sent this
 	hung   bool          // a client waits
+	half   string        // the server says nothing more after these words; "": it does
 	pause  time.Duration // between two bytes of the server; 0: none
 	closed chan struct{} // with the server
 }
@@ -23,6 +25,13 @@ func (m *MailServer) HangAt(words string) {
 	m.line.mu.Lock()
 	defer m.line.mu.Unlock()
 	m.line.hangs, m.line.hangAt = true, words
+}
+
+// BreakOff makes the server say nothing any more once it has said some words, though its answer goes on.
+func (m *MailServer) BreakOff(words string) {
+	m.line.mu.Lock()
+	defer m.line.mu.Unlock()
+	m.line.half = words
 }
 
 // Drip makes the server pause before each byte that it sends.
@@ -92,8 +101,16 @@ func (c *lineConn) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	c.line.mu.Lock()
-	pause := c.line.pause
+	pause, half := c.line.pause, c.line.half
 	c.line.mu.Unlock()
+	if before, _, found := strings.Cut(string(p), half); found && half != "" {
+		_, _ = io.WriteString(c.Conn, before+half)
+		c.line.mu.Lock()
+		c.line.hung = true
+		c.line.mu.Unlock()
+		<-c.line.closed
+		return 0, net.ErrClosed
+	}
 	if pause == 0 {
 		return c.Conn.Write(p)
 	}
