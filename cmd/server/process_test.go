@@ -67,7 +67,7 @@ func start(t *testing.T, env ...string) *serving {
 func launch(t *testing.T, env ...string) *serving {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	s := &serving{t: t, port: portIn(env), stop: stop, ended: make(chan struct{})}
+	s := &serving{t: t, port: valueIn(env, "PORT"), stop: stop, ended: make(chan struct{})}
 	env = append([]string{"DATA_DIR=" + testkit.DataDir(t)}, env...)
 	go func() {
 		defer close(s.ended)
@@ -90,14 +90,14 @@ func (s *serving) await() {
 	})
 }
 
-// portIn returns the PORT among variables.
-func portIn(env []string) (port string) {
+// valueIn returns the value of a variable, "" if it is not among env. Of several, the last one counts.
+func valueIn(env []string, name string) (value string) {
 	for _, variable := range env {
-		if value, ok := strings.CutPrefix(variable, "PORT="); ok {
-			port = value // the last one counts
+		if text, ok := strings.CutPrefix(variable, name+"="); ok {
+			value = text
 		}
 	}
-	return port
+	return value
 }
 
 // end stops the server as SIGTERM does, and returns the exit code that a process would have. Another server can listen
@@ -117,10 +117,8 @@ func (s *serving) logged() string { return s.log.String() }
 // execute runs the program in this process, and returns the exit code that a process would have.
 func execute(ctx context.Context, env, args []string, stdout, stderr io.Writer) int {
 	l := patient()
-	for _, variable := range env {
-		if text, ok := strings.CutPrefix(variable, process.PlaysServer+"="); ok {
-			l = parseLimits(text)
-		}
+	if text := valueIn(env, process.PlaysServer); text != "" {
+		l = parseLimits(text)
 	}
 	if err := run(ctx, l, args, slices.Concat(process.Surroundings(), env), stdout, stderr); err != nil {
 		_, _ = fmt.Fprintln(stderr, "cairn:", err)
